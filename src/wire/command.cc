@@ -1,0 +1,119 @@
+#include "wire/command.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace tpmspace::wire {
+namespace {
+
+// TPM2B_NONCE and TPM2B_AUTH hold at most the largest digest a TPM may have (SHA-512); a chip with a smaller one
+// refuses for itself.
+constexpr std::size_t kMaxDigest = 64;
+constexpr std::uint32_t kMinAuthorizationArea = 9;
+
+// A TPM2B of at most kMaxDigest octets. On failure: the code without its session number.
+tl::expected<std::pair<std::size_t, std::size_t>, Rc> digest_field(Reader& in, std::size_t base) {
+  const auto size = in.u16();
+  if (!size) return tl::unexpected(rc::kInsufficient);
+  if (*size > kMaxDigest) return tl::unexpected(rc::kSize);
+  const std::size_t at = base + in.offset();
+  if (!in.take(*size)) return tl::unexpected(rc::kInsufficient);
+  return std::pair{at, std::size_t{*size}};
+}
+
+// One authorization out of `in`, which starts `base` octets into the command.
+tl::expected<Authorization, Rc> read_authorization(Reader& in, std::size_t base) {
+  Authorization out;
+  out.at = base + in.offset();
+  const auto handle = in.u32();
+  if (!handle) return tl::unexpected(rc::kInsufficient);
+  if (!is_session(*handle) && *handle != kPasswordSession) return tl::unexpected(rc::kValue);
+  out.handle = ClientHandle{*handle};
+
+  const auto nonce = digest_field(in, base);
+  if (!nonce) return tl::unexpected(nonce.error());
+  std::tie(out.nonce_at, out.nonce_size) = *nonce;
+
+  const auto attributes = in.u8();
+  if (!attributes) return tl::unexpected(rc::kInsufficient);
+  if ((*attributes & session_attribute::kReserved) != 0) return tl::unexpected(rc::kReservedBits);
+  out.attributes = *attributes;
+
+  const auto hmac = digest_field(in, base);
+  if (!hmac) return tl::unexpected(hmac.error());
+  std::tie(out.hmac_at, out.hmac_size) = *hmac;
+  return out;
+}
+
+tl::expected<std::vector<Authorization>, Rc> read_authorizations(ByteView area, std::size_t base) {
+  std::vector<Authorization> out;
+  Reader in(area);
+  while (!in.empty()) {
+    const auto number = static_cast<unsigned>(out.size() + 1);
+    if (out.size() == kMaxAuthorizations) return tl::unexpected(rc::in_session(rc::kSize, number));
+    auto one = read_authorization(in, base);
+    if (!one) return tl::unexpected(rc::in_session(one.error(), number));
+    out.push_back(*one);
+  }
+  return out;
+}
+
+bool any_has(const std::vector<Authorization>& authorizations, std::uint8_t attribute) {
+  return std::any_of(authorizations.begin(), authorizations.end(),
+                     [&](const Authorization& a) { return (a.attributes & attribute) != 0; });
+}
+
+}  // namespace
+
+std::optional<Header> read_header(ByteView message) {
+  Reader in(message);
+  const auto tag = in.u16();
+  const auto size = in.u32();
+  const auto code = in.u32();
+  if (!tag || !size || !code) return std::nullopt;
+  return Header{*tag, *size, *code};
+}
+
+// The order of the checks is libtpms's (ExecCommand.c, SessionProcess.c): header, code, handles, authorizations.
+tl::expected<Command, Rc> Command::parse(Bytes message, const CommandTable& table, std::size_t max_size) {
+  const auto header = read_header(message);
+  if (!header) return tl::unexpected(rc::kCommandSize);
+  if (header->tag != kTagNoSessions && header->tag != kTagSessions) return tl::unexpected(rc::kValue);
+  if (header->size != message.size() || message.size() > max_size) return tl::unexpected(rc::kCommandSize);
+
+  Command out;
+  out.row_ = table.find(header->code);
+  if (out.row_ == nullptr) return tl::unexpected(rc::kCommandCode);
+  out.has_sessions_ = header->tag == kTagSessions;
+
+  Reader in(ByteView(message).subspan(kHeaderSize));
+  for (unsigned i = 0; i < out.row_->handles; ++i)
+    if (!in.u32()) return tl::unexpected(rc::in_handle(rc::kInsufficient, i + 1));
+
+  if (out.has_sessions_) {
+    const auto size = in.u32();
+    if (!size) return tl::unexpected(rc::kInsufficient);
+    if (*size < kMinAuthorizationArea || *size > in.remaining()) return tl::unexpected(rc::kSize);
+    if (!out.row_->sessions_allowed) return tl::unexpected(rc::kAuthContext);
+    const std::size_t base = kHeaderSize + in.offset();
+    const auto area = in.take(*size);
+    auto authorizations = read_authorizations(*area, base);
+    if (!authorizations) return tl::unexpected(authorizations.error());
+    out.authorizations_ = std::move(*authorizations);
+  }
+  if (out.authorizations_.size() < out.row_->auth_handles) return tl::unexpected(rc::kAuthMissing);
+
+  out.parameters_at_ = kHeaderSize + in.offset();
+  out.bytes_ = std::move(message);
+  return out;
+}
+
+ClientHandle Command::handle(std::size_t index) const {
+  Reader in(bytes().subspan(handle_at(index)));
+  return ClientHandle{in.u32().value_or(0)};
+}
+
+bool Command::first_parameter_encrypted() const { return any_has(authorizations_, session_attribute::kDecrypt); }
+bool Command::first_response_parameter_encrypted() const { return any_has(authorizations_, session_attribute::kEncrypt); }
+
+}  // namespace tpmspace::wire

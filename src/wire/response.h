@@ -1,0 +1,52 @@
+// Responses: making our own, and reading a TPM's without trusting it.
+//
+// Source: TPM 2.0 library, Part 1, 18.9 (response structure).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <tl/expected.hpp>
+#include <vector>
+
+#include "wire/bytes.h"
+#include "wire/command_table.h"
+#include "wire/handle.h"
+#include "wire/rc.h"
+
+namespace tpmspace::wire {
+
+// Ten octets: tag 8001, size 10, code. How a TPM (and we, with our layer in `code`) refuses.
+[[nodiscard]] Bytes error_response(Rc code);
+// A success without sessions: header, then `parameters`.
+[[nodiscard]] Bytes success_response(ByteView parameters);
+
+class Response {
+ public:
+  // Checks header, size and, on success, that handle, parameter area and authorizations are there as `row` and
+  // `with_sessions` say. nullopt: this is no TPM response to that command.
+  [[nodiscard]] static std::optional<Response> parse(Bytes message, const CommandRow& row, bool with_sessions);
+
+  [[nodiscard]] Rc code() const { return code_; }
+  [[nodiscard]] bool ok() const { return code_ == rc::kSuccess; }
+  [[nodiscard]] ByteView bytes() const { return bytes_; }
+  // Present iff ok() and the row has a response handle.
+  [[nodiscard]] std::optional<TpmHandle> handle() const;
+  // Precondition: handle() has a value.
+  void replace_handle(ClientHandle handle);
+  // The parameter area, without its size field; empty unless ok().
+  [[nodiscard]] ByteView parameters() const { return ByteView(bytes_).subspan(parameters_at_, parameters_size_); }
+  // The attributes of each authorization of the response, in order; empty unless ok() and with sessions.
+  [[nodiscard]] const std::vector<std::uint8_t>& session_attributes() const { return session_attributes_; }
+  [[nodiscard]] Bytes take() && { return std::move(bytes_); }
+
+ private:
+  Response() = default;
+
+  Bytes bytes_;
+  Rc code_ = 0;
+  bool has_handle_ = false;
+  std::size_t parameters_at_ = 0, parameters_size_ = 0;
+  std::vector<std::uint8_t> session_attributes_;
+};
+
+}  // namespace tpmspace::wire
