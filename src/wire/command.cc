@@ -113,7 +113,11 @@ ClientHandle Command::handle(std::size_t index) const {
   return ClientHandle{in.u32().value_or(0)};
 }
 
-bool Command::first_parameter_encrypted() const { return any_has(authorizations_, session_attribute::kDecrypt); }
-bool Command::first_response_parameter_encrypted() const { return any_has(authorizations_, session_attribute::kEncrypt); }
+bool Command::first_parameter_encrypted() const {
+  return any_has(authorizations_, session_attribute::kDecrypt);
+}
+bool Command::first_response_parameter_encrypted() const {
+  return any_has(authorizations_, session_attribute::kEncrypt);
+}
 
 }  // namespace tpmspace::wire

@@ -1,7 +1,8 @@
 #include "wire/command_table.h"
 
-#include <algorithm>
 #include <fmt/format.h>
+
+#include <algorithm>
 #include <iterator>
 
 namespace tpmspace::wire {
@@ -149,7 +150,8 @@ CommandRow row_from_chip(const CommandAttributes& attributes) {
   row.name = attributes.vendor() ? "vendor command" : "unknown command";
   row.handles = static_cast<std::uint8_t>(std::min<std::size_t>(attributes.handles(), kMaxHandles));
   row.creates = attributes.response_handle() ? Creates::kObject : Creates::kNothing;
-  row.flushes_handle = attributes.flushed() && row.handles > 0 ? static_cast<std::int8_t>(row.handles - 1) : std::int8_t{-1};
+  row.flushes_handle =
+      attributes.flushed() && row.handles > 0 ? static_cast<std::int8_t>(row.handles - 1) : std::int8_t{-1};
   row.nv = attributes.nv();
   row.extensive = attributes.extensive();
   row.duration = DurationClass::kLong;
@@ -159,8 +161,8 @@ CommandRow row_from_chip(const CommandAttributes& attributes) {
 
 void adopt_row(CommandRow& row, const CommandAttributes& chip, std::vector<std::string>& differences) {
   const auto say = [&](std::string_view what, unsigned ours, unsigned theirs) {
-    differences.push_back(fmt::format("{}: the TPM says {} {}, the specification says {}; the TPM's word is taken", row.name,
-                                      what, theirs, ours));
+    differences.push_back(fmt::format("{}: the TPM says {} {}, the specification says {}; the TPM's word is taken",
+                                      row.name, what, theirs, ours));
   };
   if (chip.handles() != row.handles && chip.handles() <= kMaxHandles) {
     say("command handles", row.handles, chip.handles());
@@ -173,7 +175,8 @@ void adopt_row(CommandRow& row, const CommandAttributes& chip, std::vector<std::
   }
   if (chip.flushed() != (row.flushes_handle >= 0)) {
     say("flushed", row.flushes_handle >= 0 ? 1 : 0, chip.flushed() ? 1 : 0);
-    row.flushes_handle = chip.flushed() && row.handles > 0 ? static_cast<std::int8_t>(row.handles - 1) : std::int8_t{-1};
+    row.flushes_handle =
+        chip.flushed() && row.handles > 0 ? static_cast<std::int8_t>(row.handles - 1) : std::int8_t{-1};
   }
   if (chip.extensive() != row.extensive) {
     say("extensive", row.extensive ? 1 : 0, chip.extensive() ? 1 : 0);
@@ -222,8 +225,9 @@ std::vector<std::string> CommandTable::adopt(std::span<const CommandAttributes> 
       adopt_row(adopted.back(), attributes, differences);
     } else {
       adopted.push_back(row_from_chip(attributes));
-      differences.push_back(fmt::format("command {:#x} is not in the table ({}); it is let through as the TPM describes it",
-                                        attributes.code(), adopted.back().name));
+      differences.push_back(
+          fmt::format("command {:#x} is not in the table ({}); it is let through as the TPM describes it",
+                      attributes.code(), adopted.back().name));
     }
   }
   std::sort(adopted.begin(), adopted.end(), [](const CommandRow& a, const CommandRow& b) { return a.code < b.code; });

@@ -46,14 +46,14 @@ enum class PermissionClass : std::uint8_t {
   kNvWrite,
   kNvLock,
   kNvDefine,
-  kEvict,        // EvictControl: persistent objects
-  kHierarchy,    // Clear, ChangeEPS, hierarchy authorizations and policies
-  kLockout,      // dictionary-attack parameters and reset
-  kPlatform,     // PCR_Allocate, PP_Commands, SetAlgorithmSet, clocks
-  kAudit,        // SetCommandCodeAuditStatus
-  kPower,        // Startup, Shutdown, SelfTest
-  kFirmware,     // FieldUpgrade*
-  kVendor,       // whatever only this chip knows
+  kEvict,      // EvictControl: persistent objects
+  kHierarchy,  // Clear, ChangeEPS, hierarchy authorizations and policies
+  kLockout,    // dictionary-attack parameters and reset
+  kPlatform,   // PCR_Allocate, PP_Commands, SetAlgorithmSet, clocks
+  kAudit,      // SetCommandCodeAuditStatus
+  kPower,      // Startup, Shutdown, SelfTest
+  kFirmware,   // FieldUpgrade*
+  kVendor,     // whatever only this chip knows
 };
 
 // How long a healthy TPM may take. The deadlines are a generous multiple: see `deadline_ms`.

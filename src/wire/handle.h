@@ -20,14 +20,22 @@ enum class HandleKind : std::uint8_t {
   kAttachedComponent = 0x90,
 };
 
-[[nodiscard]] constexpr HandleKind kind_of(std::uint32_t handle) { return static_cast<HandleKind>(handle >> 24); }
-[[nodiscard]] constexpr bool is_transient(std::uint32_t h) { return kind_of(h) == HandleKind::kTransient; }
-[[nodiscard]] constexpr bool is_persistent(std::uint32_t h) { return kind_of(h) == HandleKind::kPersistent; }
+[[nodiscard]] constexpr HandleKind kind_of(std::uint32_t handle) {
+  return static_cast<HandleKind>(handle >> 24);
+}
+[[nodiscard]] constexpr bool is_transient(std::uint32_t h) {
+  return kind_of(h) == HandleKind::kTransient;
+}
+[[nodiscard]] constexpr bool is_persistent(std::uint32_t h) {
+  return kind_of(h) == HandleKind::kPersistent;
+}
 [[nodiscard]] constexpr bool is_session(std::uint32_t h) {
   return kind_of(h) == HandleKind::kHmacSession || kind_of(h) == HandleKind::kPolicySession;
 }
 // A session's number: the low 24 bits; HMAC, policy and trial sessions share one space of them.
-[[nodiscard]] constexpr std::uint32_t number_of(std::uint32_t session) { return session & 0x00FFFFFF; }
+[[nodiscard]] constexpr std::uint32_t number_of(std::uint32_t session) {
+  return session & 0x00FFFFFF;
+}
 
 inline constexpr std::uint32_t kFirstTransient = 0x80000000;
 inline constexpr std::uint32_t kPasswordSession = 0x40000009;  // TPM_RS_PW

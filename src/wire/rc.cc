@@ -1,6 +1,7 @@
 #include "wire/rc.h"
 
 #include <fmt/format.h>
+
 #include <string_view>
 
 namespace tpmspace::wire {
@@ -62,7 +63,9 @@ std::string_view meaning_of(Rc code) {
 }  // namespace
 
 std::string describe(Rc code) {
-  const std::string_view speaker = layer_of(code) == 0 ? "TPM" : (code & 0xFF0000) == kManagerLayer ? "resource manager" : "another layer";
+  const std::string_view speaker = layer_of(code) == 0                  ? "TPM"
+                                   : (code & 0xFF0000) == kManagerLayer ? "resource manager"
+                                                                        : "another layer";
   return fmt::format("{:#010x} ({}: {})", code, speaker, meaning_of(code));
 }
 

@@ -64,16 +64,28 @@ inline constexpr Rc kReservedBits = 0x0A1;
 inline constexpr Rc kBadAuth = 0x0A2;
 
 // `n` counts from 1; the specification's TPM_RC_P, TPM_RC_H-by-number and TPM_RC_S.
-[[nodiscard]] constexpr Rc in_parameter(Rc code, unsigned n) { return code | 0x040 | (n << 8); }
-[[nodiscard]] constexpr Rc in_handle(Rc code, unsigned n) { return code | (n << 8); }
-[[nodiscard]] constexpr Rc in_session(Rc code, unsigned n) { return code | ((n | 8U) << 8); }
+[[nodiscard]] constexpr Rc in_parameter(Rc code, unsigned n) {
+  return code | 0x040 | (n << 8);
+}
+[[nodiscard]] constexpr Rc in_handle(Rc code, unsigned n) {
+  return code | (n << 8);
+}
+[[nodiscard]] constexpr Rc in_session(Rc code, unsigned n) {
+  return code | ((n | 8U) << 8);
+}
 }  // namespace rc
 
 // The TPM's code spoken by us.
-[[nodiscard]] constexpr Rc from_manager(Rc code) { return kManagerLayer | code; }
+[[nodiscard]] constexpr Rc from_manager(Rc code) {
+  return kManagerLayer | code;
+}
 // Bits 16..23 hold the layer; 0 is the TPM.
-[[nodiscard]] constexpr unsigned layer_of(Rc code) { return (code >> 16) & 0xFF; }
-[[nodiscard]] constexpr Rc without_layer(Rc code) { return code & 0xFFFF; }
+[[nodiscard]] constexpr unsigned layer_of(Rc code) {
+  return (code >> 16) & 0xFF;
+}
+[[nodiscard]] constexpr Rc without_layer(Rc code) {
+  return code & 0xFFFF;
+}
 // For format-one codes: the fault without the number of what it concerns; others unchanged.
 [[nodiscard]] constexpr Rc base_code(Rc code) {
   const Rc plain = without_layer(code);

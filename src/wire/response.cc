@@ -4,7 +4,9 @@
 
 namespace tpmspace::wire {
 
-Bytes error_response(Rc code) { return Writer().u16(kTagNoSessions).u32(kHeaderSize).u32(code).take(); }
+Bytes error_response(Rc code) {
+  return Writer().u16(kTagNoSessions).u32(kHeaderSize).u32(code).take();
+}
 
 Bytes success_response(ByteView parameters) {
   const auto size = static_cast<std::uint32_t>(kHeaderSize + parameters.size());
@@ -67,6 +69,8 @@ std::optional<TpmHandle> Response::handle() const {
   return TpmHandle{in.u32().value_or(0)};
 }
 
-void Response::replace_handle(ClientHandle handle) { put_u32(bytes_, kHeaderSize, handle.value); }
+void Response::replace_handle(ClientHandle handle) {
+  put_u32(bytes_, kHeaderSize, handle.value);
+}
 
 }  // namespace tpmspace::wire

@@ -1,13 +1,13 @@
 // A TPM: a command's bytes in, a response's bytes out.
 //
-// Idea: the smallest interface that everything below can be (embedded libtpms, a device, swtpm) and everything above can
-// be tested against (a model, a replay, a decorator that delays, counts or injects faults).
-// Threads: `transact` belongs to one thread, the one that owns this TPM. `cancel` alone may be called from any thread
-// while `transact` runs; it asks the chip to give up the command in flight and returns at once; the command then ends
-// by itself with CANCELED or, if it was too late, normally. A back end that cannot cancel does nothing.
-// Sizes: a command is 10..max_command octets as the header says; a response is returned as received and is *not*
-// trusted: check it with wire::Response before using it.
-// Errors: a TPM that answers with a response code is no error here. An `Error` means there was no answer at all.
+// Idea: the smallest interface that everything below can be (embedded libtpms, a device, swtpm) and everything above
+// can be tested against (a model, a replay, a decorator that delays, counts or injects faults). Threads: `transact`
+// belongs to one thread, the one that owns this TPM. `cancel` alone may be called from any thread while `transact`
+// runs; it asks the chip to give up the command in flight and returns at once; the command then ends by itself with
+// CANCELED or, if it was too late, normally. A back end that cannot cancel does nothing. Sizes: a command
+// is 10..max_command octets as the header says; a response is returned as received and is *not* trusted: check it with
+// wire::Response before using it. Errors: a TPM that answers with a response code is no error here. An `Error` means
+// there was no answer at all.
 #pragma once
 
 #include <cstdint>

@@ -1,0 +1,252 @@
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <deque>
+#include <map>
+#include <utility>
+
+#include "engine/watched_tpm.h"
+#include "queue/fair_queue.h"
+#include "space/manager.h"
+#include "wire/response.h"
+
+namespace tpmspace::engine {
+
+namespace rc = wire::rc;
+
+namespace {
+
+// With so much that nobody wants in the TPM, every other step tidies up even while clients wait.
+constexpr std::size_t kUnwantedBacklog = 8;
+// A TPM whose back end is gone is tried again no sooner than this (idle work only; clients always get an answer).
+constexpr Time kLostPause = 1'000'000'000;
+
+struct Waiting {
+  Ticket ticket = 0;
+  wire::Command command;
+  std::uint8_t locality = 0;
+};
+
+struct Connection {
+  space::OwnerId owner;
+  space::SpaceId space;
+  std::optional<Waiting> waiting;
+};
+
+}  // namespace
+
+struct Engine::Impl {
+  Impl(wire::Tpm& tpm, const wire::CommandTable& table, const space::Chip& chip, const Config& settings,
+       std::function<Time()> clock)
+      : config(settings),
+        gate(tpm),
+        own(tpm, table, gate, false),
+        clients(tpm, table, gate, true),
+        manager(own, table, chip, space::Quota{settings.max_bytes, settings.client_saved_sessions_per_owner},
+                std::move(clock)) {}
+
+  Step run_next(Time now);
+  Step idle(Time now);
+  Step account_only(space::Cost cost) const;
+  observe::Account to_account(const Connection* connection, ConnectionId id, std::uint32_t code, wire::Rc rc,
+                              space::Cost cost) const;
+
+  Config config;
+  Gate gate;
+  WatchedTpm own, clients;
+  space::Manager manager;
+  queue::FairQueue queue;
+  std::map<ConnectionId, Connection> connections;
+  std::map<Ticket, ConnectionId> tickets;  // of waiting commands
+  std::deque<Reply> cancelled;
+  Ticket last_ticket = 0;
+  Time last_activity = 0;
+  Time not_before = 0;  // idle work, after the back end was lost
+  bool tidied_last = false;
+};
+
+Engine::Engine(wire::Tpm& tpm, const wire::CommandTable& table, const space::Chip& chip, const Config& config,
+               std::function<Time()> clock)
+    : impl_(std::make_unique<Impl>(tpm, table, chip, config, std::move(clock))) {}
+Engine::~Engine() = default;
+
+Gate& Engine::gate() {
+  return impl_->gate;
+}
+
+ConnectionId Engine::open(space::OwnerId owner, const space::SpaceLimits& limits) {
+  // A connection has the number of its space, so that restored books are enough to find it again.
+  const space::SpaceId id = impl_->manager.open(owner, limits);
+  impl_->connections.emplace(id.value, Connection{owner, id, std::nullopt});
+  return id.value;
+}
+
+void Engine::set_limits(ConnectionId connection, const space::SpaceLimits& limits) {
+  impl_->manager.set_limits(impl_->connections.at(connection).space, limits);
+}
+
+Ticket Engine::submit(ConnectionId connection, wire::Command command, std::uint8_t locality, Time now) {
+  Connection& to = impl_->connections.at(connection);
+  const Ticket ticket = ++impl_->last_ticket;
+  to.waiting = Waiting{ticket, std::move(command), locality};
+  impl_->tickets.emplace(ticket, connection);
+  impl_->queue.push(to.owner.value, ticket);
+  impl_->last_activity = now;
+  return ticket;
+}
+
+bool Engine::cancel(Ticket ticket) {
+  const auto it = impl_->tickets.find(ticket);
+  if (it == impl_->tickets.end()) return false;
+  Connection& connection = impl_->connections.at(it->second);
+  impl_->queue.remove(connection.owner.value, ticket);
+  impl_->cancelled.push_back(Reply{it->second, ticket, wire::error_response(wire::from_manager(rc::kCanceled))});
+  connection.waiting.reset();
+  impl_->tickets.erase(it);
+  return true;
+}
+
+void Engine::close(ConnectionId id) {
+  const auto it = impl_->connections.find(id);
+  if (it == impl_->connections.end()) return;
+  if (it->second.waiting) {
+    impl_->queue.remove(it->second.owner.value, it->second.waiting->ticket);
+    impl_->tickets.erase(it->second.waiting->ticket);
+  }
+  std::erase_if(impl_->cancelled, [&](const Reply& reply) { return reply.connection == id; });
+  impl_->manager.close(it->second.space);
+  impl_->connections.erase(it);
+}
+
+Step Engine::step(Time now) {
+  Impl& me = *impl_;
+  if (!me.cancelled.empty()) {
+    Step step;
+    step.reply = std::move(me.cancelled.front());
+    me.cancelled.pop_front();
+    step.account = observe::Account{};
+    const Connection& connection = me.connections.at(step.reply->connection);
+    step.account->owner = connection.owner.value;
+    step.account->connection = step.reply->connection;
+    step.account->rc = wire::from_manager(rc::kCanceled);
+    return step;
+  }
+  const bool backlog = me.manager.unwanted() > kUnwantedBacklog && !me.tidied_last && now >= me.not_before;
+  if (me.queue.size() > 0 && !backlog) return me.run_next(now);
+  return me.idle(now);
+}
+
+Step Engine::Impl::run_next(Time now) {
+  const auto turn = queue.pop();
+  const ConnectionId id = tickets.at(turn->item);
+  tickets.erase(turn->item);
+  Connection& connection = connections.at(id);
+  const Waiting waiting = std::move(*connection.waiting);
+  connection.waiting.reset();
+
+  own.set_ticket(waiting.ticket);
+  clients.set_ticket(waiting.ticket);
+  auto outcome = manager.execute(connection.space, waiting.command, waiting.locality, clients);
+  own.set_ticket(0);
+  if (gate.take_abandoned(waiting.ticket) && outcome.created) manager.discard(connection.space, *outcome.created);
+
+  Step step;
+  step.account = to_account(&connection, id, waiting.command.code(), outcome.code, std::move(outcome.cost));
+  queue.charge(turn->owner, step.account->tpm_nanoseconds());
+  step.reply = Reply{id, waiting.ticket, std::move(outcome.response)};
+  if (step.account->tpm_lost) not_before = now + kLostPause;
+  last_activity = now;
+  tidied_last = false;
+  return step;
+}
+
+Step Engine::Impl::idle(Time now) {
+  tidied_last = true;
+  if (queue.size() == 0) gate.forget_abandoned();
+  Step step;
+  step.idle = true;
+  if (now < not_before) {
+    step.wake = not_before;
+    return step;
+  }
+  if (auto cost = manager.tidy()) {
+    if (cost->tpm_lost) not_before = now + kLostPause;
+    return account_only(std::move(*cost));
+  }
+  if (manager.chip().keep_free_objects == 0 && manager.chip().keep_free_sessions == 0) return step;
+  if (!manager.has_loaded()) return step;
+  if (now < last_activity + config.put_away_after) {
+    step.wake = last_activity + config.put_away_after;
+    return step;
+  }
+  if (auto cost = manager.put_away()) {
+    if (cost->tpm_lost) not_before = now + kLostPause;
+    return account_only(std::move(*cost));
+  }
+  // What is loaded would not go; the next client command will meet the reason.
+  not_before = now + kLostPause;
+  return step;
+}
+
+Step Engine::Impl::account_only(space::Cost cost) const {
+  Step step;
+  step.account = to_account(nullptr, 0, 0, 0, std::move(cost));
+  return step;
+}
+
+observe::Account Engine::Impl::to_account(const Connection* connection, ConnectionId id, std::uint32_t code,
+                                          wire::Rc rc, space::Cost cost) const {
+  observe::Account account;
+  account.owner = connection != nullptr ? connection->owner.value : 0;
+  account.connection = id;
+  account.client_code = code;
+  account.rc = rc;
+  account.tpm = std::move(cost.tpm);
+  account.evictions = cost.evictions;
+  account.tpm_was_reset = cost.tpm_was_reset;
+  account.tpm_lost = cost.tpm_lost;
+  return account;
+}
+
+Snapshot Engine::snapshot() const {
+  const space::Books& books = impl_->manager.books();
+  Snapshot out;
+  out.connections = static_cast<std::uint32_t>(impl_->connections.size());
+  out.queued = static_cast<std::uint32_t>(impl_->queue.size());
+  for (const auto& [id, one] : books.spaces) {
+    out.objects += static_cast<std::uint32_t>(one.objects.size());
+    for (const auto& [handle, object] : one.objects) out.bytes += object.context.size();
+  }
+  out.objects_loaded = static_cast<std::uint32_t>(books.slots.size());
+  out.sessions = static_cast<std::uint32_t>(books.sessions.size());
+  out.sessions_loaded = space::loaded_sessions(books);
+  for (const auto& [number, session] : books.sessions) {
+    out.sessions_client_saved += session.client_saved ? 1U : 0U;
+    out.bytes += session.context.size();
+  }
+  return out;
+}
+
+wire::Bytes Engine::save_books() const {
+  return space::encode(impl_->manager.books());
+}
+
+bool Engine::restore_books(wire::ByteView image) {
+  auto books = space::decode(image);
+  if (!books || space::check(*books, impl_->manager.chip())) return false;
+  impl_->connections.clear();
+  for (const auto& [id, one] : books->spaces)
+    impl_->connections.emplace(id.value, Connection{one.owner, id, std::nullopt});
+  impl_->manager.restore(std::move(*books));
+  return true;
+}
+
+std::optional<std::string> Engine::check() const {
+  return space::check(impl_->manager.books(), impl_->manager.chip());
+}
+
+observe::Account Engine::flush_all(bool client_saved_too) {
+  return impl_->to_account(nullptr, 0, 0, 0, impl_->manager.flush_all(client_saved_too));
+}
+
+}  // namespace tpmspace::engine

@@ -1,0 +1,102 @@
+// The engine of one TPM: guard (to come), queue and space joined by one `step`.
+//
+// Idea: pure. It sees bytes, a `wire::Tpm`, and the time it is given; it opens nothing, logs nothing, knows no socket.
+// The daemon's thread moves bytes, calls `step` and sleeps; the simulator calls the same `step` in virtual time.
+// Threads: one thread owns an Engine and calls everything here; `gate()` alone is for other threads.
+// Units: `Time` is nanoseconds of a monotonic clock whose zero means nothing.
+// Limits: one command of a connection is in the engine at a time (submit's precondition); connections and bytes are
+// bounded by Config.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/gate.h"
+#include "observe/account.h"
+#include "space/chip.h"
+#include "space/owner.h"
+#include "wire/command.h"
+#include "wire/tpm.h"
+
+namespace tpmspace::engine {
+
+using Time = std::uint64_t;
+using ConnectionId = std::uint64_t;  // never reused, never 0
+
+struct Config {
+  std::uint32_t client_saved_sessions_per_owner = 16;
+  std::uint64_t max_bytes = 64ULL << 20;  // of saved contexts, in the whole engine
+  // After this much idle time what is loaded is put away, if Chip says that others use the TPM. Nanoseconds.
+  Time put_away_after = 20'000'000;
+};
+
+struct Reply {
+  ConnectionId connection = 0;
+  Ticket ticket = 0;
+  wire::Bytes response;
+};
+
+// What one step did.
+struct Step {
+  std::optional<Reply> reply;
+  std::optional<observe::Account> account;  // present iff the TPM was used or a client was answered
+  bool idle = false;                        // nothing was done and nothing can be done before `wake` or new input
+  std::optional<Time> wake;                 // with idle: there will be something to do then
+};
+
+// Counts for status; all about this moment. Sessions as DESIGN "Sessions" names their states.
+struct Snapshot {
+  std::uint32_t connections = 0;
+  std::uint32_t queued = 0;
+  std::uint32_t objects = 0, objects_loaded = 0;
+  std::uint32_t sessions = 0, sessions_loaded = 0, sessions_client_saved = 0;
+  std::uint64_t bytes = 0;  // of saved contexts
+};
+
+class Engine {
+ public:
+  // The TPM is started and its limits are known (tpm/bring_up). `clock` is read around every TPM command.
+  Engine(wire::Tpm& tpm, const wire::CommandTable& table, const space::Chip& chip, const Config& config,
+         std::function<Time()> clock);
+  ~Engine();
+
+  [[nodiscard]] ConnectionId open(space::OwnerId owner, const space::SpaceLimits& limits);
+  void set_limits(ConnectionId connection, const space::SpaceLimits& limits);
+  // Precondition: the connection is open and has no command in the engine.
+  [[nodiscard]] Ticket submit(ConnectionId connection, wire::Command command, std::uint8_t locality, Time now);
+  // A command that still waits is answered CANCELED from our layer by the next step: true. One that is at the TPM is
+  // the gate's business, one that is done nobody's: false.
+  bool cancel(Ticket ticket);
+  // Its waiting command is dropped without an answer; what the space held is given back in idle steps (or earlier,
+  // when somebody needs the room). Client-saved sessions stay.
+  void close(ConnectionId connection);
+
+  // At most one client command (with the swapping it needs), or one TPM command of idle work.
+  [[nodiscard]] Step step(Time now);
+
+  [[nodiscard]] Gate& gate();
+  [[nodiscard]] Snapshot snapshot() const;
+
+  // Everything the engine knows, between any two steps; see space/books.h. Waiting commands are not part of it: their
+  // connections hold them. A connection's id is its space's, so `restore_books` (on an engine without connections, for
+  // the same TPM in the same state) brings back the connections with the ids they had. False: not an image of books.
+  [[nodiscard]] wire::Bytes save_books() const;
+  [[nodiscard]] bool restore_books(wire::ByteView books);
+
+  // Nullopt: what must be true of the books is (space/books.h). For tests and after a restore.
+  [[nodiscard]] std::optional<std::string> check() const;
+
+  // Gives back whatever of ours is in the TPM (shutdown): loaded objects, sessions; client-saved ones too if asked.
+  // Bounded: at most two TPM commands for each entity.
+  observe::Account flush_all(bool client_saved_too);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tpmspace::engine

@@ -1,0 +1,264 @@
+#include "space/books.h"
+
+#include <algorithm>
+#include <set>
+
+namespace tpmspace::space {
+
+using wire::Bytes;
+using wire::ByteView;
+using wire::Reader;
+using wire::Writer;
+
+std::uint64_t context_bytes(const Books& books, const Chip& chip) {
+  const auto weight = [&](const Bytes& context) -> std::uint64_t {
+    return context.empty() ? chip.max_response : context.size();
+  };
+  std::uint64_t sum = 0;
+  for (const auto& [id, space] : books.spaces)
+    for (const auto& [handle, object] : space.objects) sum += weight(object.context);
+  for (const auto& [number, session] : books.sessions) sum += weight(session.context);
+  return sum;
+}
+
+namespace {
+
+std::optional<std::string> check_slots(const Books& books, const Chip& chip) {
+  std::set<std::uint32_t> in_tpm;
+  std::set<std::pair<SpaceId, wire::ClientHandle>> objects;
+  for (const auto& slot : books.slots) {
+    if (!in_tpm.insert(slot.tpm.value).second) return "two objects in one slot";
+    if (slot.space.value == 0) continue;
+    if (!objects.emplace(slot.space, slot.object).second) return "one object in two slots";
+    const auto space = books.spaces.find(slot.space);
+    if (space == books.spaces.end() || space->second.objects.count(slot.object.value) == 0)
+      return "a slot holds what no space knows";
+  }
+  if (books.slots.size() > chip.object_slots) return "more objects loaded than the TPM has slots";
+  return std::nullopt;
+}
+
+std::optional<std::string> check_objects(const Books& books) {
+  for (const auto& [id, space] : books.spaces) {
+    if (space.objects.size() > space.limits.objects) return "a space holds more objects than its limit";
+    for (const auto& [handle, object] : space.objects) {
+      if (!wire::is_transient(handle)) return "an object's handle is not transient";
+      if (object.context.empty() && slot_of(books, id, wire::ClientHandle{handle}) == nullptr)
+        return "an object is neither loaded nor saved";
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> check_sessions(const Books& books, const Chip& chip) {
+  for (const auto& [number, session] : books.sessions) {
+    if (number != wire::number_of(session.handle)) return "a session is booked under another's number";
+    if (session.space.value == 0 && !session.client_saved) return "a session of nobody is not client-saved";
+    if (session.space.value != 0 && books.spaces.count(session.space) == 0) return "a session's space is not open";
+  }
+  for (const auto& unwanted : books.unwanted_sessions)
+    if (books.sessions.count(wire::number_of(unwanted.handle)) != 0)
+      return "an unwanted session is booked as somebody's";
+  if (loaded_sessions(books) > chip.loaded_sessions) return "more sessions loaded than the TPM has slots";
+  if (books.sessions.size() + books.unwanted_sessions.size() > chip.active_sessions)
+    return "more active sessions than the TPM has";
+  return std::nullopt;
+}
+
+// The image: a version, then every field in the order of the declarations.
+constexpr std::uint32_t kImageVersion = 1;
+
+void put_blob(Writer& out, ByteView blob) {
+  out.u32(static_cast<std::uint32_t>(blob.size())).raw(blob);
+}
+
+std::optional<Bytes> get_blob(Reader& in) {
+  const auto size = in.u32();
+  if (!size) return std::nullopt;
+  const auto body = in.take(*size);
+  if (!body) return std::nullopt;
+  return wire::to_bytes(*body);
+}
+
+void put(Writer& out, const Object& object) {
+  out.u8(object.sequence ? std::uint8_t{1} : std::uint8_t{0}).u64(object.last_use);
+  put_blob(out, object.context);
+}
+
+std::optional<Object> get_object(Reader& in) {
+  Object out;
+  const auto sequence = in.u8();
+  const auto last_use = in.u64();
+  auto context = get_blob(in);
+  if (!sequence || !last_use || !context) return std::nullopt;
+  out.sequence = *sequence != 0;
+  out.last_use = *last_use;
+  out.context = std::move(*context);
+  return out;
+}
+
+void put(Writer& out, const Space& space) {
+  out.u64(space.owner.value).u32(space.limits.objects).u32(space.limits.sessions);
+  out.u32(static_cast<std::uint32_t>(space.objects.size()));
+  for (const auto& [handle, object] : space.objects) {
+    out.u32(handle);
+    put(out, object);
+  }
+}
+
+std::optional<Space> get_space(Reader& in) {
+  Space out;
+  const auto owner = in.u64();
+  const auto objects = in.u32();
+  const auto sessions = in.u32();
+  const auto count = in.u32();
+  if (!owner || !objects || !sessions || !count) return std::nullopt;
+  out.owner = OwnerId{*owner};
+  out.limits = SpaceLimits{*objects, *sessions};
+  for (std::uint32_t i = 0; i < *count; ++i) {
+    const auto handle = in.u32();
+    if (!handle) return std::nullopt;
+    auto object = get_object(in);
+    if (!object || !out.objects.emplace(*handle, std::move(*object)).second) return std::nullopt;
+  }
+  return out;
+}
+
+void put(Writer& out, const Session& session) {
+  out.u32(session.handle)
+      .u64(session.owner.value)
+      .u64(session.space.value)
+      .u8(session.client_saved ? std::uint8_t{1} : std::uint8_t{0});
+  out.u64(session.sequence).raw(session.client_copy).u64(session.last_use);
+  put_blob(out, session.context);
+}
+
+std::optional<Session> get_session(Reader& in) {
+  Session out;
+  const auto handle = in.u32();
+  const auto owner = in.u64();
+  const auto space = in.u64();
+  const auto client_saved = in.u8();
+  const auto sequence = in.u64();
+  const auto client_copy = in.take(out.client_copy.size());
+  const auto last_use = in.u64();
+  auto context = get_blob(in);
+  if (!handle || !owner || !space || !client_saved || !sequence || !client_copy || !last_use || !context)
+    return std::nullopt;
+  out.handle = *handle;
+  out.owner = OwnerId{*owner};
+  out.space = SpaceId{*space};
+  out.client_saved = *client_saved != 0;
+  out.sequence = *sequence;
+  std::copy(client_copy->begin(), client_copy->end(), out.client_copy.begin());
+  out.last_use = *last_use;
+  out.context = std::move(*context);
+  return out;
+}
+
+template <typename Each>
+bool get_list(Reader& in, Each each) {
+  const auto count = in.u32();
+  if (!count) return false;
+  for (std::uint32_t i = 0; i < *count; ++i)
+    if (!each()) return false;
+  return true;
+}
+
+bool get_spaces(Reader& in, Books& books) {
+  return get_list(in, [&] {
+    const auto id = in.u64();
+    if (!id) return false;
+    auto space = get_space(in);
+    return space && books.spaces.emplace(SpaceId{*id}, std::move(*space)).second;
+  });
+}
+
+bool get_sessions(Reader& in, Books& books) {
+  return get_list(in, [&] {
+    auto session = get_session(in);
+    if (!session) return false;
+    const std::uint32_t number = wire::number_of(session->handle);
+    return books.sessions.emplace(number, std::move(*session)).second;
+  });
+}
+
+bool get_slots(Reader& in, Books& books) {
+  return get_list(in, [&] {
+    const auto tpm = in.u32();
+    const auto space = in.u64();
+    const auto object = in.u32();
+    if (!tpm || !space || !object) return false;
+    books.slots.push_back(Slot{wire::TpmHandle{*tpm}, SpaceId{*space}, wire::ClientHandle{*object}});
+    return true;
+  });
+}
+
+bool get_unwanted(Reader& in, Books& books) {
+  return get_list(in, [&] {
+    const auto handle = in.u32();
+    const auto loaded = in.u8();
+    if (!handle || !loaded) return false;
+    books.unwanted_sessions.push_back(UnwantedSession{*handle, *loaded != 0});
+    return true;
+  });
+}
+
+}  // namespace
+
+const Slot* slot_of(const Books& books, SpaceId space, wire::ClientHandle object) {
+  for (const auto& slot : books.slots)
+    if (slot.space == space && slot.object == object) return &slot;
+  return nullptr;
+}
+
+std::uint32_t loaded_sessions(const Books& books) {
+  std::uint32_t loaded = 0;
+  for (const auto& [number, session] : books.sessions) loaded += session.loaded() ? 1U : 0U;
+  for (const auto& unwanted : books.unwanted_sessions) loaded += unwanted.loaded ? 1U : 0U;
+  return loaded;
+}
+
+std::optional<std::string> check(const Books& books, const Chip& chip) {
+  if (auto wrong = check_slots(books, chip)) return wrong;
+  if (auto wrong = check_objects(books)) return wrong;
+  return check_sessions(books, chip);
+}
+
+Bytes encode(const Books& books) {
+  Writer out;
+  out.u32(kImageVersion);
+  out.u32(static_cast<std::uint32_t>(books.spaces.size()));
+  for (const auto& [id, space] : books.spaces) {
+    out.u64(id.value);
+    put(out, space);
+  }
+  out.u32(static_cast<std::uint32_t>(books.sessions.size()));
+  for (const auto& [number, session] : books.sessions) put(out, session);
+  out.u32(static_cast<std::uint32_t>(books.slots.size()));
+  for (const auto& slot : books.slots) out.u32(slot.tpm.value).u64(slot.space.value).u32(slot.object.value);
+  out.u32(static_cast<std::uint32_t>(books.unwanted_sessions.size()));
+  for (const auto& unwanted : books.unwanted_sessions)
+    out.u32(unwanted.handle).u8(unwanted.loaded ? std::uint8_t{1} : std::uint8_t{0});
+  out.u64(books.tick).u64(books.last_space).u64(books.newest_sequence).u32(books.reset_count).u32(books.restart_count);
+  return out.take();
+}
+
+std::optional<Books> decode(ByteView image) {
+  Reader in(image);
+  Books out;
+  if (in.u32() != kImageVersion) return std::nullopt;
+  if (!get_spaces(in, out) || !get_sessions(in, out)) return std::nullopt;
+  if (!get_slots(in, out) || !get_unwanted(in, out)) return std::nullopt;
+  const auto tick = in.u64(), last_space = in.u64(), newest = in.u64();
+  const auto reset = in.u32(), restart = in.u32();
+  if (!tick || !last_space || !newest || !reset || !restart || !in.empty()) return std::nullopt;
+  out.tick = *tick;
+  out.last_space = *last_space;
+  out.newest_sequence = *newest;
+  out.reset_count = *reset;
+  out.restart_count = *restart;
+  return out;
+}
+
+}  // namespace tpmspace::space

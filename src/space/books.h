@@ -1,0 +1,97 @@
+// The books: everything the manager knows, as one value that can be saved and restored between any two TPM commands.
+//
+// Idea: what the books say is loaded is loaded. They are written only after the TPM confirmed.
+// Threads: a value. Units: contexts in octets, `last_use` in ticks (one for each client command).
+// Limits: SpaceLimits for each space, `Quota` for all together; `check` proves the rules below.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "space/chip.h"
+#include "space/context.h"
+#include "space/owner.h"
+#include "wire/bytes.h"
+#include "wire/handle.h"
+
+namespace tpmspace::space {
+
+// A transient object or a sequence of one space. Whether it is in the TPM, the slots say.
+struct Object {
+  bool sequence = false;
+  // Its state as the TPM would load it; empty: there is no valid copy, so it is in a slot. An ordinary object's copy
+  // stays valid for its life; a sequence's only until its next use (TPM-RULES 14).
+  wire::Bytes context;
+  std::uint64_t last_use = 0;
+};
+
+// One of the TPM's object slots that is taken by us.
+struct Slot {
+  wire::TpmHandle tpm;
+  SpaceId space;              // 0: nobody's any more; flushed in idle time, or when the room is needed
+  wire::ClientHandle object;  // in that space
+};
+
+// An active session in the TPM. Clients see its real handle (TPM-RULES 7).
+struct Session {
+  std::uint32_t handle = 0;
+  OwnerId owner;
+  SpaceId space;  // where it may be used; 0: its connection is gone (client-saved only)
+  // Put away by its client: nobody may use it until the owner loads the copy that the client holds, known by its
+  // digest.
+  bool client_saved = false;
+  ContextDigest client_copy{};
+  wire::Bytes context;         // the TPM's newest context of it; empty: it is loaded
+  std::uint64_t sequence = 0;  // of `context`: orders saved sessions for the context gap
+  std::uint64_t last_use = 0;
+
+  [[nodiscard]] bool loaded() const { return context.empty(); }
+};
+
+struct Space {
+  OwnerId owner;
+  SpaceLimits limits;
+  std::map<std::uint32_t, Object> objects;  // by the client's handle
+};
+
+// Limits for all spaces together.
+struct Quota {
+  std::uint64_t context_bytes = 64ULL << 20;
+  std::uint32_t abandoned_sessions_per_owner = 16;  // client-saved, connection gone; the oldest goes first
+};
+
+// An active session that is nobody's any more; flushed in idle time, or when the number or the room is needed.
+struct UnwantedSession {
+  std::uint32_t handle = 0;
+  bool loaded = false;
+};
+
+struct Books {
+  std::map<SpaceId, Space> spaces;
+  std::map<std::uint32_t, Session> sessions;  // by number
+  std::vector<Slot> slots;                    // at most Chip::object_slots
+  std::vector<UnwantedSession> unwanted_sessions;
+  std::uint64_t tick = 0;
+  std::uint64_t last_space = 0;
+  std::uint64_t newest_sequence = 0;  // of any session context the TPM made
+  std::uint32_t reset_count = 0, restart_count = 0;
+};
+
+// The slot an object is in; null: it is not in the TPM.
+[[nodiscard]] const Slot* slot_of(const Books& books, SpaceId space, wire::ClientHandle object);
+[[nodiscard]] std::uint32_t loaded_sessions(const Books& books);  // unwanted ones included
+
+// What an object counts against Quota::context_bytes: its context, or what one may come to be.
+[[nodiscard]] std::uint64_t context_bytes(const Books& books, const Chip& chip);
+
+// Nullopt: everything that must be true of the books is. Else a sentence that says what is not.
+[[nodiscard]] std::optional<std::string> check(const Books& books, const Chip& chip);
+
+[[nodiscard]] wire::Bytes encode(const Books& books);
+// Nullopt: not a complete image of this version. Nothing in the image is trusted.
+[[nodiscard]] std::optional<Books> decode(wire::ByteView image);
+
+}  // namespace tpmspace::space

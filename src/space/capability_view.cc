@@ -1,0 +1,134 @@
+#include "space/capability_view.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "wire/response.h"
+
+namespace tpmspace::space {
+
+using wire::HandleKind;
+using wire::Reader;
+using wire::Writer;
+
+namespace {
+
+constexpr std::uint32_t kCapHandles = 1;        // TPM_CAP_HANDLES
+constexpr std::uint32_t kCapTpmProperties = 6;  // TPM_CAP_TPM_PROPERTIES
+constexpr std::size_t kMaxCapHandles = 254;     // MAX_CAP_BUFFER 1024: (1024 - 4 - 4) / 4
+
+// TPM_PT_HR_...: the variable properties that describe room (Part 2, 6.13).
+constexpr std::uint32_t kHrLoaded = 0x203, kHrLoadedAvail = 0x204;
+constexpr std::uint32_t kHrActive = 0x205, kHrActiveAvail = 0x206;
+constexpr std::uint32_t kHrTransientAvail = 0x207;
+
+std::vector<std::uint32_t> transient_handles(const Books& books, SpaceId space, std::uint32_t first) {
+  std::vector<std::uint32_t> out;
+  const auto& objects = books.spaces.at(space).objects;
+  for (auto it = objects.lower_bound(first); it != objects.end(); ++it) out.push_back(it->first);
+  return out;
+}
+
+bool usable_in(const Session& session, SpaceId space) {
+  return session.space == space && !session.client_saved;
+}
+
+// Usable ones with their true type, whether they are in the TPM at the moment or not.
+std::vector<std::uint32_t> loaded_session_handles(const Books& books, SpaceId space, std::uint32_t first) {
+  std::vector<std::uint32_t> out;
+  for (auto it = books.sessions.lower_bound(wire::number_of(first)); it != books.sessions.end(); ++it)
+    if (usable_in(it->second, space)) out.push_back(it->second.handle);
+  return out;
+}
+
+// Client-saved ones of the owner, always as 0x02nnnnnn: tpm2_flushcontext -s depends on it.
+std::vector<std::uint32_t> saved_session_handles(const Books& books, OwnerId owner, std::uint32_t first) {
+  constexpr std::uint32_t kShownAs = 0x02000000;
+  std::vector<std::uint32_t> out;
+  for (auto it = books.sessions.lower_bound(wire::number_of(first)); it != books.sessions.end(); ++it)
+    if (it->second.client_saved && it->second.owner == owner) out.push_back(kShownAs | it->first);
+  return out;
+}
+
+std::uint32_t left_of(std::uint32_t limit, std::uint32_t used) {
+  return limit > used ? limit - used : 0;
+}
+
+std::optional<std::uint32_t> property_in_space(std::uint32_t property, const Books& books, const Chip& chip,
+                                               SpaceId id) {
+  const Space& space = books.spaces.at(id);
+  std::uint32_t usable = 0, saved = 0;
+  for (const auto& [number, session] : books.sessions) {
+    usable += usable_in(session, id) ? 1U : 0U;
+    saved += session.client_saved && session.owner == space.owner ? 1U : 0U;
+  }
+  const std::uint32_t active_limit = std::min(space.limits.sessions, chip.active_sessions);
+  switch (property) {
+    case kHrLoaded:
+      return usable;
+    case kHrLoadedAvail:
+    case kHrActiveAvail:
+      return left_of(active_limit, usable + saved);
+    case kHrActive:
+      return usable + saved;
+    case kHrTransientAvail:
+      return left_of(space.limits.objects, static_cast<std::uint32_t>(space.objects.size()));
+    default:
+      return std::nullopt;
+  }
+}
+
+}  // namespace
+
+std::optional<CapabilityQuery> capability_query(const wire::Command& command) {
+  if (command.code() != wire::cc::kGetCapability) return std::nullopt;
+  Reader in(command.parameters());
+  const auto capability = in.u32();
+  const auto property = in.u32();
+  const auto count = in.u32();
+  if (!capability || !property || !count || !in.empty()) return std::nullopt;
+  return CapabilityQuery{*capability, *property, *count};
+}
+
+bool asks_for_our_handles(const CapabilityQuery& query) {
+  if (query.capability != kCapHandles) return false;
+  return wire::is_transient(query.property) || wire::is_session(query.property);
+}
+
+wire::Bytes handle_list(const CapabilityQuery& query, const Books& books, SpaceId space) {
+  std::vector<std::uint32_t> handles;
+  switch (wire::kind_of(query.property)) {
+    case HandleKind::kTransient:
+      handles = transient_handles(books, space, query.property);
+      break;
+    case HandleKind::kHmacSession:
+      handles = loaded_session_handles(books, space, query.property);
+      break;
+    default:
+      handles = saved_session_handles(books, books.spaces.at(space).owner, query.property);
+      break;
+  }
+  const std::size_t shown = std::min({handles.size(), kMaxCapHandles, static_cast<std::size_t>(query.count)});
+  Writer out;
+  out.u8(shown < handles.size() ? 1 : 0).u32(kCapHandles).u32(static_cast<std::uint32_t>(shown));
+  for (std::size_t i = 0; i < shown; ++i) out.u32(handles[i]);
+  return wire::success_response(out.bytes());
+}
+
+void rewrite_properties(wire::Bytes& response, const Books& books, const Chip& chip, SpaceId space) {
+  Reader in(response);
+  // header, moreData, capability, count, then (property, value) pairs
+  const auto header = in.take(wire::kHeaderSize);
+  const auto more = in.u8();
+  const auto capability = in.u32();
+  const auto count = in.u32();
+  if (!header || !more || capability != kCapTpmProperties || !count) return;
+  for (std::uint32_t i = 0; i < *count; ++i) {
+    const auto property = in.u32();
+    const std::size_t value_at = in.offset();
+    if (!property || !in.u32()) return;
+    if (const auto value = property_in_space(*property, books, chip, space)) wire::put_u32(response, value_at, *value);
+  }
+}
+
+}  // namespace tpmspace::space

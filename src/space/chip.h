@@ -1,0 +1,25 @@
+// What one TPM can hold, asked from the chip at start (TPM-RULES 20: ask, do not assume). Filled by tpm/bring_up.
+// Threads: a value, constant once made. Units: octets and entities. Source: Part 2, 6.13 (TPM_PT).
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace tpmspace::space {
+
+struct Chip {
+  std::uint32_t object_slots = 3;      // transient objects that fit at once (HR_TRANSIENT_AVAIL of the empty chip)
+  std::uint32_t loaded_sessions = 3;   // HR_LOADED_AVAIL of the empty chip
+  std::uint32_t active_sessions = 64;  // ours: the chip's, less those of others
+  std::uint32_t session_numbers = 64;  // ACTIVE_SESSIONS_MAX: a session's number is below it
+  std::uint32_t context_gap = 65535;   // CONTEXT_GAP_MAX
+  std::uint32_t max_command = 4096;    // MAX_COMMAND_SIZE
+  std::uint32_t max_response = 4096;   // MAX_RESPONSE_SIZE
+  std::uint32_t reset_count = 0;       // TPMS_CLOCK_INFO at start
+  std::uint32_t restart_count = 0;
+  // Between commands at least this much stays free, because others use the chip too (a device; TPM-RULES 35).
+  std::uint32_t keep_free_objects = 0;
+  std::uint32_t keep_free_sessions = 0;
+};
+
+}  // namespace tpmspace::space

@@ -1,0 +1,508 @@
+#include "space/manager.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "space/capability_view.h"
+
+namespace tpmspace::space {
+
+using wire::Authorization;
+using wire::Bytes;
+using wire::ClientHandle;
+using wire::Command;
+using wire::Creates;
+using wire::Effect;
+using wire::Rc;
+using wire::Response;
+namespace cc = wire::cc;
+namespace rc = wire::rc;
+
+namespace {
+
+// A command is sent to the TPM at most so often, whatever the TPM asks to be repaired in between.
+constexpr int kMaxAttempts = 8;
+
+Bytes refuse(Rc code) {
+  return wire::error_response(wire::from_manager(code));
+}
+
+// FlushContext's and ContextLoad's handle is a parameter; libtpms answers what names nothing with these.
+constexpr Rc kUnknownContext = rc::in_parameter(rc::kHandle, 1);   // 1CB
+constexpr Rc kWrongContextType = rc::in_parameter(rc::kValue, 1);  // 1C4
+
+bool creates_object(const Command& command) {
+  const Creates creates = command.row().creates;
+  return creates == Creates::kObject || creates == Creates::kSequence || creates == Creates::kByContext;
+}
+
+// Object slots that must be free beside those of the command's transient objects (TPM-RULES "Slots").
+std::uint32_t free_slots_needed(const Command& command) {
+  std::uint32_t needed = command.row().scratch_slots;
+  if (creates_object(command)) ++needed;
+  for (std::size_t i = 0; i < command.handle_count(); ++i)
+    if (wire::is_persistent(command.handle(i).value)) ++needed;
+  return needed;
+}
+
+bool says_reference_is_unknown(Rc code) {
+  return (code >= rc::kReferenceH0 && code < rc::kReferenceH0 + 7) ||
+         (code >= rc::kReferenceS0 && code < rc::kReferenceS0 + 7);
+}
+
+}  // namespace
+
+Manager::Manager(wire::Tpm& tpm, const wire::CommandTable& table, const Chip& chip, const Quota& quota,
+                 TpmPort::Clock clock)
+    : chip_(chip),
+      quota_(quota),
+      port_(tpm, table, std::move(clock)),
+      residency_(books_, chip_, port_),
+      recovery_(books_, chip_, port_) {
+  books_.reset_count = chip.reset_count;
+  books_.restart_count = chip.restart_count;
+}
+
+// --- spaces
+
+SpaceId Manager::open(OwnerId owner, const SpaceLimits& limits) {
+  const SpaceId id{++books_.last_space};
+  Space space;
+  space.owner = owner;
+  space.limits = limits;
+  books_.spaces.emplace(id, std::move(space));
+  return id;
+}
+
+void Manager::set_limits(SpaceId space, const SpaceLimits& limits) {
+  SpaceLimits& now = books_.spaces.at(space).limits;
+  now = limits;
+  // What is held already stays: a limit is for what comes.
+  now.objects = std::max(now.objects, static_cast<std::uint32_t>(books_.spaces.at(space).objects.size()));
+}
+
+void Manager::close(SpaceId space) {
+  const OwnerId owner = books_.spaces.at(space).owner;
+  for (auto& slot : books_.slots)
+    if (slot.space == space) slot.space = SpaceId{};
+  std::vector<std::uint32_t> ended;
+  for (auto& [number, session] : books_.sessions) {
+    if (session.space != space) continue;
+    if (session.client_saved)
+      session.space = SpaceId{};
+    else
+      ended.push_back(number);
+  }
+  for (const auto number : ended) drop_session(number);
+  books_.spaces.erase(space);
+  enforce_abandoned_limit(owner);
+}
+
+void Manager::drop_session(std::uint32_t number) {
+  const auto it = books_.sessions.find(number);
+  if (it == books_.sessions.end()) return;
+  books_.unwanted_sessions.push_back(UnwantedSession{it->second.handle, it->second.loaded()});
+  books_.sessions.erase(it);
+}
+
+void Manager::enforce_abandoned_limit(OwnerId owner) {
+  std::vector<const Session*> abandoned;
+  for (const auto& [number, session] : books_.sessions)
+    if (session.client_saved && session.space.value == 0 && session.owner == owner) abandoned.push_back(&session);
+  std::sort(abandoned.begin(), abandoned.end(),
+            [](const Session* a, const Session* b) { return a->last_use < b->last_use; });
+  for (std::size_t i = 0; i + quota_.abandoned_sessions_per_owner < abandoned.size(); ++i)
+    drop_session(wire::number_of(abandoned[i]->handle));
+}
+
+void Manager::discard(SpaceId space, ClientHandle created) {
+  if (wire::is_session(created.value))
+    drop_session(wire::number_of(created.value));
+  else if (books_.spaces.at(space).objects.count(created.value) != 0)
+    residency_.drop_object(space, created);
+}
+
+// --- one command
+
+Outcome Manager::execute(SpaceId space, const Command& command, std::uint8_t locality, wire::Tpm& client_tpm) {
+  Outcome outcome;
+  residency_.pin(++books_.tick);
+  outcome.response = run(space, command, locality, client_tpm, outcome);
+  if (const auto header = wire::read_header(outcome.response)) outcome.code = header->code;
+  if (port_.cost().distrusted) recovery_.resynchronise();
+  residency_.restore_free_places();
+  outcome.cost = port_.take_cost();
+  return outcome;
+}
+
+Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality, wire::Tpm& client_tpm,
+                   Outcome& outcome) {
+  if (auto answer = answer_without_tpm(space, command)) return std::move(*answer);
+  if (const auto refusal = within_limits(space, command)) return refuse(*refusal);
+
+  Bytes last;
+  bool resynchronised = false;
+  for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
+    if (const auto refusal = resolve(space, command)) return refuse(*refusal);
+    const Rc code = make_resident(space, command);
+    if (code == kGoneMeanwhile || disproves_the_books(code, resynchronised)) continue;
+    if (code != rc::kSuccess) return refuse(code);
+
+    auto response =
+        port_.forward(client_tpm, translate(space, command), command.row(), command.has_sessions(), locality);
+    forget_copies_of_used_sequences(space, command);
+    if (!response) return refuse(response.error());
+    if (response->ok()) {
+      book(space, command, *response, outcome);
+      return std::move(*response).take();
+    }
+    if (!repair(command, response->code(), resynchronised)) return std::move(*response).take();
+    last = std::move(*response).take();
+  }
+  return last.empty() ? refuse(rc::kFailure) : last;
+}
+
+// --- answered here
+
+std::optional<Bytes> Manager::answer_without_tpm(SpaceId space, const Command& command) {
+  switch (command.row().effect) {
+    case Effect::kFlushContext:
+      return flush_context(space, command);
+    case Effect::kContextSave:
+      return save_known_context(space, command);
+    case Effect::kContextLoad:
+      return load_session_context(space, command);
+    default:
+      break;
+  }
+  const auto query = capability_query(command);
+  if (query && asks_for_our_handles(*query) && !command.has_sessions()) return handle_list(*query, books_, space);
+  return std::nullopt;
+}
+
+Bytes Manager::flush_context(SpaceId space, const Command& command) {
+  wire::Reader in(command.parameters());
+  const auto handle = in.u32();
+  if (!handle) return refuse(rc::in_parameter(rc::kInsufficient, 1));
+  if (!in.empty()) return refuse(rc::kSize);
+
+  if (wire::is_transient(*handle)) {
+    if (books_.spaces.at(space).objects.count(*handle) == 0) return refuse(kUnknownContext);
+    residency_.drop_object(space, ClientHandle{*handle});
+    residency_.flush_unwanted_objects();
+    return port_.cost().tpm_lost ? refuse(rc::kFailure) : wire::success_response({});
+  }
+  if (!wire::is_session(*handle)) return refuse(kWrongContextType);
+
+  // The type octet does not matter here (TPM-RULES 11). Client-saved ones of the owner may be flushed from any space.
+  const std::uint32_t number = wire::number_of(*handle);
+  const auto it = books_.sessions.find(number);
+  if (it == books_.sessions.end()) return refuse(number < chip_.session_numbers ? kUnknownContext : kWrongContextType);
+  const Session& session = it->second;
+  const bool of_owner = session.owner == books_.spaces.at(space).owner;
+  if (session.space != space && !(session.client_saved && of_owner)) return refuse(kUnknownContext);
+  const Rc code = port_.flush(session.handle);
+  if (port_.cost().tpm_lost) return refuse(rc::kFailure);
+  (void)code;  // flushed, or the TPM did not know it: gone in either case
+  books_.sessions.erase(it);
+  return wire::success_response({});
+}
+
+// A valid copy that we hold is as good as a new one; nothing has to move for it.
+std::optional<Bytes> Manager::save_known_context(SpaceId space, const Command& command) {
+  if (!command.parameters().empty()) return std::nullopt;  // the TPM will say what is wrong
+  const ClientHandle handle = command.handle(0);
+  if (wire::is_transient(handle.value)) {
+    const auto& objects = books_.spaces.at(space).objects;
+    const auto it = objects.find(handle.value);
+    if (it == objects.end() || it->second.context.empty()) return std::nullopt;
+    return wire::success_response(it->second.context);
+  }
+  Session* session = session_in(space, handle.value);
+  if (session == nullptr || session->loaded() || session->handle != handle.value) return std::nullopt;
+  session->client_saved = true;
+  session->client_copy = digest_of(session->context);
+  session->last_use = books_.tick;
+  return wire::success_response(session->context);
+}
+
+// Sessions never reach the TPM from a client's blob: the manager has the newest one and loads it when it is used.
+std::optional<Bytes> Manager::load_session_context(SpaceId space, const Command& command) {
+  const auto info = read_context(command.parameters());
+  if (!info) return refuse(info.error());
+  if (!info->is_session()) return std::nullopt;
+  const ContextDigest presented = digest_of(command.parameters());
+  const OwnerId owner = books_.spaces.at(space).owner;
+  for (auto& [number, session] : books_.sessions) {
+    if (!session.client_saved || session.owner != owner || session.client_copy != presented) continue;
+    session.client_saved = false;
+    session.space = space;
+    session.last_use = books_.tick;
+    return wire::success_response(wire::Writer().u32(session.handle).take());
+  }
+  return refuse(kUnknownContext);
+}
+
+// --- resolve
+
+Session* Manager::session_in(SpaceId space, std::uint32_t handle) {
+  const auto it = books_.sessions.find(wire::number_of(handle));
+  if (it == books_.sessions.end() || it->second.space != space || it->second.client_saved) return nullptr;
+  return &it->second;
+}
+
+// Distinct ones, of the handle area and the authorization area. Precondition: `resolve` refused nothing.
+std::vector<Session*> Manager::sessions_of(SpaceId space, const Command& command) {
+  std::vector<Session*> out;
+  const auto add = [&](std::uint32_t handle) {
+    if (!wire::is_session(handle)) return;
+    Session* session = session_in(space, handle);
+    if (session != nullptr && std::find(out.begin(), out.end(), session) == out.end()) out.push_back(session);
+  };
+  for (std::size_t i = 0; i < command.handle_count(); ++i) add(command.handle(i).value);
+  for (const auto& authorization : command.authorizations()) add(authorization.handle.value);
+  return out;
+}
+
+// What names nothing in this space is answered before the TPM, in the order of its own checks: handles, then sessions.
+Manager::Refusal Manager::resolve(SpaceId space, const Command& command) {
+  const auto& objects = books_.spaces.at(space).objects;
+  for (unsigned i = 0; i < command.handle_count(); ++i) {
+    const std::uint32_t handle = command.handle(i).value;
+    if (wire::is_transient(handle) && objects.count(handle) == 0) return rc::kReferenceH0 + i;
+    if (!wire::is_session(handle)) continue;
+    if (wire::number_of(handle) >= chip_.session_numbers) return rc::in_handle(rc::kValue, i + 1);
+    if (session_in(space, handle) == nullptr) return rc::kReferenceH0 + i;
+  }
+  for (unsigned i = 0; i < command.authorizations().size(); ++i) {
+    const Authorization& authorization = command.authorizations()[i];
+    if (authorization.is_password()) continue;
+    if (wire::number_of(authorization.handle.value) >= chip_.session_numbers) return rc::in_session(rc::kValue, i + 1);
+    if (session_in(space, authorization.handle.value) == nullptr) return rc::kReferenceS0 + i;
+  }
+  // PolicySecret can name four (TPM-RULES 19): no order of loading helps.
+  if (sessions_of(space, command).size() > chip_.loaded_sessions) return rc::kSessionMemory;
+  return std::nullopt;
+}
+
+Manager::Refusal Manager::within_limits(SpaceId id, const Command& command) {
+  const Space& space = books_.spaces.at(id);
+  if (creates_object(command)) {
+    if (space.objects.size() >= space.limits.objects) return rc::kObjectMemory;
+    if (context_bytes(books_, chip_) + chip_.max_response > quota_.context_bytes) return rc::kObjectMemory;
+  }
+  if (command.row().creates == Creates::kSession) {
+    const auto held = std::count_if(books_.sessions.begin(), books_.sessions.end(),
+                                    [&](const auto& entry) { return entry.second.space == id; });
+    if (static_cast<std::uint64_t>(held) >= space.limits.sessions) return rc::kSessionHandles;
+    if (!residency_.make_session_number()) return rc::kSessionHandles;
+  }
+  return std::nullopt;
+}
+
+// --- make room and load
+
+Rc Manager::make_resident(SpaceId space, const Command& command) {
+  std::vector<ClientHandle> objects;
+  for (std::size_t i = 0; i < command.handle_count(); ++i) {
+    const ClientHandle handle = command.handle(i);
+    if (!wire::is_transient(handle.value)) continue;
+    books_.spaces.at(space).objects.at(handle.value).last_use = books_.tick;
+    objects.push_back(handle);
+  }
+  const auto sessions = sessions_of(space, command);
+  for (Session* session : sessions) session->last_use = books_.tick;
+
+  for (const ClientHandle handle : objects) {
+    const Rc code = residency_.load_object(space, handle);
+    if (code == rc::kSuccess) continue;
+    return recovery_.context_is_dead(code) ? drop_unloadable_object(space, handle) : code;
+  }
+  for (Session* session : sessions) {
+    const Rc code = residency_.load_session(*session);
+    if (code == rc::kSuccess) continue;
+    return recovery_.context_is_dead(code) ? drop_unloadable_session(wire::number_of(session->handle)) : code;
+  }
+  // Where even an emptied TPM has not the room, it is the TPM's part to say so.
+  if (const Rc code = residency_.make_object_room(free_slots_needed(command));
+      code != rc::kSuccess && code != rc::kObjectMemory)
+    return code;
+  return command.row().creates == Creates::kSession ? residency_.make_session_room(1) : rc::kSuccess;
+}
+
+// A context of ours that the TPM does not know any more: a reset, or its hierarchy was emptied behind our back.
+Rc Manager::drop_unloadable_object(SpaceId space, ClientHandle handle) {
+  if (!recovery_.notice_reset()) residency_.drop_object(space, handle);
+  return kGoneMeanwhile;
+}
+
+Rc Manager::drop_unloadable_session(std::uint32_t number) {
+  if (!recovery_.notice_reset()) drop_session(number);
+  return kGoneMeanwhile;
+}
+
+Bytes Manager::translate(SpaceId space, const Command& command) const {
+  Bytes out = wire::to_bytes(command.bytes());
+  for (std::size_t i = 0; i < command.handle_count(); ++i) {
+    const ClientHandle handle = command.handle(i);
+    if (!wire::is_transient(handle.value)) continue;
+    const Slot* slot = slot_of(books_, space, handle);
+    wire::put_u32(out, Command::handle_at(i), slot->tpm.value);
+  }
+  return out;
+}
+
+// Does what the TPM's answer asks a manager to do. True: send the command again.
+bool Manager::repair(const Command& command, Rc code, bool& resynchronised) {
+  switch (code) {
+    case rc::kContextGap:
+      return residency_.refresh_oldest() == rc::kSuccess;
+    case rc::kObjectMemory:
+    case rc::kObjectHandles:
+      return residency_.evict_object() == rc::kSuccess;
+    case rc::kSessionMemory:
+      return residency_.evict_session() == rc::kSuccess;
+    case rc::kMemory:
+      return residency_.evict_object() == rc::kSuccess || residency_.evict_session() == rc::kSuccess;
+    case rc::kSessionHandles:
+      return residency_.flush_unwanted_session();
+    case rc::kInitialize:
+      return command.code() != cc::kStartup && recovery_.after_power_loss();
+    default:
+      break;
+  }
+  return disproves_the_books(code, resynchronised);
+}
+
+// We resolved every handle, so if the TPM does not know one the books are wrong: they are compared, once a command.
+// What the TPM says after that is the client's.
+bool Manager::disproves_the_books(Rc code, bool& resynchronised) {
+  if (!says_reference_is_unknown(code) || resynchronised) return false;
+  resynchronised = true;
+  recovery_.resynchronise();
+  return true;
+}
+
+// --- book what the TPM confirmed
+
+void Manager::forget_copies_of_used_sequences(SpaceId space, const Command& command) {
+  if (command.row().effect == Effect::kContextSave) return;
+  auto& objects = books_.spaces.at(space).objects;
+  for (std::size_t i = 0; i < command.handle_count(); ++i) {
+    const auto it = objects.find(command.handle(i).value);
+    if (it != objects.end() && it->second.sequence) it->second.context.clear();
+  }
+}
+
+void Manager::book(SpaceId space, const Command& command, Response& response, Outcome& outcome) {
+  const wire::CommandRow& row = command.row();
+  if (row.flushes_handle >= 0) {
+    const ClientHandle handle = command.handle(static_cast<std::size_t>(row.flushes_handle));
+    std::erase_if(books_.slots, [&](const Slot& slot) { return slot.space == space && slot.object == handle; });
+    books_.spaces.at(space).objects.erase(handle.value);
+  }
+  if (row.has_response_handle()) book_created(space, command, response, outcome);
+  book_ended_sessions(command);
+  if (row.effect == Effect::kContextSave) book_client_save(space, command, response);
+  if (row.effect == Effect::kPower && command.code() == cc::kStartup) (void)recovery_.notice_reset();
+  if (row.extensive) recovery_.after_extensive(command);
+  rewrite_capabilities(space, command, response);
+}
+
+void Manager::book_created(SpaceId space, const Command& command, Response& response, Outcome& outcome) {
+  const wire::TpmHandle handle = *response.handle();
+  if (wire::is_session(handle.value)) {
+    Session session;
+    session.handle = handle.value;
+    session.owner = books_.spaces.at(space).owner;
+    session.space = space;
+    session.last_use = books_.tick;
+    const std::uint32_t number = wire::number_of(handle.value);
+    std::erase_if(books_.unwanted_sessions, [&](const auto& u) { return wire::number_of(u.handle) == number; });
+    books_.sessions.insert_or_assign(number, std::move(session));
+    outcome.created = ClientHandle{handle.value};
+    return;
+  }
+  if (!wire::is_transient(handle.value)) {
+    port_.cost().distrusted = true;  // no command creates anything else; the client will see what the TPM said
+    return;
+  }
+  Object object;
+  object.last_use = books_.tick;
+  object.sequence = command.row().creates == Creates::kSequence;
+  if (command.row().effect == Effect::kContextLoad) {
+    object.context = wire::to_bytes(command.parameters());
+    object.sequence = read_context(object.context)->is_sequence();
+  }
+  const ClientHandle client = free_handle(space);
+  std::erase_if(books_.slots, [&](const Slot& slot) { return slot.tpm == handle; });
+  books_.spaces.at(space).objects.emplace(client.value, std::move(object));
+  books_.slots.push_back(Slot{handle, space, client});
+  chip_.object_slots = std::max(chip_.object_slots, static_cast<std::uint32_t>(books_.slots.size()));
+  response.replace_handle(client);
+  outcome.created = client;
+}
+
+void Manager::book_ended_sessions(const Command& command) {
+  for (const auto& authorization : command.authorizations())
+    if (!authorization.is_password() && !authorization.continues())
+      books_.sessions.erase(wire::number_of(authorization.handle.value));
+}
+
+// The TPM made a context for the client: it is ours as well, for nothing.
+void Manager::book_client_save(SpaceId space, const Command& command, const Response& response) {
+  const ClientHandle handle = command.handle(0);
+  Bytes context = wire::to_bytes(response.parameters());
+  if (wire::is_transient(handle.value)) {
+    books_.spaces.at(space).objects.at(handle.value).context = std::move(context);
+    return;
+  }
+  Session* session = session_in(space, handle.value);
+  if (session == nullptr) return;
+  session->client_saved = true;
+  session->client_copy = digest_of(context);
+  residency_.book_saved(*session, std::move(context));
+  residency_.keep_gap();
+}
+
+void Manager::rewrite_capabilities(SpaceId space, const Command& command, Response& response) const {
+  if (command.code() != cc::kGetCapability || command.has_sessions()) return;
+  response.edit([&](Bytes& bytes) { rewrite_properties(bytes, books_, chip_, space); });
+}
+
+// Lowest free first, as a TPM does. Precondition: the space is below its limit, which is far below 2^24.
+ClientHandle Manager::free_handle(SpaceId space) const {
+  std::uint32_t candidate = wire::kFirstTransient;
+  for (const auto& [handle, object] : books_.spaces.at(space).objects) {
+    if (handle != candidate) break;
+    ++candidate;
+  }
+  return ClientHandle{candidate};
+}
+
+// --- idle work
+
+std::optional<Cost> Manager::tidy() {
+  if (!residency_.tidy()) return std::nullopt;
+  return port_.take_cost();
+}
+
+std::optional<Cost> Manager::put_away() {
+  if (!residency_.put_away()) return std::nullopt;
+  return port_.take_cost();
+}
+
+Cost Manager::flush_all(bool client_saved_too) {
+  for (auto& slot : books_.slots) slot.space = SpaceId{};
+  for (auto& [id, space] : books_.spaces) space.objects.clear();
+  std::vector<std::uint32_t> ended;
+  for (const auto& [number, session] : books_.sessions)
+    if (client_saved_too || !session.client_saved) ended.push_back(number);
+  for (const auto number : ended) drop_session(number);
+  residency_.flush_unwanted_objects();
+  while (!port_.cost().tpm_lost && residency_.flush_unwanted_session()) {
+  }
+  return port_.take_cost();
+}
+
+}  // namespace tpmspace::space

@@ -1,0 +1,108 @@
+// The resource manager of one TPM: gives every space a TPM that looks private and never full.
+//
+// Idea: one command is straight-line code. Resolve its handles in the space, make resident what it needs, translate,
+// let the TPM do it, book what it confirmed, translate back. What can be answered without the TPM is.
+// Threads: one thread owns a Manager and its TPM. Pure: no I/O but the `wire::Tpm`s it is given.
+// Units: ticks count client commands. Limits: SpaceLimits, Quota, Chip; retries for one command are bounded.
+// Errors: a client is always answered with a TPM response; what we say on the TPM's behalf has our layer.
+// Source: TPM-RULES; TCG TSS 2.0 TAB and Resource Manager specification, 3.7; Part 1, 30 (context management).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "space/books.h"
+#include "space/chip.h"
+#include "space/recovery.h"
+#include "space/residency.h"
+#include "space/tpm_port.h"
+#include "wire/command.h"
+#include "wire/response.h"
+#include "wire/tpm.h"
+
+namespace tpmspace::space {
+
+struct Outcome {
+  wire::Bytes response;
+  wire::Rc code = 0;  // of the response
+  // What came into being for the client; given back with `discard` if the response cannot be delivered.
+  std::optional<wire::ClientHandle> created;
+  Cost cost;
+};
+
+class Manager {
+ public:
+  Manager(wire::Tpm& tpm, const wire::CommandTable& table, const Chip& chip, const Quota& quota, TpmPort::Clock clock);
+  // The parts refer to each other.
+  Manager(const Manager&) = delete;
+  Manager& operator=(const Manager&) = delete;
+
+  [[nodiscard]] SpaceId open(OwnerId owner, const SpaceLimits& limits);
+  void set_limits(SpaceId space, const SpaceLimits& limits);
+  // What it held becomes nobody's and is flushed by `tidy` or when the room is needed; client-saved sessions stay.
+  void close(SpaceId space);
+
+  // Precondition: the space is open. `client_tpm` is the same TPM, for the client's own command alone.
+  Outcome execute(SpaceId space, const wire::Command& command, std::uint8_t locality, wire::Tpm& client_tpm);
+  void discard(SpaceId space, wire::ClientHandle created);
+
+  // One piece of idle work; nullopt: there is none.
+  std::optional<Cost> tidy();
+  [[nodiscard]] std::size_t unwanted() const { return residency_.unwanted(); }
+  [[nodiscard]] bool has_loaded() const { return !books_.slots.empty() || loaded_sessions(books_) > 0; }
+  // Puts one loaded thing away, so that others find the chip empty; nullopt: nothing is loaded.
+  std::optional<Cost> put_away();
+  // Takes everything of ours out of the TPM (shutdown). At most one command for each thing.
+  Cost flush_all(bool client_saved_too);
+
+  [[nodiscard]] const Books& books() const { return books_; }
+  [[nodiscard]] const Chip& chip() const { return chip_; }
+  // Precondition: the books are of this TPM in its present state.
+  void restore(Books books) { books_ = std::move(books); }
+
+ private:
+  using Refusal = std::optional<wire::Rc>;
+
+  wire::Bytes run(SpaceId space, const wire::Command& command, std::uint8_t locality, wire::Tpm& client_tpm,
+                  Outcome& outcome);
+  // Commands that are about contexts, answered here where that is possible.
+  std::optional<wire::Bytes> answer_without_tpm(SpaceId space, const wire::Command& command);
+  wire::Bytes flush_context(SpaceId space, const wire::Command& command);
+  std::optional<wire::Bytes> save_known_context(SpaceId space, const wire::Command& command);
+  std::optional<wire::Bytes> load_session_context(SpaceId space, const wire::Command& command);
+
+  // The steps of one command (DESIGN, "Inside the manager").
+  Refusal resolve(SpaceId space, const wire::Command& command);
+  Refusal within_limits(SpaceId space, const wire::Command& command);
+  wire::Rc make_resident(SpaceId space, const wire::Command& command);
+  wire::Bytes translate(SpaceId space, const wire::Command& command) const;
+  bool repair(const wire::Command& command, wire::Rc code, bool& resynchronised);
+  bool disproves_the_books(wire::Rc code, bool& resynchronised);
+  void book(SpaceId space, const wire::Command& command, wire::Response& response, Outcome& outcome);
+  void book_created(SpaceId space, const wire::Command& command, wire::Response& response, Outcome& outcome);
+  void book_ended_sessions(const wire::Command& command);
+  void book_client_save(SpaceId space, const wire::Command& command, const wire::Response& response);
+  void rewrite_capabilities(SpaceId space, const wire::Command& command, wire::Response& response) const;
+  void forget_copies_of_used_sequences(SpaceId space, const wire::Command& command);
+
+  Session* session_in(SpaceId space, std::uint32_t handle);
+  std::vector<Session*> sessions_of(SpaceId space, const wire::Command& command);
+  wire::ClientHandle free_handle(SpaceId space) const;
+  void enforce_abandoned_limit(OwnerId owner);
+  void drop_session(std::uint32_t number);
+  wire::Rc drop_unloadable_object(SpaceId space, wire::ClientHandle handle);
+  wire::Rc drop_unloadable_session(std::uint32_t number);
+
+  // From make_resident: something turned out to be gone and has left the books; resolve again. No TPM says this.
+  static constexpr wire::Rc kGoneMeanwhile = 0xFFFFFFFF;
+
+  Chip chip_;
+  const Quota quota_;
+  Books books_;
+  TpmPort port_;
+  Residency residency_;
+  Recovery recovery_;
+};
+
+}  // namespace tpmspace::space

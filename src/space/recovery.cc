@@ -1,0 +1,197 @@
+#include "space/recovery.h"
+
+#include <algorithm>
+#include <set>
+
+namespace tpmspace::space {
+
+using wire::Cause;
+using wire::Hierarchy;
+namespace rc = wire::rc;
+
+namespace {
+
+template <typename Map, typename Predicate>
+void erase_if_value(Map& map, Predicate gone) {
+  for (auto it = map.begin(); it != map.end();) it = gone(*it) ? map.erase(it) : std::next(it);
+}
+
+}  // namespace
+
+bool Recovery::after_power_loss() {
+  const auto code = port_.startup_clear();
+  if (code != rc::kSuccess && code != rc::kInitialize) return false;
+  if (!notice_reset()) forget_loaded();  // the counters did not move, yet nothing that was loaded can have survived
+  port_.cost().tpm_was_reset = true;
+  return true;
+}
+
+bool Recovery::context_is_dead(wire::Rc code) {
+  const auto base = wire::base_code(code);
+  return base == rc::kIntegrity || base == rc::kHandle || base == rc::kHierarchy || base == rc::kValue;
+}
+
+bool Recovery::notice_reset() {
+  const auto clocks = port_.read_clock();
+  if (!clocks) return false;
+  const bool reset = clocks->reset_count != books_.reset_count;
+  const bool restarted = clocks->restart_count != books_.restart_count;
+  if (!reset && !restarted) return false;
+  books_.reset_count = clocks->reset_count;
+  books_.restart_count = clocks->restart_count;
+  port_.cost().tpm_was_reset = true;
+  // After a reset no context loads; after a restart or resume saved ones do (TPM-RULES 16). stClear ones that died
+  // with a restart are found when they are needed.
+  if (reset)
+    forget_everything();
+  else
+    forget_loaded();
+  return true;
+}
+
+void Recovery::forget_everything() {
+  for (auto& [id, space] : books_.spaces) space.objects.clear();
+  books_.sessions.clear();
+  books_.slots.clear();
+  books_.unwanted_sessions.clear();
+  books_.newest_sequence = 0;
+}
+
+void Recovery::forget_loaded() {
+  books_.slots.clear();
+  for (auto& [id, space] : books_.spaces)
+    erase_if_value(space.objects, [](const auto& entry) { return entry.second.context.empty(); });
+  erase_if_value(books_.sessions, [](const auto& entry) { return entry.second.loaded(); });
+  auto& unwanted = books_.unwanted_sessions;
+  unwanted.erase(std::remove_if(unwanted.begin(), unwanted.end(), [](const auto& u) { return u.loaded; }),
+                 unwanted.end());
+}
+
+// --- emptied hierarchies
+
+void Recovery::after_extensive(const wire::Command& command) {
+  wire::Reader parameters(command.parameters());
+  switch (command.row().effect) {
+    case wire::Effect::kClear:
+      return drop_hierarchies({Hierarchy::kOwner, Hierarchy::kEndorsement});
+    case wire::Effect::kChangeEps:
+      return drop_hierarchies({Hierarchy::kEndorsement});
+    case wire::Effect::kChangePps:
+      return drop_hierarchies({Hierarchy::kPlatform});
+    case wire::Effect::kHierarchyControl: {
+      // enable (TPMI_RH_ENABLES), state (TPMI_YES_NO). Switching on, or NV only, removes nothing.
+      const auto enable = parameters.u32();
+      const auto state = parameters.u8();
+      if (enable && state && *state == 0) drop_hierarchies({static_cast<Hierarchy>(*enable)});
+      return;
+    }
+    default:  // a command that only this chip has, and that says it may flush many things
+      return resynchronise();
+  }
+}
+
+// What has no context yet does not tell its hierarchy. Saving it does, or shows that it is gone; unlike GetCapability
+// it does not end anybody's exclusive audit (TPM-RULES 9).
+void Recovery::probe_hierarchies_of_loaded() {
+  auto slots = books_.slots;
+  for (const auto& slot : slots) {
+    if (slot.space.value == 0) continue;
+    auto& objects = books_.spaces.at(slot.space).objects;
+    Object& object = objects.at(slot.object.value);
+    if (!object.context.empty()) continue;
+    auto context = port_.context_save(slot.tpm.value, Cause::kSave);
+    if (context) {
+      object.context = std::move(*context);
+      continue;
+    }
+    if (port_.cost().tpm_lost) return;
+    objects.erase(slot.object.value);
+    std::erase_if(books_.slots, [&](const Slot& s) { return s.tpm == slot.tpm; });
+  }
+}
+
+void Recovery::drop_hierarchies(std::initializer_list<Hierarchy> hierarchies) {
+  probe_hierarchies_of_loaded();
+  const auto emptied = [&](const Object& object) {
+    const auto info = read_context(object.context);
+    return info && std::any_of(hierarchies.begin(), hierarchies.end(),
+                               [&](Hierarchy h) { return static_cast<std::uint32_t>(h) == info->hierarchy; });
+  };
+  for (auto& [id, space] : books_.spaces) {
+    const SpaceId space_id = id;
+    erase_if_value(space.objects, [&](const auto& entry) {
+      if (!emptied(entry.second)) return false;
+      std::erase_if(books_.slots,
+                    [&](const Slot& slot) { return slot.space == space_id && slot.object.value == entry.first; });
+      return true;
+    });
+  }
+}
+
+// --- taking the TPM's word
+
+void Recovery::resynchronise() {
+  if (port_.cost().tpm_lost) return;
+  (void)notice_reset();
+  compare_objects();
+  compare_sessions();
+  port_.cost().distrusted = false;
+}
+
+void Recovery::compare_objects() {
+  const auto list = port_.handles(wire::kFirstTransient);
+  if (!list) return;
+  const std::set<std::uint32_t> in_tpm(list->begin(), list->end());
+  std::erase_if(books_.slots, [&](const Slot& slot) { return in_tpm.count(slot.tpm.value) == 0; });
+  for (auto& [id, space] : books_.spaces) {
+    const SpaceId space_id = id;
+    erase_if_value(space.objects, [&](const auto& entry) {
+      return entry.second.context.empty() && slot_of(books_, space_id, wire::ClientHandle{entry.first}) == nullptr;
+    });
+  }
+  // What the TPM holds and no book knows came from a command whose answer we could not read. On a chip that is ours
+  // alone nobody will miss it; on a shared one it may be somebody else's.
+  if (chip_.keep_free_objects > 0) return;
+  for (const auto handle : *list) {
+    const bool known = std::any_of(books_.slots.begin(), books_.slots.end(),
+                                   [&](const Slot& slot) { return slot.tpm.value == handle; });
+    if (!known && books_.slots.size() < chip_.object_slots)
+      books_.slots.push_back(Slot{wire::TpmHandle{handle}, SpaceId{}, wire::ClientHandle{}});
+  }
+}
+
+void Recovery::compare_sessions() {
+  constexpr std::uint32_t kLoadedRange = 0x02000000, kSavedRange = 0x03000000;
+  const auto loaded = port_.handles(kLoadedRange);
+  const auto saved = port_.handles(kSavedRange);
+  if (!loaded || !saved) return;
+  std::set<std::uint32_t> loaded_numbers, saved_numbers;
+  for (const auto handle : *loaded) loaded_numbers.insert(wire::number_of(handle));
+  for (const auto handle : *saved) saved_numbers.insert(wire::number_of(handle));
+
+  erase_if_value(books_.sessions, [&](auto& entry) {
+    auto& [number, session] = entry;
+    if (loaded_numbers.count(number) != 0) {
+      session.context.clear();  // a copy of what is loaded would be stale
+      return false;
+    }
+    return session.loaded() || saved_numbers.count(number) == 0;
+  });
+  std::erase_if(books_.unwanted_sessions, [&](const UnwantedSession& unwanted) {
+    const auto number = wire::number_of(unwanted.handle);
+    return loaded_numbers.count(number) == 0 && saved_numbers.count(number) == 0;
+  });
+  if (chip_.keep_free_sessions > 0) return;
+  const auto unknown = [&](std::uint32_t handle) {
+    const auto number = wire::number_of(handle);
+    return books_.sessions.count(number) == 0 &&
+           std::none_of(books_.unwanted_sessions.begin(), books_.unwanted_sessions.end(),
+                        [&](const auto& u) { return wire::number_of(u.handle) == number; });
+  };
+  for (const auto handle : *loaded)
+    if (unknown(handle)) books_.unwanted_sessions.push_back(UnwantedSession{handle, true});
+  for (const auto handle : *saved)
+    if (unknown(handle)) books_.unwanted_sessions.push_back(UnwantedSession{handle, false});
+}
+
+}  // namespace tpmspace::space

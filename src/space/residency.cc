@@ -1,0 +1,267 @@
+#include "space/residency.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace tpmspace::space {
+
+using wire::Cause;
+using wire::Rc;
+namespace rc = wire::rc;
+
+namespace {
+
+// A cluster of N idle sessions saved one after the other is moved in N / kRefreshesPerSave saves, so the margin before
+// the end of the gap must be larger than that; see `margin`.
+constexpr int kRefreshesPerSave = 4;
+
+// How long before the end of the gap refreshing begins.
+std::uint64_t margin(const Chip& chip) {
+  return std::clamp<std::uint64_t>(chip.context_gap / 4, 4, 1024);
+}
+// How long before the end it is done at any cost.
+constexpr std::uint64_t kLastMoment = 8;
+
+template <typename List>
+void erase_at(List& list, std::size_t index) {
+  list.erase(list.begin() + static_cast<std::ptrdiff_t>(index));
+}
+
+}  // namespace
+
+// --- objects
+
+std::size_t Residency::victim_slot() const {
+  std::size_t victim = books_.slots.size();
+  std::uint64_t oldest = UINT64_MAX;
+  for (std::size_t i = 0; i < books_.slots.size(); ++i) {
+    const Slot& slot = books_.slots[i];
+    if (slot.space.value == 0) return i;
+    const std::uint64_t used = books_.spaces.at(slot.space).objects.at(slot.object.value).last_use;
+    if (pinned(used) || used >= oldest) continue;
+    oldest = used;
+    victim = i;
+  }
+  return victim;
+}
+
+Rc Residency::empty_slot(std::size_t index) {
+  const Slot slot = books_.slots[index];
+  if (slot.space.value != 0) {
+    Object& object = books_.spaces.at(slot.space).objects.at(slot.object.value);
+    if (object.context.empty()) {
+      auto context = port_.context_save(slot.tpm.value, Cause::kSave);
+      if (!context) return context.error();
+      object.context = std::move(*context);
+    }
+    ++port_.cost().evictions;
+  }
+  // Whatever the flush says, the slot is not ours to use any more: either it is free, or the TPM does not know it.
+  const Rc code = port_.flush(slot.tpm.value);
+  if (code != rc::kSuccess && port_.cost().tpm_lost) return code;
+  erase_at(books_.slots, index);
+  return rc::kSuccess;
+}
+
+Rc Residency::evict_object() {
+  const std::size_t victim = victim_slot();
+  return victim == books_.slots.size() ? rc::kObjectMemory : empty_slot(victim);
+}
+
+Rc Residency::make_object_room(std::uint32_t wanted) {
+  while (books_.slots.size() + wanted > chip_.object_slots)
+    if (const Rc code = evict_object(); code != rc::kSuccess) return code;
+  return rc::kSuccess;
+}
+
+Rc Residency::load_object(SpaceId space, wire::ClientHandle handle) {
+  if (slot_of(books_, space, handle) != nullptr) return rc::kSuccess;
+  if (const Rc code = make_object_room(1); code != rc::kSuccess) return code;
+  const Object& object = books_.spaces.at(space).objects.at(handle.value);
+  auto loaded = port_.context_load(object.context, Cause::kLoad);
+  // The chip may have less room than we think (others use it, or a large object): one more leaves, and again.
+  while (!loaded && (loaded.error() == rc::kObjectMemory || loaded.error() == rc::kObjectHandles)) {
+    if (const Rc code = evict_object(); code != rc::kSuccess) return code;
+    loaded = port_.context_load(object.context, Cause::kLoad);
+  }
+  if (!loaded) return loaded.error();
+  books_.slots.push_back(Slot{*loaded, space, handle});
+  return rc::kSuccess;
+}
+
+void Residency::drop_object(SpaceId space, wire::ClientHandle handle) {
+  for (auto& slot : books_.slots)
+    if (slot.space == space && slot.object == handle) slot.space = SpaceId{};
+  books_.spaces.at(space).objects.erase(handle.value);
+}
+
+// --- sessions
+
+Session* Residency::victim_session() {
+  Session* victim = nullptr;
+  for (auto& [number, session] : books_.sessions) {
+    if (!session.loaded() || pinned(session.last_use)) continue;
+    if (victim == nullptr || session.last_use < victim->last_use) victim = &session;
+  }
+  return victim;
+}
+
+void Residency::flush_unwanted_session_at(std::size_t index) {
+  (void)port_.flush(books_.unwanted_sessions[index].handle);
+  if (!port_.cost().tpm_lost) erase_at(books_.unwanted_sessions, index);
+}
+
+Rc Residency::evict_session() {
+  for (std::size_t i = 0; i < books_.unwanted_sessions.size(); ++i) {
+    if (!books_.unwanted_sessions[i].loaded) continue;
+    flush_unwanted_session_at(i);
+    return port_.cost().tpm_lost ? rc::kFailure : rc::kSuccess;
+  }
+  Session* victim = victim_session();
+  if (victim == nullptr) return rc::kSessionMemory;
+  ++port_.cost().evictions;
+  return save_session(*victim);
+}
+
+Rc Residency::make_session_room(std::uint32_t wanted) {
+  while (loaded_sessions(books_) + wanted > chip_.loaded_sessions)
+    if (const Rc code = evict_session(); code != rc::kSuccess) return code;
+  return rc::kSuccess;
+}
+
+void Residency::book_saved(Session& session, wire::Bytes context) {
+  const auto info = read_context(context);
+  session.sequence = info ? info->sequence : books_.newest_sequence + 1;
+  books_.newest_sequence = std::max(books_.newest_sequence, session.sequence);
+  session.context = std::move(context);
+}
+
+Rc Residency::save_session(Session& session) {
+  auto context = port_.context_save(session.handle, Cause::kSave);
+  if (!context && context.error() == rc::kContextGap) {
+    // keep_gap should have seen this coming, but others may save sessions on this chip as well.
+    if (const Rc code = refresh_oldest(); code != rc::kSuccess) return code;
+    context = port_.context_save(session.handle, Cause::kSave);
+  }
+  if (!context) return context.error();
+  book_saved(session, std::move(*context));
+  keep_gap();
+  return rc::kSuccess;
+}
+
+Rc Residency::load_session(Session& session) {
+  if (session.loaded()) return rc::kSuccess;
+  if (const Rc code = make_session_room(1); code != rc::kSuccess) return code;
+  auto loaded = port_.context_load(session.context, Cause::kLoad);
+  if (!loaded && loaded.error() == rc::kContextGap && refresh_oldest() == rc::kSuccess)
+    loaded = port_.context_load(session.context, Cause::kLoad);
+  while (!loaded && (loaded.error() == rc::kSessionMemory || loaded.error() == rc::kMemory)) {
+    if (const Rc code = evict_session(); code != rc::kSuccess) return code;
+    loaded = port_.context_load(session.context, Cause::kLoad);
+  }
+  if (!loaded) return loaded.error();
+  if (loaded->value != session.handle) {
+    port_.cost().distrusted = true;
+    return rc::kFailure;
+  }
+  session.context.clear();
+  return rc::kSuccess;
+}
+
+bool Residency::make_session_number() {
+  while (books_.sessions.size() + books_.unwanted_sessions.size() >= chip_.active_sessions) {
+    if (!flush_unwanted_session() || port_.cost().tpm_lost) return false;
+  }
+  return true;
+}
+
+// --- the context gap
+
+Session* Residency::oldest_saved() {
+  Session* oldest = nullptr;
+  for (auto& [number, session] : books_.sessions) {
+    if (session.loaded()) continue;
+    if (oldest == nullptr || session.sequence < oldest->sequence) oldest = &session;
+  }
+  return oldest;
+}
+
+std::uint64_t Residency::gap() const {
+  std::uint64_t oldest = books_.newest_sequence;
+  for (const auto& [number, session] : books_.sessions)
+    if (!session.loaded()) oldest = std::min(oldest, session.sequence);
+  return books_.newest_sequence - oldest;
+}
+
+Rc Residency::refresh_oldest() {
+  Session* oldest = oldest_saved();
+  if (oldest == nullptr || loaded_sessions(books_) >= chip_.loaded_sessions) return rc::kContextGap;
+  const auto loaded = port_.context_load(oldest->context, Cause::kRefresh);
+  if (!loaded) return loaded.error();
+  auto context = port_.context_save(loaded->value, Cause::kRefresh);
+  if (!context) {  // it is loaded now; its next eviction will try again
+    oldest->context.clear();
+    return context.error();
+  }
+  book_saved(*oldest, std::move(*context));
+  return rc::kSuccess;
+}
+
+void Residency::keep_gap() {
+  for (int refreshed = 0; gap() + margin(chip_) >= chip_.context_gap; ++refreshed) {
+    const bool last_moment = gap() + kLastMoment >= chip_.context_gap;
+    if (refreshed >= kRefreshesPerSave && !last_moment) return;
+    if (refreshed > static_cast<int>(chip_.active_sessions)) return;
+    if (refresh_oldest() != rc::kSuccess) return;
+  }
+}
+
+// --- idle work
+
+std::size_t Residency::unwanted() const {
+  const auto slots =
+      std::count_if(books_.slots.begin(), books_.slots.end(), [](const Slot& slot) { return slot.space.value == 0; });
+  return books_.unwanted_sessions.size() + static_cast<std::size_t>(slots);
+}
+
+void Residency::flush_unwanted_objects() {
+  for (std::size_t i = 0; i < books_.slots.size() && !port_.cost().tpm_lost;) {
+    if (books_.slots[i].space.value == 0)
+      (void)empty_slot(i);
+    else
+      ++i;
+  }
+}
+
+bool Residency::flush_unwanted_session() {
+  if (books_.unwanted_sessions.empty()) return false;
+  flush_unwanted_session_at(0);
+  return true;
+}
+
+bool Residency::tidy() {
+  if (flush_unwanted_session()) return true;
+  for (std::size_t i = 0; i < books_.slots.size(); ++i) {
+    if (books_.slots[i].space.value != 0) continue;
+    (void)empty_slot(i);
+    return true;
+  }
+  if (gap() > chip_.context_gap / 2 && loaded_sessions(books_) < chip_.loaded_sessions)
+    return refresh_oldest() == rc::kSuccess;
+  return false;
+}
+
+bool Residency::put_away() {
+  pin(0);
+  if (!books_.slots.empty()) return evict_object() == rc::kSuccess;
+  if (loaded_sessions(books_) > 0) return evict_session() == rc::kSuccess;
+  return false;
+}
+
+void Residency::restore_free_places() {
+  pin(0);
+  if (chip_.keep_free_objects > 0) (void)make_object_room(std::min(chip_.keep_free_objects, chip_.object_slots));
+  if (chip_.keep_free_sessions > 0) (void)make_session_room(std::min(chip_.keep_free_sessions, chip_.loaded_sessions));
+}
+
+}  // namespace tpmspace::space

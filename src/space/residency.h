@@ -1,0 +1,77 @@
+// What is in the TPM's few places, and how something else gets in: the pager.
+//
+// Idea: nothing moves until a place is needed; then what was not used longest goes first (after what nobody wants any
+// more). An object's context is saved once and used again; a session's is new each time. Saved sessions must not fall
+// too far behind each other (the context gap, TPM-RULES 25-26): every save looks after the oldest.
+// Threads: with the manager. The books change only after the TPM has confirmed.
+// Errors: wire::rc::kSuccess or the code that says why not; OBJECT_MEMORY and SESSION_MEMORY when everything that is
+// loaded is pinned.
+#pragma once
+
+#include <cstdint>
+
+#include "space/books.h"
+#include "space/chip.h"
+#include "space/tpm_port.h"
+
+namespace tpmspace::space {
+
+class Residency {
+ public:
+  Residency(Books& books, const Chip& chip, TpmPort& port) : books_(books), chip_(chip), port_(port) {}
+
+  // Whatever was last used at this tick stays where it is. 0: nothing is pinned.
+  void pin(std::uint64_t tick) { pinned_tick_ = tick; }
+
+  // Until so many places are free.
+  wire::Rc make_object_room(std::uint32_t wanted);
+  wire::Rc make_session_room(std::uint32_t wanted);
+  // One more leaves, also if we think that there is room (the TPM said otherwise).
+  wire::Rc evict_object();
+  wire::Rc evict_session();
+
+  // Precondition: the object is booked in that space. Returns at once if it is loaded.
+  wire::Rc load_object(SpaceId space, wire::ClientHandle handle);
+  wire::Rc load_session(Session& session);
+
+  wire::Rc save_session(Session& session);
+  // Books a context that the TPM made for a session; the session has left its place.
+  void book_saved(Session& session, wire::Bytes context);
+  // The context gap: at most `kRefreshesPerSave` of the oldest are refreshed, more if the end is near.
+  void keep_gap();
+  wire::Rc refresh_oldest();
+
+  // Active numbers that nobody wants are given back until one is free; false: none to be had.
+  bool make_session_number();
+
+  // What nobody wants leaves the TPM: all objects; one session (false: there is none).
+  void flush_unwanted_objects();
+  bool flush_unwanted_session();
+
+  // One piece of idle work (a flush of what nobody wants, or a refresh when half of the gap is used up).
+  bool tidy();
+  [[nodiscard]] std::size_t unwanted() const;
+  // Puts one loaded thing away; false: nothing is loaded.
+  bool put_away();
+  // For a chip that others use as well: as many places free again as Chip::keep_free_* says.
+  void restore_free_places();
+
+  // Takes an object out of its space; its slot, if it has one, becomes nobody's.
+  void drop_object(SpaceId space, wire::ClientHandle handle);
+
+ private:
+  [[nodiscard]] bool pinned(std::uint64_t last_use) const { return pinned_tick_ != 0 && last_use == pinned_tick_; }
+  std::size_t victim_slot() const;  // slots.size(): none
+  Session* victim_session();
+  Session* oldest_saved();
+  [[nodiscard]] std::uint64_t gap() const;
+  wire::Rc empty_slot(std::size_t index);
+  void flush_unwanted_session_at(std::size_t index);
+
+  Books& books_;
+  const Chip& chip_;
+  TpmPort& port_;
+  std::uint64_t pinned_tick_ = 0;
+};
+
+}  // namespace tpmspace::space

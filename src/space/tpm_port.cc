@@ -1,0 +1,130 @@
+#include "space/tpm_port.h"
+
+#include <utility>
+
+#include "wire/command.h"
+
+namespace tpmspace::space {
+
+using wire::ByteView;
+using wire::Cause;
+using wire::Rc;
+using wire::Reader;
+using wire::Response;
+using wire::Writer;
+namespace cc = wire::cc;
+namespace rc = wire::rc;
+
+namespace {
+
+constexpr std::uint32_t kCapHandles = 1;  // TPM_CAP_HANDLES
+constexpr std::uint32_t kPage = 64;
+constexpr int kMaxPages = 64;
+
+// A response of our own commands that is well-formed but does not hold what it must.
+constexpr Rc kNonsense = rc::kFailure;
+
+}  // namespace
+
+TpmPort::TpmPort(wire::Tpm& tpm, const wire::CommandTable& table, Clock clock)
+    : tpm_(tpm), table_(table), clock_(std::move(clock)) {}
+
+Cost TpmPort::take_cost() {
+  return std::exchange(cost_, Cost{});
+}
+
+TpmPort::Result<Response> TpmPort::send(wire::Tpm& tpm, ByteView command, const wire::CommandRow& row,
+                                        bool with_sessions, std::uint8_t locality, Cause cause) {
+  const std::uint64_t start = clock_();
+  auto answer = tpm.transact(command, locality);
+  const std::uint64_t spent = clock_() - start;
+  std::optional<Response> response;
+  if (answer) response = Response::parse(std::move(*answer), row, with_sessions);
+  const Rc code = response ? response->code() : wire::from_manager(rc::kFailure);
+  cost_.tpm.push_back(wire::TpmUse{row.code, cause, code, spent});
+  if (response) return std::move(*response);
+  if (!answer && answer.error().kind == wire::Tpm::Error::Kind::kNotPossible) return tl::unexpected(rc::kLocality);
+  if (!answer && answer.error().kind == wire::Tpm::Error::Kind::kGone) cost_.tpm_lost = true;
+  cost_.distrusted = true;
+  return tl::unexpected(rc::kFailure);
+}
+
+TpmPort::Result<Response> TpmPort::forward(wire::Tpm& tpm, ByteView command, const wire::CommandRow& row,
+                                           bool with_sessions, std::uint8_t locality) {
+  return send(tpm, command, row, with_sessions, locality, Cause::kClient);
+}
+
+TpmPort::Result<Response> TpmPort::own(wire::CommandCode code, ByteView body, Cause cause) {
+  // A chip without the command keeps the specification's row: it will say so itself.
+  const wire::CommandRow* row = table_.find(code);
+  if (row == nullptr) row = wire::CommandTable::builtin().find(code);
+  const auto command = Writer()
+                           .u16(wire::kTagNoSessions)
+                           .u32(static_cast<std::uint32_t>(wire::kHeaderSize + body.size()))
+                           .u32(code)
+                           .raw(body)
+                           .take();
+  auto response = send(tpm_, command, *row, false, 0, cause);
+  if (response && response->code() == rc::kCanceled) response = send(tpm_, command, *row, false, 0, cause);
+  if (response && !response->ok()) return tl::unexpected(response->code());
+  return response;
+}
+
+TpmPort::Result<wire::Bytes> TpmPort::context_save(std::uint32_t handle, Cause cause) {
+  auto response = own(cc::kContextSave, Writer().u32(handle).take(), cause);
+  if (!response) return tl::unexpected(response.error());
+  return wire::to_bytes(response->parameters());
+}
+
+TpmPort::Result<wire::TpmHandle> TpmPort::context_load(ByteView context, Cause cause) {
+  auto response = own(cc::kContextLoad, context, cause);
+  if (!response) return tl::unexpected(response.error());
+  return *response->handle();
+}
+
+Rc TpmPort::flush(std::uint32_t handle) {
+  auto response = own(cc::kFlushContext, Writer().u32(handle).take(), Cause::kFlush);
+  return response ? rc::kSuccess : response.error();
+}
+
+Rc TpmPort::startup_clear() {
+  constexpr std::uint16_t kClear = 0;  // TPM_SU_CLEAR
+  auto response = own(cc::kStartup, Writer().u16(kClear).take(), Cause::kProbe);
+  return response ? rc::kSuccess : response.error();
+}
+
+TpmPort::Result<TpmPort::Clocks> TpmPort::read_clock() {
+  auto response = own(cc::kReadClock, {}, Cause::kProbe);
+  if (!response) return tl::unexpected(response.error());
+  // TPMS_TIME_INFO: time(8), then TPMS_CLOCK_INFO: clock(8) resetCount(4) restartCount(4) safe(1).
+  Reader in(response->parameters());
+  if (!in.take(16)) return tl::unexpected(kNonsense);
+  const auto reset = in.u32();
+  const auto restart = in.u32();
+  if (!reset || !restart) return tl::unexpected(kNonsense);
+  return Clocks{*reset, *restart};
+}
+
+TpmPort::Result<std::vector<std::uint32_t>> TpmPort::handles(std::uint32_t first) {
+  std::vector<std::uint32_t> out;
+  for (int page = 0; page < kMaxPages; ++page) {
+    auto response = own(cc::kGetCapability, Writer().u32(kCapHandles).u32(first).u32(kPage).take(), Cause::kProbe);
+    if (!response) return tl::unexpected(response.error());
+    Reader in(response->parameters());
+    const auto more = in.u8();
+    const auto capability = in.u32();
+    const auto count = in.u32();
+    if (!more || capability != kCapHandles || !count || *count > kPage) return tl::unexpected(kNonsense);
+    for (std::uint32_t i = 0; i < *count; ++i) {
+      const auto handle = in.u32();
+      if (!handle) return tl::unexpected(kNonsense);
+      out.push_back(*handle);
+    }
+    if (*more == 0 || *count == 0) return out;
+    // The list for saved sessions shows them as 0x02nnnnnn, yet the next page is asked for by the range's own type.
+    first = (first & 0xFF000000) | (wire::number_of(out.back()) + 1);
+  }
+  return tl::unexpected(kNonsense);
+}
+
+}  // namespace tpmspace::space

@@ -1,0 +1,73 @@
+// The manager's own words to the TPM: save, load, flush, and finding out what it did. Every command it sends is put on
+// the account with its cause.
+//
+// Threads: with the manager. Errors: a TPM's response code, or kFailure when there was no (believable) answer; then
+// `cost().tpm_lost` or `cost().distrusted` says which.
+// Source: TPM 2.0 library, Part 3, 9.3, 28.2-28.4, 29.1, 30.2.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <tl/expected.hpp>
+#include <vector>
+
+#include "wire/command_table.h"
+#include "wire/handle.h"
+#include "wire/rc.h"
+#include "wire/response.h"
+#include "wire/tpm.h"
+#include "wire/tpm_use.h"
+
+namespace tpmspace::space {
+
+// What one step cost, for the account.
+struct Cost {
+  std::vector<wire::TpmUse> tpm;
+  std::uint32_t evictions = 0;
+  bool tpm_was_reset = false;
+  bool tpm_lost = false;    // the back end is gone
+  bool distrusted = false;  // an answer was no TPM response, or there was none: the books must be compared
+};
+
+class TpmPort {
+ public:
+  using Clock = std::function<std::uint64_t()>;  // nanoseconds, monotonic
+  template <typename T>
+  using Result = tl::expected<T, wire::Rc>;
+
+  TpmPort(wire::Tpm& tpm, const wire::CommandTable& table, Clock clock);
+
+  // Octets of a TPMS_CONTEXT. `cause`: kSave or kRefresh.
+  Result<wire::Bytes> context_save(std::uint32_t handle, wire::Cause cause);
+  Result<wire::TpmHandle> context_load(wire::ByteView context, wire::Cause cause);
+  // kSuccess, or the TPM's code.
+  wire::Rc flush(std::uint32_t handle);
+
+  wire::Rc startup_clear();
+  struct Clocks {
+    std::uint32_t reset_count = 0, restart_count = 0;
+  };
+  Result<Clocks> read_clock();
+  // All handles of the range that `first` begins, over as many pages as it takes (bounded).
+  Result<std::vector<std::uint32_t>> handles(std::uint32_t first);
+
+  // A client's own command, through `tpm` (which may watch it more closely than ours).
+  Result<wire::Response> forward(wire::Tpm& tpm, wire::ByteView command, const wire::CommandRow& row,
+                                 bool with_sessions, std::uint8_t locality);
+
+  [[nodiscard]] Cost& cost() { return cost_; }
+  [[nodiscard]] Cost take_cost();
+
+ private:
+  Result<wire::Response> send(wire::Tpm& tpm, wire::ByteView command, const wire::CommandRow& row, bool with_sessions,
+                              std::uint8_t locality, wire::Cause cause);
+  // One of our own commands: no sessions, locality 0. An unasked CANCELED is sent again once.
+  Result<wire::Response> own(wire::CommandCode code, wire::ByteView body, wire::Cause cause);
+
+  wire::Tpm& tpm_;
+  const wire::CommandTable& table_;
+  Clock clock_;
+  Cost cost_;
+};
+
+}  // namespace tpmspace::space

@@ -1,0 +1,279 @@
+// The engine with a real TPM behind it: libtpms in the process.
+
+#include <gtest/gtest.h>
+
+#include <memory>
+
+#include "../../support/tpm_commands.h"
+#include "engine/engine.h"
+#include "tpm/bring_up.h"
+#include "tpm/embedded.h"
+#include "wire/response.h"
+
+namespace tpmspace::engine {
+namespace {
+
+using namespace support;
+using wire::Rc;
+
+// Counts what reaches the TPM, whoever sends it.
+class CountingTpm : public wire::Tpm {
+ public:
+  explicit CountingTpm(wire::Tpm& tpm) : tpm_(tpm) {}
+  Answer transact(ByteView bytes, std::uint8_t locality) override {
+    ++count;
+    return tpm_.transact(bytes, locality);
+  }
+  std::uint64_t count = 0;
+
+ private:
+  wire::Tpm& tpm_;
+};
+
+struct Answered {
+  Rc code = 0;
+  Bytes parameters;
+  std::uint32_t handle = 0;
+};
+
+class EngineOnLibtpms : public testing::Test {
+ protected:
+  void SetUp() override {
+    auto opened = tpm::EmbeddedTpm::open("");
+    ASSERT_TRUE(opened) << opened.error();
+    tpm_ = std::move(*opened);
+    counting_ = std::make_unique<CountingTpm>(*tpm_);
+    auto facts = tpm::bring_up(*tpm_, tpm::Kind::kEmbedded);
+    ASSERT_TRUE(facts) << facts.error();
+    space::Chip chip;
+    chip.object_slots = facts->object_slots;
+    chip.loaded_sessions = facts->loaded_sessions;
+    chip.active_sessions = facts->active_sessions;
+    chip.reset_count = facts->reset_count;
+    chip.restart_count = facts->restart_count;
+    engine_ =
+        std::make_unique<Engine>(*counting_, wire::CommandTable::builtin(), chip, Config{}, [this] { return ++now_; });
+  }
+
+  ConnectionId open(std::uint64_t owner = 1) { return engine_->open(space::OwnerId{owner}, space::SpaceLimits{}); }
+
+  // Runs one command to its answer.
+  Answered run(ConnectionId connection, const Bytes& bytes) {
+    auto parsed = wire::Command::parse(bytes, wire::CommandTable::builtin(), 4096);
+    if (!parsed) return {parsed.error(), {}, 0};
+    const wire::Command command = *parsed;
+    const Ticket ticket = engine_->submit(connection, command, 0, now_);
+    for (int i = 0; i < 1000; ++i) {
+      auto step = engine_->step(now_);
+      EXPECT_EQ(engine_->check(), std::nullopt) << *engine_->check();
+      if (!step.reply) continue;
+      EXPECT_EQ(step.reply->ticket, ticket);
+      auto response = wire::Response::parse(step.reply->response, command.row(), command.has_sessions());
+      EXPECT_TRUE(response) << "malformed response to " << command.row().name;
+      if (!response) return {};
+      const auto handle = response->handle();
+      return {response->code(), wire::to_bytes(response->parameters()), handle ? handle->value : 0};
+    }
+    ADD_FAILURE() << "no answer";
+    return {};
+  }
+  void idle() {
+    while (!engine_->step(now_).idle) {
+    }
+  }
+
+  std::uint32_t primary(ConnectionId c) {
+    const auto made = run(c, create_primary(kOwner, ecc_signing_template()));
+    EXPECT_EQ(made.code, 0U);
+    return made.handle;
+  }
+  std::uint32_t session(ConnectionId c, SessionType type = SessionType::kHmac) {
+    const auto made = run(c, start_session(type));
+    EXPECT_EQ(made.code, 0U);
+    return made.handle;
+  }
+  // TPM commands for `commands` times the round.
+  template <typename Round>
+  double per_command(int commands, Round round) {
+    round();  // warm up
+    const auto before = counting_->count;
+    round();
+    return static_cast<double>(counting_->count - before) / commands;
+  }
+
+  std::uint64_t now_ = 1;
+  std::unique_ptr<tpm::EmbeddedTpm> tpm_;
+  std::unique_ptr<CountingTpm> counting_;
+  std::unique_ptr<Engine> engine_;
+};
+
+TEST_F(EngineOnLibtpms, SixtyKeysOfOneClientAllSign) {
+  const auto c = open();
+  for (std::uint32_t i = 0; i < 60; ++i) EXPECT_EQ(primary(c), 0x80000000 + i);
+  for (std::uint32_t i = 0; i < 60; ++i) EXPECT_EQ(run(c, sign(0x80000000 + i)).code, 0U) << i;
+}
+
+TEST_F(EngineOnLibtpms, WhatFitsCostsNothing) {
+  const auto c = open();
+  const auto key = primary(c);
+  EXPECT_DOUBLE_EQ(per_command(2,
+                               [&] {
+                                 EXPECT_EQ(run(c, sign(key)).code, 0U);
+                                 EXPECT_EQ(run(c, get_random()).code, 0U);
+                               }),
+                   1.0);
+}
+
+TEST_F(EngineOnLibtpms, ThreeKeysAndASessionCostNothing) {
+  const auto c = open();
+  const std::uint32_t keys[] = {primary(c), primary(c), primary(c)};
+  const auto policy = session(c, SessionType::kPolicy);
+  EXPECT_DOUBLE_EQ(per_command(4,
+                               [&] {
+                                 for (const auto key : keys) EXPECT_EQ(run(c, sign(key)).code, 0U);
+                                 EXPECT_EQ(run(c, policy_get_digest(policy)).code, 0U);
+                               }),
+                   1.0);
+}
+
+TEST_F(EngineOnLibtpms, EightClientsInTurnCostAtMostFive) {
+  struct Client {
+    ConnectionId connection;
+    std::uint32_t key, session;
+  };
+  std::vector<Client> clients;
+  for (std::uint64_t i = 0; i < 8; ++i) {
+    const auto c = open(i);
+    clients.push_back({c, primary(c), session(c, SessionType::kPolicy)});
+  }
+  EXPECT_LE(per_command(8,
+                        [&] {
+                          for (const auto& client : clients) {
+                            // One command that needs the key and the session: the policy does not fit, which is for the
+                            // TPM to say.
+                            EXPECT_EQ(run(client.connection, sign(client.key, authorization(client.session))).code,
+                                      0x99DU);
+                          }
+                        }),
+            5.0);
+}
+
+TEST_F(EngineOnLibtpms, AForeignHandleIsAnsweredBeforeTheTpm) {
+  const auto a = open(1), b = open(2);
+  const auto key = primary(a);
+  const auto policy = session(a, SessionType::kPolicy);
+  const auto before = counting_->count;
+  EXPECT_EQ(run(b, sign(key)).code, 0x000B0910U);
+  EXPECT_EQ(run(b, policy_get_digest(policy)).code, 0x000B0910U);
+  EXPECT_EQ(run(b, unseal(0x80000000)).code, 0x000B0910U);
+  EXPECT_EQ(run(b, flush_context(key)).code, 0x000B01CBU);
+  EXPECT_EQ(run(b, flush_context(policy)).code, 0x000B01CBU);
+  EXPECT_EQ(counting_->count, before);
+  EXPECT_EQ(run(a, sign(key)).code, 0U);
+  EXPECT_EQ(run(a, policy_get_digest(policy)).code, 0U);
+}
+
+TEST_F(EngineOnLibtpms, AHashOverManySwapsIsRight) {
+  const auto a = open(1), b = open(2);
+  const auto sequence = run(a, hash_start()).handle;
+  const auto reference = run(b, hash_start());
+  EXPECT_EQ(reference.code, 0U);
+  const Bytes block(64, 0x42);
+  for (int i = 0; i < 5; ++i) {
+    for (int k = 0; k < 3; ++k) (void)primary(b);
+    EXPECT_EQ(run(a, sequence_update(sequence, block)).code, 0U);
+  }
+  Bytes all;
+  for (int i = 0; i < 5; ++i) all.insert(all.end(), block.begin(), block.end());
+  const auto swapped = run(a, sequence_complete(sequence));
+  EXPECT_EQ(run(b, sequence_update(reference.handle, all)).code, 0U);
+  const auto straight = run(b, sequence_complete(reference.handle));
+  ASSERT_EQ(swapped.code, 0U);
+  EXPECT_TRUE(wire::same_bytes(ByteView(swapped.parameters).first(34), ByteView(straight.parameters).first(34)));
+  EXPECT_EQ(run(a, sequence_complete(sequence)).code, 0x000B0910U) << "completing it was its end";
+}
+
+TEST_F(EngineOnLibtpms, AClientSavedSessionIsLoadedOnceByItsOwner) {
+  const auto a = open(1), stranger = open(2);
+  const auto policy = session(a, SessionType::kPolicy);
+  EXPECT_EQ(run(a, policy_command_code(policy, cc::kUnseal)).code, 0U);
+  const auto saved = run(a, context_save(policy));
+  ASSERT_EQ(saved.code, 0U);
+  EXPECT_EQ(run(a, policy_get_digest(policy)).code, 0x000B0910U);
+  engine_->close(a);
+  EXPECT_EQ(run(stranger, context_load(saved.parameters)).code, 0x000B01CBU);
+  const auto again = open(1);
+  EXPECT_EQ(run(again, context_load(saved.parameters)).handle, policy);
+  EXPECT_EQ(run(again, context_load(saved.parameters)).code, 0x000B01CBU);
+  EXPECT_EQ(run(again, policy_get_digest(policy)).code, 0U);
+}
+
+TEST_F(EngineOnLibtpms, ClosingLeavesTheTpmEmpty) {
+  const auto a = open();
+  for (int i = 0; i < 10; ++i) (void)primary(a);
+  for (int i = 0; i < 10; ++i) (void)session(a);
+  engine_->close(a);
+  idle();
+  EXPECT_EQ(engine_->snapshot().objects_loaded, 0U);
+  EXPECT_EQ(engine_->snapshot().sessions, 0U);
+  const auto b = open();
+  const auto free = run(b, get_capability(6, 0x203, 5));
+  ASSERT_EQ(free.code, 0U);
+}
+
+TEST_F(EngineOnLibtpms, ClearTakesOwnerKeysFromEverySpaceAndNothingElse) {
+  const auto a = open(1), b = open(2);
+  const auto owner_key = primary(a);
+  const auto null_key = run(a, create_primary(kNull, ecc_signing_template())).handle;
+  const auto other = primary(b);
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(run(b, create_primary(kNull, ecc_signing_template())).code, 0U);
+  EXPECT_EQ(run(b, clear()).code, 0U);
+  EXPECT_EQ(run(a, sign(owner_key)).code, 0x000B0910U);
+  EXPECT_EQ(run(b, sign(other)).code, 0x000B0910U);
+  EXPECT_EQ(run(a, sign(null_key)).code, 0U);
+}
+
+TEST_F(EngineOnLibtpms, AResetIsNoticedAndSurvived) {
+  const auto a = open();
+  const auto key = primary(a);
+  const auto policy = session(a, SessionType::kPolicy);
+  ASSERT_TRUE(tpm_->power_cycle());
+  EXPECT_EQ(run(a, get_random()).code, 0U);
+  EXPECT_EQ(run(a, sign(key)).code, 0x000B0910U);
+  EXPECT_EQ(run(a, policy_get_digest(policy)).code, 0x000B0910U);
+  EXPECT_EQ(primary(a), 0x80000000U);
+}
+
+TEST_F(EngineOnLibtpms, CapabilitiesShowTheSpaceInPages) {
+  const auto a = open(1), b = open(2);
+  for (int i = 0; i < 5; ++i) (void)primary(a);
+  (void)primary(b);
+  const auto page = run(a, get_capability(1, 0x80000000, 2));
+  EXPECT_TRUE(wire::same_bytes(page.parameters, Writer().u8(1).u32(1).u32(2).u32(0x80000000).u32(0x80000001).take()));
+  const auto rest = run(a, get_capability(1, 0x80000002, 100));
+  EXPECT_TRUE(wire::same_bytes(rest.parameters,
+                               Writer().u8(0).u32(1).u32(3).u32(0x80000002).u32(0x80000003).u32(0x80000004).take()));
+  EXPECT_TRUE(
+      wire::same_bytes(run(a, get_capability(1, 0x80FFFFFF, 100)).parameters, Writer().u8(0).u32(1).u32(0).take()));
+  const auto room = run(b, get_capability(6, 0x207, 1));
+  EXPECT_TRUE(wire::same_bytes(room.parameters, Writer().u8(1).u32(6).u32(1).u32(0x207).u32(999).take()));
+}
+
+TEST_F(EngineOnLibtpms, BooksSurviveARoundTripInTheMiddle) {
+  const auto a = open();
+  const auto key = primary(a);
+  const auto policy = session(a, SessionType::kPolicy);
+  for (int i = 0; i < 5; ++i) (void)primary(a);
+  const auto image = engine_->save_books();
+  space::Chip chip;
+  auto second =
+      std::make_unique<Engine>(*counting_, wire::CommandTable::builtin(), chip, Config{}, [this] { return ++now_; });
+  ASSERT_TRUE(second->restore_books(image));
+  EXPECT_TRUE(wire::same_bytes(second->save_books(), image));
+  engine_ = std::move(second);
+  EXPECT_EQ(run(a, sign(key)).code, 0U);
+  EXPECT_EQ(run(a, policy_get_digest(policy)).code, 0U);
+}
+
+}  // namespace
+}  // namespace tpmspace::engine

@@ -1,0 +1,91 @@
+#include "queue/fair_queue.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <random>
+
+namespace tpmspace::queue {
+namespace {
+
+TEST(FairQueue, OneOwnerIsServedInOrder) {
+  FairQueue queue;
+  for (FairQueue::Item item = 1; item <= 3; ++item) queue.push(7, item);
+  for (FairQueue::Item item = 1; item <= 3; ++item) EXPECT_EQ(queue.pop()->item, item);
+  EXPECT_FALSE(queue.pop());
+}
+
+TEST(FairQueue, AHundredConnectionsOfOneOwnerDoNotDelayAnother) {
+  FairQueue queue;
+  for (FairQueue::Item item = 1; item <= 100; ++item) queue.push(1, item);
+  queue.push(2, 1000);
+  queue.charge(queue.pop()->owner, 1'000'000);
+  EXPECT_EQ(queue.pop()->item, 1000U) << "owner 1 had its turn";
+}
+
+TEST(FairQueue, TurnsFollowTpmTimeNotCommandCount) {
+  FairQueue queue;
+  std::map<FairQueue::Owner, int> turns;
+  for (FairQueue::Item item = 0; item < 1000; ++item) {
+    queue.push(1, item);
+    queue.push(2, 1000 + item);
+  }
+  for (int i = 0; i < 110; ++i) {
+    const auto turn = queue.pop();
+    ++turns[turn->owner];
+    queue.charge(turn->owner, turn->owner == 1 ? 1000 : 100);
+  }
+  EXPECT_NEAR(turns[1], 10, 2);
+  EXPECT_NEAR(turns[2], 100, 2);
+}
+
+TEST(FairQueue, IdlingSavesUpNoCredit) {
+  FairQueue queue;
+  for (FairQueue::Item item = 0; item < 100; ++item) {
+    queue.push(1, item);
+    queue.charge(queue.pop()->owner, 1'000'000);
+  }
+  for (FairQueue::Item item = 0; item < 10; ++item) {
+    queue.push(1, 100 + item);
+    queue.push(2, 200 + item);
+  }
+  int of_owner_one = 0;
+  for (int i = 0; i < 10; ++i) {
+    const auto turn = queue.pop();
+    of_owner_one += turn->owner == 1 ? 1 : 0;
+    queue.charge(turn->owner, 1'000'000);
+  }
+  EXPECT_GE(of_owner_one, 4) << "owner 2 came late and must not catch up on what it did not ask for";
+}
+
+TEST(FairQueue, TakesBackWhatWasCancelled) {
+  FairQueue queue;
+  queue.push(1, 10);
+  queue.push(1, 11);
+  EXPECT_TRUE(queue.remove(1, 10));
+  EXPECT_FALSE(queue.remove(1, 10));
+  EXPECT_FALSE(queue.remove(2, 11));
+  EXPECT_EQ(queue.size(), 1U);
+  EXPECT_EQ(queue.pop()->item, 11U);
+}
+
+TEST(FairQueue, EveryItemComesOutOnce) {
+  FairQueue queue;
+  std::mt19937_64 random(5);
+  std::map<FairQueue::Item, int> seen;
+  FairQueue::Item next = 1;
+  for (int i = 0; i < 20000; ++i) {
+    if (random() % 2 == 0) {
+      queue.push(random() % 5, next++);
+    } else if (const auto turn = queue.pop()) {
+      ++seen[turn->item];
+      queue.charge(turn->owner, random() % 1000);
+    }
+  }
+  while (const auto turn = queue.pop()) ++seen[turn->item];
+  EXPECT_EQ(seen.size(), next - 1);
+  for (const auto& [item, times] : seen) EXPECT_EQ(times, 1) << item;
+}
+
+}  // namespace
+}  // namespace tpmspace::queue
