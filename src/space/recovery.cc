@@ -110,7 +110,18 @@ void Recovery::probe_hierarchies_of_loaded() {
   }
 }
 
+// The command may have emptied these slots too, and nobody would notice: the next object that gets such a handle would
+// be flushed in its place.
+void Recovery::flush_unwanted_slots() {
+  std::erase_if(books_.slots, [this](const Slot& slot) {
+    if (slot.space.value != 0 || port_.cost().tpm_lost) return false;
+    (void)port_.flush(slot.tpm.value);
+    return !port_.cost().tpm_lost;
+  });
+}
+
 void Recovery::drop_hierarchies(std::initializer_list<Hierarchy> hierarchies) {
+  flush_unwanted_slots();
   probe_hierarchies_of_loaded();
   const auto emptied = [&](const Object& object) {
     const auto info = read_context(object.context);

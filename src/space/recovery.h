@@ -33,6 +33,7 @@ class Recovery {
   void forget_everything();
   void forget_loaded();
   void drop_hierarchies(std::initializer_list<wire::Hierarchy> hierarchies);
+  void flush_unwanted_slots();
   void probe_hierarchies_of_loaded();
   void compare_objects();
   void compare_sessions();

@@ -1,111 +1,7 @@
-// The engine with a real TPM behind it: libtpms in the process.
-
-#include <gtest/gtest.h>
-
-#include <memory>
-
-#include "../../support/tpm_commands.h"
-#include "engine/engine.h"
-#include "tpm/bring_up.h"
-#include "tpm/embedded.h"
-#include "wire/response.h"
+#include "engine_on_libtpms.h"
 
 namespace tpmspace::engine {
 namespace {
-
-using namespace support;
-using wire::Rc;
-
-// Counts what reaches the TPM, whoever sends it.
-class CountingTpm : public wire::Tpm {
- public:
-  explicit CountingTpm(wire::Tpm& tpm) : tpm_(tpm) {}
-  Answer transact(ByteView bytes, std::uint8_t locality) override {
-    ++count;
-    return tpm_.transact(bytes, locality);
-  }
-  std::uint64_t count = 0;
-
- private:
-  wire::Tpm& tpm_;
-};
-
-struct Answered {
-  Rc code = 0;
-  Bytes parameters;
-  std::uint32_t handle = 0;
-};
-
-class EngineOnLibtpms : public testing::Test {
- protected:
-  void SetUp() override {
-    auto opened = tpm::EmbeddedTpm::open("");
-    ASSERT_TRUE(opened) << opened.error();
-    tpm_ = std::move(*opened);
-    counting_ = std::make_unique<CountingTpm>(*tpm_);
-    auto facts = tpm::bring_up(*tpm_, tpm::Kind::kEmbedded);
-    ASSERT_TRUE(facts) << facts.error();
-    space::Chip chip;
-    chip.object_slots = facts->object_slots;
-    chip.loaded_sessions = facts->loaded_sessions;
-    chip.active_sessions = facts->active_sessions;
-    chip.reset_count = facts->reset_count;
-    chip.restart_count = facts->restart_count;
-    engine_ =
-        std::make_unique<Engine>(*counting_, wire::CommandTable::builtin(), chip, Config{}, [this] { return ++now_; });
-  }
-
-  ConnectionId open(std::uint64_t owner = 1) { return engine_->open(space::OwnerId{owner}, space::SpaceLimits{}); }
-
-  // Runs one command to its answer.
-  Answered run(ConnectionId connection, const Bytes& bytes) {
-    auto parsed = wire::Command::parse(bytes, wire::CommandTable::builtin(), 4096);
-    if (!parsed) return {parsed.error(), {}, 0};
-    const wire::Command command = *parsed;
-    const Ticket ticket = engine_->submit(connection, command, 0, now_);
-    for (int i = 0; i < 1000; ++i) {
-      auto step = engine_->step(now_);
-      EXPECT_EQ(engine_->check(), std::nullopt) << *engine_->check();
-      if (!step.reply) continue;
-      EXPECT_EQ(step.reply->ticket, ticket);
-      auto response = wire::Response::parse(step.reply->response, command.row(), command.has_sessions());
-      EXPECT_TRUE(response) << "malformed response to " << command.row().name;
-      if (!response) return {};
-      const auto handle = response->handle();
-      return {response->code(), wire::to_bytes(response->parameters()), handle ? handle->value : 0};
-    }
-    ADD_FAILURE() << "no answer";
-    return {};
-  }
-  void idle() {
-    while (!engine_->step(now_).idle) {
-    }
-  }
-
-  std::uint32_t primary(ConnectionId c) {
-    const auto made = run(c, create_primary(kOwner, ecc_signing_template()));
-    EXPECT_EQ(made.code, 0U);
-    return made.handle;
-  }
-  std::uint32_t session(ConnectionId c, SessionType type = SessionType::kHmac) {
-    const auto made = run(c, start_session(type));
-    EXPECT_EQ(made.code, 0U);
-    return made.handle;
-  }
-  // TPM commands for `commands` times the round.
-  template <typename Round>
-  double per_command(int commands, Round round) {
-    round();  // warm up
-    const auto before = counting_->count;
-    round();
-    return static_cast<double>(counting_->count - before) / commands;
-  }
-
-  std::uint64_t now_ = 1;
-  std::unique_ptr<tpm::EmbeddedTpm> tpm_;
-  std::unique_ptr<CountingTpm> counting_;
-  std::unique_ptr<Engine> engine_;
-};
 
 TEST_F(EngineOnLibtpms, SixtyKeysOfOneClientAllSign) {
   const auto c = open();
@@ -231,6 +127,17 @@ TEST_F(EngineOnLibtpms, ClearTakesOwnerKeysFromEverySpaceAndNothingElse) {
   EXPECT_EQ(run(a, sign(owner_key)).code, 0x000B0910U);
   EXPECT_EQ(run(b, sign(other)).code, 0x000B0910U);
   EXPECT_EQ(run(a, sign(null_key)).code, 0U);
+}
+
+TEST_F(EngineOnLibtpms, ClearLeavesNoSlotOfAClosedSpaceBooked) {
+  const auto a = open(1), b = open(2);
+  EXPECT_EQ(run(a, create_primary(kEndorsement, ecc_signing_template())).code, 0U);
+  engine_->close(a);
+  EXPECT_EQ(run(b, clear()).code, 0U);  // the TPM flushes what nobody wanted any more
+  EXPECT_EQ(engine_->snapshot().objects_loaded, 0U);
+  const auto key = primary(b);
+  idle();
+  EXPECT_EQ(run(b, sign(key)).code, 0U);
 }
 
 TEST_F(EngineOnLibtpms, AResetIsNoticedAndSurvived) {

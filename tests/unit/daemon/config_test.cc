@@ -1,0 +1,193 @@
+// The configuration: what is read, what wins, and what each mistake is answered with.
+#include "daemon/config.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <fstream>
+
+namespace tpmspace::daemon {
+namespace {
+
+Environment machine(bool root, bool device, std::optional<std::string> runtime_dir = std::nullopt) {
+  return {root, std::move(runtime_dir), [device](std::string_view path) { return device && path == kDefaultDevice; }};
+}
+
+TEST(Config, EverythingCanBeSaid) {
+  const auto got = parse_settings(R"(
+tpm = "swtpm:path=/x"
+socket = "/run/a.sock"
+socket_mode = "0660"
+log_level = "debug"
+[limits]
+connections = 100
+connections_per_owner = 7
+objects = 20
+sessions = 8
+bytes = 1048576
+client_saved_sessions = 0
+queue = 30
+)",
+                                  "f");
+  ASSERT_TRUE(got) << got.error();
+  EXPECT_EQ(got->tpm, "swtpm:path=/x");
+  EXPECT_EQ(got->socket, "/run/a.sock");
+  EXPECT_EQ(got->socket_mode, mode_t{0660});
+  EXPECT_EQ(got->log_level, LogLevel::kDebug);
+  const Limits wanted{.connections = 100,
+                      .connections_per_owner = 7,
+                      .objects = 20,
+                      .sessions = 8,
+                      .bytes = 1048576,
+                      .client_saved_sessions = 0,
+                      .queue = 30};
+  EXPECT_EQ(got->limits, wanted);
+}
+
+TEST(Config, AnEmptyFileSaysNothing) {
+  const auto got = parse_settings("# nothing\n", "f");
+  ASSERT_TRUE(got);
+  EXPECT_FALSE(got->tpm);
+  EXPECT_EQ(got->limits, Limits{});
+}
+
+TEST(Config, OctalModesAreTaken) {
+  EXPECT_EQ(parse_settings("socket_mode = 0o666", "f")->socket_mode, mode_t{0666});
+  EXPECT_EQ(parse_mode("600"), mode_t{0600});
+  EXPECT_EQ(parse_mode("0600"), mode_t{0600});
+  for (const char* wrong : {"", "6", "60", "0800", "1600", "06000", "rw", "-600", " 600"})
+    EXPECT_FALSE(parse_mode(wrong)) << wrong;
+}
+
+struct Broken {
+  const char* text;
+  const char* message;
+};
+
+class BrokenConfig : public testing::TestWithParam<Broken> {};
+
+TEST_P(BrokenConfig, IsAnsweredWithPlaceAndSentence) {
+  const auto got = parse_settings(GetParam().text, "f.toml");
+  ASSERT_FALSE(got);
+  EXPECT_EQ(got.error(), GetParam().message);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, BrokenConfig,
+    testing::Values(
+        Broken{"tpm = \"embedded\"\nsokcet = \"x\"",
+               "f.toml:2:1: the key \"sokcet\" is unknown; known here: tpm, socket, socket_mode, log_level, [limits]"},
+        Broken{"[limits]\nconections = 3",
+               "f.toml:2:1: the key \"limits.conections\" is unknown; known here: connections, connections_per_owner, "
+               "objects, sessions, bytes, client_saved_sessions, queue"},
+        Broken{"[other]\na = 1",
+               "f.toml:1:2: the key \"other\" is unknown; known here: tpm, socket, socket_mode, log_level, [limits]"},
+        Broken{"tpm = 3", "f.toml:1:7: \"tpm\" must be a text that is not empty"},
+        Broken{"tpm = \"\"", "f.toml:1:7: \"tpm\" must be a text that is not empty"},
+        Broken{"socket = \"a\\u0000b\"", "f.toml:1:10: \"socket\" must not contain a zero octet"},
+        Broken{"socket_mode = 660",
+               "f.toml:1:15: \"socket_mode\" must be permission bits in octal, such as \"0660\" or 0o660"},
+        Broken{"socket_mode = 0o1777",
+               "f.toml:1:15: \"socket_mode\" must be permission bits in octal, such as \"0660\" or 0o660"},
+        Broken{"socket_mode = \"0888\"",
+               "f.toml:1:15: \"socket_mode\" must be permission bits in octal, such as \"0660\" or 0o660"},
+        Broken{"log_level = \"loud\"",
+               "f.toml:1:13: \"log_level\" must be \"error\", \"warning\", \"notice\", \"info\" or \"debug\""},
+        Broken{"log_level = true",
+               "f.toml:1:13: \"log_level\" must be \"error\", \"warning\", \"notice\", \"info\" or \"debug\""},
+        Broken{"limits = 3", "f.toml:1:10: \"limits\" must be a table: write [limits] on a line of its own"},
+        Broken{"[limits]\nobjects = -1", "f.toml:2:11: \"limits.objects\" must be a whole number from 1 to 4294967295"},
+        Broken{"[limits]\nobjects = 0", "f.toml:2:11: \"limits.objects\" must be a whole number from 1 to 4294967295"},
+        Broken{"[limits]\nqueue = 4294967296",
+               "f.toml:2:9: \"limits.queue\" must be a whole number from 1 to 4294967295"},
+        Broken{"[limits]\nsessions = 1.5",
+               "f.toml:2:12: \"limits.sessions\" must be a whole number from 1 to 4294967295"},
+        Broken{"[limits]\nconnections = \"10\"",
+               "f.toml:2:15: \"limits.connections\" must be a whole number from 0 to 4294967295"},
+        Broken{"[limits]\nbytes = 1",
+               "f.toml:2:9: \"limits.bytes\" must be a whole number from 65536 to 9223372036854775807"},
+        // The first of several.
+        Broken{"z = 1\na = 1\ntpm = 3",
+               "f.toml:1:1: the key \"z\" is unknown; known here: tpm, socket, socket_mode, log_level, [limits]"}));
+
+TEST(Config, WhatIsNotTomlIsSaidWithItsPlace) {
+  const auto got = parse_settings("tpm = \"a\"\nsocket = \n", "f.toml");
+  ASSERT_FALSE(got);
+  EXPECT_TRUE(got.error().starts_with("f.toml:2:")) << got.error();
+  EXPECT_NE(got.error().find("this is not TOML"), std::string::npos) << got.error();
+  EXPECT_FALSE(parse_settings("tpm = \"a\"\ntpm = \"b\"", "f"));
+  EXPECT_FALSE(parse_settings(std::string("\0\xFF\x80", 3), "f"));
+}
+
+TEST(Config, TheCommandLineWins) {
+  Settings line, file;
+  file.tpm = "device:/dev/tpm1";
+  file.socket = "/file";
+  file.socket_mode = 0666;
+  file.log_level = LogLevel::kError;
+  file.limits.objects = 5;
+  line.tpm = "embedded";
+  const auto got = settle(line, file, machine(true, true));
+  ASSERT_TRUE(got);
+  EXPECT_EQ(got->tpm, "embedded");
+  EXPECT_EQ(got->socket, "/file");
+  EXPECT_FALSE(got->default_socket);
+  EXPECT_EQ(got->socket_mode, mode_t{0666});
+  EXPECT_EQ(got->log_level, LogLevel::kError);
+  EXPECT_EQ(got->limits.objects, 5U);
+}
+
+TEST(Config, DefaultsFollowTheMachine) {
+  const auto root = settle({}, {}, machine(true, true));
+  ASSERT_TRUE(root);
+  EXPECT_EQ(root->tpm, "device:/dev/tpm0");
+  EXPECT_EQ(root->socket, "/run/tpmspace/tpm.sock");
+  EXPECT_TRUE(root->default_socket);
+  EXPECT_EQ(root->socket_mode, mode_t{0600});
+
+  const auto user = settle({}, {}, machine(false, true, "/run/user/7"));
+  ASSERT_TRUE(user);
+  EXPECT_EQ(user->socket, "/run/user/7/tpmspace/tpm.sock");
+}
+
+TEST(Config, WithoutAChipTheErrorNamesTheEmbeddedTpm) {
+  const auto got = settle({}, {}, machine(true, false));
+  ASSERT_FALSE(got);
+  EXPECT_EQ(
+      got.error(),
+      "there is no /dev/tpm0, so there is no TPM to serve; say --tpm SPEC, for example --tpm embedded, which needs "
+      "no hardware");
+}
+
+TEST(Config, WithoutARuntimeDirectoryTheErrorNamesTheOption) {
+  for (const auto& dir : {std::optional<std::string>(), std::optional<std::string>("")}) {
+    const auto got = settle({}, {}, machine(false, true, dir));
+    ASSERT_FALSE(got);
+    EXPECT_NE(got.error().find("--socket PATH"), std::string::npos);
+  }
+}
+
+TEST(Config, AFileThatWasNamedMustBeThere) {
+  const auto got = read_settings("/nonexistent/tpmspace.toml");
+  ASSERT_FALSE(got);
+  EXPECT_EQ(got.error(), "the configuration /nonexistent/tpmspace.toml cannot be read: No such file or directory");
+  const auto directory = read_settings("/");
+  ASSERT_FALSE(directory);
+  EXPECT_EQ(directory.error(), "the configuration / is not a file");
+}
+
+TEST(Config, AFileIsReadWhole) {
+  const std::string path = testing::TempDir() + "/config_test.toml";
+  std::ofstream(path) << "tpm = \"embedded\"\n";
+  const auto got = read_settings(path);
+  ASSERT_TRUE(got) << got.error();
+  EXPECT_EQ(got->tpm, "embedded");
+  std::ofstream(path) << std::string(limits::kMaxConfigFile + 1, '#');
+  const auto huge = read_settings(path);
+  ASSERT_FALSE(huge);
+  EXPECT_NE(huge.error().find("is longer than 1048576 octets"), std::string::npos) << huge.error();
+  std::remove(path.c_str());
+}
+
+}  // namespace
+}  // namespace tpmspace::daemon

@@ -1,0 +1,251 @@
+// A conversation as octets in, octets out: what is answered when, and what makes a client wait.
+#include "daemon/dialogue.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "wire/response.h"
+
+namespace tpmspace::daemon {
+namespace {
+
+using wire::Bytes;
+
+constexpr wire::Rc kFull = wire::from_manager(wire::rc::kMemory);
+
+class FakeManager final : public Dialogue::Manager {
+ public:
+  std::optional<wire::Rc> submit(wire::Command command, std::uint8_t locality) override {
+    if (refuse) return refuse;
+    submitted.push_back(std::move(command));
+    localities.push_back(locality);
+    return std::nullopt;
+  }
+  void cancel() override { ++cancels; }
+  proto::HelloReply hello() override { return {1, "test", 7}; }
+  proto::Status status() override { return {}; }
+  void answered_early(wire::Rc code) override { early.push_back(code); }
+
+  std::optional<wire::Rc> refuse;
+  std::vector<wire::Command> submitted;
+  std::vector<std::uint8_t> localities;
+  std::vector<wire::Rc> early;
+  int cancels = 0;
+};
+
+Bytes random_command(std::uint16_t octets) {
+  wire::Writer out;
+  out.u16(wire::kTagNoSessions).u32(12).u32(wire::cc::kGetRandom).u16(octets);
+  return out.take();
+}
+Bytes header(std::uint32_t size) {
+  wire::Writer out;
+  out.u16(wire::kTagNoSessions).u32(size).u32(wire::cc::kGetRandom);
+  return out.take();
+}
+Bytes joined(std::initializer_list<Bytes> parts) {
+  Bytes out;
+  for (const auto& part : parts) out.insert(out.end(), part.begin(), part.end());
+  return out;
+}
+Bytes refusal(std::uint32_t type, wire::Rc code) {
+  return proto::encode(proto::Reply(proto::Refusal{type, wire::from_manager(code), proto::kProtocolVersion}));
+}
+
+class DialogueTest : public testing::Test {
+ protected:
+  void feed(const Bytes& bytes) {
+    ASSERT_TRUE(dialogue_.wants_input());
+    dialogue_.feed(bytes);
+  }
+  // Everything that can be sent, sent; in the order it came.
+  Bytes talk() {
+    Bytes out;
+    do {
+      const auto now = dialogue_.output();
+      out.insert(out.end(), now.begin(), now.end());
+      dialogue_.sent(now.size());
+    } while (dialogue_.step());
+    return out;
+  }
+
+  FakeManager manager_;
+  Dialogue dialogue_{manager_, wire::CommandTable::builtin(), 4096};
+};
+
+TEST_F(DialogueTest, ACommandGoesOutAndItsAnswerComesBack) {
+  feed(random_command(8));
+  EXPECT_TRUE(talk().empty());
+  ASSERT_EQ(manager_.submitted.size(), 1U);
+  EXPECT_TRUE(dialogue_.in_flight());
+  dialogue_.answer(wire::error_response(0x101));
+  EXPECT_EQ(talk(), wire::error_response(0x101));
+  EXPECT_TRUE(dialogue_.wants_input());
+}
+
+TEST_F(DialogueTest, OneFrameIsReadAheadAndNoMore) {
+  feed(joined({random_command(1), random_command(2), random_command(3)}));
+  talk();
+  EXPECT_EQ(manager_.submitted.size(), 1U);
+  EXPECT_FALSE(dialogue_.wants_input());
+  dialogue_.answer(wire::error_response(1));
+  talk();
+  EXPECT_EQ(manager_.submitted.size(), 2U);
+  EXPECT_FALSE(dialogue_.wants_input());
+  dialogue_.answer(wire::error_response(1));
+  talk();
+  EXPECT_EQ(manager_.submitted.size(), 3U);
+  EXPECT_TRUE(dialogue_.wants_input());
+}
+
+TEST_F(DialogueTest, WhileACommandRunsOnlyControlFramesAreAnswered) {
+  feed(joined({proto::encode(proto::Request(proto::Hello{})), random_command(1)}));
+  talk();
+  feed(joined({proto::encode(proto::Request(proto::Cancel{})), proto::encode(proto::Request(proto::StatusRequest{}))}));
+  EXPECT_EQ(talk(), joined({proto::encode(proto::Reply(proto::CancelReply{})),
+                            proto::encode(proto::Reply(proto::StatusReply{}))}));
+  EXPECT_EQ(manager_.cancels, 1);
+}
+
+TEST_F(DialogueTest, WhoDoesNotReadIsNotRead) {
+  feed(joined({proto::encode(proto::Request(proto::Hello{})), proto::encode(proto::Request(proto::StatusRequest{})),
+               random_command(1)}));
+  ASSERT_TRUE(dialogue_.step());
+  EXPECT_FALSE(dialogue_.step());
+  EXPECT_FALSE(dialogue_.wants_input());
+  EXPECT_FALSE(dialogue_.output().empty());
+  dialogue_.sent(1);
+  EXPECT_FALSE(dialogue_.step());
+  dialogue_.sent(dialogue_.output().size());
+  EXPECT_TRUE(dialogue_.step());
+  EXPECT_TRUE(manager_.submitted.empty());
+}
+
+TEST_F(DialogueTest, BadSizesAreAnsweredInTheirTurn) {
+  Bytes oversized = header(5000);
+  oversized.resize(5000);
+  feed(joined({random_command(1), header(9)}));
+  EXPECT_TRUE(talk().empty());
+  dialogue_.answer(wire::error_response(0x55));
+  EXPECT_EQ(talk(), joined({wire::error_response(0x55), wire::error_response(0x000B0142)}));
+  feed(oversized);
+  EXPECT_EQ(talk(), wire::error_response(0x000B0142));
+  EXPECT_TRUE(dialogue_.wants_input());
+  EXPECT_EQ(manager_.early, (std::vector<wire::Rc>{0x000B0142, 0x000B0142}));
+}
+
+TEST_F(DialogueTest, AboveSixtyFourKibibytesItEnds) {
+  feed(joined({header(65537), random_command(1)}));
+  EXPECT_EQ(talk(), wire::error_response(0x000B0142));
+  EXPECT_TRUE(dialogue_.finished());
+  EXPECT_TRUE(manager_.submitted.empty());
+}
+
+TEST_F(DialogueTest, AnUnknownCommandNeverLeaves) {
+  Bytes unknown = wire::error_response(0xFFFF);  // the same ten octets, read as a command
+  feed(unknown);
+  EXPECT_EQ(talk(), wire::error_response(0x000B0143));
+  EXPECT_TRUE(manager_.submitted.empty());
+}
+
+TEST_F(DialogueTest, ARefusedCommandIsAnsweredAndTheNextOneIsTaken) {
+  manager_.refuse = kFull;
+  feed(random_command(1));
+  EXPECT_EQ(talk(), wire::error_response(kFull));
+  manager_.refuse.reset();
+  feed(random_command(1));
+  EXPECT_TRUE(talk().empty());
+  EXPECT_EQ(manager_.submitted.size(), 1U);
+}
+
+TEST_F(DialogueTest, ControlNeedsAHelloFirst) {
+  feed(proto::encode(proto::Request(proto::StatusRequest{})));
+  EXPECT_EQ(talk(), refusal(4, wire::rc::kSequence));
+  feed(proto::encode(proto::Request(proto::Hello{99})));
+  EXPECT_EQ(talk(), refusal(1, wire::rc::kValue));
+  feed(proto::encode(proto::Request(proto::StatusRequest{})));
+  EXPECT_EQ(talk(), refusal(4, wire::rc::kSequence));
+  feed(proto::encode(proto::Request(proto::Hello{})));
+  EXPECT_EQ(talk(), proto::encode(proto::Reply(manager_.hello())));
+  feed(proto::encode_control(77, {}));
+  EXPECT_EQ(talk(), refusal(77, wire::rc::kCommandCode));
+}
+
+TEST_F(DialogueTest, ALocalityIsForWhatFollows) {
+  feed(joined({proto::encode(proto::Request(proto::Hello{})), random_command(1)}));
+  talk();
+  feed(proto::encode(proto::Request(proto::Locality{3})));
+  EXPECT_EQ(talk(), proto::encode(proto::Reply(proto::LocalityReply{})));
+  dialogue_.answer(wire::error_response(1));
+  talk();
+  for (const std::uint8_t wrong : std::initializer_list<std::uint8_t>{5, 31}) {
+    feed(proto::encode(proto::Request(proto::Locality{wrong})));
+    EXPECT_EQ(talk(), refusal(3, wire::rc::kLocality));
+  }
+  feed(random_command(2));
+  talk();
+  EXPECT_EQ(manager_.localities, (std::vector<std::uint8_t>{0, 3}));
+}
+
+TEST_F(DialogueTest, ACancelWithNothingInFlightAsksNobody) {
+  feed(joined({proto::encode(proto::Request(proto::Hello{})), proto::encode(proto::Request(proto::Cancel{}))}));
+  talk();
+  EXPECT_EQ(manager_.cancels, 0);
+}
+
+TEST_F(DialogueTest, WhoStoppedSendingStillGetsHisAnswers) {
+  feed(joined({random_command(1), random_command(2)}));
+  talk();
+  dialogue_.end_of_input();
+  EXPECT_FALSE(dialogue_.finished());
+  dialogue_.answer(wire::error_response(1));
+  talk();
+  EXPECT_EQ(manager_.submitted.size(), 2U);
+  EXPECT_FALSE(dialogue_.finished());
+  dialogue_.answer(wire::error_response(2));
+  EXPECT_FALSE(dialogue_.finished());
+  talk();
+  EXPECT_TRUE(dialogue_.finished());
+}
+
+TEST_F(DialogueTest, HalfAFrameAtTheEndIsNobodys) {
+  feed(Bytes(5, 0x80));
+  EXPECT_TRUE(talk().empty());
+  dialogue_.end_of_input();
+  EXPECT_FALSE(dialogue_.step());
+  EXPECT_TRUE(dialogue_.finished());
+}
+
+TEST_F(DialogueTest, DroppedInputLeavesOnlyTheAnswerInFlight) {
+  feed(joined({random_command(1), random_command(2)}));
+  talk();
+  dialogue_.drop_input();
+  EXPECT_FALSE(dialogue_.finished());
+  dialogue_.answer(wire::error_response(1));
+  EXPECT_EQ(talk(), wire::error_response(1));
+  EXPECT_TRUE(dialogue_.finished());
+  EXPECT_EQ(manager_.submitted.size(), 1U);
+}
+
+TEST(RefusedDialogue, TheFirstFrameIsAnsweredAndItEnds) {
+  const auto table = wire::CommandTable::builtin();
+  const std::vector<std::pair<Bytes, Bytes>> cases{
+      {random_command(1), wire::error_response(kFull)},
+      {header(3), wire::error_response(kFull)},
+      {proto::encode(proto::Request(proto::Hello{})), refusal(1, wire::rc::kMemory)},
+  };
+  for (const auto& [sent, wanted] : cases) {
+    FakeManager manager;
+    Dialogue dialogue(manager, table, 4096, kFull);
+    dialogue.feed(sent);
+    EXPECT_TRUE(dialogue.step());
+    EXPECT_EQ(wire::to_bytes(dialogue.output()), wanted);
+    dialogue.sent(dialogue.output().size());
+    EXPECT_TRUE(dialogue.finished());
+    EXPECT_TRUE(manager.submitted.empty());
+  }
+}
+
+}  // namespace
+}  // namespace tpmspace::daemon

@@ -1,0 +1,179 @@
+// The rules of the listening socket's place in the file system.
+#include "daemon/listener.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+
+#include "daemon/limits.h"
+
+namespace tpmspace::daemon {
+namespace {
+
+class ListenerTest : public testing::Test {
+ protected:
+  ListenerTest() {
+    char name[] = "/tmp/listenerXXXXXX";
+    directory_ = ::mkdtemp(name);
+  }
+  ~ListenerTest() override { std::filesystem::remove_all(directory_); }
+
+  [[nodiscard]] std::string path(const std::string& name) const { return directory_ + "/" + name; }
+
+  static sockaddr_un address(const std::string& path) {
+    sockaddr_un out{};
+    out.sun_family = AF_UNIX;
+    std::memcpy(out.sun_path, path.c_str(), path.size() + 1);
+    return out;
+  }
+  static Fd bound(const std::string& path, int type, bool listening) {
+    Fd fd(::socket(AF_UNIX, type, 0));
+    const auto to = address(path);
+    EXPECT_EQ(::bind(fd.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to), 0);
+    if (listening) {
+      EXPECT_EQ(::listen(fd.get(), 1), 0);
+    }
+    return fd;
+  }
+  static bool can_connect(const std::string& path) {
+    const Fd fd(::socket(AF_UNIX, SOCK_STREAM, 0));
+    const auto to = address(path);
+    return ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0;
+  }
+  static std::string refusal(const std::string& path) {
+    auto got = Listener::claim(path, 0600, false);
+    return got ? "claimed" : got.error();
+  }
+  [[nodiscard]] std::size_t files() const {
+    std::size_t n = 0;
+    for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(directory_)) ++n;
+    return n;
+  }
+
+  std::string directory_;
+};
+
+TEST_F(ListenerTest, AppearsOnPublishAndLeavesNothing) {
+  {
+    auto listener = Listener::claim(path("s"), 0640, false);
+    ASSERT_TRUE(listener) << listener.error();
+    EXPECT_FALSE(std::filesystem::exists(path("s")));
+    ASSERT_TRUE(listener->publish());
+    EXPECT_TRUE(can_connect(path("s")));
+    struct stat info {};
+    ASSERT_EQ(::lstat(path("s").c_str(), &info), 0);
+    EXPECT_EQ(info.st_mode & 07777, 0640U);
+    EXPECT_FALSE(std::filesystem::exists(path("s.new")));
+  }
+  EXPECT_EQ(files(), 0U);
+}
+
+TEST_F(ListenerTest, AClaimKeepsASecondOneOut) {
+  auto first = Listener::claim(path("s"), 0600, false);
+  ASSERT_TRUE(first);
+  EXPECT_EQ(refusal(path("s")),
+            "another tpmspaced (pid " + std::to_string(::getpid()) + ") is starting or stopping at " + path("s"));
+  ASSERT_TRUE(first->publish());
+  EXPECT_EQ(refusal(path("s")), "another tpmspaced (pid " + std::to_string(::getpid()) + ") serves " + path("s"));
+  EXPECT_TRUE(can_connect(path("s")));
+}
+
+TEST_F(ListenerTest, ALiveSocketWithoutALockIsLeftAlone) {
+  const Fd other = bound(path("s"), SOCK_STREAM, true);
+  EXPECT_EQ(refusal(path("s")), "another tpmspaced (pid " + std::to_string(::getpid()) + ") serves " + path("s"));
+  EXPECT_EQ(files(), 1U);
+}
+
+TEST_F(ListenerTest, AStaleSocketIsReplaced) {
+  bound(path("s"), SOCK_STREAM, true).reset();
+  bound(path("s.new"), SOCK_STREAM, false).reset();
+  std::ofstream(path("s.lock")) << "1\n";
+  auto listener = Listener::claim(path("s"), 0600, false);
+  ASSERT_TRUE(listener) << listener.error();
+  ASSERT_TRUE(listener->publish());
+  EXPECT_TRUE(can_connect(path("s")));
+}
+
+TEST_F(ListenerTest, WhatIsNoSocketOfOursIsRefused) {
+  std::ofstream(path("file")) << "x";
+  EXPECT_EQ(refusal(path("file")), path("file") + " is there and is not a socket: remove it, or name another path");
+  EXPECT_EQ(refusal(directory_ + "/."),
+            directory_ + "/. is there and is not a socket: remove it, or name another path");
+  ASSERT_EQ(::symlink("/dev/null", path("link").c_str()), 0);
+  EXPECT_EQ(refusal(path("link")), path("link") + " is there and is not a socket: remove it, or name another path");
+  const Fd datagram = bound(path("d"), SOCK_DGRAM, false);
+  EXPECT_EQ(refusal(path("d")), "another program serves " + path("d") + " with a socket of another kind");
+  EXPECT_TRUE(std::filesystem::exists(path("file")));
+}
+
+TEST_F(ListenerTest, WhatAppearsMeanwhileIsNotOverwritten) {
+  auto listener = Listener::claim(path("s"), 0600, false);
+  ASSERT_TRUE(listener);
+  std::ofstream(path("s")) << "precious";
+  const auto published = listener->publish();
+  ASSERT_FALSE(published);
+  EXPECT_EQ(published.error(), path("s") + " is there and is not a socket: remove it, or name another path");
+  EXPECT_FALSE(std::filesystem::exists(path("s.new")));
+}
+
+TEST_F(ListenerTest, SomebodyElsesSocketIsNotRemoved) {
+  auto listener = Listener::claim(path("s"), 0600, false);
+  ASSERT_TRUE(listener);
+  ASSERT_TRUE(listener->publish());
+  ASSERT_EQ(::unlink(path("s").c_str()), 0);
+  const Fd other = bound(path("s"), SOCK_STREAM, true);
+  listener->withdraw();
+  EXPECT_TRUE(can_connect(path("s")));
+}
+
+TEST_F(ListenerTest, TheLimitOfThePathIsSaid) {
+  const std::string longest = path(std::string(limits::kMaxSocketPath - directory_.size() - 1, 'a'));
+  {
+    auto listener = Listener::claim(longest, 0600, false);
+    ASSERT_TRUE(listener) << listener.error();
+    ASSERT_TRUE(listener->publish());
+    EXPECT_TRUE(can_connect(longest));
+  }
+  EXPECT_EQ(refusal(longest + "b"),
+            "the socket's path is too long: it has 104 octets, at most 103 are possible: " + longest + "b");
+  EXPECT_EQ(refusal(""), "the socket's path is empty: name one with --socket PATH");
+}
+
+TEST_F(ListenerTest, OnlyTheDefaultDirectoryIsMade) {
+  EXPECT_EQ(refusal(path("no/s")), "the directory " + path("no") + " does not exist, so the socket " + path("no/s") +
+                                       " cannot be made: make it, or name another path");
+  {
+    auto listener = Listener::claim(path("no/s"), 0600, true);
+    ASSERT_TRUE(listener) << listener.error();
+    ASSERT_TRUE(listener->publish());
+  }
+  EXPECT_TRUE(Listener::claim(path("no/s"), 0600, true));
+  std::ofstream(path("file")) << "x";
+  EXPECT_EQ(refusal(path("file/s")),
+            path("file") + " is not a directory, so the socket " + path("file/s") + " cannot be made");
+}
+
+TEST_F(ListenerTest, AnInheritedSocketIsNotOursToRemove) {
+  {
+    Fd fd = bound(path("s"), SOCK_STREAM, true);
+    auto listener = Listener::inherit(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 3));
+    ASSERT_TRUE(listener) << listener.error();
+    EXPECT_EQ(listener->path(), path("s"));
+    ASSERT_TRUE(listener->publish());
+    EXPECT_GE(listener->fd(), 0);
+  }
+  EXPECT_EQ(files(), 1U);
+  Fd not_listening = bound(path("t"), SOCK_STREAM, false);
+  EXPECT_FALSE(Listener::inherit(::fcntl(not_listening.get(), F_DUPFD_CLOEXEC, 3)));
+}
+
+}  // namespace
+}  // namespace tpmspace::daemon

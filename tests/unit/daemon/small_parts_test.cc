@@ -1,0 +1,170 @@
+// The small parts: counters, watchdog, places, rate limit, log lines, mailboxes.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <thread>
+
+#include "daemon/client_limits.h"
+#include "daemon/log.h"
+#include "daemon/mailbox.h"
+#include "daemon/status_counters.h"
+#include "daemon/watchdog.h"
+#include "wire/command_table.h"
+
+namespace tpmspace::daemon {
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+
+TEST(StatusCounters, AddUpWhatAccountsSay) {
+  StatusCounters counters;
+  observe::Account account;
+  account.client_code = wire::cc::kSign;
+  account.evictions = 1;
+  account.tpm = {{wire::cc::kContextSave, observe::Cause::kSave, 0, 10},
+                 {wire::cc::kFlushContext, observe::Cause::kFlush, 0, 20},
+                 {wire::cc::kContextLoad, observe::Cause::kLoad, 0, 30},
+                 {wire::cc::kSign, observe::Cause::kClient, 0, 40}};
+  counters.add(account, true);
+  account.tpm = {{wire::cc::kContextSave, observe::Cause::kClient, 0, 5}};
+  account.evictions = 0;
+  account.rc = 0x000B0910;
+  counters.add(account, true);
+  account.rc = 0x101;
+  account.tpm.clear();
+  counters.add(account, false);  // nobody got this answer
+  counters.add_early_answer(0x000B0143);
+  counters.add_queue_length(3);
+  counters.add_queue_length(2);
+  counters.add_snapshot({.connections = 1, .queued = 0, .objects = 9, .objects_loaded = 2, .sessions = 3});
+
+  proto::Status status;
+  counters.fill(status);
+  EXPECT_EQ(status.client_commands_answered, 3U);
+  EXPECT_EQ(status.client_commands_failed, 2U);
+  EXPECT_EQ(status.client_commands_by_manager, 2U);
+  EXPECT_EQ(status.tpm_commands_total, 5U);
+  EXPECT_EQ(status.tpm_commands_client, 2U);
+  EXPECT_EQ(status.tpm_commands_save, 1U);
+  EXPECT_EQ(status.tpm_commands_load, 1U);
+  EXPECT_EQ(status.tpm_commands_flush, 1U);
+  EXPECT_EQ(status.tpm_commands_time, 105U);
+  EXPECT_EQ(status.swapping_saves, 1U);  // the client's own is not ours
+  EXPECT_EQ(status.swapping_loads, 1U);
+  EXPECT_EQ(status.swapping_evictions, 1U);
+  EXPECT_EQ(status.queue_longest, 3U);
+  EXPECT_EQ(status.spaces_objects, 9U);
+  ASSERT_EQ(status.tpm_commands_by_code.size(), 4U);
+  const proto::CommandUse saves{wire::cc::kContextSave, 2, 15};
+  EXPECT_NE(std::find(status.tpm_commands_by_code.begin(), status.tpm_commands_by_code.end(), saves),
+            status.tpm_commands_by_code.end());
+}
+
+TEST(Watchdog, ACommandIsOverdueOnlyWhenTheSameOneStays) {
+  Watchdog dog;
+  const auto start = Clock::now();
+  const auto running = [](std::uint64_t sequence) {
+    return std::optional<engine::Gate::Running>({.ticket = 1, .code = 2, .deadline_ms = 1000, .sequence = sequence});
+  };
+  EXPECT_FALSE(dog.look(std::nullopt, start));
+  EXPECT_FALSE(dog.look(running(1), start));
+  EXPECT_FALSE(dog.look(running(1), start + 1000ms));
+  EXPECT_TRUE(dog.look(running(1), start + 1001ms));
+  EXPECT_EQ(dog.running_for(start + 1001ms), 1001ms);
+  EXPECT_FALSE(dog.look(running(2), start + 1002ms));  // progress
+  EXPECT_FALSE(dog.look(std::nullopt, start + 1500ms));
+  EXPECT_FALSE(dog.look(running(2), start + 5000ms));  // a new look at it starts anew
+  EXPECT_EQ(dog.running_for(start + 5000ms), 0ms);
+}
+
+TEST(ClientLimits, PlacesGiveThemselvesBack) {
+  using Verdict = ClientLimits::Verdict;
+  const space::OwnerId alice{1}, bob{2};
+  ClientLimits limits(3, 2);
+  auto a = std::make_optional(limits.take(alice));
+  auto b = limits.take(alice);
+  EXPECT_EQ(limits.judge(alice), Verdict::kTooManyOfOwner);
+  EXPECT_EQ(limits.judge(bob), Verdict::kWelcome);
+  const auto c = limits.take(bob);
+  EXPECT_EQ(limits.judge(bob), Verdict::kTooMany);
+  auto moved = std::move(a);
+  a.reset();
+  EXPECT_EQ(limits.total(), 3U);
+  moved.reset();
+  EXPECT_EQ(limits.total(), 2U);
+  EXPECT_EQ(limits.judge(alice), Verdict::kWelcome);
+
+  ClientLimits endless(0, 1);
+  const auto d = endless.take(alice);
+  EXPECT_EQ(endless.judge(bob), Verdict::kWelcome);
+}
+
+TEST(RateLimit, CountsWhatItHoldsBack) {
+  RateLimit rate;
+  const auto start = Clock::now();
+  for (unsigned i = 0; i < limits::kLinesPerPeriod; ++i) EXPECT_EQ(rate.allow(start), 0U);
+  EXPECT_FALSE(rate.allow(start + 1s));
+  EXPECT_FALSE(rate.allow(start + 2s));
+  EXPECT_EQ(rate.allow(start + limits::kLinePeriod), 2U);
+  EXPECT_EQ(rate.allow(start + limits::kLinePeriod), 0U);
+}
+
+TEST(Log, ALineCannotBeFaked) {
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  const Fd reader(ends[0]);
+  {
+    const Fd writer(ends[1]);
+    Log log(LogLevel::kInfo, writer.get());
+    log.warning("a path: {}", "x\n<0>root: fake\x1B[31m");
+    log.debug("not wanted");
+    log.error("{}", std::string(2 * limits::kMaxLine, 'y'));
+  }
+  std::string got(8192, '\0');
+  got.resize(static_cast<std::size_t>(::read(reader.get(), got.data(), got.size())));
+  const std::string first = "<4>tpmspaced: a path: x?<0>root: fake?[31m\n<3>tpmspaced: ";
+  EXPECT_EQ(got, first + std::string(limits::kMaxLine, 'y') + "\n");
+}
+
+TEST(Log, LevelsHaveNames) {
+  for (const auto level : {LogLevel::kError, LogLevel::kWarning, LogLevel::kNotice, LogLevel::kInfo, LogLevel::kDebug})
+    EXPECT_EQ(log_level_from(name_of(level)), level);
+  EXPECT_FALSE(log_level_from("Info"));
+}
+
+TEST(Mailbox, EverythingArrivesInOrder) {
+  constexpr int kItems = 10'000;
+  Inbox<int> in;
+  Outbox<int> out;
+  std::thread worker([&] {
+    for (int seen = 0; seen < kItems;) {
+      in.wait(std::nullopt);
+      for (const int item : in.take()) {
+        out.put(item);
+        ++seen;
+      }
+    }
+  });
+  for (int i = 0; i < kItems; ++i) in.put(i);
+  int next = 0;
+  while (next < kItems) {
+    pollfd ready{out.fd(), POLLIN, 0};
+    ASSERT_EQ(::poll(&ready, 1, 60'000), 1);
+    for (const int item : out.take()) ASSERT_EQ(item, next++);
+  }
+  worker.join();
+  pollfd ready{out.fd(), POLLIN, 0};
+  EXPECT_EQ(::poll(&ready, 1, 0), 0);
+}
+
+TEST(Mailbox, AWaitEndsWithItsTime) {
+  Inbox<int> in;
+  in.wait(Clock::now() + 1ms);
+  EXPECT_TRUE(in.take().empty());
+}
+
+}  // namespace
+}  // namespace tpmspace::daemon

@@ -1,0 +1,117 @@
+// Control messages there and back, and everything that is none.
+#include "proto/control.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+namespace tpmspace::proto {
+namespace {
+
+using wire::Bytes;
+
+ControlFrame read(const Bytes& octets) {
+  FrameReader reader(4096, kMaxReplySize);
+  reader.feed(octets);
+  const auto arrival = reader.next();
+  EXPECT_TRUE(arrival && std::holds_alternative<ControlFrame>(*arrival));
+  return arrival ? std::get<ControlFrame>(*arrival) : ControlFrame{};
+}
+
+TEST(Request, ThereAndBack) {
+  const auto hello = decode_request(read(encode(Request(Hello{}))));
+  ASSERT_TRUE(hello && std::holds_alternative<Hello>(*hello));
+  EXPECT_EQ(std::get<Hello>(*hello).version, kProtocolVersion);
+  const auto locality = decode_request(read(encode(Request(Locality{3}))));
+  ASSERT_TRUE(locality && std::holds_alternative<Locality>(*locality));
+  EXPECT_EQ(std::get<Locality>(*locality).locality, 3);
+  const auto cancel = decode_request(read(encode(Request(Cancel{}))));
+  EXPECT_TRUE(cancel && std::holds_alternative<Cancel>(*cancel));
+  const auto status = decode_request(read(encode(Request(StatusRequest{}))));
+  EXPECT_TRUE(status && std::holds_alternative<StatusRequest>(*status));
+}
+
+TEST(Request, HelloOnTheWireIsAsDocumented) {
+  EXPECT_EQ(encode(Request(Hello{})), (Bytes{0x53, 0x50, 0, 0, 0, 12, 0, 0, 0, 1, 0, 1}));
+}
+
+struct RefusedRow {
+  const char* name;
+  ControlFrame frame;
+  std::uint32_t type;
+  wire::Rc code;
+};
+
+class RefusedRequest : public testing::TestWithParam<RefusedRow> {};
+
+TEST_P(RefusedRequest, GetsItsCode) {
+  const auto request = decode_request(GetParam().frame);
+  ASSERT_FALSE(request);
+  EXPECT_EQ(request.error().type, GetParam().type);
+  EXPECT_EQ(request.error().code, GetParam().code);
+}
+
+INSTANTIATE_TEST_SUITE_P(Rows, RefusedRequest,
+                         testing::Values(RefusedRow{"UnknownType", {77, {}}, 77, 0x000B0143},
+                                         RefusedRow{"TypeZero", {0, {}}, 0, 0x000B0143},
+                                         RefusedRow{"AReply", {kReply | 2, {0, 0, 0, 0}}, 2, 0x000B0143},
+                                         RefusedRow{"HelloWithoutVersion", {1, {0}}, 1, 0x000B0095},
+                                         RefusedRow{"HelloOfTomorrow", {1, {0, 9, 1, 2, 3}}, 1, 0x000B0084},
+                                         RefusedRow{"HelloTooLong", {1, {0, 1, 0}}, 1, 0x000B0095},
+                                         RefusedRow{"CancelWithBody", {2, {0}}, 2, 0x000B0095},
+                                         RefusedRow{"LocalityEmpty", {3, {}}, 3, 0x000B0095},
+                                         RefusedRow{"LocalityTooLong", {3, {1, 2}}, 3, 0x000B0095},
+                                         RefusedRow{"StatusWithBody", {4, {0}}, 4, 0x000B0095}),
+                         [](const auto& row) { return std::string(row.param.name); });
+
+TEST(Reply, ThereAndBack) {
+  const auto hello = decode_reply(read(encode(Reply(HelloReply{1, "tpmspaced 0.1.0", 4711}))));
+  ASSERT_TRUE(hello && std::holds_alternative<HelloReply>(*hello));
+  EXPECT_EQ(std::get<HelloReply>(*hello).server, "tpmspaced 0.1.0");
+  EXPECT_EQ(std::get<HelloReply>(*hello).pid, 4711U);
+  const auto cancel = decode_reply(read(encode(Reply(CancelReply{}))));
+  EXPECT_TRUE(cancel && std::holds_alternative<CancelReply>(*cancel));
+  const auto locality = decode_reply(read(encode(Reply(LocalityReply{}))));
+  EXPECT_TRUE(locality && std::holds_alternative<LocalityReply>(*locality));
+  Status status;
+  status.queue_longest = 9;
+  const auto told = decode_reply(read(encode(Reply(StatusReply{status}))));
+  ASSERT_TRUE(told && std::holds_alternative<StatusReply>(*told));
+  EXPECT_EQ(std::get<StatusReply>(*told).status, status);
+}
+
+TEST(Reply, ARefusedHelloTellsOurVersion) {
+  const auto reply = decode_reply(read(encode(Reply(Refusal{1, 0x000B0084, 7}))));
+  ASSERT_TRUE(reply && std::holds_alternative<Refusal>(*reply));
+  EXPECT_EQ(std::get<Refusal>(*reply).code, 0x000B0084U);
+  EXPECT_EQ(std::get<Refusal>(*reply).version, 7);
+  EXPECT_EQ(type_of(*reply), 1U);
+}
+
+TEST(Reply, ARefusalOfAnUnknownTypeIsUnderstood) {
+  const auto reply = decode_reply(read(encode(Reply(Refusal{77, 0x000B0143}))));
+  ASSERT_TRUE(reply && std::holds_alternative<Refusal>(*reply));
+  EXPECT_EQ(std::get<Refusal>(*reply).type, 77U);
+}
+
+TEST(Reply, WhatIsNoneIsNone) {
+  EXPECT_FALSE(decode_reply({4, {0, 0, 0, 0}}));                            // a request
+  EXPECT_FALSE(decode_reply({kReply | 2, {0, 0, 0}}));                      // no code
+  EXPECT_FALSE(decode_reply({kReply | 77, {0, 0, 0, 0}}));                  // success of what nobody knows
+  EXPECT_FALSE(decode_reply({kReply | 1, {0, 0, 0, 0, 0, 1, 0, 9, 'x'}}));  // string cut off
+  EXPECT_FALSE(decode_reply({kReply | 4, {0, 0, 0, 0, 0, 99}}));            // status of another version
+}
+
+TEST(Control, DecodingIsTotal) {
+  for (std::uint32_t seed = 1; seed <= 5000; ++seed) {
+    std::mt19937 random(seed);
+    ControlFrame frame{static_cast<std::uint32_t>(random() % 6) | (random() % 2 != 0 ? kReply : 0),
+                       Bytes(random() % 40)};
+    for (auto& octet : frame.body) octet = static_cast<std::uint8_t>(random() % 2 != 0 ? 0 : random());
+    (void)decode_request(frame);
+    (void)decode_reply(frame);
+  }
+}
+
+}  // namespace
+}  // namespace tpmspace::proto

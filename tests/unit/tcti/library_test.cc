@@ -1,0 +1,363 @@
+// The library as a program of somebody else's sees it: loaded with dlopen, called through the C interface.
+#include <dlfcn.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <tss2/tss2_tcti.h>
+
+#include <array>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <set>
+
+#include "../client/temp_dir.h"
+#include "proto/control.h"
+
+// The TSS's call macros are written in C, with C's casts.
+#pragma GCC diagnostic ignored "-Wold-style-cast"
+
+namespace tpmspace::tcti {
+namespace {
+
+using proto::encode;
+using testing_support::Peer;
+using testing_support::Service;
+using testing_support::TempDir;
+using testing_support::Variable;
+using wire::Bytes;
+
+const Bytes kCommand = {0x80, 0x01, 0, 0, 0, 12, 0, 0, 0x01, 0x7B, 0, 8};
+const Bytes kResponse = {0x80, 0x01, 0, 0, 0, 20, 0, 0, 0, 0, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8};
+const Bytes kHelloReply = encode(proto::Reply(proto::HelloReply{1, "tpmspaced test", 1}));
+const Bytes kCancelReply = encode(proto::Reply(proto::CancelReply{}));
+const Bytes kLocalityReply = encode(proto::Reply(proto::LocalityReply{}));
+
+std::string library_path() {
+  return (std::filesystem::read_symlink("/proc/self/exe").parent_path() / "../lib/libtss2-tcti-space.so.0").string();
+}
+
+// What tctildr does: open, ask Tss2_Tcti_Info, call its init.
+const TSS2_TCTI_INFO& info() {
+  static void* const kLibrary = dlopen(library_path().c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (kLibrary == nullptr) throw std::runtime_error(dlerror());
+  static const auto kFunction =
+      reinterpret_cast<TSS2_TCTI_INFO_FUNC>(dlsym(kLibrary, TSS2_TCTI_INFO_SYMBOL));  // NOLINT
+  return *kFunction();
+}
+
+// A context in memory of ours, zeroed, as tctildr makes it.
+class Context {
+ public:
+  explicit Context(const std::string& config) {
+    EXPECT_EQ(info().init(nullptr, &size_, config.c_str()), TSS2_RC_SUCCESS);
+    memory_.reset(calloc(1, size_));
+    rc_ = info().init(get(), &size_, config.c_str());
+  }
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
+  ~Context() { finalize(); }
+
+  void finalize() {
+    if (version() >= 1) Tss2_Tcti_Finalize(get());
+  }
+  [[nodiscard]] TSS2_TCTI_CONTEXT* get() const { return static_cast<TSS2_TCTI_CONTEXT*>(memory_.get()); }
+  [[nodiscard]] TSS2_TCTI_CONTEXT_COMMON_V2& common() const {
+    return *static_cast<TSS2_TCTI_CONTEXT_COMMON_V2*>(memory_.get());
+  }
+  [[nodiscard]] std::uint32_t version() const { return common().v1.version; }
+  [[nodiscard]] TSS2_RC rc() const { return rc_; }
+
+  [[nodiscard]] TSS2_RC transmit(const Bytes& command) const {
+    return Tss2_Tcti_Transmit(get(), command.size(), command.data());
+  }
+  // The response, or the code.
+  [[nodiscard]] std::pair<TSS2_RC, Bytes> receive(std::int32_t timeout, std::size_t room = 4096) const {
+    Bytes out(room);
+    std::size_t size = room;
+    const TSS2_RC rc = Tss2_Tcti_Receive(get(), &size, out.data(), timeout);
+    out.resize(rc == TSS2_RC_SUCCESS ? size : 0);
+    return {rc, out};
+  }
+
+ private:
+  struct Free {
+    void operator()(void* memory) const { std::free(memory); }  // NOLINT: as the C programs do
+  };
+  std::size_t size_ = 0;
+  std::unique_ptr<void, Free> memory_;
+  TSS2_RC rc_ = TSS2_RC_SUCCESS;
+};
+
+class LibraryTest : public testing::Test {
+ protected:
+  LibraryTest()
+      : quiet_("TSS2_LOG", "all+none"),
+        service_(dir_.path("s")),
+        tcti_("path=" + dir_.path("s")),
+        peer_(service_.accept()) {
+    EXPECT_EQ(tcti_.rc(), TSS2_RC_SUCCESS);
+  }
+
+  Variable quiet_;
+  TempDir dir_;
+  Service service_;
+  Context tcti_;
+  Peer peer_;
+};
+
+std::string output_of(const std::string& command) {
+  std::string out;
+  std::unique_ptr<FILE, int (*)(FILE*)> pipe(popen(command.c_str(), "r"), [](FILE* file) { return pclose(file); });
+  std::array<char, 512> buffer{};
+  while (fgets(buffer.data(), buffer.size(), pipe.get()) != nullptr) out += buffer.data();
+  return out;
+}
+
+TEST(Library, ExportsExactlyTwoSymbols) {
+  EXPECT_EQ(output_of("nm -D --defined-only --format=just-symbols '" + library_path() + "' | sort"),
+            "Tss2_Tcti_Info\nTss2_Tcti_Space_Init\n");
+}
+
+TEST(Library, NeedsTheCRuntimesOnly) {
+  const std::string dynamic = output_of("readelf -dW '" + library_path() + "'");
+  EXPECT_NE(dynamic.find("Library soname: [libtss2-tcti-space.so.0]"), std::string::npos);
+  // libgcc_s is libstdc++'s own half, ld-linux libc's; the sanitizers' runtimes are there in sanitized builds only.
+  const std::set<std::string> allowed = {"libstdc++.so.6", "libgcc_s.so.1", "libc.so.6", "libm.so.6",
+                                         "ld-linux-x86-64.so.2"};
+  for (std::size_t at = 0; (at = dynamic.find("Shared library: [", at)) != std::string::npos; ++at) {
+    const std::size_t begin = dynamic.find('[', at) + 1;
+    const std::string name = dynamic.substr(begin, dynamic.find(']', begin) - begin);
+    const bool sanitizer = name.starts_with("libasan") || name.starts_with("libubsan") || name.starts_with("libtsan");
+    EXPECT_TRUE(sanitizer || allowed.contains(name)) << name;
+  }
+}
+
+TEST(Library, HasTheNamesThatTctildrLooksFor) {
+  EXPECT_TRUE(std::filesystem::exists(library_path()));
+  const auto link = std::filesystem::path(library_path()).replace_extension();
+  EXPECT_EQ(std::filesystem::read_symlink(link), "libtss2-tcti-space.so.0");
+}
+
+TEST(Library, TellsWhatItIs) {
+  EXPECT_EQ(info().version, 2U);
+  EXPECT_STREQ(info().name, "tcti-space");
+  EXPECT_NE(std::string(info().config_help).find("path=PATH,locality=N"), std::string::npos);
+}
+
+TEST(Init, TellsItsSizeAndWantsIt) {
+  std::size_t size = 0;
+  EXPECT_EQ(info().init(nullptr, &size, nullptr), TSS2_RC_SUCCESS);
+  EXPECT_GE(size, sizeof(TSS2_TCTI_CONTEXT_COMMON_V2));
+  EXPECT_EQ(info().init(nullptr, nullptr, nullptr), TSS2_TCTI_RC_BAD_VALUE);
+  std::size_t little = size - 1;
+  Bytes memory(size);
+  auto* context = reinterpret_cast<TSS2_TCTI_CONTEXT*>(memory.data());  // NOLINT
+  EXPECT_EQ(info().init(context, &little, "/nowhere"), TSS2_TCTI_RC_INSUFFICIENT_BUFFER);
+}
+
+TEST(Init, SaysWhyItCannot) {
+  const TempDir dir;
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(Context("path=" + dir.path("none")).rc(), TSS2_TCTI_RC_NO_CONNECTION);
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "ERROR:tcti:space: no tpmspaced at " + dir.path("none") +
+                                                        ": there is no such socket; start one, or use `tpmspace run "
+                                                        "-- CMD`\n");
+}
+
+TEST(Init, IsSilentWhenTheTssIs) {
+  for (const char* levels : {"all+none", "tcti+none", "all+error,tcti+none", "all+NONE"}) {
+    const Variable log("TSS2_LOG", levels);
+    testing::internal::CaptureStderr();
+    EXPECT_EQ(Context("nonsense=1").rc(), TSS2_TCTI_RC_BAD_VALUE);
+    EXPECT_EQ(testing::internal::GetCapturedStderr(), "") << levels;
+  }
+}
+
+TEST(Init, AFailureLeavesTheMemoryAsItWas) {
+  const Variable quiet("TSS2_LOG", "all+none");
+  const TempDir dir;
+  EXPECT_EQ(Context("path=" + dir.path("none")).version(), 0U);
+  EXPECT_EQ(Context("path=/" + std::string(200, 'x')).rc(), TSS2_TCTI_RC_BAD_VALUE);
+}
+
+TEST(Init, TakesTheDefaultSocket) {
+  const TempDir dir;
+  Service service(dir.path("s"));
+  const Variable socket("TPMSPACE_SOCKET", dir.path("s").c_str());
+  std::size_t size = 0;
+  ASSERT_EQ(info().init(nullptr, &size, nullptr), TSS2_RC_SUCCESS);
+  const Context tcti("");
+  EXPECT_EQ(tcti.rc(), TSS2_RC_SUCCESS);
+}
+
+TEST_F(LibraryTest, SendsACommandAndReceivesItsResponse) {
+  ASSERT_EQ(tcti_.transmit(kCommand), TSS2_RC_SUCCESS);
+  EXPECT_EQ(peer_.read(12), kCommand);
+  peer_.send(kResponse);
+  EXPECT_EQ(tcti_.receive(TSS2_TCTI_TIMEOUT_BLOCK), (std::pair{TSS2_RC{TSS2_RC_SUCCESS}, kResponse}));
+}
+
+TEST_F(LibraryTest, ReceiveGoesOnWhereATimeoutLeftIt) {
+  ASSERT_EQ(tcti_.transmit(kCommand), TSS2_RC_SUCCESS);
+  for (const std::uint8_t octet : kResponse) {
+    EXPECT_EQ(tcti_.receive(0).first, TSS2_TCTI_RC_TRY_AGAIN);
+    peer_.send(Bytes{octet});
+  }
+  EXPECT_EQ(tcti_.receive(0).second, kResponse);
+}
+
+TEST_F(LibraryTest, ReceiveTellsTheSizeFirst) {
+  ASSERT_EQ(tcti_.transmit(kCommand), TSS2_RC_SUCCESS);
+  std::size_t size = 0;
+  EXPECT_EQ(Tss2_Tcti_Receive(tcti_.get(), &size, nullptr, 0), TSS2_TCTI_RC_TRY_AGAIN);
+  peer_.send(kResponse);
+  EXPECT_EQ(Tss2_Tcti_Receive(tcti_.get(), &size, nullptr, TSS2_TCTI_TIMEOUT_BLOCK), TSS2_RC_SUCCESS);
+  EXPECT_EQ(size, kResponse.size());
+  EXPECT_EQ(tcti_.receive(0, size).second, kResponse);
+}
+
+TEST_F(LibraryTest, ASmallBufferKeepsTheResponse) {
+  ASSERT_EQ(tcti_.transmit(kCommand), TSS2_RC_SUCCESS);
+  peer_.send(kResponse);
+  Bytes little(kResponse.size() - 1);
+  std::size_t size = little.size();
+  EXPECT_EQ(Tss2_Tcti_Receive(tcti_.get(), &size, little.data(), TSS2_TCTI_TIMEOUT_BLOCK),
+            TSS2_TCTI_RC_INSUFFICIENT_BUFFER);
+  EXPECT_EQ(size, kResponse.size());
+  EXPECT_EQ(tcti_.receive(0).second, kResponse);
+}
+
+TEST_F(LibraryTest, CallsOutOfOrderAreRefused) {
+  EXPECT_EQ(tcti_.receive(0).first, TSS2_TCTI_RC_BAD_SEQUENCE);
+  EXPECT_EQ(Tss2_Tcti_Cancel(tcti_.get()), TSS2_TCTI_RC_BAD_SEQUENCE);
+  ASSERT_EQ(tcti_.transmit(kCommand), TSS2_RC_SUCCESS);
+  EXPECT_EQ(tcti_.transmit(kCommand), TSS2_TCTI_RC_BAD_SEQUENCE);
+  EXPECT_EQ(Tss2_Tcti_SetLocality(tcti_.get(), 1), TSS2_TCTI_RC_BAD_SEQUENCE);
+  peer_.send(kResponse);
+  EXPECT_EQ(tcti_.receive(-1).first, TSS2_RC_SUCCESS);
+  EXPECT_EQ(tcti_.receive(-1).first, TSS2_TCTI_RC_BAD_SEQUENCE);
+}
+
+TEST_F(LibraryTest, BadValuesAreRefused) {
+  EXPECT_EQ(tcti_.transmit({0x80, 0x01, 0, 0, 0, 13, 0, 0, 1, 0x7B, 0, 8}), TSS2_TCTI_RC_BAD_VALUE);
+  EXPECT_EQ(tcti_.transmit({0x80, 0x01, 0, 0, 0, 5}), TSS2_TCTI_RC_BAD_VALUE);
+  EXPECT_EQ(tcti_.transmit(encode(proto::Request(proto::StatusRequest{}))), TSS2_TCTI_RC_BAD_VALUE);
+  EXPECT_EQ(Tss2_Tcti_Transmit(tcti_.get(), 10, nullptr), TSS2_TCTI_RC_BAD_REFERENCE);
+  ASSERT_EQ(tcti_.transmit(kCommand), TSS2_RC_SUCCESS);
+  Bytes room(100);
+  EXPECT_EQ(Tss2_Tcti_Receive(tcti_.get(), nullptr, room.data(), 0), TSS2_TCTI_RC_BAD_REFERENCE);
+  EXPECT_EQ(tcti_.receive(-2).first, TSS2_TCTI_RC_BAD_VALUE);
+  EXPECT_EQ(peer_.read(12), kCommand);
+  EXPECT_FALSE(peer_.has_more());
+}
+
+TEST_F(LibraryTest, CancelIsSentAndItsReplySkipped) {
+  for (const bool reply_first : {true, false}) {
+    ASSERT_EQ(tcti_.transmit(kCommand), TSS2_RC_SUCCESS);
+    EXPECT_EQ(Tss2_Tcti_Cancel(tcti_.get()), TSS2_RC_SUCCESS);
+    if (reply_first) {
+      peer_.send(kHelloReply);
+      peer_.send(kCancelReply);
+      EXPECT_EQ(tcti_.receive(0).first, TSS2_TCTI_RC_TRY_AGAIN);
+    }
+    peer_.send(kResponse);
+    EXPECT_EQ(tcti_.receive(-1).second, kResponse);
+    if (!reply_first) peer_.send(kCancelReply);
+  }
+  peer_.send(kLocalityReply);
+  EXPECT_EQ(Tss2_Tcti_SetLocality(tcti_.get(), 2), TSS2_RC_SUCCESS);
+  const Bytes hello = encode(proto::Request(proto::Hello{}));
+  const Bytes cancel = encode(proto::Request(proto::Cancel{}));
+  for (const Bytes& expected : {kCommand, hello, cancel, kCommand, cancel, encode(proto::Request(proto::Locality{2}))})
+    EXPECT_EQ(peer_.read(expected.size()), expected);
+}
+
+TEST_F(LibraryTest, ACancelThatComesTooLateIsNone) {
+  ASSERT_EQ(tcti_.transmit(kCommand), TSS2_RC_SUCCESS);
+  peer_.send(kResponse);
+  std::size_t size = 0;
+  EXPECT_EQ(Tss2_Tcti_Receive(tcti_.get(), &size, nullptr, -1), TSS2_RC_SUCCESS);
+  EXPECT_EQ(Tss2_Tcti_Cancel(tcti_.get()), TSS2_RC_SUCCESS);
+  EXPECT_EQ(tcti_.receive(0).second, kResponse);
+  EXPECT_EQ(peer_.read(12), kCommand);
+  EXPECT_FALSE(peer_.has_more());
+}
+
+TEST_F(LibraryTest, ARefusedLocalityHasItsCode) {
+  peer_.send(kHelloReply);
+  const std::array<std::pair<std::uint32_t, TSS2_RC>, 4> rows = {{{0x000B0907, TSS2_TCTI_RC_NOT_SUPPORTED},
+                                                                  {0x000B0084, TSS2_TCTI_RC_BAD_VALUE},
+                                                                  {0x000B0143, TSS2_TCTI_RC_NOT_IMPLEMENTED},
+                                                                  {0x000B0103, TSS2_TCTI_RC_NOT_PERMITTED}}};
+  for (const auto& [code, expected] : rows) {
+    peer_.send(encode(proto::Reply(proto::Refusal{3, code})));
+    EXPECT_EQ(Tss2_Tcti_SetLocality(tcti_.get(), 9), expected);
+  }
+}
+
+TEST_F(LibraryTest, PollHandles) {
+  std::size_t count = 0;
+  EXPECT_EQ(Tss2_Tcti_GetPollHandles(tcti_.get(), nullptr, &count), TSS2_RC_SUCCESS);
+  EXPECT_EQ(count, 1U);
+  TSS2_TCTI_POLL_HANDLE handle{};
+  count = 0;
+  EXPECT_EQ(Tss2_Tcti_GetPollHandles(tcti_.get(), &handle, &count), TSS2_TCTI_RC_INSUFFICIENT_BUFFER);
+  EXPECT_EQ(Tss2_Tcti_GetPollHandles(tcti_.get(), &handle, &count), TSS2_RC_SUCCESS);
+  EXPECT_EQ(Tss2_Tcti_GetPollHandles(tcti_.get(), &handle, nullptr), TSS2_TCTI_RC_BAD_REFERENCE);
+  ASSERT_EQ(tcti_.transmit(kCommand), TSS2_RC_SUCCESS);
+  EXPECT_EQ(poll(&handle, 1, 0), 0);
+  peer_.send(kResponse);
+  EXPECT_EQ(poll(&handle, 1, 60'000), 1);
+  EXPECT_EQ(tcti_.receive(0).second, kResponse);
+}
+
+TEST_F(LibraryTest, MakeStickyIsNotImplemented) {
+  TPM2_HANDLE handle = 0x80000000;
+  EXPECT_EQ(Tss2_Tcti_MakeSticky(tcti_.get(), &handle, 1), TSS2_TCTI_RC_NOT_IMPLEMENTED);
+}
+
+TEST_F(LibraryTest, AManagerThatIsGoneIsAnIoError) {
+  ASSERT_EQ(tcti_.transmit(kCommand), TSS2_RC_SUCCESS);
+  peer_.read(12);
+  peer_.hang_up();
+  EXPECT_EQ(tcti_.receive(-1).first, TSS2_TCTI_RC_IO_ERROR);
+  EXPECT_EQ(tcti_.transmit(kCommand), TSS2_TCTI_RC_IO_ERROR);
+  EXPECT_EQ(Tss2_Tcti_SetLocality(tcti_.get(), 1), TSS2_TCTI_RC_IO_ERROR);
+}
+
+TEST_F(LibraryTest, OnlyItsOwnContexts) {
+  const TSS2_TCTI_CONTEXT_COMMON_V2 good = tcti_.common();
+  EXPECT_EQ(good.v1.transmit(nullptr, kCommand.size(), kCommand.data()), TSS2_TCTI_RC_BAD_REFERENCE);
+  tcti_.common().v1.magic ^= 1;
+  EXPECT_EQ(tcti_.transmit(kCommand), TSS2_TCTI_RC_BAD_CONTEXT);
+  EXPECT_EQ(tcti_.receive(0).first, TSS2_TCTI_RC_BAD_CONTEXT);
+  EXPECT_EQ(Tss2_Tcti_Cancel(tcti_.get()), TSS2_TCTI_RC_BAD_CONTEXT);
+  tcti_.common() = good;
+  tcti_.common().v1.version = 7;
+  EXPECT_EQ(tcti_.transmit(kCommand), TSS2_TCTI_RC_BAD_CONTEXT);
+  tcti_.common() = good;
+  EXPECT_EQ(tcti_.transmit(kCommand), TSS2_RC_SUCCESS);
+}
+
+TEST_F(LibraryTest, FinalizeClosesAndTwiceDoesNoHarm) {
+  const auto finalize = tcti_.common().v1.finalize;
+  const auto transmit = tcti_.common().v1.transmit;
+  tcti_.finalize();
+  EXPECT_TRUE(peer_.closed());
+  finalize(tcti_.get());
+  finalize(nullptr);
+  EXPECT_EQ(transmit(tcti_.get(), kCommand.size(), kCommand.data()), TSS2_TCTI_RC_BAD_CONTEXT);
+}
+
+TEST_F(LibraryTest, ContextsAreIndependent) {
+  const Context other("path=" + dir_.path("s"));
+  Peer other_peer = service_.accept();
+  ASSERT_EQ(tcti_.transmit(kCommand), TSS2_RC_SUCCESS);
+  ASSERT_EQ(other.transmit(kCommand), TSS2_RC_SUCCESS);
+  other_peer.send(kResponse);
+  EXPECT_EQ(other.receive(-1).second, kResponse);
+  EXPECT_EQ(tcti_.receive(0).first, TSS2_TCTI_RC_TRY_AGAIN);
+}
+
+}  // namespace
+}  // namespace tpmspace::tcti

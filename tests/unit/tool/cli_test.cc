@@ -1,0 +1,54 @@
+// The command line: help and version everywhere, usage errors, and sentences.
+#include <gtest/gtest.h>
+
+#include "program.h"
+
+namespace tpmspace::tool {
+namespace {
+
+using testing_support::TempDir;
+
+struct Row {
+  const char* name;
+  std::vector<std::string> arguments;
+  int code;
+  const char* out;  // must be in standard output
+  const char* err;  // must be in standard error
+};
+
+class CommandLine : public testing::TestWithParam<Row> {};
+
+TEST_P(CommandLine, Ends) {
+  const TempDir dir;
+  Program program(dir, GetParam().arguments, {{"TPMSPACE_SOCKET", dir.path("none")}});
+  EXPECT_EQ(program.wait(), GetParam().code);
+  EXPECT_NE(program.out().find(GetParam().out), std::string::npos) << program.out();
+  EXPECT_NE(program.err().find(GetParam().err), std::string::npos) << program.err();
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Rows, CommandLine,
+    testing::Values(Row{"Help", {"--help"}, 0, "doctor", ""}, Row{"Version", {"--version"}, 0, "tpmspace 0.", ""},
+                    Row{"RunHelp", {"run", "--help"}, 0, "--tpm SPEC", ""},
+                    Row{"RunVersion", {"run", "--version"}, 0, "tpmspace 0.", ""},
+                    Row{"ConnectHelp", {"connect", "--help"}, 0, "--socket PATH", ""},
+                    Row{"ConnectVersion", {"connect", "--version"}, 0, "tpmspace 0.", ""},
+                    Row{"StatusHelp", {"status", "--help"}, 0, "--json", ""},
+                    Row{"StatusVersion", {"status", "--version"}, 0, "tpmspace 0.", ""},
+                    Row{"DoctorHelp", {"doctor", "--help"}, 0, "--socket PATH", ""},
+                    Row{"DoctorVersion", {"doctor", "--version"}, 0, "tpmspace 0.", ""},
+                    Row{"Nothing", {}, 2, "", "subcommand"}, Row{"Unknown", {"sing"}, 2, "", "--help"},
+                    Row{"UnknownOption", {"status", "--sing"}, 2, "", "--sing"},
+                    Row{"TooMany", {"status", "sing"}, 2, "", "sing"},
+                    Row{"RunWithoutCommand", {"run"}, 2, "", "run needs a command"},
+                    Row{"RunWithOnlyDashes", {"run", "--tpm", "embedded", "--"}, 2, "", "run needs a command"},
+                    Row{"RunWithoutSpec", {"run", "--tpm"}, 2, "", "--tpm"},
+                    Row{"RunUnknownOption", {"run", "--sing", "--", "true"}, 2, "", "--sing"},
+                    Row{"StatusOfNobody", {"status"}, 1, "", "no tpmspaced at "},
+                    Row{"StatusOfAnother", {"status", "--socket", "/nowhere"}, 1, "", "no tpmspaced at /nowhere: "},
+                    Row{"ConnectToNobody", {"connect"}, 1, "", "no tpmspaced at "},
+                    Row{"DoctorOfNobody", {"doctor"}, 1, "problem  no tpmspaced at ", ""}),
+    [](const auto& row) { return std::string(row.param.name); });
+
+}  // namespace
+}  // namespace tpmspace::tool
