@@ -129,10 +129,16 @@ Outcome Manager::execute(SpaceId space, const Command& command, std::uint8_t loc
   residency_.pin(++books_.tick);
   outcome.response = run(space, command, locality, client_tpm, outcome);
   if (const auto header = wire::read_header(outcome.response)) outcome.code = header->code;
-  if (port_.cost().distrusted) recovery_.resynchronise();
   residency_.restore_free_places();
-  outcome.cost = port_.take_cost();
+  outcome.cost = settle();
   return outcome;
+}
+
+// Between two commands the books are right again, whatever the TPM did meanwhile.
+Cost Manager::settle() {
+  if (port_.cost().unpowered) (void)recovery_.after_power_loss();
+  if (port_.cost().distrusted) recovery_.resynchronise();
+  return port_.take_cost();
 }
 
 Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality, wire::Tpm& client_tpm,
@@ -146,6 +152,7 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
     if (const auto refusal = resolve(space, command)) return refuse(*refusal);
     const Rc code = make_resident(space, command);
     if (code == kGoneMeanwhile || disproves_the_books(code, resynchronised)) continue;
+    if (code == rc::kInitialize && recovery_.after_power_loss()) continue;
     if (code != rc::kSuccess) return refuse(code);
 
     auto response =
@@ -484,12 +491,12 @@ ClientHandle Manager::free_handle(SpaceId space) const {
 
 std::optional<Cost> Manager::tidy() {
   if (!residency_.tidy()) return std::nullopt;
-  return port_.take_cost();
+  return settle();
 }
 
 std::optional<Cost> Manager::put_away() {
-  if (!residency_.put_away()) return std::nullopt;
-  return port_.take_cost();
+  if (!residency_.put_away() && port_.cost().tpm.empty()) return std::nullopt;
+  return settle();
 }
 
 Cost Manager::flush_all(bool client_saved_too) {

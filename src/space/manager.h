@@ -64,6 +64,7 @@ class Manager {
  private:
   using Refusal = std::optional<wire::Rc>;
 
+  Cost settle();
   wire::Bytes run(SpaceId space, const wire::Command& command, std::uint8_t locality, wire::Tpm& client_tpm,
                   Outcome& outcome);
   // Commands that are about contexts, answered here where that is possible.

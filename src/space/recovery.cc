@@ -19,10 +19,24 @@ void erase_if_value(Map& map, Predicate gone) {
 }  // namespace
 
 bool Recovery::after_power_loss() {
+  port_.cost().unpowered = false;
   const auto code = port_.startup_clear();
   if (code != rc::kSuccess && code != rc::kInitialize) return false;
-  if (!notice_reset()) forget_loaded();  // the counters did not move, yet nothing that was loaded can have survived
   port_.cost().tpm_was_reset = true;
+  if (code == rc::kInitialize) {  // somebody else was quicker
+    if (!notice_reset()) forget_loaded();
+    return true;
+  }
+  // Nothing that was loaded survived our own Startup(CLEAR). What was saved did if it was a restart: the one case in
+  // which resetCount stays and restartCount moves. The counters prove nothing else: a Clear sets both to zero.
+  const auto clocks = port_.read_clock();
+  const bool restarted = clocks && clocks->reset_count == books_.reset_count &&
+                         clocks->restart_count == books_.restart_count + 1;
+  if (restarted)
+    forget_loaded();
+  else
+    forget_everything();
+  if (clocks) book_clocks(*clocks);
   return true;
 }
 
@@ -31,14 +45,20 @@ bool Recovery::context_is_dead(wire::Rc code) {
   return base == rc::kIntegrity || base == rc::kHandle || base == rc::kHierarchy || base == rc::kValue;
 }
 
+void Recovery::book_clocks(const TpmPort::Clocks& clocks) {
+  books_.reset_count = clocks.reset_count;
+  books_.restart_count = clocks.restart_count;
+}
+
 bool Recovery::notice_reset() {
   const auto clocks = port_.read_clock();
   if (!clocks) return false;
-  const bool reset = clocks->reset_count != books_.reset_count;
-  const bool restarted = clocks->restart_count != books_.restart_count;
-  if (!reset && !restarted) return false;
-  books_.reset_count = clocks->reset_count;
-  books_.restart_count = clocks->restart_count;
+  const TpmPort::Clocks before{books_.reset_count, books_.restart_count};
+  book_clocks(*clocks);
+  // Counters that went back were set to zero by a Clear that did not come through us: no reset.
+  if (clocks->reset_count < before.reset_count) return false;
+  const bool reset = clocks->reset_count != before.reset_count;
+  if (!reset && clocks->restart_count == before.restart_count) return false;
   port_.cost().tpm_was_reset = true;
   // After a reset no context loads; after a restart or resume saved ones do (TPM-RULES 16). stClear ones that died
   // with a restart are found when they are needed.
@@ -73,6 +93,7 @@ void Recovery::after_extensive(const wire::Command& command) {
   wire::Reader parameters(command.parameters());
   switch (command.row().effect) {
     case wire::Effect::kClear:
+      book_clocks({0, 0});  // Part 3, 24.6: Clear sets both counters to zero
       return drop_hierarchies({Hierarchy::kOwner, Hierarchy::kEndorsement});
     case wire::Effect::kChangeEps:
       return drop_hierarchies({Hierarchy::kEndorsement});

@@ -30,6 +30,7 @@ class Recovery {
   void after_extensive(const wire::Command& command);
 
  private:
+  void book_clocks(const TpmPort::Clocks& clocks);
   void forget_everything();
   void forget_loaded();
   void drop_hierarchies(std::initializer_list<wire::Hierarchy> hierarchies);

@@ -66,6 +66,7 @@ TpmPort::Result<Response> TpmPort::own(wire::CommandCode code, ByteView body, Ca
                            .take();
   auto response = send(tpm_, command, *row, false, 0, cause);
   if (response && response->code() == rc::kCanceled) response = send(tpm_, command, *row, false, 0, cause);
+  if (response && response->code() == rc::kInitialize && code != cc::kStartup) cost_.unpowered = true;
   if (response && !response->ok()) return tl::unexpected(response->code());
   return response;
 }

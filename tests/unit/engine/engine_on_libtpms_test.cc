@@ -151,6 +151,24 @@ TEST_F(EngineOnLibtpms, AResetIsNoticedAndSurvived) {
   EXPECT_EQ(primary(a), 0x80000000U);
 }
 
+TEST_F(EngineOnLibtpms, AResetThatSwappingMeetsFirstIsSurvived) {
+  const auto a = open();
+  for (int i = 0; i < 5; ++i) (void)session(a);
+  ASSERT_TRUE(tpm_->power_cycle());
+  EXPECT_EQ(run(a, start_session(SessionType::kHmac)).code, 0U) << "our own ContextSave met the INITIALIZE";
+  EXPECT_EQ(engine_->snapshot().sessions, 1U);
+}
+
+TEST_F(EngineOnLibtpms, AResetAfterAClearIsAReset) {
+  const auto a = open();
+  const auto null_key = run(a, create_primary(kNull, ecc_signing_template())).handle;
+  EXPECT_EQ(run(a, context_save(null_key)).code, 0U);
+  EXPECT_EQ(run(a, clear()).code, 0U);  // sets resetCount to zero, so that the reset brings back the number we knew
+  ASSERT_TRUE(tpm_->power_cycle());
+  EXPECT_EQ(run(a, sign(null_key)).code, 0x000B0910U);
+  EXPECT_EQ(engine_->snapshot().objects, 0U);
+}
+
 TEST_F(EngineOnLibtpms, CapabilitiesShowTheSpaceInPages) {
   const auto a = open(1), b = open(2);
   for (int i = 0; i < 5; ++i) (void)primary(a);
