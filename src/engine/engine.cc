@@ -18,7 +18,7 @@ namespace {
 
 // With so much that nobody wants in the TPM, every other step tidies up even while clients wait.
 constexpr std::size_t kUnwantedBacklog = 8;
-// A TPM whose back end is gone is tried again no sooner than this (idle work only; clients always get an answer).
+// A TPM whose back end is gone, or that makes no sense, is tried again no sooner than this (idle work only; clients always get an answer).
 constexpr Time kLostPause = 1'000'000'000;
 
 struct Waiting {
@@ -170,7 +170,7 @@ Step Engine::Impl::idle(Time now) {
     return step;
   }
   if (auto cost = manager.tidy()) {
-    if (cost->tpm_lost) not_before = now + kLostPause;
+    if (cost->tpm_lost || cost->distrusted || manager.books().in_doubt) not_before = now + kLostPause;
     return account_only(std::move(*cost));
   }
   if (manager.chip().keep_free_objects == 0 && manager.chip().keep_free_sessions == 0) return step;
@@ -180,7 +180,7 @@ Step Engine::Impl::idle(Time now) {
     return step;
   }
   if (auto cost = manager.put_away()) {
-    if (cost->tpm_lost) not_before = now + kLostPause;
+    if (cost->tpm_lost || cost->distrusted || manager.books().in_doubt) not_before = now + kLostPause;
     return account_only(std::move(*cost));
   }
   // What is loaded would not go; the next client command will meet the reason.

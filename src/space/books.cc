@@ -85,13 +85,20 @@ void put(Writer& out, const Object& object) {
   put_blob(out, object.context);
 }
 
+// Anything but 0 and 1 is no image of ours.
+std::optional<bool> get_flag(Reader& in) {
+  const auto value = in.u8();
+  if (!value || *value > 1) return std::nullopt;
+  return *value == 1;
+}
+
 std::optional<Object> get_object(Reader& in) {
   Object out;
-  const auto sequence = in.u8();
+  const auto sequence = get_flag(in);
   const auto last_use = in.u64();
   auto context = get_blob(in);
   if (!sequence || !last_use || !context) return std::nullopt;
-  out.sequence = *sequence != 0;
+  out.sequence = *sequence;
   out.last_use = *last_use;
   out.context = std::move(*context);
   return out;
@@ -138,7 +145,7 @@ std::optional<Session> get_session(Reader& in) {
   const auto handle = in.u32();
   const auto owner = in.u64();
   const auto space = in.u64();
-  const auto client_saved = in.u8();
+  const auto client_saved = get_flag(in);
   const auto sequence = in.u64();
   const auto client_copy = in.take(out.client_copy.size());
   const auto last_use = in.u64();
@@ -148,7 +155,7 @@ std::optional<Session> get_session(Reader& in) {
   out.handle = *handle;
   out.owner = OwnerId{*owner};
   out.space = SpaceId{*space};
-  out.client_saved = *client_saved != 0;
+  out.client_saved = *client_saved;
   out.sequence = *sequence;
   std::copy(client_copy->begin(), client_copy->end(), out.client_copy.begin());
   out.last_use = *last_use;
@@ -197,9 +204,9 @@ bool get_slots(Reader& in, Books& books) {
 bool get_unwanted(Reader& in, Books& books) {
   return get_list(in, [&] {
     const auto handle = in.u32();
-    const auto loaded = in.u8();
+    const auto loaded = get_flag(in);
     if (!handle || !loaded) return false;
-    books.unwanted_sessions.push_back(UnwantedSession{*handle, *loaded != 0});
+    books.unwanted_sessions.push_back(UnwantedSession{*handle, *loaded});
     return true;
   });
 }
@@ -241,6 +248,7 @@ Bytes encode(const Books& books) {
   for (const auto& unwanted : books.unwanted_sessions)
     out.u32(unwanted.handle).u8(unwanted.loaded ? std::uint8_t{1} : std::uint8_t{0});
   out.u64(books.tick).u64(books.last_space).u64(books.newest_sequence).u32(books.reset_count).u32(books.restart_count);
+  out.u8(books.in_doubt ? std::uint8_t{1} : std::uint8_t{0});
   return out.take();
 }
 
@@ -252,12 +260,14 @@ std::optional<Books> decode(ByteView image) {
   if (!get_slots(in, out) || !get_unwanted(in, out)) return std::nullopt;
   const auto tick = in.u64(), last_space = in.u64(), newest = in.u64();
   const auto reset = in.u32(), restart = in.u32();
-  if (!tick || !last_space || !newest || !reset || !restart || !in.empty()) return std::nullopt;
+  const auto in_doubt = get_flag(in);
+  if (!tick || !last_space || !newest || !reset || !restart || !in_doubt || !in.empty()) return std::nullopt;
   out.tick = *tick;
   out.last_space = *last_space;
   out.newest_sequence = *newest;
   out.reset_count = *reset;
   out.restart_count = *restart;
+  out.in_doubt = *in_doubt;
   return out;
 }
 

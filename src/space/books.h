@@ -78,6 +78,7 @@ struct Books {
   std::uint64_t last_space = 0;
   std::uint64_t newest_sequence = 0;  // of any session context the TPM made
   std::uint32_t reset_count = 0, restart_count = 0;
+  bool in_doubt = false;  // the TPM gave an answer nobody can believe, and could not be asked what it holds since
 };
 
 // The slot an object is in; null: it is not in the TPM.

@@ -137,7 +137,8 @@ Outcome Manager::execute(SpaceId space, const Command& command, std::uint8_t loc
 // Between two commands the books are right again, whatever the TPM did meanwhile.
 Cost Manager::settle() {
   if (port_.cost().unpowered) (void)recovery_.after_power_loss();
-  if (port_.cost().distrusted) recovery_.resynchronise();
+  if (port_.cost().distrusted) books_.in_doubt = true;
+  if (books_.in_doubt) (void)recovery_.resynchronise();
   return port_.take_cost();
 }
 
@@ -386,7 +387,7 @@ bool Manager::repair(const Command& command, Rc code, bool& resynchronised) {
 bool Manager::disproves_the_books(Rc code, bool& resynchronised) {
   if (!says_reference_is_unknown(code) || resynchronised) return false;
   resynchronised = true;
-  recovery_.resynchronise();
+  (void)recovery_.resynchronise();
   return true;
 }
 
@@ -490,7 +491,7 @@ ClientHandle Manager::free_handle(SpaceId space) const {
 // --- idle work
 
 std::optional<Cost> Manager::tidy() {
-  if (!residency_.tidy()) return std::nullopt;
+  if (!books_.in_doubt && !residency_.tidy()) return std::nullopt;
   return settle();
 }
 

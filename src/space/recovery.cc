@@ -107,7 +107,8 @@ void Recovery::after_extensive(const wire::Command& command) {
       return;
     }
     default:  // a command that only this chip has, and that says it may flush many things
-      return resynchronise();
+      (void)resynchronise();
+      return;
   }
 }
 
@@ -162,17 +163,18 @@ void Recovery::drop_hierarchies(std::initializer_list<Hierarchy> hierarchies) {
 
 // --- taking the TPM's word
 
-void Recovery::resynchronise() {
-  if (port_.cost().tpm_lost) return;
-  (void)notice_reset();
-  compare_objects();
-  compare_sessions();
+bool Recovery::resynchronise() {
+  if (port_.cost().tpm_lost) return false;
   port_.cost().distrusted = false;
+  (void)notice_reset();
+  const bool complete = compare_objects() && compare_sessions() && !port_.cost().distrusted;
+  books_.in_doubt = !complete;
+  return complete;
 }
 
-void Recovery::compare_objects() {
+bool Recovery::compare_objects() {
   const auto list = port_.handles(wire::kFirstTransient);
-  if (!list) return;
+  if (!list) return false;
   const std::set<std::uint32_t> in_tpm(list->begin(), list->end());
   std::erase_if(books_.slots, [&](const Slot& slot) { return in_tpm.count(slot.tpm.value) == 0; });
   for (auto& [id, space] : books_.spaces) {
@@ -183,20 +185,21 @@ void Recovery::compare_objects() {
   }
   // What the TPM holds and no book knows came from a command whose answer we could not read. On a chip that is ours
   // alone nobody will miss it; on a shared one it may be somebody else's.
-  if (chip_.keep_free_objects > 0) return;
+  if (chip_.keep_free_objects > 0) return true;
   for (const auto handle : *list) {
     const bool known = std::any_of(books_.slots.begin(), books_.slots.end(),
                                    [&](const Slot& slot) { return slot.tpm.value == handle; });
     if (!known && books_.slots.size() < chip_.object_slots)
       books_.slots.push_back(Slot{wire::TpmHandle{handle}, SpaceId{}, wire::ClientHandle{}});
   }
+  return true;
 }
 
-void Recovery::compare_sessions() {
+bool Recovery::compare_sessions() {
   constexpr std::uint32_t kLoadedRange = 0x02000000, kSavedRange = 0x03000000;
   const auto loaded = port_.handles(kLoadedRange);
   const auto saved = port_.handles(kSavedRange);
-  if (!loaded || !saved) return;
+  if (!loaded || !saved) return false;
   std::set<std::uint32_t> loaded_numbers, saved_numbers;
   for (const auto handle : *loaded) loaded_numbers.insert(wire::number_of(handle));
   for (const auto handle : *saved) saved_numbers.insert(wire::number_of(handle));
@@ -213,7 +216,7 @@ void Recovery::compare_sessions() {
     const auto number = wire::number_of(unwanted.handle);
     return loaded_numbers.count(number) == 0 && saved_numbers.count(number) == 0;
   });
-  if (chip_.keep_free_sessions > 0) return;
+  if (chip_.keep_free_sessions > 0) return true;
   const auto unknown = [&](std::uint32_t handle) {
     const auto number = wire::number_of(handle);
     return books_.sessions.count(number) == 0 &&
@@ -224,6 +227,7 @@ void Recovery::compare_sessions() {
     if (unknown(handle)) books_.unwanted_sessions.push_back(UnwantedSession{handle, true});
   for (const auto handle : *saved)
     if (unknown(handle)) books_.unwanted_sessions.push_back(UnwantedSession{handle, false});
+  return true;
 }
 
 }  // namespace tpmspace::space

@@ -25,7 +25,8 @@ class Recovery {
   // Whether a refused ContextLoad of ours means that the context will never load again.
   [[nodiscard]] static bool context_is_dead(wire::Rc code);
   // The TPM does not know what it should, or an answer made no sense: asks the TPM what it holds and takes its word.
-  void resynchronise();
+  // False: it could not be asked; the books stay in doubt.
+  bool resynchronise();
   // A successful Clear, ChangeEPS, ChangePPS or HierarchyControl: what it removed leaves every space.
   void after_extensive(const wire::Command& command);
 
@@ -36,8 +37,8 @@ class Recovery {
   void drop_hierarchies(std::initializer_list<wire::Hierarchy> hierarchies);
   void flush_unwanted_slots();
   void probe_hierarchies_of_loaded();
-  void compare_objects();
-  void compare_sessions();
+  bool compare_objects();
+  bool compare_sessions();
 
   Books& books_;
   const Chip& chip_;
