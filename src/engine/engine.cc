@@ -18,7 +18,8 @@ namespace {
 
 // With so much that nobody wants in the TPM, every other step tidies up even while clients wait.
 constexpr std::size_t kUnwantedBacklog = 8;
-// A TPM whose back end is gone, or that makes no sense, is tried again no sooner than this (idle work only; clients always get an answer).
+// A TPM whose back end is gone, or that makes no sense, is tried again no sooner than this (idle work only; clients
+// always get an answer).
 constexpr Time kLostPause = 1'000'000'000;
 
 struct Waiting {

@@ -412,7 +412,7 @@ void Manager::book(SpaceId space, const Command& command, Response& response, Ou
   if (row.has_response_handle()) book_created(space, command, response, outcome);
   book_ended_sessions(command);
   if (row.effect == Effect::kContextSave) book_client_save(space, command, response);
-  if (row.effect == Effect::kPower && command.code() == cc::kStartup) (void)recovery_.notice_reset();
+  if (command.code() == cc::kStartup) recovery_.after_startup();
   if (row.extensive) recovery_.after_extensive(command);
   rewrite_capabilities(space, command, response);
 }

@@ -23,21 +23,26 @@ bool Recovery::after_power_loss() {
   const auto code = port_.startup_clear();
   if (code != rc::kSuccess && code != rc::kInitialize) return false;
   port_.cost().tpm_was_reset = true;
-  if (code == rc::kInitialize) {  // somebody else was quicker
-    if (!notice_reset()) forget_loaded();
-    return true;
-  }
-  // Nothing that was loaded survived our own Startup(CLEAR). What was saved did if it was a restart: the one case in
-  // which resetCount stays and restartCount moves. The counters prove nothing else: a Clear sets both to zero.
+  if (code == rc::kSuccess)
+    after_startup();
+  else if (!notice_reset())  // somebody else was quicker
+    forget_loaded();
+  return true;
+}
+
+// Nothing that was loaded survived a Startup that succeeded. What was saved did if it was a restart or a resume: the one
+// case in which resetCount stays and restartCount moves. The counters prove nothing else: a Clear sets both to zero, and
+// another chip's may be anything.
+void Recovery::after_startup() {
+  port_.cost().tpm_was_reset = true;
   const auto clocks = port_.read_clock();
-  const bool restarted = clocks && clocks->reset_count == books_.reset_count &&
-                         clocks->restart_count == books_.restart_count + 1;
+  const bool restarted =
+      clocks && clocks->reset_count == books_.reset_count && clocks->restart_count == books_.restart_count + 1;
   if (restarted)
     forget_loaded();
   else
     forget_everything();
   if (clocks) book_clocks(*clocks);
-  return true;
 }
 
 bool Recovery::context_is_dead(wire::Rc code) {

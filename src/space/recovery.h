@@ -20,6 +20,8 @@ class Recovery {
 
   // The TPM said INITIALIZE: it lost power. Starts it and books what that did. False: it cannot be started.
   bool after_power_loss();
+  // Somebody's TPM2_Startup succeeded: books what that did.
+  void after_startup();
   // Compares the TPM's reset and restart counters with the books; true: it was reset or restarted, and that is booked.
   bool notice_reset();
   // Whether a refused ContextLoad of ours means that the context will never load again.

@@ -11,6 +11,15 @@ namespace {
 constexpr std::size_t kMaxDigest = 64;
 constexpr std::uint32_t kMinAuthorizationArea = 9;
 
+// Tags that structures have, and no command: libtpms tells them from numbers that are no tag at all (TPM_ST, Part 2,
+// 6.9).
+bool is_tag_of_something_else(std::uint16_t tag) {
+  constexpr std::uint16_t kResponseOfTpm12 = 0x00C4, kNull = 0x8000, kAttestNv = 0x8014, kAttestCreation = 0x801A,
+                          kCreation = 0x8021, kAuthSigned = 0x8025;
+  return tag == kResponseOfTpm12 || tag == kNull || (tag >= kAttestNv && tag <= kAttestCreation) ||
+         (tag >= kCreation && tag <= kAuthSigned);
+}
+
 // A TPM2B of at most kMaxDigest octets. On failure: the code without its session number.
 tl::expected<std::pair<std::size_t, std::size_t>, Rc> digest_field(Reader& in, std::size_t base) {
   const auto size = in.u16();
@@ -76,17 +85,21 @@ std::optional<Header> read_header(ByteView message) {
 
 // The order of the checks is libtpms's (ExecCommand.c, SessionProcess.c): header, code, handles, authorizations.
 tl::expected<Command, Rc> Command::parse(Bytes message, const CommandTable& table, std::size_t max_size) {
-  const auto header = read_header(message);
-  if (!header) return tl::unexpected(rc::kCommandSize);
-  if (header->tag != kTagNoSessions && header->tag != kTagSessions) return tl::unexpected(rc::kValue);
-  if (header->size != message.size() || message.size() > max_size) return tl::unexpected(rc::kCommandSize);
+  Reader in(message);
+  const auto tag = in.u16();
+  if (!tag) return tl::unexpected(rc::kInsufficient);
+  if (*tag != kTagNoSessions && *tag != kTagSessions)
+    return tl::unexpected(is_tag_of_something_else(*tag) ? rc::kBadTagTpm12 : rc::kValue);
+  const auto announced = in.u32();
+  if (!announced) return tl::unexpected(rc::kInsufficient);
+  if (*announced != message.size() || message.size() > max_size) return tl::unexpected(rc::kCommandSize);
+  const auto code = in.u32();
+  if (!code) return tl::unexpected(rc::kInsufficient);
 
   Command out;
-  out.row_ = table.find(header->code);
+  out.row_ = table.find(*code);
   if (out.row_ == nullptr) return tl::unexpected(rc::kCommandCode);
-  out.has_sessions_ = header->tag == kTagSessions;
-
-  Reader in(ByteView(message).subspan(kHeaderSize));
+  out.has_sessions_ = *tag == kTagSessions;
   for (unsigned i = 0; i < out.row_->handles; ++i)
     if (!in.u32()) return tl::unexpected(rc::in_handle(rc::kInsufficient, i + 1));
 
@@ -95,7 +108,7 @@ tl::expected<Command, Rc> Command::parse(Bytes message, const CommandTable& tabl
     if (!size) return tl::unexpected(rc::kInsufficient);
     if (*size < kMinAuthorizationArea || *size > in.remaining()) return tl::unexpected(rc::kSize);
     if (!out.row_->sessions_allowed) return tl::unexpected(rc::kAuthContext);
-    const std::size_t base = kHeaderSize + in.offset();
+    const std::size_t base = in.offset();
     const auto area = in.take(*size);
     auto authorizations = read_authorizations(*area, base);
     if (!authorizations) return tl::unexpected(authorizations.error());
@@ -103,7 +116,7 @@ tl::expected<Command, Rc> Command::parse(Bytes message, const CommandTable& tabl
   }
   if (out.authorizations_.size() < out.row_->auth_handles) return tl::unexpected(rc::kAuthMissing);
 
-  out.parameters_at_ = kHeaderSize + in.offset();
+  out.parameters_at_ = in.offset();
   out.bytes_ = std::move(message);
   return out;
 }

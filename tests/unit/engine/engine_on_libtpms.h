@@ -1,5 +1,5 @@
-// The engine with a real TPM behind it (libtpms in the process), one command at a time, in virtual time; what reaches the
-// TPM is counted, and the books are checked after every step.
+// The engine with a real TPM behind it (libtpms in the process), one command at a time, in virtual time; what reaches
+// the TPM is counted, and the books are checked after every step.
 #pragma once
 
 #include <gtest/gtest.h>

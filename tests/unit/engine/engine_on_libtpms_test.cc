@@ -159,6 +159,16 @@ TEST_F(EngineOnLibtpms, AResetThatSwappingMeetsFirstIsSurvived) {
   EXPECT_EQ(engine_->snapshot().sessions, 1U);
 }
 
+TEST_F(EngineOnLibtpms, AClientsStartupThatSucceedsProvesAReset) {
+  const auto a = open();
+  const auto policy = session(a, SessionType::kPolicy);
+  EXPECT_EQ(run(a, context_save(policy)).code, 0U);
+  ASSERT_TRUE(tpm_->power_cycle());
+  EXPECT_EQ(run(a, startup_clear()).code, 0U);
+  EXPECT_EQ(engine_->snapshot().sessions, 0U);
+  EXPECT_EQ(run(a, startup_clear()).code, 0x100U) << "as a TPM that was started";
+}
+
 TEST_F(EngineOnLibtpms, AResetAfterAClearIsAReset) {
   const auto a = open();
   const auto null_key = run(a, create_primary(kNull, ecc_signing_template())).handle;

@@ -108,7 +108,8 @@ TEST_F(PeersRows, AnIdleSessionSurvivesTheContextGap) {
   const auto blob = run(saver, context_save(in_file)).parameters;
   std::vector<std::uint32_t> sessions;
   for (int i = 0; i < 10; ++i) sessions.push_back(session(busy, SessionType::kPolicy));
-  for (int i = 0; i < 1000; ++i) ASSERT_EQ(run(busy, policy_get_digest(sessions[static_cast<std::size_t>(i) % 10])).code, 0U);
+  for (int i = 0; i < 1000; ++i)
+    ASSERT_EQ(run(busy, policy_get_digest(sessions[static_cast<std::size_t>(i) % 10])).code, 0U);
   EXPECT_EQ(run(idle_client, policy_get_digest(idle_session)).code, 0U);
   EXPECT_EQ(run(saver, context_load(blob)).handle, in_file) << "the file is good although the context was refreshed";
   EXPECT_EQ(run(saver, policy_get_digest(in_file)).code, 0U);

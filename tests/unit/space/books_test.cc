@@ -41,7 +41,8 @@ TEST(Books, TheImageIsTheBooks) {
 
 TEST(Books, NoPartOfAnImageIsAnImage) {
   auto image = encode(some_books());
-  for (std::size_t size = 0; size < image.size(); ++size) EXPECT_FALSE(decode(wire::ByteView(image).first(size))) << size;
+  for (std::size_t size = 0; size < image.size(); ++size)
+    EXPECT_FALSE(decode(wire::ByteView(image).first(size))) << size;
   image.push_back(0);
   EXPECT_FALSE(decode(image));
   image.pop_back();
