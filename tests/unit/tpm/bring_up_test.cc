@@ -1,6 +1,7 @@
 #include "tpm/bring_up.h"
 
 #include <algorithm>
+#include <numeric>
 #include <random>
 
 #include "support.h"
@@ -179,7 +180,15 @@ TEST(BringUp, IsNotHeldForEverByATpmThatLies) {
       {"handles that never end", 1, [](std::uint32_t from) { return list_of(true, 1, {from}); }},
       {"handles that do not go away", 1, [](std::uint32_t) { return list_of(false, 1, {0x80000000}); }},
       {"persistent objects among the transient", 1, [](std::uint32_t) { return list_of(false, 1, {0x81000001}); }},
+      {"an NV index among the sessions", 1,
+       [](std::uint32_t from) { return from >> 24 == 2 ? list_of(false, 1, {0x01000001}) : list_of(false, 1, {}); }},
       {"the same handle again and again", 1, [](std::uint32_t) { return list_of(true, 1, {0x80000000}); }},
+      {"long pages that never end", 2,
+       [](std::uint32_t from) {
+         std::vector<std::uint32_t> words(254);
+         std::iota(words.begin(), words.end(), from);
+         return list_of(true, 2, words);
+       }},
       {"commands that never end", 2, [](std::uint32_t from) { return list_of(true, 2, {from}); }},
       {"commands out of order", 2,
        [](std::uint32_t) {
@@ -196,6 +205,10 @@ TEST(BringUp, IsNotHeldForEverByATpmThatLies) {
     const auto facts = bring_up(tpm, Kind::kEmbedded);
     EXPECT_FALSE(facts) << row.name;
     EXPECT_LT(tpm.sent.size(), 10'000U) << row.name;
+    for (const Bytes& command : tpm.sent)
+      if (wire::read_header(command)->code == cc::kFlushContext) {
+        EXPECT_TRUE(command[10] == 0x80 || command[10] == 2 || command[10] == 3) << row.name;
+      }
   }
 }
 
@@ -203,7 +216,8 @@ TEST(BringUp, RefusesATpmWithoutRoomOrBuffers) {
   // Pairs of TPM_PT and value, ascending.
   const std::vector<std::uint32_t> none;
   const std::vector<std::uint32_t> tiny = {0x10E, 3, 0x110, 3, 0x111, 64, 0x11E, 8, 0x11F, 8};
-  for (const auto& words : {none, tiny}) {
+  const std::vector<std::uint32_t> no_slot = {0x10E, 0, 0x110, 3, 0x111, 64, 0x11E, 4096, 0x11F, 4096};
+  for (const auto& words : {none, tiny, no_slot}) {
     const auto real = embedded();
     ASSERT_TRUE(real);
     ScriptedTpm tpm(lying(*real, 6, [&words](std::uint32_t from) {
@@ -216,6 +230,19 @@ TEST(BringUp, RefusesATpmWithoutRoomOrBuffers) {
     }));
     EXPECT_FALSE(bring_up(tpm, Kind::kEmbedded));
   }
+}
+
+TEST(BringUp, RefusesAResponseThatIsNotAsLongAsItSays) {
+  const auto real = embedded();
+  ASSERT_TRUE(real);
+  ScriptedTpm tpm([&real](ByteView command) {
+    Answer answer = real->transact(command, 0);
+    if (wire::read_header(command)->code == cc::kStartup) answer->push_back(0);
+    return answer;
+  });
+  const auto facts = bring_up(tpm, Kind::kEmbedded);
+  ASSERT_FALSE(facts);
+  EXPECT_NE(facts.error().find("malformed"), std::string::npos) << facts.error();
 }
 
 TEST(BringUp, SurvivesGarbage) {

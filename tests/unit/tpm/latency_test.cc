@@ -128,6 +128,7 @@ TEST(Latency, HangingUpEndsTheDelayAndEverythingAfter) {
     const auto answer = rig.slow->transact(get_random(), 0);
     ASSERT_FALSE(answer);
     EXPECT_EQ(answer.error().kind, ErrorKind::kGone);
+    rig.timer->during_wait = nullptr;
   }
   EXPECT_TRUE(rig.inner->sent.empty());
   EXPECT_GE(rig.inner->hang_ups, 1);

@@ -169,10 +169,12 @@ TEST(Device, HangingUpFreesAThreadThatWaits) {
   EXPECT_FALSE(device->transact(get_random(), 0));
 }
 
+std::atomic<int> signals_handled = 0;
+
 // Signals without SA_RESTART, as a daemon's may be: every system call of the transacting thread can end with EINTR.
 TEST(Device, SignalsInterruptNothing) {
   struct sigaction quiet = {}, before = {};
-  quiet.sa_handler = [](int) {};
+  quiet.sa_handler = [](int) { ++signals_handled; };
   ASSERT_EQ(::sigaction(SIGUSR1, &quiet, &before), 0);
   Peer peer;
   const auto device = peer.device();
@@ -185,6 +187,9 @@ TEST(Device, SignalsInterruptNothing) {
   });
   std::thread tpm([&] {
     (void)peer.read(command.size());
+    // Now the other thread has nothing to do but wait, and is interrupted in that.
+    for (const int before_waiting = signals_handled; signals_handled < before_waiting + 50 && !done;)
+      std::this_thread::yield();
     for (std::size_t at = 0; at < response.size(); at += 1000)
       peer.write(ByteView(response).subspan(at, std::min<std::size_t>(1000, response.size() - at)));
   });

@@ -3,11 +3,15 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <csignal>
@@ -178,16 +182,20 @@ TEST_F(Swtpm, ItsDeathIsAnErrorNotAHang) {
 
 TEST_F(Swtpm, HangingUpFreesAThreadThatWaitsForAStoppedProcess) {
   start();
-  const auto tpm = connect();
-  ASSERT_TRUE(tpm);
-  ASSERT_EQ(code_of(tpm->transact(startup(), 0)), rc::kSuccess);
-  process_->signal(SIGSTOP);
-  Answer answer;
-  std::thread waiting([&] { answer = tpm->transact(get_random(), 0); });
-  tpm->hang_up();
-  waiting.join();
-  ASSERT_FALSE(answer);
-  EXPECT_EQ(answer.error().kind, ErrorKind::kGone) << answer.error().what;
+  // Locality 0 is what it has, so the wait is for the response; locality 1 waits on the control channel.
+  for (const std::uint8_t locality : {std::uint8_t{0}, std::uint8_t{1}}) {
+    const auto tpm = connect();
+    ASSERT_TRUE(tpm);
+    (void)tpm->transact(startup(), 0);
+    process_->signal(SIGSTOP);
+    Answer answer;
+    std::thread waiting([&] { answer = tpm->transact(get_random(), locality); });
+    tpm->hang_up();
+    waiting.join();
+    process_->signal(SIGCONT);
+    ASSERT_FALSE(answer);
+    EXPECT_EQ(answer.error().kind, ErrorKind::kGone) << answer.error().what;
+  }
 }
 
 TEST_F(Swtpm, OpenSaysHowToStartOneIfThereIsNone) {
@@ -240,6 +248,143 @@ TEST_F(Swtpm, SpeaksTcpToo) {
     return;
   }
   FAIL() << why;
+}
+
+// One thread's worth of swtpm: what it was told, in order, and answers that can be late. It cancels as swtpm could if
+// it had more than one thread, and says "failed" to every cancel so that an answer taken for another one shows.
+class FakeSwtpm {
+ public:
+  explicit FakeSwtpm(const SwtpmUnixSpec& spec)
+      : data_listener_(listen_at(spec.path)), control_listener_(listen_at(spec.control)) {
+    thread_ = std::thread([this] { serve(); });
+  }
+  ~FakeSwtpm() {
+    if (thread_.joinable()) thread_.join();  // ends with the connections
+  }
+  FakeSwtpm(const FakeSwtpm&) = delete;
+  FakeSwtpm& operator=(const FakeSwtpm&) = delete;
+
+  // For after the client has gone.
+  [[nodiscard]] std::vector<std::string> told() {
+    thread_.join();
+    return told_;
+  }
+
+ private:
+  static Fd listen_at(const std::string& path) {
+    Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_un address = {};
+    address.sun_family = AF_UNIX;
+    path.copy(address.sun_path, sizeof address.sun_path - 1);
+    if (::bind(fd.get(), static_cast<sockaddr*>(static_cast<void*>(&address)), sizeof address) != 0 ||
+        ::listen(fd.get(), 1) != 0)
+      std::abort();
+    return fd;
+  }
+  static Bytes receive(const Fd& fd, std::size_t size) {
+    Bytes data(size);
+    const ssize_t got = ::recv(fd.get(), data.data(), size, MSG_WAITALL);
+    return got == static_cast<ssize_t>(size) ? data : Bytes();
+  }
+  static void send(const Fd& fd, const Bytes& data) { (void)::send(fd.get(), data.data(), data.size(), MSG_NOSIGNAL); }
+
+  void serve() {
+    data_ = Fd(::accept4(data_listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    control_ = Fd(::accept4(control_listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    for (bool open = true; open;) {
+      std::array<pollfd, 2> ready{{{control_.get(), POLLIN, 0}, {data_.get(), POLLIN, 0}}};
+      ::poll(ready.data(), ready.size(), -1);
+      // Data first: a cancel never overtakes its command.
+      if (ready[1].revents != 0) {
+        open = serve_data();
+      } else if (ready[0].revents != 0) {
+        open = serve_control();
+      }
+    }
+  }
+  bool serve_control() {
+    const Bytes code = receive(control_, 4);
+    switch (code.empty() ? 0 : code[3]) {
+      case 1:
+        send(control_, {0, 0, 0, 0, 0, 0, 0, 0x7F});
+        return true;
+      case 4:  // running already
+        send(control_, {0, 0, 0, 0, 0, 0, 0, 0});
+        return true;
+      case 5:
+        told_.push_back("locality " + std::to_string(receive(control_, 1).at(0)));
+        send(control_, {0, 0, 0, 0});
+        return true;
+      case 9:
+        told_.push_back("cancel");
+        return false;  // only ever expected inside a command
+      default:
+        return false;
+    }
+  }
+  // A key generation goes on until it is canceled; anything else succeeds at once.
+  bool serve_data() {
+    const auto header = wire::read_header(receive(data_, wire::kHeaderSize));
+    if (!header) return false;
+    (void)receive(data_, header->size - wire::kHeaderSize);
+    told_.push_back(header->code == cc::kCreatePrimary ? "keygen" : "command");
+    if (header->code != cc::kCreatePrimary) {
+      send(data_, wire::error_response(rc::kSuccess));
+      return true;
+    }
+    if (receive(control_, 4) != Bytes{0, 0, 0, 9}) return false;
+    told_.push_back("cancel");
+    send(data_, wire::error_response(rc::kCanceled));
+    send(control_, {0, 0, 0, 9});
+    return true;
+  }
+
+  const Fd data_listener_, control_listener_;
+  Fd data_, control_;
+  std::vector<std::string> told_;  // of the thread, until it is joined
+  std::thread thread_;
+};
+
+TEST(SwtpmControl, LocalityIsToldOnlyWhenItChanges) {
+  const TempDir temp;
+  const SwtpmUnixSpec spec{temp / "s", temp / "c"};
+  FakeSwtpm fake(spec);
+  {
+    const auto tpm = SwtpmTpm::open(spec);
+    ASSERT_TRUE(tpm) << tpm.error();
+    for (const std::uint8_t locality : std::array<std::uint8_t, 5>{0, 0, 3, 3, 0})
+      EXPECT_EQ(code_of((*tpm)->transact(get_random(), locality)), rc::kSuccess);
+  }
+  EXPECT_EQ(fake.told(), (std::vector<std::string>{"locality 0", "command", "command", "locality 3", "command",
+                                                   "command", "locality 0", "command"}));
+}
+
+TEST(SwtpmControl, ACancelReachesARunningCommandOnceAndItsAnswerIsNobodyElses) {
+  const TempDir temp;
+  const SwtpmUnixSpec spec{temp / "s", temp / "c"};
+  FakeSwtpm fake(spec);
+  {
+    const auto tpm = SwtpmTpm::open(spec);
+    ASSERT_TRUE(tpm) << tpm.error();
+    for (int i = 0; i < 3; ++i) {
+      std::atomic<bool> done = false;
+      std::thread canceller([&] {
+        while (!done) {
+          (*tpm)->cancel();
+          std::this_thread::yield();
+        }
+      });
+      EXPECT_EQ(code_of((*tpm)->transact(create_primary(rsa_template()), 0)), rc::kCanceled);
+      done = true;
+      canceller.join();
+      // Asks for a locality: were the cancel's answer still there, it would look like a refusal.
+      EXPECT_EQ(code_of((*tpm)->transact(get_random(), 1)), rc::kSuccess);
+      EXPECT_EQ(code_of((*tpm)->transact(get_random(), 0)), rc::kSuccess);
+    }
+  }
+  const std::vector<std::string> told = fake.told();
+  EXPECT_EQ(std::count(told.begin(), told.end(), "cancel"), 3);
+  EXPECT_EQ(std::count(told.begin(), told.end(), "command"), 6);
 }
 
 }  // namespace

@@ -1,0 +1,36 @@
+// A TPM behind a character device, or behind a descriptor that behaves like one.
+//
+// Idea: the kernel's driver takes a command in one write and gives the response in one read. The descriptor does not
+// block (O_NONBLOCK): the driver then works in the background and poll tells when the response is there, so that a chip
+// that never answers can be hung up on. Drivers before Linux 5.0 work inside write; there hanging up has to wait for
+// the driver's own time limit, and so has close.
+// Threads: as backend.h. `cancel` does nothing: Linux has no way to cancel a TPM 2.0 command.
+// Errors: kNotPossible for any locality but 0, which is the one the kernel uses.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <tl/expected.hpp>
+
+#include "tpm/backend.h"
+#include "tpm/fd.h"
+#include "tpm/stream.h"
+
+namespace tpmspace::tpm {
+
+class DeviceTpm final : public BackEnd {
+ public:
+  [[nodiscard]] static tl::expected<std::unique_ptr<DeviceTpm>, std::string> open(const std::string& path);
+  // Takes over an open descriptor.
+  [[nodiscard]] static tl::expected<std::unique_ptr<DeviceTpm>, std::string> adopt(Fd fd, std::string name);
+
+  Answer transact(wire::ByteView command, std::uint8_t locality) override;
+  void hang_up() override { stream_->hang_up(); }
+
+ private:
+  explicit DeviceTpm(std::unique_ptr<Stream> stream) : stream_(std::move(stream)) {}
+
+  const std::unique_ptr<Stream> stream_;
+};
+
+}  // namespace tpmspace::tpm

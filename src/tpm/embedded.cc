@@ -1,0 +1,208 @@
+#include "tpm/embedded.h"
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <libtpms/tpm_error.h>
+#include <libtpms/tpm_library.h>
+#include <libtpms/tpm_nvfilename.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <string_view>
+
+#include "wire/command.h"
+
+namespace tpmspace::tpm {
+namespace {
+
+using wire::Bytes;
+using wire::ByteView;
+
+constexpr std::uint32_t kBufferSize = 4096;
+
+// libtpms is one machine per process, and its callbacks carry no context: so these two are global.
+std::atomic<bool> in_use = false;      // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
+EmbeddedTpm* machine_owner = nullptr;  // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
+
+// libtpms reports its own faults on standard error unless it has a log descriptor; ours are response codes and
+// sentences. The descriptor stays open: libtpms keeps its number.
+void silence_libtpms() {
+  static const int nowhere = ::open("/dev/null", O_WRONLY | O_CLOEXEC);
+  TPMLIB_SetDebugFD(nowhere);
+  TPMLIB_SetDebugLevel(0);
+}
+
+std::optional<std::string_view> known_name(const char* name) {
+  for (const std::string_view known : {TPM_PERMANENT_ALL_NAME, TPM_SAVESTATE_NAME, TPM_VOLATILESTATE_NAME})
+    if (name != nullptr && name == known) return known;
+  return std::nullopt;
+}
+
+// libtpms takes localities that do not exist for 0.
+bool exists(std::uint8_t locality) {
+  return locality <= 4 || locality >= 32;
+}
+
+}  // namespace
+
+// What libtpms calls. Exceptions (memory) must not reach its C frames.
+struct EmbeddedTpm::Library {
+  static TPM_RESULT nothing_to_do() { return TPM_SUCCESS; }
+
+  static TPM_RESULT load(unsigned char** data, std::uint32_t* length, std::uint32_t /*number*/, const char* name) try {
+    const auto known = known_name(name);
+    if (!known) return TPM_FAIL;
+    const auto blob = machine_owner->store_->load(*known);
+    if (!blob) return TPM_FAIL;
+    if (!*blob) return TPM_RETRY;  // "no state yet": anything else would be a broken TPM
+    // libtpms frees it with free().
+    auto* copy = static_cast<unsigned char*>(std::malloc((*blob)->size()));
+    if (copy == nullptr) return TPM_FAIL;
+    std::copy((*blob)->begin(), (*blob)->end(), copy);
+    *data = copy;
+    *length = static_cast<std::uint32_t>((*blob)->size());
+    return TPM_SUCCESS;
+  } catch (...) {
+    return TPM_FAIL;
+  }
+
+  static TPM_RESULT store(const unsigned char* data, std::uint32_t length, std::uint32_t /*number*/,
+                          const char* name) try {
+    const auto known = known_name(name);
+    if (!known || !machine_owner->store_->store(*known, ByteView(data, length))) return TPM_FAIL;
+    return TPM_SUCCESS;
+  } catch (...) {
+    return TPM_FAIL;
+  }
+
+  static TPM_RESULT remove(std::uint32_t /*number*/, const char* name, TPM_BOOL must_exist) try {
+    const auto known = known_name(name);
+    if (!known) return TPM_FAIL;
+    const auto removed = machine_owner->store_->remove(*known);
+    return removed && (*removed || must_exist == 0) ? TPM_SUCCESS : TPM_FAIL;
+  } catch (...) {
+    return TPM_FAIL;
+  }
+
+  static TPM_RESULT locality(TPM_MODIFIER_INDICATOR* modifier, std::uint32_t /*number*/) {
+    *modifier = machine_owner->locality_;
+    return TPM_SUCCESS;
+  }
+  static TPM_RESULT physical_presence(TPM_BOOL* asserted, std::uint32_t /*number*/) {
+    *asserted = 0;
+    return TPM_SUCCESS;
+  }
+};
+
+tl::expected<std::unique_ptr<EmbeddedTpm>, std::string> EmbeddedTpm::open(const std::string& directory) {
+  if (in_use.exchange(true))
+    return tl::unexpected(std::string(
+        "this process has an embedded TPM already, and libtpms can be only one: start another tpmspaced for "
+        "a second one"));
+  std::unique_ptr<StateStore> store = memory_store();
+  if (!directory.empty()) {
+    auto kept = directory_store(directory);
+    if (!kept) {
+      in_use = false;
+      return tl::unexpected(kept.error());
+    }
+    store = std::move(*kept);
+  }
+  // From here on the destructor gives `in_use` back.
+  std::unique_ptr<EmbeddedTpm> tpm(new EmbeddedTpm(std::move(store)));
+  machine_owner = tpm.get();
+  if (auto on = tpm->power_on(); !on) return tl::unexpected(on.error());
+  return tpm;
+}
+
+EmbeddedTpm::~EmbeddedTpm() {
+  if (powered_) {
+    shut_down_in_order();
+    TPMLIB_Terminate();
+  }
+  std::free(response_);
+  machine_owner = nullptr;
+  in_use = false;
+}
+
+tl::expected<void, std::string> EmbeddedTpm::power_on() {
+  libtpms_callbacks callbacks = {};
+  callbacks.sizeOfStruct = sizeof callbacks;
+  callbacks.tpm_nvram_init = Library::nothing_to_do;
+  callbacks.tpm_nvram_loaddata = Library::load;
+  callbacks.tpm_nvram_storedata = Library::store;
+  callbacks.tpm_nvram_deletename = Library::remove;
+  callbacks.tpm_io_init = Library::nothing_to_do;
+  callbacks.tpm_io_getlocality = Library::locality;
+  callbacks.tpm_io_getphysicalpresence = Library::physical_presence;
+  silence_libtpms();
+  TPM_RESULT result = TPMLIB_ChooseTPMVersion(TPMLIB_TPM_VERSION_2);
+  if (result == TPM_SUCCESS) result = TPMLIB_RegisterCallbacks(&callbacks);
+  if (result == TPM_SUCCESS) {
+    TPMLIB_SetBufferSize(kBufferSize, nullptr, nullptr);
+    result = TPMLIB_MainInit();
+    if (result != TPM_SUCCESS) TPMLIB_Terminate();
+  }
+  if (result != TPM_SUCCESS)
+    return tl::unexpected(
+        fmt::format("libtpms could not start its TPM (result {:#x}): {}", result,
+                    store_->error().empty() ? "the state may be damaged, or from a newer libtpms" : store_->error()));
+  powered_ = true;
+  orderly_ = true;
+  return {};
+}
+
+tl::expected<void, std::string> EmbeddedTpm::power_cycle() {
+  if (powered_) TPMLIB_Terminate();
+  powered_ = false;
+  return power_on();
+}
+
+void EmbeddedTpm::shut_down_in_order() {
+  if (orderly_ || store_->ephemeral()) return;
+  const Bytes shutdown =
+      wire::Writer().u16(wire::kTagNoSessions).u32(12).u32(wire::cc::kShutdown).u16(0 /* TPM_SU_CLEAR */).take();
+  // A TPM that refuses is in failure mode or was never started; then there is nothing to put in order.
+  (void)transact(shutdown, 0);
+}
+
+wire::Tpm::Answer EmbeddedTpm::transact(ByteView command, std::uint8_t locality) {
+  if (!powered_) return tl::unexpected(Error{Error::Kind::kGone, "the embedded TPM could not be switched on again"});
+  if (!exists(locality))
+    return tl::unexpected(Error{Error::Kind::kNotPossible, fmt::format("a TPM has no locality {}", locality)});
+  Bytes copy = wire::to_bytes(command);  // libtpms decrypts parameters in place
+  locality_ = locality;
+  {
+    const std::lock_guard lock(mutex_);
+    running_ = true;
+  }
+  // Process forgets an earlier cancel before it begins, so one that comes after `running_` is cleared hits nothing.
+  std::uint32_t size = 0;
+  const TPM_RESULT result =
+      TPMLIB_Process(&response_, &size, &response_capacity_, copy.data(), static_cast<std::uint32_t>(copy.size()));
+  {
+    const std::lock_guard lock(mutex_);
+    running_ = false;
+  }
+  if (result != TPM_SUCCESS || response_ == nullptr || size > response_capacity_)
+    return tl::unexpected(
+        Error{Error::Kind::kGone, fmt::format("libtpms gave up on a command (result {:#x})", result)});
+  Bytes response(response_, response_ + size);
+  const auto sent = wire::read_header(command);
+  const auto got = wire::read_header(response);
+  const bool shut_down = sent && got && sent->code == wire::cc::kShutdown && got->code == wire::rc::kSuccess;
+  orderly_ = shut_down;
+  return response;
+}
+
+void EmbeddedTpm::cancel() {
+  const std::lock_guard lock(mutex_);
+  if (running_) TPMLIB_CancelCommand();
+}
+
+std::string EmbeddedTpm::storage_error() const {
+  return store_->error();
+}
+
+}  // namespace tpmspace::tpm

@@ -1,0 +1,83 @@
+#include "tpm/retry.h"
+
+#include <algorithm>
+
+#include "wire/command.h"
+#include "wire/response.h"
+
+namespace tpmspace::tpm {
+namespace {
+
+using std::chrono::milliseconds;
+
+// What to do about one response code: how often to send at all, and how long to wait at first and at most.
+struct Patience {
+  int attempts = 1;
+  milliseconds first{0}, most{0};
+};
+
+Patience patience_with(const wire::Bytes& response) {
+  const auto header = wire::read_header(response);
+  if (!header) return {};
+  switch (header->code) {
+    case wire::rc::kRetry:
+    case wire::rc::kTesting:
+    case wire::rc::kYielded:
+      return {12, milliseconds(1), milliseconds(500)};  // 1 + 2 + 4 + ... + 256 + 500 + 500 ms
+    case wire::rc::kNvRate:
+      return {5, milliseconds(200), milliseconds(1600)};  // 0.2 + 0.4 + 0.8 + 1.6 s
+    default:
+      return {};
+  }
+}
+
+tl::unexpected<wire::Tpm::Error> gone() {
+  return tl::unexpected(wire::Tpm::Error{wire::Tpm::Error::Kind::kGone, "the TPM was hung up on by this process"});
+}
+
+}  // namespace
+
+wire::Tpm::Answer RetryingTpm::transact(wire::ByteView command, std::uint8_t locality) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (hung_up_) return gone();
+    running_ = true;
+    timer_->clear();
+  }
+  Answer answer = inner_->transact(command, locality);
+  for (int attempt = 1; answer; ++attempt) {
+    const Patience patience = patience_with(*answer);
+    if (attempt >= patience.attempts) break;
+    const milliseconds pause = std::min(patience.most, patience.first * (1 << (attempt - 1)));
+    if (!timer_->wait_until(timer_->now() + pause)) {
+      answer = interrupted();
+      break;
+    }
+    answer = inner_->transact(command, locality);
+  }
+  const std::lock_guard lock(mutex_);
+  running_ = false;
+  return answer;
+}
+
+wire::Tpm::Answer RetryingTpm::interrupted() {
+  const std::lock_guard lock(mutex_);
+  if (hung_up_) return gone();
+  return wire::error_response(wire::rc::kCanceled);
+}
+
+void RetryingTpm::cancel() {
+  const std::lock_guard lock(mutex_);
+  if (!running_) return;
+  timer_->wake();
+  inner_->cancel();
+}
+
+void RetryingTpm::hang_up() {
+  const std::lock_guard lock(mutex_);
+  hung_up_ = true;
+  timer_->wake();
+  inner_->hang_up();
+}
+
+}  // namespace tpmspace::tpm

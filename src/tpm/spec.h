@@ -1,0 +1,68 @@
+// Which TPM to use: the value behind `--tpm SPEC`.
+//
+// Idea: one line of text names a back end and what is put around it; it is parsed once into a value that says exactly
+// one thing, so that nobody behind it has to look at text again.
+//   embedded[:DIR]                       libtpms in this process; state in DIR, or in memory only
+//   swtpm:path=P[,ctrl=P]                an swtpm on Unix sockets; control channel P.ctrl unless named
+//   swtpm:host=H,port=N[,ctrl=N]         an swtpm on TCP; control channel on port + 1 unless named
+//   device:PATH                          a character device such as /dev/tpm0
+//   device:fd=N                          an open descriptor that speaks as a device does; it is taken over and closed
+// each may be followed by `,latency=slb9670` or `,latency=st33ktpm2x`: be as slow as that chip. A comma ends a value.
+// Threads: values.
+// Errors: sentences for the one who typed the line: what is wrong, and what to write instead.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <tl/expected.hpp>
+#include <variant>
+
+namespace tpmspace::tpm {
+
+enum class ChipModel : std::uint8_t { kSlb9670, kSt33ktpm2x };
+
+// What it means for us who else may be using the chip: see bring_up.h.
+enum class Kind : std::uint8_t { kEmbedded, kSwtpm, kDevice };
+
+struct EmbeddedSpec {
+  std::string directory;  // empty: the state is kept in memory and ends with the process
+  bool operator==(const EmbeddedSpec&) const = default;
+};
+struct SwtpmUnixSpec {
+  std::string path;
+  std::string control;
+  bool operator==(const SwtpmUnixSpec&) const = default;
+};
+struct SwtpmTcpSpec {
+  std::string host;
+  std::uint16_t port = 0;
+  std::uint16_t control_port = 0;
+  bool operator==(const SwtpmTcpSpec&) const = default;
+};
+struct DeviceSpec {
+  std::string path;
+  bool operator==(const DeviceSpec&) const = default;
+};
+struct DescriptorSpec {
+  int fd = -1;
+  bool operator==(const DescriptorSpec&) const = default;
+};
+
+struct Spec {
+  std::variant<EmbeddedSpec, SwtpmUnixSpec, SwtpmTcpSpec, DeviceSpec, DescriptorSpec> backend;
+  std::optional<ChipModel> latency;
+
+  [[nodiscard]] Kind kind() const;
+  bool operator==(const Spec&) const = default;
+};
+
+[[nodiscard]] tl::expected<Spec, std::string> parse_spec(std::string_view text);
+// The text that parses into `spec`, with all defaults written out. For logs and `status`.
+[[nodiscard]] std::string to_text(const Spec& spec);
+
+[[nodiscard]] std::string_view name_of(ChipModel model);  // "slb9670"
+[[nodiscard]] std::string_view name_of(Kind kind);        // "embedded"
+
+}  // namespace tpmspace::tpm

@@ -1,0 +1,67 @@
+// A descriptor that takes TPM commands and gives responses: the part that sockets and devices have in common.
+//
+// Idea: one command in flight. A response is whole when there are as many octets as its header says; anything else (too
+// few before the end, more than said, a size below 10 or above 64 KiB, octets nobody asked for) means that the other
+// side and we no longer agree on where a message begins, so the stream is broken for good: guessing would hand one
+// client's answer to another.
+// Threads: `send`, `receive` and `exchange` belong to one thread; `hang_up` is for any thread.
+// Sizes: up to 64 KiB a message.
+// Errors: kGone with a sentence; the same again for every later call. A signal (EINTR) and partial reads and writes are
+// no errors.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <tl/expected.hpp>
+
+#include "tpm/fd.h"
+#include "wire/tpm.h"
+
+namespace tpmspace::tpm {
+
+class Stream {
+ public:
+  using Error = wire::Tpm::Error;
+  static constexpr std::size_t kMaxMessage = 65536;
+
+  // `name` is how sentences call the other side: "the device /dev/tpm0". Sets O_NONBLOCK on the open file description.
+  [[nodiscard]] static tl::expected<std::unique_ptr<Stream>, std::string> open(Fd fd, std::string name);
+
+  // One TPM command and its response. No deadline: those are watched by who may hang up.
+  [[nodiscard]] wire::Tpm::Answer exchange(wire::ByteView command);
+  // Its two halves, for who has something to do between them.
+  [[nodiscard]] tl::expected<void, Error> send_command(wire::ByteView command);
+  [[nodiscard]] wire::Tpm::Answer receive_response();
+
+  // The parts, for protocols with another framing. Exactly `size` octets; kNoAnswer when `limit` has passed, which
+  // breaks the stream as well.
+  [[nodiscard]] tl::expected<void, Error> send(wire::ByteView data);
+  [[nodiscard]] tl::expected<wire::Bytes, Error> receive(std::size_t size,
+                                                         std::optional<std::chrono::milliseconds> limit);
+
+  void hang_up();
+  [[nodiscard]] const std::string& name() const { return name_; }
+
+ private:
+  using Deadline = std::optional<std::chrono::steady_clock::time_point>;
+
+  Stream(Fd fd, Fd wake, std::string name, bool is_socket)
+      : fd_(std::move(fd)), wake_(std::move(wake)), name_(std::move(name)), is_socket_(is_socket) {}
+  [[nodiscard]] tl::expected<void, Error> nothing_unasked();
+  [[nodiscard]] tl::expected<void, Error> wait_for(short events, const Deadline& deadline);
+  [[nodiscard]] tl::expected<std::size_t, Error> read_some(wire::Bytes& into, std::size_t at, const Deadline& deadline);
+  tl::unexpected<Error> broken(std::string why);
+  tl::unexpected<Error> broken_by_errno(const char* what, int number);
+
+  const Fd fd_;
+  const Fd wake_;  // an eventfd, readable once somebody has hung up
+  const std::string name_;
+  const bool is_socket_;
+  std::atomic<bool> hung_up_ = false;
+  std::string why_broken_;  // of the transacting thread; empty: sound
+};
+
+}  // namespace tpmspace::tpm
