@@ -1,0 +1,163 @@
+#include "proto/control.h"
+
+#include <algorithm>
+
+namespace tpmspace::proto {
+namespace {
+
+template <typename... Fs>
+struct Overloaded : Fs... {
+  using Fs::operator()...;
+};
+template <typename... Fs>
+Overloaded(Fs...) -> Overloaded<Fs...>;  // clang 14 does not deduce aggregates
+
+constexpr std::uint32_t number(MessageType type) {
+  return static_cast<std::uint32_t>(type);
+}
+
+void put_string(wire::Writer& out, const std::string& text) {
+  const std::size_t size = std::min<std::size_t>(text.size(), 0xFFFF);
+  out.u16(static_cast<std::uint16_t>(size));
+  for (std::size_t i = 0; i < size; ++i) out.u8(static_cast<std::uint8_t>(text[i]));
+}
+
+std::optional<std::string> get_string(wire::Reader& reader) {
+  const auto body = reader.tpm2b();
+  if (!body) return std::nullopt;
+  std::string text;
+  for (const std::uint8_t c : *body) text.push_back(static_cast<char>(c));
+  return text;
+}
+
+tl::unexpected<Refusal> refuse(std::uint32_t type, wire::Rc code) {
+  return tl::make_unexpected(Refusal{type & ~kReply, wire::from_manager(code), kProtocolVersion});
+}
+
+tl::expected<Request, Refusal> decode_hello(const ControlFrame& frame) {
+  wire::Reader reader(frame.body);
+  const auto version = reader.u16();
+  if (!version) return refuse(frame.type, wire::rc::kSize);
+  // Before the length: what follows in another version is not ours to judge.
+  if (*version != kProtocolVersion) return refuse(frame.type, wire::rc::kValue);
+  if (!reader.empty()) return refuse(frame.type, wire::rc::kSize);
+  return Hello{*version};
+}
+
+std::optional<Reply> decode_hello_reply(wire::Reader& reader) {
+  HelloReply reply;
+  const auto version = reader.u16();
+  auto server = get_string(reader);
+  const auto pid = reader.u32();
+  if (!version || !server || !pid) return std::nullopt;
+  reply.version = *version;
+  reply.server = std::move(*server);
+  reply.pid = *pid;
+  return reply;
+}
+
+Refusal decode_refusal(std::uint32_t type, wire::Rc code, wire::Reader& reader) {
+  Refusal refusal{type, code, kProtocolVersion};
+  if (type == number(MessageType::kHello)) refusal.version = reader.u16().value_or(kProtocolVersion);
+  return refusal;
+}
+
+}  // namespace
+
+std::uint32_t type_of(const Request& request) {
+  return std::visit(Overloaded{
+                        [](const Hello&) { return number(MessageType::kHello); },
+                        [](const Cancel&) { return number(MessageType::kCancel); },
+                        [](const Locality&) { return number(MessageType::kLocality); },
+                        [](const StatusRequest&) { return number(MessageType::kStatus); },
+                    },
+                    request);
+}
+
+std::uint32_t type_of(const Reply& reply) {
+  return std::visit(Overloaded{
+                        [](const HelloReply&) { return number(MessageType::kHello); },
+                        [](const CancelReply&) { return number(MessageType::kCancel); },
+                        [](const LocalityReply&) { return number(MessageType::kLocality); },
+                        [](const StatusReply&) { return number(MessageType::kStatus); },
+                        [](const Refusal& refusal) { return refusal.type; },
+                    },
+                    reply);
+}
+
+wire::Bytes encode(const Request& request) {
+  wire::Writer body;
+  std::visit(Overloaded{
+                 [&](const Hello& hello) { body.u16(hello.version); },
+                 [&](const Locality& locality) { body.u8(locality.locality); },
+                 [](const auto&) {},
+             },
+             request);
+  return encode_control(type_of(request), body.bytes());
+}
+
+wire::Bytes encode(const Reply& reply) {
+  wire::Writer body;
+  std::visit(Overloaded{
+                 [&](const HelloReply& hello) {
+                   body.u16(hello.version);
+                   put_string(body, hello.server);
+                   body.u32(hello.pid);
+                 },
+                 [&](const StatusReply& status) { body.raw(encode_status(status.status)); },
+                 [&](const Refusal& refused) {
+                   if (refused.type == number(MessageType::kHello)) body.u16(refused.version);
+                 },
+                 [](const auto&) {},
+             },
+             reply);
+  const auto* refusal = std::get_if<Refusal>(&reply);
+  wire::Writer whole;
+  whole.u32(refusal != nullptr ? refusal->code : wire::rc::kSuccess).raw(body.bytes());
+  return encode_control(type_of(reply) | kReply, whole.bytes());
+}
+
+tl::expected<Request, Refusal> decode_request(const ControlFrame& frame) {
+  wire::Reader reader(frame.body);
+  switch (static_cast<MessageType>(frame.type)) {
+    case MessageType::kHello:
+      return decode_hello(frame);
+    case MessageType::kCancel:
+      if (!reader.empty()) return refuse(frame.type, wire::rc::kSize);
+      return Cancel{};
+    case MessageType::kLocality: {
+      const auto locality = reader.u8();
+      if (!locality || !reader.empty()) return refuse(frame.type, wire::rc::kSize);
+      return Locality{*locality};
+    }
+    case MessageType::kStatus:
+      if (!reader.empty()) return refuse(frame.type, wire::rc::kSize);
+      return StatusRequest{};
+  }
+  return refuse(frame.type, wire::rc::kCommandCode);
+}
+
+std::optional<Reply> decode_reply(const ControlFrame& frame) {
+  if ((frame.type & kReply) == 0) return std::nullopt;
+  const std::uint32_t type = frame.type & ~kReply;
+  wire::Reader reader(frame.body);
+  const auto code = reader.u32();
+  if (!code) return std::nullopt;
+  if (*code != wire::rc::kSuccess) return decode_refusal(type, *code, reader);
+  switch (static_cast<MessageType>(type)) {
+    case MessageType::kHello:
+      return decode_hello_reply(reader);
+    case MessageType::kCancel:
+      return CancelReply{};
+    case MessageType::kLocality:
+      return LocalityReply{};
+    case MessageType::kStatus: {
+      auto status = decode_status(reader.rest());
+      if (!status) return std::nullopt;
+      return StatusReply{std::move(*status)};
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace tpmspace::proto

@@ -1,0 +1,80 @@
+// Control messages: what a client says to the manager itself, and the replies.
+//
+// Idea: a control frame has kControlTag; its `code` field is the message type. A reply's type is the request's with
+// kReply set, and its body begins with a response code (4 octets: 0, or a TPM response code from our layer) before what
+// is described below. Replies come in the order of the requests; a reply may come before or after the response of a TPM
+// command that is in flight, never inside it.
+// The first control message of a connection is Hello; a connection that never says it can do all TPM commands but no
+// other control message: those get SEQUENCE from our layer (the server knows; `decode_request` does not).
+//
+//   message    body                       reply after the code
+//   Hello      u16 version                u16 version, string server ("tpmspaced 0.1.0"), u32 server pid
+//   Cancel     -                          -   (asks for the connection's command in flight to be given up)
+//   Locality   u8 locality                -   (for the commands that follow)
+//   Status     -                          a `Status` (proto/status.h)
+//
+// Refusals, all from our layer (11): an unknown message type: COMMAND_CODE; a body that is too short or too long: SIZE;
+// an unknown version in Hello: VALUE and, after the code, u16 the version that we speak; a locality that cannot be had:
+// LOCALITY; a frame of an impossible size: COMMAND_SIZE.
+// Threads: values. Units: integers are big-endian; a string is UINT16 length + UTF-8.
+// Errors: decoding is total. Requests: a Request or the Refusal to answer with. Replies: a Reply, or nullopt for what
+// is no reply that we understand.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <tl/expected.hpp>
+#include <variant>
+
+#include "proto/frame.h"
+#include "proto/status.h"
+#include "wire/bytes.h"
+#include "wire/rc.h"
+
+namespace tpmspace::proto {
+
+enum class MessageType : std::uint32_t { kHello = 1, kCancel = 2, kLocality = 3, kStatus = 4 };
+inline constexpr std::uint32_t kReply = 0x80000000;
+
+// What a client asks.
+struct Hello {
+  std::uint16_t version = kProtocolVersion;
+};
+struct Cancel {};
+struct Locality {
+  std::uint8_t locality = 0;  // 0..4, or 32..255 (extended); whether it can be had is for the server to say
+};
+struct StatusRequest {};
+using Request = std::variant<Hello, Cancel, Locality, StatusRequest>;
+
+// What the manager replies.
+struct HelloReply {
+  std::uint16_t version = kProtocolVersion;
+  std::string server;  // "tpmspaced 0.1.0"; at most 65535 octets
+  std::uint32_t pid = 0;
+};
+struct CancelReply {};
+struct LocalityReply {};
+struct StatusReply {
+  Status status;
+};
+struct Refusal {
+  std::uint32_t type = 0;                    // of the request, without kReply
+  wire::Rc code = 0;                         // not 0; our layer
+  std::uint16_t version = kProtocolVersion;  // sent only when `type` is Hello
+};
+using Reply = std::variant<HelloReply, CancelReply, LocalityReply, StatusReply, Refusal>;
+
+// Both give whole frames, ready to be sent.
+[[nodiscard]] wire::Bytes encode(const Request& request);
+[[nodiscard]] wire::Bytes encode(const Reply& reply);
+
+[[nodiscard]] tl::expected<Request, Refusal> decode_request(const ControlFrame& frame);
+[[nodiscard]] std::optional<Reply> decode_reply(const ControlFrame& frame);
+
+// The request's type that a reply (or refusal) belongs to.
+[[nodiscard]] std::uint32_t type_of(const Request& request);
+[[nodiscard]] std::uint32_t type_of(const Reply& reply);
+
+}  // namespace tpmspace::proto
