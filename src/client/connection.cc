@@ -1,0 +1,285 @@
+#include "client/connection.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "client/socket_path.h"
+
+namespace tpmspace::client {
+namespace {
+
+constexpr std::size_t kReadSize = 16 * 1024;
+constexpr auto kHello = static_cast<std::uint32_t>(proto::MessageType::kHello);
+
+std::string reason(int error) {
+  std::array<char, 128> buffer{};
+  return strerror_r(error, buffer.data(), buffer.size());  // GNU: the text need not be in the buffer
+}
+
+constexpr const char* kRemedy = "; start one, or use `tpmspace run -- CMD`";
+
+Error connect_error(const std::string& path, int error) {
+  using Kind = Error::Kind;
+  switch (error) {
+    case ENOENT:
+      return {Kind::kNoService, "no tpmspaced at " + path + ": there is no such socket" + kRemedy, 0};
+    case ECONNREFUSED:
+      return {Kind::kNoService, "no tpmspaced at " + path + ": the socket is there, but nobody serves it" + kRemedy, 0};
+    case ENOTDIR:
+    case EPROTOTYPE:
+    case ENOTSOCK:
+      return {Kind::kNoService, "no tpmspaced at " + path + ": " + reason(error) + kRemedy, 0};
+    case EACCES:
+    case EPERM:
+      return {Kind::kForbidden,
+              "cannot connect to tpmspaced at " + path + ": " + reason(error) +
+                  "; ask for access to this socket, or use `tpmspace run -- CMD`",
+              0};
+    default:
+      return {Kind::kSystem, "cannot connect to tpmspaced at " + path + ": " + reason(error), 0};
+  }
+}
+
+Error path_error(const std::string& path) {
+  return {Error::Kind::kBadPath,
+          "the path of a socket has 1 to " + std::to_string(kMaxSocketPath) + " octets, \"" + path + "\" has " +
+              std::to_string(path.size()) + "; choose another with TPMSPACE_SOCKET or the program's own option",
+          0};
+}
+
+// 0 or the error. A connect that a signal interrupted has not begun (AF_UNIX), so it is simply tried again.
+int connect_to(int fd, const sockaddr_un& address) {
+  // The C interface takes every kind of address through this one type.
+  const auto* generic = reinterpret_cast<const sockaddr*>(&address);  // NOLINT
+  while (connect(fd, generic, sizeof address) != 0) {
+    if (errno == EISCONN) return 0;
+    if (errno != EINTR) return errno;
+  }
+  return 0;
+}
+
+// False once the deadline has passed. May return early; the caller looks for itself.
+bool wait_readable(int fd, const std::optional<std::chrono::steady_clock::time_point>& deadline) {
+  using std::chrono::milliseconds;
+  milliseconds wait(-1);
+  if (deadline) {
+    // Rounded up, so that less than a millisecond does not spin; bounded, so that it fits an int.
+    wait = std::min(std::chrono::ceil<milliseconds>(*deadline - std::chrono::steady_clock::now()),
+                    milliseconds(1'000'000));
+    if (wait.count() <= 0) return false;
+  }
+  pollfd ready{fd, POLLIN, 0};
+  poll(&ready, 1, static_cast<int>(wait.count()));
+  return true;
+}
+
+}  // namespace
+
+tl::expected<Fd, Error> connect_socket(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.empty() || path.size() > kMaxSocketPath || path.find('\0') != std::string::npos)
+    return tl::make_unexpected(path_error(path));
+  std::memcpy(address.sun_path, path.data(), path.size());
+
+  Fd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd) return tl::make_unexpected(Error{Error::Kind::kSystem, "cannot make a socket: " + reason(errno), 0});
+  if (const int error = connect_to(fd.get(), address); error != 0)
+    return tl::make_unexpected(connect_error(path, error));
+  return fd;
+}
+
+Connection::Connection(Fd socket, std::string name)
+    : socket_(std::move(socket)), name_(std::move(name)), reader_(proto::kMaxFrameSize, proto::kMaxReplySize) {}
+
+tl::expected<Connection, Error> Connection::open(const std::string& path) {
+  auto socket = connect_socket(path);
+  if (!socket) return tl::make_unexpected(std::move(socket.error()));
+  return adopt(std::move(*socket), path);
+}
+
+Connection Connection::adopt(Fd socket, std::string name) {
+  return {std::move(socket), std::move(name)};
+}
+
+Connection::Deadline Connection::deadline_of(int timeout_ms) {
+  if (timeout_ms < 0) return std::nullopt;
+  return Clock::now() + std::chrono::milliseconds(timeout_ms);
+}
+
+Error Connection::closed() const {
+  return {Error::Kind::kClosed,
+          "tpmspaced at " + name_ +
+              " closed the connection; its log says why (it may have been stopped, or refuse more connections)",
+          0};
+}
+
+Error Connection::not_our_protocol() const {
+  return {Error::Kind::kProtocol,
+          "what came from " + name_ + " is not the protocol of tpmspaced; is something else serving this socket?", 0};
+}
+
+Error Connection::timed_out(int timeout_ms) const {
+  return {Error::Kind::kTimeout,
+          "tpmspaced at " + name_ + " did not answer within " + std::to_string(timeout_ms) +
+              " ms; it may be stopped, or out of descriptors",
+          0};
+}
+
+tl::unexpected<Error> Connection::broken(Error error) {
+  broken_ = error;
+  return tl::make_unexpected(std::move(error));
+}
+
+tl::expected<void, Error> Connection::write_all(wire::ByteView data) {
+  if (broken_) return tl::make_unexpected(*broken_);
+  while (!data.empty()) {
+    const ssize_t n = ::send(fd(), data.data(), data.size(), MSG_NOSIGNAL);
+    if (n >= 0) {
+      data = data.subspan(static_cast<std::size_t>(n));
+    } else if (errno == EAGAIN) {
+      pollfd ready{fd(), POLLOUT, 0};
+      poll(&ready, 1, -1);
+    } else if (errno == EPIPE || errno == ECONNRESET) {
+      return broken(closed());
+    } else if (errno != EINTR) {
+      return broken({Error::Kind::kSystem, "cannot send to tpmspaced at " + name_ + ": " + reason(errno), 0});
+    }
+  }
+  return {};
+}
+
+tl::expected<void, Error> Connection::send(wire::ByteView frame) {
+  return write_all(frame);
+}
+
+tl::expected<std::optional<wire::Bytes>, Error> Connection::receive(int timeout_ms) {
+  const Deadline deadline = deadline_of(timeout_ms);
+  while (responses_.empty()) {
+    const auto more = fill(deadline);
+    if (!more) return tl::make_unexpected(more.error());
+    if (!*more) return std::nullopt;
+  }
+  wire::Bytes response = std::move(responses_.front());
+  responses_.pop_front();
+  return response;
+}
+
+tl::expected<bool, Error> Connection::fill(const Deadline& deadline) {
+  if (broken_) return tl::make_unexpected(*broken_);
+  std::array<std::uint8_t, kReadSize> buffer;
+  do {
+    const ssize_t n = recv(fd(), buffer.data(), buffer.size(), deadline ? MSG_DONTWAIT : 0);
+    if (n > 0) {
+      reader_.feed(wire::ByteView(buffer).first(static_cast<std::size_t>(n)));
+      if (const auto sorted = sort_arrivals(); !sorted) return tl::make_unexpected(sorted.error());
+      return true;
+    }
+    if (n == 0 || errno == ECONNRESET) return broken(closed());
+    if (errno != EAGAIN && errno != EINTR)
+      return broken({Error::Kind::kSystem, "cannot read from tpmspaced at " + name_ + ": " + reason(errno), 0});
+  } while (errno == EINTR || wait_readable(fd(), deadline));
+  return false;
+}
+
+tl::expected<void, Error> Connection::sort_arrivals() {
+  while (auto arrival = reader_.next()) {
+    if (auto* response = std::get_if<proto::TpmFrame>(&*arrival)) {
+      if (responses_.size() == kMaxKept) return broken(not_our_protocol());
+      responses_.push_back(std::move(response->bytes));
+    } else if (const auto* control = std::get_if<proto::ControlFrame>(&*arrival)) {
+      if (auto sorted = sort_reply(*control); !sorted) return sorted;
+    } else {
+      return broken(not_our_protocol());
+    }
+  }
+  return {};
+}
+
+tl::expected<void, Error> Connection::sort_reply(const proto::ControlFrame& frame) {
+  auto reply = proto::decode_reply(frame);
+  if (!reply || replies_due_.empty() || proto::type_of(*reply) != replies_due_.front().type)
+    return broken(not_our_protocol());
+  const Awaited awaited = replies_due_.front().awaited;
+  replies_due_.pop_front();
+  if (const auto* refusal = std::get_if<proto::Refusal>(&*reply); refusal != nullptr && refusal->type == kHello)
+    server_version_ = refusal->version;
+  if (awaited == Awaited::kCaller) reply_ = std::move(*reply);
+  return {};
+}
+
+tl::expected<void, Error> Connection::post(const proto::Request& request, Awaited awaited) {
+  wire::Writer out;
+  if (!said_hello_ && !std::holds_alternative<proto::Hello>(request)) {
+    out.raw(proto::encode(proto::Request(proto::Hello{})));
+    replies_due_.push_back({kHello, Awaited::kNobody});
+  }
+  said_hello_ = true;
+  out.raw(proto::encode(request));
+  replies_due_.push_back({proto::type_of(request), awaited});
+  return write_all(out.bytes());
+}
+
+tl::expected<proto::Reply, Error> Connection::call(const proto::Request& request, int timeout_ms) {
+  const Deadline deadline = deadline_of(timeout_ms);
+  reply_.reset();
+  if (const auto sent = post(request, Awaited::kCaller); !sent) return tl::make_unexpected(sent.error());
+  while (!reply_) {
+    const auto more = fill(deadline);
+    if (!more) return tl::make_unexpected(more.error());
+    if (*more) continue;
+    // Ours is the newest request; its late reply is nobody's.
+    replies_due_.back().awaited = Awaited::kNobody;
+    return tl::make_unexpected(timed_out(timeout_ms));
+  }
+  proto::Reply reply = std::move(*reply_);
+  reply_.reset();
+  if (const auto* refusal = std::get_if<proto::Refusal>(&reply)) return tl::make_unexpected(refused(*refusal));
+  return reply;
+}
+
+Error Connection::refused(const proto::Refusal& refusal) const {
+  std::string what = "tpmspaced at " + name_ + " refused";
+  if (server_version_)
+    what += ": it speaks version " + std::to_string(*server_version_) + " of the protocol and this program version " +
+            std::to_string(proto::kProtocolVersion) + "; install both from the same release";
+  return {Error::Kind::kRefused, what, refusal.code};
+}
+
+tl::expected<proto::HelloReply, Error> Connection::hello(int timeout_ms) {
+  auto reply = call(proto::Hello{}, timeout_ms);
+  if (!reply) return tl::make_unexpected(std::move(reply.error()));
+  if (auto* hello = std::get_if<proto::HelloReply>(&*reply)) return std::move(*hello);
+  return broken(not_our_protocol());
+}
+
+tl::expected<void, Error> Connection::cancel(int timeout_ms) {
+  auto reply = call(proto::Cancel{}, timeout_ms);
+  if (!reply) return tl::make_unexpected(std::move(reply.error()));
+  return {};
+}
+
+tl::expected<void, Error> Connection::set_locality(std::uint8_t locality, int timeout_ms) {
+  auto reply = call(proto::Locality{locality}, timeout_ms);
+  if (!reply) return tl::make_unexpected(std::move(reply.error()));
+  return {};
+}
+
+tl::expected<proto::Status, Error> Connection::status(int timeout_ms) {
+  auto reply = call(proto::StatusRequest{}, timeout_ms);
+  if (!reply) return tl::make_unexpected(std::move(reply.error()));
+  if (auto* status = std::get_if<proto::StatusReply>(&*reply)) return std::move(status->status);
+  return broken(not_our_protocol());
+}
+
+tl::expected<void, Error> Connection::post_cancel() {
+  return post(proto::Cancel{}, Awaited::kNobody);
+}
+
+}  // namespace tpmspace::client

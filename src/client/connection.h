@@ -1,0 +1,97 @@
+// One connection to the manager: TPM commands and responses, and control messages beside them.
+//
+// Idea: the same object serves a program that blocks (one system call to send, one to receive) and one that has an
+// event loop (poll `fd`, then `receive` with timeout 0). Whatever arrived in part stays in here, and the next call goes
+// on from there. Control replies come in the order of their requests, before or after a TPM response: replies that
+// nobody waits for (`post_cancel`) are skipped when they come, and responses that come while a control reply is awaited
+// are kept for `receive`. Hello is said by itself before the first control message.
+// Threads: one at a time. No signals: a broken connection is an Error, never SIGPIPE; EINTR is gone on from.
+// Units: milliseconds; a negative timeout waits for ever, 0 does not wait.
+// Sizes: a response has up to proto::kMaxFrameSize octets; at most kMaxKept of them are kept for `receive`.
+// Errors: client::Error. After kClosed and kProtocol the connection is of no use: every later call fails likewise.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <tl/expected.hpp>
+
+#include "client/error.h"
+#include "client/fd.h"
+#include "proto/control.h"
+#include "proto/frame.h"
+#include "wire/bytes.h"
+
+namespace tpmspace::client {
+
+// The bare socket, connected. Waits at most until the kernel has taken it into the manager's backlog.
+[[nodiscard]] tl::expected<Fd, Error> connect_socket(const std::string& path);
+
+class Connection {
+ public:
+  static constexpr std::size_t kMaxKept = 16;
+
+  [[nodiscard]] static tl::expected<Connection, Error> open(const std::string& path);
+  // A socket that is connected already; `name` is for error sentences.
+  [[nodiscard]] static Connection adopt(Fd socket, std::string name);
+
+  // For poll: readable means that `receive` may find something. Not to be read or written by the caller.
+  [[nodiscard]] int fd() const { return socket_.get(); }
+
+  // Sends one TPM frame whole. Precondition: a header whose size is frame.size() and whose tag is not kControlTag.
+  [[nodiscard]] tl::expected<void, Error> send(wire::ByteView frame);
+  // The next TPM response; nullopt: not within the timeout (what came of it is kept).
+  [[nodiscard]] tl::expected<std::optional<wire::Bytes>, Error> receive(int timeout_ms);
+
+  // Each waits for its reply; kTimeout leaves the connection usable, the late reply is skipped.
+  [[nodiscard]] tl::expected<proto::HelloReply, Error> hello(int timeout_ms);
+  [[nodiscard]] tl::expected<void, Error> cancel(int timeout_ms);
+  [[nodiscard]] tl::expected<void, Error> set_locality(std::uint8_t locality, int timeout_ms);
+  [[nodiscard]] tl::expected<proto::Status, Error> status(int timeout_ms);
+
+  // Asks for the command in flight to be given up, without waiting for the reply.
+  [[nodiscard]] tl::expected<void, Error> post_cancel();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  using Deadline = std::optional<Clock::time_point>;  // nullopt: never
+  enum class Awaited : std::uint8_t { kNobody, kCaller };
+  struct Due {
+    std::uint32_t type = 0;  // of the request
+    Awaited awaited = Awaited::kNobody;
+  };
+
+  Connection(Fd socket, std::string name);
+
+  [[nodiscard]] static Deadline deadline_of(int timeout_ms);
+  [[nodiscard]] Error closed() const;
+  [[nodiscard]] Error timed_out(int timeout_ms) const;
+  [[nodiscard]] Error not_our_protocol() const;
+  [[nodiscard]] Error refused(const proto::Refusal& refusal) const;
+  [[nodiscard]] tl::unexpected<Error> broken(Error error);
+
+  [[nodiscard]] tl::expected<void, Error> write_all(wire::ByteView data);
+  // Sends Hello first if it was never said.
+  [[nodiscard]] tl::expected<void, Error> post(const proto::Request& request, Awaited awaited);
+  [[nodiscard]] tl::expected<proto::Reply, Error> call(const proto::Request& request, int timeout_ms);
+
+  // Reads what is there, waiting for the first octet until the deadline. False: nothing came.
+  [[nodiscard]] tl::expected<bool, Error> fill(const Deadline& deadline);
+  // Sorts whole frames into responses_ and reply_.
+  [[nodiscard]] tl::expected<void, Error> sort_arrivals();
+  [[nodiscard]] tl::expected<void, Error> sort_reply(const proto::ControlFrame& frame);
+
+  Fd socket_;
+  std::string name_;
+  proto::FrameReader reader_;
+  std::deque<wire::Bytes> responses_;
+  std::deque<Due> replies_due_;        // in the order of the requests
+  std::optional<proto::Reply> reply_;  // of the request that the caller waits for
+  std::optional<Error> broken_;
+  std::optional<std::uint16_t> server_version_;  // known when it refused ours
+  bool said_hello_ = false;
+};
+
+}  // namespace tpmspace::client

@@ -1,0 +1,18 @@
+#include "client/socket_path.h"
+
+#include <unistd.h>
+
+#include <cstdlib>
+
+namespace tpmspace::client {
+
+std::string default_socket_path() {
+  if (const char* path = std::getenv("TPMSPACE_SOCKET"); path != nullptr && *path != '\0') return path;
+  if (const char* dir = std::getenv("XDG_RUNTIME_DIR"); dir != nullptr && *dir == '/') {
+    std::string path = std::string(dir) + "/tpmspace/tpm.sock";
+    if (access(path.c_str(), F_OK) == 0) return path;
+  }
+  return kSystemSocket;
+}
+
+}  // namespace tpmspace::client

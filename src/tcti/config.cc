@@ -1,0 +1,65 @@
+#include "tcti/config.h"
+
+#include <charconv>
+
+#include "client/socket_path.h"
+
+namespace tpmspace::tcti {
+namespace {
+
+using Failure = tl::unexpected<std::string>;
+
+Failure bad(std::string_view item, std::string_view why) {
+  std::string sentence("\"");
+  sentence.append(item).append("\" in the TCTI configuration: ").append(why);
+  return Failure(sentence.append("; write space:path=PATH,locality=N"));
+}
+
+std::optional<std::uint8_t> small_number(std::string_view text) {
+  std::uint8_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+// One key=value; the sentence of what is wrong with it, if something is.
+tl::expected<void, std::string> take(std::string_view item, Config& config) {
+  const std::size_t equals = item.find('=');
+  if (equals == std::string_view::npos) return bad(item, "not of the form key=value");
+  const std::string_view key = item.substr(0, equals);
+  const std::string_view value = item.substr(equals + 1);
+  if (value.empty()) return bad(item, "no value");
+  if (key == "path") {
+    if (!config.path.empty()) return bad(item, "a second path");
+    config.path = value;
+    return {};
+  }
+  if (key == "locality") {
+    if (config.locality) return bad(item, "a second locality");
+    config.locality = small_number(value);
+    if (!config.locality) return bad(item, "a locality is a number from 0 to 255");
+    return {};
+  }
+  return bad(item, "unknown key");
+}
+
+}  // namespace
+
+tl::expected<Config, std::string> parse_config(std::string_view text) {
+  Config config;
+  if (text.starts_with('/')) {
+    config.path = text;
+    return config;
+  }
+  while (!text.empty()) {
+    const std::size_t comma = text.find(',');
+    if (auto taken = take(text.substr(0, comma), config); !taken) return Failure(std::move(taken.error()));
+    if (comma == std::string_view::npos) break;
+    text.remove_prefix(comma + 1);
+    if (text.empty()) return bad(",", "nothing after the last comma");
+  }
+  if (config.path.empty()) config.path = client::default_socket_path();
+  return config;
+}
+
+}  // namespace tpmspace::tcti

@@ -1,0 +1,25 @@
+// The configuration string of the TCTI: what follows "space:" in a program's TCTI setting.
+//
+//   ""  or none             the default socket (client/socket_path.h), locality 0
+//   "/run/x/tpm.sock"       a lone path: the whole string, commas and all
+//   "path=…,locality=N"     in any order, each at most once; N is decimal, 0..255
+// Threads: `parse_config` reads the environment for the default path.
+// Errors: whatever else it says, an unknown key above all, is an error; the sentence says which part.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <tl/expected.hpp>
+
+namespace tpmspace::tcti {
+
+struct Config {
+  std::string path;
+  std::optional<std::uint8_t> locality;  // nullopt: the manager's default
+};
+
+[[nodiscard]] tl::expected<Config, std::string> parse_config(std::string_view text);
+
+}  // namespace tpmspace::tcti
