@@ -1,0 +1,46 @@
+// Accepting clients, and not being able to.
+//
+// Idea: a few clients a turn. Without descriptors or memory, or whatever else is wrong
+// with the listening socket, accepting pauses: the socket is not watched, so
+// nothing spins; it is watched again when a client has left or after limits::kAcceptPause, whichever is first.
+// Threads: belongs to the event loop. Errors: logged once for each shortage; a client that left before it was accepted
+// is nobody's error.
+#pragma once
+
+#include <functional>
+#include <optional>
+
+#include "daemon/event_loop.h"
+#include "daemon/fd.h"
+#include "daemon/log.h"
+
+namespace tpmspace::daemon {
+
+class Acceptor {
+ public:
+  using Callback = std::function<void(Fd client)>;
+
+  // `fd`: a listening, non-blocking socket that outlives the acceptor.
+  Acceptor(EventLoop& loop, Log& log, int fd, Callback callback);
+
+  // A descriptor was given back.
+  void on_descriptor_freed() {
+    if (paused_) resume();
+  }
+  void stop();
+
+ private:
+  void accept_some();
+  void pause(int error);
+  void resume();
+
+  Log& log_;
+  int fd_;
+  Callback callback_;
+  bool paused_ = false;
+  bool shortage_said_ = false;
+  Timer resume_timer_;
+  Watch watch_;
+};
+
+}  // namespace tpmspace::daemon

@@ -1,0 +1,23 @@
+// The command line of tpmspaced.
+//
+// Threads: called once, from main. Errors: usage errors are printed; the exit code says the rest.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "daemon/config.h"
+
+namespace tpmspace::daemon {
+
+inline constexpr int kExitUsage = 2;
+
+struct Arguments {
+  Settings settings;
+  std::optional<std::string> config_file;
+  std::optional<int> exit_code;  // set: everything was said (help, version, usage error); leave with it
+};
+
+[[nodiscard]] Arguments parse_arguments(int argc, char** argv);
+
+}  // namespace tpmspace::daemon

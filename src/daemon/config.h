@@ -1,0 +1,86 @@
+// Configuration: the file, what the command line adds, and the defaults beneath.
+//
+// Idea: the file's text becomes `Settings` (every key optional); the command line is `Settings` too; `settle` lays one
+// over the other and fills what is missing from the environment. Nothing here logs or exits.
+// Threads: values. Errors: one sentence each, with file, line and column where there is one: what, why, what to do.
+// The file is TOML:
+//   tpm = "device:/dev/tpm0"
+//   socket = "/run/tpmspace/tpm.sock"
+//   socket_mode = "0600"              # or 0o600
+//   log_level = "info"                # error, warning, notice, info, debug
+//   [limits]
+//   connections = 0                   # 0: none
+//   connections_per_owner = 4096
+//   objects = 1000                    # of one space
+//   sessions = 64                     # of one space
+//   bytes = 67108864                  # of saved contexts, whole daemon
+//   client_saved_sessions = 16        # of one owner
+//   queue = 10000                     # commands that wait, whole daemon
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <tl/expected.hpp>
+
+#include "daemon/limits.h"
+#include "daemon/log.h"
+
+namespace tpmspace::daemon {
+
+inline constexpr std::string_view kConfigFile = "/etc/tpmspace/tpmspace.toml";
+inline constexpr std::string_view kDefaultDevice = "/dev/tpm0";
+
+struct Limits {
+  std::uint32_t connections = limits::kConnections;  // 0: none
+  std::uint32_t connections_per_owner = limits::kConnectionsPerOwner;
+  std::uint32_t objects = limits::kObjects;    // of one space
+  std::uint32_t sessions = limits::kSessions;  // of one space
+  std::uint64_t bytes = limits::kBytes;        // octets
+  std::uint32_t client_saved_sessions = limits::kClientSavedSessions;
+  std::uint32_t queue = limits::kQueue;
+  bool operator==(const Limits&) const = default;
+};
+
+// What somebody wrote; what he did not write is absent (limits: at their defaults).
+struct Settings {
+  std::optional<std::string> tpm;
+  std::optional<std::string> socket;
+  std::optional<mode_t> socket_mode;
+  std::optional<LogLevel> log_level;
+  Limits limits;
+};
+
+struct Config {
+  std::string tpm;              // a back end's specification, as --tpm takes it
+  std::string socket;           // path
+  bool default_socket = false;  // nobody named it: then its directory is made if it is missing
+  mode_t socket_mode = 0600;
+  LogLevel log_level = LogLevel::kInfo;
+  Limits limits;
+};
+
+// What the defaults depend on.
+struct Environment {
+  bool is_root = false;
+  std::optional<std::string> xdg_runtime_dir;
+  std::function<bool(std::string_view path)> exists;
+};
+[[nodiscard]] Environment process_environment();
+
+// `name` stands in front of errors: "NAME:LINE:COLUMN: sentence".
+[[nodiscard]] tl::expected<Settings, std::string> parse_settings(std::string_view text, const std::string& name);
+// The file `explicit_path`, which must then be there, or else kConfigFile if it is there.
+[[nodiscard]] tl::expected<Settings, std::string> read_settings(const std::optional<std::string>& explicit_path);
+// Limits come from the file only.
+[[nodiscard]] tl::expected<Config, std::string> settle(const Settings& command_line, const Settings& file,
+                                                       const Environment& environment);
+
+// "0660", "660": permission bits in octal. nullopt: it is something else.
+[[nodiscard]] std::optional<mode_t> parse_mode(std::string_view text);
+
+}  // namespace tpmspace::daemon

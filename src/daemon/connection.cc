@@ -1,0 +1,96 @@
+#include "daemon/connection.h"
+
+#include <sys/socket.h>
+
+#include <array>
+#include <cerrno>
+#include <utility>
+
+#include "daemon/limits.h"
+
+namespace tpmspace::daemon {
+namespace {
+
+bool try_later(int error) {
+  return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
+}
+
+}  // namespace
+
+Connection::Connection(EventLoop& loop, Host& host, Fd socket, const Identity& identity,
+                       const wire::CommandTable& table, std::size_t max_command)
+    : host_(host),
+      identity_(identity),
+      socket_(std::move(socket)),
+      dialogue_(*this, table, max_command, identity.refusal),
+      watch_(loop.watch(socket_.get(), EPOLLIN, [this](std::uint32_t events) { on_events(events); })) {}
+
+void Connection::on_events(std::uint32_t events) {
+  if (over_) return;
+  // Both directions are closed: nobody will read an answer.
+  if ((events & (EPOLLHUP | EPOLLERR)) != 0) return end();
+  if ((events & EPOLLIN) != 0 && dialogue_.wants_input() && !read()) return end();
+  turn();
+}
+
+void Connection::turn() {
+  if (over_) return;
+  for (unsigned handled = 0;; ++handled) {
+    if (!flush()) return end();
+    if (!dialogue_.output().empty()) break;
+    if (handled == limits::kFramesPerTurn) {
+      host_.again(*this);
+      break;
+    }
+    if (!dialogue_.step()) break;
+  }
+  if (dialogue_.finished()) return end();
+  update_watch();
+}
+
+void Connection::deliver(wire::ByteView response) {
+  if (over_) return;
+  dialogue_.answer(response);
+  turn();
+}
+
+void Connection::stop_reading() {
+  if (over_) return;
+  dialogue_.drop_input();
+  turn();
+}
+
+bool Connection::read() {
+  std::array<std::uint8_t, limits::kReadChunk> chunk;
+  const ssize_t n = ::recv(socket_.get(), chunk.data(), chunk.size(), MSG_DONTWAIT);
+  if (n < 0) return try_later(errno);
+  if (n == 0)
+    dialogue_.end_of_input();
+  else
+    dialogue_.feed(wire::ByteView(chunk).first(static_cast<std::size_t>(n)));
+  return true;
+}
+
+bool Connection::flush() {
+  while (!dialogue_.output().empty()) {
+    const auto output = dialogue_.output();
+    const ssize_t n = ::send(socket_.get(), output.data(), output.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n < 0) return try_later(errno);
+    dialogue_.sent(static_cast<std::size_t>(n));
+  }
+  return true;
+}
+
+void Connection::end() {
+  over_ = true;
+  watch_.stop();  // its callback may be what runs now
+  socket_.reset();
+  host_.over(*this);
+}
+
+void Connection::update_watch() {
+  const bool pending = !dialogue_.output().empty();
+  watch_.set_events((dialogue_.wants_input() ? EPOLLIN : 0U) | (pending ? EPOLLOUT : 0U));
+}
+
+}  // namespace tpmspace::daemon

@@ -1,0 +1,101 @@
+// One client's socket and the dialogue that is held over it.
+//
+// Idea: all judgement is in `Dialogue`; here octets are moved without ever waiting. What the dialogue asks for goes to
+// the `Host`, with the connection's identity. While output cannot be sent nothing is read: the dialogue says so.
+// A hangup ends a connection at once; a client that only stopped sending (shutdown) still gets its answer.
+// Threads: belongs to the event loop. The host destroys a connection after `over`, not from within it.
+// Errors: whatever goes wrong with a socket is the end of its connection.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+
+#include "daemon/dialogue.h"
+#include "daemon/event_loop.h"
+#include "daemon/fd.h"
+#include "daemon/tpm_thread.h"
+#include "space/owner.h"
+
+namespace tpmspace::daemon {
+
+// Who is at the other end, as the kernel says (SO_PEERCRED).
+struct Peer {
+  uid_t uid = 0;
+  pid_t pid = 0;
+};
+// 0 is nobody's.
+[[nodiscard]] inline space::OwnerId owner_of(const Peer& peer) {
+  return {std::uint64_t{peer.uid} + 1};
+}
+
+class Connection final : private Dialogue::Manager {
+ public:
+  class Host {
+   public:
+    Host() = default;
+    Host(const Host&) = delete;
+    Host& operator=(const Host&) = delete;
+    virtual ~Host() = default;
+
+    [[nodiscard]] virtual std::optional<wire::Rc> submit(Connection& from, wire::Command command,
+                                                         std::uint8_t locality) = 0;
+    virtual void cancel(Connection& from) = 0;
+    [[nodiscard]] virtual proto::HelloReply hello() = 0;
+    [[nodiscard]] virtual proto::Status status() = 0;
+    virtual void answered_early(wire::Rc code) = 0;
+    // There is more to handle; call `turn` after the others had theirs.
+    virtual void again(Connection& from) = 0;
+    // The connection is over: it does nothing any more and can be destroyed once this callback is left.
+    virtual void over(Connection& from) = 0;
+  };
+
+  struct Identity {
+    ClientId id = 0;
+    Peer peer;
+    std::optional<wire::Rc> refusal;  // above a limit: see Dialogue
+  };
+
+  Connection(EventLoop& loop, Host& host, Fd socket, const Identity& identity, const wire::CommandTable& table,
+             std::size_t max_command);
+
+  [[nodiscard]] ClientId id() const { return identity_.id; }
+  [[nodiscard]] const Peer& peer() const { return identity_.peer; }
+  [[nodiscard]] bool is_refused() const { return identity_.refusal.has_value(); }
+  [[nodiscard]] bool in_flight() const { return dialogue_.in_flight(); }
+  [[nodiscard]] std::chrono::steady_clock::time_point since() const { return since_; }
+
+  // Handles what can be handled, within limits::kFramesPerTurn.
+  void turn();
+  // The response to the command in flight.
+  void deliver(wire::ByteView response);
+  // From now on only the answer to the command in flight is awaited.
+  void stop_reading();
+
+ private:
+  std::optional<wire::Rc> submit(wire::Command command, std::uint8_t locality) override {
+    return host_.submit(*this, std::move(command), locality);
+  }
+  void cancel() override { host_.cancel(*this); }
+  proto::HelloReply hello() override { return host_.hello(); }
+  proto::Status status() override { return host_.status(); }
+  void answered_early(wire::Rc code) override { host_.answered_early(code); }
+
+  void on_events(std::uint32_t events);
+  [[nodiscard]] bool read();
+  [[nodiscard]] bool flush();
+  void end();
+  void update_watch();
+
+  Host& host_;
+  const Identity identity_;
+  const std::chrono::steady_clock::time_point since_ = std::chrono::steady_clock::now();
+  Fd socket_;
+  Dialogue dialogue_;
+  bool over_ = false;
+  Watch watch_;
+};
+
+}  // namespace tpmspace::daemon

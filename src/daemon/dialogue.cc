@@ -1,0 +1,164 @@
+#include "daemon/dialogue.h"
+
+#include <utility>
+#include <variant>
+
+#include "wire/response.h"
+
+namespace tpmspace::daemon {
+namespace {
+
+template <typename... Fs>
+struct Overloaded : Fs... {
+  using Fs::operator()...;
+};
+template <typename... Fs>
+Overloaded(Fs...) -> Overloaded<Fs...>;
+
+proto::Refusal refusal(std::uint32_t type, wire::Rc code) {
+  return {.type = type, .code = code, .version = proto::kProtocolVersion};
+}
+
+// Part 1, 17: 0..4, and 32..255 as the extended localities.
+bool is_locality(std::uint8_t value) {
+  return value <= 4 || value >= 32;
+}
+
+}  // namespace
+
+Dialogue::Dialogue(Manager& manager, const wire::CommandTable& table, std::size_t max_command,
+                   std::optional<wire::Rc> refusal)
+    : manager_(manager), table_(table), max_command_(max_command), refusal_(refusal), reader_(max_command) {}
+
+void Dialogue::feed(wire::ByteView data) {
+  reader_.feed(data);
+  drained_ = false;
+}
+
+void Dialogue::drop_input() {
+  over_ = true;
+  held_.reset();
+}
+
+bool Dialogue::wants_input() const {
+  return !ended_ && !over_ && !held_ && drained_ && output().empty();
+}
+
+bool Dialogue::finished() const {
+  if (in_flight_ || !output().empty()) return false;
+  return over_ || (ended_ && !held_ && drained_);
+}
+
+bool Dialogue::step() {
+  if (over_ || !output().empty()) return false;
+  if (held_) {
+    if (in_flight_) return false;
+    take(*std::exchange(held_, std::nullopt));
+    return true;
+  }
+  auto arrival = reader_.next();
+  if (!arrival) {
+    drained_ = true;
+    return false;
+  }
+  if (refusal_)
+    refuse_everything(*arrival);
+  else if (const auto* control = std::get_if<proto::ControlFrame>(&*arrival))
+    take_control(*control);
+  else if (in_flight_)
+    held_ = std::move(arrival);
+  else
+    take(std::move(*arrival));
+  return true;
+}
+
+void Dialogue::answer(wire::ByteView response) {
+  in_flight_ = false;
+  put(response);
+}
+
+void Dialogue::sent(std::size_t octets) {
+  sent_ += octets;
+  if (sent_ != output_.size()) return;
+  output_.clear();
+  sent_ = 0;
+  // A status reply is large and rare; a connection is small and many.
+  if (output_.capacity() > 2 * proto::kMaxControlSize) output_.shrink_to_fit();
+}
+
+void Dialogue::take(proto::Arrival arrival) {
+  std::visit(Overloaded{
+                 [&](proto::TpmFrame& frame) { take_command(std::move(frame.bytes)); },
+                 [&](proto::ControlFrame& frame) { take_control(frame); },
+                 [&](proto::BadSize& bad) { take_bad_size(bad.type, bad.control); },
+                 [&](proto::TooLarge& bad) {
+                   take_bad_size(bad.type, bad.control);
+                   over_ = true;
+                 },
+             },
+             arrival);
+}
+
+void Dialogue::take_command(wire::Bytes bytes) {
+  auto command = wire::Command::parse(std::move(bytes), table_, max_command_);
+  if (!command) return refuse_command(wire::from_manager(command.error()));
+  if (const auto refused = manager_.submit(std::move(*command), locality_)) return refuse_command(*refused);
+  in_flight_ = true;
+}
+
+void Dialogue::take_bad_size(std::uint32_t type, bool control) {
+  const wire::Rc code = wire::from_manager(wire::rc::kCommandSize);
+  if (control)
+    put(proto::encode(proto::Reply(refusal(type, code))));
+  else
+    refuse_command(code);
+}
+
+void Dialogue::refuse_command(wire::Rc code) {
+  put(wire::error_response(code));
+  manager_.answered_early(code);
+}
+
+void Dialogue::take_control(const proto::ControlFrame& frame) {
+  const auto request = proto::decode_request(frame);
+  const bool is_hello = frame.type == static_cast<std::uint32_t>(proto::MessageType::kHello);
+  if (!hello_said_ && !is_hello)
+    put(proto::encode(proto::Reply(refusal(frame.type, wire::from_manager(wire::rc::kSequence)))));
+  else if (!request)
+    put(proto::encode(proto::Reply(request.error())));
+  else
+    put(proto::encode(reply_to(*request)));
+}
+
+proto::Reply Dialogue::reply_to(const proto::Request& request) {
+  return std::visit(
+      Overloaded{
+          [&](const proto::Hello&) -> proto::Reply {
+            hello_said_ = true;
+            return manager_.hello();
+          },
+          [&](const proto::Cancel&) -> proto::Reply {
+            if (in_flight_) manager_.cancel();
+            return proto::CancelReply{};
+          },
+          [&](const proto::Locality& wanted) -> proto::Reply {
+            if (!is_locality(wanted.locality))
+              return refusal(static_cast<std::uint32_t>(proto::MessageType::kLocality),
+                             wire::from_manager(wire::rc::kLocality));
+            locality_ = wanted.locality;
+            return proto::LocalityReply{};
+          },
+          [&](const proto::StatusRequest&) -> proto::Reply { return proto::StatusReply{manager_.status()}; },
+      },
+      request);
+}
+
+void Dialogue::refuse_everything(const proto::Arrival& arrival) {
+  if (const auto* control = std::get_if<proto::ControlFrame>(&arrival))
+    put(proto::encode(proto::Reply(refusal(control->type, *refusal_))));
+  else
+    put(wire::error_response(*refusal_));
+  over_ = true;
+}
+
+}  // namespace tpmspace::daemon

@@ -1,0 +1,95 @@
+// One client's side of the conversation, without any I/O: octets in, octets out, and what the manager is asked for.
+//
+// Idea: one TPM command is in flight; one frame is read ahead. A control frame is answered at once; a TPM frame (or a
+// bad size, which is answered like one) waits its turn, and nothing more is read meanwhile. While output is waiting to
+// be sent nothing is read or handled either: so a client that does not read costs one response, one control reply, one
+// held frame and the octets of one read. A bad command is answered here, with our layer; the TPM never sees it.
+// Threads: belongs to the event loop; the table must outlive it. Errors: none; every octet stream is a conversation.
+// Source: DESIGN "The native protocol"; proto/frame.h, proto/control.h.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "proto/control.h"
+#include "proto/frame.h"
+#include "wire/bytes.h"
+#include "wire/command.h"
+#include "wire/rc.h"
+
+namespace tpmspace::daemon {
+
+class Dialogue {
+ public:
+  // What a conversation asks of the daemon.
+  class Manager {
+   public:
+    Manager() = default;
+    Manager(const Manager&) = delete;
+    Manager& operator=(const Manager&) = delete;
+    virtual ~Manager() = default;
+
+    // Takes the command; `answer` will be called with its response. Or refuses it with a code (our layer included).
+    [[nodiscard]] virtual std::optional<wire::Rc> submit(wire::Command command, std::uint8_t locality) = 0;
+    // The command in flight is no longer wanted; its answer is (CANCELED, or the result if it was too late).
+    virtual void cancel() = 0;
+    [[nodiscard]] virtual proto::HelloReply hello() = 0;
+    [[nodiscard]] virtual proto::Status status() = 0;
+    // A command was answered here, without the manager.
+    virtual void answered_early(wire::Rc code) = 0;
+  };
+
+  // `max_command`: the chip's command buffer. With `refusal`, a connection above a limit: its first frame is answered
+  // with that code and the conversation is over.
+  Dialogue(Manager& manager, const wire::CommandTable& table, std::size_t max_command,
+           std::optional<wire::Rc> refusal = std::nullopt);
+
+  // What arrived. Precondition: wants_input().
+  void feed(wire::ByteView data);
+  // Nothing more will arrive; what is under way is finished.
+  void end_of_input() { ended_ = true; }
+  // Nothing more will be handled: the answer to the command in flight is the last.
+  void drop_input();
+  // Handles at most one frame. False: there is nothing to do until something is fed, sent or answered.
+  [[nodiscard]] bool step();
+  // The response to the command in flight.
+  void answer(wire::ByteView response);
+
+  [[nodiscard]] bool in_flight() const { return in_flight_; }
+  [[nodiscard]] bool wants_input() const;
+  // The conversation is over and everything is sent.
+  [[nodiscard]] bool finished() const;
+
+  // What waits to be sent.
+  [[nodiscard]] wire::ByteView output() const { return wire::ByteView(output_).subspan(sent_); }
+  void sent(std::size_t octets);
+
+ private:
+  void take(proto::Arrival arrival);
+  void take_command(wire::Bytes bytes);
+  void take_bad_size(std::uint32_t type, bool control);
+  void take_control(const proto::ControlFrame& frame);
+  [[nodiscard]] proto::Reply reply_to(const proto::Request& request);
+  void refuse_command(wire::Rc code);
+  void refuse_everything(const proto::Arrival& arrival);
+  void put(wire::ByteView data) { output_.insert(output_.end(), data.begin(), data.end()); }
+
+  // Constant.
+  Manager& manager_;
+  const wire::CommandTable& table_;
+  std::size_t max_command_;
+  std::optional<wire::Rc> refusal_;
+
+  proto::FrameReader reader_;
+  std::optional<proto::Arrival> held_;
+  bool drained_ = true;  // the reader has no complete frame
+  bool in_flight_ = false;
+  bool hello_said_ = false;
+  bool ended_ = false;  // by the client
+  bool over_ = false;   // by us
+  std::uint8_t locality_ = 0;
+  wire::Bytes output_;
+  std::size_t sent_ = 0;  // of output_
+};
+
+}  // namespace tpmspace::daemon

@@ -1,0 +1,100 @@
+// The event loop: sd-event behind handles that clean up after themselves.
+//
+// Idea: a handle (`Watch`, `Timer`, `Deferred`) owns its event source; destroying it ends the callbacks. A callback
+// must not destroy its own handle: put what shall die aside and let a `Deferred` bury it. Threads: one thread makes,
+// runs and destroys everything here. Errors: making a source fails only without memory or descriptors at start; that is
+// fatal and said by `std::system_error` which does not leave the room (program.cc catches it). Source: sd-event(3).
+#pragma once
+
+#include <sys/epoll.h>
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+struct sd_event;
+struct sd_event_source;
+
+namespace tpmspace::daemon {
+
+namespace detail {
+struct Unref {
+  void operator()(sd_event* loop) const;
+  void operator()(sd_event_source* source) const;
+};
+using Source = std::unique_ptr<sd_event_source, Unref>;
+}  // namespace detail
+
+// A descriptor that is watched for EPOLLIN, EPOLLOUT; EPOLLHUP and EPOLLERR are always told.
+class Watch {
+ public:
+  using Callback = std::function<void(std::uint32_t events)>;
+  void set_events(std::uint32_t events);
+  // No more callbacks; the descriptor can be closed. Also from within the callback.
+  void stop();
+  void start();
+
+ private:
+  friend class EventLoop;
+  // On the heap: the source points at it.
+  std::unique_ptr<Callback> callback_;
+  detail::Source source_;
+  std::uint32_t events_ = 0;
+};
+
+// Fires once each time it is armed.
+class Timer {
+ public:
+  using Callback = std::function<void()>;
+  void arm(std::chrono::milliseconds from_now);
+  void disarm();
+  [[nodiscard]] bool armed() const { return state_ && state_->armed; }
+
+ private:
+  friend class EventLoop;
+  struct State {
+    Callback callback;
+    bool armed = false;
+  };
+  std::unique_ptr<State> state_;
+  detail::Source source_;
+};
+
+// Runs its callback once, in the loop's next round, each time it is asked.
+class Deferred {
+ public:
+  using Callback = std::function<void()>;
+  void ask();
+
+ private:
+  friend class EventLoop;
+  std::unique_ptr<Callback> callback_;
+  detail::Source source_;
+};
+
+class EventLoop {
+ public:
+  EventLoop();
+
+  [[nodiscard]] Watch watch(int fd, std::uint32_t events, Watch::Callback callback);
+  [[nodiscard]] Timer timer(Timer::Callback callback);
+  [[nodiscard]] Deferred deferred(Deferred::Callback callback);
+  // For the loop's whole life. Precondition: the signal is blocked in every thread.
+  void on_signal(int number, std::function<void()> callback);
+
+  // Until `stop`; returns its code.
+  [[nodiscard]] int run();
+  void stop(int code);
+
+ private:
+  std::unique_ptr<sd_event, detail::Unref> loop_;
+  struct SignalHandler {
+    std::unique_ptr<std::function<void()>> callback;
+    detail::Source source;
+  };
+  std::vector<SignalHandler> signals_;
+};
+
+}  // namespace tpmspace::daemon

@@ -1,0 +1,74 @@
+// Every limit of this room, with its reason. What an administrator may change is in config.h (`Limits`) and starts from
+// the defaults here. Units are in the names or beside the value.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+namespace tpmspace::daemon::limits {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+// --- Defaults of the configuration -----------------------------------------------------------------------------------
+// Connections in all; 0: none but the descriptors the system gives us.
+inline constexpr std::uint32_t kConnections = 0;
+// Of one owner: generous for thousands of short-lived clients of a service, and far below the usual 524,288
+// descriptors, so that one owner cannot take them all.
+inline constexpr std::uint32_t kConnectionsPerOwner = 4096;
+// Of one space: as the manager's own defaults (space/owner.h).
+inline constexpr std::uint32_t kObjects = 1000;
+inline constexpr std::uint32_t kSessions = 64;
+// Saved contexts in the whole daemon, octets: 1 KiB each, so about 65,000 objects.
+inline constexpr std::uint64_t kBytes = 64ULL << 20;
+// Sessions that outlive their connection, of one owner: a quarter of a typical chip's 64.
+inline constexpr std::uint32_t kClientSavedSessions = 16;
+// Commands that wait for the TPM, all clients together: a command is at most 4 KiB, so at most 40 MiB.
+inline constexpr std::uint32_t kQueue = 10'000;
+
+// --- The event loop --------------------------------------------------------------------------------------------------
+// One read: a typical command is below 1 KiB, the largest 4 KiB.
+inline constexpr std::size_t kReadChunk = 8192;
+// Frames of one connection handled before the others get their turn: refusals and control replies cost no TPM time, so
+// nothing else would stop a client that sends only those.
+inline constexpr unsigned kFramesPerTurn = 16;
+// Connections accepted before those that are there get their turn.
+inline constexpr unsigned kAcceptsPerTurn = 16;
+// Waiting connections in the kernel (it caps this at net.core.somaxconn, 4096).
+inline constexpr int kBacklog = 4096;
+// Without descriptors: accepting is tried again after a client left, or after this time.
+inline constexpr milliseconds kAcceptPause{1000};
+// Clients above a limit of connections are answered before they are closed; this many at a time are waited for, this
+// long each. Beyond that they are closed at once.
+inline constexpr std::size_t kRefusedAtATime = 64;
+inline constexpr seconds kRefusedPatience{5};
+
+// --- The TPM ---------------------------------------------------------------------------------------------------------
+// How often a running command's deadline is looked at; deadlines are 10 s and more.
+inline constexpr milliseconds kWatchdogPeriod{250};
+// Of the thread's time, counting what the manager holds may take one part in this many.
+inline constexpr std::uint64_t kSnapshotShare = 20;
+// A cancel that came before its command was at the TPM is tried again this often.
+inline constexpr milliseconds kCancelRetry{10};
+// After TERM: the command in flight may end by itself this long, then it is cancelled, and after this long again we
+// leave without it. Together well below systemd's 90 s.
+inline constexpr seconds kStopGrace{10};
+inline constexpr seconds kStopCancel{10};
+
+// --- The log ---------------------------------------------------------------------------------------------------------
+// Lines of one kind that a client can cause: this many in a period, then only their number.
+inline constexpr unsigned kLinesPerPeriod = 5;
+inline constexpr seconds kLinePeriod{10};
+// One line, octets; what is longer is cut.
+inline constexpr std::size_t kMaxLine = 2048;
+
+// --- The socket ------------------------------------------------------------------------------------------------------
+// sockaddr_un has 108 octets with the closing zero; the socket is made under the name PATH + ".new" first.
+inline constexpr std::size_t kMaxSocketPath = 103;
+
+// --- The configuration -----------------------------------------------------------------------------------------------
+// A file is read whole; this one is a page of text.
+inline constexpr std::size_t kMaxConfigFile = 1 << 20;
+
+}  // namespace tpmspace::daemon::limits

@@ -1,0 +1,215 @@
+#include "daemon/listener.h"
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <systemd/sd-daemon.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <string_view>
+#include <utility>
+
+#include "daemon/limits.h"
+
+namespace tpmspace::daemon {
+namespace {
+
+using Result = tl::expected<void, std::string>;
+
+template <typename... Args>
+tl::unexpected<std::string> fault(fmt::format_string<Args...> text, Args&&... args) {
+  return tl::unexpected<std::string>(fmt::format(text, std::forward<Args>(args)...));
+}
+
+std::string last_error() {
+  return std::strerror(errno);
+}
+
+std::string directory_of(const std::string& path) {
+  const auto slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+std::string lock_path(const std::string& path) {
+  return path + ".lock";
+}
+std::string new_path(const std::string& path) {
+  return path + ".new";
+}
+
+// Precondition: path.size() fits.
+sockaddr_un address_of(const std::string& path) {
+  sockaddr_un out{};
+  out.sun_family = AF_UNIX;
+  std::memcpy(out.sun_path, path.c_str(), path.size() + 1);
+  return out;
+}
+
+// The socket interface wants its generic type.
+const sockaddr* generic(const sockaddr_un& address) {
+  return reinterpret_cast<const sockaddr*>(&address);
+}
+
+Result check_directory(const std::string& path, bool make) {
+  const std::string directory = directory_of(path);
+  // Others may have to reach the socket; who may use it is said by the socket's own mode.
+  if (make && ::mkdir(directory.c_str(), 0755) == 0 && ::chmod(directory.c_str(), 0755) != 0)
+    return fault("the directory {} cannot be opened to others: {}", directory, last_error());
+  struct stat info {};
+  if (::stat(directory.c_str(), &info) != 0) {
+    if (errno == ENOENT)
+      return fault("the directory {} does not exist, so the socket {} cannot be made: make it, or name another path",
+                   directory, path);
+    return fault("the directory {} cannot be used for the socket: {}", directory, last_error());
+  }
+  if (!S_ISDIR(info.st_mode)) return fault("{} is not a directory, so the socket {} cannot be made", directory, path);
+  return {};
+}
+
+pid_t peer_pid(int fd) {
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  return ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 ? peer.pid : 0;
+}
+
+// What lies at PATH may be replaced: nothing, or a socket that nobody serves.
+Result check_place(const std::string& path) {
+  struct stat info {};
+  if (::lstat(path.c_str(), &info) != 0) {
+    if (errno == ENOENT) return {};
+    return fault("{} cannot be looked at: {}", path, last_error());
+  }
+  if (!S_ISSOCK(info.st_mode)) return fault("{} is there and is not a socket: remove it, or name another path", path);
+
+  const Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!probe) return fault("no socket can be made: {}", last_error());
+  const sockaddr_un address = address_of(path);
+  if (::connect(probe.get(), generic(address), sizeof address) == 0)
+    return fault("another tpmspaced (pid {}) serves {}", peer_pid(probe.get()), path);
+  switch (errno) {
+    case ECONNREFUSED:  // stale: whoever made it is gone
+    case ENOENT:        // and now it is gone too
+      return {};
+    case EAGAIN:
+      return fault("another program serves {} and is too busy to say who it is", path);
+    case EPROTOTYPE:
+      return fault("another program serves {} with a socket of another kind", path);
+    default:
+      return fault("{} is there, and whether somebody serves it cannot be found out: {}", path, last_error());
+  }
+}
+
+std::string lock_holder(int fd) {
+  char text[32] = {};
+  const ssize_t n = ::pread(fd, text, sizeof text - 1, 0);
+  std::string_view view(text, n > 0 ? static_cast<std::size_t>(n) : 0);
+  while (!view.empty() && (view.back() < '0' || view.back() > '9')) view.remove_suffix(1);
+  for (const char c : view)
+    if (c < '0' || c > '9') return "unknown";
+  return view.empty() ? "unknown" : std::string(view);
+}
+
+bool same_file(int fd, const std::string& path) {
+  struct stat held {
+  }, named{};
+  return ::fstat(fd, &held) == 0 && ::lstat(path.c_str(), &named) == 0 && held.st_dev == named.st_dev &&
+         held.st_ino == named.st_ino;
+}
+
+// Whoever holds the lock may later remove its file, so a lock on a file that is no longer there is none.
+tl::expected<Fd, std::string> take_lock(const std::string& path) {
+  const std::string name = lock_path(path);
+  for (;;) {
+    Fd fd(::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!fd) return fault("the lock file {} cannot be made: {}", name, last_error());
+    if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+      if (errno != EWOULDBLOCK) return fault("the lock file {} cannot be locked: {}", name, last_error());
+      // One that serves is named by its socket; this one is about to, or about to leave.
+      if (auto place = check_place(path); !place) return tl::unexpected(place.error());
+      return fault("another tpmspaced (pid {}) is starting or stopping at {}", lock_holder(fd.get()), path);
+    }
+    if (!same_file(fd.get(), name)) continue;
+    const std::string pid = fmt::format("{}\n", ::getpid());
+    if (::ftruncate(fd.get(), 0) != 0 || ::pwrite(fd.get(), pid.data(), pid.size(), 0) < 0)
+      return fault("the lock file {} cannot be written: {}", name, last_error());
+    return fd;
+  }
+}
+
+}  // namespace
+
+tl::expected<Listener, std::string> Listener::claim(const std::string& path, mode_t mode, bool make_directory) {
+  if (path.empty()) return fault("the socket's path is empty: name one with --socket PATH");
+  if (path.size() > limits::kMaxSocketPath)
+    return fault("the socket's path is too long: it has {} octets, at most {} are possible: {}", path.size(),
+                 limits::kMaxSocketPath, path);
+  if (auto ok = check_directory(path, make_directory); !ok) return tl::unexpected(ok.error());
+  auto lock = take_lock(path);
+  if (!lock) return tl::unexpected(lock.error());
+  // From here on the destructor takes the lock file away.
+  Listener out(path, mode, std::move(*lock));
+  if (auto ok = check_place(path); !ok) return tl::unexpected(ok.error());
+  return out;
+}
+
+tl::expected<Listener, std::string> Listener::inherit(int fd) {
+  Listener out("", 0, Fd());
+  out.socket_.reset(fd);
+  if (sd_is_socket_unix(fd, SOCK_STREAM, 1, nullptr, 0) <= 0)
+    return fault("the descriptor that systemd handed over is not a listening Unix stream socket");
+  if (::fcntl(fd, F_SETFL, O_NONBLOCK) != 0 || ::fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
+    return fault("the socket that systemd handed over cannot be set up: {}", last_error());
+  sockaddr_un address{};
+  socklen_t size = sizeof address;
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0)
+    out.path_.assign(address.sun_path, ::strnlen(address.sun_path, sizeof address.sun_path));
+  return out;
+}
+
+Listener::~Listener() {
+  withdraw();
+  if (lock_ && same_file(lock_.get(), lock_path(path_))) ::unlink(lock_path(path_).c_str());
+}
+
+tl::expected<void, std::string> Listener::publish() {
+  if (socket_) return {};
+  const std::string temporary = new_path(path_);
+  ::unlink(temporary.c_str());  // left by one that died here; we hold the lock
+  Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return fault("no socket can be made: {}", last_error());
+  const sockaddr_un address = address_of(temporary);
+  if (::bind(fd.get(), generic(address), sizeof address) != 0)
+    return fault("the socket {} cannot be made: {}", path_, last_error());
+
+  struct stat info {};
+  if (::lstat(temporary.c_str(), &info) != 0 || ::chmod(temporary.c_str(), mode_) != 0 ||
+      ::listen(fd.get(), limits::kBacklog) != 0) {
+    auto out = fault("the socket {} cannot be set up: {}", path_, last_error());
+    ::unlink(temporary.c_str());
+    return out;
+  }
+  auto place = check_place(path_);
+  if (place && ::rename(temporary.c_str(), path_.c_str()) != 0)
+    place = fault("the socket {} cannot be put in its place: {}", path_, last_error());
+  if (!place) {
+    ::unlink(temporary.c_str());
+    return place;
+  }
+  published_as_ = Inode{info.st_dev, info.st_ino};
+  socket_ = std::move(fd);
+  return {};
+}
+
+void Listener::withdraw() {
+  struct stat info {};
+  if (published_as_ && ::lstat(path_.c_str(), &info) == 0 && *published_as_ == Inode{info.st_dev, info.st_ino})
+    ::unlink(path_.c_str());
+  published_as_.reset();
+  socket_.reset();
+}
+
+}  // namespace tpmspace::daemon

@@ -1,0 +1,57 @@
+// The listening socket: taking its place in the file system, and leaving it.
+//
+// Idea: `claim` proves early that PATH may be ours (nobody serves it, nothing else lies there) and holds a lock beside
+// it, so that two daemons that start together do not race; `publish` makes the socket appear at once, complete, with
+// its mode, when the daemon is ready: it is made as PATH.new and renamed. `withdraw` removes it only if it is still
+// ours. A socket that systemd hands over (`inherit`) is systemd's: nothing is claimed, published or removed. Threads:
+// one. Errors: one sentence: what, why, what to do. Limits: limits::kMaxSocketPath octets of path. Source: unix(7),
+// sd_listen_fds(3).
+#pragma once
+
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+#include <tl/expected.hpp>
+
+#include "daemon/fd.h"
+
+namespace tpmspace::daemon {
+
+class Listener {
+ public:
+  // `make_directory`: PATH is our own default, so its directory is made if it is missing.
+  [[nodiscard]] static tl::expected<Listener, std::string> claim(const std::string& path, mode_t mode,
+                                                                 bool make_directory);
+  // The descriptor must be a listening Unix stream socket; it is owned from now on.
+  [[nodiscard]] static tl::expected<Listener, std::string> inherit(int fd);
+
+  Listener(Listener&&) = default;
+  Listener& operator=(Listener&&) = delete;
+  ~Listener();
+
+  // From here on clients can connect.
+  [[nodiscard]] tl::expected<void, std::string> publish();
+  // No new clients. The lock is kept until the listener is gone.
+  void withdraw();
+
+  [[nodiscard]] int fd() const { return socket_.get(); }
+  [[nodiscard]] const std::string& path() const { return path_; }
+
+ private:
+  struct Inode {
+    dev_t device = 0;
+    ino_t number = 0;
+    bool operator==(const Inode&) const = default;
+  };
+  Listener(std::string path, mode_t mode, Fd lock) : path_(std::move(path)), mode_(mode), lock_(std::move(lock)) {}
+
+  std::string path_;
+  mode_t mode_ = 0;
+  Fd lock_;  // none: inherited
+  Fd socket_;
+  std::optional<Inode> published_as_;  // what we renamed onto path_
+};
+
+}  // namespace tpmspace::daemon

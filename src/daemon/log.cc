@@ -1,0 +1,61 @@
+#include "daemon/log.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+
+namespace tpmspace::daemon {
+namespace {
+
+struct LevelName {
+  LogLevel level;
+  std::string_view name;
+};
+constexpr std::array<LevelName, 5> kLevels{{{LogLevel::kError, "error"},
+                                            {LogLevel::kWarning, "warning"},
+                                            {LogLevel::kNotice, "notice"},
+                                            {LogLevel::kInfo, "info"},
+                                            {LogLevel::kDebug, "debug"}}};
+
+bool is_control(char c) {
+  return static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
+}
+
+}  // namespace
+
+std::optional<LogLevel> log_level_from(std::string_view name) {
+  for (const auto& entry : kLevels)
+    if (entry.name == name) return entry.level;
+  return std::nullopt;
+}
+
+std::string_view name_of(LogLevel level) {
+  for (const auto& entry : kLevels)
+    if (entry.level == level) return entry.name;
+  return "?";
+}
+
+void Log::write_line(LogLevel level, std::string_view text) const {
+  std::string line = fmt::format("<{}>tpmspaced: ", static_cast<unsigned>(level));
+  line += text.substr(0, limits::kMaxLine);
+  std::replace_if(line.begin(), line.end(), is_control, '?');
+  line += '\n';
+  // A log that cannot be written has nobody left to be told.
+  [[maybe_unused]] const ssize_t written = ::write(fd_, line.data(), line.size());
+}
+
+std::optional<unsigned> RateLimit::allow(Clock::time_point now) {
+  if (!period_begin_ || now - *period_begin_ >= limits::kLinePeriod) {
+    period_begin_ = now;
+    in_period_ = 0;
+  }
+  if (in_period_ >= limits::kLinesPerPeriod) {
+    ++held_back_;
+    return std::nullopt;
+  }
+  ++in_period_;
+  return std::exchange(held_back_, 0U);
+}
+
+}  // namespace tpmspace::daemon

@@ -1,0 +1,83 @@
+// The log: the one place that makes lines.
+//
+// Idea: a line is "<N>tpmspaced: sentence" on standard error, with journald's priority N, written by one write(2), so
+// that lines of two threads do not mix. Control characters are replaced: text that came from outside cannot fake a line
+// or a priority. Never a command's body.
+// Threads: every method from any thread. Errors: none; what cannot be written is lost.
+// `RateLimit` bounds what clients can cause; it belongs to one thread and is told the time.
+// Source: sd-daemon(3) for the prefixes.
+#pragma once
+
+#include <fmt/core.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "daemon/limits.h"
+
+namespace tpmspace::daemon {
+
+enum class LogLevel : std::uint8_t { kError = 3, kWarning = 4, kNotice = 5, kInfo = 6, kDebug = 7 };
+
+// "error", "warning", "notice", "info", "debug".
+[[nodiscard]] std::optional<LogLevel> log_level_from(std::string_view name);
+[[nodiscard]] std::string_view name_of(LogLevel level);
+
+class Log {
+ public:
+  explicit Log(LogLevel level, int fd = 2) : level_(level), fd_(fd) {}
+
+  void set_level(LogLevel level) { level_ = level; }
+  [[nodiscard]] bool wants(LogLevel level) const { return level <= level_.load(std::memory_order_relaxed); }
+
+  template <typename... Args>
+  void error(fmt::format_string<Args...> text, Args&&... args) {
+    print(LogLevel::kError, text, std::forward<Args>(args)...);
+  }
+  template <typename... Args>
+  void warning(fmt::format_string<Args...> text, Args&&... args) {
+    print(LogLevel::kWarning, text, std::forward<Args>(args)...);
+  }
+  template <typename... Args>
+  void notice(fmt::format_string<Args...> text, Args&&... args) {
+    print(LogLevel::kNotice, text, std::forward<Args>(args)...);
+  }
+  template <typename... Args>
+  void info(fmt::format_string<Args...> text, Args&&... args) {
+    print(LogLevel::kInfo, text, std::forward<Args>(args)...);
+  }
+  template <typename... Args>
+  void debug(fmt::format_string<Args...> text, Args&&... args) {
+    print(LogLevel::kDebug, text, std::forward<Args>(args)...);
+  }
+
+ private:
+  template <typename... Args>
+  void print(LogLevel level, fmt::format_string<Args...> text, Args&&... args) {
+    if (wants(level)) write_line(level, fmt::format(text, std::forward<Args>(args)...));
+  }
+  void write_line(LogLevel level, std::string_view text) const;
+
+  std::atomic<LogLevel> level_;
+  int fd_;
+};
+
+class RateLimit {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  // Whether a line may be written at `now`: then the number of lines that were held back since the last one.
+  [[nodiscard]] std::optional<unsigned> allow(Clock::time_point now);
+
+ private:
+  std::optional<Clock::time_point> period_begin_;
+  unsigned in_period_ = 0;
+  unsigned held_back_ = 0;
+};
+
+}  // namespace tpmspace::daemon

@@ -1,0 +1,9 @@
+// tpmspaced: the daemon. Everything is behind these two calls.
+#include "daemon/cli.h"
+#include "daemon/program.h"
+
+int main(int argc, char** argv) {
+  const auto arguments = tpmspace::daemon::parse_arguments(argc, argv);
+  if (arguments.exit_code) return *arguments.exit_code;
+  return tpmspace::daemon::run_program(arguments.settings, arguments.config_file);
+}

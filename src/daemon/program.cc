@@ -1,0 +1,85 @@
+#include "daemon/program.h"
+
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+
+#include <csignal>
+#include <exception>
+#include <utility>
+
+#include "daemon/listener.h"
+#include "daemon/log.h"
+#include "daemon/server.h"
+#include "tpm/spec.h"
+
+namespace tpmspace::daemon {
+namespace {
+
+// Each client costs one descriptor, and the usual soft limit is 1024.
+void raise_descriptor_limit(Log& log) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) log.warning("the limit of open files cannot be raised");
+}
+
+// The event loop takes these from a descriptor, so no thread may.
+sigset_t stop_signals() {
+  sigset_t out;
+  sigemptyset(&out);
+  for (const int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&out, number);
+  return out;
+}
+
+tl::expected<Listener, std::string> make_listener(const Config& config) {
+  const int handed_over = sd_listen_fds(1);
+  if (handed_over > 1)
+    return tl::unexpected(std::string("systemd hands over more than one socket: name one ListenStream= only"));
+  if (handed_over == 1) return Listener::inherit(SD_LISTEN_FDS_START);
+  return Listener::claim(config.socket, config.socket_mode, config.default_socket);
+}
+
+int fail(Log& log, const std::string& why) {
+  log.error("{}", why);
+  return 1;
+}
+
+int serve(Log& log, const Config& config) {
+  const auto spec = tpm::parse_spec(config.tpm);
+  if (!spec) return fail(log, spec.error());
+  auto listener = make_listener(config);
+  if (!listener) return fail(log, listener.error());
+
+  raise_descriptor_limit(log);
+  const sigset_t signals = stop_signals();
+  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  int code = 0;
+  {
+    Server server(log, config.limits, std::move(*listener), tpm_source(*spec, log));
+    code = server.run();
+    // From here on a signal ends us: whoever sends one does not want to wait for what is left.
+    ::pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
+  }
+  return code;
+}
+
+}  // namespace
+
+int run_program(const Settings& command_line, const std::optional<std::string>& config_file) {
+  Log log(command_line.log_level.value_or(LogLevel::kInfo));
+  try {
+    ::signal(SIGPIPE, SIG_IGN);
+    ::umask(0077);
+    const auto file = read_settings(config_file);
+    if (!file) return fail(log, file.error());
+    const auto config = settle(command_line, *file, process_environment());
+    if (!config) return fail(log, config.error());
+    log.set_level(config->log_level);
+    return serve(log, *config);
+  } catch (const std::exception& e) {
+    return fail(log, fmt::format("something that should not fail has failed: {}", e.what()));
+  }
+}
+
+}  // namespace tpmspace::daemon

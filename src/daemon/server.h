@@ -1,0 +1,91 @@
+// The daemon's wiring: listener, connections, the TPM's desk, signals, the service manager.
+//
+// Idea: one event loop; every method runs in it. The life of a daemon is: the TPM is brought up; the socket appears and
+// READY is said; clients come and go; TERM: no new clients, nothing more is read, the command at the TPM ends, the TPM
+// is emptied, the loop ends.
+// Threads: one; the TPM's thread is hidden in TpmDesk. Errors: sentences in the log and exit code 1.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "daemon/acceptor.h"
+#include "daemon/client_limits.h"
+#include "daemon/config.h"
+#include "daemon/connection.h"
+#include "daemon/event_loop.h"
+#include "daemon/listener.h"
+#include "daemon/log.h"
+#include "daemon/tpm_desk.h"
+#include "daemon/tpm_source.h"
+
+namespace tpmspace::daemon {
+
+class Server final : private Connection::Host {
+ public:
+  // Precondition: SIGTERM, SIGINT and SIGHUP are blocked.
+  Server(Log& log, const Limits& limits, Listener listener, TpmSource source);
+
+  // Until the daemon's end; the exit code.
+  [[nodiscard]] int run();
+
+ private:
+  struct Client {
+    std::unique_ptr<Connection> connection;
+    std::optional<ClientLimits::Place> place;  // none: above a limit, to be answered and closed
+  };
+
+  // --- TPM ---
+  void on_tpm_ready();
+  void on_tpm_failed(const std::string& why);
+  void on_answer(ClientId client, wire::ByteView response);
+  void on_tpm_stopped();
+  // --- Clients ---
+  void on_client(Fd socket);
+  [[nodiscard]] bool has_room(const Peer& peer);
+  void drop_slow_refused();
+  void bury();
+  // --- Signals ---
+  void on_stop_signal();
+  void begin_stop();
+
+  // --- Connection::Host ---
+  std::optional<wire::Rc> submit(Connection& from, wire::Command command, std::uint8_t locality) override;
+  void cancel(Connection& from) override;
+  proto::HelloReply hello() override;
+  proto::Status status() override;
+  void answered_early(wire::Rc code) override;
+  void again(Connection& from) override;
+  void over(Connection& from) override;
+
+  // Constant.
+  Log& log_;
+  const Limits limits_;
+  const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+
+  EventLoop loop_;
+  Listener listener_;
+  ClientLimits places_;
+  std::unordered_map<ClientId, Client> clients_;
+  ClientId last_client_ = 0;
+  std::uint64_t refused_ever_ = 0;
+  std::size_t refused_now_ = 0;
+  std::vector<ClientId> again_;  // have more to handle
+  std::vector<Client> dead_;     // to be destroyed outside their own callbacks
+  RateLimit refused_lines_;
+  bool stopping_ = false;
+  int exit_code_ = 0;
+
+  Deferred again_turn_;
+  Deferred burial_;
+  Timer refused_timer_;
+  std::optional<Acceptor> acceptor_;
+  TpmDesk desk_;
+};
+
+}  // namespace tpmspace::daemon

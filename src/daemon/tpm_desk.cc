@@ -1,0 +1,205 @@
+#include "daemon/tpm_desk.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "wire/response.h"
+
+namespace tpmspace::daemon {
+namespace {
+
+constexpr wire::Rc kFailure = wire::from_manager(wire::rc::kFailure);
+constexpr wire::Rc kFull = wire::from_manager(wire::rc::kMemory);
+
+std::string_view name_of_code(const wire::CommandTable& table, wire::CommandCode code) {
+  const auto* row = table.find(code);
+  return row == nullptr ? "an unknown command" : row->name;
+}
+
+}  // namespace
+
+TpmDesk::TpmDesk(EventLoop& loop, Log& log, TpmSource source, const Terms& terms, Callbacks callbacks)
+    : log_(log),
+      name_(source.name),
+      can_hang_(source.can_hang),
+      terms_(terms),
+      callbacks_(std::move(callbacks)),
+      thread_(std::move(source), terms.engine),
+      events_(loop.watch(thread_.events_fd(), EPOLLIN, [this](std::uint32_t) { take_events(); })),
+      deadline_timer_(loop.timer([this] { look_at_deadline(); })),
+      cancel_timer_(loop.timer([this] { retry_cancels(); })),
+      stop_timer_(loop.timer([this] { press_on(); })) {}
+
+std::optional<wire::Rc> TpmDesk::submit(ClientId client, space::OwnerId owner, wire::Command command,
+                                        std::uint8_t locality) {
+  if (lost_ || gone_ || stopping_ != Stopping::kNo) return kFailure;
+  if (jobs_.size() >= terms_.queue) return kFull;
+  const auto [entry, is_new] = clients_.try_emplace(client, 0);
+  if (is_new) thread_.open(client, owner, terms_.space);
+  const JobId job = ++last_job_;
+  entry->second = job;
+  jobs_[job] = {client};
+  counters_.add_queue_length(jobs_.size());
+  thread_.submit(client, job, std::move(command), locality);
+  if (!deadline_timer_.armed()) deadline_timer_.arm(limits::kWatchdogPeriod);
+  return std::nullopt;
+}
+
+void TpmDesk::cancel(ClientId client) {
+  const auto found = clients_.find(client);
+  if (found != clients_.end() && found->second != 0) want_cancel(found->second);
+}
+
+void TpmDesk::close(ClientId client) {
+  const auto found = clients_.find(client);
+  if (found == clients_.end()) return;
+  if (const JobId job = found->second; job != 0) {
+    thread_.abandon(job);
+    want_cancel(job);
+    jobs_.erase(job);
+  }
+  clients_.erase(found);
+  thread_.close(client);
+}
+
+// Waiting, at the TPM, or on its way from one to the other: the order goes through the queue, the gate is asked now,
+// and again until the job has been met or is done.
+void TpmDesk::want_cancel(JobId job) {
+  thread_.cancel_waiting(job);
+  cancels_.push_back(job);
+  retry_cancels();
+}
+
+void TpmDesk::retry_cancels() {
+  std::erase_if(cancels_, [this](JobId job) { return thread_.cancel_at_tpm(job) != TpmThread::CancelResult::kNotYet; });
+  if (!cancels_.empty() && !cancel_timer_.armed()) cancel_timer_.arm(limits::kCancelRetry);
+}
+
+void TpmDesk::take_events() {
+  for (auto& event : thread_.take_events()) {
+    std::visit([this](auto& e) { handle(e); }, event);
+  }
+}
+
+void TpmDesk::handle(TpmThread::Ready& event) {
+  chip_ = std::move(event.report);
+  for (const auto& note : chip_.notes) log_.notice("{}: {}", name_, note);
+  callbacks_.ready();
+}
+
+void TpmDesk::handle(TpmThread::Failed& event) {
+  stop_timer_.disarm();
+  callbacks_.failed(event.why);
+}
+
+void TpmDesk::handle(TpmThread::Stepped& event) {
+  if (event.snapshot) counters_.add_snapshot(*event.snapshot);
+  // Counted before it is delivered: who has an answer finds it in the status.
+  const bool wanted = event.answer && jobs_.contains(event.answer->job);
+  if (event.account) {
+    counters_.add(*event.account, wanted);
+    note(*event.account);
+  }
+  if (wanted) deliver(*event.answer);
+}
+
+void TpmDesk::deliver(const TpmThread::Answer& answer) {
+  const auto found = jobs_.find(answer.job);
+  const ClientId client = found->second.client;
+  jobs_.erase(found);
+  clients_[client] = 0;
+  callbacks_.answered(client, answer.response);
+}
+
+void TpmDesk::note(const observe::Account& account) {
+  if (account.tpm_was_reset)
+    log_.warning("{}: the TPM was reset; what clients had loaded or saved in it is gone", name_);
+  if (account.tpm_lost && !gone_) {
+    gone_ = true;
+    log_.error("{}: the TPM is gone; every command is answered FAILURE; restart tpmspaced when it is back", name_);
+    callbacks_.lost_or_found(true);
+  }
+}
+
+void TpmDesk::look_at_deadline() {
+  const auto running = thread_.running();
+  if (watchdog_.look(running, Watchdog::Clock::now()) && can_hang_ && !lost_) lose_chip(*running);
+  if (!jobs_.empty() || running) deadline_timer_.arm(limits::kWatchdogPeriod);
+}
+
+void TpmDesk::lose_chip(const engine::Gate::Running& running) {
+  lost_ = true;
+  log_.error("{}: no answer to {} for {} s; the TPM is held to be lost, {} commands are answered FAILURE", name_,
+             name_of_code(table(), running.code), running.deadline_ms / 1000, jobs_.size());
+  for (const auto& [job, unused] : jobs_) {
+    thread_.abandon(job);
+    thread_.cancel_waiting(job);
+  }
+  thread_.drain();
+  callbacks_.lost_or_found(true);
+  const wire::Bytes response = wire::error_response(kFailure);
+  for (const auto& [job, waiting] : std::exchange(jobs_, {})) {
+    clients_[waiting.client] = 0;
+    counters_.add_early_answer(kFailure);
+    callbacks_.answered(waiting.client, response);
+  }
+}
+
+void TpmDesk::handle(TpmThread::Drained&) {
+  if (!lost_) return;
+  lost_ = false;
+  log_.notice("{}: the TPM answers again", name_);
+  callbacks_.lost_or_found(gone_);
+}
+
+void TpmDesk::stop() {
+  if (stopping_ != Stopping::kNo) return;
+  stopping_ = Stopping::kWaiting;
+  thread_.stop();
+  // A TPM that already failed us gets no grace, nor does one that is not ready yet: no client waits for it.
+  if (lost_ || gone_ || chip_.chip.max_command == 0) stopping_ = Stopping::kCancelled;
+  stop_timer_.arm(stopping_ == Stopping::kWaiting ? limits::kStopGrace : std::chrono::seconds(0));
+}
+
+void TpmDesk::press_on() {
+  if (stopping_ == Stopping::kWaiting) {
+    stopping_ = Stopping::kCancelled;
+    log_.warning("{}: the command at the TPM takes too long: cancelled", name_);
+    for (const auto& [job, unused] : jobs_) want_cancel(job);
+    stop_timer_.arm(limits::kStopCancel);
+    return;
+  }
+  stopping_ = Stopping::kLeft;
+  if (chip_.chip.max_command != 0) log_.warning("{}: the TPM does not answer: left as it is", name_);
+  thread_.hang_up();
+}
+
+void TpmDesk::handle(TpmThread::Stopped& event) {
+  stop_timer_.disarm();
+  counters_.add(event.account, false);
+  callbacks_.stopped();
+}
+
+void TpmDesk::fill(proto::Status& status) {
+  counters_.fill(status);
+  const auto now = Watchdog::Clock::now();
+  const auto running = thread_.running();
+  watchdog_.look(running, now);
+  status.tpm_backend = name_;
+  status.tpm_manufacturer = chip_.manufacturer;
+  status.tpm_vendor = chip_.vendor;
+  status.tpm_firmware = chip_.firmware;
+  status.tpm_lost = lost_ || gone_;
+  status.chip_object_slots = chip_.chip.object_slots;
+  status.chip_loaded_sessions = chip_.chip.loaded_sessions;
+  status.chip_active_sessions = chip_.chip.active_sessions;
+  status.chip_context_gap = chip_.chip.context_gap;
+  status.chip_max_command = chip_.chip.max_command;
+  const bool one_runs = running && running->ticket != 0;
+  status.queue_now = jobs_.size() - std::min<std::size_t>(jobs_.size(), one_runs ? 1 : 0);
+  status.current_command = running ? running->code : 0;
+  status.current_time = static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(watchdog_.running_for(now)).count());
+}
+
+}  // namespace tpmspace::daemon

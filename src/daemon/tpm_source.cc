@@ -1,0 +1,69 @@
+#include "daemon/tpm_source.h"
+
+#include <fmt/core.h>
+
+#include "daemon/logged_tpm.h"
+#include "tpm/bring_up.h"
+#include "tpm/open.h"
+
+namespace tpmspace::daemon {
+namespace {
+
+space::Chip chip_of(const tpm::ChipFacts& facts, tpm::Kind kind) {
+  // Others use a device between our commands: they need room (TPM-RULES 35).
+  const std::uint32_t keep_free = kind == tpm::Kind::kDevice ? 1 : 0;
+  return {.object_slots = facts.object_slots,
+          .loaded_sessions = facts.loaded_sessions,
+          .active_sessions = facts.active_sessions,
+          .context_gap = facts.context_gap,
+          .max_command = facts.max_command,
+          .max_response = facts.max_response,
+          .reset_count = facts.reset_count,
+          .restart_count = facts.restart_count,
+          .keep_free_objects = keep_free,
+          .keep_free_sessions = keep_free};
+}
+
+std::vector<std::string> notes_of(const tpm::ChipFacts& facts) {
+  std::vector<std::string> out;
+  if (facts.flushed != 0)
+    out.push_back(fmt::format("{} objects and sessions were left in the TPM: flushed", facts.flushed));
+  if (facts.foreign_loaded + facts.foreign_saved != 0)
+    out.push_back(fmt::format("{} sessions in the TPM are not ours: left alone, and counted out of what we can use",
+                              facts.foreign_loaded + facts.foreign_saved));
+  return out;
+}
+
+ChipReport report_of(const tpm::ChipFacts& facts, tpm::Kind kind) {
+  ChipReport out;
+  out.table = wire::CommandTable::builtin();
+  out.chip = chip_of(facts, kind);
+  out.manufacturer = facts.manufacturer;
+  out.vendor = facts.vendor;
+  out.firmware = fmt::format("{:x}.{:x}", facts.firmware >> 32, facts.firmware & 0xFFFFFFFF);
+  out.notes = notes_of(facts);
+  std::vector<wire::CommandAttributes> commands;
+  for (const std::uint32_t raw : facts.commands) commands.push_back({raw});
+  for (auto& difference : out.table.adopt(commands)) out.notes.push_back(std::move(difference));
+  return out;
+}
+
+}  // namespace
+
+TpmSource tpm_source(const tpm::Spec& spec, Log& log) {
+  const tpm::Kind kind = spec.kind();
+  TpmSource out;
+  out.open = [spec, &log]() -> tl::expected<std::unique_ptr<tpm::BackEnd>, std::string> {
+    auto opened = tpm::open_tpm(spec);
+    if (!opened) return opened;
+    return std::make_unique<LoggedTpm>(std::move(*opened), log);
+  };
+  out.bring_up = [kind](wire::Tpm& tpm) {
+    return tpm::bring_up(tpm, kind).map([kind](const tpm::ChipFacts& facts) { return report_of(facts, kind); });
+  };
+  out.name = tpm::to_text(spec);
+  out.can_hang = kind != tpm::Kind::kEmbedded;
+  return out;
+}
+
+}  // namespace tpmspace::daemon

@@ -1,0 +1,40 @@
+// From a back end's specification to a TPM that is ready to serve: what a TPM's thread does first.
+//
+// Idea: two steps, each a function, so that the loop holds the back end (to hang up on it) before the TPM has answered
+// anything, and so that tests can put another TPM there.
+// Threads: both run on the TPM's thread. Errors: a sentence.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <tl/expected.hpp>
+#include <vector>
+
+#include "daemon/log.h"
+#include "space/chip.h"
+#include "tpm/backend.h"
+#include "tpm/spec.h"
+#include "wire/command_table.h"
+
+namespace tpmspace::daemon {
+
+// What the TPM said of itself.
+struct ChipReport {
+  wire::CommandTable table;  // adopted
+  space::Chip chip;
+  std::string manufacturer, vendor, firmware;
+  std::vector<std::string> notes;  // sentences for the log
+};
+
+struct TpmSource {
+  std::function<tl::expected<std::unique_ptr<tpm::BackEnd>, std::string>()> open;
+  std::function<tl::expected<ChipReport, std::string>(wire::Tpm&)> bring_up;
+  std::string name;      // for the log and status
+  bool can_hang = true;  // an embedded TPM works in our own thread: if it does not answer, it still computes
+};
+
+// The log is for what the back end says while it serves; it must outlive the source and the TPM.
+[[nodiscard]] TpmSource tpm_source(const tpm::Spec& spec, Log& log);
+
+}  // namespace tpmspace::daemon

@@ -1,0 +1,11 @@
+// What this program calls itself. TPMSPACE_VERSION is the project's version, from CMake.
+#pragma once
+
+#include <string_view>
+
+namespace tpmspace::daemon {
+
+inline constexpr std::string_view kVersion = TPMSPACE_VERSION;
+inline constexpr std::string_view kServerName = "tpmspaced " TPMSPACE_VERSION;
+
+}  // namespace tpmspace::daemon
