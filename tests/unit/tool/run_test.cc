@@ -108,10 +108,13 @@ TEST_F(RunTest, ARuntimeDirThatNoSocketFitsIntoIsNotUsed) {
   }
 }
 
-// The command says that it is there, then waits until `go` appears.
+// The command says that it is there, waits until `there` is taken away (with the whole folder, at the latest), and says
+// that it is gone.
 std::vector<std::string> waiting_command(const TempDir& dir, const std::string& before) {
-  return {"sh", "-c",
-          before + "; echo > " + dir.path("there") + "; while [ ! -e " + dir.path("go") + " ]; do sleep 0.01; done"};
+  const std::string there = dir.path("there");
+  return {
+      "sh", "-c",
+      before + "; echo > " + there + "; while [ -e " + there + " ]; do sleep 0.01; done; echo > " + dir.path("gone")};
 }
 
 TEST_F(RunTest, ASignalGoesOnToTheCommand) {
@@ -153,7 +156,8 @@ TEST_F(RunTest, TheDaemonDiesWithTheTool) {
   kill(program.pid(), SIGKILL);
   EXPECT_EQ(program.wait(), 1000 + SIGKILL);
   EXPECT_TRUE(comes_true([&] { return contents(pid_file_) == "ended"; }));
-  std::ofstream(dir_.path("go")) << "\n";  // the command is nobody's child now; it ends by itself
+  std::filesystem::remove(dir_.path("there"));  // the command is nobody's child now; it ends by itself
+  EXPECT_TRUE(appears(dir_.path("gone")));
 }
 
 TEST_F(RunTest, SaysWhenTheDaemonEndsMeanwhile) {

@@ -1,0 +1,38 @@
+// A program that we start, and how it ended.
+//
+// Threads: one, the only one of the program (fork). Errors: `spawn` tells errno of what went wrong, exec included.
+#pragma once
+
+#include <sys/types.h>
+
+#include <csignal>
+#include <optional>
+#include <string>
+#include <tl/expected.hpp>
+#include <vector>
+
+namespace tpmspace::tool {
+
+struct Variable {
+  std::string name;
+  std::optional<std::string> value;  // nullopt: unset
+};
+
+struct Launch {
+  std::vector<std::string> arguments;  // not empty; [0] without a slash is looked for in PATH
+  std::vector<Variable> environment;   // changes to ours
+  sigset_t mask{};                     // the child's signal mask
+  // For a servant: a process group of its own (the terminal's ^C is not for it), killed with SIGTERM when we die, input
+  // from /dev/null, output and errors to this descriptor.
+  std::optional<int> servant_output;
+};
+
+[[nodiscard]] tl::expected<pid_t, int> spawn(const Launch& launch);
+
+// Not blocking. The wait status, once.
+[[nodiscard]] std::optional<int> reap(pid_t pid);
+
+[[nodiscard]] int exit_code_of(int wait_status);          // 128 + n if it was killed by signal n
+[[nodiscard]] std::string how_it_ended(int wait_status);  // "exited with code 3", "was killed by signal 9 (Killed)"
+
+}  // namespace tpmspace::tool

@@ -1,0 +1,97 @@
+#include "tool/cli.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+
+#include "tool/exit_code.h"
+
+namespace tpmspace::tool {
+namespace {
+
+const std::string kVersion = std::string("tpmspace ") + TPMSPACE_VERSION;
+
+CLI::App* subcommand(CLI::App& app, const std::string& name, const std::string& what) {
+  CLI::App* sub = app.add_subcommand(name, what);
+  sub->set_version_flag("--version", kVersion);
+  return sub;
+}
+
+void add_socket(CLI::App* sub, std::string& socket) {
+  sub->add_option("--socket", socket,
+                  "the manager's socket (default: $TPMSPACE_SOCKET, else $XDG_RUNTIME_DIR/tpmspace/tpm.sock if it is "
+                  "there, else /run/tpmspace/tpm.sock)")
+      ->type_name("PATH");
+}
+
+using Words = std::vector<std::string>;
+
+// Where the command of `run` begins in `words`, which follow "run": behind its options, or behind "--". What comes
+// later, another "--" included, is the command's own.
+std::size_t command_at(const CLI::App* run, const Words& words) {
+  std::size_t at = 0;
+  while (at < words.size() && words[at] != "--" && words[at].starts_with('-')) {
+    const CLI::Option* option = run->get_option_no_throw(words[at]);  // null for --name=value
+    const bool has_value = option != nullptr && option->get_items_expected_min() > 0;
+    at += has_value ? 2U : 1U;
+  }
+  return std::min(at, words.size());
+}
+
+// Cuts the command off what CLI11 shall read.
+Words take_command(const CLI::App* run, Words& words) {
+  if (words.empty() || words[0] != run->get_name()) return {};
+  const Words rest(words.begin() + 1, words.end());
+  const std::size_t at = command_at(run, rest);
+  words.resize(1 + at);
+  Words command(rest.begin() + static_cast<std::ptrdiff_t>(at), rest.end());
+  if (!command.empty() && command.front() == "--") command.erase(command.begin());
+  return command;
+}
+
+}  // namespace
+
+Invocation parse_command_line(int argc, char** argv) {
+  CLI::App app("Use a TPM through tpmspaced, the TPM 2.0 access broker and resource manager.", "tpmspace");
+  app.set_version_flag("--version", kVersion);
+  app.require_subcommand(1);
+
+  RunOptions run;
+  CLI::App* run_app = subcommand(app, "run", "run a command with a TPM and a manager of its own");
+  run_app->add_option("--tpm", run.tpm, "the TPM, as tpmspaced --tpm takes it")
+      ->type_name("SPEC")
+      ->capture_default_str();
+  run_app->add_option("--tpmspaced", run.daemon, "path of tpmspaced")->group("");
+  run_app->footer("The command follows: tpmspace run [--tpm SPEC] -- CMD...");
+
+  ConnectOptions connect;
+  CLI::App* connect_app = subcommand(app, "connect",
+                                     "standard input and output to the manager's socket; "
+                                     "TPM2TOOLS_TCTI=\"cmd:tpmspace connect\"");
+  add_socket(connect_app, connect.socket);
+
+  StatusOptions status;
+  CLI::App* status_app = subcommand(app, "status", "what the manager has done and holds");
+  add_socket(status_app, status.socket);
+  status_app->add_flag("--json", status.json, "as JSON");
+
+  DoctorOptions doctor;
+  CLI::App* doctor_app = subcommand(app, "doctor", "what TPM there is, who can reach it, what is wrong, what to do");
+  add_socket(doctor_app, doctor.socket);
+
+  Words words(argv + std::min(argc, 1), argv + argc);
+  run.command = take_command(run_app, words);
+  std::reverse(words.begin(), words.end());  // as CLI11 wants them
+  try {
+    app.parse(std::move(words));
+  } catch (const CLI::ParseError& e) {
+    return Exit{app.exit(e) == 0 ? kExitOk : kExitUsage};
+  }
+  if (connect_app->parsed()) return connect;
+  if (status_app->parsed()) return status;
+  if (doctor_app->parsed()) return doctor;
+  if (!run.command.empty()) return run;
+  complain("run needs a command: tpmspace run [--tpm SPEC] -- CMD...");
+  return Exit{kExitUsage};
+}
+
+}  // namespace tpmspace::tool

@@ -1,0 +1,30 @@
+// The command line, as values. The only header that cli.cc shares with the rest: see CMakeLists.txt about CLI11.
+// Threads: none. Errors: what is wrong is said on stderr; the exit code is in the result.
+#pragma once
+
+#include <string>
+#include <variant>
+
+#include "tool/run.h"
+
+namespace tpmspace::tool {
+
+struct ConnectOptions {
+  std::string socket;  // empty: the default
+};
+struct StatusOptions {
+  std::string socket;
+  bool json = false;
+};
+struct DoctorOptions {
+  std::string socket;
+};
+// Nothing to do but to end: help was shown, or an error said.
+struct Exit {
+  int code = 0;
+};
+using Invocation = std::variant<Exit, RunOptions, ConnectOptions, StatusOptions, DoctorOptions>;
+
+[[nodiscard]] Invocation parse_command_line(int argc, char** argv);
+
+}  // namespace tpmspace::tool

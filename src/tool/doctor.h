@@ -1,0 +1,38 @@
+// `tpmspace doctor`: what TPM there is, who serves it, who could reach it, what it holds, what is wrong and what to do.
+//
+// Idea: looking (machine.h, capabilities.h) is apart from judging: each `judge_` turns values into findings, one line
+// each, a problem with its remedy in the same line.
+// Threads: one.
+// Errors: exit code 0 without a problem, 1 with one; what cannot be found out is a finding, too.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "proto/status.h"
+#include "tool/machine.h"
+
+namespace tpmspace::tool {
+
+struct Finding {
+  enum class Level : std::uint8_t { kOk, kNote, kProblem };
+  Level level = Level::kOk;
+  std::string text;
+};
+using Findings = std::vector<Finding>;
+
+// `server`: the pid of the tpmspaced that answers, 0 if none does.
+void judge_machine(const Machine& machine, pid_t server, Findings& findings);
+void judge_status(const proto::Status& status, Findings& findings);
+// Variable properties by TPM_PT.
+void judge_lockout(const std::map<std::uint32_t, std::uint32_t>& properties, Findings& findings);
+
+// "ok       text" and so on, one line each.
+[[nodiscard]] std::string findings_text(const Findings& findings);
+
+// Looks at the machine below `root` ("" for this one) and at the manager at `socket`; prints; returns the exit code.
+[[nodiscard]] int examine(const std::string& socket, const std::string& root);
+
+}  // namespace tpmspace::tool

@@ -1,0 +1,24 @@
+// What the program's exit codes mean, and how it says what went wrong.
+#pragma once
+
+#include <cstdio>
+#include <string>
+
+namespace tpmspace::tool {
+
+inline constexpr int kExitOk = 0;
+inline constexpr int kExitFailure = 1;
+inline constexpr int kExitUsage = 2;
+// `run` alone, as env(1): its own failure, a command that cannot be executed, one that is not there, killed by a
+// signal.
+inline constexpr int kExitRunFailed = 125;
+inline constexpr int kExitCannotExecute = 126;
+inline constexpr int kExitNotFound = 127;
+inline constexpr int kExitSignalBase = 128;
+
+// A sentence on stderr: what, why, what to do.
+inline void complain(const std::string& sentence) {
+  std::fprintf(stderr, "tpmspace: %s\n", sentence.c_str());
+}
+
+}  // namespace tpmspace::tool

@@ -1,0 +1,38 @@
+#include <exception>
+
+#include "client/socket_path.h"
+#include "tool/cli.h"
+#include "tool/doctor.h"
+#include "tool/exit_code.h"
+#include "tool/relay.h"
+#include "tool/status.h"
+
+namespace tpmspace::tool {
+namespace {
+
+std::string socket_or_default(const std::string& socket) {
+  return socket.empty() ? client::default_socket_path() : socket;
+}
+
+struct Execute {
+  int operator()(const Exit& exit) const { return exit.code; }
+  int operator()(const RunOptions& options) const { return run(options); }
+  int operator()(const ConnectOptions& options) const { return connect_to_manager(socket_or_default(options.socket)); }
+  int operator()(const StatusOptions& options) const {
+    return show_status(socket_or_default(options.socket), options.json);
+  }
+  int operator()(const DoctorOptions& options) const { return examine(socket_or_default(options.socket), ""); }
+};
+
+}  // namespace
+}  // namespace tpmspace::tool
+
+int main(int argc, char** argv) {
+  using namespace tpmspace::tool;
+  try {
+    return std::visit(Execute{}, parse_command_line(argc, argv));
+  } catch (const std::exception& e) {
+    complain(std::string("unexpected failure: ") + e.what());
+    return kExitFailure;
+  }
+}

@@ -1,0 +1,194 @@
+#include "tool/private_daemon.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <utility>
+
+#include "client/connection.h"
+#include "client/socket_path.h"
+#include "tool/child.h"
+#include "tool/exit_code.h"
+
+namespace tpmspace::tool {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+// A chip may test itself for long at start; a daemon that must finish a key generation ends late.
+constexpr milliseconds kReadyTimeout(120'000);
+constexpr milliseconds kStopTimeout(60'000);
+constexpr int kTickMs = 50;  // how often the socket is looked for, should nobody notify
+
+client::Fd notify_listener(const std::string& path) {
+  client::Fd fd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, path.data(), std::min(path.size(), client::kMaxSocketPath));
+  const auto* generic = reinterpret_cast<const sockaddr*>(&address);  // NOLINT: the C interface's one type of address
+  if (fd && bind(fd.get(), generic, sizeof address) != 0) fd.reset();
+  return fd;
+}
+
+struct LogLine {
+  int priority = 6;
+  std::string text;
+};
+
+// Lines with a prefix "<N>" as journald reads them.
+std::vector<LogLine> read_log(const std::string& path) {
+  std::vector<LogLine> out;
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    LogLine entry{6, line};
+    if (line.size() > 3 && line[0] == '<' && line[1] >= '0' && line[1] <= '7' && line[2] == '>')
+      entry = {line[1] - '0', line.substr(3)};
+    out.push_back(std::move(entry));
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string own_directory() {
+  std::error_code failed;
+  return fs::read_symlink("/proc/self/exe", failed).parent_path().string();
+}
+
+std::string find_daemon() {
+  const std::string here = own_directory();
+  for (const char* folder : {"", "/../bin", "/../sbin", "/../libexec", "/../libexec/tpmspace"}) {
+    const std::string path = here + folder + "/tpmspaced";
+    if (access(path.c_str(), X_OK) == 0) return path;
+  }
+  const char* search = std::getenv("PATH");
+  std::istringstream folders(search != nullptr ? search : "");
+  for (std::string folder; std::getline(folders, folder, ':');) {
+    const std::string path = folder + "/tpmspaced";
+    if (!folder.empty() && access(path.c_str(), X_OK) == 0) return path;
+  }
+  return "";
+}
+
+PrivateDaemon::PrivateDaemon(pid_t pid, client::Fd notify, std::string socket, std::string log)
+    : pid_(pid), notify_(std::move(notify)), socket_(std::move(socket)), log_(std::move(log)) {}
+
+PrivateDaemon::PrivateDaemon(PrivateDaemon&& other) noexcept
+    : pid_(std::exchange(other.pid_, -1)),
+      notify_(std::move(other.notify_)),
+      socket_(std::move(other.socket_)),
+      log_(std::move(other.log_)) {}
+
+// `stop` is the way; this is for the ways out that nobody foresaw.
+PrivateDaemon::~PrivateDaemon() {
+  if (pid_ < 0) return;
+  kill(pid_, SIGKILL);
+  while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+  }
+}
+
+tl::expected<PrivateDaemon, std::string> PrivateDaemon::start(const std::string& program, const std::string& tpm,
+                                                              const Workplace& workplace, const Signals& signals) {
+  client::Fd notify = notify_listener(workplace.notify_socket());
+  const client::Fd log(open(workplace.log().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  if (!notify || !log) return tl::make_unexpected("cannot write in " + workplace.path() + ": " + std::strerror(errno));
+  Launch launch;
+  launch.arguments = {program, "--tpm", tpm, "--socket", workplace.socket(), "--config", workplace.daemon_config()};
+  // What systemd told us is not for it.
+  launch.environment = {{"NOTIFY_SOCKET", workplace.notify_socket()},
+                        {"LISTEN_FDS", std::nullopt},
+                        {"LISTEN_PID", std::nullopt},
+                        {"LISTEN_FDNAMES", std::nullopt},
+                        {"WATCHDOG_USEC", std::nullopt},
+                        {"WATCHDOG_PID", std::nullopt}};
+  launch.mask = signals.outer();
+  launch.servant_output = log.get();
+  const auto pid = spawn(launch);
+  if (!pid) return tl::make_unexpected("cannot start " + program + ": " + std::strerror(pid.error()));
+  return PrivateDaemon(*pid, std::move(notify), workplace.socket(), workplace.log());
+}
+
+bool PrivateDaemon::told_ready() const {
+  std::array<char, 4096> buffer{};
+  ssize_t n = 0;
+  while ((n = recv(notify_.get(), buffer.data(), buffer.size(), 0)) > 0) {
+    std::istringstream lines(std::string(buffer.data(), static_cast<std::size_t>(n)));
+    for (std::string line; std::getline(lines, line);)
+      if (line == "READY=1") return true;
+  }
+  return client::connect_socket(socket_).has_value();
+}
+
+std::string PrivateDaemon::ended_early(int wait_status) const {
+  std::string sentence = "tpmspaced did not start: it " + how_it_ended(wait_status);
+  const auto lines = read_log(log_);
+  if (!lines.empty()) sentence += "; it said:";
+  for (const auto& line : lines) sentence += "\n  " + line.text;
+  return sentence;
+}
+
+tl::expected<std::optional<int>, std::string> PrivateDaemon::wait_ready(const Signals& signals) {
+  const auto deadline = Clock::now() + kReadyTimeout;
+  while (Clock::now() < deadline) {
+    std::array<pollfd, 2> fds = {{{signals.fd(), POLLIN, 0}, {notify_.get(), POLLIN, 0}}};
+    poll(fds.data(), fds.size(), kTickMs);
+    while (const auto signal = signals.next())
+      if (signal->ssi_signo != SIGCHLD) return static_cast<int>(signal->ssi_signo);
+    if (told_ready()) return std::nullopt;
+    if (const auto status = reap(pid_)) {
+      pid_ = -1;
+      return tl::make_unexpected(ended_early(*status));
+    }
+  }
+  return tl::make_unexpected("tpmspaced was not ready within " + std::to_string(kReadyTimeout.count() / 1000) +
+                             " s; is the TPM stuck?\n" + errors());
+}
+
+std::optional<std::string> PrivateDaemon::look() {
+  if (pid_ < 0) return std::nullopt;
+  const auto status = reap(pid_);
+  if (!status) return std::nullopt;
+  pid_ = -1;
+  return "tpmspaced " + how_it_ended(*status) + " while the command was running, which has no TPM any more";
+}
+
+void PrivateDaemon::stop(const Signals& signals) {
+  if (pid_ < 0) return;
+  kill(pid_, SIGTERM);
+  const auto deadline = Clock::now() + kStopTimeout;
+  while (!reap(pid_)) {
+    const auto left = std::chrono::ceil<milliseconds>(deadline - Clock::now()).count();
+    if (left <= 0) return;  // the destructor's business; kept apart so that nothing can wait here for ever
+    pollfd ready{signals.fd(), POLLIN, 0};
+    poll(&ready, 1, static_cast<int>(left));
+    while (const auto signal = signals.next())
+      if (signal->ssi_signo != SIGCHLD) kill(pid_, SIGTERM);
+  }
+  pid_ = -1;
+}
+
+std::string PrivateDaemon::errors() const {
+  std::string out;
+  for (const auto& line : read_log(log_)) {
+    if (line.priority > 3) continue;
+    if (!out.empty()) out.append("\n");
+    out.append("tpmspaced: ").append(line.text);
+  }
+  return out;
+}
+
+}  // namespace tpmspace::tool

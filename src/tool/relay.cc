@@ -1,0 +1,157 @@
+#include "tool/relay.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+
+#include "client/connection.h"
+#include "tool/exit_code.h"
+#include "wire/bytes.h"
+
+namespace tpmspace::tool {
+namespace {
+
+// Never more at once than a pipe takes without blocking once poll has said that it can be written to.
+constexpr std::size_t kAtOnce = 4096;
+
+// One direction. Reads only when its buffer is empty, writes only when it is not.
+class Stream {
+ public:
+  enum class Outcome { kGoesOn, kEndOfInput, kNobodyReads, kFailed };
+
+  Stream(int from, int to) : from_(from), to_(to) {}
+
+  [[nodiscard]] bool wants_to_read() const { return !ended_ && held_.empty(); }
+  [[nodiscard]] bool wants_to_write() const { return !held_.empty(); }
+  [[nodiscard]] bool done() const { return ended_ && held_.empty(); }
+
+  Outcome read_some() {
+    const ssize_t n = read(from_, buffer_.data(), buffer_.size());
+    if (n < 0 && (errno == EINTR || errno == EAGAIN)) return Outcome::kGoesOn;
+    if (n > 0) {
+      held_ = wire::ByteView(buffer_).first(static_cast<std::size_t>(n));
+      return Outcome::kGoesOn;
+    }
+    ended_ = true;  // a reset is an end, too
+    return n == 0 || errno == ECONNRESET ? Outcome::kEndOfInput : Outcome::kFailed;
+  }
+
+  Outcome write_some() {
+    const ssize_t n = write(to_, held_.data(), std::min(held_.size(), kAtOnce));
+    if (n >= 0) {
+      held_ = held_.subspan(static_cast<std::size_t>(n));
+    } else if (errno == EPIPE || errno == ECONNRESET) {
+      return Outcome::kNobodyReads;
+    } else if (errno != EINTR && errno != EAGAIN) {
+      return Outcome::kFailed;
+    }
+    return Outcome::kGoesOn;
+  }
+
+ private:
+  int from_;
+  int to_;
+  std::array<std::uint8_t, kRelayBuffer> buffer_{};
+  wire::ByteView held_;  // of buffer_: read and not yet written
+  bool ended_ = false;
+};
+
+short wanted(bool read, bool write) {
+  return static_cast<short>((read ? POLLIN : 0) | (write ? POLLOUT : 0));
+}
+
+class Relay {
+ public:
+  Relay(int input, int output, int socket)
+      : input_(input), output_(output), socket_(socket), up_(input, socket), down_(socket, output) {}
+
+  int run() {
+    while (!code_) turn();
+    return *code_;
+  }
+
+ private:
+  using Outcome = Stream::Outcome;
+
+  void turn() {
+    // A descriptor that we want nothing of is left out (-1): poll would report its hang-up again and again. The output
+    // alone is always watched, since its reader going away is the end.
+    const short on_socket = wanted(down_.wants_to_read(), up_.wants_to_write());
+    std::array<pollfd, 3> fds = {{{up_.wants_to_read() ? input_ : -1, POLLIN, 0},
+                                  {output_, wanted(false, down_.wants_to_write()), 0},
+                                  {on_socket != 0 ? socket_ : -1, on_socket, 0}}};
+    if (poll(fds.data(), fds.size(), -1) < 0) return;  // EINTR
+
+    if (fds[0].revents != 0) from_input(up_.read_some());
+    if ((fds[2].revents & POLLOUT) != 0 || ((fds[2].revents & POLLHUP) != 0 && up_.wants_to_write()))
+      to_socket(up_.write_some());
+    if (down_.wants_to_read() && (fds[2].revents & (POLLIN | POLLHUP | POLLERR)) != 0) from_socket(down_.read_some());
+    if ((fds[1].revents & POLLOUT) != 0) {
+      to_output(down_.write_some());
+    } else if ((fds[1].revents & (POLLERR | POLLHUP | POLLNVAL)) != 0) {
+      end(kExitOk);
+    }
+    if (down_.done()) end(kExitOk);
+  }
+
+  void from_input(Outcome outcome) {
+    if (outcome == Outcome::kFailed) return fail("cannot read standard input: ");
+    if (outcome == Outcome::kEndOfInput) half_close();
+  }
+  void to_socket(Outcome outcome) {
+    if (outcome == Outcome::kFailed || outcome == Outcome::kNobodyReads) return lost();
+  }
+  void from_socket(Outcome outcome) {
+    if (outcome == Outcome::kFailed) return fail("cannot read from tpmspaced: ");
+    if (outcome == Outcome::kEndOfInput && !half_closed_) lost();
+  }
+  void to_output(Outcome outcome) {
+    if (outcome == Outcome::kFailed) return fail("cannot write standard output: ");
+    if (outcome == Outcome::kNobodyReads) end(kExitOk);
+  }
+
+  // Nothing is held then: input is read only when all before it was written.
+  void half_close() {
+    half_closed_ = true;
+    shutdown(socket_, SHUT_WR);
+  }
+  void lost() {
+    complain("tpmspaced closed the connection while input was still open; its log says why");
+    end(kExitFailure);
+  }
+  void fail(const std::string& what) {
+    complain(what + std::strerror(errno));
+    end(kExitFailure);
+  }
+  void end(int code) {
+    if (!code_) code_ = code;
+  }
+
+  int input_, output_, socket_;
+  Stream up_, down_;
+  bool half_closed_ = false;
+  std::optional<int> code_;
+};
+
+}  // namespace
+
+int relay(int input, int output, client::Fd socket) {
+  std::signal(SIGPIPE, SIG_IGN);
+  return Relay(input, output, socket.get()).run();
+}
+
+int connect_to_manager(const std::string& socket) {
+  auto connected = client::connect_socket(socket);
+  if (!connected) {
+    complain(connected.error().what);
+    return kExitFailure;
+  }
+  return relay(STDIN_FILENO, STDOUT_FILENO, std::move(*connected));
+}
+
+}  // namespace tpmspace::tool

@@ -1,0 +1,25 @@
+// `tpmspace connect`: standard input and output to the manager's socket and back, so that
+// TPM2TOOLS_TCTI="cmd:tpmspace connect" is a TCTI.
+//
+// Idea: two one-way streams, each with one buffer; a side is polled only for what can be done with it, so there is
+// never a busy loop. The end of input is passed on as a half-close, and what is still on its way is delivered.
+// Threads: one; blocks until it is over. Sizes: kRelayBuffer octets in each direction.
+// Errors: whoever reads our output going away is the normal end; the manager closing while input is open is an error.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "client/fd.h"
+
+namespace tpmspace::tool {
+
+inline constexpr std::size_t kRelayBuffer = 16 * 1024;
+
+// Returns the exit code; says on stderr why if it is not 0. `input` and `output` stay open.
+[[nodiscard]] int relay(int input, int output, client::Fd socket);
+
+// Connects standard input and output with the manager at `socket`.
+[[nodiscard]] int connect_to_manager(const std::string& socket);
+
+}  // namespace tpmspace::tool

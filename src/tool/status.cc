@@ -1,0 +1,155 @@
+#include "tool/status.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <vector>
+
+#include "client/connection.h"
+#include "tool/exit_code.h"
+#include "tool/json.h"
+#include "wire/command_table.h"
+
+namespace tpmspace::tool {
+namespace {
+
+using proto::CommandUse;
+using proto::FieldKind;
+using proto::StatusField;
+
+constexpr int kTimeoutMs = 10'000;
+
+// What comes from the TPM goes to a terminal: no control characters.
+std::string printable(std::string text) {
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; }, '?');
+  return text;
+}
+
+struct TextValue {
+  FieldKind kind;
+  std::string operator()(const std::string& text) const { return text.empty() ? "-" : printable(text); }
+  std::string operator()(bool flag) const { return flag ? "yes" : "no"; }
+  std::string operator()(std::uint64_t number) const {
+    if (kind == FieldKind::kNanoseconds) return duration_text(number);
+    if (kind == FieldKind::kCommand) return number == 0 ? "none" : command_name(number);
+    return std::to_string(number);
+  }
+  std::string operator()(const std::vector<CommandUse>& uses) const { return std::to_string(uses.size()); }
+};
+
+std::string json_use(const CommandUse& use) {
+  return fmt::format(R"({{"command": {}, "code": {}, "count": {}, "time_ns": {}}})",
+                     json_string(command_name(use.code)), use.code, use.count, use.nanoseconds);
+}
+
+struct JsonValue {
+  FieldKind kind;
+  std::string operator()(const std::string& text) const { return json_string(text); }
+  std::string operator()(bool flag) const { return flag ? "true" : "false"; }
+  std::string operator()(std::uint64_t number) const {
+    if (kind != FieldKind::kCommand) return std::to_string(number);
+    return number == 0 ? "null" : json_string(command_name(number));
+  }
+  std::string operator()(const std::vector<CommandUse>& uses) const {
+    std::string out = "[";
+    for (const CommandUse& use : uses) out += (out.size() > 1 ? ", " : "") + json_use(use);
+    return out + "]";
+  }
+};
+
+// The fields of one group as "name value" pairs, in the order of the list.
+struct Group {
+  std::string name;
+  std::vector<std::pair<StatusField, std::string>> values;
+};
+
+template <typename Value>
+std::vector<Group> groups_of(const proto::Status& status) {
+  std::vector<Group> groups;
+  proto::for_each_field(status, [&](const StatusField& field, const auto& member) {
+    auto group = std::find_if(groups.begin(), groups.end(), [&](const Group& g) { return g.name == field.group; });
+    if (group == groups.end()) group = groups.insert(groups.end(), Group{std::string(field.group), {}});
+    group->values.emplace_back(field, Value{field.kind}(member));
+  });
+  return groups;
+}
+
+std::string spoken(std::string_view name) {
+  std::string out(name);
+  std::replace(out.begin(), out.end(), '_', ' ');
+  return out;
+}
+
+std::string uses_text(std::vector<CommandUse> uses) {
+  if (uses.empty()) return "";
+  std::sort(uses.begin(), uses.end(), [](const auto& a, const auto& b) { return a.count > b.count; });
+  std::string out = fmt::format("\n{:<34}{:>12}{:>14}{:>14}\n", "TPM command", "count", "time", "each");
+  for (const CommandUse& use : uses) {
+    out += fmt::format("{:<34}{:>12}{:>14}{:>14}\n", command_name(use.code), use.count, duration_text(use.nanoseconds),
+                       duration_text(use.count == 0 ? 0 : use.nanoseconds / use.count));
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string duration_text(std::uint64_t nanoseconds) {
+  const auto value = static_cast<double>(nanoseconds);
+  if (nanoseconds < 1'000) return fmt::format("{} ns", nanoseconds);
+  if (nanoseconds < 1'000'000) return fmt::format("{:.2f} us", value / 1e3);
+  if (nanoseconds < 1'000'000'000) return fmt::format("{:.2f} ms", value / 1e6);
+  return fmt::format("{:.2f} s", value / 1e9);
+}
+
+std::string command_name(std::uint64_t code) {
+  const auto* row = wire::CommandTable::builtin().find(static_cast<wire::CommandCode>(code));
+  return row != nullptr ? std::string(row->name) : fmt::format("0x{:08x}", code);
+}
+
+std::string status_text(const proto::Status& status) {
+  std::string out;
+  for (const Group& group : groups_of<TextValue>(status)) {
+    std::string line;
+    for (const auto& [field, value] : group.values) {
+      if (field.kind == FieldKind::kCommandUses) continue;
+      line += fmt::format("{}{} {}", line.empty() ? "" : ", ", spoken(field.name), value);
+    }
+    out += fmt::format("{:<18}{}\n", spoken(group.name), line);
+  }
+  return out + uses_text(status.tpm_commands_by_code);
+}
+
+std::string status_json(const proto::Status& status) {
+  std::string out = "{";
+  for (const Group& group : groups_of<JsonValue>(status)) {
+    std::string members;
+    for (const auto& [field, value] : group.values) {
+      const std::string name = std::string(field.name) + (field.kind == FieldKind::kNanoseconds ? "_ns" : "");
+      members += fmt::format("{}{}: {}", members.empty() ? "" : ", ", json_string(name), value);
+    }
+    out += fmt::format("{}\n  {}: {{{}}}", out.size() > 1 ? "," : "", json_string(group.name), members);
+  }
+  return out + "\n}\n";
+}
+
+int show_status(const std::string& socket, bool json) {
+  auto connection = client::Connection::open(socket);
+  if (!connection) {
+    complain(connection.error().what);
+    return kExitFailure;
+  }
+  const auto status = connection->status(kTimeoutMs);
+  if (!status) {
+    complain(status.error().what);
+    return kExitFailure;
+  }
+  const std::string text = json ? status_json(*status) : status_text(*status);
+  std::fputs(text.c_str(), stdout);
+  if (std::fflush(stdout) == 0) return kExitOk;
+  complain("cannot write to standard output");
+  return kExitFailure;
+}
+
+}  // namespace tpmspace::tool

@@ -1,0 +1,26 @@
+// `tpmspace status`: what the manager tells of itself, for people or as JSON.
+//
+// Idea: both forms are made from the one list of fields (proto/status.h), so that a new field needs no line here.
+// Units: text shows times as "1.25 s"; JSON has integers, and a time's name ends in "_ns".
+// Errors: no manager, or one that does not answer: a sentence on stderr, exit code 1.
+#pragma once
+
+#include <string>
+
+#include "proto/status.h"
+
+namespace tpmspace::tool {
+
+[[nodiscard]] std::string status_text(const proto::Status& status);
+// One object: {"group": {"name": value, ...}, ...}, one line a group.
+[[nodiscard]] std::string status_json(const proto::Status& status);
+
+// Asks the manager at `socket` and prints. Returns the exit code.
+[[nodiscard]] int show_status(const std::string& socket, bool json);
+
+// 1500 -> "1.50 µs".
+[[nodiscard]] std::string duration_text(std::uint64_t nanoseconds);
+// "TPM2_GetRandom", or the number of one that we do not know.
+[[nodiscard]] std::string command_name(std::uint64_t code);
+
+}  // namespace tpmspace::tool
