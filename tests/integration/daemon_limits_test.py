@@ -1,0 +1,129 @@
+"""Limits: descriptors, connections in all and of one owner, the queue."""
+
+import os
+import pathlib
+import resource
+import select
+import time
+import unittest
+
+import harness
+from harness import MANAGER, get_random
+
+
+def cpu_seconds(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Descriptors(unittest.TestCase):
+    def test_without_descriptors_accepting_pauses(self):
+        limit = 40
+
+        def set_limit():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+
+        with harness.Daemon(preexec=set_limit) as daemon:
+            # UBSan's first look at a class needs a pipe, for which there will be no descriptors: let it look now.
+            with daemon.connect() as client:
+                client.hello()
+                client.status()
+                client.run(get_random())
+            clients = [self.enterContext(daemon.connect()) for _ in range(limit)]
+            daemon.wait_for_log("no new clients can be accepted for now")
+            for client in clients:
+                client.send(get_random())
+            served = self.answered(clients)
+            self.assertGreater(len(served), 5)
+            self.assertLess(len(served), limit)
+
+            before = cpu_seconds(daemon.pid)
+            time.sleep(2)
+            self.assertLess(cpu_seconds(daemon.pid) - before, 1.0, "it spins")
+            self.assertLessEqual(daemon.log().count("no new clients"), 2)
+
+            # Whoever leaves makes room for those who wait.
+            while served:
+                for client in served:
+                    client.frame()
+                    client.close()
+                    clients.remove(client)
+                served = self.answered(clients)
+            self.assertEqual(clients, [])
+            daemon.status()
+
+    @staticmethod
+    def answered(clients):
+        """Those who have an answer, once the first one has and nothing more comes for a while."""
+        found = []
+        while True:
+            ready = select.select([c.socket for c in clients], [], [], 1.5 if found or not clients else harness.TIMEOUT)[0]
+            now = [c for c in clients if c.socket in ready]
+            if len(now) == len(found):
+                return now
+            found = now
+            time.sleep(0.2)
+
+
+class Connections(unittest.TestCase):
+    def refused(self, daemon):
+        with daemon.connect() as client:
+            self.assertEqual(harness.code_of(client.command(get_random())), MANAGER | harness.MEMORY)
+            self.assertTrue(client.is_closed())
+
+    def test_above_the_limit_a_client_gets_an_answer(self):
+        with harness.Daemon(config="[limits]\nconnections = 3\n") as daemon:
+            clients = [self.enterContext(daemon.connect()) for _ in range(3)]
+            for client in clients:
+                client.run(get_random())
+            for _ in range(20):
+                self.refused(daemon)
+            with daemon.connect() as client:
+                self.assertEqual(client.hello()[0], MANAGER | harness.MEMORY)
+                self.assertTrue(client.is_closed())
+            for client in clients:
+                client.run(get_random())
+            self.assertLess(daemon.log().count("is refused"), 12)
+            self.assertIn("3 connections in all are the limit", daemon.log())
+            clients.pop().close()
+            clients[0].hello()
+            daemon.wait_until(lambda: clients[0].status()["connections_now"] == 2, "one has left")
+            self.assertEqual(clients[0].status()["connections_refused"], 21)
+            with daemon.connect() as client:
+                client.run(get_random())
+            for client in clients:
+                client.close()
+
+    def test_of_one_owner(self):
+        with harness.Daemon(config="[limits]\nconnections_per_owner = 2\n") as daemon:
+            with daemon.connect() as one, daemon.connect() as two:
+                one.run(get_random())
+                two.run(get_random())
+                self.refused(daemon)
+            self.assertIn("2 connections of one owner are the limit", daemon.log())
+
+    def test_silent_ones_above_the_limit_do_not_stay(self):
+        with harness.Daemon(config="[limits]\nconnections = 1\n") as daemon, daemon.connect() as client:
+            client.run(get_random())
+            silent = [self.enterContext(daemon.connect()) for _ in range(100)]
+            for one in silent:
+                self.assertTrue(one.is_closed())
+                one.close()
+            client.run(get_random())
+
+    def test_a_full_queue_refuses(self):
+        with harness.Daemon("embedded,latency=slb9670", config="[limits]\nqueue = 2\n") as daemon:
+            clients = [self.enterContext(daemon.connect()) for _ in range(3)]
+            with daemon.connect() as observer:
+                observer.hello()
+                clients[0].send(harness.create_primary(rsa=True))
+                daemon.wait_until(lambda: observer.status()["current_command"] != 0, "it runs")
+                clients[1].send(get_random())
+                daemon.wait_until(lambda: observer.status()["queue_now"] == 1, "one waits")
+                self.assertEqual(harness.code_of(clients[2].command(get_random())), MANAGER | harness.MEMORY)
+                self.assertFalse(clients[0].ready())
+                self.assertEqual(harness.code_of(clients[1].frame()), 0)
+
+
+if __name__ == "__main__":
+    harness.main()
