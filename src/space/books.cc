@@ -85,6 +85,14 @@ void put(Writer& out, const Object& object) {
   put_blob(out, object.context);
 }
 
+// Entries stand in the order of their keys, each once: there is one image of the same books.
+template <typename Map, typename Key, typename Value>
+bool append(Map& map, const Key& key, Value value) {
+  if (!map.empty() && !(map.rbegin()->first < key)) return false;
+  map.emplace_hint(map.end(), key, std::move(value));
+  return true;
+}
+
 // Anything but 0 and 1 is no image of ours.
 std::optional<bool> get_flag(Reader& in) {
   const auto value = in.u8();
@@ -126,7 +134,7 @@ std::optional<Space> get_space(Reader& in) {
     const auto handle = in.u32();
     if (!handle) return std::nullopt;
     auto object = get_object(in);
-    if (!object || !out.objects.emplace(*handle, std::move(*object)).second) return std::nullopt;
+    if (!object || !append(out.objects, *handle, std::move(*object))) return std::nullopt;
   }
   return out;
 }
@@ -177,7 +185,7 @@ bool get_spaces(Reader& in, Books& books) {
     const auto id = in.u64();
     if (!id) return false;
     auto space = get_space(in);
-    return space && books.spaces.emplace(SpaceId{*id}, std::move(*space)).second;
+    return space && append(books.spaces, SpaceId{*id}, std::move(*space));
   });
 }
 
@@ -186,7 +194,7 @@ bool get_sessions(Reader& in, Books& books) {
     auto session = get_session(in);
     if (!session) return false;
     const std::uint32_t number = wire::number_of(session->handle);
-    return books.sessions.emplace(number, std::move(*session)).second;
+    return append(books.sessions, number, std::move(*session));
   });
 }
 

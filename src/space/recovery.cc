@@ -200,6 +200,17 @@ bool Recovery::compare_objects() {
   return true;
 }
 
+// A session that the TPM lists and no book knows; no more of them than the TPM can have.
+void Recovery::add_unwanted(UnwantedSession session) {
+  const auto number = wire::number_of(session.handle);
+  if (books_.sessions.count(number) != 0) return;
+  for (const auto& known : books_.unwanted_sessions)
+    if (wire::number_of(known.handle) == number) return;
+  if (books_.sessions.size() + books_.unwanted_sessions.size() >= chip_.active_sessions) return;
+  if (session.loaded && loaded_sessions(books_) >= chip_.loaded_sessions) return;
+  books_.unwanted_sessions.push_back(session);
+}
+
 bool Recovery::compare_sessions() {
   constexpr std::uint32_t kLoadedRange = 0x02000000, kSavedRange = 0x03000000;
   const auto loaded = port_.handles(kLoadedRange);
@@ -212,7 +223,8 @@ bool Recovery::compare_sessions() {
   erase_if_value(books_.sessions, [&](auto& entry) {
     auto& [number, session] = entry;
     if (loaded_numbers.count(number) != 0) {
-      session.context.clear();  // a copy of what is loaded would be stale
+      // A copy of what is loaded would be stale. A TPM that lists more than it has places for is not believed.
+      if (loaded_sessions(books_) < chip_.loaded_sessions) session.context.clear();
       return false;
     }
     return session.loaded() || saved_numbers.count(number) == 0;
@@ -222,16 +234,8 @@ bool Recovery::compare_sessions() {
     return loaded_numbers.count(number) == 0 && saved_numbers.count(number) == 0;
   });
   if (chip_.keep_free_sessions > 0) return true;
-  const auto unknown = [&](std::uint32_t handle) {
-    const auto number = wire::number_of(handle);
-    return books_.sessions.count(number) == 0 &&
-           std::none_of(books_.unwanted_sessions.begin(), books_.unwanted_sessions.end(),
-                        [&](const auto& u) { return wire::number_of(u.handle) == number; });
-  };
-  for (const auto handle : *loaded)
-    if (unknown(handle)) books_.unwanted_sessions.push_back(UnwantedSession{handle, true});
-  for (const auto handle : *saved)
-    if (unknown(handle)) books_.unwanted_sessions.push_back(UnwantedSession{handle, false});
+  for (const auto handle : *loaded) add_unwanted(UnwantedSession{handle, true});
+  for (const auto handle : *saved) add_unwanted(UnwantedSession{handle, false});
   return true;
 }
 

@@ -41,6 +41,7 @@ class Recovery {
   void probe_hierarchies_of_loaded();
   bool compare_objects();
   bool compare_sessions();
+  void add_unwanted(UnwantedSession session);
 
   Books& books_;
   const Chip& chip_;
