@@ -193,7 +193,14 @@ wire::Tpm::Answer EmbeddedTpm::transact(ByteView command, std::uint8_t locality)
   const auto got = wire::read_header(response);
   const bool shut_down = sent && got && sent->code == wire::cc::kShutdown && got->code == wire::rc::kSuccess;
   orderly_ = shut_down;
+  if (got && got->code == wire::rc::kFailure && store_->error().empty()) leave_failure_mode();
   return response;
+}
+
+// An assertion inside libtpms (some can be met by a client's command) puts it in failure mode, in which it would answer
+// nobody any more. A chip's owner would switch it off and on; so do we. What was loaded is lost, as on a chip.
+void EmbeddedTpm::leave_failure_mode() {
+  (void)power_cycle();  // an error leaves it off, and the next command says so
 }
 
 void EmbeddedTpm::cancel() {

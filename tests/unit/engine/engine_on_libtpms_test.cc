@@ -169,6 +169,23 @@ TEST_F(EngineOnLibtpms, AClientsStartupThatSucceedsProvesAReset) {
   EXPECT_EQ(run(a, startup_clear()).code, 0x100U) << "as a TPM that was started";
 }
 
+// libtpms 0.9 asserts when a bound session authorizes an object of which only the public part is loaded.
+TEST_F(EngineOnLibtpms, ACommandThatBringsTheTpmDownDoesNotKeepItDown) {
+  const auto a = open(1), b = open(2);
+  const auto key = primary(a);
+  const auto public_area = run(a, read_public(key)).parameters;
+  const auto size = static_cast<std::size_t>(public_area[0] << 8 | public_area[1]);
+  const auto external = run(a, command(cc::kLoadExternal, {}, {},
+                                       Writer().u16(0).raw(ByteView(public_area).first(2 + size)).u32(kNull).take()));
+  ASSERT_EQ(external.code, 0U);
+  const auto bound = run(a, start_session(SessionType::kHmac, kNull, key));
+  ASSERT_EQ(bound.code, 0U);
+  EXPECT_EQ(run(a, sign(external.handle, authorization(bound.handle))).code, 0x101U);
+  EXPECT_EQ(run(b, get_random()).code, 0U) << "the others go on, as after a reset";
+  EXPECT_EQ(run(a, sign(key)).code, 0x000B0910U);
+  EXPECT_EQ(primary(b), 0x80000000U);
+}
+
 TEST_F(EngineOnLibtpms, AResetAfterAClearIsAReset) {
   const auto a = open();
   const auto null_key = run(a, create_primary(kNull, ecc_signing_template())).handle;
