@@ -1,0 +1,33 @@
+// All figures as one page of Markdown.
+//
+// Idea: ratios are what holds from machine to machine; absolute numbers are marked as what they are. Nothing is written
+// that was not measured in this run, but for Linux's column, which says so.
+// Threads: values.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bench/counts.h"
+#include "bench/footprint.h"
+#include "bench/micro.h"
+#include "bench/ratios.h"
+
+namespace tpmspace::bench {
+
+struct Figures {
+  std::string versions;  // of the peers
+  bool has_abrmd = false;
+  unsigned turns = 0;
+  std::vector<CountRow> counts;
+  std::vector<RatioRow> times_one_cpu, times_free;
+  std::vector<FootprintRow> footprint;
+  std::vector<MicroRow> micro;
+};
+
+[[nodiscard]] std::string to_markdown(const Figures& figures);
+// The figures that must hold (the counts of the acceptance), as sentences; none: all hold.
+[[nodiscard]] std::vector<std::string> missed(const std::vector<CountRow>& counts);
+
+}  // namespace tpmspace::bench

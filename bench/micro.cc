@@ -1,0 +1,89 @@
+#include "bench/micro.h"
+
+#include <benchmark/benchmark.h>
+
+#include <optional>
+
+#include "engine/engine.h"
+#include "tests/support/tpm_commands.h"
+#include "wire/command.h"
+#include "wire/response.h"
+
+namespace tpmspace::bench {
+namespace {
+
+using wire::Bytes;
+constexpr std::size_t kMaxCommand = 4096;
+
+// Answers at once: with a handle where one is due, with nothing else.
+class InstantTpm : public wire::Tpm {
+ public:
+  Answer transact(wire::ByteView command, std::uint8_t) override {
+    const auto code = wire::read_header(command)->code;
+    if (code == wire::cc::kGetRandom) return wire::success_response(wire::Writer().tpm2b(Bytes(8, 1)).take());
+    if (code == wire::cc::kStartAuthSession)
+      return wire::success_response(wire::Writer().u32(0x03000000).tpm2b(Bytes(16, 1)).take());
+    return wire::success_response({});
+  }
+};
+
+void parse(benchmark::State& state) {
+  const Bytes command = support::sign(0x80000000);
+  for (auto _ : state) {
+    auto parsed = wire::Command::parse(command, wire::CommandTable::builtin(), kMaxCommand);
+    benchmark::DoNotOptimize(parsed);
+  }
+}
+
+std::uint64_t next_time() {
+  static std::uint64_t now = 0;
+  return ++now;
+}
+
+// Submits a command and steps until it is answered.
+void engine_command(benchmark::State& state, const Bytes& bytes) {
+  InstantTpm tpm;
+  engine::Engine engine(tpm, wire::CommandTable::builtin(), space::Chip{}, engine::Config{}, next_time);
+  const auto connection = engine.open(space::OwnerId{1}, space::SpaceLimits{});
+  const auto start = wire::Command::parse(support::start_session(support::SessionType::kPolicy),
+                                          wire::CommandTable::builtin(), kMaxCommand);
+  (void)engine.submit(connection, *start, 0, next_time());
+  while (!engine.step(next_time()).reply) {
+  }
+  const auto command = wire::Command::parse(bytes, wire::CommandTable::builtin(), kMaxCommand);
+  for (auto _ : state) {
+    (void)engine.submit(connection, *command, 0, next_time());
+    std::optional<engine::Reply> reply;
+    while (!reply) reply = engine.step(next_time()).reply;
+    benchmark::DoNotOptimize(reply);
+  }
+}
+void engine_random(benchmark::State& state) {
+  engine_command(state, support::get_random());
+}
+void engine_policy(benchmark::State& state) {
+  engine_command(state, support::policy_command_code(0x03000000, wire::cc::kUnseal));
+}
+
+BENCHMARK(parse)->Name("parse a Sign command");
+BENCHMARK(engine_random)->Name("engine: GetRandom");
+BENCHMARK(engine_policy)->Name("engine: a command with a session's handle");
+
+class Collector : public benchmark::BenchmarkReporter {
+ public:
+  bool ReportContext(const Context&) override { return true; }
+  void ReportRuns(const std::vector<Run>& runs) override {
+    for (const auto& run : runs) rows.push_back({run.run_name.function_name, run.GetAdjustedRealTime()});
+  }
+  std::vector<MicroRow> rows;
+};
+
+}  // namespace
+
+std::vector<MicroRow> measure_micro() {
+  Collector collector;
+  benchmark::RunSpecifiedBenchmarks(&collector);
+  return collector.rows;
+}
+
+}  // namespace tpmspace::bench

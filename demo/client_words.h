@@ -1,0 +1,19 @@
+// What a client and the demonstration say to each other, a line at a time.
+//
+// Idea: a client tells where it has come to and waits there until it is let go on, so that all clients do the same at
+// the same time.
+//   client                                      demonstration
+//   at connected                                go
+//   at ready                                    go
+//   at done SIGNATURES QUOTES SECRETS WRONG     go (and the client ends)
+//   failed CODE COMMAND                         -  (and the client ends; CODE in decimal)
+#pragma once
+
+namespace tpmspace::demo {
+
+inline constexpr const char* kConnected = "connected";
+inline constexpr const char* kReady = "ready";
+inline constexpr const char* kDone = "done";
+inline constexpr const char* kGo = "go\n";
+
+}  // namespace tpmspace::demo

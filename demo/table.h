@@ -1,0 +1,33 @@
+// One table: what was asked, what it cost, what came of it; a column for each trial.
+//
+// Threads: values. Units: commands are counted, not estimated: by tpmspaced, or by the helper that takes turns.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "demo/crowd.h"
+
+namespace tpmspace::demo {
+
+// One workload on one TPM.
+struct Trial {
+  std::string name;  // "bare TPM"
+  std::vector<Outcome> outcomes;
+  std::uint64_t client_commands = 0, tpm_commands = 0;
+  std::uint64_t added = 0;                            // of the TPM commands: those that no client sent
+  std::uint64_t objects_left = 0, sessions_left = 0;  // in the TPM, when all clients had gone
+  double seconds = 0;
+
+  [[nodiscard]] unsigned finished() const;
+  [[nodiscard]] unsigned failures() const;  // clients that did not finish
+  [[nodiscard]] unsigned wrong_answers() const;
+};
+
+[[nodiscard]] std::string table(const std::vector<Trial>& trials);
+// How its clients failed: "21 clients at CreatePrimary: out of memory ... (0x00000902)", a line for each way.
+[[nodiscard]] std::string how_it_failed(const Trial& trial);
+
+}  // namespace tpmspace::demo
