@@ -83,6 +83,7 @@ void TpmDesk::take_events() {
 
 void TpmDesk::handle(TpmThread::Ready& event) {
   chip_ = std::move(event.report);
+  ready_ = true;
   for (const auto& note : chip_.notes) log_.notice("{}: {}", name_, note);
   callbacks_.ready();
 }
@@ -157,7 +158,7 @@ void TpmDesk::stop() {
   stopping_ = Stopping::kWaiting;
   thread_.stop();
   // A TPM that already failed us gets no grace, nor does one that is not ready yet: no client waits for it.
-  if (lost_ || gone_ || chip_.chip.max_command == 0) stopping_ = Stopping::kCancelled;
+  if (lost_ || gone_ || !ready_) stopping_ = Stopping::kCancelled;
   stop_timer_.arm(stopping_ == Stopping::kWaiting ? limits::kStopGrace : std::chrono::seconds(0));
 }
 
@@ -170,7 +171,7 @@ void TpmDesk::press_on() {
     return;
   }
   stopping_ = Stopping::kLeft;
-  if (chip_.chip.max_command != 0) log_.warning("{}: the TPM does not answer: left as it is", name_);
+  if (ready_) log_.warning("{}: the TPM does not answer: left as it is", name_);
   thread_.hang_up();
 }
 

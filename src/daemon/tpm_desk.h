@@ -91,6 +91,7 @@ class TpmDesk {
   std::unordered_map<ClientId, JobId> clients_;  // those the thread knows; 0: no job
   std::vector<JobId> cancels_;                   // to be tried (again); clients may be gone
   JobId last_job_ = 0;
+  bool ready_ = false;
   bool lost_ = false;
   bool gone_ = false;  // the back end said that it is closed
   enum class Stopping : std::uint8_t { kNo, kWaiting, kCancelled, kLeft };

@@ -54,6 +54,7 @@ class Socket(unittest.TestCase):
             with harness.Daemon(tpm.spec, socket_path=self.path, pass_fds=tpm.pass_fds, wait=False) as daemon:
                 self.assertTrue(tpm.held.wait(harness.TIMEOUT))
                 self.assertEqual(daemon.stop(), 0)
+                self.assertNotIn("takes too long", daemon.log())  # no client waits: it gets no grace
                 self.assertEqual(os.listdir(self.directory), [])
 
     def test_a_live_one_is_left_alone(self):

@@ -64,51 +64,48 @@ struct Broken {
   const char* message;
 };
 
-class BrokenConfig : public testing::TestWithParam<Broken> {};
-
-TEST_P(BrokenConfig, IsAnsweredWithPlaceAndSentence) {
-  const auto got = parse_settings(GetParam().text, "f.toml");
-  ASSERT_FALSE(got);
-  EXPECT_EQ(got.error(), GetParam().message);
+TEST(Config, AMistakeIsAnsweredWithItsPlaceAndASentence) {
+  const Broken cases[] = {
+      Broken{"tpm = \"embedded\"\nsokcet = \"x\"",
+             "f.toml:2:1: the key \"sokcet\" is unknown; known here: tpm, socket, socket_mode, log_level, [limits]"},
+      Broken{"[limits]\nconections = 3",
+             "f.toml:2:1: the key \"limits.conections\" is unknown; known here: connections, connections_per_owner, "
+             "objects, sessions, bytes, client_saved_sessions, queue"},
+      Broken{"[other]\na = 1",
+             "f.toml:1:2: the key \"other\" is unknown; known here: tpm, socket, socket_mode, log_level, [limits]"},
+      Broken{"tpm = 3", "f.toml:1:7: \"tpm\" must be a text that is not empty"},
+      Broken{"tpm = \"\"", "f.toml:1:7: \"tpm\" must be a text that is not empty"},
+      Broken{"socket = \"a\\u0000b\"", "f.toml:1:10: \"socket\" must not contain a zero octet"},
+      Broken{"socket_mode = 660",
+             "f.toml:1:15: \"socket_mode\" must be permission bits in octal, such as \"0660\" or 0o660"},
+      Broken{"socket_mode = 0o1777",
+             "f.toml:1:15: \"socket_mode\" must be permission bits in octal, such as \"0660\" or 0o660"},
+      Broken{"socket_mode = \"0888\"",
+             "f.toml:1:15: \"socket_mode\" must be permission bits in octal, such as \"0660\" or 0o660"},
+      Broken{"log_level = \"loud\"",
+             "f.toml:1:13: \"log_level\" must be \"error\", \"warning\", \"notice\", \"info\" or \"debug\""},
+      Broken{"log_level = true",
+             "f.toml:1:13: \"log_level\" must be \"error\", \"warning\", \"notice\", \"info\" or \"debug\""},
+      Broken{"limits = 3", "f.toml:1:10: \"limits\" must be a table: write [limits] on a line of its own"},
+      Broken{"[limits]\nobjects = -1", "f.toml:2:11: \"limits.objects\" must be a whole number from 1 to 4294967295"},
+      Broken{"[limits]\nobjects = 0", "f.toml:2:11: \"limits.objects\" must be a whole number from 1 to 4294967295"},
+      Broken{"[limits]\nqueue = 4294967296",
+             "f.toml:2:9: \"limits.queue\" must be a whole number from 1 to 4294967295"},
+      Broken{"[limits]\nsessions = 1.5",
+             "f.toml:2:12: \"limits.sessions\" must be a whole number from 1 to 4294967295"},
+      Broken{"[limits]\nconnections = \"10\"",
+             "f.toml:2:15: \"limits.connections\" must be a whole number from 0 to 4294967295"},
+      Broken{"[limits]\nbytes = 1",
+             "f.toml:2:9: \"limits.bytes\" must be a whole number from 65536 to 9223372036854775807"},
+      // The first of several.
+      Broken{"z = 1\na = 1\ntpm = 3",
+             "f.toml:1:1: the key \"z\" is unknown; known here: tpm, socket, socket_mode, log_level, [limits]"}};
+  for (const auto& broken : cases) {
+    const auto got = parse_settings(broken.text, "f.toml");
+    ASSERT_FALSE(got) << broken.text;
+    EXPECT_EQ(got.error(), broken.message);
+  }
 }
-
-INSTANTIATE_TEST_SUITE_P(
-    All, BrokenConfig,
-    testing::Values(
-        Broken{"tpm = \"embedded\"\nsokcet = \"x\"",
-               "f.toml:2:1: the key \"sokcet\" is unknown; known here: tpm, socket, socket_mode, log_level, [limits]"},
-        Broken{"[limits]\nconections = 3",
-               "f.toml:2:1: the key \"limits.conections\" is unknown; known here: connections, connections_per_owner, "
-               "objects, sessions, bytes, client_saved_sessions, queue"},
-        Broken{"[other]\na = 1",
-               "f.toml:1:2: the key \"other\" is unknown; known here: tpm, socket, socket_mode, log_level, [limits]"},
-        Broken{"tpm = 3", "f.toml:1:7: \"tpm\" must be a text that is not empty"},
-        Broken{"tpm = \"\"", "f.toml:1:7: \"tpm\" must be a text that is not empty"},
-        Broken{"socket = \"a\\u0000b\"", "f.toml:1:10: \"socket\" must not contain a zero octet"},
-        Broken{"socket_mode = 660",
-               "f.toml:1:15: \"socket_mode\" must be permission bits in octal, such as \"0660\" or 0o660"},
-        Broken{"socket_mode = 0o1777",
-               "f.toml:1:15: \"socket_mode\" must be permission bits in octal, such as \"0660\" or 0o660"},
-        Broken{"socket_mode = \"0888\"",
-               "f.toml:1:15: \"socket_mode\" must be permission bits in octal, such as \"0660\" or 0o660"},
-        Broken{"log_level = \"loud\"",
-               "f.toml:1:13: \"log_level\" must be \"error\", \"warning\", \"notice\", \"info\" or \"debug\""},
-        Broken{"log_level = true",
-               "f.toml:1:13: \"log_level\" must be \"error\", \"warning\", \"notice\", \"info\" or \"debug\""},
-        Broken{"limits = 3", "f.toml:1:10: \"limits\" must be a table: write [limits] on a line of its own"},
-        Broken{"[limits]\nobjects = -1", "f.toml:2:11: \"limits.objects\" must be a whole number from 1 to 4294967295"},
-        Broken{"[limits]\nobjects = 0", "f.toml:2:11: \"limits.objects\" must be a whole number from 1 to 4294967295"},
-        Broken{"[limits]\nqueue = 4294967296",
-               "f.toml:2:9: \"limits.queue\" must be a whole number from 1 to 4294967295"},
-        Broken{"[limits]\nsessions = 1.5",
-               "f.toml:2:12: \"limits.sessions\" must be a whole number from 1 to 4294967295"},
-        Broken{"[limits]\nconnections = \"10\"",
-               "f.toml:2:15: \"limits.connections\" must be a whole number from 0 to 4294967295"},
-        Broken{"[limits]\nbytes = 1",
-               "f.toml:2:9: \"limits.bytes\" must be a whole number from 65536 to 9223372036854775807"},
-        // The first of several.
-        Broken{"z = 1\na = 1\ntpm = 3",
-               "f.toml:1:1: the key \"z\" is unknown; known here: tpm, socket, socket_mode, log_level, [limits]"}));
 
 TEST(Config, WhatIsNotTomlIsSaidWithItsPlace) {
   const auto got = parse_settings("tpm = \"a\"\nsocket = \n", "f.toml");
