@@ -227,6 +227,12 @@ const Slot* slot_of(const Books& books, SpaceId space, wire::ClientHandle object
   return nullptr;
 }
 
+Session* usable_session(Books& books, SpaceId space, std::uint32_t handle) {
+  const auto it = books.sessions.find(wire::number_of(handle));
+  if (it == books.sessions.end() || it->second.space != space || it->second.client_saved) return nullptr;
+  return &it->second;
+}
+
 std::uint32_t loaded_sessions(const Books& books) {
   std::uint32_t loaded = 0;
   for (const auto& [number, session] : books.sessions) loaded += session.loaded() ? 1U : 0U;

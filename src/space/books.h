@@ -83,6 +83,8 @@ struct Books {
 
 // The slot an object is in; null: it is not in the TPM.
 [[nodiscard]] const Slot* slot_of(const Books& books, SpaceId space, wire::ClientHandle object);
+// The session of that number, if the space may use it now. The type octet of `handle` may be wrong. Null: none.
+[[nodiscard]] Session* usable_session(Books& books, SpaceId space, std::uint32_t handle);
 [[nodiscard]] std::uint32_t loaded_sessions(const Books& books);  // unwanted ones included
 
 // What an object counts against Quota::context_bytes: its context, or what one may come to be.

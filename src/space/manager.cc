@@ -27,10 +27,6 @@ Bytes refuse(Rc code) {
   return wire::error_response(wire::from_manager(code));
 }
 
-// FlushContext's and ContextLoad's handle is a parameter; libtpms answers what names nothing with these.
-constexpr Rc kUnknownContext = rc::in_parameter(rc::kHandle, 1);   // 1CB
-constexpr Rc kWrongContextType = rc::in_parameter(rc::kValue, 1);  // 1C4
-
 bool creates_object(const Command& command) {
   const Creates creates = command.row().creates;
   return creates == Creates::kObject || creates == Creates::kSequence || creates == Creates::kByContext;
@@ -58,6 +54,7 @@ Manager::Manager(wire::Tpm& tpm, const wire::CommandTable& table, const Chip& ch
       quota_(quota),
       port_(tpm, table, std::move(clock)),
       residency_(books_, chip_, port_),
+      contexts_(books_, chip_, port_, residency_),
       recovery_(books_, chip_, port_) {
   books_.reset_count = chip.reset_count;
   books_.restart_count = chip.restart_count;
@@ -173,98 +170,20 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
 // --- answered here
 
 std::optional<Bytes> Manager::answer_without_tpm(SpaceId space, const Command& command) {
-  switch (command.row().effect) {
-    case Effect::kFlushContext:
-      return flush_context(space, command);
-    case Effect::kContextSave:
-      return save_known_context(space, command);
-    case Effect::kContextLoad:
-      return load_session_context(space, command);
-    default:
-      break;
-  }
+  if (auto answer = contexts_.answer(space, command)) return answer;
   const auto query = capability_query(command);
   if (query && asks_for_our_handles(*query) && !command.has_sessions()) return handle_list(*query, books_, space);
   return std::nullopt;
 }
 
-Bytes Manager::flush_context(SpaceId space, const Command& command) {
-  wire::Reader in(command.parameters());
-  const auto handle = in.u32();
-  if (!handle) return refuse(rc::in_parameter(rc::kInsufficient, 1));
-  if (!in.empty()) return refuse(rc::kSize);
-
-  if (wire::is_transient(*handle)) {
-    if (books_.spaces.at(space).objects.count(*handle) == 0) return refuse(kUnknownContext);
-    residency_.drop_object(space, ClientHandle{*handle});
-    residency_.flush_unwanted_objects();
-    return port_.cost().tpm_lost ? refuse(rc::kFailure) : wire::success_response({});
-  }
-  if (!wire::is_session(*handle)) return refuse(kWrongContextType);
-
-  // The type octet does not matter here (TPM-RULES 11). Client-saved ones of the owner may be flushed from any space.
-  const std::uint32_t number = wire::number_of(*handle);
-  const auto it = books_.sessions.find(number);
-  if (it == books_.sessions.end()) return refuse(number < chip_.session_numbers ? kUnknownContext : kWrongContextType);
-  const Session& session = it->second;
-  const bool of_owner = session.owner == books_.spaces.at(space).owner;
-  if (session.space != space && !(session.client_saved && of_owner)) return refuse(kUnknownContext);
-  const Rc code = port_.flush(session.handle);
-  if (port_.cost().tpm_lost) return refuse(rc::kFailure);
-  (void)code;  // flushed, or the TPM did not know it: gone in either case
-  books_.sessions.erase(it);
-  return wire::success_response({});
-}
-
-// A valid copy that we hold is as good as a new one; nothing has to move for it.
-std::optional<Bytes> Manager::save_known_context(SpaceId space, const Command& command) {
-  if (!command.parameters().empty()) return std::nullopt;  // the TPM will say what is wrong
-  const ClientHandle handle = command.handle(0);
-  if (wire::is_transient(handle.value)) {
-    const auto& objects = books_.spaces.at(space).objects;
-    const auto it = objects.find(handle.value);
-    if (it == objects.end() || it->second.context.empty()) return std::nullopt;
-    return wire::success_response(it->second.context);
-  }
-  Session* session = session_in(space, handle.value);
-  if (session == nullptr || session->loaded() || session->handle != handle.value) return std::nullopt;
-  session->client_saved = true;
-  session->client_copy = digest_of(session->context);
-  session->last_use = books_.tick;
-  return wire::success_response(session->context);
-}
-
-// Sessions never reach the TPM from a client's blob: the manager has the newest one and loads it when it is used.
-std::optional<Bytes> Manager::load_session_context(SpaceId space, const Command& command) {
-  const auto info = read_context(command.parameters());
-  if (!info) return refuse(info.error());
-  if (!info->is_session()) return std::nullopt;
-  const ContextDigest presented = digest_of(command.parameters());
-  const OwnerId owner = books_.spaces.at(space).owner;
-  for (auto& [number, session] : books_.sessions) {
-    if (!session.client_saved || session.owner != owner || session.client_copy != presented) continue;
-    session.client_saved = false;
-    session.space = space;
-    session.last_use = books_.tick;
-    return wire::success_response(wire::Writer().u32(session.handle).take());
-  }
-  return refuse(kUnknownContext);
-}
-
 // --- resolve
-
-Session* Manager::session_in(SpaceId space, std::uint32_t handle) {
-  const auto it = books_.sessions.find(wire::number_of(handle));
-  if (it == books_.sessions.end() || it->second.space != space || it->second.client_saved) return nullptr;
-  return &it->second;
-}
 
 // Distinct ones, of the handle area and the authorization area. Precondition: `resolve` refused nothing.
 std::vector<Session*> Manager::sessions_of(SpaceId space, const Command& command) {
   std::vector<Session*> out;
   const auto add = [&](std::uint32_t handle) {
     if (!wire::is_session(handle)) return;
-    Session* session = session_in(space, handle);
+    Session* session = usable_session(books_, space, handle);
     if (session != nullptr && std::find(out.begin(), out.end(), session) == out.end()) out.push_back(session);
   };
   for (std::size_t i = 0; i < command.handle_count(); ++i) add(command.handle(i).value);
@@ -280,13 +199,13 @@ Manager::Refusal Manager::resolve(SpaceId space, const Command& command) {
     if (wire::is_transient(handle) && objects.count(handle) == 0) return rc::kReferenceH0 + i;
     if (!wire::is_session(handle)) continue;
     if (wire::number_of(handle) >= chip_.session_numbers) return rc::in_handle(rc::kValue, i + 1);
-    if (session_in(space, handle) == nullptr) return rc::kReferenceH0 + i;
+    if (usable_session(books_, space, handle) == nullptr) return rc::kReferenceH0 + i;
   }
   for (unsigned i = 0; i < command.authorizations().size(); ++i) {
     const Authorization& authorization = command.authorizations()[i];
     if (authorization.is_password()) continue;
     if (wire::number_of(authorization.handle.value) >= chip_.session_numbers) return rc::in_session(rc::kValue, i + 1);
-    if (session_in(space, authorization.handle.value) == nullptr) return rc::kReferenceS0 + i;
+    if (usable_session(books_, space, authorization.handle.value) == nullptr) return rc::kReferenceS0 + i;
   }
   // PolicySecret can name four (TPM-RULES 19): no order of loading helps.
   if (sessions_of(space, command).size() > chip_.loaded_sessions) return rc::kSessionMemory;
@@ -465,7 +384,7 @@ void Manager::book_client_save(SpaceId space, const Command& command, const Resp
     books_.spaces.at(space).objects.at(handle.value).context = std::move(context);
     return;
   }
-  Session* session = session_in(space, handle.value);
+  Session* session = usable_session(books_, space, handle.value);
   if (session == nullptr) return;
   session->client_saved = true;
   session->client_copy = digest_of(context);

@@ -14,6 +14,7 @@
 
 #include "space/books.h"
 #include "space/chip.h"
+#include "space/context_commands.h"
 #include "space/recovery.h"
 #include "space/residency.h"
 #include "space/tpm_port.h"
@@ -67,11 +68,8 @@ class Manager {
   Cost settle();
   wire::Bytes run(SpaceId space, const wire::Command& command, std::uint8_t locality, wire::Tpm& client_tpm,
                   Outcome& outcome);
-  // Commands that are about contexts, answered here where that is possible.
+  // Contexts, and lists of handles.
   std::optional<wire::Bytes> answer_without_tpm(SpaceId space, const wire::Command& command);
-  wire::Bytes flush_context(SpaceId space, const wire::Command& command);
-  std::optional<wire::Bytes> save_known_context(SpaceId space, const wire::Command& command);
-  std::optional<wire::Bytes> load_session_context(SpaceId space, const wire::Command& command);
 
   // The steps of one command (DESIGN, "Inside the manager").
   Refusal resolve(SpaceId space, const wire::Command& command);
@@ -87,7 +85,6 @@ class Manager {
   void rewrite_capabilities(SpaceId space, const wire::Command& command, wire::Response& response) const;
   void forget_copies_of_used_sequences(SpaceId space, const wire::Command& command);
 
-  Session* session_in(SpaceId space, std::uint32_t handle);
   std::vector<Session*> sessions_of(SpaceId space, const wire::Command& command);
   wire::ClientHandle free_handle(SpaceId space) const;
   void enforce_abandoned_limit(OwnerId owner);
@@ -103,6 +100,7 @@ class Manager {
   Books books_;
   TpmPort port_;
   Residency residency_;
+  ContextCommands contexts_;
   Recovery recovery_;
 };
 

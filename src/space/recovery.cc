@@ -30,9 +30,9 @@ bool Recovery::after_power_loss() {
   return true;
 }
 
-// Nothing that was loaded survived a Startup that succeeded. What was saved did if it was a restart or a resume: the one
-// case in which resetCount stays and restartCount moves. The counters prove nothing else: a Clear sets both to zero, and
-// another chip's may be anything.
+// Nothing that was loaded survived a Startup that succeeded. What was saved did if it was a restart or a resume: the
+// one case in which resetCount stays and restartCount moves. The counters prove nothing else: a Clear sets both to
+// zero, and another chip's may be anything.
 void Recovery::after_startup() {
   port_.cost().tpm_was_reset = true;
   const auto clocks = port_.read_clock();
