@@ -171,7 +171,7 @@ Step Engine::Impl::idle(Time now) {
     return step;
   }
   if (auto cost = manager.tidy()) {
-    if (cost->tpm_lost || cost->distrusted || manager.books().in_doubt) not_before = now + kLostPause;
+    if (cost->tpm_lost || cost->unpowered || manager.books().in_doubt) not_before = now + kLostPause;
     return account_only(std::move(*cost));
   }
   if (manager.chip().keep_free_objects == 0 && manager.chip().keep_free_sessions == 0) return step;
@@ -181,7 +181,7 @@ Step Engine::Impl::idle(Time now) {
     return step;
   }
   if (auto cost = manager.put_away()) {
-    if (cost->tpm_lost || cost->distrusted || manager.books().in_doubt) not_before = now + kLostPause;
+    if (cost->tpm_lost || cost->unpowered || manager.books().in_doubt) not_before = now + kLostPause;
     return account_only(std::move(*cost));
   }
   // What is loaded would not go; the next client command will meet the reason.

@@ -62,9 +62,10 @@ Bytes ContextCommands::flush_session(SpaceId space, std::uint32_t handle) {
   const Session& session = it->second;
   const bool of_owner = session.owner == books_.spaces.at(space).owner;
   if (session.space != space && !(session.client_saved && of_owner)) return refuse(kUnknownContext);
-  // Flushed, or the TPM did not know it: gone in either case.
-  (void)port_.flush(session.handle);
+  const Rc code = port_.flush(session.handle);
   if (port_.cost().tpm_lost) return refuse(rc::kFailure);
+  // Flushed, or the TPM did not know it: gone in either case. Without power it may survive the restart, nobody's.
+  if (code == rc::kInitialize) books_.unwanted_sessions.push_back(UnwantedSession{session.handle, session.loaded()});
   books_.sessions.erase(it);
   return wire::success_response({});
 }

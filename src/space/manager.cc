@@ -361,13 +361,26 @@ void Manager::book_created(SpaceId space, const Command& command, Response& resp
     object.context = wire::to_bytes(command.parameters());
     object.sequence = read_context(object.context)->is_sequence();
   }
+  evict_displaced(handle);
   const ClientHandle client = free_handle(space);
-  std::erase_if(books_.slots, [&](const Slot& slot) { return slot.tpm == handle; });
   books_.spaces.at(space).objects.emplace(client.value, std::move(object));
   books_.slots.push_back(Slot{handle, space, client});
   chip_.object_slots = std::max(chip_.object_slots, static_cast<std::uint32_t>(books_.slots.size()));
   response.replace_handle(client);
   outcome.created = client;
+}
+
+// The TPM gave out a handle that the books have in use: one of the two is wrong, and it is not the TPM.
+void Manager::evict_displaced(wire::TpmHandle handle) {
+  const auto it =
+      std::find_if(books_.slots.begin(), books_.slots.end(), [&](const Slot& s) { return s.tpm == handle; });
+  if (it == books_.slots.end()) return;
+  const Slot displaced = *it;
+  books_.slots.erase(it);
+  port_.cost().distrusted = true;
+  if (displaced.space.value == 0) return;
+  auto& objects = books_.spaces.at(displaced.space).objects;
+  if (objects.at(displaced.object.value).context.empty()) objects.erase(displaced.object.value);
 }
 
 void Manager::book_ended_sessions(const Command& command) {

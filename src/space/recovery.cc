@@ -21,7 +21,10 @@ void erase_if_value(Map& map, Predicate gone) {
 bool Recovery::after_power_loss() {
   port_.cost().unpowered = false;
   const auto code = port_.startup_clear();
-  if (code != rc::kSuccess && code != rc::kInitialize) return false;
+  if (code != rc::kSuccess && code != rc::kInitialize) {
+    port_.cost().unpowered = true;
+    return false;
+  }
   port_.cost().tpm_was_reset = true;
   if (code == rc::kSuccess)
     after_startup();

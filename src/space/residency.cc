@@ -106,16 +106,19 @@ Session* Residency::victim_session() {
   return victim;
 }
 
-void Residency::flush_unwanted_session_at(std::size_t index) {
-  (void)port_.flush(books_.unwanted_sessions[index].handle);
-  if (!port_.cost().tpm_lost) erase_at(books_.unwanted_sessions, index);
+Rc Residency::flush_unwanted_session_at(std::size_t index) {
+  const Rc code = port_.flush(books_.unwanted_sessions[index].handle);
+  // Without power nothing was flushed, and a saved session may survive the restart. Any other refusal means that the
+  // TPM does not know it.
+  if (code == rc::kInitialize || port_.cost().tpm_lost) return code;
+  erase_at(books_.unwanted_sessions, index);
+  return rc::kSuccess;
 }
 
 Rc Residency::evict_session() {
   for (std::size_t i = 0; i < books_.unwanted_sessions.size(); ++i) {
     if (!books_.unwanted_sessions[i].loaded) continue;
-    flush_unwanted_session_at(i);
-    return port_.cost().tpm_lost ? rc::kFailure : rc::kSuccess;
+    return flush_unwanted_session_at(i);
   }
   Session* victim = victim_session();
   if (victim == nullptr) return rc::kSessionMemory;
@@ -170,7 +173,7 @@ Rc Residency::load_session(Session& session) {
 
 bool Residency::make_session_number() {
   while (books_.sessions.size() + books_.unwanted_sessions.size() >= chip_.active_sessions) {
-    if (!flush_unwanted_session() || port_.cost().tpm_lost) return false;
+    if (!flush_unwanted_session()) return false;
   }
   return true;
 }
@@ -234,20 +237,22 @@ void Residency::flush_unwanted_objects() {
 }
 
 bool Residency::flush_unwanted_session() {
-  if (books_.unwanted_sessions.empty()) return false;
-  flush_unwanted_session_at(0);
-  return true;
+  return !books_.unwanted_sessions.empty() && flush_unwanted_session_at(0) == rc::kSuccess;
 }
 
 bool Residency::tidy() {
-  if (flush_unwanted_session()) return true;
+  if (!books_.unwanted_sessions.empty()) {
+    (void)flush_unwanted_session();
+    return true;
+  }
   for (std::size_t i = 0; i < books_.slots.size(); ++i) {
     if (books_.slots[i].space.value != 0) continue;
     (void)empty_slot(i);
     return true;
   }
-  if (gap() > chip_.context_gap / 2 && loaded_sessions(books_) < chip_.loaded_sessions)
-    return refresh_oldest() == rc::kSuccess;
+  // Never so early that a full house of saved sessions would be refreshed round and round.
+  const std::uint64_t half = std::max<std::uint64_t>(chip_.context_gap / 2, 2ULL * chip_.active_sessions);
+  if (gap() > half && loaded_sessions(books_) < chip_.loaded_sessions) return refresh_oldest() == rc::kSuccess;
   return false;
 }
 

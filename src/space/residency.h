@@ -44,7 +44,7 @@ class Residency {
   // Active numbers that nobody wants are given back until one is free; false: none to be had.
   bool make_session_number();
 
-  // What nobody wants leaves the TPM: all objects; one session (false: there is none).
+  // What nobody wants leaves the TPM: all objects; one session (false: none was flushed).
   void flush_unwanted_objects();
   bool flush_unwanted_session();
 
@@ -66,7 +66,7 @@ class Residency {
   Session* oldest_saved();
   [[nodiscard]] std::uint64_t gap() const;
   wire::Rc empty_slot(std::size_t index);
-  void flush_unwanted_session_at(std::size_t index);
+  wire::Rc flush_unwanted_session_at(std::size_t index);
 
   Books& books_;
   const Chip& chip_;

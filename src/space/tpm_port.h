@@ -26,7 +26,7 @@ struct Cost {
   std::uint32_t evictions = 0;
   bool tpm_was_reset = false;
   bool tpm_lost = false;    // the back end is gone
-  bool unpowered = false;   // one of our own commands was told INITIALIZE
+  bool unpowered = false;   // one of our own commands was told INITIALIZE, and the TPM was not started since
   bool distrusted = false;  // an answer was no TPM response, or there was none: the books must be compared
 };
 

@@ -142,6 +142,11 @@ constexpr CommandRow kRows[] = {
 };
 // clang-format on
 
+// Where a chip says no more than that a command flushes a handle, it is taken to be the last one. -1: none.
+std::int8_t last_handle_if(bool flushed, const CommandRow& row) {
+  return flushed && row.handles > 0 ? static_cast<std::int8_t>(row.handles - 1) : std::int8_t{-1};
+}
+
 // What the manager must know of a command that only this chip has: as much as TPMA_CC says. It is taken to need every
 // handle authorized by nobody (the TPM will judge) and as many scratch slots as the specification allows any command.
 CommandRow row_from_chip(const CommandAttributes& attributes) {
@@ -150,8 +155,7 @@ CommandRow row_from_chip(const CommandAttributes& attributes) {
   row.name = attributes.vendor() ? "vendor command" : "unknown command";
   row.handles = static_cast<std::uint8_t>(std::min<std::size_t>(attributes.handles(), kMaxHandles));
   row.creates = attributes.response_handle() ? Creates::kObject : Creates::kNothing;
-  row.flushes_handle =
-      attributes.flushed() && row.handles > 0 ? static_cast<std::int8_t>(row.handles - 1) : std::int8_t{-1};
+  row.flushes_handle = last_handle_if(attributes.flushed(), row);
   row.nv = attributes.nv();
   row.extensive = attributes.extensive();
   row.duration = DurationClass::kLong;
@@ -175,9 +179,10 @@ void adopt_row(CommandRow& row, const CommandAttributes& chip, std::vector<std::
   }
   if (chip.flushed() != (row.flushes_handle >= 0)) {
     say("flushed", row.flushes_handle >= 0 ? 1 : 0, chip.flushed() ? 1 : 0);
-    row.flushes_handle =
-        chip.flushed() && row.handles > 0 ? static_cast<std::int8_t>(row.handles - 1) : std::int8_t{-1};
+    row.flushes_handle = last_handle_if(chip.flushed(), row);
   }
+  // The handle that the specification flushes may be one that this chip's command does not have.
+  if (row.flushes_handle >= row.handles) row.flushes_handle = last_handle_if(true, row);
   if (chip.extensive() != row.extensive) {
     say("extensive", row.extensive ? 1 : 0, chip.extensive() ? 1 : 0);
     row.extensive = chip.extensive();
