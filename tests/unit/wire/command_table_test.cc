@@ -76,6 +76,19 @@ TEST(CommandTable, AdoptingReportsAndTakesADifferentHandleCount) {
   EXPECT_EQ(table.find(cc::kSign)->handles, 2);
 }
 
+// Found by fuzz_command.
+TEST(CommandTable, AdoptingFewerHandlesTakesBackTheOneThatIsFlushed) {
+  CommandTable table = CommandTable::builtin();
+  const std::uint32_t flushed = 1U << 24;
+  const CommandAttributes chip[] = {attributes(cc::kSequenceComplete | flushed),
+                                    attributes(cc::kEventSequenceComplete | flushed | (1U << 25))};
+  EXPECT_EQ(table.adopt(chip).size(), 2U);
+  EXPECT_EQ(table.find(cc::kSequenceComplete)->handles, 0);
+  EXPECT_EQ(table.find(cc::kSequenceComplete)->flushes_handle, -1);
+  EXPECT_EQ(table.find(cc::kEventSequenceComplete)->handles, 1);
+  EXPECT_EQ(table.find(cc::kEventSequenceComplete)->flushes_handle, 0);
+}
+
 TEST(CommandTable, AdoptingTwiceTheSameCommandKeepsOne) {
   CommandTable table = CommandTable::builtin();
   const CommandAttributes chip[] = {attributes(cc::kGetRandom), attributes(cc::kGetRandom)};

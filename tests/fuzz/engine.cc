@@ -1,0 +1,362 @@
+// The engine between clients and a TPM that the input both plays.
+//
+// Input: character of the TPM; object slots, session slots, active sessions, context gap, and how much to keep free;
+// then steps until it ends: see `Play::act`. Whatever happens, after each step of the engine the books are right, every
+// command that was submitted gets exactly one response (unless its connection was closed), and the TPM has been asked a
+// bounded number of times. When all connections are closed an honest TPM is left as empty as it was.
+
+#include "engine/engine.h"
+
+#include <map>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "../support/tpm_commands.h"
+#include "engine_tpm.h"
+#include "fuzz.h"
+#include "wire/response.h"
+
+namespace tpmspace::fuzz {
+namespace {
+
+using namespace support;
+using engine::ConnectionId;
+using engine::Engine;
+using engine::Ticket;
+
+constexpr std::size_t kMaxSteps = 600, kMaxConnections = 6, kMaxBlobs = 8;
+// A client's command is sent at most 8 times; between two of them everything may be swapped, and lists of handles be
+// read over 64 pages each.
+constexpr std::uint64_t kMaxTransactsForOneStep = 2'000;
+
+space::Chip chip_from(Input& input) {
+  constexpr std::uint32_t kGaps[] = {65535, 255};
+  space::Chip chip;
+  chip.object_slots = static_cast<std::uint32_t>(3 + input.below(4));
+  chip.loaded_sessions = static_cast<std::uint32_t>(3 + input.below(3));
+  chip.active_sessions = static_cast<std::uint32_t>(chip.loaded_sessions + input.below(62));
+  chip.session_numbers = chip.active_sessions;
+  chip.context_gap = kGaps[input.below(std::size(kGaps))];
+  if (input.below(4) == 3) chip.keep_free_objects = chip.keep_free_sessions = 1;
+  return chip;
+}
+
+class Play {
+ public:
+  explicit Play(ByteView data)
+      : input_(data), character_(static_cast<Character>(input_.below(3))), chip_(chip_from(input_)) {
+    tpm_ = std::make_unique<PlayedTpm>(character_, chip_, clock_, input_);
+    engine_ = new_engine();
+  }
+
+  void run() {
+    for (std::size_t i = 0; i < kMaxSteps && !input_.empty(); ++i) act();
+    finish();
+  }
+
+ private:
+  std::unique_ptr<Engine> new_engine() {
+    engine::Config config;
+    config.client_saved_sessions_per_owner = 3;
+    config.max_bytes = 32 << 10;
+    return std::make_unique<Engine>(*tpm_, wire::CommandTable::builtin(), chip_, config,
+                                    [this] { return clock_.now(); });
+  }
+
+  void act() {
+    switch (input_.below(11)) {
+      case 0:
+        return open();
+      case 1:
+      case 2:
+      case 3:
+      case 4:
+        submit();
+        return step();
+      case 5:
+      case 6:
+        return step();
+      case 7:
+        return submit();
+      case 8:
+        return close();
+      case 9:
+        return disturb();
+      default:
+        return clock_.advance(std::uint64_t{1'000'000} << input_.below(16));
+    }
+  }
+
+  void open() {
+    if (connections_.size() >= kMaxConnections) return;
+    space::SpaceLimits limits;
+    const std::uint8_t what = input_.u8();
+    limits.objects = 1 + (what >> 2) % 16U;
+    limits.sessions = 1 + (what >> 4) % 8U;
+    connections_.push_back(engine_->open(space::OwnerId{1U + what % 3U}, limits));
+  }
+
+  void close() {
+    if (connections_.empty()) return;
+    const std::size_t at = input_.below(connections_.size());
+    trace("closed", Writer().u64(connections_[at]).take());
+    engine_->close(connections_[at]);
+    waiting_.erase(connections_[at]);
+    connections_.erase(connections_.begin() + static_cast<std::ptrdiff_t>(at));
+    check();
+  }
+
+  // What the outside does to a command in the queue, to the TPM, and to the engine itself.
+  void disturb() {
+    switch (input_.below(5)) {
+      case 0:
+        if (!waiting_.empty()) (void)engine_->cancel(waiting_.begin()->second);
+        return;
+      case 1:
+        if (!waiting_.empty()) engine_->gate().abandon(waiting_.begin()->second);
+        return;
+      case 2:
+        trace("power lost", {});
+        return tpm_->power_cycle();
+      case 3:
+        return restart();
+      default:
+        if (connections_.empty()) return;
+        return engine_->set_limits(connections_[0], space::SpaceLimits{1U + input_.u8() % 8U, 1U + input_.u8() % 8U});
+    }
+  }
+
+  // A new engine with the old one's books goes on.
+  void restart() {
+    if (!waiting_.empty()) return;
+    const Bytes image = engine_->save_books();
+    auto second = new_engine();
+    // With a liar the engine may have met more slots than the chip was said to have; then it refuses, as it should.
+    if (!second->restore_books(image)) return require(!tpm_->honest(), "good books are taken back");
+    require(wire::same_bytes(second->save_books(), image), "books survive a round trip");
+    trace("new engine, old books", {});
+    engine_ = std::move(second);
+    tickets_.clear();  // they are each engine's own
+    check();
+  }
+
+  // --- commands
+
+  std::uint32_t object() { return 0x80000000U + input_.u8() % 6U; }
+  std::uint32_t session() {
+    const std::uint8_t which = input_.u8();
+    return ((which & 0x80) != 0 ? 0x03000000U : 0x02000000U) + which % 8U;
+  }
+  Bytes authorizations() {
+    const std::uint8_t which = input_.u8();
+    if (which < 0x80) return password();
+    const std::uint8_t attributes = input_.u8() & 0xE7;
+    if (which < 0xE0) return support::authorization(session(), attributes);
+    return join(
+        {password(), support::authorization(session(), attributes), support::authorization(session(), attributes)});
+  }
+  Bytes blob() { return blobs_.empty() ? Bytes(20, 2) : blobs_[input_.below(blobs_.size())]; }
+
+  Bytes make_object() {
+    switch (input_.below(6)) {
+      case 0:
+        return create_primary(kNull, ecc_signing_template());
+      case 1:
+        return create_primary(kOwner, ecc_signing_template());
+      case 2:
+        return create_primary(kEndorsement);
+      case 3:
+        return create(object());
+      case 4:
+        return hash_start();
+      default:
+        return support::load(object(), blob());
+    }
+  }
+  Bytes use_object() {
+    switch (input_.below(8)) {
+      case 0:
+        return sign(object(), authorizations());
+      case 1:
+        return unseal(object(), authorizations());
+      case 2:
+        return sequence_update(object(), Bytes(4, 1));
+      case 3:
+        return sequence_complete(object());
+      case 4:
+        return evict_control(object(), 0x81000000U + input_.u8() % 3U);
+      case 5:
+        return sign(0x81000000U + input_.u8() % 3U, authorizations());
+      case 6:
+        return command(cc::kCertify, {object(), object()}, join({password(), password()}),
+                       Writer().u16(0).u16(kAlgNull).take());
+      default:
+        return read_public(object());
+    }
+  }
+  Bytes use_session() {
+    switch (input_.below(6)) {
+      case 0:
+        return policy_command_code(session(), cc::kUnseal);
+      case 1:
+        return policy_get_digest(session());
+      case 2:
+        return policy_restart(session());
+      case 3:
+        return command(cc::kPolicySecret, {kOwner, session()}, authorizations(),
+                       Writer().u16(0).u16(0).u16(0).u32(0).take());
+      default:
+        return start_session(static_cast<SessionType>(input_.u8() % 4), input_.u8() < 0xC0 ? kNull : object(), kNull);
+    }
+  }
+  Bytes use_context() {
+    switch (input_.below(4)) {
+      case 0:
+        return context_save(input_.u8() < 0x80 ? object() : session());
+      case 1:
+        return context_load(blob());
+      case 2:
+        return flush_context(object());
+      default:
+        return flush_context(session());
+    }
+  }
+  Bytes use_chip() {
+    switch (input_.below(8)) {
+      case 0:
+        return get_random();
+      case 1:
+        return get_capability(1, std::uint32_t{input_.u8()} << 24, 1U + input_.u8());
+      case 2:
+        return get_capability(6, 0x200, 1U + input_.u8());
+      case 3:
+        return startup_clear();
+      case 4:
+        return command(cc::kShutdown, {}, {}, Writer().u16(input_.u8() & 1).take());
+      case 5:
+        return clear();
+      case 6:
+        return hierarchy_control(kOwner, (input_.u8() & 1) != 0);
+      default:
+        return command(cc::kChangeEPS, {kPlatform}, password(), {});
+    }
+  }
+  // Any octets behind a right header.
+  Bytes raw() {
+    const auto rows = wire::CommandTable::builtin().rows();
+    const auto code = rows[input_.below(rows.size())].code;
+    const Bytes body = wire::to_bytes(input_.take(input_.u8()));
+    const auto size = static_cast<std::uint32_t>(wire::kHeaderSize + body.size());
+    const auto tag = (input_.u8() & 1) != 0 ? wire::kTagSessions : wire::kTagNoSessions;
+    return Writer().u16(tag).u32(size).u32(code).raw(body).take();
+  }
+  Bytes some_command() {
+    switch (input_.below(8)) {
+      case 0:
+      case 1:
+        return make_object();
+      case 2:
+        return use_object();
+      case 3:
+      case 4:
+        return use_session();
+      case 5:
+        return use_context();
+      case 6:
+        return use_chip();
+      default:
+        return raw();
+    }
+  }
+
+  void submit() {
+    if (connections_.empty()) open();
+    const ConnectionId connection = connections_[input_.below(connections_.size())];
+    if (waiting_.count(connection) != 0) return;
+    auto parsed = wire::Command::parse(some_command(), wire::CommandTable::builtin(), chip_.max_command);
+    if (!parsed) return;
+    codes_[connection] = parsed->code();
+    trace("submitted", parsed->bytes());
+    waiting_[connection] = engine_->submit(connection, std::move(*parsed), 0, clock_.now());
+    require(tickets_.insert(waiting_[connection]).second, "a ticket is new");
+  }
+
+  // --- steps and what must be true of them
+
+  void step() {
+    const auto before = tpm_->transacts();
+    const auto done = engine_->step(clock_.now());
+    require(tpm_->transacts() - before <= kMaxTransactsForOneStep, "a step asks the TPM a bounded number of times");
+    require(!done.idle || !done.reply, "who is idle has answered nobody");
+    if (done.reply) take(*done.reply);
+    check();
+    clock_.advance(1000);
+  }
+
+  void take(const engine::Reply& reply) {
+    trace("answered", reply.response);
+    const auto it = waiting_.find(reply.connection);
+    require(it != waiting_.end() && it->second == reply.ticket, "a reply belongs to a command that waits");
+    waiting_.erase(it);
+    const auto header = wire::read_header(reply.response);
+    require(header && header->size == reply.response.size(), "a reply is a TPM response");
+    require(header->tag == wire::kTagNoSessions || header->tag == wire::kTagSessions, "a reply has a TPM's tag");
+    if (header->code != 0 || codes_[reply.connection] == cc::kGetRandom) return;
+    const auto code = codes_[reply.connection];
+    if (code != cc::kContextSave && code != cc::kCreate) return;
+    if (blobs_.size() == kMaxBlobs) blobs_.erase(blobs_.begin());
+    const std::size_t skip = wire::kHeaderSize + (header->tag == wire::kTagSessions ? 4 : 0);
+    blobs_.push_back(wire::to_bytes(ByteView(reply.response).subspan(std::min(skip, reply.response.size()))));
+  }
+
+  void check() {
+    const auto wrong = engine_->check();
+    require(!wrong, wrong.value_or(""));
+    require(engine_->snapshot().connections == connections_.size(), "the engine knows its connections");
+  }
+
+  void finish() {
+    tpm_->calm_down();
+    for (std::size_t i = 0; i < 50 && !waiting_.empty(); ++i) step();
+    require(waiting_.empty(), "every command is answered");
+    while (!connections_.empty()) {
+      engine_->close(connections_.back());
+      connections_.pop_back();
+    }
+    check();
+    bool idle = false;
+    for (std::size_t i = 0; i < 300 && !idle; ++i) {
+      idle = engine_->step(clock_.now()).idle;
+      check();
+      clock_.advance(2'000'000'000);
+    }
+    if (tpm_->honest()) {
+      require(idle, "the engine comes to rest");
+      require(tpm_->model().loaded_objects().empty(), "no object of ours is left");
+      require(tpm_->model().loaded_sessions().empty(), "no session of ours is left loaded");
+    }
+    (void)engine_->flush_all(true);
+    if (tpm_->honest()) require(tpm_->model().saved_session_numbers().empty(), "after flush_all no session is left");
+  }
+
+  Input input_;
+  const Character character_;
+  const space::Chip chip_;
+  simulation::VirtualClock clock_;
+  std::unique_ptr<PlayedTpm> tpm_;
+  std::unique_ptr<Engine> engine_;
+  std::vector<ConnectionId> connections_;
+  std::map<ConnectionId, Ticket> waiting_;
+  std::map<ConnectionId, wire::CommandCode> codes_;
+  std::set<Ticket> tickets_;
+  std::vector<Bytes> blobs_;
+};
+
+}  // namespace
+}  // namespace tpmspace::fuzz
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  tpmspace::fuzz::Play({data, size}).run();
+  return 0;
+}

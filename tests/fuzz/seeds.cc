@@ -1,0 +1,170 @@
+// Writes the dictionary and the seed corpora: fuzz_seeds DIRECTORY makes DIRECTORY/dictionary and DIRECTORY/<fuzzer>/.
+//
+// Idea: everything comes from the command table and the same command builders that the tests use, so nothing binary has
+// to be kept.
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "../support/tpm_commands.h"
+#include "proto/control.h"
+#include "space/books.h"
+#include "wire/command_table.h"
+#include "wire/response.h"
+
+namespace tpmspace::fuzz {
+namespace {
+
+using namespace support;
+namespace fs = std::filesystem;
+
+class Corpus {
+ public:
+  Corpus(const fs::path& directory, const std::string& fuzzer) : directory_(directory / fuzzer) {
+    fs::create_directories(directory_);
+  }
+  void add(ByteView data) {
+    std::ofstream file(directory_ / fmt::format("seed-{:03}", count_++), std::ios::binary);
+    for (const auto octet : data) file.put(static_cast<char>(octet));
+  }
+  void add(const std::string& text) {
+    std::ofstream(directory_ / fmt::format("seed-{:03}", count_++), std::ios::binary) << text;
+  }
+
+ private:
+  fs::path directory_;
+  unsigned count_ = 0;
+};
+
+void write_dictionary(const fs::path& file) {
+  std::set<std::uint32_t> words = {kOwner,     kNull,      kEndorsement, kPlatform,  kLockout,   wire::kPasswordSession,
+                                   0x80000000, 0x80000001, 0x80000002,   0x81000001, 0x01800001, 0x02000000,
+                                   0x02000001, 0x03000000, 0x03000001,   0x03000002, 9,          18};
+  for (const auto& row : wire::CommandTable::builtin().rows()) words.insert(row.code);
+  std::ofstream out(file);
+  for (const auto word : words)
+    out << fmt::format("\"\\x{:02x}\\x{:02x}\\x{:02x}\\x{:02x}\"\n", word >> 24, word >> 16 & 255, word >> 8 & 255,
+                       word & 255);
+  out << "\"\\x80\\x01\"\n\"\\x80\\x02\"\n\"SP\"\n";
+  for (const char* text : {"embedded", "swtpm:", "device:", "path=", "host=", "port=", "ctrl=", "fd=", "latency=",
+                           "slb9670", "st33ktpm2x"})
+    out << fmt::format("\"{}\"\n", text);
+}
+
+// One command of every row: right handles, a password for each that wants one, parameters of zeros.
+std::vector<Bytes> command_of_every_row() {
+  std::vector<Bytes> out;
+  for (const auto& row : wire::CommandTable::builtin().rows()) {
+    Writer area;
+    for (unsigned i = 0; i < row.auth_handles; ++i) area.raw(password());
+    Writer body;
+    for (unsigned i = 0; i < row.handles; ++i) body.u32(0x80000000 + i);
+    if (row.auth_handles > 0) body.u32(static_cast<std::uint32_t>(area.bytes().size())).raw(area.bytes());
+    body.raw(Bytes(8));
+    const auto size = static_cast<std::uint32_t>(wire::kHeaderSize + body.bytes().size());
+    const auto tag = row.auth_handles > 0 ? wire::kTagSessions : wire::kTagNoSessions;
+    out.push_back(Writer().u16(tag).u32(size).u32(row.code).raw(body.bytes()).take());
+  }
+  return out;
+}
+
+Bytes after(std::initializer_list<std::uint8_t> head, ByteView rest) {
+  return Writer().raw(Bytes(head)).raw(rest).take();
+}
+
+void write_wire(const fs::path& directory) {
+  Corpus command(directory, "command"), response(directory, "response"), frame(directory, "frame");
+  for (const auto& one : command_of_every_row()) command.add(after({0}, one));
+  Writer chip;
+  for (const auto code : {0x10400173U, 0x0000017BU, 0x36000001U}) chip.u32(code);
+  command.add(after({3}, join({chip.take(), get_random()})));
+  response.add(wire::error_response(0x101));
+  response.add(wire::success_response(Bytes(20)));
+  response.add(Writer().u16(0x8002).u32(0x19).u32(0).u32(0x80000001).u32(2).u16(0xAABB).u16(0).u8(1).u16(0).take());
+  const Bytes several = join({get_random(), proto::encode(proto::Request(proto::Hello{})), flush_context(0x80000000),
+                              proto::encode(proto::Request(proto::Cancel{})), Bytes(10, 0xFF)});
+  for (std::uint8_t limits = 0; limits < 4; ++limits) frame.add(after({limits, 0x12, 0x34}, several));
+}
+
+void write_control(const fs::path& directory) {
+  Corpus control(directory, "control");
+  const auto add = [&](ByteView frame) { control.add(frame.subspan(6)); };
+  add(proto::encode(proto::Request(proto::Hello{})));
+  add(proto::encode(proto::Request(proto::Locality{3})));
+  add(proto::encode(proto::Request(proto::StatusRequest{})));
+  add(proto::encode(proto::Reply(proto::HelloReply{1, "tpmspaced", 7})));
+  add(proto::encode(proto::Reply(proto::Refusal{1, 0x000B0084, 1})));
+  const proto::Status status;
+  add(proto::encode(proto::Reply(proto::StatusReply{status})));
+  control.add(after({0, 0, 0, 0}, proto::encode_status(status)));
+}
+
+void write_space(const fs::path& directory) {
+  Corpus context(directory, "context"), books(directory, "books");
+  for (const std::uint32_t handle : {0x80000000U, 0x80000001U, 0x80000002U, 0x02000000U, 0x03000001U})
+    context.add(Writer().u64(7).u32(handle).u32(kOwner).tpm2b(Bytes(12, 0xCC)).take());
+  space::Books full;
+  books.add(space::encode(full));
+  space::Space one;
+  one.objects[0x80000000] = space::Object{};
+  one.objects[0x80000001] = space::Object{true, Bytes(4, 1), 9};
+  full.spaces[space::SpaceId{1}] = one;
+  full.spaces[space::SpaceId{2}] = space::Space{};
+  space::Session session;
+  session.handle = 0x03000001;
+  session.space = space::SpaceId{1};
+  full.sessions[1] = session;
+  full.slots.push_back(space::Slot{{0x80000000}, {1}, {0x80000000}});
+  full.unwanted_sessions.push_back(space::UnwantedSession{0x02000002, true});
+  books.add(space::encode(full));
+}
+
+void write_texts(const fs::path& directory) {
+  Corpus spec(directory, "tool_spec");
+  for (const char* text : {"embedded", "embedded:/var/lib/tpm,latency=slb9670", "swtpm:path=/run/s,ctrl=/run/c",
+                           "swtpm:path=/run/s", "swtpm:host=localhost,port=2321",
+                           "swtpm:host=::1,port=2321,ctrl=5,latency=st33ktpm2x", "device:/dev/tpm0", "device:fd=3"})
+    spec.add(std::string(text));
+}
+
+// A client's life, as engine.cc reads it: octets that mean steps. See there.
+void write_engine(const fs::path& directory) {
+  Corpus engine(directory, "engine");
+  for (std::uint8_t mode = 0; mode < 3; ++mode) {
+    Bytes life = {mode, 2, 2, 60, 0, 0};
+    for (std::uint8_t i = 0; i < 120; ++i)
+      for (const std::uint8_t octet : {std::uint8_t(i % 11), i, std::uint8_t(i * 7), std::uint8_t(i % 5)})
+        life.push_back(octet);
+    engine.add(life);
+    for (std::uint8_t i = 0; i < 12; ++i) {
+      Bytes other = {mode, std::uint8_t(i % 3), 2, 60, std::uint8_t(i % 2), i};
+      for (unsigned j = 0; j < 200; ++j) other.push_back(static_cast<std::uint8_t>((j * (2U * i + 3U)) ^ (j >> 2)));
+      engine.add(other);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace tpmspace::fuzz
+
+int main(int argc, char** argv) {
+  using namespace tpmspace::fuzz;
+  if (argc != 2) {
+    fmt::print(stderr, "usage: fuzz_seeds DIRECTORY\n");
+    return 2;
+  }
+  const fs::path directory(argv[1]);
+  fs::create_directories(directory);
+  write_dictionary(directory / "dictionary");
+  write_wire(directory);
+  write_control(directory);
+  write_space(directory);
+  write_texts(directory);
+  write_engine(directory);
+  return 0;
+}

@@ -1,0 +1,23 @@
+// SHA-256 and HMAC-SHA-256, for everything in which the model must say what a real TPM says: policy digests, Names,
+// hash sequences, signatures of keyed-hash keys. Threads: any. Sizes: 32 octets out. Source: FIPS 180-4, FIPS 198-1.
+#pragma once
+
+#include <initializer_list>
+
+#include "wire/bytes.h"
+
+namespace tpmspace::simulation {
+
+inline constexpr std::size_t kDigestSize = 32;
+
+[[nodiscard]] wire::Bytes sha256(std::initializer_list<wire::ByteView> parts);
+[[nodiscard]] wire::Bytes hmac_sha256(wire::ByteView key, wire::ByteView data);
+[[nodiscard]] inline wire::ByteView text(const char* string) {
+  std::size_t size = 0;
+  while (string[size] != '\0') ++size;
+  return {reinterpret_cast<const std::uint8_t*>(string), size};
+}
+// The first eight octets of a digest, as a number.
+[[nodiscard]] std::uint64_t short_digest(std::initializer_list<wire::ByteView> parts);
+
+}  // namespace tpmspace::simulation

@@ -1,0 +1,139 @@
+// What the simulated worlds found wrong in the engine, each as the few commands that show it. A found fault is a test
+// for ever; the worlds' seeds are kept too (seeds.txt), but a seed means something else as soon as a generator changes.
+#include <gtest/gtest.h>
+
+#include "digest.h"
+#include "engine/engine.h"
+#include "model_tpm.h"
+#include "object_slots.h"
+#include "speech.h"
+#include "tpm/bring_up.h"
+
+namespace tpmspace::simulation {
+namespace {
+
+using engine::ConnectionId;
+using speech::Heard;
+
+constexpr std::uint32_t kOwner = 0x40000001;
+constexpr std::uint32_t kNull = 0x40000007;
+constexpr std::uint32_t kEndorsement = 0x4000000B;
+constexpr std::uint32_t kPlatform = 0x4000000C;
+const speech::Auths kEmptyPassword = {speech::Auth{}};
+
+class EngineOnModel : public testing::Test {
+ protected:
+  EngineOnModel() {
+    const auto facts = tpm::bring_up(model_, tpm::Kind::kEmbedded);
+    EXPECT_TRUE(facts);
+    chip_.reset_count = facts->reset_count;
+    chip_.restart_count = facts->restart_count;
+    engine_ = std::make_unique<engine::Engine>(model_, wire::CommandTable::builtin(), chip_, engine::Config{},
+                                               [this] { return clock_.now(); });
+  }
+
+  ConnectionId open(std::uint64_t owner = 1) { return engine_->open(space::OwnerId{owner}, {}); }
+
+  // The answer, when its turn has come.
+  Heard say(ConnectionId who, const wire::Bytes& bytes) {
+    auto command = wire::Command::parse(bytes, wire::CommandTable::builtin(), chip_.max_command);
+    EXPECT_TRUE(command);
+    const auto ticket = engine_->submit(who, std::move(*command), 0, clock_.now());
+    for (int i = 0; i < 1000; ++i) {
+      const auto step = engine_->step(clock_.now());
+      if (step.reply && step.reply->ticket == ticket) return speech::hear(bytes, step.reply->response).value();
+    }
+    ADD_FAILURE() << "no answer";
+    return {};
+  }
+
+  void idle() {
+    for (int i = 0; i < 1000 && !engine_->step(clock_.now()).idle; ++i) clock_.advance(1'000'000);
+  }
+
+  Heard primary(ConnectionId who, std::uint32_t hierarchy, std::uint64_t individual) {
+    return say(who, speech::create_primary(hierarchy, kEmptyPassword, speech::Template::kHmacKey, individual, {}));
+  }
+  Heard sign(ConnectionId who, std::uint32_t key) {
+    return say(who, speech::sign(key, kEmptyPassword, sha256({text("data")})));
+  }
+  Heard start_session(ConnectionId who) {
+    return say(who, speech::start_auth_session(kNull, kNull, speech::SessionKind::kHmac));
+  }
+
+  void expect_books_agree() {
+    EXPECT_FALSE(engine_->check());
+    EXPECT_EQ(engine_->snapshot().objects_loaded, model_.loaded_objects().size());
+    EXPECT_EQ(engine_->snapshot().sessions_loaded, model_.loaded_sessions().size());
+  }
+
+  VirtualClock clock_;
+  ModelTpm model_{{}, clock_};
+  space::Chip chip_;
+  std::unique_ptr<engine::Engine> engine_;
+};
+
+TEST_F(EngineOnModel, AnEmptiedHierarchyAlsoEmptiesSlotsThatNobodyWantsAnyMore) {
+  const auto leaving = open();
+  const auto staying = open();
+  ASSERT_TRUE(primary(leaving, kEndorsement, 1).ok());
+  engine_->close(leaving);
+  ASSERT_TRUE(say(staying, speech::clear(kPlatform, kEmptyPassword)).ok());
+  expect_books_agree();
+  // The slot is taken again; nothing must flush it on behalf of the one who left.
+  const auto key = primary(staying, kOwner, 2);
+  idle();
+  EXPECT_TRUE(sign(staying, key.handle).ok());
+  expect_books_agree();
+}
+
+TEST_F(EngineOnModel, PowerLossThatOneOfOurOwnCommandsMeetsIsRepairedBeforeTheClientIsAnswered) {
+  const auto a = open();
+  const auto b = open();
+  for (std::uint64_t i = 0; i < 3; ++i) ASSERT_TRUE(primary(a, kOwner, i).ok());
+  model_.power_cycle();
+  // Needs a slot, so an eviction meets the power loss.
+  const auto key = primary(b, kOwner, 9);
+  EXPECT_EQ(key.code, 0U);
+  EXPECT_TRUE(sign(b, key.handle).ok());
+  EXPECT_EQ(wire::without_layer(sign(a, 0x80000000).code), 0x910U);
+  expect_books_agree();
+}
+
+TEST_F(EngineOnModel, AResetAfterClearIsNoticedAlthoughTheCountersAreEqualAgain) {
+  const auto a = open();
+  ASSERT_EQ(chip_.reset_count, 1U);
+  ASSERT_TRUE(say(a, speech::clear(kPlatform, kEmptyPassword)).ok());  // the TPM counts from 0 again
+  for (std::uint64_t i = 0; i < 5; ++i) ASSERT_TRUE(primary(a, kOwner, i).ok());
+  model_.power_cycle();
+  EXPECT_EQ(wire::without_layer(sign(a, 0x80000000).code), 0x910U);
+  EXPECT_EQ(engine_->snapshot().objects, 0U);
+  expect_books_agree();
+}
+
+TEST_F(EngineOnModel, ClearIsNotTakenForAResetLater) {
+  const auto a = open();
+  ASSERT_TRUE(say(a, speech::clear(kPlatform, kEmptyPassword)).ok());
+  const auto key = primary(a, kOwner, 1);
+  const auto session = start_session(a);
+  model_.faults().script({Fault{Fault::Kind::kGarbage}});  // makes the engine ask the TPM what it holds
+  EXPECT_EQ(say(a, speech::get_random(8)).code, wire::from_manager(wire::rc::kFailure));
+  EXPECT_TRUE(sign(a, key.handle).ok());
+  EXPECT_TRUE(say(a, speech::flush_context(session.handle)).ok());
+  expect_books_agree();
+}
+
+TEST_F(EngineOnModel, AnInterruptedComparisonWithTheTpmIsTakenUpAgain) {
+  const auto a = open();
+  constexpr Fault kThrough{};
+  model_.faults().script({Fault{Fault::Kind::kDoneThenLost}, kThrough, Fault{Fault::Kind::kGarbage}});
+  EXPECT_FALSE(start_session(a).ok());
+  EXPECT_FALSE(model_.loaded_sessions().empty());
+  static_cast<void>(say(a, speech::get_random(8)));
+  idle();
+  EXPECT_TRUE(model_.loaded_sessions().empty()) << "a session that nobody knows was left in the TPM";
+  expect_books_agree();
+}
+
+}  // namespace
+}  // namespace tpmspace::simulation

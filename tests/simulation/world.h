@@ -1,0 +1,173 @@
+// Many clients, one engine, one TPM, and for each client a private TPM with endless room to compare with.
+//
+// Idea: what a client of the engine sees must be what a TPM of its own would have answered. So every command runs
+// twice: through the engine, and on the client's private model; codes, handles and digests must agree, but for the few
+// documented differences (`permitted` in world.cc). All private models share one ChipState, as the clients really share
+// one chip's hierarchies, PCRs and persistent objects. After every step the invariants of DESIGN "What is true after
+// every step" are checked from three sides: the engine's own books, the subject TPM's contents, and the private models'
+// contents. The subject TPM is the model (with faults, and any limits) or libtpms. Threads: one. Time: virtual. Errors:
+// a step returns "" or a sentence about what went wrong; then the world is over.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+#include "model_tpm.h"
+#include "reference_client.h"
+#include "tpm/embedded.h"
+
+namespace tpmspace::simulation {
+
+struct WorldConfig {
+  Weights weights;
+  ModelTpm::Limits limits;  // of the subject, if it is a model
+  FaultRates faults;        // likewise
+  bool embedded = false;    // the subject is libtpms
+  std::uint64_t seed = 1;   // of the faults
+  std::uint32_t owners = 3;
+  std::size_t connections = 6;  // at most
+  space::SpaceLimits space;
+  std::uint32_t keep_free_objects = 0, keep_free_sessions = 0;
+  engine::Config engine;
+  bool power_cycles = false;
+  bool restarts = false;  // Shutdown(STATE) behind the engine's back, then Startup(CLEAR)
+  bool changing_limits = false;
+  bool restless = true;  // clients come and go; otherwise they stay, and so do their sessions
+  bool book_round_trips = true;
+};
+
+// What happens next in the world. Any numbers are valid.
+struct WorldStep {
+  std::uint16_t action = 0;
+  std::uint16_t who = 0;
+  Step step;
+};
+
+class World {
+ public:
+  explicit World(const WorldConfig& config);
+  ~World();
+
+  [[nodiscard]] std::string step(const WorldStep& step);
+  // Everybody leaves; the TPM must be as empty as it was.
+  [[nodiscard]] std::string finish();
+
+  // What was tried, so that a test can see that it tested something.
+  struct Tally {
+    std::array<std::uint64_t, kVerbs> succeeded{};  // client commands, by verb
+    std::uint64_t client_commands = 0;
+    std::uint64_t compared = 0;                               // with a private TPM
+    std::array<std::uint64_t, wire::kCauses> tpm_commands{};  // by cause
+    std::uint64_t resets = 0;
+    std::uint64_t faults = 0;
+
+    Tally& operator+=(const Tally& other);
+  };
+  [[nodiscard]] Tally tally() const;
+
+ private:
+  struct Known {                        // an active session of a client
+    std::uint32_t shared = 0, own = 0;  // handles, through the engine and on the private TPM
+    std::uint64_t saved_at = 0;         // order of the client's ContextSave; 0: usable
+  };
+  struct Pending {
+    engine::Ticket ticket = 0;
+    Utterance said;
+    bool cancelled = false;
+    bool abandoned = false;  // its answer is not wanted any more; what it makes must go
+  };
+  struct Connection {
+    std::uint64_t id = 0;  // of the client, never reused
+    engine::ConnectionId engine_id = 0;
+    space::OwnerId owner;
+    space::SpaceLimits limits;
+    std::unique_ptr<ModelTpm> own_tpm;
+    std::unique_ptr<ReferenceClient> client;
+    std::map<std::uint32_t, Known> sessions;  // by number, through the engine
+    std::optional<Pending> pending;
+    bool open = true;
+  };
+  // What one engine step told us, while its reply is judged.
+  struct Moment {
+    engine::Step step;
+    std::uint64_t faults = 0;  // injected meanwhile
+  };
+
+  void start_subject();
+  void make_engine();
+  [[nodiscard]] wire::Tpm& subject();
+
+  [[nodiscard]] std::string act(const WorldStep& step);
+  void open(std::uint16_t who);
+  [[nodiscard]] std::string close(Connection& connection);
+  [[nodiscard]] std::string submit(Connection& connection, const Step& step);
+  [[nodiscard]] std::string cancel(Connection& connection);
+  void abandon(Connection& connection);
+  void change_limits(Connection& connection, const Step& step);
+  [[nodiscard]] std::string turn();  // one engine step
+  [[nodiscard]] std::string run_until_quiet();
+  [[nodiscard]] std::string calm_down();
+  [[nodiscard]] std::string round_trip_books();
+  void power_cycle(bool orderly);
+  [[nodiscard]] std::string flush_all(bool saved_too);
+
+  [[nodiscard]] std::string judge(Connection& connection, const Moment& moment);
+  [[nodiscard]] std::string compare(Connection& connection, const Utterance& said, const speech::Heard& heard);
+  [[nodiscard]] std::string compare_lists(const Connection& connection, const Utterance& said,
+                                          const std::array<speech::Heard, kSides>& heard) const;
+  [[nodiscard]] std::optional<std::string> permitted(const Connection& connection, const Pending& pending,
+                                                     const speech::Heard& heard, const Moment& moment) const;
+  [[nodiscard]] bool claim_is_true(const Connection& connection, const Utterance& said, wire::Rc code) const;
+  [[nodiscard]] std::string load_foreign_session(Connection& connection, const Pending& pending,
+                                                 const speech::Heard& heard);
+  [[nodiscard]] std::optional<std::string> flush_owner_mates_session(Connection& connection, const Utterance& said,
+                                                                     const speech::Heard& heard);
+  void give_back(Connection& connection, const Utterance& said, const speech::Heard& heard);
+  void take_newest_twin(Utterance& said) const;
+  void note_sessions(Connection& connection, const Utterance& said, const std::array<speech::Heard, kSides>& heard);
+  void reset_private_tpms(const observe::Account& account);
+  void enforce_abandoned_limit(space::OwnerId owner);
+  void forget_dead_sessions();
+
+  [[nodiscard]] std::string check_invariants();
+  [[nodiscard]] std::string check_against_subject();
+  [[nodiscard]] std::string check_nothing_is_left_behind();
+  [[nodiscard]] Connection* find(std::uint64_t client_id);
+  [[nodiscard]] Connection* by_engine_id(engine::ConnectionId id);
+  [[nodiscard]] std::vector<Connection*> live();
+  [[nodiscard]] std::uint32_t to_private(Connection& connection, std::uint32_t shared_handle) const;
+  [[nodiscard]] std::vector<std::uint32_t> sessions_of_others(const Connection& connection) const;
+  [[nodiscard]] speech::Heard ask_private(Connection& connection, const wire::Bytes& command);
+  [[nodiscard]] std::uint64_t faults() const;
+  [[nodiscard]] std::uint64_t sent() const;
+  void trace(const std::string& line) const;
+  void trace_account(const observe::Account& account) const;
+
+  const WorldConfig config_;
+  VirtualClock clock_;
+  std::unique_ptr<ModelTpm> model_;             // the subject, or null
+  std::unique_ptr<tpm::EmbeddedTpm> embedded_;  // the subject, or null
+  std::unique_ptr<wire::Tpm> patient_;          // what the engine gets: the subject, asked again where it says "later"
+  space::Chip chip_;
+  wire::CommandTable table_ = wire::CommandTable::builtin();
+  std::unique_ptr<engine::Engine> engine_;
+  std::shared_ptr<ChipState> private_chip_;
+  std::unique_ptr<ModelTpm> witness_;  // shares the private chip, and belongs to nobody
+  std::shared_ptr<Pool> pool_;
+  std::list<Connection> connections_;  // closed ones stay while they left saved sessions behind
+  std::uint64_t next_client_ = 1;
+  std::uint64_t next_save_ = 1;
+  bool reset_unnoticed_ = false;
+  bool finishing_ = false;  // no faults any more
+  // After an answer was lost nobody knows what was done: only the invariants are checked from then on.
+  bool blurred_ = false;
+  Tally tally_;
+};
+
+}  // namespace tpmspace::simulation

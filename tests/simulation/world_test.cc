@@ -1,0 +1,229 @@
+// Worlds of clients around an engine, in several climates. See world.h; longer runs and reproduction: README.md.
+#include "world.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "steps.h"
+
+namespace rc {
+
+template <>
+struct Arbitrary<tpmspace::simulation::WorldStep> {
+  static Gen<tpmspace::simulation::WorldStep> arbitrary() {
+    using tpmspace::simulation::Step;
+    using tpmspace::simulation::WorldStep;
+    const auto number = gen::resize(kNominalSize, gen::arbitrary<std::uint16_t>());
+    return gen::build<WorldStep>(gen::set(&WorldStep::action, number), gen::set(&WorldStep::who, number),
+                                 gen::set(&WorldStep::step, gen::arbitrary<Step>()));
+  }
+};
+
+}  // namespace rc
+
+namespace tpmspace::simulation {
+
+std::ostream& operator<<(std::ostream& out, const WorldStep& step) {
+  return out << "{" << step.action << ", " << step.who << ", " << step.step << "}";
+}
+
+namespace {
+
+constexpr std::size_t kStepsAWorld = 2000;
+
+// Kinds of worlds. The name is what a seed is kept under.
+struct Climate {
+  const char* name;
+  void (*set)(WorldConfig&);
+};
+
+void calm(WorldConfig&) {}
+void crowd(WorldConfig& config) {
+  config.connections = 20;
+  config.owners = 5;
+}
+void one_client(WorldConfig& config) {
+  config.connections = 1;
+  config.owners = 1;
+}
+void old_chip(WorldConfig& config) {  // TPM-RULES 25
+  config.limits.context_gap = 255;
+  config.weights.global = 0;
+  config.weights.sessions = 4;
+  config.connections = 10;
+  config.restless = false;
+}
+void few_sessions(WorldConfig& config) {
+  config.limits.active_sessions = 7;
+}
+void roomy_chip(WorldConfig& config) {
+  config.limits.object_slots = 7;
+  config.limits.loaded_sessions = 5;
+}
+void small_limits(WorldConfig& config) {
+  config.space.objects = 4;
+  config.space.sessions = 3;
+}
+void shared_device(WorldConfig& config) {  // TPM-RULES 35
+  config.limits.object_slots = 5;
+  config.limits.loaded_sessions = 5;
+  config.keep_free_objects = 1;
+  config.keep_free_sessions = 1;
+}
+void hesitant_chip(WorldConfig& config) {
+  config.faults.retry = 30;
+  config.faults.object_memory = 20;
+  config.faults.session_memory = 20;
+  config.faults.cancelled = 5;
+}
+void wide_gaps(WorldConfig& config) {
+  config.limits.context_gap = 255;
+  config.faults.context_gap = 20;
+  config.weights.global = 0;
+  config.weights.sessions = 4;
+  config.restless = false;
+}
+void power_losses(WorldConfig& config) {
+  config.power_cycles = true;
+  config.faults.power_loss = 2;
+}
+void liar(WorldConfig& config) {
+  config.faults.garbage = 8;
+  config.faults.retry = 5;
+}
+void vanishing(WorldConfig& config) {
+  config.faults.gone = 1;
+}
+void restarts(WorldConfig& config) {
+  config.power_cycles = true;
+  config.restarts = true;
+}
+void changing_limits(WorldConfig& config) {
+  config.changing_limits = true;
+}
+void little_memory(WorldConfig& config) {
+  config.engine.max_bytes = 60'000;
+}
+void few_kept_sessions(WorldConfig& config) {
+  config.engine.client_saved_sessions_per_owner = 2;
+  config.weights.sessions = 3;
+  config.connections = 12;
+}
+void libtpms(WorldConfig& config) {
+  config.embedded = true;
+}
+void libtpms_power(WorldConfig& config) {
+  config.embedded = true;
+  config.power_cycles = true;
+}
+void libtpms_crowd(WorldConfig& config) {
+  config.embedded = true;
+  crowd(config);
+}
+
+constexpr Climate kClimates[] = {
+    {"Calm", calm},
+    {"Crowd", crowd},
+    {"OneClient", one_client},
+    {"OldChip", old_chip},
+    {"FewSessions", few_sessions},
+    {"RoomyChip", roomy_chip},
+    {"SmallLimits", small_limits},
+    {"SharedDevice", shared_device},
+    {"HesitantChip", hesitant_chip},
+    {"WideGaps", wide_gaps},
+    {"PowerLosses", power_losses},
+    {"Restarts", restarts},
+    {"ChangingLimits", changing_limits},
+    {"LittleMemory", little_memory},
+    {"FewKeptSessions", few_kept_sessions},
+    {"Liar", liar},
+    {"Vanishing", vanishing},
+    {"Libtpms", libtpms},
+    {"LibtpmsPowerLosses", libtpms_power},
+    {"LibtpmsCrowd", libtpms_crowd},
+};
+
+WorldConfig config_of(const Climate& climate, std::uint64_t seed) {
+  WorldConfig config;
+  config.weights.bound_sessions = seed % 2 == 0;
+  config.seed = seed;
+  climate.set(config);
+  return config;
+}
+
+std::vector<WorldStep> random_world_steps(std::uint64_t seed, std::size_t count) {
+  std::mt19937_64 random(seed);
+  std::vector<WorldStep> steps;
+  for (std::size_t i = 0; i < count; ++i) {
+    WorldStep step;
+    step.action = static_cast<std::uint16_t>(random() & 0xFFFF);
+    step.who = static_cast<std::uint16_t>(random() & 0xFFFF);
+    step.step = random_step(random);
+    steps.push_back(step);
+  }
+  return steps;
+}
+
+// "" or what went wrong, and where.
+std::string run(const WorldConfig& config, const std::vector<WorldStep>& steps, World::Tally* tally = nullptr) {
+  World world(config);
+  std::size_t at = 0;
+  for (const auto& step : steps) {
+    const std::string trouble = world.step(step);
+    if (!trouble.empty()) return fmt::format("step {}: {}", at, trouble);
+    ++at;
+  }
+  const std::string trouble = world.finish();
+  if (tally != nullptr) *tally += world.tally();
+  return trouble.empty() ? "" : "at the end: " + trouble;
+}
+
+class Weather : public testing::TestWithParam<Climate> {};
+
+TEST_P(Weather, EachClientSeesAPrivateTpm) {
+  const auto total = number_from_environment("TPMSPACE_WORLD_STEPS", 60'000);
+  const auto first = number_from_environment("TPMSPACE_WORLD_SEED", 1);
+  for (std::uint64_t seed = first; (seed - first) * kStepsAWorld < total; ++seed)
+    ASSERT_EQ(run(config_of(GetParam(), seed), random_world_steps(seed, kStepsAWorld)), "")
+        << "reproduce: TPMSPACE_WORLD_SEED=" << seed
+        << " TPMSPACE_WORLD_STEPS=1 TPMSPACE_WORLD_TRACE=1 with --gtest_filter=*" << GetParam().name;
+}
+
+// The same with short sequences that rapidcheck shrinks.
+TEST_P(Weather, EachClientSeesAPrivateTpmInShrinkableWorlds) {
+  const Climate climate = GetParam();
+  const bool held = rc::check(climate.name, [&] {
+    const auto steps = *rc::gen::scale(4, rc::gen::arbitrary<std::vector<WorldStep>>());
+    const auto seed = *rc::gen::inRange<std::uint64_t>(1, 1000);
+    const std::string trouble = run(config_of(climate, seed), steps);
+    if (!trouble.empty()) RC_FAIL(trouble);
+  });
+  EXPECT_TRUE(held);
+}
+
+void print(const Climate& climate, const World::Tally& tally) {
+  std::string line;
+  for (std::size_t i = 0; i < kVerbs; ++i)
+    line += fmt::format(" {}={}", name_of(static_cast<Verb>(i)), tally.succeeded[i]);
+  fmt::print("{}: {} commands, {} compared, TPM: {}, resets {}, faults {}\n{}\n", climate.name, tally.client_commands,
+             tally.compared, fmt::join(tally.tpm_commands, "/"), tally.resets, tally.faults, line);
+}
+
+TEST(Cover, X) {
+  for (const auto& climate : kClimates) {
+    World::Tally tally;
+    for (std::uint64_t seed = 1; seed < 20; ++seed)
+      (void)run(config_of(climate, seed), random_world_steps(seed, kStepsAWorld), &tally);
+    print(climate, tally);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(World, Weather, testing::ValuesIn(kClimates),
+                         [](const auto& climate) { return std::string(climate.param.name); });
+
+}  // namespace
+}  // namespace tpmspace::simulation
