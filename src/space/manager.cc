@@ -41,6 +41,15 @@ std::uint32_t free_slots_needed(const Command& command) {
   return needed;
 }
 
+// A response handle of another kind than the command makes is no answer to that command. (ContextLoad only comes so far
+// for objects and sequences.)
+bool creates_what_it_should(const Command& command, const Response& response) {
+  const auto handle = response.handle();
+  if (!handle) return true;
+  return command.row().creates == Creates::kSession ? wire::is_session(handle->value)
+                                                    : wire::is_transient(handle->value);
+}
+
 bool says_reference_is_unknown(Rc code) {
   return (code >= rc::kReferenceH0 && code < rc::kReferenceH0 + 7) ||
          (code >= rc::kReferenceS0 && code < rc::kReferenceS0 + 7);
@@ -158,6 +167,10 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
     forget_copies_of_used_sequences(space, command);
     if (!response) return refuse(response.error());
     if (response->ok()) {
+      if (!creates_what_it_should(command, *response)) {
+        port_.cost().distrusted = true;
+        return refuse(rc::kFailure);
+      }
       book(space, command, *response, outcome);
       return std::move(*response).take();
     }
@@ -348,10 +361,6 @@ void Manager::book_created(SpaceId space, const Command& command, Response& resp
     std::erase_if(books_.unwanted_sessions, [&](const auto& u) { return wire::number_of(u.handle) == number; });
     books_.sessions.insert_or_assign(number, std::move(session));
     outcome.created = ClientHandle{handle.value};
-    return;
-  }
-  if (!wire::is_transient(handle.value)) {
-    port_.cost().distrusted = true;  // no command creates anything else; the client will see what the TPM said
     return;
   }
   Object object;
