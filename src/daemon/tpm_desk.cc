@@ -65,9 +65,13 @@ void TpmDesk::close(ClientId client) {
 // Waiting, at the TPM, or on its way from one to the other: the order goes through the queue, the gate is asked now,
 // and again until the job has been met or is done.
 void TpmDesk::want_cancel(JobId job) {
+  // Asked once is asked: a client that repeats it makes no more work.
+  if (!cancels_.insert(job).second) return;
   thread_.cancel_waiting(job);
-  cancels_.push_back(job);
-  retry_cancels();
+  if (thread_.cancel_at_tpm(job) != TpmThread::CancelResult::kNotYet)
+    cancels_.erase(job);
+  else if (!cancel_timer_.armed())
+    cancel_timer_.arm(limits::kCancelRetry);
 }
 
 void TpmDesk::retry_cancels() {

@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "daemon/event_loop.h"
@@ -89,7 +90,7 @@ class TpmDesk {
   ChipReport chip_;
   std::unordered_map<JobId, Job> jobs_;
   std::unordered_map<ClientId, JobId> clients_;  // those the thread knows; 0: no job
-  std::vector<JobId> cancels_;                   // to be tried (again); clients may be gone
+  std::unordered_set<JobId> cancels_;            // to be tried (again); clients may be gone
   JobId last_job_ = 0;
   bool ready_ = false;
   bool lost_ = false;

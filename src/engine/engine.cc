@@ -18,6 +18,8 @@ namespace {
 
 // With so much that nobody wants in the TPM, every other step tidies up even while clients wait.
 constexpr std::size_t kUnwantedBacklog = 8;
+// What a turn costs at least, in nanoseconds: a command that we answer ourselves takes no TPM time, but takes a turn.
+constexpr std::uint64_t kLeastCharge = 20'000;
 // A TPM whose back end is gone, or that makes no sense, is tried again no sooner than this (idle work only; clients
 // always get an answer).
 constexpr Time kLostPause = 1'000'000'000;
@@ -38,13 +40,13 @@ struct Connection {
 
 struct Engine::Impl {
   Impl(wire::Tpm& tpm, const wire::CommandTable& table, const space::Chip& chip, const Config& settings,
-       std::function<Time()> clock)
+       const std::function<Time()>& now_of)
       : config(settings),
+        clock(now_of),
         gate(tpm),
         own(tpm, table, gate, false),
         clients(tpm, table, gate, true),
-        manager(own, table, chip, space::Quota{settings.max_bytes, settings.client_saved_sessions_per_owner},
-                std::move(clock)) {}
+        manager(own, table, chip, space::Quota{settings.max_bytes, settings.client_saved_sessions_per_owner}, now_of) {}
 
   Step run_next(Time now);
   Step idle(Time now);
@@ -53,6 +55,7 @@ struct Engine::Impl {
                               space::Cost cost) const;
 
   Config config;
+  std::function<Time()> clock;
   Gate gate;
   WatchedTpm own, clients;
   space::Manager manager;
@@ -68,7 +71,7 @@ struct Engine::Impl {
 
 Engine::Engine(wire::Tpm& tpm, const wire::CommandTable& table, const space::Chip& chip, const Config& config,
                std::function<Time()> clock)
-    : impl_(std::make_unique<Impl>(tpm, table, chip, config, std::move(clock))) {}
+    : impl_(std::make_unique<Impl>(tpm, table, chip, config, clock)) {}
 Engine::~Engine() = default;
 
 Gate& Engine::gate() {
@@ -145,6 +148,7 @@ Step Engine::Impl::run_next(Time now) {
   const Waiting waiting = std::move(*connection.waiting);
   connection.waiting.reset();
 
+  const Time began = clock();
   own.set_ticket(waiting.ticket);
   clients.set_ticket(waiting.ticket);
   auto outcome = manager.execute(connection.space, waiting.command, waiting.locality, clients);
@@ -153,7 +157,7 @@ Step Engine::Impl::run_next(Time now) {
 
   Step step;
   step.account = to_account(&connection, id, waiting.command.code(), outcome.code, std::move(outcome.cost));
-  queue.charge(turn->owner, step.account->tpm_nanoseconds());
+  queue.charge(turn->owner, std::max(clock() - began, kLeastCharge));
   step.reply = Reply{id, waiting.ticket, std::move(outcome.response)};
   if (step.account->tpm_lost) not_before = now + kLostPause;
   last_activity = now;
@@ -170,17 +174,22 @@ Step Engine::Impl::idle(Time now) {
     step.wake = not_before;
     return step;
   }
+  const std::size_t unwanted = manager.unwanted();
   if (auto cost = manager.tidy()) {
+    // What could not be flushed is tried again later, not at once.
+    if (unwanted > 0 && manager.unwanted() >= unwanted) not_before = now + kLostPause;
     if (cost->tpm_lost || cost->unpowered || manager.books().in_doubt) not_before = now + kLostPause;
     return account_only(std::move(*cost));
   }
   if (manager.chip().keep_free_objects == 0 && manager.chip().keep_free_sessions == 0) return step;
-  if (!manager.has_loaded()) return step;
+  if (manager.loaded() == 0) return step;
   if (now < last_activity + config.put_away_after) {
     step.wake = last_activity + config.put_away_after;
     return step;
   }
+  const std::size_t loaded = manager.loaded();
   if (auto cost = manager.put_away()) {
+    if (manager.loaded() >= loaded) not_before = now + kLostPause;
     if (cost->tpm_lost || cost->unpowered || manager.books().in_doubt) not_before = now + kLostPause;
     return account_only(std::move(*cost));
   }

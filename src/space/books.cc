@@ -213,8 +213,9 @@ bool get_unwanted(Reader& in, Books& books) {
   return get_list(in, [&] {
     const auto handle = in.u32();
     const auto loaded = get_flag(in);
-    if (!handle || !loaded) return false;
-    books.unwanted_sessions.push_back(UnwantedSession{*handle, *loaded});
+    const auto sequence = in.u64();
+    if (!handle || !loaded || !sequence) return false;
+    books.unwanted_sessions.push_back(UnwantedSession{*handle, *loaded, *sequence});
     return true;
   });
 }
@@ -260,7 +261,7 @@ Bytes encode(const Books& books) {
   for (const auto& slot : books.slots) out.u32(slot.tpm.value).u64(slot.space.value).u32(slot.object.value);
   out.u32(static_cast<std::uint32_t>(books.unwanted_sessions.size()));
   for (const auto& unwanted : books.unwanted_sessions)
-    out.u32(unwanted.handle).u8(unwanted.loaded ? std::uint8_t{1} : std::uint8_t{0});
+    out.u32(unwanted.handle).u8(unwanted.loaded ? std::uint8_t{1} : std::uint8_t{0}).u64(unwanted.sequence);
   out.u64(books.tick).u64(books.last_space).u64(books.newest_sequence).u32(books.reset_count).u32(books.restart_count);
   out.u8(books.in_doubt ? std::uint8_t{1} : std::uint8_t{0});
   return out.take();

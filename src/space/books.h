@@ -67,6 +67,7 @@ struct Quota {
 struct UnwantedSession {
   std::uint32_t handle = 0;
   bool loaded = false;
+  std::uint64_t sequence = 0;  // of its context, if it is saved: it counts for the context gap
 };
 
 struct Books {

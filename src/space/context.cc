@@ -46,4 +46,9 @@ tl::expected<ContextInfo, wire::Rc> read_context(wire::ByteView context) {
   return out;
 }
 
+bool is_dead_context(wire::Rc code) {
+  const auto base = wire::base_code(code);
+  return base == rc::kIntegrity || base == rc::kHandle || base == rc::kHierarchy || base == rc::kValue;
+}
+
 }  // namespace tpmspace::space

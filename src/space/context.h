@@ -33,4 +33,7 @@ struct ContextInfo {
 // 1DA too short, 95 something follows, 1C4 a savedHandle that nothing can have.
 [[nodiscard]] tl::expected<ContextInfo, wire::Rc> read_context(wire::ByteView context);
 
+// Whether a refused ContextLoad of a context of ours means that it will never load again.
+[[nodiscard]] bool is_dead_context(wire::Rc code);
+
 }  // namespace tpmspace::space

@@ -62,12 +62,12 @@ Bytes ContextCommands::flush_session(SpaceId space, std::uint32_t handle) {
   const Session& session = it->second;
   const bool of_owner = session.owner == books_.spaces.at(space).owner;
   if (session.space != space && !(session.client_saved && of_owner)) return refuse(kUnknownContext);
-  const Rc code = port_.flush(session.handle);
-  if (port_.cost().tpm_lost) return refuse(rc::kFailure);
-  // Flushed, or the TPM did not know it: gone in either case. Without power it may survive the restart, nobody's.
-  if (code == rc::kInitialize) books_.unwanted_sessions.push_back(UnwantedSession{session.handle, session.loaded()});
+  books_.unwanted_sessions.push_back(UnwantedSession{session.handle, session.loaded(), session.sequence});
+  const std::size_t index = books_.unwanted_sessions.size() - 1;
   books_.sessions.erase(it);
-  return wire::success_response({});
+  // For the client it is gone; if the TPM will not let go of it now, idle work tries again.
+  (void)residency_.flush_unwanted_session_at(index);
+  return port_.cost().tpm_lost ? refuse(rc::kFailure) : wire::success_response({});
 }
 
 // A valid copy that we hold is as good as a new one; nothing has to move for it.

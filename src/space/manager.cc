@@ -107,7 +107,7 @@ void Manager::close(SpaceId space) {
 void Manager::drop_session(std::uint32_t number) {
   const auto it = books_.sessions.find(number);
   if (it == books_.sessions.end()) return;
-  books_.unwanted_sessions.push_back(UnwantedSession{it->second.handle, it->second.loaded()});
+  books_.unwanted_sessions.push_back(UnwantedSession{it->second.handle, it->second.loaded(), it->second.sequence});
   books_.sessions.erase(it);
 }
 
@@ -256,12 +256,12 @@ Rc Manager::make_resident(SpaceId space, const Command& command) {
   for (const ClientHandle handle : objects) {
     const Rc code = residency_.load_object(space, handle);
     if (code == rc::kSuccess) continue;
-    return recovery_.context_is_dead(code) ? drop_unloadable_object(space, handle) : code;
+    return is_dead_context(code) ? drop_unloadable_object(space, handle) : code;
   }
   for (Session* session : sessions) {
     const Rc code = residency_.load_session(*session);
     if (code == rc::kSuccess) continue;
-    return recovery_.context_is_dead(code) ? drop_unloadable_session(wire::number_of(session->handle)) : code;
+    return is_dead_context(code) ? drop_unloadable_session(wire::number_of(session->handle)) : code;
   }
   // Where even an emptied TPM has not the room, it is the TPM's part to say so.
   if (const Rc code = residency_.make_object_room(free_slots_needed(command));

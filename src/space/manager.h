@@ -51,7 +51,7 @@ class Manager {
   // One piece of idle work; nullopt: there is none.
   std::optional<Cost> tidy();
   [[nodiscard]] std::size_t unwanted() const { return residency_.unwanted(); }
-  [[nodiscard]] bool has_loaded() const { return !books_.slots.empty() || loaded_sessions(books_) > 0; }
+  [[nodiscard]] std::size_t loaded() const { return books_.slots.size() + loaded_sessions(books_); }
   // Puts one loaded thing away, so that others find the chip empty; nullopt: nothing is loaded.
   std::optional<Cost> put_away();
   // Takes everything of ours out of the TPM (shutdown). At most one command for each thing.

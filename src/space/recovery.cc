@@ -48,11 +48,6 @@ void Recovery::after_startup() {
   if (clocks) book_clocks(*clocks);
 }
 
-bool Recovery::context_is_dead(wire::Rc code) {
-  const auto base = wire::base_code(code);
-  return base == rc::kIntegrity || base == rc::kHandle || base == rc::kHierarchy || base == rc::kValue;
-}
-
 void Recovery::book_clocks(const TpmPort::Clocks& clocks) {
   books_.reset_count = clocks.reset_count;
   books_.restart_count = clocks.restart_count;

@@ -24,8 +24,6 @@ class Recovery {
   void after_startup();
   // Compares the TPM's reset and restart counters with the books; true: it was reset or restarted, and that is booked.
   bool notice_reset();
-  // Whether a refused ContextLoad of ours means that the context will never load again.
-  [[nodiscard]] static bool context_is_dead(wire::Rc code);
   // The TPM does not know what it should, or an answer made no sense: asks the TPM what it holds and takes its word.
   // False: it could not be asked; the books stay in doubt.
   bool resynchronise();

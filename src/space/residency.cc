@@ -22,6 +22,14 @@ std::uint64_t margin(const Chip& chip) {
 // How long before the end it is done at any cost.
 constexpr std::uint64_t kLastMoment = 8;
 
+// What FlushContext's answer says of the thing: it is gone if it was flushed, or if the TPM does not know it. Any other
+// refusal (a warning, no power, no answer) leaves it where it is.
+bool is_gone_after(Rc code) {
+  const Rc base = wire::base_code(code);
+  return code == rc::kSuccess || base == rc::kHandle || base == rc::kValue ||
+         (code >= rc::kReferenceH0 && code < rc::kReferenceH0 + 7);
+}
+
 template <typename List>
 void erase_at(List& list, std::size_t index) {
   list.erase(list.begin() + static_cast<std::ptrdiff_t>(index));
@@ -56,9 +64,8 @@ Rc Residency::empty_slot(std::size_t index) {
     }
     ++port_.cost().evictions;
   }
-  // Whatever the flush says, the slot is not ours to use any more: either it is free, or the TPM does not know it.
   const Rc code = port_.flush(slot.tpm.value);
-  if (code != rc::kSuccess && port_.cost().tpm_lost) return code;
+  if (!is_gone_after(code)) return code;
   erase_at(books_.slots, index);
   return rc::kSuccess;
 }
@@ -80,7 +87,8 @@ Rc Residency::load_object(SpaceId space, wire::ClientHandle handle) {
   const Object& object = books_.spaces.at(space).objects.at(handle.value);
   auto loaded = port_.context_load(object.context, Cause::kLoad);
   // The chip may have less room than we think (others use it, or a large object): one more leaves, and again.
-  while (!loaded && (loaded.error() == rc::kObjectMemory || loaded.error() == rc::kObjectHandles)) {
+  while (!loaded && (loaded.error() == rc::kObjectMemory || loaded.error() == rc::kObjectHandles ||
+                     loaded.error() == rc::kMemory)) {
     if (const Rc code = evict_object(); code != rc::kSuccess) return code;
     loaded = port_.context_load(object.context, Cause::kLoad);
   }
@@ -108,9 +116,7 @@ Session* Residency::victim_session() {
 
 Rc Residency::flush_unwanted_session_at(std::size_t index) {
   const Rc code = port_.flush(books_.unwanted_sessions[index].handle);
-  // Without power nothing was flushed, and a saved session may survive the restart. Any other refusal means that the
-  // TPM does not know it.
-  if (code == rc::kInitialize || port_.cost().tpm_lost) return code;
+  if (!is_gone_after(code)) return code;
   erase_at(books_.unwanted_sessions, index);
   return rc::kSuccess;
 }
@@ -191,15 +197,25 @@ Session* Residency::oldest_saved() {
 
 std::uint64_t Residency::gap() const {
   std::uint64_t oldest = books_.newest_sequence;
+  for (const auto& unwanted : books_.unwanted_sessions)
+    if (!unwanted.loaded) oldest = std::min(oldest, unwanted.sequence);
   for (const auto& [number, session] : books_.sessions)
     if (!session.loaded()) oldest = std::min(oldest, session.sequence);
   return books_.newest_sequence - oldest;
 }
 
 Rc Residency::refresh_oldest() {
+  // Nobody's saved sessions count for the TPM's gap as well, and leaving is cheaper than a refresh.
+  for (std::size_t i = 0; i < books_.unwanted_sessions.size(); ++i)
+    if (!books_.unwanted_sessions[i].loaded) return flush_unwanted_session_at(i);
   Session* oldest = oldest_saved();
   if (oldest == nullptr || loaded_sessions(books_) >= chip_.loaded_sessions) return rc::kContextGap;
   const auto loaded = port_.context_load(oldest->context, Cause::kRefresh);
+  if (!loaded && is_dead_context(loaded.error())) {
+    // Flushed by another user of the chip; kept, it would be the oldest for ever.
+    books_.sessions.erase(wire::number_of(oldest->handle));
+    return rc::kSuccess;
+  }
   if (!loaded) return loaded.error();
   auto context = port_.context_save(loaded->value, Cause::kRefresh);
   if (!context) {  // it is loaded now; its next eviction will try again
@@ -229,10 +245,7 @@ std::size_t Residency::unwanted() const {
 
 void Residency::flush_unwanted_objects() {
   for (std::size_t i = 0; i < books_.slots.size() && !port_.cost().tpm_lost;) {
-    if (books_.slots[i].space.value == 0)
-      (void)empty_slot(i);
-    else
-      ++i;
+    if (books_.slots[i].space.value != 0 || empty_slot(i) != rc::kSuccess) ++i;
   }
 }
 

@@ -47,6 +47,8 @@ class Residency {
   // What nobody wants leaves the TPM: all objects; one session (false: none was flushed).
   void flush_unwanted_objects();
   bool flush_unwanted_session();
+  // That one of Books::unwanted_sessions. It stays there if the TPM did not let go of it.
+  wire::Rc flush_unwanted_session_at(std::size_t index);
 
   // One piece of idle work (a flush of what nobody wants, or a refresh when half of the gap is used up).
   bool tidy();
@@ -66,7 +68,6 @@ class Residency {
   Session* oldest_saved();
   [[nodiscard]] std::uint64_t gap() const;
   wire::Rc empty_slot(std::size_t index);
-  wire::Rc flush_unwanted_session_at(std::size_t index);
 
   Books& books_;
   const Chip& chip_;
