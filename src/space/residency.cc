@@ -30,6 +30,10 @@ bool is_gone_after(Rc code) {
          (code >= rc::kReferenceH0 && code < rc::kReferenceH0 + 7);
 }
 
+bool holds_slot(const Books& books, wire::TpmHandle handle) {
+  return std::any_of(books.slots.begin(), books.slots.end(), [&](const Slot& slot) { return slot.tpm == handle; });
+}
+
 template <typename List>
 void erase_at(List& list, std::size_t index) {
   list.erase(list.begin() + static_cast<std::ptrdiff_t>(index));
@@ -93,6 +97,10 @@ Rc Residency::load_object(SpaceId space, wire::ClientHandle handle) {
     loaded = port_.context_load(object.context, Cause::kLoad);
   }
   if (!loaded) return loaded.error();
+  if (!wire::is_transient(loaded->value) || holds_slot(books_, *loaded)) {
+    port_.cost().distrusted = true;  // that cannot be its handle
+    return rc::kFailure;
+  }
   books_.slots.push_back(Slot{*loaded, space, handle});
   return rc::kSuccess;
 }
@@ -217,6 +225,10 @@ Rc Residency::refresh_oldest() {
     return rc::kSuccess;
   }
   if (!loaded) return loaded.error();
+  if (loaded->value != oldest->handle) {
+    port_.cost().distrusted = true;
+    return rc::kFailure;
+  }
   auto context = port_.context_save(loaded->value, Cause::kRefresh);
   if (!context) {  // it is loaded now; its next eviction will try again
     oldest->context.clear();

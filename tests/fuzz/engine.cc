@@ -47,6 +47,7 @@ class Play {
   explicit Play(ByteView data)
       : input_(data), character_(static_cast<Character>(input_.below(3))), chip_(chip_from(input_)) {
     tpm_ = std::make_unique<PlayedTpm>(character_, chip_, clock_, input_);
+    tpm_->tell_counters(chip_);
     engine_ = new_engine();
   }
 
@@ -118,6 +119,7 @@ class Play {
         return;
       case 2:
         trace("power lost", {});
+        power_was_lost_ = true;
         return tpm_->power_cycle();
       case 3:
         return restart();
@@ -337,12 +339,14 @@ class Play {
       require(tpm_->model().loaded_sessions().empty(), "no session of ours is left loaded");
     }
     (void)engine_->flush_all(true);
-    if (tpm_->honest()) require(tpm_->model().saved_session_numbers().empty(), "after flush_all no session is left");
+    // A session that was flushed after Shutdown(STATE) comes back with the restart: no engine can have flushed that.
+    if (tpm_->honest() && !power_was_lost_)
+      require(tpm_->model().saved_session_numbers().empty(), "after flush_all no session is left");
   }
 
   Input input_;
   const Character character_;
-  const space::Chip chip_;
+  space::Chip chip_;
   simulation::VirtualClock clock_;
   std::unique_ptr<PlayedTpm> tpm_;
   std::unique_ptr<Engine> engine_;
@@ -351,6 +355,7 @@ class Play {
   std::map<ConnectionId, wire::CommandCode> codes_;
   std::set<Ticket> tickets_;
   std::vector<Bytes> blobs_;
+  bool power_was_lost_ = false;
 };
 
 }  // namespace

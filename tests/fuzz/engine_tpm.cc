@@ -41,6 +41,15 @@ PlayedTpm::PlayedTpm(Character character, const space::Chip& chip, simulation::V
   (void)model_->transact(support::startup_clear(), 0);
 }
 
+void PlayedTpm::tell_counters(space::Chip& chip) {
+  const auto answer = model_->transact(support::command(cc::kReadClock, {}, {}, {}), 0);
+  if (!answer) return;
+  wire::Reader in(*answer);
+  (void)in.take(wire::kHeaderSize + 16);  // time, clock
+  chip.reset_count = in.u32().value_or(0);
+  chip.restart_count = in.u32().value_or(0);
+}
+
 void PlayedTpm::power_cycle() {
   if (character_ != Character::kLiar) model_->power_cycle();
 }

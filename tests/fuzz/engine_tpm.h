@@ -27,6 +27,8 @@ class PlayedTpm final : public wire::Tpm {
 
   Answer transact(ByteView command, std::uint8_t locality) override;
 
+  // The model's resetCount and restartCount, as tpm/bring_up asks for them.
+  void tell_counters(space::Chip& chip);
   // The model's power fails; a liar has none.
   void power_cycle();
   // From now on the honest answer, if there is one.

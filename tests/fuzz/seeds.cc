@@ -1,4 +1,5 @@
-// Writes the dictionary and the seed corpora: fuzz_seeds DIRECTORY makes DIRECTORY/dictionary and DIRECTORY/<fuzzer>/.
+// Writes the dictionary and the seed corpora: fuzz_seeds FOUND.TXT DIRECTORY makes DIRECTORY/dictionary and
+// DIRECTORY/<fuzzer>/.
 //
 // Idea: everything comes from the command table and the same command builders that the tests use, so nothing binary has
 // to be kept.
@@ -149,16 +150,30 @@ void write_engine(const fs::path& directory) {
   }
 }
 
+// found.txt: what once broke something.
+void write_found(const fs::path& list, const fs::path& directory) {
+  std::ifstream in(list);
+  for (std::string line; std::getline(in, line);) {
+    if (line.empty() || line[0] == '#') continue;
+    const auto space = line.find(' ');
+    fs::create_directories(directory / line.substr(0, space));
+    const auto name = fmt::format("found-{}", std::hash<std::string>()(line));
+    std::ofstream out(directory / line.substr(0, space) / name, std::ios::binary);
+    for (std::size_t at = space + 1; at + 2 <= line.size(); at += 2)
+      out.put(static_cast<char>(std::stoi(line.substr(at, 2), nullptr, 16)));
+  }
+}
+
 }  // namespace
 }  // namespace tpmspace::fuzz
 
 int main(int argc, char** argv) {
   using namespace tpmspace::fuzz;
-  if (argc != 2) {
-    fmt::print(stderr, "usage: fuzz_seeds DIRECTORY\n");
+  if (argc != 3) {
+    fmt::print(stderr, "usage: fuzz_seeds FOUND.TXT DIRECTORY\n");
     return 2;
   }
-  const fs::path directory(argv[1]);
+  const fs::path directory(argv[2]);
   fs::create_directories(directory);
   write_dictionary(directory / "dictionary");
   write_wire(directory);
@@ -166,5 +181,6 @@ int main(int argc, char** argv) {
   write_space(directory);
   write_texts(directory);
   write_engine(directory);
+  write_found(argv[1], directory);
   return 0;
 }
