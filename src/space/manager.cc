@@ -44,6 +44,7 @@ std::uint32_t free_slots_needed(const Command& command) {
 // A response handle of another kind than the command makes is no answer to that command. (ContextLoad only comes so far
 // for objects and sequences.)
 bool creates_what_it_should(const Command& command, const Response& response) {
+  if (command.row().effect == Effect::kContextSave) return read_context(response.parameters()).has_value();
   const auto handle = response.handle();
   if (!handle) return true;
   return command.row().creates == Creates::kSession ? wire::is_session(handle->value)

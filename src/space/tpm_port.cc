@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "space/context.h"
 #include "wire/command.h"
 
 namespace tpmspace::space {
@@ -74,6 +75,10 @@ TpmPort::Result<Response> TpmPort::own(wire::CommandCode code, ByteView body, Ca
 TpmPort::Result<wire::Bytes> TpmPort::context_save(std::uint32_t handle, Cause cause) {
   auto response = own(cc::kContextSave, Writer().u32(handle).take(), cause);
   if (!response) return tl::unexpected(response.error());
+  if (!read_context(response->parameters())) {
+    cost_.distrusted = true;
+    return tl::unexpected(kNonsense);
+  }
   return wire::to_bytes(response->parameters());
 }
 

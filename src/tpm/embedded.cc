@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "wire/command.h"
+#include "wire/response.h"
 
 namespace tpmspace::tpm {
 namespace {
@@ -43,6 +44,19 @@ std::optional<std::string_view> known_name(const char* name) {
 bool exists(std::uint8_t locality) {
   return locality <= 4 || locality >= 32;
 }
+
+// CertifyX509 with a signHandle of TPM_RH_NULL dereferences a null pointer in libtpms (0.9 and 0.10): any client could
+// end the whole process. A signing key is what the command is about, so KEY for its second handle is the honest answer.
+bool would_crash_libtpms(ByteView command) {
+  constexpr std::uint32_t kNullHandle = 0x40000007;
+  const auto header = wire::read_header(command);
+  if (!header || header->code != wire::cc::kCertifyX509) return false;
+  wire::Reader in(command.subspan(wire::kHeaderSize));
+  const auto object = in.u32();
+  const auto sign_key = in.u32();
+  return object && sign_key == kNullHandle;
+}
+constexpr wire::Rc kNoKeyInSecondHandle = 0x29C;  // TPM_RC_KEY + TPM_RC_H + TPM_RC_2
 
 }  // namespace
 
@@ -171,6 +185,7 @@ wire::Tpm::Answer EmbeddedTpm::transact(ByteView command, std::uint8_t locality)
   if (!powered_) return tl::unexpected(Error{Error::Kind::kGone, "the embedded TPM could not be switched on again"});
   if (!exists(locality))
     return tl::unexpected(Error{Error::Kind::kNotPossible, fmt::format("a TPM has no locality {}", locality)});
+  if (would_crash_libtpms(command)) return wire::error_response(kNoKeyInSecondHandle);
   Bytes copy = wire::to_bytes(command);  // libtpms decrypts parameters in place
   locality_ = locality;
   {

@@ -19,8 +19,6 @@ class Duel {
 
   // Empty, or what differed. Now and then a step is a power cycle instead of a command.
   [[nodiscard]] std::string step(const Step& step);
-  // The same bytes to both; their codes and handles must be the same. The model's answer.
-  speech::Heard both(const wire::Bytes& command);
 
   [[nodiscard]] ModelTpm& model() { return model_; }
   [[nodiscard]] tpm::EmbeddedTpm& real() { return *real_; }

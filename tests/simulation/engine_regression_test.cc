@@ -135,5 +135,18 @@ TEST_F(EngineOnModel, AnInterruptedComparisonWithTheTpmIsTakenUpAgain) {
   expect_books_agree();
 }
 
+TEST_F(EngineOnModel, AFlushThatMeetsARestartIsDoneAfterwards) {
+  const auto leaving = open();
+  for (int i = 0; i < 6; ++i) ASSERT_TRUE(start_session(leaving).ok());
+  ASSERT_EQ(model_.saved_session_numbers().size(), 3U);
+  engine_->close(leaving);
+  // Saved sessions survive a TPM Restart, loaded ones do not (TPM-RULES 16).
+  static_cast<void>(model_.transact(speech::shutdown(true), 0));
+  model_.power_cycle();
+  idle();
+  EXPECT_TRUE(model_.saved_session_numbers().empty()) << "a session of nobody was left in the TPM";
+  expect_books_agree();
+}
+
 }  // namespace
 }  // namespace tpmspace::simulation

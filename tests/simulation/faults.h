@@ -47,8 +47,7 @@ struct FaultRates {
 
 class FaultPlan {
  public:
-  FaultPlan() = default;
-  FaultPlan(std::uint64_t seed, const FaultRates& rates) : random_(seed), rates_(rates) {}
+  explicit FaultPlan(std::uint64_t seed = 1, const FaultRates& rates = {}) : random_(seed), rates_(rates) {}
 
   [[nodiscard]] Fault next(wire::ByteView command);
   // These come first, one for each command, before anything is drawn; kNone lets a command through.
@@ -63,7 +62,7 @@ class FaultPlan {
   [[nodiscard]] bool hit(unsigned per_mille) { return per_mille != 0 && draw(1000) < per_mille; }
   [[nodiscard]] Fault choose(wire::ByteView command);
 
-  std::mt19937_64 random_{1};
+  std::mt19937_64 random_;
   FaultRates rates_;
   std::deque<Fault> script_;
   bool paused_ = false;

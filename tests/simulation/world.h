@@ -2,11 +2,11 @@
 //
 // Idea: what a client of the engine sees must be what a TPM of its own would have answered. So every command runs
 // twice: through the engine, and on the client's private model; codes, handles and digests must agree, but for the few
-// documented differences (`permitted` in world.cc). All private models share one ChipState, as the clients really share
-// one chip's hierarchies, PCRs and persistent objects. After every step the invariants of DESIGN "What is true after
-// every step" are checked from three sides: the engine's own books, the subject TPM's contents, and the private models'
-// contents. The subject TPM is the model (with faults, and any limits) or libtpms. Threads: one. Time: virtual. Errors:
-// a step returns "" or a sentence about what went wrong; then the world is over.
+// documented differences (`permitted` in world_judge.cc). All private models share one ChipState, as the clients really
+// share one chip's hierarchies, PCRs and persistent objects. After every step the invariants of DESIGN "What is true
+// after every step" are checked from three sides: the engine's own books, the subject TPM's contents, and the private
+// models' contents. The subject TPM is the model (with faults, and any limits) or libtpms. Threads: one. Time: virtual.
+// Errors: a step returns "" or a sentence about what went wrong; then the world is over.
 #pragma once
 
 #include <cstdint>
@@ -38,6 +38,7 @@ struct WorldConfig {
   bool power_cycles = false;
   bool restarts = false;  // Shutdown(STATE) behind the engine's back, then Startup(CLEAR)
   bool changing_limits = false;
+  bool busy = false;     // the engine never comes to idle work
   bool restless = true;  // clients come and go; otherwise they stay, and so do their sessions
   bool book_round_trips = true;
 };
@@ -123,6 +124,7 @@ class World {
                                           const std::array<speech::Heard, kSides>& heard) const;
   [[nodiscard]] std::optional<std::string> permitted(const Connection& connection, const Pending& pending,
                                                      const speech::Heard& heard, const Moment& moment) const;
+  [[nodiscard]] bool names_too_many_sessions(const Utterance& said) const;
   [[nodiscard]] bool claim_is_true(const Connection& connection, const Utterance& said, wire::Rc code) const;
   [[nodiscard]] std::string load_foreign_session(Connection& connection, const Pending& pending,
                                                  const speech::Heard& heard);
@@ -145,7 +147,6 @@ class World {
   [[nodiscard]] std::vector<std::uint32_t> sessions_of_others(const Connection& connection) const;
   [[nodiscard]] speech::Heard ask_private(Connection& connection, const wire::Bytes& command);
   [[nodiscard]] std::uint64_t faults() const;
-  [[nodiscard]] std::uint64_t sent() const;
   void trace(const std::string& line) const;
   void trace_account(const observe::Account& account) const;
 
@@ -164,6 +165,7 @@ class World {
   std::uint64_t next_client_ = 1;
   std::uint64_t next_save_ = 1;
   bool reset_unnoticed_ = false;
+  bool came_to_rest_ = false;
   bool finishing_ = false;  // no faults any more
   // After an answer was lost nobody knows what was done: only the invariants are checked from then on.
   bool blurred_ = false;
