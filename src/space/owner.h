@@ -20,7 +20,7 @@ struct SpaceId {
 // What one space may hold. Units: entities.
 struct SpaceLimits {
   std::uint32_t objects = 1000;  // transient objects and sequences
-  std::uint32_t sessions = 64;   // active ones, client-saved excluded
+  std::uint32_t sessions = 64;   // active ones, those it saved itself included
 };
 
 }  // namespace tpmspace::space
