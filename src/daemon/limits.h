@@ -71,4 +71,8 @@ inline constexpr std::size_t kMaxSocketPath = 103;
 // A file is read whole; this one is a page of text.
 inline constexpr std::size_t kMaxConfigFile = 1 << 20;
 
+// Orders to the TPM's thread for each place in the queue: open, submit, cancel and close are all that one job can
+// cause.
+inline constexpr std::size_t kOrdersPerJob = 4;
+
 }  // namespace tpmspace::daemon::limits

@@ -36,6 +36,11 @@ class Inbox {
     const std::lock_guard lock(mutex_);
     return std::exchange(items_, {});
   }
+  // What was put and not yet taken.
+  [[nodiscard]] std::size_t size() const {
+    const std::lock_guard lock(mutex_);
+    return items_.size();
+  }
   // Until something is there, or until the time is come.
   void wait(std::optional<std::chrono::steady_clock::time_point> until) {
     std::unique_lock lock(mutex_);
@@ -47,7 +52,7 @@ class Inbox {
   }
 
  private:
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable arrived_;
   std::vector<T> items_;  // guarded by mutex_
 };

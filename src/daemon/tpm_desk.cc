@@ -34,6 +34,8 @@ std::optional<wire::Rc> TpmDesk::submit(ClientId client, space::OwnerId owner, w
                                         std::uint8_t locality) {
   if (lost_ || gone_ || stopping_ != Stopping::kNo) return kFailure;
   if (jobs_.size() >= terms_.queue) return kFull;
+  // Who submits and leaves while a long command runs is no job any more, but its orders still wait.
+  if (thread_.backlog() >= limits::kOrdersPerJob * terms_.queue) return kFull;
   const auto [entry, is_new] = clients_.try_emplace(client, 0);
   if (is_new) thread_.open(client, owner, terms_.space);
   const JobId job = ++last_job_;

@@ -71,6 +71,8 @@ class TpmThread {
   void open(ClientId client, space::OwnerId owner, const space::SpaceLimits& limits);
   // Precondition: the client is open and has no job. The command must have been parsed with `table()`.
   void submit(ClientId client, JobId job, wire::Command command, std::uint8_t locality);
+  // Orders that the thread has not taken yet: it takes none while a command is at the TPM.
+  [[nodiscard]] std::size_t backlog() const { return orders_.size(); }
   // Its job is dropped without an answer.
   void close(ClientId client);
   // If the job still waits: it is answered CANCELED.
