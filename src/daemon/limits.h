@@ -24,7 +24,8 @@ inline constexpr std::uint32_t kSessions = 64;
 inline constexpr std::uint64_t kBytes = 64ULL << 20;
 // Sessions that outlive their connection, of one owner: a quarter of a typical chip's 64.
 inline constexpr std::uint32_t kClientSavedSessions = 16;
-// Commands that wait for the TPM, all clients together: a command is at most 4 KiB, so at most 40 MiB.
+// Commands that wait for the TPM, all clients together: a command is at most 4 KiB, so at most 40 MiB. Each owner's
+// share of them: OwnerRoom.
 inline constexpr std::uint32_t kQueue = 10'000;
 
 // --- The event loop --------------------------------------------------------------------------------------------------
@@ -47,10 +48,11 @@ inline constexpr seconds kRefusedPatience{5};
 // --- The TPM ---------------------------------------------------------------------------------------------------------
 // How often a running command's deadline is looked at; deadlines are 10 s and more.
 inline constexpr milliseconds kWatchdogPeriod{250};
-// Of the thread's time, counting what the manager holds may take one part in this many.
-inline constexpr std::uint64_t kSnapshotShare = 20;
-// A cancel that came before its command was at the TPM is tried again this often.
-inline constexpr milliseconds kCancelRetry{10};
+// A chip may miss that it was asked to give a command up: it is asked again this often.
+inline constexpr milliseconds kCancelRetry{50};
+// Orders to the TPM's thread that it has not taken yet: open, submit, drop and close are all that a command can cause,
+// for as many commands as may wait; each owner's share: OwnerRoom.
+inline constexpr std::size_t kOrders = 4 * std::size_t{kQueue};
 // After TERM: the command in flight may end by itself this long, then it is cancelled, and after this long again we
 // leave without it. Together well below systemd's 90 s.
 inline constexpr seconds kStopGrace{10};
@@ -70,9 +72,5 @@ inline constexpr std::size_t kMaxSocketPath = 103;
 // --- The configuration -----------------------------------------------------------------------------------------------
 // A file is read whole; this one is a page of text.
 inline constexpr std::size_t kMaxConfigFile = 1 << 20;
-
-// Orders to the TPM's thread for each place in the queue: open, submit, cancel and close are all that one job can
-// cause.
-inline constexpr std::size_t kOrdersPerJob = 4;
 
 }  // namespace tpmspace::daemon::limits

@@ -1,9 +1,8 @@
 // The two queues between the event loop and a TPM's thread: commands in, answers out.
 //
 // Idea: `Inbox` wakes a thread that sleeps on a condition variable; `Outbox` wakes an event loop through an eventfd.
-// Both hand over everything at once, in order. Their length is bounded by those who fill them: see limits::kQueue and
-// the one command in flight of each connection. Threads: every method from any thread; `take` and `wait` from the one
-// reader.
+// Both hand over everything at once, in order. Their length is bounded by those who fill them: see limits::kOrders.
+// Threads: every method from any thread; `take` and `wait` from the one reader.
 #pragma once
 
 #include <sys/eventfd.h>
@@ -36,11 +35,6 @@ class Inbox {
     const std::lock_guard lock(mutex_);
     return std::exchange(items_, {});
   }
-  // What was put and not yet taken.
-  [[nodiscard]] std::size_t size() const {
-    const std::lock_guard lock(mutex_);
-    return items_.size();
-  }
   // Until something is there, or until the time is come.
   void wait(std::optional<std::chrono::steady_clock::time_point> until) {
     std::unique_lock lock(mutex_);
@@ -52,7 +46,7 @@ class Inbox {
   }
 
  private:
-  mutable std::mutex mutex_;
+  std::mutex mutex_;
   std::condition_variable arrived_;
   std::vector<T> items_;  // guarded by mutex_
 };

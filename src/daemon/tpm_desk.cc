@@ -10,6 +10,7 @@ namespace {
 
 constexpr wire::Rc kFailure = wire::from_manager(wire::rc::kFailure);
 constexpr wire::Rc kFull = wire::from_manager(wire::rc::kMemory);
+constexpr wire::Rc kCanceled = wire::from_manager(wire::rc::kCanceled);
 
 std::string_view name_of_code(const wire::CommandTable& table, wire::CommandCode code) {
   const auto* row = table.find(code);
@@ -24,61 +25,84 @@ TpmDesk::TpmDesk(EventLoop& loop, Log& log, TpmSource source, const Terms& terms
       can_hang_(source.can_hang),
       terms_(terms),
       callbacks_(std::move(callbacks)),
+      queue_(terms.queue),
       thread_(std::move(source), terms.engine),
       events_(loop.watch(thread_.events_fd(), EPOLLIN, [this](std::uint32_t) { take_events(); })),
       deadline_timer_(loop.timer([this] { look_at_deadline(); })),
-      cancel_timer_(loop.timer([this] { retry_cancels(); })),
+      cancel_timer_(loop.timer([this] { ask_again(); })),
+      early_turn_(loop.deferred([this] { deliver_early(); })),
       stop_timer_(loop.timer([this] { press_on(); })) {}
 
 std::optional<wire::Rc> TpmDesk::submit(ClientId client, space::OwnerId owner, wire::Command command,
                                         std::uint8_t locality) {
   if (lost_ || gone_ || stopping_ != Stopping::kNo) return kFailure;
-  if (jobs_.size() >= terms_.queue) return kFull;
-  // Who submits and leaves while a long command runs is no job any more, but its orders still wait.
-  if (thread_.backlog() >= limits::kOrdersPerJob * terms_.queue) return kFull;
-  const auto [entry, is_new] = clients_.try_emplace(client, 0);
-  if (is_new) thread_.open(client, owner, terms_.space);
+  // Who submits and leaves while a long command runs has nothing in the queue any more, but its orders still wait.
+  if (!queue_.has_place(owner) || !thread_.has_room(owner)) return kFull;
+  const auto [entry, is_new] = clients_.try_emplace(client, Client{.owner = owner});
+  if (is_new) thread_.open(owner, client, terms_.space);
   const JobId job = ++last_job_;
-  entry->second = job;
-  jobs_[job] = {client};
+  entry->second.job = job;
+  jobs_[job] = {.client = client, .owner = owner};
+  queue_.take(owner);
   counters_.add_queue_length(jobs_.size());
-  thread_.submit(client, job, std::move(command), locality);
+  thread_.submit(owner, client, job, std::move(command), locality);
   if (!deadline_timer_.armed()) deadline_timer_.arm(limits::kWatchdogPeriod);
   return std::nullopt;
 }
 
+ClientId TpmDesk::finish(JobId id) {
+  const auto job = jobs_.find(id);
+  const ClientId client = job->second.client;
+  queue_.give_back(job->second.owner);
+  jobs_.erase(job);
+  clients_.at(client).job = 0;
+  return client;
+}
+
+void TpmDesk::answer_early(JobId job, wire::Rc code) {
+  counters_.add_early_answer(code);
+  early_.emplace_back(finish(job), code);
+  early_turn_.ask();
+}
+
+void TpmDesk::deliver_early() {
+  for (const auto& [client, code] : std::exchange(early_, {}))
+    if (clients_.contains(client)) callbacks_.answered(client, wire::error_response(code));
+}
+
 void TpmDesk::cancel(ClientId client) {
   const auto found = clients_.find(client);
-  if (found != clients_.end() && found->second != 0) want_cancel(found->second);
+  if (found == clients_.end() || found->second.job == 0) return;
+  const JobId id = found->second.job;
+  Job& job = jobs_.at(id);
+  if (std::exchange(job.cancelled, true)) return;
+  if (thread_.withdraw(job.owner, id))
+    answer_early(id, kCanceled);
+  else
+    ask_to_give_up(id);
 }
 
 void TpmDesk::close(ClientId client) {
   const auto found = clients_.find(client);
   if (found == clients_.end()) return;
-  if (const JobId job = found->second; job != 0) {
-    thread_.abandon(job);
-    want_cancel(job);
-    jobs_.erase(job);
+  const space::OwnerId owner = found->second.owner;
+  if (const JobId job = found->second.job; job != 0) {
+    if (thread_.abandon(owner, job)) ask_to_give_up(job);
+    finish(job);
   }
   clients_.erase(found);
-  thread_.close(client);
+  thread_.close(owner, client);
 }
 
-// Waiting, at the TPM, or on its way from one to the other: the order goes through the queue, the gate is asked now,
-// and again until the job has been met or is done.
-void TpmDesk::want_cancel(JobId job) {
-  // Asked once is asked: a client that repeats it makes no more work.
-  if (!cancels_.insert(job).second) return;
-  thread_.cancel_waiting(job);
-  if (thread_.cancel_at_tpm(job) != TpmThread::CancelResult::kNotYet)
-    cancels_.erase(job);
-  else if (!cancel_timer_.armed())
-    cancel_timer_.arm(limits::kCancelRetry);
+void TpmDesk::ask_to_give_up(JobId job) {
+  if (!thread_.cancel(job)) return;
+  cancels_.insert(job);
+  if (!cancel_timer_.armed()) cancel_timer_.arm(limits::kCancelRetry);
 }
 
-void TpmDesk::retry_cancels() {
-  std::erase_if(cancels_, [this](JobId job) { return thread_.cancel_at_tpm(job) != TpmThread::CancelResult::kNotYet; });
-  if (!cancels_.empty() && !cancel_timer_.armed()) cancel_timer_.arm(limits::kCancelRetry);
+void TpmDesk::ask_again() {
+  std::erase_if(cancels_, [this](JobId job) { return !thread_.cancel(job); });
+  if (!cancels_.empty()) cancel_timer_.arm(limits::kCancelRetry);
 }
 
 void TpmDesk::take_events() {
@@ -100,7 +124,7 @@ void TpmDesk::handle(TpmThread::Failed& event) {
 }
 
 void TpmDesk::handle(TpmThread::Stepped& event) {
-  if (event.snapshot) counters_.add_snapshot(*event.snapshot);
+  counters_.add_snapshot(event.snapshot);
   // Counted before it is delivered: who has an answer finds it in the status.
   const bool wanted = event.answer && jobs_.contains(event.answer->job);
   if (event.account) {
@@ -111,11 +135,7 @@ void TpmDesk::handle(TpmThread::Stepped& event) {
 }
 
 void TpmDesk::deliver(const TpmThread::Answer& answer) {
-  const auto found = jobs_.find(answer.job);
-  const ClientId client = found->second.client;
-  jobs_.erase(found);
-  clients_[client] = 0;
-  callbacks_.answered(client, answer.response);
+  callbacks_.answered(finish(answer.job), answer.response);
 }
 
 void TpmDesk::note(const observe::Account& account) {
@@ -138,18 +158,12 @@ void TpmDesk::lose_chip(const engine::Gate::Running& running) {
   lost_ = true;
   log_.error("{}: no answer to {} for {} s; the TPM is held to be lost, {} commands are answered FAILURE", name_,
              name_of_code(table(), running.code), running.deadline_ms / 1000, jobs_.size());
-  for (const auto& [job, unused] : jobs_) {
-    thread_.abandon(job);
-    thread_.cancel_waiting(job);
-  }
+  std::vector<JobId> waiting;
+  for (const auto& [id, job] : jobs_)
+    if (thread_.abandon(job.owner, id)) waiting.push_back(id);  // else its answer is on its way
   thread_.drain();
   callbacks_.lost_or_found(true);
-  const wire::Bytes response = wire::error_response(kFailure);
-  for (const auto& [job, waiting] : std::exchange(jobs_, {})) {
-    clients_[waiting.client] = 0;
-    counters_.add_early_answer(kFailure);
-    callbacks_.answered(waiting.client, response);
-  }
+  for (const JobId id : waiting) answer_early(id, kFailure);
 }
 
 void TpmDesk::handle(TpmThread::Drained&) {
@@ -172,7 +186,7 @@ void TpmDesk::press_on() {
   if (stopping_ == Stopping::kWaiting) {
     stopping_ = Stopping::kCancelled;
     log_.warning("{}: the command at the TPM takes too long: cancelled", name_);
-    for (const auto& [job, unused] : jobs_) want_cancel(job);
+    for (const auto& [job, unused] : jobs_) ask_to_give_up(job);
     stop_timer_.arm(limits::kStopCancel);
     return;
   }

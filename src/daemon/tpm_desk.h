@@ -5,7 +5,7 @@
 // A TPM that misses its deadline is *lost*: everybody who waits is answered FAILURE from our layer, and so is every new
 // command, until the thread has come back and has dropped what was in it; then the chip is *found* again.
 // Threads: belongs to the event loop. Errors: a command that cannot be taken is refused with a response code.
-// Limits: `queue` commands at a time.
+// Limits: `queue` commands at a time, shared by owners (OwnerRoom).
 #pragma once
 
 #include <functional>
@@ -13,10 +13,12 @@
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "daemon/event_loop.h"
 #include "daemon/log.h"
+#include "daemon/owner_room.h"
 #include "daemon/status_counters.h"
 #include "daemon/tpm_thread.h"
 #include "daemon/watchdog.h"
@@ -63,12 +65,19 @@ class TpmDesk {
  private:
   struct Job {
     ClientId client = 0;
+    space::OwnerId owner;
+    bool cancelled = false;  // asked once is asked: a client that repeats it makes no more work
+  };
+  struct Client {
+    space::OwnerId owner;
+    JobId job = 0;  // 0: none
   };
 
   void take_events();
   void handle(TpmThread::Ready& event);
   void handle(TpmThread::Failed& event);
   void handle(TpmThread::Stepped& event);
+  void handle(TpmThread::Taken&) {}
   void handle(TpmThread::Drained& event);
   void handle(TpmThread::Stopped& event);
   void deliver(const TpmThread::Answer& answer);
@@ -76,8 +85,13 @@ class TpmDesk {
 
   void look_at_deadline();
   void lose_chip(const engine::Gate::Running& running);
-  void retry_cancels();
-  void want_cancel(JobId job);
+  // Takes the job off the desk; its client.
+  ClientId finish(JobId job);
+  // By us, without the thread. Delivered later: the client may be in the middle of something.
+  void answer_early(JobId job, wire::Rc code);
+  void deliver_early();
+  void ask_to_give_up(JobId job);
+  void ask_again();
   void press_on();
 
   // Constant.
@@ -88,9 +102,11 @@ class TpmDesk {
   Callbacks callbacks_;
 
   ChipReport chip_;
+  OwnerRoom queue_;
   std::unordered_map<JobId, Job> jobs_;
-  std::unordered_map<ClientId, JobId> clients_;  // those the thread knows; 0: no job
-  std::unordered_set<JobId> cancels_;            // to be tried (again); clients may be gone
+  std::unordered_map<ClientId, Client> clients_;      // those the thread knows
+  std::unordered_set<JobId> cancels_;                 // to be asked again; clients may be gone
+  std::vector<std::pair<ClientId, wire::Rc>> early_;  // to be delivered
   JobId last_job_ = 0;
   bool ready_ = false;
   bool lost_ = false;
@@ -105,6 +121,7 @@ class TpmDesk {
   Watch events_;
   Timer deadline_timer_;
   Timer cancel_timer_;
+  Deferred early_turn_;
   Timer stop_timer_;
 };
 

@@ -1,9 +1,8 @@
 #include "daemon/tpm_thread.h"
 
 #include <chrono>
+#include <map>
 #include <utility>
-
-#include "daemon/limits.h"
 
 namespace tpmspace::daemon {
 namespace {
@@ -26,7 +25,7 @@ class TpmThread::Worker {
 
   void run() {
     for (;;) {
-      for (auto& order : owner_.orders_.take()) std::visit([this](auto& o) { apply(o); }, order);
+      take_orders();
       if (stopping_) return;
       const engine::Step step = engine_.step(now());
       report(step);
@@ -41,57 +40,61 @@ class TpmThread::Worker {
     JobId job = 0;
   };
 
-  void apply(const Open& order) { clients_[order.client].connection = engine_.open(order.owner, order.limits); }
-  void apply(Submit& order) {
-    Client& client = clients_.at(order.client);
-    client.job = order.job;
-    const auto ticket = engine_.submit(client.connection, std::move(order.command), order.locality, now());
-    jobs_[ticket] = {order.job, order.client};
-    const std::lock_guard lock(owner_.shared_.mutex);
-    owner_.shared_.tickets[order.job] = ticket;
+  void take_orders() {
+    std::map<space::OwnerId, std::size_t> taken;
+    for (Order& order : owner_.orders_.take()) {
+      std::visit([&](auto& what) { apply(order.owner, what); }, order.what);
+      ++taken[order.owner];
+    }
+    if (taken.empty()) return;
+    changed_ = true;
+    owner_.events_.put(Taken{{taken.begin(), taken.end()}});
   }
-  void apply(const Close& order) {
+
+  void apply(space::OwnerId owner, const Open& order) {
+    clients_[order.client].connection = engine_.open(owner, order.limits);
+  }
+  void apply(space::OwnerId /*owner*/, Submit& order) {
+    Client& client = clients_.at(order.client);
+    const std::lock_guard lock(owner_.shared_.mutex);
+    const auto entry = owner_.shared_.tickets.find(order.job);
+    if (entry == owner_.shared_.tickets.end()) return;  // withdrawn
+    client.job = order.job;
+    entry->second = engine_.submit(client.connection, std::move(order.command), order.locality, now());
+    jobs_[entry->second] = {order.job, order.client};
+  }
+  void apply(space::OwnerId /*owner*/, const Close& order) {
     const auto found = clients_.find(order.client);
     if (found == clients_.end()) return;
     engine_.close(found->second.connection);
     if (const auto ticket = forget(found->second.job)) jobs_.erase(ticket);
     clients_.erase(found);
   }
-  void apply(const CancelWaiting& order) {
-    engine::Ticket ticket = 0;
-    {
-      const std::lock_guard lock(owner_.shared_.mutex);
-      const auto found = owner_.shared_.tickets.find(order.job);
-      if (found != owner_.shared_.tickets.end()) ticket = found->second;
-    }
-    if (ticket != 0) engine_.cancel(ticket);
+  void apply(space::OwnerId /*owner*/, const Drop& order) {
+    if (!engine_.cancel(order.ticket)) return;
+    const auto found = jobs_.find(order.ticket);
+    if (found == jobs_.end()) return;
+    const auto [job, client] = found->second;
+    jobs_.erase(found);
+    forget(job);
+    if (const auto it = clients_.find(client); it != clients_.end() && it->second.job == job) it->second.job = 0;
   }
-  void apply(const Drain&) { draining_ = true; }
-  void apply(const Stop&) { stopping_ = true; }
+  void apply(space::OwnerId /*owner*/, const Drain&) { draining_ = true; }
+  void apply(space::OwnerId /*owner*/, const Stop&) { stopping_ = true; }
 
   void report(const engine::Step& step) {
-    Stepped event;
-    if (step.reply) event.answer = finish(*step.reply);
-    event.account = step.account;
-    event.snapshot = snapshot_if_due(step);
-    if (event.answer || event.account || event.snapshot) owner_.events_.put(std::move(event));
+    if (step.reply || step.account || changed_) {
+      Stepped event;
+      if (step.reply) event.answer = finish(*step.reply);
+      event.account = step.account;
+      event.snapshot = engine_.snapshot();
+      owner_.events_.put(std::move(event));
+      changed_ = false;
+    }
     if (draining_ && engine_.snapshot().queued == 0) {
       draining_ = false;
       owner_.events_.put(Drained{});
     }
-  }
-
-  // A snapshot goes through all books, so at most a small part of the time is spent on them; before the thread sleeps
-  // there always is one.
-  std::optional<engine::Snapshot> snapshot_if_due(const engine::Step& step) {
-    if (step.reply || step.account) snapshot_wanted_ = true;
-    const engine::Time begin = now();
-    if (!snapshot_wanted_ || (!step.idle && begin < next_snapshot_)) return std::nullopt;
-    const auto out = engine_.snapshot();
-    const engine::Time end = now();
-    next_snapshot_ = end + limits::kSnapshotShare * (end - begin);
-    snapshot_wanted_ = false;
-    return out;
   }
 
   // nullopt: whoever wanted it is gone.
@@ -120,8 +123,7 @@ class TpmThread::Worker {
   std::unordered_map<engine::Ticket, std::pair<JobId, ClientId>> jobs_;
   bool draining_ = false;
   bool stopping_ = false;
-  bool snapshot_wanted_ = false;
-  engine::Time next_snapshot_ = 0;
+  bool changed_ = false;  // by orders, since the last report
 };
 
 TpmThread::TpmThread(TpmSource source, const engine::Config& config)
@@ -178,43 +180,61 @@ void TpmThread::serve(wire::Tpm& tpm, ChipReport report, const engine::Config& c
   events_.put(Stopped{std::move(account)});
 }
 
-void TpmThread::open(ClientId client, space::OwnerId owner, const space::SpaceLimits& limits) {
-  orders_.put(Open{client, owner, limits});
+std::vector<TpmThread::Event> TpmThread::take_events() {
+  auto out = events_.take();
+  for (const Event& event : out)
+    if (const auto* taken = std::get_if<Taken>(&event))
+      for (const auto& [owner, orders] : taken->orders) room_.give_back(owner, orders);
+  return out;
 }
 
-void TpmThread::submit(ClientId client, JobId job, wire::Command command, std::uint8_t locality) {
+void TpmThread::open(space::OwnerId owner, ClientId client, const space::SpaceLimits& limits) {
+  put(owner, Open{client, limits});
+}
+
+void TpmThread::submit(space::OwnerId owner, ClientId client, JobId job, wire::Command command, std::uint8_t locality) {
   {
     const std::lock_guard lock(shared_.mutex);
     shared_.tickets[job] = 0;
   }
-  orders_.put(Submit{client, job, std::move(command), locality});
+  put(owner, Submit{client, job, std::move(command), locality});
 }
 
-void TpmThread::close(ClientId client) {
-  orders_.put(Close{client});
-}
-void TpmThread::cancel_waiting(JobId job) {
-  orders_.put(CancelWaiting{job});
+void TpmThread::close(space::OwnerId owner, ClientId client) {
+  put(owner, Close{client});
 }
 void TpmThread::drain() {
-  orders_.put(Drain{});
+  put({}, Drain{});
 }
 void TpmThread::stop() {
-  orders_.put(Stop{});
+  put({}, Stop{});
 }
 
-TpmThread::CancelResult TpmThread::cancel_at_tpm(JobId job) {
-  const std::lock_guard lock(shared_.mutex);
-  const auto found = shared_.tickets.find(job);
-  if (shared_.gate == nullptr || found == shared_.tickets.end()) return CancelResult::kDone;
-  return found->second != 0 && shared_.gate->cancel(found->second) ? CancelResult::kAsked : CancelResult::kNotYet;
+bool TpmThread::withdraw(space::OwnerId owner, JobId job) {
+  engine::Ticket ticket = 0;
+  {
+    const std::lock_guard lock(shared_.mutex);
+    const auto found = shared_.tickets.find(job);
+    if (found == shared_.tickets.end()) return false;
+    ticket = found->second;
+    if (ticket != 0 && (shared_.gate == nullptr || !shared_.gate->withdraw(ticket))) return false;
+    if (ticket == 0) shared_.tickets.erase(found);
+  }
+  if (ticket != 0) put(owner, Drop{ticket});
+  return true;
 }
 
-void TpmThread::abandon(JobId job) {
+bool TpmThread::cancel(JobId job) {
   const std::lock_guard lock(shared_.mutex);
   const auto found = shared_.tickets.find(job);
-  if (shared_.gate != nullptr && found != shared_.tickets.end() && found->second != 0)
-    shared_.gate->abandon(found->second);
+  return shared_.gate != nullptr && found != shared_.tickets.end() && shared_.gate->cancel(found->second);
+}
+
+bool TpmThread::abandon(space::OwnerId owner, JobId job) {
+  if (withdraw(owner, job)) return true;
+  const std::lock_guard lock(shared_.mutex);
+  const auto found = shared_.tickets.find(job);
+  return shared_.gate != nullptr && found != shared_.tickets.end() && shared_.gate->abandon(found->second);
 }
 
 std::optional<engine::Gate::Running> TpmThread::running() const {

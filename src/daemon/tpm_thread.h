@@ -3,9 +3,10 @@
 // Idea: the loop sends orders and takes events; neither waits for the other. The thread opens the TPM, brings it up,
 // and then only moves bytes, calls `Engine::step` and sleeps. The engine's connections and tickets stay on that side:
 // the loop speaks of clients and jobs by numbers of its own, so it needs no answer before it goes on. What cannot wait
-// its turn in the queue (cancel, abandon, what is running) goes through the engine's gate. Threads: the public methods
-// belong to the loop's thread, except where the engine's own thread is meant. Errors: the TPM that cannot be opened or
-// brought up is the event `Failed`.
+// its turn in the queue (withdraw, cancel, abandon, what is running) goes through the engine's gate. Threads: the
+// public methods belong to the loop's thread, except where the engine's own thread is meant. Errors: the TPM that
+// cannot be opened or brought up is the event `Failed`. Limits: the thread takes no orders while a command is at the
+// TPM, so those that wait are counted for each owner (`has_room`).
 #pragma once
 
 #include <cstdint>
@@ -15,10 +16,13 @@
 #include <string>
 #include <thread>
 #include <unordered_map>
+#include <utility>
 #include <variant>
 #include <vector>
 
+#include "daemon/limits.h"
 #include "daemon/mailbox.h"
+#include "daemon/owner_room.h"
 #include "daemon/tpm_source.h"
 #include "engine/engine.h"
 #include "observe/account.h"
@@ -47,7 +51,11 @@ class TpmThread {
   struct Stepped {
     std::optional<Answer> answer;
     std::optional<observe::Account> account;
-    std::optional<engine::Snapshot> snapshot;  // not with every step: it costs time
+    engine::Snapshot snapshot;
+  };
+  // So many orders were taken.
+  struct Taken {
+    std::vector<std::pair<space::OwnerId, std::size_t>> orders;
   };
   // After `drain`: every command from before it is done or dropped.
   struct Drained {};
@@ -55,7 +63,7 @@ class TpmThread {
   struct Stopped {
     observe::Account account;
   };
-  using Event = std::variant<Ready, Failed, Stepped, Drained, Stopped>;
+  using Event = std::variant<Ready, Failed, Stepped, Taken, Drained, Stopped>;
 
   // Starts the thread.
   TpmThread(TpmSource source, const engine::Config& config);
@@ -65,28 +73,28 @@ class TpmThread {
   TpmThread& operator=(const TpmThread&) = delete;
 
   [[nodiscard]] int events_fd() const { return events_.fd(); }
-  [[nodiscard]] std::vector<Event> take_events() { return events_.take(); }
+  [[nodiscard]] std::vector<Event> take_events();
 
-  // --- Orders; Precondition: Ready was seen ---
-  void open(ClientId client, space::OwnerId owner, const space::SpaceLimits& limits);
+  // --- Orders; Precondition: Ready was seen. `owner` is the client's ---
+  // Whether the owner may submit: not too many of its orders wait.
+  [[nodiscard]] bool has_room(space::OwnerId owner) const { return room_.has_place(owner); }
+  void open(space::OwnerId owner, ClientId client, const space::SpaceLimits& limits);
   // Precondition: the client is open and has no job. The command must have been parsed with `table()`.
-  void submit(ClientId client, JobId job, wire::Command command, std::uint8_t locality);
-  // Orders that the thread has not taken yet: it takes none while a command is at the TPM.
-  [[nodiscard]] std::size_t backlog() const { return orders_.size(); }
+  void submit(space::OwnerId owner, ClientId client, JobId job, wire::Command command, std::uint8_t locality);
   // Its job is dropped without an answer.
-  void close(ClientId client);
-  // If the job still waits: it is answered CANCELED.
-  void cancel_waiting(JobId job);
+  void close(space::OwnerId owner, ClientId client);
   void drain();
   // The command at the TPM ends, those that wait are dropped, the TPM is emptied. Also before Ready.
   void stop();
 
   // --- Past the queue ---
-  enum class CancelResult : std::uint8_t { kAsked, kNotYet, kDone };
-  // Asks the TPM to give this job up, if its own command is there now. kNotYet: it is still on its way there.
-  CancelResult cancel_at_tpm(JobId job);
-  // As cancel, and what the command creates is given back: nobody takes its answer.
-  void abandon(JobId job);
+  // True: the job waited; it will never run and has no answer.
+  [[nodiscard]] bool withdraw(space::OwnerId owner, JobId job);
+  // True: the job is served and was asked to be given up; a chip may miss that, so ask again. False: it is done.
+  bool cancel(JobId job);
+  // Nobody takes its answer: withdrawn or cancelled, and what it does is undone. False: it is done, and its answer is
+  // on its way.
+  bool abandon(space::OwnerId owner, JobId job);
   [[nodiscard]] std::optional<engine::Gate::Running> running() const;
   // The back end is left; from now on it answers nothing.
   void hang_up();
@@ -97,7 +105,6 @@ class TpmThread {
  private:
   struct Open {
     ClientId client = 0;
-    space::OwnerId owner;
     space::SpaceLimits limits;
   };
   struct Submit {
@@ -109,17 +116,27 @@ class TpmThread {
   struct Close {
     ClientId client = 0;
   };
-  struct CancelWaiting {
-    JobId job = 0;
+  struct Drop {  // was withdrawn
+    engine::Ticket ticket = 0;
   };
   struct Drain {};
   struct Stop {};
-  using Order = std::variant<Open, Submit, Close, CancelWaiting, Drain, Stop>;
+  struct Order {
+    space::OwnerId owner;  // nobody's: the daemon's own
+    std::variant<Open, Submit, Close, Drop, Drain, Stop> what;
+  };
+
+  template <typename What>
+  void put(space::OwnerId owner, What what) {
+    room_.take(owner);
+    orders_.put(Order{owner, std::move(what)});
+  }
 
   class Worker;
   void run(const TpmSource& source, const engine::Config& config);
   void serve(wire::Tpm& tpm, ChipReport report, const engine::Config& config);
 
+  OwnerRoom room_{limits::kOrders};  // for what is in orders_, or was taken and is not reported yet
   Inbox<Order> orders_;
   Outbox<Event> events_;
   std::unique_ptr<const wire::CommandTable> table_;  // made by the thread before Ready, constant since
@@ -131,7 +148,8 @@ class TpmThread {
     engine::Gate* gate = nullptr;      // while the engine is there
     bool hung_up = false;
     bool ended = false;
-    std::unordered_map<JobId, engine::Ticket> tickets;  // 0: the engine does not have it yet
+    // Of jobs that are not done. 0: the engine does not have it yet; if it is gone by then it was withdrawn.
+    std::unordered_map<JobId, engine::Ticket> tickets;
   };
   Shared shared_;
   std::thread thread_;

@@ -94,6 +94,7 @@ Ticket Engine::submit(ConnectionId connection, wire::Command command, std::uint8
   const Ticket ticket = ++impl_->last_ticket;
   to.waiting = Waiting{ticket, std::move(command), locality};
   impl_->tickets.emplace(ticket, connection);
+  impl_->gate.expect(ticket);
   impl_->queue.push(to.owner.value, ticket);
   impl_->last_activity = now;
   return ticket;
@@ -104,7 +105,8 @@ bool Engine::cancel(Ticket ticket) {
   if (it == impl_->tickets.end()) return false;
   Connection& connection = impl_->connections.at(it->second);
   impl_->queue.remove(connection.owner.value, ticket);
-  impl_->cancelled.push_back(Reply{it->second, ticket, wire::error_response(wire::from_manager(rc::kCanceled))});
+  if (impl_->gate.withdraw(ticket))
+    impl_->cancelled.push_back(Reply{it->second, ticket, wire::error_response(wire::from_manager(rc::kCanceled))});
   connection.waiting.reset();
   impl_->tickets.erase(it);
   return true;
@@ -114,6 +116,7 @@ void Engine::close(ConnectionId id) {
   const auto it = impl_->connections.find(id);
   if (it == impl_->connections.end()) return;
   if (it->second.waiting) {
+    impl_->gate.withdraw(it->second.waiting->ticket);
     impl_->queue.remove(it->second.owner.value, it->second.waiting->ticket);
     impl_->tickets.erase(it->second.waiting->ticket);
   }
@@ -148,12 +151,10 @@ Step Engine::Impl::run_next(Time now) {
   const Waiting waiting = std::move(*connection.waiting);
   connection.waiting.reset();
 
+  if (!gate.begin(waiting.ticket)) return Step{};
   const Time began = clock();
-  own.set_ticket(waiting.ticket);
-  clients.set_ticket(waiting.ticket);
   auto outcome = manager.execute(connection.space, waiting.command, waiting.locality, clients);
-  own.set_ticket(0);
-  if (gate.take_abandoned(waiting.ticket) && outcome.created) manager.discard(connection.space, *outcome.created);
+  if (gate.end()) manager.undo(connection.space, outcome);
 
   Step step;
   step.account = to_account(&connection, id, waiting.command.code(), outcome.code, std::move(outcome.cost));
@@ -167,7 +168,6 @@ Step Engine::Impl::run_next(Time now) {
 
 Step Engine::Impl::idle(Time now) {
   tidied_last = true;
-  if (queue.size() == 0) gate.forget_abandoned();
   Step step;
   step.idle = true;
   if (now < not_before) {
@@ -223,10 +223,8 @@ Snapshot Engine::snapshot() const {
   Snapshot out;
   out.connections = static_cast<std::uint32_t>(impl_->connections.size());
   out.queued = static_cast<std::uint32_t>(impl_->queue.size());
-  for (const auto& [id, one] : books.spaces) {
-    out.objects += static_cast<std::uint32_t>(one.objects.size());
-    for (const auto& [handle, object] : one.objects) out.bytes += object.context.size();
-  }
+  out.objects = books.held.objects;
+  out.bytes = books.held.bytes;
   out.objects_loaded = static_cast<std::uint32_t>(books.slots.size());
   out.sessions = static_cast<std::uint32_t>(books.sessions.size());
   out.sessions_loaded = space::loaded_sessions(books);

@@ -68,8 +68,8 @@ class Engine {
   void set_limits(ConnectionId connection, const space::SpaceLimits& limits);
   // Precondition: the connection is open and has no command in the engine.
   [[nodiscard]] Ticket submit(ConnectionId connection, wire::Command command, std::uint8_t locality, Time now);
-  // A command that still waits is answered CANCELED from our layer by the next step: true. One that is at the TPM is
-  // the gate's business, one that is done nobody's: false.
+  // A command that still waits is answered CANCELED from our layer by the next step, or not at all if it was withdrawn
+  // at the gate: true. One that is served is the gate's business, one that is done nobody's: false.
   bool cancel(Ticket ticket);
   // Its waiting command is dropped without an answer; what the space held is given back in idle steps (or earlier,
   // when somebody needs the room). Client-saved sessions stay.

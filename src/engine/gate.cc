@@ -1,5 +1,7 @@
 #include "engine/gate.h"
 
+#include <utility>
+
 namespace tpmspace::engine {
 
 std::optional<Gate::Running> Gate::running() const {
@@ -7,28 +9,59 @@ std::optional<Gate::Running> Gate::running() const {
   return running_;
 }
 
-bool Gate::cancel(Ticket ticket) {
+bool Gate::withdraw(Ticket ticket) {
   const std::lock_guard lock(mutex_);
-  if (!running_ || !cancelable_ || running_->ticket != ticket) return false;
+  return waiting_.erase(ticket) != 0;
+}
+
+bool Gate::cancel_served(Ticket ticket) {
+  if (served_ != ticket) return false;
   cancelled_ = true;
-  tpm_.cancel();
+  if (running_ && cancelable_) tpm_.cancel();
   return true;
 }
 
-void Gate::abandon(Ticket ticket) {
+bool Gate::cancel(Ticket ticket) {
   const std::lock_guard lock(mutex_);
-  abandoned_.insert(ticket);
-  if (!running_ || !cancelable_ || running_->ticket != ticket) return;
-  cancelled_ = true;
-  tpm_.cancel();
+  return cancel_served(ticket);
 }
 
-void Gate::enter(const Running& running, bool cancelable) {
+bool Gate::abandon(Ticket ticket) {
   const std::lock_guard lock(mutex_);
+  if (waiting_.erase(ticket) != 0) return true;
+  if (!cancel_served(ticket)) return false;
+  abandoned_ = true;
+  return true;
+}
+
+void Gate::expect(Ticket ticket) {
+  const std::lock_guard lock(mutex_);
+  waiting_.insert(ticket);
+}
+
+bool Gate::begin(Ticket ticket) {
+  const std::lock_guard lock(mutex_);
+  if (waiting_.erase(ticket) == 0) return false;
+  served_ = ticket;
+  cancelled_ = abandoned_ = false;
+  return true;
+}
+
+bool Gate::end() {
+  const std::lock_guard lock(mutex_);
+  served_ = 0;
+  cancelled_ = false;
+  return std::exchange(abandoned_, false);
+}
+
+bool Gate::enter(const Running& running, bool cancelable) {
+  const std::lock_guard lock(mutex_);
+  if (cancelable && cancelled_) return false;
   running_ = running;
+  running_->ticket = served_;
   running_->sequence = ++sequence_;
   cancelable_ = cancelable;
-  cancelled_ = false;
+  return true;
 }
 
 void Gate::leave() {
@@ -40,16 +73,6 @@ void Gate::leave() {
 bool Gate::was_cancelled() const {
   const std::lock_guard lock(mutex_);
   return cancelled_;
-}
-
-bool Gate::take_abandoned(Ticket ticket) {
-  const std::lock_guard lock(mutex_);
-  return abandoned_.erase(ticket) != 0;
-}
-
-void Gate::forget_abandoned() {
-  const std::lock_guard lock(mutex_);
-  abandoned_.clear();
 }
 
 }  // namespace tpmspace::engine

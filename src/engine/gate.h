@@ -1,13 +1,12 @@
 // The gate between the one thread that owns a TPM and the event loop that may want to stop what it does.
 //
-// Idea: `cancel(ticket)` must do nothing unless that very command is at the TPM: libtpms's cancel and a device's are
-// the whole chip's (DESIGN, "The native protocol"). So the engine opens the gate exactly around a client's own command,
-// and both sides meet under one mutex. `abandon` says that the client has been answered (deadline) or is gone: what the
-// command creates is then given back at once.
+// Idea: a command waits, is served (the manager makes room for it, and it is at the TPM), and is done. Both sides meet
+// under one mutex, so what the event loop is told holds: a command that was withdrawn never runs, one that was
+// abandoned leaves nothing behind, and `cancel` touches that very command or none: libtpms's cancel and a device's are
+// the whole chip's (DESIGN, "The native protocol"), so the chip is asked only while a client's own command is in it.
 // Threads: every method from any thread.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <mutex>
 #include <optional>
@@ -32,27 +31,39 @@ class Gate {
 
   // What is at the TPM now. nullopt: the thread is between commands.
   [[nodiscard]] std::optional<Running> running() const;
-  // True if that ticket's own command was at the TPM and the chip was asked to give it up.
+  // True: it waited, it will never run and the engine answers it no more.
+  bool withdraw(Ticket ticket);
+  // True: it is served; if it is at the TPM the chip was asked to give it up, if not it will not get there. A chip may
+  // miss the request, so it can be repeated until the command is done. False: it waits, or is done.
   bool cancel(Ticket ticket);
-  // The answer to this ticket will not be delivered; effective while its step runs. Also asks the chip to give it up.
-  void abandon(Ticket ticket);
+  // The answer will not be delivered: it is withdrawn or cancelled, and what it makes is taken back at once. False: it
+  // is done, and its answer is on its way.
+  bool abandon(Ticket ticket);
 
-  // The engine's side.
-  void enter(const Running& running, bool cancelable);
+  // --- The engine's side ---
+  void expect(Ticket ticket);
+  // From waiting to being served; false: it was withdrawn.
+  bool begin(Ticket ticket);
+  // It is done; true: it was abandoned.
+  bool end();
+  // Around each command that is sent to the TPM. `cancelable`: it is the client's own. False: it was cancelled before
+  // it got here and is not to be sent.
+  bool enter(const Running& running, bool cancelable);
   void leave();
-  [[nodiscard]] bool was_cancelled() const;          // since the last enter
-  [[nodiscard]] bool take_abandoned(Ticket ticket);  // and forget it
-  // Nothing is at the TPM and nothing waits: whatever was abandoned is history.
-  void forget_abandoned();
+  // Whether somebody asked for a CANCELED of what is served.
+  [[nodiscard]] bool was_cancelled() const;
 
  private:
+  bool cancel_served(Ticket ticket);  // with the mutex
+
   wire::Tpm& tpm_;
   mutable std::mutex mutex_;
+  std::set<Ticket> waiting_;
+  Ticket served_ = 0;
+  bool cancelled_ = false, abandoned_ = false;  // what is served
   std::optional<Running> running_;
   bool cancelable_ = false;
-  bool cancelled_ = false;
   std::uint64_t sequence_ = 0;
-  std::set<Ticket> abandoned_;
 };
 
 }  // namespace tpmspace::engine

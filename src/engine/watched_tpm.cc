@@ -2,17 +2,17 @@
 
 #include "wire/command.h"
 #include "wire/rc.h"
+#include "wire/response.h"
 
 namespace tpmspace::engine {
 
 wire::Tpm::Answer WatchedTpm::once(wire::ByteView command, std::uint8_t locality) {
   Gate::Running running;
-  running.ticket = ticket_;
   const auto header = wire::read_header(command);
   running.code = header ? header->code : 0;
   const wire::CommandRow* row = table_.find(running.code);
   running.deadline_ms = wire::deadline_ms(row != nullptr ? row->duration : wire::DurationClass::kLong);
-  gate_.enter(running, cancelable_);
+  if (!gate_.enter(running, cancelable_)) return wire::error_response(wire::from_manager(wire::rc::kCanceled));
   auto answer = tpm_.transact(command, locality);
   gate_.leave();
   return answer;
@@ -20,7 +20,7 @@ wire::Tpm::Answer WatchedTpm::once(wire::ByteView command, std::uint8_t locality
 
 wire::Tpm::Answer WatchedTpm::transact(wire::ByteView command, std::uint8_t locality) {
   auto answer = once(command, locality);
-  if (!answer || gate_.was_cancelled()) return answer;
+  if (!answer || (cancelable_ && gate_.was_cancelled())) return answer;
   const auto header = wire::read_header(*answer);
   if (header && header->code == wire::rc::kCanceled) return once(command, locality);
   return answer;

@@ -1,7 +1,8 @@
-// A TPM seen through the gate: every command shows who is at the TPM, and a client's own can be given up.
+// A TPM seen through the gate: every command shows what is at the TPM, and a client's own can be given up.
 //
 // Idea: a decorator. A CANCELED that nobody asked for (libtpms's cancel and a device's are the whole chip's) is sent
-// again once; one that was asked for goes to the client.
+// again once; one that was asked for goes to the client. One that was asked for before the client's own command was
+// sent is answered here, with our layer.
 // Threads: with the engine.
 #pragma once
 
@@ -13,11 +14,9 @@ namespace tpmspace::engine {
 
 class WatchedTpm : public wire::Tpm {
  public:
+  // `cancelable`: what is sent here are clients' own commands.
   WatchedTpm(wire::Tpm& tpm, const wire::CommandTable& table, Gate& gate, bool cancelable)
       : tpm_(tpm), table_(table), gate_(gate), cancelable_(cancelable) {}
-
-  // Whose command the next ones serve; 0: nobody's.
-  void set_ticket(Ticket ticket) { ticket_ = ticket; }
 
   Answer transact(wire::ByteView command, std::uint8_t locality) override;
 
@@ -28,7 +27,6 @@ class WatchedTpm : public wire::Tpm {
   const wire::CommandTable& table_;
   Gate& gate_;
   const bool cancelable_;
-  Ticket ticket_ = 0;
 };
 
 }  // namespace tpmspace::engine

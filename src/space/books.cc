@@ -10,23 +10,34 @@ using wire::ByteView;
 using wire::Reader;
 using wire::Writer;
 
-std::uint64_t context_bytes(const Books& books, const Chip& chip) {
-  const auto weight = [&](const Bytes& context) -> std::uint64_t {
-    return context.empty() ? chip.max_response : context.size();
-  };
-  std::uint64_t sum = 0;
-  for (const auto& [id, space] : books.spaces)
-    for (const auto& [handle, object] : space.objects) sum += weight(object.context);
-  for (const auto& [number, session] : books.sessions) sum += weight(session.context);
-  return sum;
+namespace {
+
+// Both sums at once: the owner's and everybody's.
+template <typename Change>
+void count(Books& books, OwnerId owner, Change change) {
+  change(books.holdings[owner]);
+  change(books.held);
 }
 
-namespace {
+std::optional<std::string> check_holdings(const Books& books) {
+  std::map<OwnerId, Holding> holdings;
+  Holding held;
+  for (const auto& [id, space] : books.spaces) {
+    for (Holding* sum : {&holdings[space.owner], &held}) {
+      ++sum->spaces;
+      sum->objects += static_cast<std::uint32_t>(space.objects.size());
+      for (const auto& [handle, object] : space.objects) sum->bytes += object.context.size();
+    }
+  }
+  if (holdings != books.holdings || held != books.held) return "what owners hold is not added up";
+  return std::nullopt;
+}
 
 std::optional<std::string> check_slots(const Books& books, const Chip& chip) {
   std::set<std::uint32_t> in_tpm;
   std::set<std::pair<SpaceId, wire::ClientHandle>> objects;
   for (const auto& slot : books.slots) {
+    if (!wire::is_transient(slot.tpm.value)) return "a slot's handle is not transient";
     if (!in_tpm.insert(slot.tpm.value).second) return "two objects in one slot";
     if (slot.space.value == 0) continue;
     if (!objects.emplace(slot.space, slot.object).second) return "one object in two slots";
@@ -40,9 +51,12 @@ std::optional<std::string> check_slots(const Books& books, const Chip& chip) {
 
 std::optional<std::string> check_objects(const Books& books) {
   for (const auto& [id, space] : books.spaces) {
+    if (id.value == 0) return "a space is nobody's";
+    if (id.value > books.last_space) return "a space's number is still to be given out";
     if (space.objects.size() > space.limits.objects) return "a space holds more objects than its limit";
     for (const auto& [handle, object] : space.objects) {
       if (!wire::is_transient(handle)) return "an object's handle is not transient";
+      if (object.last_use > books.tick) return "an object was used in the future";
       if (object.context.empty() && slot_of(books, id, wire::ClientHandle{handle}) == nullptr)
         return "an object is neither loaded nor saved";
     }
@@ -52,13 +66,22 @@ std::optional<std::string> check_objects(const Books& books) {
 
 std::optional<std::string> check_sessions(const Books& books, const Chip& chip) {
   for (const auto& [number, session] : books.sessions) {
+    if (!wire::is_session(session.handle)) return "a session's handle is not a session's";
     if (number != wire::number_of(session.handle)) return "a session is booked under another's number";
+    if (session.last_use > books.tick) return "a session was used in the future";
     if (session.space.value == 0 && !session.client_saved) return "a session of nobody is not client-saved";
-    if (session.space.value != 0 && books.spaces.count(session.space) == 0) return "a session's space is not open";
+    if (session.space.value == 0) continue;
+    const auto space = books.spaces.find(session.space);
+    if (space == books.spaces.end()) return "a session's space is not open";
+    if (space->second.owner != session.owner) return "a session is in another owner's space";
   }
-  for (const auto& unwanted : books.unwanted_sessions)
-    if (books.sessions.count(wire::number_of(unwanted.handle)) != 0)
-      return "an unwanted session is booked as somebody's";
+  std::set<std::uint32_t> unwanted_numbers;
+  for (const auto& unwanted : books.unwanted_sessions) {
+    if (!wire::is_session(unwanted.handle)) return "an unwanted session's handle is not a session's";
+    const std::uint32_t number = wire::number_of(unwanted.handle);
+    if (books.sessions.count(number) != 0) return "an unwanted session is booked as somebody's";
+    if (!unwanted_numbers.insert(number).second) return "an unwanted session is booked twice";
+  }
   if (loaded_sessions(books) > chip.loaded_sessions) return "more sessions loaded than the TPM has slots";
   if (books.sessions.size() + books.unwanted_sessions.size() > chip.active_sessions)
     return "more active sessions than the TPM has";
@@ -185,7 +208,13 @@ bool get_spaces(Reader& in, Books& books) {
     const auto id = in.u64();
     if (!id) return false;
     auto space = get_space(in);
-    return space && append(books.spaces, SpaceId{*id}, std::move(*space));
+    if (!space) return false;
+    count(books, space->owner, [&](Holding& sum) {
+      ++sum.spaces;
+      sum.objects += static_cast<std::uint32_t>(space->objects.size());
+      for (const auto& [handle, object] : space->objects) sum.bytes += object.context.size();
+    });
+    return append(books.spaces, SpaceId{*id}, std::move(*space));
   });
 }
 
@@ -222,6 +251,51 @@ bool get_unwanted(Reader& in, Books& books) {
 
 }  // namespace
 
+SpaceId open_space(Books& books, OwnerId owner, const SpaceLimits& limits) {
+  const SpaceId id{++books.last_space};
+  Space space;
+  space.owner = owner;
+  space.limits = limits;
+  books.spaces.emplace(id, std::move(space));
+  count(books, owner, [](Holding& sum) { ++sum.spaces; });
+  return id;
+}
+
+void erase_space(Books& books, SpaceId id) {
+  const OwnerId owner = books.spaces.at(id).owner;
+  while (!books.spaces.at(id).objects.empty())
+    erase_object(books, id, wire::ClientHandle{books.spaces.at(id).objects.begin()->first});
+  books.spaces.erase(id);
+  count(books, owner, [](Holding& sum) { --sum.spaces; });
+  if (books.holdings[owner].spaces == 0) books.holdings.erase(owner);
+}
+
+void add_object(Books& books, SpaceId id, wire::ClientHandle handle, Object object) {
+  Space& space = books.spaces.at(id);
+  count(books, space.owner, [&](Holding& sum) {
+    ++sum.objects;
+    sum.bytes += object.context.size();
+  });
+  space.objects.emplace(handle.value, std::move(object));
+}
+
+void erase_object(Books& books, SpaceId id, wire::ClientHandle handle) {
+  Space& space = books.spaces.at(id);
+  const auto it = space.objects.find(handle.value);
+  count(books, space.owner, [&](Holding& sum) {
+    --sum.objects;
+    sum.bytes -= it->second.context.size();
+  });
+  space.objects.erase(it);
+}
+
+void set_context(Books& books, SpaceId id, wire::ClientHandle handle, Bytes context) {
+  Space& space = books.spaces.at(id);
+  Object& object = space.objects.at(handle.value);
+  count(books, space.owner, [&](Holding& sum) { sum.bytes = sum.bytes - object.context.size() + context.size(); });
+  object.context = std::move(context);
+}
+
 const Slot* slot_of(const Books& books, SpaceId space, wire::ClientHandle object) {
   for (const auto& slot : books.slots)
     if (slot.space == space && slot.object == object) return &slot;
@@ -244,6 +318,7 @@ std::uint32_t loaded_sessions(const Books& books) {
 std::optional<std::string> check(const Books& books, const Chip& chip) {
   if (auto wrong = check_slots(books, chip)) return wrong;
   if (auto wrong = check_objects(books)) return wrong;
+  if (auto wrong = check_holdings(books)) return wrong;
   return check_sessions(books, chip);
 }
 

@@ -1,6 +1,7 @@
 // The books: everything the manager knows, as one value that can be saved and restored between any two TPM commands.
 //
 // Idea: what the books say is loaded is loaded. They are written only after the TPM confirmed.
+// Objects come, change and go through the functions below, so that what each owner holds is always added up.
 // Threads: a value. Units: contexts in octets, `last_use` in ticks (one for each client command).
 // Limits: SpaceLimits for each space, `Quota` for all together; `check` proves the rules below.
 #pragma once
@@ -57,9 +58,18 @@ struct Space {
   std::map<std::uint32_t, Object> objects;  // by the client's handle
 };
 
+// What all spaces of one owner hold.
+struct Holding {
+  std::uint32_t spaces = 0;
+  std::uint32_t objects = 0;
+  std::uint64_t bytes = 0;  // of their contexts
+
+  auto operator<=>(const Holding&) const = default;
+};
+
 // Limits for all spaces together.
 struct Quota {
-  std::uint64_t context_bytes = 64ULL << 20;
+  std::uint64_t context_bytes = 64ULL << 20;        // of objects; each owner's share of it: `within_share`
   std::uint32_t abandoned_sessions_per_owner = 16;  // client-saved, connection gone; the oldest goes first
 };
 
@@ -72,6 +82,8 @@ struct UnwantedSession {
 
 struct Books {
   std::map<SpaceId, Space> spaces;
+  std::map<OwnerId, Holding> holdings;        // of owners with a space; follows from `spaces`
+  Holding held;                               // the sum of `holdings`
   std::map<std::uint32_t, Session> sessions;  // by number
   std::vector<Slot> slots;                    // at most Chip::object_slots
   std::vector<UnwantedSession> unwanted_sessions;
@@ -82,14 +94,30 @@ struct Books {
   bool in_doubt = false;  // the TPM gave an answer nobody can believe, and could not be asked what it holds since
 };
 
+// Opens and closes a space. What is in the TPM of it is the caller's business.
+SpaceId open_space(Books& books, OwnerId owner, const SpaceLimits& limits);
+void erase_space(Books& books, SpaceId space);
+
+// Precondition: the space is open; for the last two, it has that object.
+void add_object(Books& books, SpaceId space, wire::ClientHandle handle, Object object);
+void erase_object(Books& books, SpaceId space, wire::ClientHandle handle);
+void set_context(Books& books, SpaceId space, wire::ClientHandle handle, wire::Bytes context);
+// `gone(space id, handle, object)`.
+template <typename Gone>
+void erase_objects_if(Books& books, Gone gone) {
+  for (auto& [id, space] : books.spaces)
+    for (auto it = space.objects.begin(); it != space.objects.end();) {
+      const auto here = it++;
+      const wire::ClientHandle handle{here->first};
+      if (gone(id, handle, here->second)) erase_object(books, id, handle);
+    }
+}
+
 // The slot an object is in; null: it is not in the TPM.
 [[nodiscard]] const Slot* slot_of(const Books& books, SpaceId space, wire::ClientHandle object);
 // The session of that number, if the space may use it now. The type octet of `handle` may be wrong. Null: none.
 [[nodiscard]] Session* usable_session(Books& books, SpaceId space, std::uint32_t handle);
 [[nodiscard]] std::uint32_t loaded_sessions(const Books& books);  // unwanted ones included
-
-// What an object counts against Quota::context_bytes: its context, or what one may come to be.
-[[nodiscard]] std::uint64_t context_bytes(const Books& books, const Chip& chip);
 
 // Nullopt: everything that must be true of the books is. Else a sentence that says what is not.
 [[nodiscard]] std::optional<std::string> check(const Books& books, const Chip& chip);

@@ -49,8 +49,7 @@ Bytes ContextCommands::flush_context(SpaceId space, const Command& command) {
 
 Bytes ContextCommands::flush_object(SpaceId space, ClientHandle handle) {
   if (books_.spaces.at(space).objects.count(handle.value) == 0) return refuse(kUnknownContext);
-  residency_.drop_object(space, handle);
-  residency_.flush_unwanted_objects();
+  residency_.flush_object_of_client(space, handle);
   return port_.cost().tpm_lost ? refuse(rc::kFailure) : wire::success_response({});
 }
 
@@ -62,11 +61,7 @@ Bytes ContextCommands::flush_session(SpaceId space, std::uint32_t handle) {
   const Session& session = it->second;
   const bool of_owner = session.owner == books_.spaces.at(space).owner;
   if (session.space != space && !(session.client_saved && of_owner)) return refuse(kUnknownContext);
-  books_.unwanted_sessions.push_back(UnwantedSession{session.handle, session.loaded(), session.sequence});
-  const std::size_t index = books_.unwanted_sessions.size() - 1;
-  books_.sessions.erase(it);
-  // For the client it is gone; if the TPM will not let go of it now, idle work tries again.
-  (void)residency_.flush_unwanted_session_at(index);
+  residency_.flush_session_of_client(number);
   return port_.cost().tpm_lost ? refuse(rc::kFailure) : wire::success_response({});
 }
 

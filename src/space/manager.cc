@@ -51,6 +51,14 @@ bool creates_what_it_should(const Command& command, const Response& response) {
                                                     : wire::is_transient(handle->value);
 }
 
+// Why something could not be made resident, as the client's own TPM would put it. Warnings that our own commands met
+// are not the client's: RETRY would make it send again what may never succeed (TPM-RULES 32).
+Rc as_lack_of_room(Rc code, Rc no_room) {
+  constexpr Rc kWarning = 0x900, kReference = 0x910, kLockout = 0x920, kLastWarning = 0x97F;
+  const bool warning = code >= kWarning && code <= kLastWarning;
+  return warning && (code < kReference || code >= kLockout) ? no_room : code;
+}
+
 bool says_reference_is_unknown(Rc code) {
   return (code >= rc::kReferenceH0 && code < rc::kReferenceH0 + 7) ||
          (code >= rc::kReferenceS0 && code < rc::kReferenceS0 + 7);
@@ -73,12 +81,7 @@ Manager::Manager(wire::Tpm& tpm, const wire::CommandTable& table, const Chip& ch
 // --- spaces
 
 SpaceId Manager::open(OwnerId owner, const SpaceLimits& limits) {
-  const SpaceId id{++books_.last_space};
-  Space space;
-  space.owner = owner;
-  space.limits = limits;
-  books_.spaces.emplace(id, std::move(space));
-  return id;
+  return open_space(books_, owner, limits);
 }
 
 void Manager::set_limits(SpaceId space, const SpaceLimits& limits) {
@@ -101,7 +104,7 @@ void Manager::close(SpaceId space) {
       ended.push_back(number);
   }
   for (const auto number : ended) drop_session(number);
-  books_.spaces.erase(space);
+  erase_space(books_, space);
   enforce_abandoned_limit(owner);
 }
 
@@ -122,11 +125,16 @@ void Manager::enforce_abandoned_limit(OwnerId owner) {
     drop_session(wire::number_of(abandoned[i]->handle));
 }
 
-void Manager::discard(SpaceId space, ClientHandle created) {
-  if (wire::is_session(created.value))
-    drop_session(wire::number_of(created.value));
-  else if (books_.spaces.at(space).objects.count(created.value) != 0)
-    residency_.drop_object(space, created);
+void Manager::undo(SpaceId space, const Outcome& outcome) {
+  if (outcome.saved_session) {
+    const auto it = books_.sessions.find(*outcome.saved_session);
+    if (it != books_.sessions.end() && it->second.space == space) it->second.client_saved = false;
+  }
+  if (!outcome.created) return;
+  if (wire::is_session(outcome.created->value))
+    drop_session(wire::number_of(outcome.created->value));
+  else if (books_.spaces.at(space).objects.count(outcome.created->value) != 0)
+    residency_.drop_object(space, *outcome.created);
 }
 
 // --- one command
@@ -136,6 +144,9 @@ Outcome Manager::execute(SpaceId space, const Command& command, std::uint8_t loc
   residency_.pin(++books_.tick);
   outcome.response = run(space, command, locality, client_tpm, outcome);
   if (const auto header = wire::read_header(outcome.response)) outcome.code = header->code;
+  if (outcome.code == rc::kSuccess && command.row().effect == Effect::kContextSave &&
+      wire::is_session(command.handle(0).value))
+    outcome.saved_session = wire::number_of(command.handle(0).value);
   residency_.restore_free_places();
   outcome.cost = settle();
   return outcome;
@@ -230,7 +241,10 @@ Manager::Refusal Manager::within_limits(SpaceId id, const Command& command) {
   const Space& space = books_.spaces.at(id);
   if (creates_object(command)) {
     if (space.objects.size() >= space.limits.objects) return rc::kObjectMemory;
-    if (context_bytes(books_, chip_) + chip_.max_response > quota_.context_bytes) return rc::kObjectMemory;
+    // What is loaded and has no context yet will have one: nobody's more than the TPM has slots.
+    const std::uint64_t all = books_.held.bytes + books_.slots.size() * std::uint64_t{chip_.max_response};
+    if (!within_share(books_.holdings.at(space.owner).bytes, all, quota_.context_bytes, chip_.max_response))
+      return rc::kObjectMemory;
   }
   if (command.row().creates == Creates::kSession) {
     const auto held = std::count_if(books_.sessions.begin(), books_.sessions.end(),
@@ -257,18 +271,19 @@ Rc Manager::make_resident(SpaceId space, const Command& command) {
   for (const ClientHandle handle : objects) {
     const Rc code = residency_.load_object(space, handle);
     if (code == rc::kSuccess) continue;
-    return is_dead_context(code) ? drop_unloadable_object(space, handle) : code;
+    return is_dead_context(code) ? drop_unloadable_object(space, handle) : as_lack_of_room(code, rc::kObjectMemory);
   }
   for (Session* session : sessions) {
     const Rc code = residency_.load_session(*session);
     if (code == rc::kSuccess) continue;
-    return is_dead_context(code) ? drop_unloadable_session(wire::number_of(session->handle)) : code;
+    if (is_dead_context(code)) return drop_unloadable_session(wire::number_of(session->handle));
+    return as_lack_of_room(code, rc::kSessionMemory);
   }
   // Where even an emptied TPM has not the room, it is the TPM's part to say so.
-  if (const Rc code = residency_.make_object_room(free_slots_needed(command));
-      code != rc::kSuccess && code != rc::kObjectMemory)
-    return code;
-  return command.row().creates == Creates::kSession ? residency_.make_session_room(1) : rc::kSuccess;
+  const Rc code = as_lack_of_room(residency_.make_object_room(free_slots_needed(command)), rc::kObjectMemory);
+  if (code != rc::kSuccess && code != rc::kObjectMemory) return code;
+  if (command.row().creates != Creates::kSession) return rc::kSuccess;
+  return as_lack_of_room(residency_.make_session_room(1), rc::kSessionMemory);
 }
 
 // A context of ours that the TPM does not know any more: a reset, or its hierarchy was emptied behind our back.
@@ -300,11 +315,12 @@ bool Manager::repair(const Command& command, Rc code, bool& resynchronised) {
       return residency_.refresh_oldest() == rc::kSuccess;
     case rc::kObjectMemory:
     case rc::kObjectHandles:
-      return residency_.evict_object() == rc::kSuccess;
+      return residency_.evict_object() == rc::kSuccess || resynchronise_once(resynchronised);
     case rc::kSessionMemory:
-      return residency_.evict_session() == rc::kSuccess;
+      return residency_.evict_session() == rc::kSuccess || resynchronise_once(resynchronised);
     case rc::kMemory:
-      return residency_.evict_object() == rc::kSuccess || residency_.evict_session() == rc::kSuccess;
+      return residency_.evict_object() == rc::kSuccess || residency_.evict_session() == rc::kSuccess ||
+             resynchronise_once(resynchronised);
     case rc::kSessionHandles:
       return residency_.flush_unwanted_session();
     case rc::kInitialize:
@@ -315,10 +331,14 @@ bool Manager::repair(const Command& command, Rc code, bool& resynchronised) {
   return disproves_the_books(code, resynchronised);
 }
 
-// We resolved every handle, so if the TPM does not know one the books are wrong: they are compared, once a command.
-// What the TPM says after that is the client's.
+// We resolved every handle, so if the TPM does not know one the books are wrong; and they may be if it has no room when
+// nothing of ours is left in it. They are compared, once a command; what the TPM says after that is the client's.
 bool Manager::disproves_the_books(Rc code, bool& resynchronised) {
-  if (!says_reference_is_unknown(code) || resynchronised) return false;
+  return says_reference_is_unknown(code) && resynchronise_once(resynchronised);
+}
+
+bool Manager::resynchronise_once(bool& resynchronised) {
+  if (resynchronised) return false;
   resynchronised = true;
   (void)recovery_.resynchronise();
   return true;
@@ -328,10 +348,10 @@ bool Manager::disproves_the_books(Rc code, bool& resynchronised) {
 
 void Manager::forget_copies_of_used_sequences(SpaceId space, const Command& command) {
   if (command.row().effect == Effect::kContextSave) return;
-  auto& objects = books_.spaces.at(space).objects;
+  const auto& objects = books_.spaces.at(space).objects;
   for (std::size_t i = 0; i < command.handle_count(); ++i) {
     const auto it = objects.find(command.handle(i).value);
-    if (it != objects.end() && it->second.sequence) it->second.context.clear();
+    if (it != objects.end() && it->second.sequence) set_context(books_, space, command.handle(i), {});
   }
 }
 
@@ -340,7 +360,7 @@ void Manager::book(SpaceId space, const Command& command, Response& response, Ou
   if (row.flushes_handle >= 0) {
     const ClientHandle handle = command.handle(static_cast<std::size_t>(row.flushes_handle));
     std::erase_if(books_.slots, [&](const Slot& slot) { return slot.space == space && slot.object == handle; });
-    books_.spaces.at(space).objects.erase(handle.value);
+    erase_object(books_, space, handle);
   }
   if (row.has_response_handle()) book_created(space, command, response, outcome);
   book_ended_sessions(command);
@@ -373,7 +393,7 @@ void Manager::book_created(SpaceId space, const Command& command, Response& resp
   }
   evict_displaced(handle);
   const ClientHandle client = free_handle(space);
-  books_.spaces.at(space).objects.emplace(client.value, std::move(object));
+  add_object(books_, space, client, std::move(object));
   books_.slots.push_back(Slot{handle, space, client});
   chip_.object_slots = std::max(chip_.object_slots, static_cast<std::uint32_t>(books_.slots.size()));
   response.replace_handle(client);
@@ -389,8 +409,8 @@ void Manager::evict_displaced(wire::TpmHandle handle) {
   books_.slots.erase(it);
   port_.cost().distrusted = true;
   if (displaced.space.value == 0) return;
-  auto& objects = books_.spaces.at(displaced.space).objects;
-  if (objects.at(displaced.object.value).context.empty()) objects.erase(displaced.object.value);
+  if (books_.spaces.at(displaced.space).objects.at(displaced.object.value).context.empty())
+    erase_object(books_, displaced.space, displaced.object);
 }
 
 void Manager::book_ended_sessions(const Command& command) {
@@ -404,7 +424,7 @@ void Manager::book_client_save(SpaceId space, const Command& command, const Resp
   const ClientHandle handle = command.handle(0);
   Bytes context = wire::to_bytes(response.parameters());
   if (wire::is_transient(handle.value)) {
-    books_.spaces.at(space).objects.at(handle.value).context = std::move(context);
+    set_context(books_, space, handle, std::move(context));
     return;
   }
   Session* session = usable_session(books_, space, handle.value);
@@ -444,7 +464,7 @@ std::optional<Cost> Manager::put_away() {
 
 Cost Manager::flush_all(bool client_saved_too) {
   for (auto& slot : books_.slots) slot.space = SpaceId{};
-  for (auto& [id, space] : books_.spaces) space.objects.clear();
+  erase_objects_if(books_, [](auto, auto, const auto&) { return true; });
   std::vector<std::uint32_t> ended;
   for (const auto& [number, session] : books_.sessions)
     if (client_saved_too || !session.client_saved) ended.push_back(number);

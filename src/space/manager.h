@@ -27,8 +27,9 @@ namespace tpmspace::space {
 struct Outcome {
   wire::Bytes response;
   wire::Rc code = 0;  // of the response
-  // What came into being for the client; given back with `discard` if the response cannot be delivered.
+  // What came into being for the client, and the session it put away: `undo` takes both back.
   std::optional<wire::ClientHandle> created;
+  std::optional<std::uint32_t> saved_session;  // its number
   Cost cost;
 };
 
@@ -46,7 +47,8 @@ class Manager {
 
   // Precondition: the space is open. `client_tpm` is the same TPM, for the client's own command alone.
   Outcome execute(SpaceId space, const wire::Command& command, std::uint8_t locality, wire::Tpm& client_tpm);
-  void discard(SpaceId space, wire::ClientHandle created);
+  // The response could not be delivered: nobody knows the handle, nobody has the context.
+  void undo(SpaceId space, const Outcome& outcome);
 
   // One piece of idle work; nullopt: there is none.
   std::optional<Cost> tidy();
@@ -78,6 +80,7 @@ class Manager {
   wire::Bytes translate(SpaceId space, const wire::Command& command) const;
   bool repair(const wire::Command& command, wire::Rc code, bool& resynchronised);
   bool disproves_the_books(wire::Rc code, bool& resynchronised);
+  bool resynchronise_once(bool& resynchronised);
   void book(SpaceId space, const wire::Command& command, wire::Response& response, Outcome& outcome);
   void book_created(SpaceId space, const wire::Command& command, wire::Response& response, Outcome& outcome);
   void evict_displaced(wire::TpmHandle handle);

@@ -17,6 +17,14 @@ struct SpaceId {
   auto operator<=>(const SpaceId&) const = default;
 };
 
+// Whether an owner that has `own` of what all share may take `more` of it: no more than would then still be free. One
+// owner alone gets half, each of n owners gets 1/(n+1), and whoever comes next always finds some.
+// Source: Choudhury, Hahne: Dynamic queue length thresholds for shared-memory packet switches (1998).
+[[nodiscard]] constexpr bool within_share(std::uint64_t own, std::uint64_t all, std::uint64_t limit,
+                                          std::uint64_t more) {
+  return all <= limit && more <= limit - all && own + more <= limit - all;
+}
+
 // What one space may hold. Units: entities.
 struct SpaceLimits {
   std::uint32_t objects = 1000;  // transient objects and sequences

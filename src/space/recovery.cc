@@ -73,7 +73,7 @@ bool Recovery::notice_reset() {
 }
 
 void Recovery::forget_everything() {
-  for (auto& [id, space] : books_.spaces) space.objects.clear();
+  erase_objects_if(books_, [](auto, auto, const auto&) { return true; });
   books_.sessions.clear();
   books_.slots.clear();
   books_.unwanted_sessions.clear();
@@ -82,8 +82,7 @@ void Recovery::forget_everything() {
 
 void Recovery::forget_loaded() {
   books_.slots.clear();
-  for (auto& [id, space] : books_.spaces)
-    erase_if_value(space.objects, [](const auto& entry) { return entry.second.context.empty(); });
+  erase_objects_if(books_, [](auto, auto, const Object& object) { return object.context.empty(); });
   erase_if_value(books_.sessions, [](const auto& entry) { return entry.second.loaded(); });
   auto& unwanted = books_.unwanted_sessions;
   unwanted.erase(std::remove_if(unwanted.begin(), unwanted.end(), [](const auto& u) { return u.loaded; }),
@@ -121,16 +120,14 @@ void Recovery::probe_hierarchies_of_loaded() {
   auto slots = books_.slots;
   for (const auto& slot : slots) {
     if (slot.space.value == 0) continue;
-    auto& objects = books_.spaces.at(slot.space).objects;
-    Object& object = objects.at(slot.object.value);
-    if (!object.context.empty()) continue;
+    if (!books_.spaces.at(slot.space).objects.at(slot.object.value).context.empty()) continue;
     auto context = port_.context_save(slot.tpm.value, Cause::kSave);
     if (context) {
-      object.context = std::move(*context);
+      set_context(books_, slot.space, slot.object, std::move(*context));
       continue;
     }
     if (port_.cost().tpm_lost) return;
-    objects.erase(slot.object.value);
+    erase_object(books_, slot.space, slot.object);
     std::erase_if(books_.slots, [&](const Slot& s) { return s.tpm == slot.tpm; });
   }
 }
@@ -140,7 +137,7 @@ void Recovery::probe_hierarchies_of_loaded() {
 void Recovery::flush_unwanted_slots() {
   std::erase_if(books_.slots, [this](const Slot& slot) {
     if (slot.space.value != 0 || port_.cost().tpm_lost) return false;
-    (void)port_.flush(slot.tpm.value);
+    (void)port_.flush(slot.tpm.value, Cause::kFlush);
     return !port_.cost().tpm_lost;
   });
 }
@@ -153,15 +150,11 @@ void Recovery::drop_hierarchies(std::initializer_list<Hierarchy> hierarchies) {
     return info && std::any_of(hierarchies.begin(), hierarchies.end(),
                                [&](Hierarchy h) { return static_cast<std::uint32_t>(h) == info->hierarchy; });
   };
-  for (auto& [id, space] : books_.spaces) {
-    const SpaceId space_id = id;
-    erase_if_value(space.objects, [&](const auto& entry) {
-      if (!emptied(entry.second)) return false;
-      std::erase_if(books_.slots,
-                    [&](const Slot& slot) { return slot.space == space_id && slot.object.value == entry.first; });
-      return true;
-    });
-  }
+  erase_objects_if(books_, [&](SpaceId space, wire::ClientHandle handle, const Object& object) {
+    if (!emptied(object)) return false;
+    std::erase_if(books_.slots, [&](const Slot& slot) { return slot.space == space && slot.object == handle; });
+    return true;
+  });
 }
 
 // --- taking the TPM's word
@@ -180,12 +173,9 @@ bool Recovery::compare_objects() {
   if (!list) return false;
   const std::set<std::uint32_t> in_tpm(list->begin(), list->end());
   std::erase_if(books_.slots, [&](const Slot& slot) { return in_tpm.count(slot.tpm.value) == 0; });
-  for (auto& [id, space] : books_.spaces) {
-    const SpaceId space_id = id;
-    erase_if_value(space.objects, [&](const auto& entry) {
-      return entry.second.context.empty() && slot_of(books_, space_id, wire::ClientHandle{entry.first}) == nullptr;
-    });
-  }
+  erase_objects_if(books_, [&](SpaceId space, wire::ClientHandle handle, const Object& object) {
+    return object.context.empty() && slot_of(books_, space, handle) == nullptr;
+  });
   // What the TPM holds and no book knows came from a command whose answer we could not read. On a chip that is ours
   // alone nobody will miss it; on a shared one it may be somebody else's.
   if (chip_.keep_free_objects > 0) return true;

@@ -30,6 +30,13 @@ bool is_gone_after(Rc code) {
          (code >= rc::kReferenceH0 && code < rc::kReferenceH0 + 7);
 }
 
+// A warning of the TPM (it is busy, has no memory for that one, was cancelled) says nothing about the next one.
+bool is_for_another_try(Rc code) {
+  constexpr Rc kWarning = 0x900, kLastWarning = 0x97F;
+  const bool unknown = code >= rc::kReferenceH0 && code < rc::kReferenceH0 + 7;
+  return code >= kWarning && code <= kLastWarning && !unknown;
+}
+
 bool holds_slot(const Books& books, wire::TpmHandle handle) {
   return std::any_of(books.slots.begin(), books.slots.end(), [&](const Slot& slot) { return slot.tpm == handle; });
 }
@@ -43,40 +50,46 @@ void erase_at(List& list, std::size_t index) {
 
 // --- objects
 
-std::size_t Residency::victim_slot() const {
-  std::size_t victim = books_.slots.size();
-  std::uint64_t oldest = UINT64_MAX;
-  for (std::size_t i = 0; i < books_.slots.size(); ++i) {
-    const Slot& slot = books_.slots[i];
-    if (slot.space.value == 0) return i;
-    const std::uint64_t used = books_.spaces.at(slot.space).objects.at(slot.object.value).last_use;
-    if (pinned(used) || used >= oldest) continue;
-    oldest = used;
-    victim = i;
+// What nobody wants first, then what was not used longest.
+std::vector<wire::TpmHandle> Residency::objects_to_evict() const {
+  std::vector<std::pair<std::uint64_t, wire::TpmHandle>> ranked;
+  for (const Slot& slot : books_.slots) {
+    const bool unwanted = slot.space.value == 0;
+    const std::uint64_t used = unwanted ? 0 : books_.spaces.at(slot.space).objects.at(slot.object.value).last_use;
+    if (unwanted || !pinned(used)) ranked.emplace_back(used, slot.tpm);
   }
-  return victim;
+  std::sort(ranked.begin(), ranked.end());
+  std::vector<wire::TpmHandle> out;
+  for (const auto& [used, handle] : ranked) out.push_back(handle);
+  return out;
 }
 
-Rc Residency::empty_slot(std::size_t index) {
+Rc Residency::empty_slot(std::size_t index, Cause cause) {
   const Slot slot = books_.slots[index];
   if (slot.space.value != 0) {
-    Object& object = books_.spaces.at(slot.space).objects.at(slot.object.value);
-    if (object.context.empty()) {
+    if (books_.spaces.at(slot.space).objects.at(slot.object.value).context.empty()) {
       auto context = port_.context_save(slot.tpm.value, Cause::kSave);
       if (!context) return context.error();
-      object.context = std::move(*context);
+      set_context(books_, slot.space, slot.object, std::move(*context));
     }
     ++port_.cost().evictions;
   }
-  const Rc code = port_.flush(slot.tpm.value);
+  const Rc code = port_.flush(slot.tpm.value, cause);
   if (!is_gone_after(code)) return code;
   erase_at(books_.slots, index);
   return rc::kSuccess;
 }
 
 Rc Residency::evict_object() {
-  const std::size_t victim = victim_slot();
-  return victim == books_.slots.size() ? rc::kObjectMemory : empty_slot(victim);
+  Rc why = rc::kObjectMemory;
+  for (const wire::TpmHandle handle : objects_to_evict()) {
+    const auto slot =
+        std::find_if(books_.slots.begin(), books_.slots.end(), [&](const Slot& s) { return s.tpm == handle; });
+    const Rc code = empty_slot(static_cast<std::size_t>(slot - books_.slots.begin()), Cause::kFlush);
+    if (!is_for_another_try(code)) return code;
+    why = code;
+  }
+  return why;
 }
 
 Rc Residency::make_object_room(std::uint32_t wanted) {
@@ -108,36 +121,58 @@ Rc Residency::load_object(SpaceId space, wire::ClientHandle handle) {
 void Residency::drop_object(SpaceId space, wire::ClientHandle handle) {
   for (auto& slot : books_.slots)
     if (slot.space == space && slot.object == handle) slot.space = SpaceId{};
-  books_.spaces.at(space).objects.erase(handle.value);
+  erase_object(books_, space, handle);
+}
+
+void Residency::flush_object_of_client(SpaceId space, wire::ClientHandle handle) {
+  const Slot* slot = slot_of(books_, space, handle);
+  const auto index = slot == nullptr ? books_.slots.size() : static_cast<std::size_t>(slot - books_.slots.data());
+  drop_object(space, handle);
+  if (index < books_.slots.size()) (void)empty_slot(index, Cause::kClient);
 }
 
 // --- sessions
 
-Session* Residency::victim_session() {
-  Session* victim = nullptr;
-  for (auto& [number, session] : books_.sessions) {
-    if (!session.loaded() || pinned(session.last_use)) continue;
-    if (victim == nullptr || session.last_use < victim->last_use) victim = &session;
-  }
-  return victim;
+std::vector<std::uint32_t> Residency::sessions_to_evict() const {
+  std::vector<std::pair<std::uint64_t, std::uint32_t>> ranked;
+  for (const auto& [number, session] : books_.sessions)
+    if (session.loaded() && !pinned(session.last_use)) ranked.emplace_back(session.last_use, number);
+  std::sort(ranked.begin(), ranked.end());
+  std::vector<std::uint32_t> out;
+  for (const auto& [used, number] : ranked) out.push_back(number);
+  return out;
 }
 
-Rc Residency::flush_unwanted_session_at(std::size_t index) {
-  const Rc code = port_.flush(books_.unwanted_sessions[index].handle);
+Rc Residency::flush_unwanted_session_at(std::size_t index, Cause cause) {
+  const Rc code = port_.flush(books_.unwanted_sessions[index].handle, cause);
   if (!is_gone_after(code)) return code;
   erase_at(books_.unwanted_sessions, index);
   return rc::kSuccess;
 }
 
 Rc Residency::evict_session() {
+  Rc why = rc::kSessionMemory;
   for (std::size_t i = 0; i < books_.unwanted_sessions.size(); ++i) {
     if (!books_.unwanted_sessions[i].loaded) continue;
-    return flush_unwanted_session_at(i);
+    const Rc code = flush_unwanted_session_at(i, Cause::kFlush);
+    if (!is_for_another_try(code)) return code;
+    why = code;
   }
-  Session* victim = victim_session();
-  if (victim == nullptr) return rc::kSessionMemory;
-  ++port_.cost().evictions;
-  return save_session(*victim);
+  for (const std::uint32_t number : sessions_to_evict()) {
+    const Rc code = save_session(books_.sessions.at(number));
+    if (code == rc::kSuccess) ++port_.cost().evictions;
+    if (!is_for_another_try(code)) return code;
+    why = code;
+  }
+  return why;
+}
+
+void Residency::flush_session_of_client(std::uint32_t number) {
+  const auto it = books_.sessions.find(number);
+  const Session& session = it->second;
+  books_.unwanted_sessions.push_back(UnwantedSession{session.handle, session.loaded(), session.sequence});
+  books_.sessions.erase(it);
+  (void)flush_unwanted_session_at(books_.unwanted_sessions.size() - 1, Cause::kClient);
 }
 
 Rc Residency::make_session_room(std::uint32_t wanted) {
@@ -215,7 +250,7 @@ std::uint64_t Residency::gap() const {
 Rc Residency::refresh_oldest() {
   // Nobody's saved sessions count for the TPM's gap as well, and leaving is cheaper than a refresh.
   for (std::size_t i = 0; i < books_.unwanted_sessions.size(); ++i)
-    if (!books_.unwanted_sessions[i].loaded) return flush_unwanted_session_at(i);
+    if (!books_.unwanted_sessions[i].loaded) return flush_unwanted_session_at(i, Cause::kFlush);
   Session* oldest = oldest_saved();
   if (oldest == nullptr || loaded_sessions(books_) >= chip_.loaded_sessions) return rc::kContextGap;
   const auto loaded = port_.context_load(oldest->context, Cause::kRefresh);
@@ -257,12 +292,12 @@ std::size_t Residency::unwanted() const {
 
 void Residency::flush_unwanted_objects() {
   for (std::size_t i = 0; i < books_.slots.size() && !port_.cost().tpm_lost;) {
-    if (books_.slots[i].space.value != 0 || empty_slot(i) != rc::kSuccess) ++i;
+    if (books_.slots[i].space.value != 0 || empty_slot(i, Cause::kFlush) != rc::kSuccess) ++i;
   }
 }
 
 bool Residency::flush_unwanted_session() {
-  return !books_.unwanted_sessions.empty() && flush_unwanted_session_at(0) == rc::kSuccess;
+  return !books_.unwanted_sessions.empty() && flush_unwanted_session_at(0, Cause::kFlush) == rc::kSuccess;
 }
 
 bool Residency::tidy() {
@@ -272,7 +307,7 @@ bool Residency::tidy() {
   }
   for (std::size_t i = 0; i < books_.slots.size(); ++i) {
     if (books_.slots[i].space.value != 0) continue;
-    (void)empty_slot(i);
+    (void)empty_slot(i, Cause::kFlush);
     return true;
   }
   // Never so early that a full house of saved sessions would be refreshed round and round.

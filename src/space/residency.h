@@ -3,12 +3,14 @@
 // Idea: nothing moves until a place is needed; then what was not used longest goes first (after what nobody wants any
 // more). An object's context is saved once and used again; a session's is new each time. Saved sessions must not fall
 // too far behind each other (the context gap, TPM-RULES 25-26): every save looks after the oldest.
+// One that will not leave now does not stop the others: the next one is tried.
 // Threads: with the manager. The books change only after the TPM has confirmed.
 // Errors: wire::rc::kSuccess or the code that says why not; OBJECT_MEMORY and SESSION_MEMORY when everything that is
 // loaded is pinned.
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "space/books.h"
 #include "space/chip.h"
@@ -47,8 +49,11 @@ class Residency {
   // What nobody wants leaves the TPM: all objects; one session (false: none was flushed).
   void flush_unwanted_objects();
   bool flush_unwanted_session();
-  // That one of Books::unwanted_sessions. It stays there if the TPM did not let go of it.
-  wire::Rc flush_unwanted_session_at(std::size_t index);
+
+  // A client flushes what it holds: it leaves the books, and the TPM if it is there. What the TPM will not let go of
+  // now becomes nobody's, for idle work to try again.
+  void flush_object_of_client(SpaceId space, wire::ClientHandle handle);
+  void flush_session_of_client(std::uint32_t number);
 
   // One piece of idle work (a flush of what nobody wants, or a refresh when half of the gap is used up).
   bool tidy();
@@ -63,11 +68,13 @@ class Residency {
 
  private:
   [[nodiscard]] bool pinned(std::uint64_t last_use) const { return pinned_tick_ != 0 && last_use == pinned_tick_; }
-  std::size_t victim_slot() const;  // slots.size(): none
-  Session* victim_session();
+  // What may leave, in the order in which it should.
+  std::vector<wire::TpmHandle> objects_to_evict() const;
+  std::vector<std::uint32_t> sessions_to_evict() const;  // numbers
   Session* oldest_saved();
   [[nodiscard]] std::uint64_t gap() const;
-  wire::Rc empty_slot(std::size_t index);
+  wire::Rc empty_slot(std::size_t index, wire::Cause cause);
+  wire::Rc flush_unwanted_session_at(std::size_t index, wire::Cause cause);
 
   Books& books_;
   const Chip& chip_;

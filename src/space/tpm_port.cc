@@ -88,8 +88,8 @@ TpmPort::Result<wire::TpmHandle> TpmPort::context_load(ByteView context, Cause c
   return *response->handle();
 }
 
-Rc TpmPort::flush(std::uint32_t handle) {
-  auto response = own(cc::kFlushContext, Writer().u32(handle).take(), Cause::kFlush);
+Rc TpmPort::flush(std::uint32_t handle, Cause cause) {
+  auto response = own(cc::kFlushContext, Writer().u32(handle).take(), cause);
   return response ? rc::kSuccess : response.error();
 }
 

@@ -41,8 +41,8 @@ class TpmPort {
   // Octets of a TPMS_CONTEXT. `cause`: kSave or kRefresh.
   Result<wire::Bytes> context_save(std::uint32_t handle, wire::Cause cause);
   Result<wire::TpmHandle> context_load(wire::ByteView context, wire::Cause cause);
-  // kSuccess, or the TPM's code.
-  wire::Rc flush(std::uint32_t handle);
+  // kSuccess, or the TPM's code. `cause`: kFlush, or kClient when a client's own FlushContext asked for it.
+  wire::Rc flush(std::uint32_t handle, wire::Cause cause);
 
   wire::Rc startup_clear();
   struct Clocks {

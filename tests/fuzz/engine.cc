@@ -108,6 +108,15 @@ class Play {
     check();
   }
 
+  // One that waits is withdrawn, and never answered.
+  void abandon() {
+    if (waiting_.empty()) return;
+    const auto [connection, ticket] = *waiting_.begin();
+    require(engine_->gate().abandon(ticket), "what waits can be withdrawn");
+    (void)engine_->cancel(ticket);
+    waiting_.erase(connection);
+  }
+
   // What the outside does to a command in the queue, to the TPM, and to the engine itself.
   void disturb() {
     switch (input_.below(5)) {
@@ -115,8 +124,7 @@ class Play {
         if (!waiting_.empty()) (void)engine_->cancel(waiting_.begin()->second);
         return;
       case 1:
-        if (!waiting_.empty()) engine_->gate().abandon(waiting_.begin()->second);
-        return;
+        return abandon();
       case 2:
         trace("power lost", {});
         power_was_lost_ = true;

@@ -54,9 +54,16 @@ class SlowChip(unittest.TestCase):
         waiting.hello()
         waiting.send(get_random())
         self.assertEqual(waiting.control(harness.CANCEL)[0], 0)
+        self.assertEqual(harness.code_of(waiting.frame()), MANAGER | harness.CANCELED)
+        self.assertFalse(self.client.ready(), "who waits and cancels is answered at once")
+        # And goes on: the next command waits, and can be cancelled as well.
+        waiting.send(get_random())
+        self.assertEqual(waiting.control(harness.CANCEL)[0], 0)
+        self.assertEqual(harness.code_of(waiting.frame()), MANAGER | harness.CANCELED)
+        waiting.send(get_random())
         self.assertFalse(self.client.ready())
         self.assertEqual(harness.code_of(self.client.frame()), 0)
-        self.assertEqual(harness.code_of(waiting.frame()), MANAGER | harness.CANCELED)
+        self.assertEqual(harness.code_of(waiting.frame()), 0)
 
 
 class HeldChip(unittest.TestCase):

@@ -111,8 +111,8 @@ class Connections(unittest.TestCase):
                 one.close()
             client.run(get_random())
 
-    def test_a_full_queue_refuses(self):
-        with harness.Daemon("embedded,latency=slb9670", config="[limits]\nqueue = 2\n") as daemon:
+    def test_an_owner_fills_only_its_share_of_the_queue(self):
+        with harness.Daemon("embedded,latency=slb9670", config="[limits]\nqueue = 4\n") as daemon:
             clients = [self.enterContext(daemon.connect()) for _ in range(3)]
             with daemon.connect() as observer:
                 observer.hello()

@@ -113,6 +113,13 @@ void ReferenceClient::learn(const Utterance& utterance, const std::array<Heard, 
   remember(std::move(made));
 }
 
+wire::Bytes ReferenceClient::unlearn_save(const Utterance& utterance) {
+  if (Entity* session = find_session(utterance.handle[0], 0)) session->saved = false;
+  wire::Bytes own = std::move(pool_->blobs.back().context[1]);
+  pool_->blobs.pop_back();
+  return own;
+}
+
 namespace {
 
 bool says_digest(Verb verb) {

@@ -149,6 +149,8 @@ class ReferenceClient {
 
   [[nodiscard]] Utterance say(const Step& step);
   // Both sides answered, with the same code.
+  // The session that `utterance` just saved was never told so; the context that its private TPM made.
+  [[nodiscard]] wire::Bytes unlearn_save(const Utterance& utterance);
   void learn(const Utterance& utterance, const std::array<speech::Heard, kSides>& heard);
   // The chip was reset: everything is gone.
   void forget_volatile();

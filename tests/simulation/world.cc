@@ -22,11 +22,14 @@ constexpr std::size_t kMostTpmCommandsAStep = 400;
 // Asks again where a TPM says "later", as the transport's own decorator does (tpm/retry.h), in virtual time.
 class Patient final : public wire::Tpm {
  public:
-  Patient(wire::Tpm& inner, VirtualClock& clock) : inner_(inner), clock_(clock) {}
+  // `meanwhile`: what happens elsewhere while a command is at the TPM.
+  Patient(wire::Tpm& inner, VirtualClock& clock, std::function<void()> meanwhile)
+      : inner_(inner), clock_(clock), meanwhile_(std::move(meanwhile)) {}
 
   Answer transact(wire::ByteView command, std::uint8_t locality) override {
     constexpr int kTries = 12;
     constexpr std::uint64_t kPause = 10'000'000;
+    meanwhile_();
     for (int i = 1;; ++i) {
       auto answer = inner_.transact(command, locality);
       const auto header = answer ? wire::read_header(*answer) : std::nullopt;
@@ -41,6 +44,7 @@ class Patient final : public wire::Tpm {
  private:
   wire::Tpm& inner_;
   VirtualClock& clock_;
+  std::function<void()> meanwhile_;
 };
 
 std::unique_ptr<tpm::EmbeddedTpm> open_embedded() {
@@ -78,7 +82,7 @@ void World::start_subject() {
     embedded_ = open_embedded();
   else
     model_ = std::make_unique<ModelTpm>(config_.limits, clock_);
-  patient_ = std::make_unique<Patient>(subject(), clock_);
+  patient_ = std::make_unique<Patient>(subject(), clock_, [this] { abandon_what_is_served(); });
   const auto facts = tpm::bring_up(*patient_, tpm::Kind::kEmbedded);
   if (!facts) {
     fmt::print(stderr, "bring_up: {}\n", facts.error());
@@ -298,9 +302,22 @@ std::string World::cancel(Connection& connection) {
 // An answer nobody waits for any more: the daemon has answered at the deadline, or its client is gone.
 void World::abandon(Connection& connection) {
   if (!connection.pending || connection.pending->cancelled) return;
-  trace(fmt::format("client {} abandons", connection.id));
-  connection.pending->abandoned = true;
-  engine_->gate().abandon(connection.pending->ticket);
+  connection.pending->leaving = true;
+}
+
+// With the client's own command at the TPM: a command that still waits would only be withdrawn.
+void World::abandon_what_is_served() {
+  if (!engine_) return;
+  const auto running = engine_->gate().running();
+  if (!running || running->ticket == 0) return;
+  for (auto* connection : live()) {
+    if (!connection->pending || !connection->pending->leaving || connection->pending->ticket != running->ticket)
+      continue;
+    const auto parsed = wire::read_header(connection->pending->said.bytes[0]);
+    if (!parsed || parsed->code != running->code) continue;
+    trace(fmt::format("client {} abandons", connection->id));
+    connection->pending->abandoned = engine_->gate().abandon(running->ticket);
+  }
 }
 
 void World::change_limits(Connection& connection, const Step& step) {
@@ -393,7 +410,6 @@ std::string World::round_trip_books() {
     if (!connection->pending) continue;
     auto command = wire::Command::parse(connection->pending->said.bytes[0], table_, chip_.max_command);
     connection->pending->ticket = engine_->submit(connection->engine_id, std::move(*command), 0, clock_.now());
-    if (connection->pending->abandoned) engine_->gate().abandon(connection->pending->ticket);
   }
   return {};
 }

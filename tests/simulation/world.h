@@ -81,7 +81,8 @@ class World {
     engine::Ticket ticket = 0;
     Utterance said;
     bool cancelled = false;
-    bool abandoned = false;  // its answer is not wanted any more; what it makes must go
+    bool leaving = false;    // will be abandoned as soon as it is at the TPM
+    bool abandoned = false;  // its answer is not wanted any more; what it did must be undone
   };
   struct Connection {
     std::uint64_t id = 0;  // of the client, never reused
@@ -110,6 +111,7 @@ class World {
   [[nodiscard]] std::string submit(Connection& connection, const Step& step);
   [[nodiscard]] std::string cancel(Connection& connection);
   void abandon(Connection& connection);
+  void abandon_what_is_served();
   void change_limits(Connection& connection, const Step& step);
   [[nodiscard]] std::string turn();  // one engine step
   [[nodiscard]] std::string run_until_quiet();

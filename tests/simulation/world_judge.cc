@@ -234,9 +234,16 @@ std::string World::compare(Connection& connection, const Utterance& said, const 
   return {};
 }
 
-// An abandoned command was done, and what it made is given back at once. (A session context is only handed over, no new
-// session: that stays.)
+// An abandoned command was done, and what it made is given back at once; a session that it put away is there again,
+// since nobody has the context.
 void World::give_back(Connection& connection, const Utterance& said, const Heard& heard) {
+  if (heard.ok() && said.verb == Verb::kContextSave && wire::is_session(said.handle[0])) {
+    const auto known = connection.sessions.find(wire::number_of(said.handle[0]));
+    if (known == connection.sessions.end()) return;
+    static_cast<void>(connection.own_tpm->transact(speech::context_load(connection.client->unlearn_save(said)), 0));
+    known->second.saved_at = 0;
+    return;
+  }
   if (!heard.ok() || heard.handle == 0) return;
   if (!wire::is_session(heard.handle)) {
     static_cast<void>(connection.own_tpm->transact(speech::flush_context(heard.handle), 0));

@@ -9,6 +9,7 @@
 #include "daemon/client_limits.h"
 #include "daemon/log.h"
 #include "daemon/mailbox.h"
+#include "daemon/owner_room.h"
 #include "daemon/status_counters.h"
 #include "daemon/watchdog.h"
 #include "wire/command_table.h"
@@ -164,6 +165,24 @@ TEST(Mailbox, AWaitEndsWithItsTime) {
   Inbox<int> in;
   in.wait(Clock::now() + 1ms);
   EXPECT_TRUE(in.take().empty());
+}
+
+TEST(OwnerRoom, NoneFillsIt) {
+  OwnerRoom room(90);
+  const space::OwnerId greedy{1}, next{2};
+  const auto take_all = [&room](space::OwnerId owner) {
+    std::size_t taken = 0;
+    for (; room.has_place(owner); ++taken) room.take(owner);
+    return taken;
+  };
+  EXPECT_EQ(take_all(greedy), 45U);
+  EXPECT_EQ(take_all(next), 23U);
+  EXPECT_TRUE(room.has_place(space::OwnerId{3}));
+  room.give_back(greedy, 45);
+  EXPECT_EQ(room.taken(), 23U);
+  EXPECT_TRUE(room.has_place(next)) << "it was the others' share that was in the way";
+  room.give_back(next, 23);
+  EXPECT_EQ(room.taken(), 0U);
 }
 
 }  // namespace

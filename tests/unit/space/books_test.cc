@@ -7,16 +7,13 @@ namespace {
 
 Books some_books() {
   Books books;
-  books.last_space = 2;
   books.tick = 9;
   books.newest_sequence = 7;
   books.reset_count = 3;
-  Space space;
-  space.owner = OwnerId{1000};
-  space.objects[0x80000000] = Object{false, {1, 2, 3}, 5};
-  space.objects[0x80000001] = Object{true, {}, 6};
-  books.spaces[SpaceId{1}] = space;
-  books.spaces[SpaceId{2}] = Space{};
+  const SpaceId first = open_space(books, OwnerId{1000}, {});
+  open_space(books, OwnerId{1001}, {});
+  add_object(books, first, {0x80000000}, {false, {1, 2, 3}, 5});
+  add_object(books, first, {0x80000001}, {true, {}, 6});
   books.slots.push_back(Slot{wire::TpmHandle{0x80000000}, SpaceId{1}, wire::ClientHandle{0x80000001}});
   books.slots.push_back(Slot{wire::TpmHandle{0x80000001}, SpaceId{}, wire::ClientHandle{}});
   Session session;
@@ -67,6 +64,46 @@ TEST(Books, CheckFindsWhatMustNotBe) {
   EXPECT_TRUE(broken([](Books& b) {
     for (std::uint32_t i = 0; i < 3; ++i) b.unwanted_sessions.push_back(UnwantedSession{0x02000010 + i, true});
   })) << "more loaded than there are places";
+  EXPECT_TRUE(broken([](Books& b) { b.last_space = 1; })) << "a space's number is still to come";
+  EXPECT_TRUE(broken([](Books& b) { b.tick = 5; })) << "used in the future";
+  EXPECT_TRUE(broken([](Books& b) { b.slots[1].tpm.value = 0x81000000; })) << "a slot that is none";
+  EXPECT_TRUE(broken([](Books& b) { b.sessions.at(4).handle = 0x80000004; })) << "a session that is none";
+  EXPECT_TRUE(broken([](Books& b) { b.sessions.at(4).owner = OwnerId{1001}; })) << "in another owner's space";
+  EXPECT_TRUE(broken([](Books& b) { b.unwanted_sessions.push_back({0x03000005, false}); })) << "unwanted twice";
+  EXPECT_TRUE(broken([](Books& b) { ++b.holdings.at(OwnerId{1000}).bytes; })) << "an owner's sum";
+  EXPECT_TRUE(broken([](Books& b) { ++b.held.objects; })) << "the sum of all";
+}
+
+TEST(Books, WhatOwnersHoldIsAddedUp) {
+  Books books;
+  const SpaceId first = open_space(books, OwnerId{1}, {});
+  const SpaceId second = open_space(books, OwnerId{1}, {});
+  const SpaceId other = open_space(books, OwnerId{2}, {});
+  add_object(books, first, {0x80000000}, {false, {1, 2, 3}, 0});
+  add_object(books, second, {0x80000000}, {false, {1, 2}, 0});
+  add_object(books, other, {0x80000000}, {true, {1}, 0});
+  EXPECT_EQ(books.holdings.at(OwnerId{1}), (Holding{2, 2, 5}));
+  EXPECT_EQ(books.held, (Holding{3, 3, 6}));
+  set_context(books, first, {0x80000000}, {1});
+  set_context(books, other, {0x80000000}, {});
+  EXPECT_EQ(books.held, (Holding{3, 3, 3}));
+  EXPECT_EQ(decode(encode(books))->holdings, books.holdings);
+  erase_objects_if(books, [&](SpaceId space, auto, const auto&) { return space == second; });
+  EXPECT_EQ(books.holdings.at(OwnerId{1}), (Holding{2, 1, 1}));
+  erase_space(books, first);
+  erase_space(books, second);
+  EXPECT_EQ(books.holdings.count(OwnerId{1}), 0U);
+  EXPECT_EQ(books.held, (Holding{1, 1, 0}));
+}
+
+TEST(Books, SharesLeaveRoomForTheNext) {
+  EXPECT_TRUE(within_share(0, 0, 100, 50));
+  EXPECT_FALSE(within_share(50, 50, 100, 1)) << "one alone gets half";
+  EXPECT_TRUE(within_share(0, 50, 100, 25)) << "who comes next finds some";
+  EXPECT_TRUE(within_share(24, 74, 100, 1));
+  EXPECT_FALSE(within_share(25, 75, 100, 1));
+  EXPECT_FALSE(within_share(0, 101, 100, 0)) << "a limit that was lowered";
+  EXPECT_FALSE(within_share(1, 1, 100, UINT64_MAX)) << "no overflow";
 }
 
 }  // namespace
