@@ -4,7 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <memory>
+#include <optional>
 
 #include "../../support/tpm_commands.h"
 #include "engine/engine.h"
@@ -17,15 +19,19 @@ namespace tpmspace::engine {
 using namespace support;
 using wire::Rc;
 
-// Counts what reaches the TPM, whoever sends it.
+// Counts what reaches the TPM, whoever sends it; and lets a test come between.
 class CountingTpm : public wire::Tpm {
  public:
   explicit CountingTpm(wire::Tpm& tpm) : tpm_(tpm) {}
   Answer transact(ByteView bytes, std::uint8_t locality) override {
     ++count;
+    if (const auto code = meddle ? meddle(wire::read_header(bytes)->code) : std::nullopt)
+      return wire::error_response(*code);
     return tpm_.transact(bytes, locality);
   }
   std::uint64_t count = 0;
+  // What the TPM shall answer instead of doing that command.
+  std::function<std::optional<Rc>(wire::CommandCode)> meddle;
 
  private:
   wire::Tpm& tpm_;
