@@ -22,6 +22,12 @@ constexpr std::uint32_t kCapHandles = 1;  // TPM_CAP_HANDLES
 constexpr std::uint32_t kPage = 64;
 constexpr int kMaxPages = 64;
 
+// Saved sessions are asked for as 0x03nnnnnn and listed as 0x02nnnnnn (TPM-RULES 11).
+bool is_of_range(std::uint32_t handle, std::uint32_t first) {
+  if (wire::is_session(first)) return wire::is_session(handle);
+  return wire::kind_of(handle) == wire::kind_of(first);
+}
+
 // A response of our own commands that is well-formed but does not hold what it must.
 constexpr Rc kNonsense = rc::kFailure;
 
@@ -123,7 +129,7 @@ TpmPort::Result<std::vector<std::uint32_t>> TpmPort::handles(std::uint32_t first
     if (!more || capability != kCapHandles || !count || *count > kPage) return tl::unexpected(kNonsense);
     for (std::uint32_t i = 0; i < *count; ++i) {
       const auto handle = in.u32();
-      if (!handle) return tl::unexpected(kNonsense);
+      if (!handle || !is_of_range(*handle, first)) return tl::unexpected(kNonsense);
       out.push_back(*handle);
     }
     if (*more == 0 || *count == 0) return out;
