@@ -151,6 +151,16 @@ void write_engine(const fs::path& directory) {
   }
 }
 
+// Likewise engine_libtpms.cc.
+void write_engine_libtpms(const fs::path& directory) {
+  Corpus engine(directory, "engine_libtpms");
+  for (std::uint8_t i = 0; i < 8; ++i) {
+    Bytes life = {std::uint8_t(i % 2), std::uint8_t(i % 4)};
+    for (unsigned j = 0; j < 300; ++j) life.push_back(static_cast<std::uint8_t>((j * (2U * i + 3U)) ^ (j >> 2)));
+    engine.add(life);
+  }
+}
+
 // found.txt: what once broke something.
 void write_found(const fs::path& list, const fs::path& directory) {
   std::ifstream in(list);
@@ -182,6 +192,7 @@ int main(int argc, char** argv) {
   write_space(directory);
   write_texts(directory);
   write_engine(directory);
+  write_engine_libtpms(directory);
   write_found(argv[1], directory);
   return 0;
 }
