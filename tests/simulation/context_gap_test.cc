@@ -139,6 +139,7 @@ TEST_F(ContextGap, AnOldestThatSomebodyElseFlushedDoesNotStopTheRefreshing) {
 
 TEST_F(ContextGap, ManyOldOnesThatSomebodyElseFlushedDoNotStopTheRefreshing) {
   std::vector<Client> dead;
+  dead.reserve(20);
   for (int i = 0; i < 20; ++i) dead.push_back(client());
   const auto idle = client();
   open_busy_clients();
