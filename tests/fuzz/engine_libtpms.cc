@@ -118,6 +118,15 @@ class Play {
     connections_.erase(connections_.begin() + static_cast<std::ptrdiff_t>(at));
   }
 
+  // One that waits is withdrawn, and never answered.
+  void abandon() {
+    if (waiting_.empty()) return;
+    const auto [connection, waiting] = *waiting_.begin();
+    if (!engine_->gate().abandon(waiting.ticket)) return;  // its CANCELED is on its way
+    (void)engine_->cancel(waiting.ticket);
+    waiting_.erase(connection);
+  }
+
   void disturb() {
     switch (input_.below(8)) {
       case 0:
@@ -125,8 +134,7 @@ class Play {
         if (!waiting_.empty()) (void)engine_->cancel(waiting_.begin()->second.ticket);
         return;
       case 2:
-        if (!waiting_.empty()) engine_->gate().abandon(waiting_.begin()->second.ticket);
-        return;
+        return abandon();
       case 3:
         trace("power lost", {});
         traced_->power_cycle();
