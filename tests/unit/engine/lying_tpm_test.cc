@@ -121,6 +121,7 @@ TEST_F(LyingTpm, AnObjectThatComesBackUnderATakenHandleIsNotBooked) {
 
 TEST_F(LyingTpm, ASessionThatComesBackWithAnothersNumberIsNotBooked) {
   std::vector<std::uint32_t> sessions;
+  sessions.reserve(4);
   for (int i = 0; i < 4; ++i) sessions.push_back(session(liar_, SessionType::kPolicy));
   EXPECT_EQ(run(victim_, policy_get_digest(policy_)).code, 0U);  // loaded again, so used last
   meddler_->put_handle_once(cc::kContextLoad, policy_);

@@ -59,6 +59,7 @@ TEST_P(RefusedFlush, AnObjectOfAClientThatLeftGoesLater) {
 TEST_P(RefusedFlush, ASessionThatItsClientFlushedGoesLater) {
   const auto a = open();
   std::vector<std::uint32_t> sessions;
+  sessions.reserve(5);
   for (int i = 0; i < 5; ++i) sessions.push_back(session(a));  // two of them are saved
   refuse_flushes(GetParam());
   for (const auto one : sessions) EXPECT_EQ(run(a, flush_context(one)).code, 0U);
