@@ -233,11 +233,11 @@ tl::expected<Config, std::string> settle(const Settings& command_line, const Set
   if (!chosen_tpm) return tl::unexpected(chosen_tpm.error());
   out.tpm = std::move(*chosen_tpm);
 
-  auto socket = either(&Settings::socket);
-  out.default_socket = !socket;
-  auto chosen_socket = socket ? tl::expected<std::string, std::string>(*socket) : default_socket(environment);
-  if (!chosen_socket) return tl::unexpected(chosen_socket.error());
-  out.socket = std::move(*chosen_socket);
+  const auto socket = either(&Settings::socket);
+  auto ours = default_socket(environment);
+  if (!socket && !ours) return tl::unexpected(ours.error());
+  out.default_socket = ours && socket.value_or(*ours) == *ours;
+  out.socket = socket ? *socket : std::move(*ours);
   return out;
 }
 

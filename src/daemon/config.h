@@ -58,7 +58,7 @@ struct Settings {
 struct Config {
   std::string tpm;              // a back end's specification, as --tpm takes it
   std::string socket;           // path
-  bool default_socket = false;  // nobody named it: then its directory is made if it is missing
+  bool default_socket = false;  // it is our own default, named or not: its directory is made if it is missing
   mode_t socket_mode = 0600;
   LogLevel log_level = LogLevel::kInfo;
   Limits limits;
