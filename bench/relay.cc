@@ -12,15 +12,15 @@
 #include <vector>
 
 #include "client/connection.h"
-#include "client/fd.h"
 #include "client/socket_path.h"
+#include "posix/fd.h"
 #include "proto/frame.h"
 
 namespace tpmspace::bench {
 namespace {
 
-using client::Fd;
 using demo::Clock;
+using posix::Fd;
 
 Fd listen_here(const std::string& path) {
   sockaddr_un address{};

@@ -11,8 +11,8 @@
 #include <memory>
 #include <vector>
 
-#include "client/fd.h"
 #include "client/socket_path.h"
+#include "posix/fd.h"
 #include "proto/frame.h"
 #include "tpm/bring_up.h"
 #include "tpm/embedded.h"
@@ -21,7 +21,7 @@
 namespace tpmspace::demo {
 namespace {
 
-using client::Fd;
+using posix::Fd;
 
 Fd listen_at(const std::string& path) {
   sockaddr_un address{};

@@ -81,21 +81,21 @@ bool wait_readable(int fd, const std::optional<std::chrono::steady_clock::time_p
 
 }  // namespace
 
-tl::expected<Fd, Error> connect_socket(const std::string& path) {
+tl::expected<posix::Fd, Error> connect_socket(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.empty() || path.size() > kMaxSocketPath || path.find('\0') != std::string::npos)
     return tl::make_unexpected(path_error(path));
   std::memcpy(address.sun_path, path.data(), path.size());
 
-  Fd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  posix::Fd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!fd) return tl::make_unexpected(Error{Error::Kind::kSystem, "cannot make a socket: " + reason(errno), 0});
   if (const int error = connect_to(fd.get(), address); error != 0)
     return tl::make_unexpected(connect_error(path, error));
   return fd;
 }
 
-Connection::Connection(Fd socket, std::string name)
+Connection::Connection(posix::Fd socket, std::string name)
     : socket_(std::move(socket)), name_(std::move(name)), reader_(proto::kMaxFrameSize, proto::kMaxReplySize) {}
 
 tl::expected<Connection, Error> Connection::open(const std::string& path) {
@@ -104,7 +104,7 @@ tl::expected<Connection, Error> Connection::open(const std::string& path) {
   return adopt(std::move(*socket), path);
 }
 
-Connection Connection::adopt(Fd socket, std::string name) {
+Connection Connection::adopt(posix::Fd socket, std::string name) {
   return {std::move(socket), std::move(name)};
 }
 

@@ -13,7 +13,7 @@
 #include <limits>
 #include <utility>
 
-#include "daemon/fd.h"
+#include "posix/fd.h"
 
 namespace tpmspace::daemon {
 namespace {
@@ -134,7 +134,7 @@ class TableReader {
 };
 
 tl::expected<std::string, std::string> read_file(const std::string& path) {
-  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  const posix::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat info {};
   if (!fd || ::fstat(fd.get(), &info) != 0)
     return tl::unexpected(fmt::format("the configuration {} cannot be read: {}", path, std::strerror(errno)));

@@ -85,7 +85,7 @@ Result check_place(const std::string& path) {
   }
   if (!S_ISSOCK(info.st_mode)) return fault("{} is there and is not a socket: remove it, or name another path", path);
 
-  const Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const posix::Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!probe) return fault("no socket can be made: {}", last_error());
   const sockaddr_un address = address_of(path);
   if (::connect(probe.get(), generic(address), sizeof address) == 0)
@@ -121,10 +121,10 @@ bool same_file(int fd, const std::string& path) {
 }
 
 // Whoever holds the lock may later remove its file, so a lock on a file that is no longer there is none.
-tl::expected<Fd, std::string> take_lock(const std::string& path) {
+tl::expected<posix::Fd, std::string> take_lock(const std::string& path) {
   const std::string name = lock_path(path);
   for (;;) {
-    Fd fd(::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+    posix::Fd fd(::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (!fd) return fault("the lock file {} cannot be made: {}", name, last_error());
     if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
       if (errno != EWOULDBLOCK) return fault("the lock file {} cannot be locked: {}", name, last_error());
@@ -157,7 +157,7 @@ tl::expected<Listener, std::string> Listener::claim(const std::string& path, mod
 }
 
 tl::expected<Listener, std::string> Listener::inherit(int fd) {
-  Listener out("", 0, Fd());
+  Listener out("", 0, posix::Fd());
   out.socket_.reset(fd);
   if (sd_is_socket_unix(fd, SOCK_STREAM, 1, nullptr, 0) <= 0)
     return fault("the descriptor that systemd handed over is not a listening Unix stream socket");
@@ -179,7 +179,7 @@ tl::expected<void, std::string> Listener::publish() {
   if (socket_) return {};
   const std::string temporary = new_path(path_);
   ::unlink(temporary.c_str());  // left by one that died here; we hold the lock
-  Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  posix::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return fault("no socket can be made: {}", last_error());
   const sockaddr_un address = address_of(temporary);
   if (::bind(fd.get(), generic(address), sizeof address) != 0)

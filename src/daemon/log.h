@@ -2,11 +2,10 @@
 //
 // Idea: a line is "<N>tpmspaced: sentence" on standard error, with journald's priority N, written by one write(2), so
 // that lines of two threads do not mix. On a terminal a person reads it: "tpmspaced: sentence", with the level's name
-// in front of the sentence for what is more or less than news ("tpmspaced: warning: sentence"). Control characters are replaced: text that came from outside cannot fake a line
-// or a priority. Never a command's body.
-// Threads: every method from any thread. Errors: none; what cannot be written is lost.
-// `RateLimit` bounds what clients can cause; it belongs to one thread and is told the time.
-// Source: sd-daemon(3) for the prefixes.
+// in front of the sentence for what is more or less than news ("tpmspaced: warning: sentence"). Control characters are
+// replaced: text that came from outside cannot fake a line or a priority. Never a command's body. Threads: every method
+// from any thread. Errors: none; what cannot be written is lost. `RateLimit` bounds what clients can cause; it belongs
+// to one thread and is told the time. Source: sd-daemon(3) for the prefixes.
 #pragma once
 
 #include <fmt/core.h>

@@ -89,7 +89,7 @@ void Server::on_tpm_ready() {
     exit_code_ = 1;
     return;
   }
-  acceptor_.emplace(loop_, log_, listener_.fd(), [this](Fd client) { on_client(std::move(client)); });
+  acceptor_.emplace(loop_, log_, listener_.fd(), [this](posix::Fd client) { on_client(std::move(client)); });
   const auto& chip = desk_.chip();
   log_.info("serving {} on {} ({} {}): {} object slots, {} loaded sessions, {} active sessions", desk_.name(),
             listener_.path(), chip.manufacturer, chip.vendor, chip.chip.object_slots, chip.chip.loaded_sessions,
@@ -117,7 +117,7 @@ void Server::on_tpm_stopped() {
 
 // --- Clients ---------------------------------------------------------------------------------------------------------
 
-void Server::on_client(Fd socket) {
+void Server::on_client(posix::Fd socket) {
   const auto peer = peer_of(socket.get());
   if (!peer) return;
   const bool welcome = has_room(*peer);

@@ -34,8 +34,8 @@ constexpr milliseconds kReadyTimeout(120'000);
 constexpr milliseconds kStopTimeout(60'000);
 constexpr int kTickMs = 50;  // how often the socket is looked for, should nobody notify
 
-client::Fd notify_listener(const std::string& path) {
-  client::Fd fd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+posix::Fd notify_listener(const std::string& path) {
+  posix::Fd fd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   std::memcpy(address.sun_path, path.data(), std::min(path.size(), client::kMaxSocketPath));
@@ -84,7 +84,7 @@ std::string find_daemon() {
   return "";
 }
 
-PrivateDaemon::PrivateDaemon(pid_t pid, client::Fd notify, std::string socket, std::string log)
+PrivateDaemon::PrivateDaemon(pid_t pid, posix::Fd notify, std::string socket, std::string log)
     : pid_(pid), notify_(std::move(notify)), socket_(std::move(socket)), log_(std::move(log)) {}
 
 PrivateDaemon::PrivateDaemon(PrivateDaemon&& other) noexcept
@@ -103,8 +103,8 @@ PrivateDaemon::~PrivateDaemon() {
 
 tl::expected<PrivateDaemon, std::string> PrivateDaemon::start(const std::string& program, const std::string& tpm,
                                                               const Workplace& workplace, const Signals& signals) {
-  client::Fd notify = notify_listener(workplace.notify_socket());
-  const client::Fd log(open(workplace.log().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  posix::Fd notify = notify_listener(workplace.notify_socket());
+  const posix::Fd log(open(workplace.log().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
   if (!notify || !log) return tl::make_unexpected("cannot write in " + workplace.path() + ": " + std::strerror(errno));
   Launch launch;
   launch.arguments = {program, "--tpm", tpm, "--socket", workplace.socket(), "--config", workplace.daemon_config()};

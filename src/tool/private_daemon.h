@@ -12,7 +12,7 @@
 #include <string>
 #include <tl/expected.hpp>
 
-#include "client/fd.h"
+#include "posix/fd.h"
 #include "tool/signals.h"
 #include "tool/workplace.h"
 
@@ -41,12 +41,12 @@ class PrivateDaemon {
   [[nodiscard]] std::string errors() const;
 
  private:
-  PrivateDaemon(pid_t pid, client::Fd notify, std::string socket, std::string log);
+  PrivateDaemon(pid_t pid, posix::Fd notify, std::string socket, std::string log);
   [[nodiscard]] bool told_ready() const;
   [[nodiscard]] std::string ended_early(int wait_status) const;
 
   pid_t pid_ = -1;  // -1: none, or reaped
-  client::Fd notify_;
+  posix::Fd notify_;
   std::string socket_;
   std::string log_;
 };

@@ -118,9 +118,9 @@ TEST(RateLimit, CountsWhatItHoldsBack) {
 TEST(Log, ALineCannotBeFaked) {
   int ends[2];
   ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
-  const Fd reader(ends[0]);
+  const posix::Fd reader(ends[0]);
   {
-    const Fd writer(ends[1]);
+    const posix::Fd writer(ends[1]);
     Log log(LogLevel::kInfo, writer.get());
     log.warning("a path: {}", "x\n<0>root: fake\x1B[31m");
     log.debug("not wanted");
@@ -133,10 +133,10 @@ TEST(Log, ALineCannotBeFaked) {
 }
 
 TEST(Log, OnATerminalItIsForAPerson) {
-  const Fd terminal(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
+  const posix::Fd terminal(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
   ASSERT_EQ(::grantpt(terminal.get()), 0);
   ASSERT_EQ(::unlockpt(terminal.get()), 0);
-  const Fd writer(::open(::ptsname(terminal.get()), O_RDWR | O_NOCTTY | O_CLOEXEC));
+  const posix::Fd writer(::open(::ptsname(terminal.get()), O_RDWR | O_NOCTTY | O_CLOEXEC));
   ASSERT_TRUE(writer);
   Log log(LogLevel::kDebug, writer.get());
   log.info("fine");

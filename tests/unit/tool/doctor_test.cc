@@ -126,12 +126,12 @@ TEST(StatusJudged, ALostTpmIsAProblem) {
 
 class CapabilitiesTest : public testing::Test {
  protected:
-  CapabilitiesTest() : peer_(client::Fd()), connection_(make(peer_)) {}
+  CapabilitiesTest() : peer_(posix::Fd()), connection_(make(peer_)) {}
   static client::Connection make(Peer& peer) {
     std::array<int, 2> ends{};
     EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
-    peer = Peer(client::Fd(ends[0]));
-    return client::Connection::adopt(client::Fd(ends[1]), "a test");
+    peer = Peer(posix::Fd(ends[0]));
+    return client::Connection::adopt(posix::Fd(ends[1]), "a test");
   }
   // A page as a TPM gives it.
   void page(bool more, std::uint32_t capability, std::uint32_t count, const std::vector<std::uint32_t>& words) {
