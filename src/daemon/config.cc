@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "posix/fd.h"
+#include "proto/socket_path.h"
 
 namespace tpmspace::daemon {
 namespace {
@@ -158,9 +159,9 @@ tl::expected<std::string, std::string> read_file(const std::string& path) {
 }
 
 tl::expected<std::string, std::string> default_socket(const Environment& environment) {
-  if (environment.is_root) return "/run/tpmspace/tpm.sock";
+  if (environment.is_root) return proto::kSystemSocket;
   if (environment.xdg_runtime_dir && !environment.xdg_runtime_dir->empty())
-    return *environment.xdg_runtime_dir + "/tpmspace/tpm.sock";
+    return *environment.xdg_runtime_dir + proto::kUserSocket;
   return tl::unexpected(
       std::string("there is no default place for the socket, because XDG_RUNTIME_DIR is not set; say --socket PATH"));
 }

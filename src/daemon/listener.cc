@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "daemon/limits.h"
+#include "proto/socket_path.h"
 
 namespace tpmspace::daemon {
 namespace {
@@ -38,7 +39,7 @@ std::string lock_path(const std::string& path) {
   return path + ".lock";
 }
 std::string new_path(const std::string& path) {
-  return path + ".new";
+  return path + proto::kNewSocketSuffix;
 }
 
 // Precondition: path.size() fits.
@@ -52,6 +53,12 @@ sockaddr_un address_of(const std::string& path) {
 // The socket interface wants its generic type.
 const sockaddr* generic(const sockaddr_un& address) {
   return reinterpret_cast<const sockaddr*>(&address);
+}
+
+Result check_length(const std::string& path, std::string_view remedy) {
+  if (path.size() <= proto::kMaxSocketPath) return {};
+  return fault("the socket's path is too long: it has {} octets, at most {} are possible: {}; {}", path.size(),
+               proto::kMaxSocketPath, path, remedy);
 }
 
 Result check_directory(const std::string& path, bool make) {
@@ -125,7 +132,11 @@ tl::expected<posix::Fd, std::string> take_lock(const std::string& path) {
   const std::string name = lock_path(path);
   for (;;) {
     posix::Fd fd(::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-    if (!fd) return fault("the lock file {} cannot be made: {}", name, last_error());
+    if (!fd)
+      return fault(
+          "the lock file {} cannot be opened: {}: whoever serves there must be able to write in {}; start "
+          "tpmspaced as a user who can, or name another path with --socket PATH",
+          name, last_error(), directory_of(path));
     if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
       if (errno != EWOULDBLOCK) return fault("the lock file {} cannot be locked: {}", name, last_error());
       // One that serves is named by its socket; this one is about to, or about to leave.
@@ -144,9 +155,7 @@ tl::expected<posix::Fd, std::string> take_lock(const std::string& path) {
 
 tl::expected<Listener, std::string> Listener::claim(const std::string& path, mode_t mode, bool make_directory) {
   if (path.empty()) return fault("the socket's path is empty: name one with --socket PATH");
-  if (path.size() > limits::kMaxSocketPath)
-    return fault("the socket's path is too long: it has {} octets, at most {} are possible: {}", path.size(),
-                 limits::kMaxSocketPath, path);
+  if (auto fits = check_length(path, "name another with --socket PATH"); !fits) return tl::unexpected(fits.error());
   if (auto ok = check_directory(path, make_directory); !ok) return tl::unexpected(ok.error());
   auto lock = take_lock(path);
   if (!lock) return tl::unexpected(lock.error());
@@ -167,6 +176,8 @@ tl::expected<Listener, std::string> Listener::inherit(int fd) {
   socklen_t size = sizeof address;
   if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0)
     out.path_.assign(address.sun_path, ::strnlen(address.sun_path, sizeof address.sun_path));
+  // It would serve, but no client of ours could name it.
+  if (auto fits = check_length(out.path_, "choose another ListenStream="); !fits) return tl::unexpected(fits.error());
   return out;
 }
 

@@ -4,7 +4,7 @@
 // it, so that two daemons that start together do not race; `publish` makes the socket appear at once, complete, with
 // its mode, when the daemon is ready: it is made as PATH.new and renamed. `withdraw` removes it only if it is still
 // ours. A socket that systemd hands over (`inherit`) is systemd's: nothing is claimed, published or removed. Threads:
-// one. Errors: one sentence: what, why, what to do. Limits: limits::kMaxSocketPath octets of path. Source: unix(7),
+// one. Errors: one sentence: what, why, what to do. Limits: proto::kMaxSocketPath octets of path. Source: unix(7),
 // sd_listen_fds(3).
 #pragma once
 

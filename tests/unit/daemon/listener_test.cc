@@ -13,7 +13,8 @@
 #include <filesystem>
 #include <fstream>
 
-#include "daemon/limits.h"
+#include "posix/fd.h"
+#include "proto/socket_path.h"
 
 namespace tpmspace::daemon {
 namespace {
@@ -135,15 +136,15 @@ TEST_F(ListenerTest, SomebodyElsesSocketIsNotRemoved) {
 }
 
 TEST_F(ListenerTest, TheLimitOfThePathIsSaid) {
-  const std::string longest = path(std::string(limits::kMaxSocketPath - directory_.size() - 1, 'a'));
+  const std::string longest = path(std::string(proto::kMaxSocketPath - directory_.size() - 1, 'a'));
   {
     auto listener = Listener::claim(longest, 0600, false);
     ASSERT_TRUE(listener) << listener.error();
     ASSERT_TRUE(listener->publish());
     EXPECT_TRUE(can_connect(longest));
   }
-  EXPECT_EQ(refusal(longest + "b"),
-            "the socket's path is too long: it has 104 octets, at most 103 are possible: " + longest + "b");
+  EXPECT_EQ(refusal(longest + "b"), "the socket's path is too long: it has 104 octets, at most 103 are possible: " +
+                                        longest + "b; name another with --socket PATH");
   EXPECT_EQ(refusal(""), "the socket's path is empty: name one with --socket PATH");
 }
 
