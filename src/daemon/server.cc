@@ -152,9 +152,9 @@ bool Server::has_room(const Peer& peer) {
   if (const auto held_back = refused_lines_.allow(RateLimit::Clock::now())) {
     const bool total = verdict == ClientLimits::Verdict::kTooMany;
     log_.warning(
-        "a connection of uid {}, pid {} is refused: {} connections {} are the limit ({} more such before this)",
-        peer.uid, peer.pid, total ? limits_.connections : limits_.connections_per_owner,
-        total ? "in all" : "of one owner", *held_back);
+        "a connection of uid {}, pid {} is refused: the limit of connections {} is {} ({} more such before this)",
+        peer.uid, peer.pid, total ? "in all" : "of one owner",
+        total ? limits_.connections : limits_.connections_per_owner, *held_back);
   }
   return false;
 }
@@ -186,7 +186,7 @@ void Server::on_stop_signal() {
 void Server::begin_stop() {
   stopping_ = true;
   tell_manager("STOPPING=1\nSTATUS=Emptying the TPM");
-  log_.info("stopping: {} clients", places_.total());
+  log_.info("stopping; connections: {}", places_.total());
   acceptor_.reset();
   listener_.withdraw();
   desk_.stop();
