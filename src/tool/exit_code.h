@@ -9,8 +9,8 @@ namespace tpmspace::tool {
 inline constexpr int kExitOk = 0;
 inline constexpr int kExitFailure = 1;
 inline constexpr int kExitUsage = 2;
-// `run` alone, as env(1): its own failure, a command that cannot be executed, one that is not there, killed by a
-// signal.
+// `run` alone, as env(1): its own failure (a usage error too, since 2 may be the command's), a command that cannot be
+// executed, one that is not there, killed by a signal.
 inline constexpr int kExitRunFailed = 125;
 inline constexpr int kExitCannotExecute = 126;
 inline constexpr int kExitNotFound = 127;

@@ -51,9 +51,4 @@ class PrivateDaemon {
   std::string log_;
 };
 
-// Beside this program, in ../bin, ../sbin, ../libexec, ../libexec/tpmspace, then in PATH; empty: nowhere.
-[[nodiscard]] std::string find_daemon();
-// The folder that this program lies in.
-[[nodiscard]] std::string own_directory();
-
 }  // namespace tpmspace::tool

@@ -11,7 +11,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "tool/private_daemon.h"
+#include "tool/installation.h"
 
 namespace tpmspace::tool {
 namespace {
