@@ -195,6 +195,13 @@ std::optional<mode_t> parse_mode(std::string_view text) {
   return mode;
 }
 
+std::vector<std::string> known_keys() {
+  std::vector<std::string> out;
+  for (const auto& key : kTopKeys) out.emplace_back(key.name);
+  for (const auto& key : kLimitKeys) out.push_back(fmt::format("limits.{}", key.name));
+  return out;
+}
+
 tl::expected<Settings, std::string> parse_settings(std::string_view text, const std::string& name) {
   toml::table table;
   try {
