@@ -16,7 +16,7 @@
 namespace tpmspace::client {
 namespace {
 
-constexpr std::size_t kReadSize = 16 * 1024;
+constexpr std::size_t kReadSize = std::size_t{16} * 1024;
 constexpr auto kHello = static_cast<std::uint32_t>(proto::MessageType::kHello);
 
 std::string reason(int error) {
@@ -49,7 +49,7 @@ Error forbidden(const std::string& path, int error) {
   struct stat info {};
   if (stat(path.c_str(), &info) == 0) {
     std::array<char, 8> mode{};
-    std::snprintf(mode.data(), mode.size(), "%04o", info.st_mode & 07777U);
+    (void)std::snprintf(mode.data(), mode.size(), "%04o", info.st_mode & 07777U);
     why += ", its mode is " + std::string(mode.data()) + ", its owner uid " + std::to_string(info.st_uid) +
            ", its group gid " + std::to_string(info.st_gid);
   } else {

@@ -105,6 +105,7 @@ class TableReader {
   void read(const toml::table& table, const std::array<Key, N>& keys, const std::string& prefix,
             std::string_view subtable = {}) {
     std::vector<std::string> known;
+    known.reserve(N + 1);
     for (const auto& key : keys) known.emplace_back(key.name);
     if (!subtable.empty()) known.push_back(fmt::format("[{}]", subtable));
 
@@ -197,6 +198,7 @@ std::optional<mode_t> parse_mode(std::string_view text) {
 
 std::vector<std::string> known_keys() {
   std::vector<std::string> out;
+  out.reserve(kTopKeys.size() + kLimitKeys.size());
   for (const auto& key : kTopKeys) out.emplace_back(key.name);
   for (const auto& key : kLimitKeys) out.push_back(fmt::format("limits.{}", key.name));
   return out;
@@ -242,10 +244,10 @@ tl::expected<Config, std::string> settle(const Settings& command_line, const Set
   out.tpm = std::move(*chosen_tpm);
 
   const auto socket = either(&Settings::socket);
-  auto ours = default_socket(environment);
+  const auto ours = default_socket(environment);
   if (!socket && !ours) return tl::unexpected(ours.error());
   out.default_socket = ours && socket.value_or(*ours) == *ours;
-  out.socket = socket ? *socket : std::move(*ours);
+  out.socket = socket ? *socket : *ours;
   return out;
 }
 

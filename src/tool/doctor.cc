@@ -290,10 +290,10 @@ int examine(const std::string& socket, const std::string& root) {
   judge_machine(look_at_machine(root), server, findings);
   judge_library(find_library(), findings);
   judge_environment(findings);
-  std::fputs(findings_text(findings).c_str(), stdout);
+  const bool printed = print(findings_text(findings));
   const bool problem =
       std::any_of(findings.begin(), findings.end(), [](const Finding& f) { return f.level == Level::kProblem; });
-  return std::fflush(stdout) == 0 && !problem ? kExitOk : kExitFailure;
+  return printed && !problem ? kExitOk : kExitFailure;
 }
 
 }  // namespace tpmspace::tool

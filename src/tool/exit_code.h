@@ -18,7 +18,14 @@ inline constexpr int kExitSignalBase = 128;
 
 // A sentence on stderr: what, why, what to do.
 inline void complain(const std::string& sentence) {
-  std::fprintf(stderr, "tpmspace: %s\n", sentence.c_str());
+  (void)std::fprintf(stderr, "tpmspace: %s\n", sentence.c_str());
+}
+
+// What was asked for, on stdout. False: it cannot be written, which was said.
+[[nodiscard]] inline bool print(const std::string& text) {
+  if (std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0) return true;
+  complain("cannot write to standard output");
+  return false;
 }
 
 }  // namespace tpmspace::tool

@@ -37,13 +37,13 @@ std::string own_directory() {
 std::string find_daemon() {
   const std::string here = own_directory();
   for (const char* folder : {"", "/../bin", "/../sbin", "/../libexec", "/../libexec/tpmspace"}) {
-    const std::string path = here + folder + "/tpmspaced";
+    std::string path = here + folder + "/tpmspaced";
     if (access(path.c_str(), X_OK) == 0) return path;
   }
   const char* search = std::getenv("PATH");
   std::istringstream folders(search != nullptr ? search : "");
   for (std::string folder; std::getline(folders, folder, ':');) {
-    const std::string path = folder + "/tpmspaced";
+    std::string path = folder + "/tpmspaced";
     if (!folder.empty() && access(path.c_str(), X_OK) == 0) return path;
   }
   return "";

@@ -141,7 +141,7 @@ class Relay {
 }  // namespace
 
 int relay(int input, int output, posix::Fd socket) {
-  std::signal(SIGPIPE, SIG_IGN);
+  (void)std::signal(SIGPIPE, SIG_IGN);
   return Relay(input, output, socket.get()).run();
 }
 

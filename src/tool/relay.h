@@ -14,7 +14,7 @@
 
 namespace tpmspace::tool {
 
-inline constexpr std::size_t kRelayBuffer = 16 * 1024;
+inline constexpr std::size_t kRelayBuffer = std::size_t{16} * 1024;
 
 // Returns the exit code; says on stderr why if it is not 0. `input` and `output` stay open.
 [[nodiscard]] int relay(int input, int output, posix::Fd socket);

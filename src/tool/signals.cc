@@ -6,7 +6,7 @@ namespace tpmspace::tool {
 
 Signals::Signals() {
   // Inherited as ignored it would let the kernel reap our children behind our back.
-  std::signal(SIGCHLD, SIG_DFL);
+  (void)std::signal(SIGCHLD, SIG_DFL);
   sigset_t ours;
   sigemptyset(&ours);
   for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD}) sigaddset(&ours, number);

@@ -146,11 +146,7 @@ int show_status(const std::string& socket, bool json) {
     complain(status.error().what);
     return kExitFailure;
   }
-  const std::string text = json ? status_json(*status) : status_text(*status);
-  std::fputs(text.c_str(), stdout);
-  if (std::fflush(stdout) == 0) return kExitOk;
-  complain("cannot write to standard output");
-  return kExitFailure;
+  return print(json ? status_json(*status) : status_text(*status)) ? kExitOk : kExitFailure;
 }
 
 }  // namespace tpmspace::tool

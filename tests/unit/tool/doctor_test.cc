@@ -106,7 +106,7 @@ TEST_F(MachineTest, OtherFilesAreNoDevices) {
 }
 
 TEST(Lockout, IsJudged) {
-  const auto said = [](std::map<std::uint32_t, std::uint32_t> properties) {
+  const auto said = [](const std::map<std::uint32_t, std::uint32_t>& properties) {
     Findings findings;
     judge_lockout(properties, findings);
     return findings_text(findings);
