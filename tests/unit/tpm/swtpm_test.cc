@@ -43,6 +43,7 @@ class SwtpmProcess {
     std::vector<std::string> words = {"swtpm", "socket", "--tpm2"};
     words.insert(words.end(), arguments.begin(), arguments.end());
     std::vector<char*> argv;
+    argv.reserve(words.size() + 1);
     for (std::string& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
     pid_ = ::fork();
