@@ -12,20 +12,20 @@
 #include <vector>
 
 #include "client/connection.h"
-#include "client/fd.h"
-#include "client/socket_path.h"
+#include "posix/fd.h"
 #include "proto/frame.h"
+#include "proto/socket_path.h"
 
 namespace tpmspace::bench {
 namespace {
 
-using client::Fd;
 using demo::Clock;
+using posix::Fd;
 
 Fd listen_here(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path.size() > client::kMaxSocketPath) return {};
+  if (path.size() > proto::kMaxSocketPath) return {};
   std::memcpy(address.sun_path, path.data(), path.size());
   Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const auto* generic = reinterpret_cast<const sockaddr*>(&address);  // NOLINT: the C interface's one type of address

@@ -11,9 +11,9 @@
 #include <memory>
 #include <vector>
 
-#include "client/fd.h"
-#include "client/socket_path.h"
+#include "posix/fd.h"
 #include "proto/frame.h"
+#include "proto/socket_path.h"
 #include "tpm/bring_up.h"
 #include "tpm/embedded.h"
 #include "wire/command.h"
@@ -21,12 +21,12 @@
 namespace tpmspace::demo {
 namespace {
 
-using client::Fd;
+using posix::Fd;
 
 Fd listen_at(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path.size() > client::kMaxSocketPath) return {};
+  if (path.size() > proto::kMaxSocketPath) return {};
   std::memcpy(address.sun_path, path.data(), path.size());
   Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   const auto* generic = reinterpret_cast<const sockaddr*>(&address);  // NOLINT: the C interface's one type of address

@@ -11,12 +11,12 @@ allowed() {
   space) echo "space wire" ;;
   queue) echo "queue wire" ;;
   engine) echo "engine guard space queue observe wire" ;;
-  tpm) echo "tpm wire" ;;
+  tpm) echo "tpm wire posix" ;;
   proto) echo "proto wire" ;;
-  client) echo "client proto wire" ;;
+  client) echo "client proto wire posix" ;;
   tcti) echo "tcti client proto wire" ;;
-  tool) echo "tool client proto wire" ;;
-  daemon) echo "daemon engine guard space queue observe tpm proto wire" ;;
+  tool) echo "tool client proto wire posix" ;;
+  daemon) echo "daemon engine guard space queue observe tpm proto wire posix" ;;
   *) echo "$1" ;;
   esac
 }

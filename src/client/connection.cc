@@ -2,19 +2,21 @@
 
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 
-#include "client/socket_path.h"
+#include "proto/socket_path.h"
 
 namespace tpmspace::client {
 namespace {
 
-constexpr std::size_t kReadSize = 16 * 1024;
+constexpr std::size_t kReadSize = std::size_t{16} * 1024;
 constexpr auto kHello = static_cast<std::uint32_t>(proto::MessageType::kHello);
 
 std::string reason(int error) {
@@ -22,35 +24,72 @@ std::string reason(int error) {
   return strerror_r(error, buffer.data(), buffer.size());  // GNU: the text need not be in the buffer
 }
 
-constexpr const char* kRemedy = "; start one, or use `tpmspace run -- CMD`";
+constexpr const char* kStartOne = "; start one, or use `tpmspace run -- CMD`";
+constexpr const char* kNameAnother = "; name another with TPMSPACE_SOCKET or the program's own option";
+
+std::string what_it_is(mode_t mode) {
+  if (S_ISREG(mode)) return "a plain file";
+  if (S_ISDIR(mode)) return "a directory";
+  return "a device or pipe";
+}
+
+// The kernel refuses a connection to what is no socket with the same code as to one that nobody serves.
+Error refused_connection(const std::string& path) {
+  struct stat info {};
+  if (stat(path.c_str(), &info) == 0 && !S_ISSOCK(info.st_mode))
+    return {Error::Kind::kNoService,
+            "no tpmspaced at " + path + ": that is " + what_it_is(info.st_mode) + ", not a socket" + kNameAnother, 0};
+  return {Error::Kind::kNoService,
+          "no tpmspaced at " + path + ": the socket is there, but nobody serves it" + kStartOne, 0};
+}
+
+// Either the socket's own mode keeps us out, or that of a folder on the way.
+Error forbidden(const std::string& path, int error) {
+  std::string why = reason(error);
+  struct stat info {};
+  if (stat(path.c_str(), &info) == 0) {
+    std::array<char, 8> mode{};
+    (void)std::snprintf(mode.data(), mode.size(), "%04o", info.st_mode & 07777U);
+    why += ", its mode is " + std::string(mode.data()) + ", its owner uid " + std::to_string(info.st_uid) +
+           ", its group gid " + std::to_string(info.st_gid);
+  } else {
+    why += ", a folder on the way to it cannot be entered";
+  }
+  return {Error::Kind::kForbidden,
+          "cannot connect to tpmspaced at " + path + ": " + why +
+              "; ask for access (tpmspaced has --socket-mode), or use `tpmspace run -- CMD`",
+          0};
+}
 
 Error connect_error(const std::string& path, int error) {
   using Kind = Error::Kind;
   switch (error) {
     case ENOENT:
-      return {Kind::kNoService, "no tpmspaced at " + path + ": there is no such socket" + kRemedy, 0};
+      return {Kind::kNoService, "no tpmspaced at " + path + ": there is no such socket" + kStartOne, 0};
     case ECONNREFUSED:
-      return {Kind::kNoService, "no tpmspaced at " + path + ": the socket is there, but nobody serves it" + kRemedy, 0};
+      return refused_connection(path);
     case ENOTDIR:
+      return {Kind::kNoService, "no tpmspaced at " + path + ": a part of that path is not a directory" + kNameAnother,
+              0};
     case EPROTOTYPE:
-    case ENOTSOCK:
-      return {Kind::kNoService, "no tpmspaced at " + path + ": " + reason(error) + kRemedy, 0};
+      return {Kind::kNoService, "no tpmspaced at " + path + ": that is a socket of another kind" + kNameAnother, 0};
     case EACCES:
     case EPERM:
-      return {Kind::kForbidden,
-              "cannot connect to tpmspaced at " + path + ": " + reason(error) +
-                  "; ask for access to this socket, or use `tpmspace run -- CMD`",
-              0};
+      return forbidden(path, error);
     default:
       return {Kind::kSystem, "cannot connect to tpmspaced at " + path + ": " + reason(error), 0};
   }
 }
 
-Error path_error(const std::string& path) {
-  return {Error::Kind::kBadPath,
-          "the path of a socket has 1 to " + std::to_string(kMaxSocketPath) + " octets, \"" + path + "\" has " +
-              std::to_string(path.size()) + "; choose another with TPMSPACE_SOCKET or the program's own option",
-          0};
+std::optional<Error> path_error(const std::string& path) {
+  std::string what;
+  if (path.empty()) what = "the path of the socket is empty";
+  if (path.find('\0') != std::string::npos) what = "the path of the socket has a zero octet in it";
+  if (path.size() > proto::kMaxSocketPath)
+    what = "the path of the socket is too long: it has " + std::to_string(path.size()) + " octets, at most " +
+           std::to_string(proto::kMaxSocketPath) + " are possible: " + path;
+  if (what.empty()) return std::nullopt;
+  return Error{Error::Kind::kBadPath, what + kNameAnother, 0};
 }
 
 // 0 or the error. A connect that a signal interrupted has not begun (AF_UNIX), so it is simply tried again.
@@ -81,21 +120,20 @@ bool wait_readable(int fd, const std::optional<std::chrono::steady_clock::time_p
 
 }  // namespace
 
-tl::expected<Fd, Error> connect_socket(const std::string& path) {
+tl::expected<posix::Fd, Error> connect_socket(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path.empty() || path.size() > kMaxSocketPath || path.find('\0') != std::string::npos)
-    return tl::make_unexpected(path_error(path));
+  if (auto wrong = path_error(path)) return tl::make_unexpected(std::move(*wrong));
   std::memcpy(address.sun_path, path.data(), path.size());
 
-  Fd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  posix::Fd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!fd) return tl::make_unexpected(Error{Error::Kind::kSystem, "cannot make a socket: " + reason(errno), 0});
   if (const int error = connect_to(fd.get(), address); error != 0)
     return tl::make_unexpected(connect_error(path, error));
   return fd;
 }
 
-Connection::Connection(Fd socket, std::string name)
+Connection::Connection(posix::Fd socket, std::string name)
     : socket_(std::move(socket)), name_(std::move(name)), reader_(proto::kMaxFrameSize, proto::kMaxReplySize) {}
 
 tl::expected<Connection, Error> Connection::open(const std::string& path) {
@@ -104,7 +142,7 @@ tl::expected<Connection, Error> Connection::open(const std::string& path) {
   return adopt(std::move(*socket), path);
 }
 
-Connection Connection::adopt(Fd socket, std::string name) {
+Connection Connection::adopt(posix::Fd socket, std::string name) {
   return {std::move(socket), std::move(name)};
 }
 

@@ -19,7 +19,7 @@
 #include <tl/expected.hpp>
 
 #include "client/error.h"
-#include "client/fd.h"
+#include "posix/fd.h"
 #include "proto/control.h"
 #include "proto/frame.h"
 #include "wire/bytes.h"
@@ -27,7 +27,7 @@
 namespace tpmspace::client {
 
 // The bare socket, connected. Waits at most until the kernel has taken it into the manager's backlog.
-[[nodiscard]] tl::expected<Fd, Error> connect_socket(const std::string& path);
+[[nodiscard]] tl::expected<posix::Fd, Error> connect_socket(const std::string& path);
 
 class Connection {
  public:
@@ -35,7 +35,7 @@ class Connection {
 
   [[nodiscard]] static tl::expected<Connection, Error> open(const std::string& path);
   // A socket that is connected already; `name` is for error sentences.
-  [[nodiscard]] static Connection adopt(Fd socket, std::string name);
+  [[nodiscard]] static Connection adopt(posix::Fd socket, std::string name);
 
   // For poll: readable means that `receive` may find something. Not to be read or written by the caller.
   [[nodiscard]] int fd() const { return socket_.get(); }
@@ -63,7 +63,7 @@ class Connection {
     Awaited awaited = Awaited::kNobody;
   };
 
-  Connection(Fd socket, std::string name);
+  Connection(posix::Fd socket, std::string name);
 
   [[nodiscard]] static Deadline deadline_of(int timeout_ms);
   [[nodiscard]] Error closed() const;
@@ -83,7 +83,7 @@ class Connection {
   [[nodiscard]] tl::expected<void, Error> sort_arrivals();
   [[nodiscard]] tl::expected<void, Error> sort_reply(const proto::ControlFrame& frame);
 
-  Fd socket_;
+  posix::Fd socket_;
   std::string name_;
   proto::FrameReader reader_;
   std::deque<wire::Bytes> responses_;

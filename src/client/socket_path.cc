@@ -4,15 +4,17 @@
 
 #include <cstdlib>
 
+#include "proto/socket_path.h"
+
 namespace tpmspace::client {
 
 std::string default_socket_path() {
   if (const char* path = std::getenv("TPMSPACE_SOCKET"); path != nullptr && *path != '\0') return path;
   if (const char* dir = std::getenv("XDG_RUNTIME_DIR"); dir != nullptr && *dir == '/') {
-    std::string path = std::string(dir) + "/tpmspace/tpm.sock";
+    std::string path = std::string(dir) + proto::kUserSocket;
     if (access(path.c_str(), F_OK) == 0) return path;
   }
-  return kSystemSocket;
+  return proto::kSystemSocket;
 }
 
 }  // namespace tpmspace::client

@@ -5,14 +5,9 @@
 // Source: DESIGN "Programs".
 #pragma once
 
-#include <cstddef>
 #include <string>
 
 namespace tpmspace::client {
-
-inline constexpr const char* kSystemSocket = "/run/tpmspace/tpm.sock";
-// What sun_path holds, less the terminating zero. Octets.
-inline constexpr std::size_t kMaxSocketPath = 107;
 
 [[nodiscard]] std::string default_socket_path();
 

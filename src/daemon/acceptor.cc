@@ -27,7 +27,7 @@ Acceptor::Acceptor(EventLoop& loop, Log& log, int fd, Callback callback)
 
 void Acceptor::accept_some() {
   for (unsigned i = 0; i < limits::kAcceptsPerTurn; ++i) {
-    Fd client(::accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    posix::Fd client(::accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (client) {
       shortage_said_ = false;
       callback_(std::move(client));

@@ -11,14 +11,14 @@
 #include <optional>
 
 #include "daemon/event_loop.h"
-#include "daemon/fd.h"
 #include "daemon/log.h"
+#include "posix/fd.h"
 
 namespace tpmspace::daemon {
 
 class Acceptor {
  public:
-  using Callback = std::function<void(Fd client)>;
+  using Callback = std::function<void(posix::Fd client)>;
 
   // `fd`: a listening, non-blocking socket that outlives the acceptor.
   Acceptor(EventLoop& loop, Log& log, int fd, Callback callback);

@@ -20,13 +20,16 @@ std::string check_spec(const std::string& text) {
   return spec ? "" : spec.error();
 }
 
-constexpr const char* kFooter = R"(
+std::string footer() {
+  return fmt::format(R"(
 SPEC is one of
   embedded[:DIR]                      a TPM in this process; its state in DIR, or nowhere
   device:/dev/tpm0                    a TPM's character device
   swtpm:path=P  swtpm:host=H,port=N   a running swtpm
-and may be followed by ,latency=slb9670 to be as slow as that chip.
-Without --tpm: /dev/tpm0, if it is there.)";
+and may be followed by a comma and {} to be as slow as
+that chip. Without --tpm: {}, if it is there.)",
+                     tpm::latency_choices(), kDefaultDevice);
+}
 
 }  // namespace
 
@@ -48,7 +51,7 @@ Arguments parse_arguments(int argc, char** argv) {
       ->type_name("LEVEL")
       ->check(check_level);
   app.set_version_flag("--version", std::string(kServerName));
-  app.footer(kFooter);
+  app.footer(footer());
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -13,7 +13,8 @@
 #include <limits>
 #include <utility>
 
-#include "daemon/fd.h"
+#include "posix/fd.h"
+#include "proto/socket_path.h"
 
 namespace tpmspace::daemon {
 namespace {
@@ -104,6 +105,7 @@ class TableReader {
   void read(const toml::table& table, const std::array<Key, N>& keys, const std::string& prefix,
             std::string_view subtable = {}) {
     std::vector<std::string> known;
+    known.reserve(N + 1);
     for (const auto& key : keys) known.emplace_back(key.name);
     if (!subtable.empty()) known.push_back(fmt::format("[{}]", subtable));
 
@@ -134,7 +136,7 @@ class TableReader {
 };
 
 tl::expected<std::string, std::string> read_file(const std::string& path) {
-  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  const posix::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat info {};
   if (!fd || ::fstat(fd.get(), &info) != 0)
     return tl::unexpected(fmt::format("the configuration {} cannot be read: {}", path, std::strerror(errno)));
@@ -158,9 +160,9 @@ tl::expected<std::string, std::string> read_file(const std::string& path) {
 }
 
 tl::expected<std::string, std::string> default_socket(const Environment& environment) {
-  if (environment.is_root) return "/run/tpmspace/tpm.sock";
+  if (environment.is_root) return proto::kSystemSocket;
   if (environment.xdg_runtime_dir && !environment.xdg_runtime_dir->empty())
-    return *environment.xdg_runtime_dir + "/tpmspace/tpm.sock";
+    return *environment.xdg_runtime_dir + proto::kUserSocket;
   return tl::unexpected(
       std::string("there is no default place for the socket, because XDG_RUNTIME_DIR is not set; say --socket PATH"));
 }
@@ -192,6 +194,14 @@ std::optional<mode_t> parse_mode(std::string_view text) {
     mode = mode * 8 + static_cast<mode_t>(c - '0');
   }
   return mode;
+}
+
+std::vector<std::string> known_keys() {
+  std::vector<std::string> out;
+  out.reserve(kTopKeys.size() + kLimitKeys.size());
+  for (const auto& key : kTopKeys) out.emplace_back(key.name);
+  for (const auto& key : kLimitKeys) out.push_back(fmt::format("limits.{}", key.name));
+  return out;
 }
 
 tl::expected<Settings, std::string> parse_settings(std::string_view text, const std::string& name) {
@@ -233,11 +243,11 @@ tl::expected<Config, std::string> settle(const Settings& command_line, const Set
   if (!chosen_tpm) return tl::unexpected(chosen_tpm.error());
   out.tpm = std::move(*chosen_tpm);
 
-  auto socket = either(&Settings::socket);
-  out.default_socket = !socket;
-  auto chosen_socket = socket ? tl::expected<std::string, std::string>(*socket) : default_socket(environment);
-  if (!chosen_socket) return tl::unexpected(chosen_socket.error());
-  out.socket = std::move(*chosen_socket);
+  const auto socket = either(&Settings::socket);
+  const auto ours = default_socket(environment);
+  if (!socket && !ours) return tl::unexpected(ours.error());
+  out.default_socket = ours && socket.value_or(*ours) == *ours;
+  out.socket = socket ? *socket : *ours;
   return out;
 }
 

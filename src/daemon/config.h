@@ -3,19 +3,7 @@
 // Idea: the file's text becomes `Settings` (every key optional); the command line is `Settings` too; `settle` lays one
 // over the other and fills what is missing from the environment. Nothing here logs or exits.
 // Threads: values. Errors: one sentence each, with file, line and column where there is one: what, why, what to do.
-// The file is TOML:
-//   tpm = "device:/dev/tpm0"
-//   socket = "/run/tpmspace/tpm.sock"
-//   socket_mode = "0600"              # or 0o600
-//   log_level = "info"                # error, warning, notice, info, debug
-//   [limits]
-//   connections = 0                   # 0: none
-//   connections_per_owner = 4096
-//   objects = 1000                    # of one space
-//   sessions = 64                     # of one space
-//   bytes = 67108864                  # of saved contexts, whole daemon
-//   client_saved_sessions = 16        # of one owner
-//   queue = 10000                     # commands that wait, whole daemon
+// The file is TOML; docs/tpmspaced.example.toml has every key, docs/configuration.md says what each means.
 #pragma once
 
 #include <sys/types.h>
@@ -26,6 +14,7 @@
 #include <string>
 #include <string_view>
 #include <tl/expected.hpp>
+#include <vector>
 
 #include "daemon/limits.h"
 #include "daemon/log.h"
@@ -60,10 +49,11 @@ struct Settings {
 struct Config {
   std::string tpm;              // a back end's specification, as --tpm takes it
   std::string socket;           // path
-  bool default_socket = false;  // nobody named it: then its directory is made if it is missing
+  bool default_socket = false;  // it is our own default, named or not: its directory is made if it is missing
   mode_t socket_mode = 0600;
   LogLevel log_level = LogLevel::kInfo;
   Limits limits;
+  bool operator==(const Config&) const = default;
 };
 
 // What the defaults depend on.
@@ -73,6 +63,9 @@ struct Environment {
   std::function<bool(std::string_view path)> exists;
 };
 [[nodiscard]] Environment process_environment();
+
+// The keys that a file may have, "socket" or "limits.objects", in the order of the documentation.
+[[nodiscard]] std::vector<std::string> known_keys();
 
 // `name` stands in front of errors: "NAME:LINE:COLUMN: sentence".
 [[nodiscard]] tl::expected<Settings, std::string> parse_settings(std::string_view text, const std::string& name);

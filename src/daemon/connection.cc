@@ -17,7 +17,7 @@ bool try_later(int error) {
 
 }  // namespace
 
-Connection::Connection(EventLoop& loop, Host& host, Fd socket, const Identity& identity,
+Connection::Connection(EventLoop& loop, Host& host, posix::Fd socket, const Identity& identity,
                        const wire::CommandTable& table, std::size_t max_command)
     : host_(host),
       identity_(identity),

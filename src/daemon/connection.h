@@ -15,8 +15,8 @@
 
 #include "daemon/dialogue.h"
 #include "daemon/event_loop.h"
-#include "daemon/fd.h"
 #include "daemon/tpm_thread.h"
+#include "posix/fd.h"
 #include "space/owner.h"
 
 namespace tpmspace::daemon {
@@ -58,7 +58,7 @@ class Connection final : private Dialogue::Manager {
     std::optional<wire::Rc> refusal;  // above a limit: see Dialogue
   };
 
-  Connection(EventLoop& loop, Host& host, Fd socket, const Identity& identity, const wire::CommandTable& table,
+  Connection(EventLoop& loop, Host& host, posix::Fd socket, const Identity& identity, const wire::CommandTable& table,
              std::size_t max_command);
 
   [[nodiscard]] ClientId id() const { return identity_.id; }
@@ -92,7 +92,7 @@ class Connection final : private Dialogue::Manager {
   Host& host_;
   const Identity identity_;
   const std::chrono::steady_clock::time_point since_ = std::chrono::steady_clock::now();
-  Fd socket_;
+  posix::Fd socket_;
   Dialogue dialogue_;
   bool over_ = false;
   Watch watch_;

@@ -65,10 +65,6 @@ inline constexpr seconds kLinePeriod{10};
 // One line, octets; what is longer is cut.
 inline constexpr std::size_t kMaxLine = 2048;
 
-// --- The socket ------------------------------------------------------------------------------------------------------
-// sockaddr_un has 108 octets with the closing zero; the socket is made under the name PATH + ".new" first.
-inline constexpr std::size_t kMaxSocketPath = 103;
-
 // --- The configuration -----------------------------------------------------------------------------------------------
 // A file is read whole; this one is a page of text.
 inline constexpr std::size_t kMaxConfigFile = 1 << 20;

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "daemon/limits.h"
+#include "proto/socket_path.h"
 
 namespace tpmspace::daemon {
 namespace {
@@ -38,7 +39,7 @@ std::string lock_path(const std::string& path) {
   return path + ".lock";
 }
 std::string new_path(const std::string& path) {
-  return path + ".new";
+  return path + proto::kNewSocketSuffix;
 }
 
 // Precondition: path.size() fits.
@@ -52,6 +53,12 @@ sockaddr_un address_of(const std::string& path) {
 // The socket interface wants its generic type.
 const sockaddr* generic(const sockaddr_un& address) {
   return reinterpret_cast<const sockaddr*>(&address);
+}
+
+Result check_length(const std::string& path, std::string_view remedy) {
+  if (path.size() <= proto::kMaxSocketPath) return {};
+  return fault("the socket's path is too long: it has {} octets, at most {} are possible: {}; {}", path.size(),
+               proto::kMaxSocketPath, path, remedy);
 }
 
 Result check_directory(const std::string& path, bool make) {
@@ -85,7 +92,7 @@ Result check_place(const std::string& path) {
   }
   if (!S_ISSOCK(info.st_mode)) return fault("{} is there and is not a socket: remove it, or name another path", path);
 
-  const Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const posix::Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!probe) return fault("no socket can be made: {}", last_error());
   const sockaddr_un address = address_of(path);
   if (::connect(probe.get(), generic(address), sizeof address) == 0)
@@ -121,11 +128,15 @@ bool same_file(int fd, const std::string& path) {
 }
 
 // Whoever holds the lock may later remove its file, so a lock on a file that is no longer there is none.
-tl::expected<Fd, std::string> take_lock(const std::string& path) {
+tl::expected<posix::Fd, std::string> take_lock(const std::string& path) {
   const std::string name = lock_path(path);
   for (;;) {
-    Fd fd(::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-    if (!fd) return fault("the lock file {} cannot be made: {}", name, last_error());
+    posix::Fd fd(::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!fd)
+      return fault(
+          "the lock file {} cannot be opened: {}: whoever serves there must be able to write in {}; start "
+          "tpmspaced as a user who can, or name another path with --socket PATH",
+          name, last_error(), directory_of(path));
     if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
       if (errno != EWOULDBLOCK) return fault("the lock file {} cannot be locked: {}", name, last_error());
       // One that serves is named by its socket; this one is about to, or about to leave.
@@ -144,9 +155,7 @@ tl::expected<Fd, std::string> take_lock(const std::string& path) {
 
 tl::expected<Listener, std::string> Listener::claim(const std::string& path, mode_t mode, bool make_directory) {
   if (path.empty()) return fault("the socket's path is empty: name one with --socket PATH");
-  if (path.size() > limits::kMaxSocketPath)
-    return fault("the socket's path is too long: it has {} octets, at most {} are possible: {}", path.size(),
-                 limits::kMaxSocketPath, path);
+  if (auto fits = check_length(path, "name another with --socket PATH"); !fits) return tl::unexpected(fits.error());
   if (auto ok = check_directory(path, make_directory); !ok) return tl::unexpected(ok.error());
   auto lock = take_lock(path);
   if (!lock) return tl::unexpected(lock.error());
@@ -157,7 +166,7 @@ tl::expected<Listener, std::string> Listener::claim(const std::string& path, mod
 }
 
 tl::expected<Listener, std::string> Listener::inherit(int fd) {
-  Listener out("", 0, Fd());
+  Listener out("", 0, posix::Fd());
   out.socket_.reset(fd);
   if (sd_is_socket_unix(fd, SOCK_STREAM, 1, nullptr, 0) <= 0)
     return fault("the descriptor that systemd handed over is not a listening Unix stream socket");
@@ -167,6 +176,8 @@ tl::expected<Listener, std::string> Listener::inherit(int fd) {
   socklen_t size = sizeof address;
   if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0)
     out.path_.assign(address.sun_path, ::strnlen(address.sun_path, sizeof address.sun_path));
+  // It would serve, but no client of ours could name it.
+  if (auto fits = check_length(out.path_, "choose another ListenStream="); !fits) return tl::unexpected(fits.error());
   return out;
 }
 
@@ -179,7 +190,7 @@ tl::expected<void, std::string> Listener::publish() {
   if (socket_) return {};
   const std::string temporary = new_path(path_);
   ::unlink(temporary.c_str());  // left by one that died here; we hold the lock
-  Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  posix::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return fault("no socket can be made: {}", last_error());
   const sockaddr_un address = address_of(temporary);
   if (::bind(fd.get(), generic(address), sizeof address) != 0)

@@ -4,7 +4,7 @@
 // it, so that two daemons that start together do not race; `publish` makes the socket appear at once, complete, with
 // its mode, when the daemon is ready: it is made as PATH.new and renamed. `withdraw` removes it only if it is still
 // ours. A socket that systemd hands over (`inherit`) is systemd's: nothing is claimed, published or removed. Threads:
-// one. Errors: one sentence: what, why, what to do. Limits: limits::kMaxSocketPath octets of path. Source: unix(7),
+// one. Errors: one sentence: what, why, what to do. Limits: proto::kMaxSocketPath octets of path. Source: unix(7),
 // sd_listen_fds(3).
 #pragma once
 
@@ -15,7 +15,7 @@
 #include <string>
 #include <tl/expected.hpp>
 
-#include "daemon/fd.h"
+#include "posix/fd.h"
 
 namespace tpmspace::daemon {
 
@@ -45,12 +45,13 @@ class Listener {
     ino_t number = 0;
     bool operator==(const Inode&) const = default;
   };
-  Listener(std::string path, mode_t mode, Fd lock) : path_(std::move(path)), mode_(mode), lock_(std::move(lock)) {}
+  Listener(std::string path, mode_t mode, posix::Fd lock)
+      : path_(std::move(path)), mode_(mode), lock_(std::move(lock)) {}
 
   std::string path_;
   mode_t mode_ = 0;
-  Fd lock_;  // none: inherited
-  Fd socket_;
+  posix::Fd lock_;  // none: inherited
+  posix::Fd socket_;
   std::optional<Inode> published_as_;  // what we renamed onto path_
 };
 

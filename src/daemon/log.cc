@@ -22,7 +22,15 @@ bool is_control(char c) {
   return static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
 }
 
+std::string prefix(LogLevel level, bool for_a_person) {
+  if (!for_a_person) return fmt::format("<{}>tpmspaced: ", static_cast<unsigned>(level));
+  const bool is_news = level == LogLevel::kNotice || level == LogLevel::kInfo;
+  return is_news ? "tpmspaced: " : fmt::format("tpmspaced: {}: ", name_of(level));
+}
+
 }  // namespace
+
+Log::Log(LogLevel level, int fd) : level_(level), fd_(fd), for_a_person_(::isatty(fd) == 1) {}
 
 std::optional<LogLevel> log_level_from(std::string_view name) {
   for (const auto& entry : kLevels)
@@ -37,7 +45,7 @@ std::string_view name_of(LogLevel level) {
 }
 
 void Log::write_line(LogLevel level, std::string_view text) const {
-  std::string line = fmt::format("<{}>tpmspaced: ", static_cast<unsigned>(level));
+  std::string line = prefix(level, for_a_person_);
   line += text.substr(0, limits::kMaxLine);
   std::replace_if(line.begin(), line.end(), is_control, '?');
   line += '\n';

@@ -1,11 +1,11 @@
 // The log: the one place that makes lines.
 //
 // Idea: a line is "<N>tpmspaced: sentence" on standard error, with journald's priority N, written by one write(2), so
-// that lines of two threads do not mix. Control characters are replaced: text that came from outside cannot fake a line
-// or a priority. Never a command's body.
-// Threads: every method from any thread. Errors: none; what cannot be written is lost.
-// `RateLimit` bounds what clients can cause; it belongs to one thread and is told the time.
-// Source: sd-daemon(3) for the prefixes.
+// that lines of two threads do not mix. On a terminal a person reads it: "tpmspaced: sentence", with the level's name
+// in front of the sentence for what is more or less than news ("tpmspaced: warning: sentence"). Control characters are
+// replaced: text that came from outside cannot fake a line or a priority. Never a command's body. Threads: every method
+// from any thread. Errors: none; what cannot be written is lost. `RateLimit` bounds what clients can cause; it belongs
+// to one thread and is told the time. Source: sd-daemon(3) for the prefixes.
 #pragma once
 
 #include <fmt/core.h>
@@ -30,7 +30,7 @@ enum class LogLevel : std::uint8_t { kError = 3, kWarning = 4, kNotice = 5, kInf
 
 class Log {
  public:
-  explicit Log(LogLevel level, int fd = 2) : level_(level), fd_(fd) {}
+  explicit Log(LogLevel level, int fd = 2);
 
   void set_level(LogLevel level) { level_ = level; }
   [[nodiscard]] bool wants(LogLevel level) const { return level <= level_.load(std::memory_order_relaxed); }
@@ -64,7 +64,9 @@ class Log {
   void write_line(LogLevel level, std::string_view text) const;
 
   std::atomic<LogLevel> level_;
-  int fd_;
+  // Constant.
+  const int fd_;
+  const bool for_a_person_;  // fd_ is a terminal
 };
 
 class RateLimit {

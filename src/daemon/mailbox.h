@@ -17,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-#include "daemon/fd.h"
+#include "posix/fd.h"
 
 namespace tpmspace::daemon {
 
@@ -78,7 +78,7 @@ class Outbox {
   }
 
  private:
-  Fd wake_;
+  posix::Fd wake_;
   std::mutex mutex_;
   std::vector<T> items_;  // guarded by mutex_
 };

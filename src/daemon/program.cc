@@ -69,7 +69,7 @@ int serve(Log& log, const Config& config) {
 int run_program(const Settings& command_line, const std::optional<std::string>& config_file) {
   Log log(command_line.log_level.value_or(LogLevel::kInfo));
   try {
-    ::signal(SIGPIPE, SIG_IGN);
+    (void)::signal(SIGPIPE, SIG_IGN);
     ::umask(0077);
     const auto file = read_settings(config_file);
     if (!file) return fail(log, file.error());

@@ -89,7 +89,7 @@ void Server::on_tpm_ready() {
     exit_code_ = 1;
     return;
   }
-  acceptor_.emplace(loop_, log_, listener_.fd(), [this](Fd client) { on_client(std::move(client)); });
+  acceptor_.emplace(loop_, log_, listener_.fd(), [this](posix::Fd client) { on_client(std::move(client)); });
   const auto& chip = desk_.chip();
   log_.info("serving {} on {} ({} {}): {} object slots, {} loaded sessions, {} active sessions", desk_.name(),
             listener_.path(), chip.manufacturer, chip.vendor, chip.chip.object_slots, chip.chip.loaded_sessions,
@@ -117,7 +117,7 @@ void Server::on_tpm_stopped() {
 
 // --- Clients ---------------------------------------------------------------------------------------------------------
 
-void Server::on_client(Fd socket) {
+void Server::on_client(posix::Fd socket) {
   const auto peer = peer_of(socket.get());
   if (!peer) return;
   const bool welcome = has_room(*peer);
@@ -152,9 +152,9 @@ bool Server::has_room(const Peer& peer) {
   if (const auto held_back = refused_lines_.allow(RateLimit::Clock::now())) {
     const bool total = verdict == ClientLimits::Verdict::kTooMany;
     log_.warning(
-        "a connection of uid {}, pid {} is refused: {} connections {} are the limit ({} more such before this)",
-        peer.uid, peer.pid, total ? limits_.connections : limits_.connections_per_owner,
-        total ? "in all" : "of one owner", *held_back);
+        "a connection of uid {}, pid {} is refused: the limit of connections {} is {} ({} more such before this)",
+        peer.uid, peer.pid, total ? "in all" : "of one owner",
+        total ? limits_.connections : limits_.connections_per_owner, *held_back);
   }
   return false;
 }
@@ -186,7 +186,7 @@ void Server::on_stop_signal() {
 void Server::begin_stop() {
   stopping_ = true;
   tell_manager("STOPPING=1\nSTATUS=Emptying the TPM");
-  log_.info("stopping: {} clients", places_.total());
+  log_.info("stopping; connections: {}", places_.total());
   acceptor_.reset();
   listener_.withdraw();
   desk_.stop();

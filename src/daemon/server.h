@@ -46,7 +46,7 @@ class Server final : private Connection::Host {
   void on_answer(ClientId client, wire::ByteView response);
   void on_tpm_stopped();
   // --- Clients ---
-  void on_client(Fd socket);
+  void on_client(posix::Fd socket);
   [[nodiscard]] bool has_room(const Peer& peer);
   void drop_slow_refused();
   void bury();

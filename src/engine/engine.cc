@@ -81,6 +81,7 @@ struct Engine::Impl {
   Time last_activity = 0;
   Time not_before = 0;  // idle work, after the back end was lost
   bool tidied_last = false;
+  bool answered_cancelled_last = false;  // whoever waits has every other step
 };
 
 Engine::Engine(wire::Tpm& tpm, const wire::CommandTable& table, const space::Chip& chip, const Config& config,
@@ -143,7 +144,8 @@ void Engine::close(ConnectionId id) {
 
 Step Engine::step(Time now) {
   Impl& me = *impl_;
-  if (!me.cancelled.empty()) {
+  if (!me.cancelled.empty() && (me.queue.size() == 0 || !me.answered_cancelled_last)) {
+    me.answered_cancelled_last = true;
     Step step;
     step.reply = std::move(me.cancelled.front());
     me.cancelled.pop_front();
@@ -152,8 +154,10 @@ Step Engine::step(Time now) {
     step.account->owner = connection.owner.value;
     step.account->connection = step.reply->connection;
     step.account->rc = wire::from_manager(rc::kCanceled);
+    me.queue.charge(connection.owner.value, kLeastCharge);
     return step;
   }
+  me.answered_cancelled_last = false;
   if (auto step = me.serve_line(now)) return std::move(*step);
   const bool backlog = me.manager.unwanted() > kUnwantedBacklog && !me.tidied_last && now >= me.not_before;
   if (me.queue.size() > 0 && !backlog) return me.run_next(now);

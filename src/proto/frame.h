@@ -21,9 +21,9 @@ namespace tpmspace::proto {
 inline constexpr std::uint16_t kProtocolVersion = 1;
 inline constexpr std::uint16_t kControlTag = 0x5350;  // "SP"
 inline constexpr std::size_t kFrameHeaderSize = 10;
-inline constexpr std::size_t kMaxControlSize = 4096;     // from a client; a reply may be larger (kMaxReplySize)
-inline constexpr std::size_t kMaxReplySize = 1 << 20;    // of a control reply
-inline constexpr std::size_t kMaxFrameSize = 64 * 1024;  // beyond it a connection is answered and closed
+inline constexpr std::size_t kMaxControlSize = 4096;   // from a client; a reply may be larger (kMaxReplySize)
+inline constexpr std::size_t kMaxReplySize = 1 << 20;  // of a control reply
+inline constexpr std::size_t kMaxFrameSize = std::size_t{64} * 1024;  // beyond it a connection is answered and closed
 
 // One thing that arrived.
 

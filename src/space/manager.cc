@@ -178,8 +178,9 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
         return refuse(rc::kFailure);
       }
       book(space, command, *response, outcome);
-      // A number that the space must not meet again (SessionBook::book_started).
-      if (command.row().creates == Creates::kSession && !outcome.created) return refuse(rc::kSessionHandles);
+      // A number that the space must not meet again, or a handle that somebody else has.
+      if (command.row().has_response_handle() && !outcome.created)
+        return refuse(command.row().creates == Creates::kSession ? rc::kSessionHandles : rc::kFailure);
       return std::move(*response).take();
     }
     if (!repair(command, response->code(), resynchronised)) return std::move(*response).take();
@@ -386,7 +387,7 @@ void Manager::book_created(SpaceId space, const Command& command, Response& resp
     object.context = wire::to_bytes(command.parameters());
     object.sequence = read_context(object.context)->is_sequence();
   }
-  evict_displaced(handle);
+  if (is_displaced(handle)) return;
   const ClientHandle client = free_handle(space);
   add_object(books_, space, client, std::move(object));
   books_.slots.push_back(Slot{handle, space, client});
@@ -395,17 +396,18 @@ void Manager::book_created(SpaceId space, const Command& command, Response& resp
   outcome.created = client;
 }
 
-// The TPM gave out a handle that the books have in use: one of the two is wrong, and it is not the TPM.
-void Manager::evict_displaced(wire::TpmHandle handle) {
+// The TPM gave out a handle that the books have in use: one of the two is wrong, and whose entity is there now nobody
+// can say. So it is nobody's, and the TPM will be asked what it holds.
+bool Manager::is_displaced(wire::TpmHandle handle) {
   const auto it =
       std::find_if(books_.slots.begin(), books_.slots.end(), [&](const Slot& s) { return s.tpm == handle; });
-  if (it == books_.slots.end()) return;
-  const Slot displaced = *it;
-  books_.slots.erase(it);
+  if (it == books_.slots.end()) return false;
+  const Slot displaced = std::exchange(*it, Slot{handle, SpaceId{}, ClientHandle{}});
   port_.cost().distrusted = true;
-  if (displaced.space.value == 0) return;
-  if (books_.spaces.at(displaced.space).objects.at(displaced.object.value).context.empty())
+  if (displaced.space.value != 0 &&
+      books_.spaces.at(displaced.space).objects.at(displaced.object.value).context.empty())
     erase_object(books_, displaced.space, displaced.object);
+  return true;
 }
 
 void Manager::book_ended_sessions(const Command& command) {

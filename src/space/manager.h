@@ -91,7 +91,7 @@ class Manager {
   bool resynchronise_once(bool& resynchronised);
   void book(SpaceId space, const wire::Command& command, wire::Response& response, Outcome& outcome);
   void book_created(SpaceId space, const wire::Command& command, wire::Response& response, Outcome& outcome);
-  void evict_displaced(wire::TpmHandle handle);
+  bool is_displaced(wire::TpmHandle handle);
   void book_ended_sessions(const wire::Command& command);
   void book_policy(SpaceId space, const wire::Command& command);
   void book_client_save(SpaceId space, const wire::Command& command, const wire::Response& response);

@@ -9,12 +9,12 @@ namespace tpmspace::space {
 
 struct OwnerId {
   std::uint64_t value = 0;
-  auto operator<=>(const OwnerId&) const = default;
+  auto operator<=>(const OwnerId&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
 
 struct SpaceId {
   std::uint64_t value = 0;
-  auto operator<=>(const SpaceId&) const = default;
+  auto operator<=>(const SpaceId&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
 
 // Whether an owner that has `own` of what all share may take `more` of it: no more than would then still be free. One

@@ -21,7 +21,7 @@ bool wanted() {
 }  // namespace
 
 void log_error(const std::string& sentence) {
-  if (wanted()) std::fprintf(stderr, "ERROR:tcti:space: %s\n", sentence.c_str());
+  if (wanted()) (void)std::fprintf(stderr, "ERROR:tcti:space: %s\n", sentence.c_str());
 }
 
 }  // namespace tpmspace::tcti

@@ -10,26 +10,27 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "client/fd.h"
+#include "posix/fd.h"
 #include "tool/exit_code.h"
 
 namespace tpmspace::tool {
 namespace {
 
 // False: our parent is gone already.
-bool become_servant(int output, pid_t parent) {
+bool become_servant(const Servant& servant, pid_t parent) {
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGTERM);
   if (getppid() != parent) return false;
   const int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
   if (nothing >= 0) dup2(nothing, STDIN_FILENO);
-  dup2(output, STDOUT_FILENO);
-  dup2(output, STDERR_FILENO);
+  dup2(servant.output, STDOUT_FILENO);
+  dup2(servant.output, STDERR_FILENO);
+  fcntl(servant.lease, F_SETFD, 0);
   return true;
 }
 
 [[noreturn]] void become(const Launch& launch, pid_t parent, int report) {
-  if (launch.servant_output && !become_servant(*launch.servant_output, parent)) _exit(kExitRunFailed);
+  if (launch.servant && !become_servant(*launch.servant, parent)) _exit(kExitRunFailed);
   for (const Variable& variable : launch.environment) {
     if (variable.value)
       setenv(variable.name.c_str(), variable.value->c_str(), 1);
@@ -52,8 +53,8 @@ bool become_servant(int output, pid_t parent) {
 tl::expected<pid_t, int> spawn(const Launch& launch) {
   std::array<int, 2> pipe_ends{};
   if (pipe2(pipe_ends.data(), O_CLOEXEC) != 0) return tl::make_unexpected(errno);
-  const client::Fd reading(pipe_ends[0]);
-  client::Fd writing(pipe_ends[1]);
+  const posix::Fd reading(pipe_ends[0]);
+  posix::Fd writing(pipe_ends[1]);
   const pid_t parent = getpid();
   const pid_t pid = fork();
   if (pid < 0) return tl::make_unexpected(errno);

@@ -18,13 +18,18 @@ struct Variable {
   std::optional<std::string> value;  // nullopt: unset
 };
 
+// What makes a child a servant: a process group of its own (the terminal's ^C is not for it), SIGTERM when we die,
+// input from /dev/null.
+struct Servant {
+  int output = -1;  // for what it says, errors too
+  int lease = -1;   // stays open in it: see janitor.h
+};
+
 struct Launch {
   std::vector<std::string> arguments;  // not empty; [0] without a slash is looked for in PATH
   std::vector<Variable> environment;   // changes to ours
   sigset_t mask{};                     // the child's signal mask
-  // For a servant: a process group of its own (the terminal's ^C is not for it), killed with SIGTERM when we die, input
-  // from /dev/null, output and errors to this descriptor.
-  std::optional<int> servant_output;
+  std::optional<Servant> servant;
 };
 
 [[nodiscard]] tl::expected<pid_t, int> spawn(const Launch& launch);

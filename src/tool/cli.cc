@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <optional>
 
 #include "tool/exit_code.h"
 
@@ -48,12 +49,37 @@ Words take_command(const CLI::App* run, Words& words) {
   return command;
 }
 
+// The names of all subcommands: "run, connect and status".
+std::string list_of(const std::vector<const CLI::App*>& subcommands) {
+  std::string out;
+  for (std::size_t i = 0; i < subcommands.size(); ++i) {
+    if (i != 0) out += i + 1 == subcommands.size() ? " and " : ", ";
+    out += subcommands[i]->get_name();
+  }
+  return out;
+}
+
+// A first word that no subcommand has: the sentence to say.
+std::optional<std::string> unknown_subcommand(const CLI::App& app, const Words& words) {
+  if (words.empty() || words[0].starts_with('-')) return std::nullopt;
+  const auto known = app.get_subcommands({});
+  if (std::any_of(known.begin(), known.end(), [&](const CLI::App* sub) { return sub->get_name() == words[0]; }))
+    return std::nullopt;
+  return "there is no subcommand \"" + words[0] + "\"; the subcommands are " + list_of(known);
+}
+
+// What CLI11 found wrong, as our other sentences are.
+std::string failure(const CLI::App*, const CLI::Error& error) {
+  return std::string("tpmspace: ") + error.what() + "; `tpmspace --help` tells more\n";
+}
+
 }  // namespace
 
 Invocation parse_command_line(int argc, char** argv) {
   CLI::App app("Use a TPM through tpmspaced, the TPM 2.0 access broker and resource manager.", "tpmspace");
   app.set_version_flag("--version", kVersion);
   app.require_subcommand(1);
+  app.failure_message(failure);
 
   RunOptions run;
   CLI::App* run_app = subcommand(app, "run", "run a command with a TPM and a manager of its own");
@@ -61,7 +87,9 @@ Invocation parse_command_line(int argc, char** argv) {
       ->type_name("SPEC")
       ->capture_default_str();
   run_app->add_option("--tpmspaced", run.daemon, "path of tpmspaced")->group("");
-  run_app->footer("The command follows: tpmspace run [--tpm SPEC] -- CMD...");
+  run_app->footer(
+      "The command follows: tpmspace run [--tpm SPEC] -- CMD...\n"
+      "The exit code is the command's; 125: run itself failed, 126: CMD cannot be executed, 127: it is not there.");
 
   ConnectOptions connect;
   CLI::App* connect_app = subcommand(app, "connect",
@@ -79,19 +107,24 @@ Invocation parse_command_line(int argc, char** argv) {
   add_socket(doctor_app, doctor.socket);
 
   Words words(argv + std::min(argc, 1), argv + argc);
+  if (const auto unknown = unknown_subcommand(app, words)) {
+    complain(*unknown);
+    return Exit{kExitUsage};
+  }
+  const int usage_error = !words.empty() && words[0] == run_app->get_name() ? kExitRunFailed : kExitUsage;
   run.command = take_command(run_app, words);
   std::reverse(words.begin(), words.end());  // as CLI11 wants them
   try {
     app.parse(std::move(words));
   } catch (const CLI::ParseError& e) {
-    return Exit{app.exit(e) == 0 ? kExitOk : kExitUsage};
+    return Exit{app.exit(e) == 0 ? kExitOk : usage_error};
   }
   if (connect_app->parsed()) return connect;
   if (status_app->parsed()) return status;
   if (doctor_app->parsed()) return doctor;
   if (!run.command.empty()) return run;
   complain("run needs a command: tpmspace run [--tpm SPEC] -- CMD...");
-  return Exit{kExitUsage};
+  return Exit{usage_error};
 }
 
 }  // namespace tpmspace::tool

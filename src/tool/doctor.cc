@@ -1,20 +1,17 @@
 #include "tool/doctor.h"
 
-#include <dlfcn.h>
 #include <fmt/format.h>
-#include <link.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 
 #include "client/connection.h"
 #include "tool/capabilities.h"
 #include "tool/exit_code.h"
-#include "tool/private_daemon.h"
+#include "tool/installation.h"
 #include "tool/status.h"
 
 namespace tpmspace::tool {
@@ -23,12 +20,16 @@ namespace {
 using Level = Finding::Level;
 
 constexpr int kTimeoutMs = 10'000;
-constexpr const char* kLibrary = "libtss2-tcti-space.so.0";
 constexpr mode_t kOthers = 006;  // read or write
 constexpr mode_t kGroup = 060;
 
 void add(Findings& findings, Level level, std::string text) {
   findings.push_back({level, std::move(text)});
+}
+
+// "1 object", "2 objects", "no objects".
+std::string counted(std::uint64_t number, std::string_view what) {
+  return fmt::format("{} {}{}", number == 0 ? "no" : std::to_string(number), what, number == 1 ? "" : "s");
 }
 
 void judge_chip(const Chip& chip, Findings& findings) {
@@ -135,10 +136,10 @@ void judge_contents(client::Connection& connection, Findings& findings) {
 
 // The pid of the tpmspaced that serves `socket`; 0 if none does.
 pid_t judge_manager(const std::string& socket, Findings& findings) {
-  judge_socket(socket, findings);
   auto connection = client::Connection::open(socket);
   if (!connection) {
     add(findings, Level::kProblem, connection.error().what);
+    judge_socket(socket, findings);
     return 0;
   }
   const auto hello = connection->hello(kTimeoutMs);
@@ -147,6 +148,7 @@ pid_t judge_manager(const std::string& socket, Findings& findings) {
     return 0;
   }
   add(findings, Level::kOk, fmt::format("{} (pid {}) serves {}", hello->server, hello->pid, socket));
+  judge_socket(socket, findings);
   const auto status = connection->status(kTimeoutMs);
   if (!status) {
     add(findings, Level::kProblem, status.error().what);
@@ -157,35 +159,21 @@ pid_t judge_manager(const std::string& socket, Findings& findings) {
   return peer_pid(*connection);
 }
 
-// Where the dynamic linker found what `library` is a handle of.
-std::string place_of(void* library) {
-  const link_map* map = nullptr;
-  if (dlinfo(library, RTLD_DI_LINKMAP, &map) != 0 || map == nullptr) return kLibrary;
-  std::error_code failed;
-  return std::filesystem::weakly_canonical(map->l_name, failed).string();
-}
-
-void judge_library(Findings& findings) {
-  if (void* library = dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL)) {
+void judge_library(const LibraryPlaces& library, Findings& findings) {
+  if (!library.by_itself.empty()) {
     add(findings, Level::kOk,
-        fmt::format("TSS programs can load {} (\"space:\") from {}", kLibrary, place_of(library)));
-    dlclose(library);
-    return;
-  }
-  const std::string beside = own_directory() + "/../lib/" + kLibrary;
-  if (void* library = dlopen(beside.c_str(), RTLD_NOW | RTLD_LOCAL)) {
+        fmt::format("TSS programs can load {} (\"space:\") from {}", kLibrary, library.by_itself));
+  } else if (!library.beside.empty()) {
     add(findings, Level::kNote,
-        fmt::format(
-            "{} is at {}, where programs do not look by themselves; set LD_LIBRARY_PATH (`tpmspace run` does), or "
-            "install it",
-            kLibrary, place_of(library)));
-    dlclose(library);
-    return;
+        fmt::format("{} is at {}, where programs do not look by themselves; set LD_LIBRARY_PATH (`tpmspace run` does), "
+                    "or install it",
+                    kLibrary, library.beside));
+  } else {
+    add(findings, Level::kProblem,
+        fmt::format("{} cannot be loaded, so TSS programs cannot use \"space:\"; install it, or set "
+                    "TPM2TOOLS_TCTI=\"cmd:tpmspace connect\"",
+                    kLibrary));
   }
-  add(findings, Level::kProblem,
-      fmt::format("{} cannot be loaded, so TSS programs cannot use \"space:\"; install it, or set "
-                  "TPM2TOOLS_TCTI=\"cmd:tpmspace connect\"",
-                  kLibrary));
 }
 
 void judge_environment(Findings& findings) {
@@ -205,9 +193,13 @@ void judge_environment(Findings& findings) {
 
 void judge_machine(const Machine& machine, pid_t server, Findings& findings) {
   for (const Chip& chip : machine.chips) judge_chip(chip, findings);
-  if (machine.chips.empty() && machine.raw.empty())
-    add(findings, Level::kNote,
-        "this machine shows no TPM; `tpmspaced --tpm embedded` and `tpmspace run -- CMD` need none");
+  if (machine.chips.empty() && machine.raw.empty()) {
+    if (server != 0)
+      add(findings, Level::kOk, "this machine shows no TPM of its own, and needs none for what tpmspaced serves");
+    else
+      add(findings, Level::kNote,
+          "this machine shows no TPM; `tpmspaced --tpm embedded` and `tpmspace run -- CMD` need none");
+  }
   for (const Device& device : machine.raw) {
     judge_access(device, findings);
     judge_holders(device, true, server, findings);
@@ -235,13 +227,21 @@ void judge_status(const proto::Status& status, Findings& findings) {
                     status.tpm_firmware));
   }
   if (status.tpm_resets != 0)
-    add(findings, Level::kNote, fmt::format("the TPM was reset {} times behind tpmspaced's back", status.tpm_resets));
+    add(findings, Level::kNote,
+        fmt::format("the TPM was reset {} behind tpmspaced's back", counted(status.tpm_resets, "time")));
   add(findings, Level::kOk,
       fmt::format(
-          "all its spaces together: {} objects ({} in {} slots), {} sessions ({} loaded, {} saved by clients; the "
-          "TPM knows {} at most)",
-          status.spaces_objects, status.spaces_objects_loaded, status.chip_object_slots, status.spaces_sessions,
+          "all its spaces together: {} ({} in {}), {} ({} loaded, {} saved by clients; the TPM knows {} at most)",
+          counted(status.spaces_objects, "object"), status.spaces_objects_loaded,
+          counted(status.chip_object_slots, "slot"), counted(status.spaces_sessions, "session"),
           status.spaces_sessions_loaded, status.spaces_sessions_client_saved, status.chip_active_sessions));
+  if (status.spaces_sessions >= status.chip_active_sessions && status.chip_active_sessions != 0)
+    add(findings, Level::kProblem,
+        fmt::format("all {} active sessions of the chip are taken ({} of them saved by clients), so nobody can start "
+                    "another one; end the programs that hold them, let those that leave sessions in files flush them "
+                    "(tpm2_flushcontext), or lower limits.sessions and limits.client_saved_sessions in "
+                    "/etc/tpmspace/tpmspace.toml",
+                    status.chip_active_sessions, status.spaces_sessions_client_saved));
   if (status.connections_now >= status.limits_connections && status.limits_connections != 0)
     add(findings, Level::kProblem,
         fmt::format(
@@ -285,17 +285,15 @@ std::string findings_text(const Findings& findings) {
 }
 
 int examine(const std::string& socket, const std::string& root) {
-  Findings of_manager;
-  const pid_t server = judge_manager(socket, of_manager);
   Findings findings;
+  const pid_t server = judge_manager(socket, findings);
   judge_machine(look_at_machine(root), server, findings);
-  findings.insert(findings.end(), of_manager.begin(), of_manager.end());
-  judge_library(findings);
+  judge_library(find_library(), findings);
   judge_environment(findings);
-  std::fputs(findings_text(findings).c_str(), stdout);
+  const bool printed = print(findings_text(findings));
   const bool problem =
       std::any_of(findings.begin(), findings.end(), [](const Finding& f) { return f.level == Level::kProblem; });
-  return std::fflush(stdout) == 0 && !problem ? kExitOk : kExitFailure;
+  return printed && !problem ? kExitOk : kExitFailure;
 }
 
 }  // namespace tpmspace::tool

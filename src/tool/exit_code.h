@@ -9,8 +9,8 @@ namespace tpmspace::tool {
 inline constexpr int kExitOk = 0;
 inline constexpr int kExitFailure = 1;
 inline constexpr int kExitUsage = 2;
-// `run` alone, as env(1): its own failure, a command that cannot be executed, one that is not there, killed by a
-// signal.
+// `run` alone, as env(1): its own failure (a usage error too, since 2 may be the command's), a command that cannot be
+// executed, one that is not there, killed by a signal.
 inline constexpr int kExitRunFailed = 125;
 inline constexpr int kExitCannotExecute = 126;
 inline constexpr int kExitNotFound = 127;
@@ -18,7 +18,14 @@ inline constexpr int kExitSignalBase = 128;
 
 // A sentence on stderr: what, why, what to do.
 inline void complain(const std::string& sentence) {
-  std::fprintf(stderr, "tpmspace: %s\n", sentence.c_str());
+  (void)std::fprintf(stderr, "tpmspace: %s\n", sentence.c_str());
+}
+
+// What was asked for, on stdout. False: it cannot be written, which was said.
+[[nodiscard]] inline bool print(const std::string& text) {
+  if (std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0) return true;
+  complain("cannot write to standard output");
+  return false;
 }
 
 }  // namespace tpmspace::tool

@@ -37,18 +37,19 @@ std::vector<Chip> chips_in(const std::string& root) {
   std::vector<Chip> out;
   const std::string folder = root + "/sys/class/tpm";
   for (const auto& name : names_in(folder)) {
-    const std::string chip = folder + "/" + name;
-    out.push_back({name, number(first_line(chip + "/tpm_version_major")), first_line(chip + "/device/description")});
+    const fs::path chip = fs::path(folder) / name;
+    out.push_back({name, number(first_line(chip / "tpm_version_major")), first_line(chip / "device/description")});
   }
   return out;
 }
 
 std::vector<Device> devices_in(const std::string& root, std::string_view prefix) {
   std::vector<Device> out;
-  for (const auto& name : names_in(root + "/dev")) {
+  const fs::path folder = root + "/dev";
+  for (const auto& name : names_in(folder)) {
     if (!name.starts_with(prefix) || !all_digits(std::string_view(name).substr(prefix.size()))) continue;
     struct stat info {};
-    if (stat((root + "/dev/" + name).c_str(), &info) != 0) continue;
+    if (stat((folder / name).c_str(), &info) != 0) continue;
     out.push_back({"/dev/" + name, info.st_mode & 07777, user_name(info.st_uid), group_name(info.st_gid), {}});
   }
   return out;

@@ -10,22 +10,19 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
-#include <cstdlib>
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <utility>
 
 #include "client/connection.h"
-#include "client/socket_path.h"
+#include "proto/socket_path.h"
 #include "tool/child.h"
 #include "tool/exit_code.h"
 
 namespace tpmspace::tool {
 namespace {
 
-namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
@@ -34,11 +31,11 @@ constexpr milliseconds kReadyTimeout(120'000);
 constexpr milliseconds kStopTimeout(60'000);
 constexpr int kTickMs = 50;  // how often the socket is looked for, should nobody notify
 
-client::Fd notify_listener(const std::string& path) {
-  client::Fd fd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+posix::Fd notify_listener(const std::string& path) {
+  posix::Fd fd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  std::memcpy(address.sun_path, path.data(), std::min(path.size(), client::kMaxSocketPath));
+  std::memcpy(address.sun_path, path.data(), std::min(path.size(), proto::kMaxSocketPath));
   const auto* generic = reinterpret_cast<const sockaddr*>(&address);  // NOLINT: the C interface's one type of address
   if (fd && bind(fd.get(), generic, sizeof address) != 0) fd.reset();
   return fd;
@@ -64,27 +61,7 @@ std::vector<LogLine> read_log(const std::string& path) {
 
 }  // namespace
 
-std::string own_directory() {
-  std::error_code failed;
-  return fs::read_symlink("/proc/self/exe", failed).parent_path().string();
-}
-
-std::string find_daemon() {
-  const std::string here = own_directory();
-  for (const char* folder : {"", "/../bin", "/../sbin", "/../libexec", "/../libexec/tpmspace"}) {
-    const std::string path = here + folder + "/tpmspaced";
-    if (access(path.c_str(), X_OK) == 0) return path;
-  }
-  const char* search = std::getenv("PATH");
-  std::istringstream folders(search != nullptr ? search : "");
-  for (std::string folder; std::getline(folders, folder, ':');) {
-    const std::string path = folder + "/tpmspaced";
-    if (!folder.empty() && access(path.c_str(), X_OK) == 0) return path;
-  }
-  return "";
-}
-
-PrivateDaemon::PrivateDaemon(pid_t pid, client::Fd notify, std::string socket, std::string log)
+PrivateDaemon::PrivateDaemon(pid_t pid, posix::Fd notify, std::string socket, std::string log)
     : pid_(pid), notify_(std::move(notify)), socket_(std::move(socket)), log_(std::move(log)) {}
 
 PrivateDaemon::PrivateDaemon(PrivateDaemon&& other) noexcept
@@ -103,8 +80,8 @@ PrivateDaemon::~PrivateDaemon() {
 
 tl::expected<PrivateDaemon, std::string> PrivateDaemon::start(const std::string& program, const std::string& tpm,
                                                               const Workplace& workplace, const Signals& signals) {
-  client::Fd notify = notify_listener(workplace.notify_socket());
-  const client::Fd log(open(workplace.log().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  posix::Fd notify = notify_listener(workplace.notify_socket());
+  const posix::Fd log(open(workplace.log().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
   if (!notify || !log) return tl::make_unexpected("cannot write in " + workplace.path() + ": " + std::strerror(errno));
   Launch launch;
   launch.arguments = {program, "--tpm", tpm, "--socket", workplace.socket(), "--config", workplace.daemon_config()};
@@ -116,7 +93,7 @@ tl::expected<PrivateDaemon, std::string> PrivateDaemon::start(const std::string&
                         {"WATCHDOG_USEC", std::nullopt},
                         {"WATCHDOG_PID", std::nullopt}};
   launch.mask = signals.outer();
-  launch.servant_output = log.get();
+  launch.servant = Servant{log.get(), workplace.lease()};
   const auto pid = spawn(launch);
   if (!pid) return tl::make_unexpected("cannot start " + program + ": " + std::strerror(pid.error()));
   return PrivateDaemon(*pid, std::move(notify), workplace.socket(), workplace.log());

@@ -12,7 +12,7 @@
 #include <string>
 #include <tl/expected.hpp>
 
-#include "client/fd.h"
+#include "posix/fd.h"
 #include "tool/signals.h"
 #include "tool/workplace.h"
 
@@ -41,19 +41,14 @@ class PrivateDaemon {
   [[nodiscard]] std::string errors() const;
 
  private:
-  PrivateDaemon(pid_t pid, client::Fd notify, std::string socket, std::string log);
+  PrivateDaemon(pid_t pid, posix::Fd notify, std::string socket, std::string log);
   [[nodiscard]] bool told_ready() const;
   [[nodiscard]] std::string ended_early(int wait_status) const;
 
   pid_t pid_ = -1;  // -1: none, or reaped
-  client::Fd notify_;
+  posix::Fd notify_;
   std::string socket_;
   std::string log_;
 };
-
-// Beside this program, in ../bin, ../sbin, ../libexec, ../libexec/tpmspace, then in PATH; empty: nowhere.
-[[nodiscard]] std::string find_daemon();
-// The folder that this program lies in.
-[[nodiscard]] std::string own_directory();
 
 }  // namespace tpmspace::tool

@@ -140,8 +140,8 @@ class Relay {
 
 }  // namespace
 
-int relay(int input, int output, client::Fd socket) {
-  std::signal(SIGPIPE, SIG_IGN);
+int relay(int input, int output, posix::Fd socket) {
+  (void)std::signal(SIGPIPE, SIG_IGN);
   return Relay(input, output, socket.get()).run();
 }
 

@@ -10,14 +10,14 @@
 #include <cstddef>
 #include <string>
 
-#include "client/fd.h"
+#include "posix/fd.h"
 
 namespace tpmspace::tool {
 
-inline constexpr std::size_t kRelayBuffer = 16 * 1024;
+inline constexpr std::size_t kRelayBuffer = std::size_t{16} * 1024;
 
 // Returns the exit code; says on stderr why if it is not 0. `input` and `output` stay open.
-[[nodiscard]] int relay(int input, int output, client::Fd socket);
+[[nodiscard]] int relay(int input, int output, posix::Fd socket);
 
 // Connects standard input and output with the manager at `socket`.
 [[nodiscard]] int connect_to_manager(const std::string& socket);

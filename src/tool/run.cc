@@ -5,22 +5,13 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
 
 #include "tool/exit_code.h"
+#include "tool/fapi.h"
 #include "tool/private_daemon.h"
 
 namespace tpmspace::tool {
 namespace {
-
-namespace fs = std::filesystem;
-
-// Where libtss2-tcti-space.so.0 lies relative to this program; empty if not there, since it is installed then.
-std::string library_directory() {
-  std::error_code failed;
-  const fs::path folder = fs::weakly_canonical(own_directory() + "/../lib", failed);
-  return fs::exists(folder / "libtss2-tcti-space.so.0", failed) ? folder.string() : "";
-}
 
 // The command's end: its wait status.
 int wait_for(pid_t command, PrivateDaemon& daemon, const Signals& signals) {
@@ -36,10 +27,11 @@ int wait_for(pid_t command, PrivateDaemon& daemon, const Signals& signals) {
   }
 }
 
-int run_command(const RunOptions& options, const Workplace& workplace, PrivateDaemon& daemon, const Signals& signals) {
+int run_command(const RunOptions& options, const LibraryPlaces& library, const Workplace& workplace,
+                PrivateDaemon& daemon, const Signals& signals) {
   Launch launch;
   launch.arguments = options.command;
-  launch.environment = client_environment(workplace.socket(), workplace.fapi_config());
+  launch.environment = client_environment(workplace.socket(), workplace.fapi_config(), library);
   launch.mask = signals.outer();
   const auto command = spawn(launch);
   if (!command) {
@@ -49,6 +41,14 @@ int run_command(const RunOptions& options, const Workplace& workplace, PrivateDa
   return exit_code_of(wait_for(*command, daemon, signals));
 }
 
+FapiPlaces fapi_places(const std::string& tpm, const Workplace& workplace) {
+  const auto state = state_directory(tpm);
+  return {.config = workplace.fapi_config(),
+          .keystore = state ? *state + "/fapi" : workplace.fapi(),
+          .scratch = workplace.fapi(),
+          .socket = workplace.socket()};
+}
+
 int fail(const std::string& sentence) {
   complain(sentence);
   return kExitRunFailed;
@@ -56,15 +56,16 @@ int fail(const std::string& sentence) {
 
 }  // namespace
 
-std::vector<Variable> client_environment(const std::string& socket, const std::string& fapi_config) {
+std::vector<Variable> client_environment(const std::string& socket, const std::string& fapi_config,
+                                         const LibraryPlaces& library) {
   const std::string tcti = "space:path=" + socket;
   std::vector<Variable> out = {{"TPMSPACE_SOCKET", socket},
                                {"TPM2TOOLS_TCTI", tcti},
                                {"TPM2OPENSSL_TCTI", tcti},
                                {"TPM2_PKCS11_TCTI", tcti},
                                {"TSS2_FAPICONF", fapi_config}};
-  const std::string folder = library_directory();
-  if (folder.empty()) return out;
+  if (library.beside.empty() || library.beside == library.by_itself) return out;
+  const std::string folder = library.beside.substr(0, library.beside.rfind('/'));
   const char* old = std::getenv("LD_LIBRARY_PATH");
   const bool more = old != nullptr && *old != '\0';
   out.push_back({"LD_LIBRARY_PATH", more ? folder + ":" + old : folder});
@@ -75,6 +76,11 @@ int run(const RunOptions& options) {
   const Signals signals;
   const std::string program = options.daemon.empty() ? find_daemon() : options.daemon;
   if (program.empty()) return fail("there is no tpmspaced beside this program or in PATH; install it");
+  const LibraryPlaces library = find_library();
+  if (library.beside.empty() && library.by_itself.empty())
+    return fail(std::string(kLibrary) + ", by which TPM programs would use this TPM, cannot be loaded: it is neither " +
+                "beside this program nor where the dynamic linker looks; install it (cmake --install, ldconfig), or " +
+                "name its folder in LD_LIBRARY_PATH");
   const auto workplace = Workplace::make();
   if (!workplace) return fail(workplace.error());
   auto daemon = PrivateDaemon::start(program, options.tpm, *workplace, signals);
@@ -82,7 +88,14 @@ int run(const RunOptions& options) {
 
   const auto ready = daemon->wait_ready(signals);
   if (!ready) return fail(ready.error());
-  const int code = *ready ? kExitSignalBase + **ready : run_command(options, *workplace, *daemon, signals);
+  int code = 0;
+  if (*ready) {
+    code = kExitSignalBase + **ready;
+  } else if (const auto fapi = furnish_fapi(fapi_places(options.tpm, *workplace)); !fapi) {  // its folder is there now
+    code = fail(fapi.error());
+  } else {
+    code = run_command(options, library, *workplace, *daemon, signals);
+  }
   daemon->stop(signals);
   if (const std::string errors = daemon->errors(); !errors.empty()) complain(errors);
   return code;

@@ -6,12 +6,12 @@ namespace tpmspace::tool {
 
 Signals::Signals() {
   // Inherited as ignored it would let the kernel reap our children behind our back.
-  std::signal(SIGCHLD, SIG_DFL);
+  (void)std::signal(SIGCHLD, SIG_DFL);
   sigset_t ours;
   sigemptyset(&ours);
   for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD}) sigaddset(&ours, number);
   sigprocmask(SIG_BLOCK, &ours, &outer_);
-  fd_ = client::Fd(signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK));
+  fd_ = posix::Fd(signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK));
 }
 
 Signals::~Signals() {

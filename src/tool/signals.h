@@ -10,7 +10,7 @@
 #include <csignal>
 #include <optional>
 
-#include "client/fd.h"
+#include "posix/fd.h"
 
 namespace tpmspace::tool {
 
@@ -31,7 +31,7 @@ class Signals {
 
  private:
   sigset_t outer_{};
-  client::Fd fd_;
+  posix::Fd fd_;
 };
 
 }  // namespace tpmspace::tool

@@ -28,12 +28,13 @@ std::string printable(std::string text) {
 }
 
 struct TextValue {
-  FieldKind kind;
+  StatusField field;
   std::string operator()(const std::string& text) const { return text.empty() ? "-" : printable(text); }
   std::string operator()(bool flag) const { return flag ? "yes" : "no"; }
   std::string operator()(std::uint64_t number) const {
-    if (kind == FieldKind::kNanoseconds) return duration_text(number);
-    if (kind == FieldKind::kCommand) return number == 0 ? "none" : command_name(number);
+    if (field.kind == FieldKind::kNanoseconds) return duration_text(number);
+    if (field.group == "limits" && number == 0) return "unlimited";  // 0 is no limit, in the configuration too
+    if (field.kind == FieldKind::kCommand) return number == 0 ? "none" : command_name(number);
     return std::to_string(number);
   }
   std::string operator()(const std::vector<CommandUse>& uses) const { return std::to_string(uses.size()); }
@@ -45,11 +46,11 @@ std::string json_use(const CommandUse& use) {
 }
 
 struct JsonValue {
-  FieldKind kind;
+  StatusField field;
   std::string operator()(const std::string& text) const { return json_string(text); }
   std::string operator()(bool flag) const { return flag ? "true" : "false"; }
   std::string operator()(std::uint64_t number) const {
-    if (kind != FieldKind::kCommand) return std::to_string(number);
+    if (field.kind != FieldKind::kCommand) return std::to_string(number);
     return number == 0 ? "null" : json_string(command_name(number));
   }
   std::string operator()(const std::vector<CommandUse>& uses) const {
@@ -71,7 +72,7 @@ std::vector<Group> groups_of(const proto::Status& status) {
   proto::for_each_field(status, [&](const StatusField& field, const auto& member) {
     auto group = std::find_if(groups.begin(), groups.end(), [&](const Group& g) { return g.name == field.group; });
     if (group == groups.end()) group = groups.insert(groups.end(), Group{std::string(field.group), {}});
-    group->values.emplace_back(field, Value{field.kind}(member));
+    group->values.emplace_back(field, Value{field}(member));
   });
   return groups;
 }
@@ -145,11 +146,7 @@ int show_status(const std::string& socket, bool json) {
     complain(status.error().what);
     return kExitFailure;
   }
-  const std::string text = json ? status_json(*status) : status_text(*status);
-  std::fputs(text.c_str(), stdout);
-  if (std::fflush(stdout) == 0) return kExitOk;
-  complain("cannot write to standard output");
-  return kExitFailure;
+  return print(json ? status_json(*status) : status_text(*status)) ? kExitOk : kExitFailure;
 }
 
 }  // namespace tpmspace::tool

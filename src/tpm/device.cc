@@ -42,14 +42,14 @@ tl::expected<std::unique_ptr<DeviceTpm>, std::string> DeviceTpm::open(const std:
     raw = ::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   } while (raw < 0 && errno == EINTR);
   if (raw < 0) return tl::unexpected(why_not(path, errno));
-  Fd fd(raw);
+  posix::Fd fd(raw);
   struct stat status = {};
   if (::fstat(fd.get(), &status) != 0 || !S_ISCHR(status.st_mode))
     return tl::unexpected(fmt::format("{} is no character device: name a TPM such as /dev/tpm0", path));
   return adopt(std::move(fd), fmt::format("the TPM at {}", path));
 }
 
-tl::expected<std::unique_ptr<DeviceTpm>, std::string> DeviceTpm::adopt(Fd fd, std::string name) {
+tl::expected<std::unique_ptr<DeviceTpm>, std::string> DeviceTpm::adopt(posix::Fd fd, std::string name) {
   auto stream = Stream::open(std::move(fd), std::move(name));
   if (!stream) return tl::unexpected(stream.error());
   return std::unique_ptr<DeviceTpm>(new DeviceTpm(std::move(*stream)));

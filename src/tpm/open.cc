@@ -25,7 +25,7 @@ struct OpenBackEnd {
   Opened operator()(const SwtpmTcpSpec& spec) const { return as_back_end(SwtpmTpm::open(spec)); }
   Opened operator()(const DeviceSpec& spec) const { return as_back_end(DeviceTpm::open(spec.path)); }
   Opened operator()(const DescriptorSpec& spec) const {
-    return as_back_end(DeviceTpm::adopt(Fd(spec.fd), fmt::format("the TPM on descriptor {}", spec.fd)));
+    return as_back_end(DeviceTpm::adopt(posix::Fd(spec.fd), fmt::format("the TPM on descriptor {}", spec.fd)));
   }
 };
 

@@ -14,9 +14,13 @@ namespace {
 using Failure = tl::unexpected<std::string>;
 using Values = std::map<std::string_view, std::string_view>;
 
-constexpr std::string_view kForms =
-    "write embedded[:DIR], swtpm:path=SOCKET, swtpm:host=HOST,port=PORT, device:/dev/tpm0 or device:fd=N, "
-    "followed by ,latency=slb9670 or ,latency=st33ktpm2x if it is to be as slow as a chip";
+std::string forms() {
+  return fmt::format(
+      "write embedded[:DIR], swtpm:path=SOCKET, swtpm:host=HOST,port=PORT, device:/dev/tpm0 or device:fd=N, followed "
+      "by "
+      "a comma and {} if it is to be as slow as a chip",
+      latency_choices());
+}
 
 std::vector<std::string_view> split(std::string_view text) {
   std::vector<std::string_view> parts;
@@ -34,7 +38,7 @@ tl::expected<Values, std::string> read_values(std::string_view text, const std::
   for (const std::string_view word : words) {
     const std::size_t equals = word.find('=');
     if (equals == std::string_view::npos || equals == 0 || equals + 1 == word.size())
-      return Failure(fmt::format("'{}' in the TPM '{}' is not KEY=VALUE: {}", word, text, kForms));
+      return Failure(fmt::format("'{}' in the TPM '{}' is not KEY=VALUE: {}", word, text, forms()));
     if (!values.emplace(word.substr(0, equals), word.substr(equals + 1)).second)
       return Failure(fmt::format("the TPM '{}' gives '{}' twice: give it once", text, word.substr(0, equals)));
   }
@@ -67,9 +71,9 @@ tl::expected<std::uint16_t, std::string> to_port(std::string_view digits) {
 tl::expected<std::optional<ChipModel>, std::string> read_latency(Values& values) {
   const auto name = take(values, "latency");
   if (!name) return std::optional<ChipModel>();
-  for (const ChipModel model : {ChipModel::kSlb9670, ChipModel::kSt33ktpm2x})
+  for (const ChipModel model : kChipModels)
     if (*name == name_of(model)) return std::optional(model);
-  return Failure(fmt::format("no latency figures for '{}': write latency=slb9670 or latency=st33ktpm2x", *name));
+  return Failure(fmt::format("no latency figures for '{}': write {}", *name, latency_choices()));
 }
 
 tl::expected<Spec, std::string> unix_swtpm(std::string_view path, Values& values) {
@@ -130,6 +134,13 @@ std::string_view name_of(ChipModel model) {
   return model == ChipModel::kSlb9670 ? "slb9670" : "st33ktpm2x";
 }
 
+std::string latency_choices() {
+  std::string out;
+  for (const ChipModel model : kChipModels)
+    out += fmt::format("{}latency={}", out.empty() ? "" : " or ", name_of(model));
+  return out;
+}
+
 std::string_view name_of(Kind kind) {
   switch (kind) {
     case Kind::kEmbedded:
@@ -165,13 +176,13 @@ tl::expected<Spec, std::string> parse_spec(std::string_view text) {
   const auto latency = read_latency(*values);
   if (!latency) return Failure(latency.error());
 
-  tl::expected<Spec, std::string> spec = Failure(fmt::format("no TPM is called '{}': {}", name, kForms));
+  tl::expected<Spec, std::string> spec = Failure(fmt::format("no TPM is called '{}': {}", name, forms()));
   if (name == "embedded") spec = read_embedded(place);
   if (name == "swtpm") spec = read_swtpm(text, *values);
   if (name == "device") spec = read_device(text, place.value_or(""));
   if (!spec) return spec;
   if (!values->empty())
-    return Failure(fmt::format("'{}' means nothing in the TPM '{}': {}", values->begin()->first, text, kForms));
+    return Failure(fmt::format("'{}' means nothing in the TPM '{}': {}", values->begin()->first, text, forms()));
   spec->latency = *latency;
   return spec;
 }

@@ -12,6 +12,7 @@
 // Errors: sentences for the one who typed the line: what is wrong, and what to write instead.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -62,7 +63,10 @@ struct Spec {
 // The text that parses into `spec`, with all defaults written out. For logs and `status`.
 [[nodiscard]] std::string to_text(const Spec& spec);
 
+inline constexpr std::array kChipModels{ChipModel::kSlb9670, ChipModel::kSt33ktpm2x};
 [[nodiscard]] std::string_view name_of(ChipModel model);  // "slb9670"
-[[nodiscard]] std::string_view name_of(Kind kind);        // "embedded"
+// Every value that may follow a comma, for sentences: "latency=slb9670 or latency=st33ktpm2x".
+[[nodiscard]] std::string latency_choices();
+[[nodiscard]] std::string_view name_of(Kind kind);  // "embedded"
 
 }  // namespace tpmspace::tpm

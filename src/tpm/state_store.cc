@@ -11,7 +11,7 @@
 #include <filesystem>
 #include <system_error>
 
-#include "tpm/fd.h"
+#include "posix/fd.h"
 
 namespace tpmspace::tpm {
 namespace {
@@ -85,12 +85,12 @@ std::optional<Bytes> read_all(int fd, std::size_t size) {
 
 class DirectoryStore final : public StateStore {
  public:
-  DirectoryStore(Fd directory, Fd lock, std::string path)
+  DirectoryStore(posix::Fd directory, posix::Fd lock, std::string path)
       : directory_(std::move(directory)), lock_(std::move(lock)), path_(std::move(path)) {}
 
   tl::expected<std::optional<Bytes>, std::string> load(std::string_view name) override {
     const std::string file = file_of(name);
-    const Fd fd(open_at(directory_.get(), file, O_RDONLY | O_NONBLOCK));
+    const posix::Fd fd(open_at(directory_.get(), file, O_RDONLY | O_NONBLOCK));
     if (!fd && errno == ENOENT) return std::optional<Bytes>();
     if (!fd) return cannot("read", file, errno_text(errno));
     struct stat status = {};
@@ -110,7 +110,7 @@ class DirectoryStore final : public StateStore {
     const std::string fresh = file + ".new";
     if (::unlinkat(directory_.get(), fresh.c_str(), 0) != 0 && errno != ENOENT)
       return cannot("write", fresh, errno_text(errno));
-    const Fd fd(open_at(directory_.get(), fresh, O_WRONLY | O_CREAT | O_EXCL));
+    const posix::Fd fd(open_at(directory_.get(), fresh, O_WRONLY | O_CREAT | O_EXCL));
     if (!fd || !write_all(fd.get(), blob) || ::fsync(fd.get()) != 0) return cannot("write", fresh, errno_text(errno));
     if (::renameat(directory_.get(), fresh.c_str(), directory_.get(), file.c_str()) != 0 ||
         ::fsync(directory_.get()) != 0)
@@ -132,18 +132,18 @@ class DirectoryStore final : public StateStore {
     return fail(fmt::format("cannot {} the TPM's state {}/{}: {}", what, path_, file, why));
   }
 
-  const Fd directory_;
-  const Fd lock_;  // its flock is held as long as it is open
+  const posix::Fd directory_;
+  const posix::Fd lock_;  // its flock is held as long as it is open
   const std::string path_;
 };
 
-tl::expected<Fd, std::string> open_private_directory(const std::string& path) {
+tl::expected<posix::Fd, std::string> open_private_directory(const std::string& path) {
   std::error_code failed;
   const std::filesystem::path parent = std::filesystem::path(path).lexically_normal().parent_path();
   if (!parent.empty()) std::filesystem::create_directories(parent, failed);
   if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
     return Failure(fmt::format("cannot make the TPM's directory {}: {}", path, errno_text(errno)));
-  Fd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  posix::Fd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   struct stat status = {};
   if (!directory || ::fstat(directory.get(), &status) != 0)
     return Failure(fmt::format("cannot open the TPM's directory {}: {}", path, errno_text(errno)));
@@ -167,7 +167,7 @@ std::unique_ptr<StateStore> memory_store() {
 tl::expected<std::unique_ptr<StateStore>, std::string> directory_store(const std::string& path) {
   auto directory = open_private_directory(path);
   if (!directory) return Failure(directory.error());
-  Fd lock(open_at(directory->get(), kLockFile, O_RDWR | O_CREAT));
+  posix::Fd lock(open_at(directory->get(), kLockFile, O_RDWR | O_CREAT));
   if (!lock) return Failure(fmt::format("cannot make the lock {}/{}: {}", path, kLockFile, errno_text(errno)));
   if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return Failure(fmt::format("cannot lock {}/{}: {}", path, kLockFile, errno_text(errno)));

@@ -30,13 +30,13 @@ bool would_block(int number) {
 
 }  // namespace
 
-tl::expected<std::unique_ptr<Stream>, std::string> Stream::open(Fd fd, std::string name) {
+tl::expected<std::unique_ptr<Stream>, std::string> Stream::open(posix::Fd fd, std::string name) {
   struct stat status = {};
   if (::fstat(fd.get(), &status) != 0) return tl::unexpected(fmt::format("cannot use {}: {}", name, errno_text(errno)));
   const int flags = ::fcntl(fd.get(), F_GETFL);
   if (flags < 0 || ::fcntl(fd.get(), F_SETFL, flags | O_NONBLOCK) != 0 || ::fcntl(fd.get(), F_SETFD, FD_CLOEXEC) != 0)
     return tl::unexpected(fmt::format("cannot use {}: {}", name, errno_text(errno)));
-  Fd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  posix::Fd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake) return tl::unexpected(fmt::format("cannot make an event descriptor for {}: {}", name, errno_text(errno)));
   // Not make_unique: the constructor is private.
   return std::unique_ptr<Stream>(new Stream(std::move(fd), std::move(wake), std::move(name), S_ISSOCK(status.st_mode)));

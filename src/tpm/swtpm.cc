@@ -28,10 +28,10 @@ constexpr timeval kConnectLimit{10, 0};
 
 // Connects within kConnectLimit: a listener that is alive but does not accept must not hold us for ever. After a signal
 // it starts anew with another socket, because what an interrupted connect leaves behind differs between families.
-tl::expected<Fd, std::string> connect_within_limit(int family, const sockaddr* address, socklen_t size) {
+tl::expected<posix::Fd, std::string> connect_within_limit(int family, const sockaddr* address, socklen_t size) {
   constexpr int kAttempts = 16;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    Fd fd(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    posix::Fd fd(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
     if (!fd) return tl::unexpected(errno_text(errno));
     // Bounds connect as well (socket(7)); later reads and writes do not block at all.
     if (::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &kConnectLimit, sizeof kConnectLimit) != 0)
@@ -49,7 +49,7 @@ const sockaddr* as_sockaddr(const Address& address) {
   return static_cast<const sockaddr*>(static_cast<const void*>(&address));
 }
 
-tl::expected<Fd, std::string> connect_unix(const std::string& path, const char* channel) {
+tl::expected<posix::Fd, std::string> connect_unix(const std::string& path, const char* channel) {
   sockaddr_un address = {};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof address.sun_path)
@@ -64,7 +64,7 @@ tl::expected<Fd, std::string> connect_unix(const std::string& path, const char* 
       channel, path, fd.error()));
 }
 
-tl::expected<Fd, std::string> connect_tcp(const std::string& host, std::uint16_t port, const char* channel) {
+tl::expected<posix::Fd, std::string> connect_tcp(const std::string& host, std::uint16_t port, const char* channel) {
   addrinfo wanted = {};
   wanted.ai_socktype = SOCK_STREAM;
   addrinfo* list = nullptr;
@@ -173,7 +173,7 @@ SwtpmTpm::SwtpmTpm(std::unique_ptr<Stream> data, std::unique_ptr<SwtpmControl> c
 
 SwtpmTpm::~SwtpmTpm() = default;
 
-tl::expected<std::unique_ptr<SwtpmTpm>, std::string> SwtpmTpm::connected(Fd data_fd, Fd control_fd,
+tl::expected<std::unique_ptr<SwtpmTpm>, std::string> SwtpmTpm::connected(posix::Fd data_fd, posix::Fd control_fd,
                                                                          const std::string& name) {
   auto data = Stream::open(std::move(data_fd), name);
   if (!data) return tl::unexpected(data.error());

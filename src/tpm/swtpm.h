@@ -43,7 +43,7 @@ class SwtpmTpm final : public BackEnd {
 
  private:
   SwtpmTpm(std::unique_ptr<Stream> data, std::unique_ptr<SwtpmControl> control);
-  [[nodiscard]] static tl::expected<std::unique_ptr<SwtpmTpm>, std::string> connected(Fd data, Fd control,
+  [[nodiscard]] static tl::expected<std::unique_ptr<SwtpmTpm>, std::string> connected(posix::Fd data, posix::Fd control,
                                                                                       const std::string& name);
   [[nodiscard]] tl::expected<void, Error> take_locality(std::uint8_t locality);
 

@@ -52,8 +52,9 @@ void write_dictionary(const fs::path& file) {
     out << fmt::format("\"\\x{:02x}\\x{:02x}\\x{:02x}\\x{:02x}\"\n", word >> 24, word >> 16 & 255, word >> 8 & 255,
                        word & 255);
   out << "\"\\x80\\x01\"\n\"\\x80\\x02\"\n\"SP\"\n";
-  for (const char* text : {"embedded", "swtpm:", "device:", "path=", "host=", "port=", "ctrl=", "fd=", "latency=",
-                           "slb9670", "st33ktpm2x"})
+  for (const char* text : {"embedded", "swtpm:",      "device:", "path=",      "host=",  "port=",       "ctrl=",
+                           "fd=",      "latency=",    "slb9670", "st33ktpm2x", "socket", "socket_mode", "log_level",
+                           "[limits]", "connections", "objects", "sessions",   "bytes",  "queue"})
     out << fmt::format("\"{}\"\n", text);
 }
 
@@ -132,6 +133,14 @@ void write_texts(const fs::path& directory) {
                            "swtpm:path=/run/s", "swtpm:host=localhost,port=2321",
                            "swtpm:host=::1,port=2321,ctrl=5,latency=st33ktpm2x", "device:/dev/tpm0", "device:fd=3"})
     spec.add(std::string(text));
+  Corpus config(directory, "config");
+  for (const char* text :
+       {"tpm = \"embedded\"\nsocket = \"/run/s\"\nsocket_mode = \"0660\"\nlog_level = \"debug\"\n",
+        "socket_mode = 0o600\n[limits]\nconnections = 0\nconnections_per_owner = 1\nobjects = 2\nsessions = 3\n",
+        "limits = { bytes = 65536, client_saved_sessions = 0, queue = 0x10 }\n",
+        "limits.queue = 1\nlimits.bytes = -1\n", "tpm = '''\nx'''\n[[limits]]\n",
+        "limits = [1, 2.5, inf, 1979-05-27T07:32:00Z]\n", "socket = \"\\u0000\"\n"})
+    config.add(std::string(text));
 }
 
 // A client's life, as engine.cc reads it: octets that mean steps. See there.
@@ -148,6 +157,16 @@ void write_engine(const fs::path& directory) {
       for (unsigned j = 0; j < 200; ++j) other.push_back(static_cast<std::uint8_t>((j * (2U * i + 3U)) ^ (j >> 2)));
       engine.add(other);
     }
+  }
+}
+
+// Likewise engine_libtpms.cc.
+void write_engine_libtpms(const fs::path& directory) {
+  Corpus engine(directory, "engine_libtpms");
+  for (std::uint8_t i = 0; i < 8; ++i) {
+    Bytes life = {std::uint8_t(i % 2), std::uint8_t(i % 4)};
+    for (unsigned j = 0; j < 300; ++j) life.push_back(static_cast<std::uint8_t>((j * (2U * i + 3U)) ^ (j >> 2)));
+    engine.add(life);
   }
 }
 
@@ -182,6 +201,7 @@ int main(int argc, char** argv) {
   write_space(directory);
   write_texts(directory);
   write_engine(directory);
+  write_engine_libtpms(directory);
   write_found(argv[1], directory);
   return 0;
 }

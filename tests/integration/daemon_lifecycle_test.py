@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import signal
 import socket
 import stat
@@ -208,6 +209,11 @@ class CommandLine(unittest.TestCase):
         code, said = run_daemon("--version")
         self.assertEqual(code, 0)
         self.assertRegex(said, r"^tpmspaced \d+\.\d+\.\d+\n$")
+
+    def test_every_option_is_documented(self):
+        documentation = (harness.SOURCE / "docs/configuration.md").read_text()
+        for option in set(re.findall(r"(?<![\w-])--[a-z-]+", run_daemon("--help")[1])):
+            self.assertRegex(documentation, f"\\| .*`{option}[ `]", option)
 
     def test_usage_errors_are_2(self):
         for line in (["--nonsense"], ["--tpm"], ["--tpm", "nonsense"], ["--socket-mode", "888"], ["--log-level", "x"],

@@ -84,7 +84,7 @@ class Connections(unittest.TestCase):
             for client in clients:
                 client.run(get_random())
             self.assertLess(daemon.log().count("is refused"), 12)
-            self.assertIn("3 connections in all are the limit", daemon.log())
+            self.assertIn("the limit of connections in all is 3", daemon.log())
             clients.pop().close()
             clients[0].hello()
             daemon.wait_until(lambda: clients[0].status()["connections_now"] == 2, "one has left")
@@ -100,7 +100,7 @@ class Connections(unittest.TestCase):
                 one.run(get_random())
                 two.run(get_random())
                 self.refused(daemon)
-            self.assertIn("2 connections of one owner are the limit", daemon.log())
+            self.assertIn("the limit of connections of one owner is 2", daemon.log())
 
     def test_silent_ones_above_the_limit_do_not_stay(self):
         with harness.Daemon(config="[limits]\nconnections = 1\n") as daemon, daemon.connect() as client:

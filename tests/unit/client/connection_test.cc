@@ -4,10 +4,14 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <array>
+#include <csignal>
+#include <fstream>
 #include <thread>
 
 #include "client/socket_path.h"
@@ -42,13 +46,13 @@ const Bytes kCancelReply = encode(Reply(proto::CancelReply{}));
 
 class ConnectionTest : public testing::Test {
  protected:
-  ConnectionTest() : peer_(Fd()), connection_(make(peer_)) {}
+  ConnectionTest() : peer_(posix::Fd()), connection_(make(peer_)) {}
 
   static Connection make(Peer& peer) {
     std::array<int, 2> ends{};
     EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
-    peer = Peer(Fd(ends[0]));
-    return Connection::adopt(Fd(ends[1]), "a test");
+    peer = Peer(posix::Fd(ends[0]));
+    return Connection::adopt(posix::Fd(ends[1]), "a test");
   }
 
   Peer peer_;
@@ -164,7 +168,7 @@ TEST_F(ConnectionTest, WhatIsNotOurProtocolEndsIt) {
   for (const Bytes& octets :
        {Bytes{0x80, 0x01, 0, 0, 0, 3, 0, 0, 0, 0}, kCancelReply, Bytes{0x80, 0x01, 0x7F, 0, 0, 0, 0, 0, 0, 0},
         Bytes{0x53, 0x50, 0, 0, 0, 10, 0, 0, 0, 1}}) {
-    Peer peer{Fd()};
+    Peer peer{posix::Fd()};
     Connection connection = make(peer);
     peer.send(octets);
     EXPECT_EQ(connection.receive(-1).error().kind, Kind::kProtocol);
@@ -242,9 +246,52 @@ TEST(Open, AStaleSocketIsNamed) {
 }
 
 TEST(Open, APathThatNoSocketCanHave) {
-  for (const std::string& path : {std::string(), "/" + std::string(107, 'x'), std::string("/a\0b", 4)})
+  for (const std::string& path : {std::string(), "/" + std::string(103, 'x'), std::string("/a\0b", 4)})
     EXPECT_EQ(Connection::open(path).error().kind, Kind::kBadPath);
-  EXPECT_EQ(Connection::open("/" + std::string(106, 'x')).error().kind, Kind::kNoService);
+  EXPECT_EQ(Connection::open("/" + std::string(102, 'x')).error().kind, Kind::kNoService);
+  const std::string what = Connection::open("/" + std::string(103, 'x')).error().what;
+  EXPECT_TRUE(what.starts_with("the path of the socket is too long: it has 104 octets, at most 103 are possible: /x"))
+      << what;
+}
+
+std::string said_of(const std::string& path) {
+  const auto connection = Connection::open(path);
+  return connection ? "connected" : connection.error().what;
+}
+
+TEST(Open, WhatIsNoSocketIsCalledByItsName) {
+  const TempDir dir;
+  const std::string remedy = "; name another with TPMSPACE_SOCKET or the program's own option";
+  EXPECT_EQ(said_of(dir.path()), "no tpmspaced at " + dir.path() + ": that is a directory, not a socket" + remedy);
+  std::ofstream(dir.path("file")) << "x";
+  EXPECT_EQ(said_of(dir.path("file")),
+            "no tpmspaced at " + dir.path("file") + ": that is a plain file, not a socket" + remedy);
+  EXPECT_EQ(said_of(dir.path("file/s")),
+            "no tpmspaced at " + dir.path("file/s") + ": a part of that path is not a directory" + remedy);
+}
+
+// Root may connect to anything, so a child that is nobody asks.
+TEST(Open, WhoMayNotIsToldWhy) {
+  const TempDir dir;
+  const Service service(dir.path("s"));
+  std::filesystem::create_directory(dir.path("closed"));
+  const Service hidden(dir.path("closed/s"));
+  const auto as_nobody = [](const std::string& path, const std::string& part) {
+    const pid_t child = fork();
+    if (child == 0) {
+      if (geteuid() == 0 && (setgid(65534) != 0 || setuid(65534) != 0)) _exit(2);
+      _exit(said_of(path).find(part) != std::string::npos ? 0 : 1);
+    }
+    int status = -1;
+    waitpid(child, &status, 0);
+    return status;
+  };
+  chmod(dir.path().c_str(), 0755);
+  chmod(dir.path("s").c_str(), 0000);
+  EXPECT_EQ(as_nobody(dir.path("s"), ": Permission denied, its mode is 0000, its owner uid "), 0);
+  chmod(dir.path("closed").c_str(), 0000);
+  EXPECT_EQ(as_nobody(dir.path("closed/s"), ": Permission denied, a folder on the way to it cannot be entered; "), 0);
+  chmod(dir.path("closed").c_str(), 0700);
 }
 
 TEST(SocketPath, FollowsTheEnvironment) {

@@ -147,6 +147,18 @@ TEST(Config, DefaultsFollowTheMachine) {
   EXPECT_EQ(user->socket, "/run/user/7/tpmspace/tpm.sock");
 }
 
+// Who writes the default down says the same as who leaves it out.
+TEST(Config, TheDefaultSocketIsTheDefaultAlsoWhenItIsNamed) {
+  Settings named;
+  named.socket = "/run/tpmspace/tpm.sock";
+  EXPECT_TRUE(settle(named, {}, machine(true, true))->default_socket);
+  EXPECT_TRUE(settle({}, named, machine(true, true))->default_socket);
+  EXPECT_FALSE(settle(named, {}, machine(false, true, "/run/user/7"))->default_socket);
+  EXPECT_FALSE(settle(named, {}, machine(false, true))->default_socket);
+  named.socket = "/run/user/7/tpmspace/tpm.sock";
+  EXPECT_TRUE(settle(named, {}, machine(false, true, "/run/user/7"))->default_socket);
+}
+
 TEST(Config, WithoutAChipTheErrorNamesTheEmbeddedTpm) {
   const auto got = settle({}, {}, machine(true, false));
   ASSERT_FALSE(got);
@@ -183,7 +195,7 @@ TEST(Config, AFileIsReadWhole) {
   const auto huge = read_settings(path);
   ASSERT_FALSE(huge);
   EXPECT_NE(huge.error().find("is longer than 1048576 octets"), std::string::npos) << huge.error();
-  std::remove(path.c_str());
+  (void)std::remove(path.c_str());
 }
 
 }  // namespace

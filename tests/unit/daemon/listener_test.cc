@@ -13,7 +13,8 @@
 #include <filesystem>
 #include <fstream>
 
-#include "daemon/limits.h"
+#include "posix/fd.h"
+#include "proto/socket_path.h"
 
 namespace tpmspace::daemon {
 namespace {
@@ -34,8 +35,8 @@ class ListenerTest : public testing::Test {
     std::memcpy(out.sun_path, path.c_str(), path.size() + 1);
     return out;
   }
-  static Fd bound(const std::string& path, int type, bool listening) {
-    Fd fd(::socket(AF_UNIX, type, 0));
+  static posix::Fd bound(const std::string& path, int type, bool listening) {
+    posix::Fd fd(::socket(AF_UNIX, type, 0));
     const auto to = address(path);
     EXPECT_EQ(::bind(fd.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to), 0);
     if (listening) {
@@ -44,7 +45,7 @@ class ListenerTest : public testing::Test {
     return fd;
   }
   static bool can_connect(const std::string& path) {
-    const Fd fd(::socket(AF_UNIX, SOCK_STREAM, 0));
+    const posix::Fd fd(::socket(AF_UNIX, SOCK_STREAM, 0));
     const auto to = address(path);
     return ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0;
   }
@@ -87,7 +88,7 @@ TEST_F(ListenerTest, AClaimKeepsASecondOneOut) {
 }
 
 TEST_F(ListenerTest, ALiveSocketWithoutALockIsLeftAlone) {
-  const Fd other = bound(path("s"), SOCK_STREAM, true);
+  const posix::Fd other = bound(path("s"), SOCK_STREAM, true);
   EXPECT_EQ(refusal(path("s")), "another tpmspaced (pid " + std::to_string(::getpid()) + ") serves " + path("s"));
   EXPECT_EQ(files(), 1U);
 }
@@ -109,7 +110,7 @@ TEST_F(ListenerTest, WhatIsNoSocketOfOursIsRefused) {
             directory_ + "/. is there and is not a socket: remove it, or name another path");
   ASSERT_EQ(::symlink("/dev/null", path("link").c_str()), 0);
   EXPECT_EQ(refusal(path("link")), path("link") + " is there and is not a socket: remove it, or name another path");
-  const Fd datagram = bound(path("d"), SOCK_DGRAM, false);
+  const posix::Fd datagram = bound(path("d"), SOCK_DGRAM, false);
   EXPECT_EQ(refusal(path("d")), "another program serves " + path("d") + " with a socket of another kind");
   EXPECT_TRUE(std::filesystem::exists(path("file")));
 }
@@ -129,21 +130,21 @@ TEST_F(ListenerTest, SomebodyElsesSocketIsNotRemoved) {
   ASSERT_TRUE(listener);
   ASSERT_TRUE(listener->publish());
   ASSERT_EQ(::unlink(path("s").c_str()), 0);
-  const Fd other = bound(path("s"), SOCK_STREAM, true);
+  const posix::Fd other = bound(path("s"), SOCK_STREAM, true);
   listener->withdraw();
   EXPECT_TRUE(can_connect(path("s")));
 }
 
 TEST_F(ListenerTest, TheLimitOfThePathIsSaid) {
-  const std::string longest = path(std::string(limits::kMaxSocketPath - directory_.size() - 1, 'a'));
+  const std::string longest = path(std::string(proto::kMaxSocketPath - directory_.size() - 1, 'a'));
   {
     auto listener = Listener::claim(longest, 0600, false);
     ASSERT_TRUE(listener) << listener.error();
     ASSERT_TRUE(listener->publish());
     EXPECT_TRUE(can_connect(longest));
   }
-  EXPECT_EQ(refusal(longest + "b"),
-            "the socket's path is too long: it has 104 octets, at most 103 are possible: " + longest + "b");
+  EXPECT_EQ(refusal(longest + "b"), "the socket's path is too long: it has 104 octets, at most 103 are possible: " +
+                                        longest + "b; name another with --socket PATH");
   EXPECT_EQ(refusal(""), "the socket's path is empty: name one with --socket PATH");
 }
 
@@ -163,7 +164,7 @@ TEST_F(ListenerTest, OnlyTheDefaultDirectoryIsMade) {
 
 TEST_F(ListenerTest, AnInheritedSocketIsNotOursToRemove) {
   {
-    Fd fd = bound(path("s"), SOCK_STREAM, true);
+    posix::Fd fd = bound(path("s"), SOCK_STREAM, true);
     auto listener = Listener::inherit(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 3));
     ASSERT_TRUE(listener) << listener.error();
     EXPECT_EQ(listener->path(), path("s"));
@@ -171,7 +172,7 @@ TEST_F(ListenerTest, AnInheritedSocketIsNotOursToRemove) {
     EXPECT_GE(listener->fd(), 0);
   }
   EXPECT_EQ(files(), 1U);
-  Fd not_listening = bound(path("t"), SOCK_STREAM, false);
+  posix::Fd not_listening = bound(path("t"), SOCK_STREAM, false);
   EXPECT_FALSE(Listener::inherit(::fcntl(not_listening.get(), F_DUPFD_CLOEXEC, 3)));
 }
 

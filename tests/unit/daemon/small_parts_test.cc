@@ -4,6 +4,9 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
+#include <cstdlib>
 #include <thread>
 
 #include "daemon/client_limits.h"
@@ -92,7 +95,7 @@ TEST(ClientLimits, PlacesGiveThemselvesBack) {
   const auto c = limits.take(bob);
   EXPECT_EQ(limits.judge(bob), Verdict::kTooMany);
   auto moved = std::move(a);
-  a.reset();
+  a.reset();  // NOLINT(bugprone-use-after-move): what is moved from must not give a place back
   EXPECT_EQ(limits.total(), 3U);
   moved.reset();
   EXPECT_EQ(limits.total(), 2U);
@@ -116,9 +119,9 @@ TEST(RateLimit, CountsWhatItHoldsBack) {
 TEST(Log, ALineCannotBeFaked) {
   int ends[2];
   ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
-  const Fd reader(ends[0]);
+  const posix::Fd reader(ends[0]);
   {
-    const Fd writer(ends[1]);
+    const posix::Fd writer(ends[1]);
     Log log(LogLevel::kInfo, writer.get());
     log.warning("a path: {}", "x\n<0>root: fake\x1B[31m");
     log.debug("not wanted");
@@ -128,6 +131,26 @@ TEST(Log, ALineCannotBeFaked) {
   got.resize(static_cast<std::size_t>(::read(reader.get(), got.data(), got.size())));
   const std::string first = "<4>tpmspaced: a path: x?<0>root: fake?[31m\n<3>tpmspaced: ";
   EXPECT_EQ(got, first + std::string(limits::kMaxLine, 'y') + "\n");
+}
+
+TEST(Log, OnATerminalItIsForAPerson) {
+  const posix::Fd terminal(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
+  ASSERT_EQ(::grantpt(terminal.get()), 0);
+  ASSERT_EQ(::unlockpt(terminal.get()), 0);
+  const posix::Fd writer(::open(::ptsname(terminal.get()), O_RDWR | O_NOCTTY | O_CLOEXEC));
+  ASSERT_TRUE(writer);
+  Log log(LogLevel::kDebug, writer.get());
+  log.info("fine");
+  log.warning("less fine\x1B[31m");
+  log.debug("small");
+  std::string got;
+  while (std::count(got.begin(), got.end(), '\n') < 3) {  // a terminal hands on what it has so far
+    std::array<char, 4096> piece{};
+    const ssize_t n = ::read(terminal.get(), piece.data(), piece.size());
+    ASSERT_GT(n, 0);
+    got.append(piece.data(), static_cast<std::size_t>(n));
+  }
+  EXPECT_EQ(got, "tpmspaced: fine\r\ntpmspaced: warning: less fine?[31m\r\ntpmspaced: debug: small\r\n");
 }
 
 TEST(Log, LevelsHaveNames) {

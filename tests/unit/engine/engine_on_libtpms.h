@@ -58,15 +58,15 @@ class EngineOnLibtpms : public testing::Test {
     counting_ = std::make_unique<CountingTpm>(*tpm_);
     auto facts = tpm::bring_up(*tpm_, tpm::Kind::kEmbedded);
     ASSERT_TRUE(facts) << facts.error();
-    space::Chip chip;
-    chip.object_slots = facts->object_slots;
-    chip.loaded_sessions = facts->loaded_sessions;
-    chip.active_sessions = facts->active_sessions;
-    chip.reset_count = facts->reset_count;
-    chip.restart_count = facts->restart_count;
-    chip.context_gap = context_gap;
+    chip_ = {};
+    chip_.object_slots = facts->object_slots;
+    chip_.loaded_sessions = facts->loaded_sessions;
+    chip_.active_sessions = facts->active_sessions;
+    chip_.reset_count = facts->reset_count;
+    chip_.restart_count = facts->restart_count;
+    chip_.context_gap = context_gap;
     engine_ =
-        std::make_unique<Engine>(*counting_, wire::CommandTable::builtin(), chip, config, [this] { return ++now_; });
+        std::make_unique<Engine>(*counting_, wire::CommandTable::builtin(), chip_, config, [this] { return ++now_; });
   }
 
   ConnectionId open(std::uint64_t owner = 1, const space::SpaceLimits& limits = {}) {
@@ -119,6 +119,7 @@ class EngineOnLibtpms : public testing::Test {
   }
 
   std::uint64_t now_ = 1;
+  space::Chip chip_;
   std::unique_ptr<tpm::EmbeddedTpm> tpm_;
   std::unique_ptr<CountingTpm> counting_;
   std::unique_ptr<Engine> engine_;

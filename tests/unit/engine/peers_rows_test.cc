@@ -107,6 +107,7 @@ TEST_F(PeersRows, AnIdleSessionSurvivesTheContextGap) {
   const auto in_file = session(saver, SessionType::kPolicy);
   const auto blob = run(saver, context_save(in_file)).parameters;
   std::vector<std::uint32_t> sessions;
+  sessions.reserve(10);
   for (int i = 0; i < 10; ++i) sessions.push_back(session(busy, SessionType::kPolicy));
   for (int i = 0; i < 1000; ++i)
     ASSERT_EQ(run(busy, policy_get_digest(sessions[static_cast<std::size_t>(i) % 10])).code, 0U);

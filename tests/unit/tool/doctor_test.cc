@@ -44,6 +44,10 @@ TEST_F(MachineTest, WithoutATpm) {
             "note     this machine shows no TPM; `tpmspaced --tpm embedded` and `tpmspace run -- CMD` need none\n");
 }
 
+TEST_F(MachineTest, WithoutATpmButServed) {
+  EXPECT_EQ(judged(70), "ok       this machine shows no TPM of its own, and needs none for what tpmspaced serves\n");
+}
+
 TEST_F(MachineTest, WithATpmThatTpmspacedServes) {
   file("/sys/class/tpm/tpm0/tpm_version_major", "2\n");
   file("/sys/class/tpm/tpm0/device/description", "TPM 2.0 Device\n");
@@ -102,7 +106,7 @@ TEST_F(MachineTest, OtherFilesAreNoDevices) {
 }
 
 TEST(Lockout, IsJudged) {
-  const auto said = [](std::map<std::uint32_t, std::uint32_t> properties) {
+  const auto said = [](const std::map<std::uint32_t, std::uint32_t>& properties) {
     Findings findings;
     judge_lockout(properties, findings);
     return findings_text(findings);
@@ -124,14 +128,35 @@ TEST(StatusJudged, ALostTpmIsAProblem) {
   EXPECT_NE(findings_text(findings).find("problem"), std::string::npos);
 }
 
+TEST(StatusJudged, SessionsThatAreAllTakenAreAProblem) {
+  proto::Status status;
+  status.chip_active_sessions = 64;
+  status.spaces_sessions = 63;
+  status.spaces_sessions_client_saved = 1;
+  status.spaces_objects = 1;
+  status.chip_object_slots = 3;
+  Findings findings;
+  judge_status(status, findings);
+  EXPECT_EQ(findings_text(findings).find("problem"), std::string::npos);
+  EXPECT_NE(findings_text(findings).find("together: 1 object (0 in 3 slots), 63 sessions (0 loaded, 1 saved"),
+            std::string::npos)
+      << findings_text(findings);
+  status.spaces_sessions = 64;
+  judge_status(status, findings);
+  const std::string text = findings_text(findings);
+  EXPECT_NE(text.find("problem  all 64 active sessions of the chip are taken (1 of them saved by clients)"),
+            std::string::npos)
+      << text;
+}
+
 class CapabilitiesTest : public testing::Test {
  protected:
-  CapabilitiesTest() : peer_(client::Fd()), connection_(make(peer_)) {}
+  CapabilitiesTest() : peer_(posix::Fd()), connection_(make(peer_)) {}
   static client::Connection make(Peer& peer) {
     std::array<int, 2> ends{};
     EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
-    peer = Peer(client::Fd(ends[0]));
-    return client::Connection::adopt(client::Fd(ends[1]), "a test");
+    peer = Peer(posix::Fd(ends[0]));
+    return client::Connection::adopt(posix::Fd(ends[1]), "a test");
   }
   // A page as a TPM gives it.
   void page(bool more, std::uint32_t capability, std::uint32_t count, const std::vector<std::uint32_t>& words) {

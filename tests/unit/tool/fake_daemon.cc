@@ -11,10 +11,16 @@
 #include <filesystem>
 #include <fstream>
 
-#include "tool/private_daemon.h"
+#include "tool/installation.h"
 
 namespace tpmspace::tool {
 namespace {
+
+// Its value; empty if it is not set.
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value != nullptr ? value : "";
+}
 
 sockaddr_un address_of(const std::string& path) {
   sockaddr_un address{};
@@ -31,7 +37,7 @@ void serve(const std::string& path) {
 }
 
 void notify() {
-  const sockaddr_un address = address_of(std::getenv("NOTIFY_SOCKET"));
+  const sockaddr_un address = address_of(variable("NOTIFY_SOCKET"));
   const int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
   const std::string text = "STATUS=fine\nREADY=1\n";
   sendto(fd, text.data(), text.size(), 0, reinterpret_cast<const sockaddr*>(&address), sizeof address);  // NOLINT
@@ -50,7 +56,7 @@ void write_whole(const std::string& path, const std::string& text) {
 
 [[noreturn]] void behave(const std::string& behaviour, int argc, char** argv) {
   if (behaviour == "die") {
-    std::fputs("<6>looking for a TPM\n<3>there is no TPM: buy one\n", stderr);
+    (void)std::fputs("<6>looking for a TPM\n<3>there is no TPM: buy one\n", stderr);
     _exit(3);
   }
   sigset_t ends;
@@ -58,9 +64,9 @@ void write_whole(const std::string& path, const std::string& text) {
   sigaddset(&ends, SIGTERM);
   sigaddset(&ends, SIGUSR1);
   sigprocmask(SIG_BLOCK, &ends, nullptr);
-  const std::string pid_file = std::getenv("TPMSPACE_FAKE_PID");
+  const std::string pid_file = variable("TPMSPACE_FAKE_PID");
   write_whole(pid_file, std::to_string(getpid()));
-  if (behaviour == "grumble") std::fputs("<6>all is well\n<2>all is lost\n", stderr);
+  if (behaviour == "grumble") (void)std::fputs("<6>all is well\n<2>all is lost\n", stderr);
   if (behaviour == "serve" || behaviour == "grumble") serve(argument_after(argc, argv, "--socket"));
   if (behaviour == "notify") notify();
   int signal = 0;

@@ -16,7 +16,7 @@
 
 #include "../client/temp_dir.h"
 #include "tool/child.h"
-#include "tool/private_daemon.h"
+#include "tool/installation.h"
 
 namespace tpmspace::tool {
 
@@ -46,11 +46,10 @@ class Program {
  public:
   // `environment`: changes to ours.
   Program(const testing_support::TempDir& dir, const std::vector<std::string>& arguments,
-          std::vector<Variable> environment = {})
+          std::vector<Variable> environment = {}, const std::string& program = program_path("tpmspace"))
       : out_(dir.path("out")), err_(dir.path("err")) {
     Launch launch;
-    launch.arguments = {"/bin/sh", "-c", "exec \"$@\" >" + out_ + " 2>" + err_ + " </dev/null", "sh",
-                        program_path("tpmspace")};
+    launch.arguments = {"/bin/sh", "-c", "exec \"$@\" >" + out_ + " 2>" + err_ + " </dev/null", "sh", program};
     launch.arguments.insert(launch.arguments.end(), arguments.begin(), arguments.end());
     launch.environment = std::move(environment);
     sigemptyset(&launch.mask);

@@ -12,7 +12,7 @@
 namespace tpmspace::tool {
 namespace {
 
-using client::Fd;
+using posix::Fd;
 using testing_support::Peer;
 using wire::Bytes;
 

@@ -5,6 +5,7 @@
 
 #include "fake_daemon.h"
 #include "program.h"
+#include "tool/fapi.h"
 
 namespace tpmspace::tool {
 namespace {
@@ -156,8 +157,19 @@ TEST_F(RunTest, TheDaemonDiesWithTheTool) {
   kill(program.pid(), SIGKILL);
   EXPECT_EQ(program.wait(), 1000 + SIGKILL);
   EXPECT_TRUE(comes_true([&] { return contents(pid_file_) == "ended"; }));
+  EXPECT_TRUE(comes_true([&] { return nothing_is_left(); }));
   std::filesystem::remove(dir_.path("there"));  // the command is nobody's child now; it ends by itself
   EXPECT_TRUE(appears(dir_.path("gone")));
+}
+
+TEST_F(RunTest, WithoutTheLibraryNothingIsStarted) {
+  if (!find_library().by_itself.empty()) GTEST_SKIP() << "the library is installed";
+  std::filesystem::copy(program_path("tpmspace"), dir_.path("tpmspace"));
+  const FakeDaemon daemon = fake("serve");
+  Program program(dir_, daemon.run({"true"}), daemon.environment, dir_.path("tpmspace"));
+  EXPECT_EQ(program.wait(), 125);
+  EXPECT_TRUE(program.err().starts_with("tpmspace: libtss2-tcti-space.so.0, by which TPM programs ")) << program.err();
+  EXPECT_FALSE(std::filesystem::exists(pid_file_));
 }
 
 TEST_F(RunTest, SaysWhenTheDaemonEndsMeanwhile) {
@@ -190,6 +202,31 @@ TEST_F(RealDaemonTest, PassesTheExitCodeOn) {
   EXPECT_EQ(run_really({"sh", "-c", "kill -KILL $$"}), 137) << err_;
   EXPECT_EQ(err_, "");
   EXPECT_TRUE(nothing_is_left());
+}
+
+// Such a program is under no sanitizer, so it is only looked at where FAPI's keys would go.
+TEST_F(RealDaemonTest, FapiKeysLiveAsLongAsTheTpm) {
+  const auto keystore_of = [&](const std::string& tpm) {
+    Program program(
+        dir_, {"run", "--tpm", tpm, "--", "sh", "-c", "sed -n 's/.*user_dir\": \"\\(.*\\)\".*/\\1/p' $TSS2_FAPICONF"},
+        {{"XDG_RUNTIME_DIR", runtime_}});
+    EXPECT_EQ(program.wait(), 0) << program.err();
+    std::string out = program.out();
+    if (!out.empty()) out.pop_back();
+    return out;
+  };
+  EXPECT_EQ(keystore_of("embedded:" + dir_.path("tpm")), dir_.path("tpm/fapi/user"));
+  EXPECT_TRUE(std::filesystem::is_directory(dir_.path("tpm/fapi/user")));
+  EXPECT_TRUE(keystore_of("embedded").starts_with(runtime_ + "/tpmspace-run-"));
+  EXPECT_TRUE(nothing_is_left());
+}
+
+TEST(Fapi, TheStatesFolderIsKnownForAnEmbeddedTpm) {
+  EXPECT_EQ(state_directory("embedded:/a/b"), "/a/b");
+  EXPECT_EQ(state_directory("embedded:/a/../b,latency=slb9670"), "/b");
+  EXPECT_EQ(state_directory("embedded:b"), std::filesystem::current_path().string() + "/b");
+  for (const char* other : {"embedded", "embedded:", "embedded,latency=slb9670", "swtpm:path=/a", "device:/dev/tpm0"})
+    EXPECT_FALSE(state_directory(other)) << other;
 }
 
 TEST_F(RealDaemonTest, TellsItsStatus) {

@@ -15,6 +15,7 @@ proto::Status example() {
   status.tpm_vendor = "a\x1B[31m\"b";
   status.connections_now = 2;
   status.connections_ever = 7;
+  status.limits_objects_per_space = 1000;
   status.current_command = 0x131;
   status.current_time = 1500;
   status.tpm_commands_by_code = {{0x17B, 3, 3'000'000}, {0x20000001, 9, 9000}};
@@ -26,6 +27,7 @@ TEST(StatusText, IsForPeople) {
   EXPECT_NE(text.find("connections       now 2, ever 7, refused 0\n"), std::string::npos) << text;
   EXPECT_NE(text.find("uptime 3.25 s"), std::string::npos) << text;
   EXPECT_NE(text.find("current           command TPM2_CreatePrimary, time 1.50 us\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("limits            connections unlimited, objects per space 1000, "), std::string::npos) << text;
   EXPECT_NE(text.find("vendor a?[31m\"b"), std::string::npos) << "no control characters to the terminal: " << text;
   EXPECT_LT(text.find("0x20000001"), text.find("TPM2_GetRandom")) << "most used first: " << text;
   EXPECT_EQ(status_text({}).find("TPM command "), std::string::npos) << "no table of nothing";
@@ -34,6 +36,7 @@ TEST(StatusText, IsForPeople) {
 TEST(StatusJson, IsForPrograms) {
   const std::string json = status_json(example());
   EXPECT_NE(json.find(R"("connections": {"now": 2, "ever": 7, "refused": 0})"), std::string::npos) << json;
+  EXPECT_NE(json.find(R"("limits": {"connections": 0, )"), std::string::npos) << json;
   EXPECT_NE(json.find(R"("uptime_ns": 3250000000)"), std::string::npos) << json;
   EXPECT_NE(json.find(R"("vendor": "a\u001b[31m\"b")"), std::string::npos) << json;
   EXPECT_NE(json.find(R"("current": {"command": "TPM2_CreatePrimary", "time_ns": 1500})"), std::string::npos) << json;

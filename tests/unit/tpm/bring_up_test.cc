@@ -154,7 +154,8 @@ TEST(BringUp, SaysWhyNobodyAnswers) {
 }
 
 // A TPM that is sound but for its answer to GetCapability of one kind.
-ScriptedTpm::Script lying(EmbeddedTpm& tpm, std::uint32_t capability, std::function<Bytes(std::uint32_t from)> lie) {
+ScriptedTpm::Script lying(EmbeddedTpm& tpm, std::uint32_t capability,
+                          const std::function<Bytes(std::uint32_t from)>& lie) {
   return [&tpm, capability, lie](ByteView command) -> Answer {
     wire::Reader reader(command);
     (void)reader.take(6);

@@ -43,6 +43,7 @@ class SwtpmProcess {
     std::vector<std::string> words = {"swtpm", "socket", "--tpm2"};
     words.insert(words.end(), arguments.begin(), arguments.end());
     std::vector<char*> argv;
+    argv.reserve(words.size() + 1);
     for (std::string& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
     pid_ = ::fork();
@@ -220,7 +221,7 @@ TEST_F(Swtpm, IsBroughtUpThroughTheWholeChain) {
 
 // A port that was free a moment ago.
 std::uint16_t free_port() {
-  const Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const posix::Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_in address = {};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -271,8 +272,8 @@ class FakeSwtpm {
   }
 
  private:
-  static Fd listen_at(const std::string& path) {
-    Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  static posix::Fd listen_at(const std::string& path) {
+    posix::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_un address = {};
     address.sun_family = AF_UNIX;
     path.copy(address.sun_path, sizeof address.sun_path - 1);
@@ -281,16 +282,18 @@ class FakeSwtpm {
       std::abort();
     return fd;
   }
-  static Bytes receive(const Fd& fd, std::size_t size) {
+  static Bytes receive(const posix::Fd& fd, std::size_t size) {
     Bytes data(size);
     const ssize_t got = ::recv(fd.get(), data.data(), size, MSG_WAITALL);
     return got == static_cast<ssize_t>(size) ? data : Bytes();
   }
-  static void send(const Fd& fd, const Bytes& data) { (void)::send(fd.get(), data.data(), data.size(), MSG_NOSIGNAL); }
+  static void send(const posix::Fd& fd, const Bytes& data) {
+    (void)::send(fd.get(), data.data(), data.size(), MSG_NOSIGNAL);
+  }
 
   void serve() {
-    data_ = Fd(::accept4(data_listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-    control_ = Fd(::accept4(control_listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    data_ = posix::Fd(::accept4(data_listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    control_ = posix::Fd(::accept4(control_listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
     for (bool open = true; open;) {
       std::array<pollfd, 2> ready{{{control_.get(), POLLIN, 0}, {data_.get(), POLLIN, 0}}};
       ::poll(ready.data(), ready.size(), -1);
@@ -339,8 +342,8 @@ class FakeSwtpm {
     return true;
   }
 
-  const Fd data_listener_, control_listener_;
-  Fd data_, control_;
+  const posix::Fd data_listener_, control_listener_;
+  posix::Fd data_, control_;
   std::vector<std::string> told_;  // of the thread, until it is joined
   std::thread thread_;
 };

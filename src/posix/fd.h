@@ -1,11 +1,12 @@
-// A file descriptor that closes itself. Threads: a value that one owner moves. Errors: -1 is "none".
+// A file descriptor that closes itself: moves, does not copy; -1 is none.
+// Threads: a value with one owner. Errors: none; what close(2) says is nobody's business any more.
 #pragma once
 
 #include <unistd.h>
 
 #include <utility>
 
-namespace tpmspace::daemon {
+namespace tpmspace::posix {
 
 class Fd {
  public:
@@ -31,4 +32,4 @@ class Fd {
   int fd_ = -1;
 };
 
-}  // namespace tpmspace::daemon
+}  // namespace tpmspace::posix

@@ -1,0 +1,78 @@
+// A TPM between the engine and a real or a model one: a test answers in its place, or changes what it answered.
+// Threads: one.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "wire/command.h"
+#include "wire/response.h"
+#include "wire/tpm.h"
+
+namespace tpmspace::support {
+
+class MeddledTpm final : public wire::Tpm {
+ public:
+  explicit MeddledTpm(wire::Tpm& tpm) : tpm_(tpm) {}
+
+  // Asked before each command, by its code; a response code: the TPM does not see the command.
+  std::function<std::optional<wire::Rc>(std::uint32_t code)> refuse;
+  // Sees each answer of the TPM.
+  std::function<void(std::uint32_t code, wire::Bytes& answer)> spoil;
+
+  // Refuses this command whenever it comes.
+  void refuse_always(std::uint32_t command, wire::Rc with) {
+    refuse = [command, with](std::uint32_t code) { return code == command ? std::optional(with) : std::nullopt; };
+  }
+  // The handle in the next successful answer to that command.
+  void put_handle_once(std::uint32_t command, std::uint32_t handle) {
+    spoil = [this, command, handle](std::uint32_t code, wire::Bytes& answer) {
+      if (code != command || answer.size() < wire::kHeaderSize + 4 || wire::read_header(answer)->code != 0) return;
+      wire::put_u32(answer, wire::kHeaderSize, handle);
+      ++meddled;
+      done_ = true;
+    };
+  }
+  // The next successful answer to that command says nothing but success.
+  void empty_answer_once(std::uint32_t command) {
+    spoil = [this, command](std::uint32_t code, wire::Bytes& answer) {
+      if (code != command || wire::read_header(answer)->code != 0) return;
+      answer = wire::success_response({});
+      ++meddled;
+      done_ = true;
+    };
+  }
+  void behave() {
+    refuse = {};
+    spoil = {};
+  }
+
+  Answer transact(wire::ByteView command, std::uint8_t locality) override {
+    const std::uint32_t code = wire::read_header(command)->code;
+    ++sent[code];
+    if (on_command) on_command();
+    if (refuse) {
+      if (const auto with = refuse(code)) {
+        ++meddled;
+        return wire::error_response(*with);
+      }
+    }
+    auto answer = tpm_.transact(command, locality);
+    if (answer && spoil) spoil(code, *answer);
+    if (std::exchange(done_, false)) spoil = {};
+    return answer;
+  }
+
+  std::function<void()> on_command;
+  std::map<std::uint32_t, std::uint64_t> sent;  // by command code, the refused ones too
+  std::uint64_t meddled = 0;
+
+ private:
+  wire::Tpm& tpm_;
+  bool done_ = false;
+};
+
+}  // namespace tpmspace::support
