@@ -33,7 +33,7 @@ struct Limits {
   std::uint64_t bytes = limits::kBytes;        // octets
   std::uint32_t client_saved_sessions = limits::kClientSavedSessions;
   std::uint32_t queue = limits::kQueue;
-  space::SessionTerms terms;  // how spaces get sessions when they run short
+  space::SessionTerms terms = {};  // how spaces get sessions when they run short
   bool operator==(const Limits&) const = default;
 };
 

@@ -51,7 +51,8 @@ struct Engine::Impl {
 
   Step run_next(Time now);
   // The client's command, in its connection's name.
-  Step serve(Ticket ticket, Time now);
+  // `waited`: for a session.
+  Step serve(Ticket ticket, Time now, std::optional<Time> waited = std::nullopt);
   bool must_wait_for_session(const Connection& connection) const;
   void wait_for_session(Ticket ticket, Time now);
   // Something for those that wait for a session; nullopt: nothing can be done before `look_at_line`.
@@ -183,7 +184,7 @@ std::optional<Waiting> Engine::Impl::take_waiting(Ticket ticket) {
   return out;
 }
 
-Step Engine::Impl::serve(Ticket ticket, Time now) {
+Step Engine::Impl::serve(Ticket ticket, Time now, std::optional<Time> waited) {
   const ConnectionId id = tickets.at(ticket);
   Connection& connection = connections.at(id);
   const auto waiting = take_waiting(ticket);
@@ -191,10 +192,14 @@ Step Engine::Impl::serve(Ticket ticket, Time now) {
 
   const Time began = clock();
   auto outcome = manager.execute(connection.space, waiting->command, waiting->locality, clients);
-  if (gate.end()) manager.undo(connection.space, outcome);
+  if (gate.end())
+    manager.undo(connection.space, outcome);
+  else if (waited)
+    manager.note_waited_for(outcome);
 
   Step step;
   step.account = to_account(&connection, id, waiting->command.code(), outcome.code, std::move(outcome.cost));
+  step.account->waited = waited;
   queue.charge(connection.owner.value, std::max(clock() - began, kLeastCharge));
   step.reply = Reply{id, ticket, std::move(outcome.response)};
   if (step.account->tpm_lost) not_before = now + kLostPause;
@@ -238,12 +243,10 @@ std::optional<Step> Engine::Impl::serve_line(Time now) {
   if (line_saw == bank && now < look_at_line) return std::nullopt;
   if (const auto next = line.next(manager.books(), manager.chip(), manager.session_book(), now)) {
     const Time waited = now - in_line_since.at(*next);
-    line.served(*next);
+    line.served(*next, now);
     in_line_since.erase(*next);
     line_saw.reset();
-    Step step = serve(*next, now);
-    if (step.account) step.account->waited = waited;
-    return step;
+    return serve(*next, now, waited);
   }
   const auto taking = line.taking(manager.books(), manager.chip(), now);
   if (taking.number && now >= not_before) {

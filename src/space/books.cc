@@ -183,6 +183,7 @@ void put(Writer& out, const Session& session) {
   out.u64(session.owner.value).u64(session.space.value).u8(session.client_saved ? std::uint8_t{1} : std::uint8_t{0});
   out.u64(session.sequence).raw(session.client_copy).u64(session.last_use);
   out.u64(session.started_at).u64(session.used_at).u64(session.lease).u64(session.tenure);
+  out.u64(session.served_at);
   out.u8(session.asked_authority ? std::uint8_t{1} : std::uint8_t{0});
   put_blob(out, session.context);
 }
@@ -202,10 +203,12 @@ std::optional<Session> get_session(Reader& in) {
   const auto sequence = in.u64();
   const auto client_copy = in.take(out.client_copy.size());
   const auto last_use = in.u64(), started_at = in.u64(), used_at = in.u64(), lease = in.u64(), tenure = in.u64();
+  const auto served_at = in.u64();
   const auto asked_authority = get_flag(in);
   auto context = get_blob(in);
   if (!handle || !kind || !owner || !space || !client_saved || !sequence || !client_copy) return std::nullopt;
-  if (!last_use || !started_at || !used_at || !lease || !tenure || !asked_authority || !context) return std::nullopt;
+  if (!last_use || !started_at || !used_at || !lease || !tenure || !served_at || !asked_authority || !context)
+    return std::nullopt;
   out.handle = *handle;
   out.kind = *kind;
   out.owner = OwnerId{*owner};
@@ -218,6 +221,7 @@ std::optional<Session> get_session(Reader& in) {
   out.used_at = *used_at;
   out.lease = *lease;
   out.tenure = *tenure;
+  out.served_at = *served_at;
   out.asked_authority = *asked_authority;
   out.context = std::move(*context);
   return out;

@@ -55,6 +55,8 @@ struct Session {
   std::uint64_t started_at = 0, used_at = 0;
   // On what terms it was started; they hold also when its space is gone.
   std::uint64_t lease = SessionTerms{}.lease, tenure = SessionTerms{}.tenure;
+  // When it was given to one who had waited in the line; 0: nobody had to wait for it.
+  std::uint64_t served_at = 0;
   // Somebody outside was asked for it (PolicySigned, PolicySecret, PolicyTicket): to be taken last.
   bool asked_authority = false;
 

@@ -469,6 +469,12 @@ std::optional<Cost> Manager::put_away() {
   return settle();
 }
 
+void Manager::note_waited_for(const Outcome& outcome) {
+  if (!outcome.created) return;
+  const auto it = books_.sessions.find(wire::number_of(outcome.created->value));
+  if (it != books_.sessions.end()) it->second.served_at = port_.now();
+}
+
 Cost Manager::take_session(std::uint32_t number) {
   session_book_.take(number);
   return settle();

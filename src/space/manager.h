@@ -53,6 +53,8 @@ class Manager {
 
   // Who may have a session, and who waits for one (space/waiting_line.h asks).
   [[nodiscard]] const SessionBook& session_book() const { return session_book_; }
+  // The session that this made had been waited for.
+  void note_waited_for(const Outcome& outcome);
   // A session is taken from whoever has it. At most one TPM command.
   Cost take_session(std::uint32_t number);
   // Exhaustion::kClose.
