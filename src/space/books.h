@@ -90,7 +90,7 @@ struct Holding {
 // Limits for all spaces together.
 struct Quota {
   std::uint64_t context_bytes = 64ULL << 20;        // of objects; each owner's share of it: `within_share`
-  std::uint32_t abandoned_sessions_per_owner = 16;  // client-saved, connection gone; the oldest goes first
+  std::uint32_t abandoned_sessions_per_owner = 16;  // client-saved, connection gone; in all: half of the chip's
 };
 
 // An active session that is nobody's any more; flushed in idle time, or when the number or the room is needed.

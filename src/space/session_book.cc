@@ -107,7 +107,6 @@ void SessionBook::drop(std::uint32_t number) {
 }
 
 void SessionBook::leave(SpaceId space) {
-  const OwnerId owner = books_.spaces.at(space).owner;
   std::vector<std::uint32_t> ended;
   for (auto& [number, session] : books_.sessions) {
     if (session.space != space) continue;
@@ -117,17 +116,33 @@ void SessionBook::leave(SpaceId space) {
       ended.push_back(number);
   }
   for (const auto number : ended) drop(number);
-  enforce_abandoned_limit(owner);
+  enforce_abandoned_limits();
 }
 
-void SessionBook::enforce_abandoned_limit(OwnerId owner) {
-  std::vector<const Session*> abandoned;
-  for (const auto& [number, session] : books_.sessions)
-    if (session.client_saved && session.space.value == 0 && session.owner == owner) abandoned.push_back(&session);
-  std::sort(abandoned.begin(), abandoned.end(),
-            [](const Session* a, const Session* b) { return a->last_use < b->last_use; });
-  for (std::size_t i = 0; i + quota_.abandoned_sessions_per_owner < abandoned.size(); ++i)
-    drop(wire::number_of(abandoned[i]->handle));
+// Each owner's at most so many, and all together at most half of what the chip has: then whoever left the most behind
+// loses the oldest.
+void SessionBook::enforce_abandoned_limits() {
+  std::map<OwnerId, std::map<std::uint64_t, std::uint32_t>> abandoned;  // numbers by when they were used last
+  std::size_t all = 0;
+  for (const auto& [number, session] : books_.sessions) {
+    if (session.space.value != 0) continue;
+    abandoned[session.owner].emplace(session.last_use, number);
+    ++all;
+  }
+  const auto drop_oldest = [&](std::map<std::uint64_t, std::uint32_t>& of_owner) {
+    drop(of_owner.begin()->second);
+    of_owner.erase(of_owner.begin());
+    --all;
+  };
+  for (auto& [owner, sessions] : abandoned)
+    while (sessions.size() > quota_.abandoned_sessions_per_owner) drop_oldest(sessions);
+  while (all > chip_.active_sessions / 2) {
+    const auto most = std::max_element(abandoned.begin(), abandoned.end(), [](const auto& one, const auto& other) {
+      if (one.second.size() != other.second.size()) return one.second.size() < other.second.size();
+      return !one.second.empty() && one.second.begin()->first > other.second.begin()->first;
+    });
+    drop_oldest(most->second);
+  }
 }
 
 void SessionBook::take(std::uint32_t number) {

@@ -68,7 +68,7 @@ class SessionBook {
   [[nodiscard]] bool must_not_get(SpaceId space, std::uint32_t number) const;
   [[nodiscard]] std::optional<std::uint32_t> lowest_free_number() const;
   bool retire_tombstone(Space& space);
-  void enforce_abandoned_limit(OwnerId owner);
+  void enforce_abandoned_limits();
 
   Books& books_;
   const Chip& chip_;

@@ -252,21 +252,47 @@ std::string World::close(Connection& connection) {
     static_cast<void>(connection.own_tpm->transact(speech::flush_context(entry.second.own), 0));
     return true;
   });
-  enforce_abandoned_limit(connection.owner);
+  enforce_abandoned_limits();
   return {};
 }
 
-void World::enforce_abandoned_limit(space::OwnerId owner) {
-  const auto limit = config_.engine.client_saved_sessions_per_owner;
-  std::map<std::uint64_t, std::pair<Connection*, std::uint32_t>> abandoned;  // by when they were saved
-  for (auto& connection : connections_)
-    if (!connection.open && connection.owner == owner)
-      for (const auto& [number, known] : connection.sessions) abandoned[known.saved_at] = {&connection, number};
-  while (abandoned.size() > limit) {
-    const auto [connection, number] = abandoned.begin()->second;
-    static_cast<void>(connection->own_tpm->transact(speech::flush_context(connection->sessions.at(number).own), 0));
-    connection->sessions.erase(number);
-    abandoned.erase(abandoned.begin());
+// Each owner's oldest go first; then, with more than half of the chip's in all, the oldest of who left the most behind.
+void World::enforce_abandoned_limits() {
+  struct Left {
+    std::uint64_t saved_at = 0;
+    Connection* connection = nullptr;
+    std::uint32_t number = 0;
+  };
+  std::map<space::OwnerId, std::vector<Left>> of_owner;
+  std::size_t all = 0;
+  for (auto& connection : connections_) {
+    if (connection.open) continue;
+    for (const auto& [number, known] : connection.sessions) {
+      of_owner[connection.owner].push_back({known.saved_at, &connection, number});
+      ++all;
+    }
+  }
+  const auto older = [](const Left& a, const Left& b) { return a.saved_at < b.saved_at; };
+  const auto flush_oldest = [&](std::vector<Left>& left) {
+    const auto oldest = std::min_element(left.begin(), left.end(), older);
+    auto& sessions = oldest->connection->sessions;
+    static_cast<void>(oldest->connection->own_tpm->transact(speech::flush_context(sessions.at(oldest->number).own), 0));
+    sessions.erase(oldest->number);
+    left.erase(oldest);
+    --all;
+  };
+  for (auto& [owner, left] : of_owner)
+    while (left.size() > config_.engine.client_saved_sessions_per_owner) flush_oldest(left);
+  while (all > chip_.active_sessions / 2) {
+    std::vector<Left>* most = nullptr;
+    for (auto& [owner, left] : of_owner) {
+      if (left.empty() || (most != nullptr && left.size() < most->size())) continue;
+      if (most == nullptr || left.size() > most->size() ||
+          std::min_element(left.begin(), left.end(), older)->saved_at <
+              std::min_element(most->begin(), most->end(), older)->saved_at)
+        most = &left;
+    }
+    flush_oldest(*most);
   }
 }
 

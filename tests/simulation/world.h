@@ -141,7 +141,7 @@ class World {
   void take_newest_twin(Utterance& said) const;
   void note_sessions(Connection& connection, const Utterance& said, const std::array<speech::Heard, kSides>& heard);
   void reset_private_tpms(const observe::Account& account);
-  void enforce_abandoned_limit(space::OwnerId owner);
+  void enforce_abandoned_limits();
   void forget_dead_sessions();
 
   [[nodiscard]] std::string check_invariants();

@@ -248,7 +248,7 @@ TEST_F(Sessions, AbandonedOnesGoFirst) {
     EXPECT_EQ(run(c, context_save(handle)).code, 0U);
     engine_->close(c);
   }
-  EXPECT_GE(engine_->snapshot().sessions, 60U);
+  EXPECT_EQ(engine_->snapshot().sessions, 32U) << "half of the chip's in all";
   const auto newcomer = open(77);
   ask_for_session(newcomer);
   let_pass(11 * kSecond);
