@@ -8,8 +8,10 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <cstdlib>
 #include <cstring>
+#include <initializer_list>
 #include <limits>
 #include <utility>
 
@@ -74,6 +76,42 @@ Fault take_number(const toml::node& node, T& out, T least) {
   return std::nullopt;
 }
 
+// "10s", "200ms", "5m", "1h", "endless"; nanoseconds.
+Fault take_duration(const toml::node& node, std::uint64_t& out) {
+  constexpr std::uint64_t kMillisecond = 1'000'000, kSecond = 1000 * kMillisecond;
+  constexpr std::array<std::pair<std::string_view, std::uint64_t>, 4> kUnits{
+      {{"ms", kMillisecond}, {"s", kSecond}, {"m", 60 * kSecond}, {"h", 3600 * kSecond}}};
+  constexpr std::size_t kMostDigits = 6;  // a million hours are far from overflowing
+  const std::string_view text = node.is_string() ? std::string_view(node.as_string()->get()) : std::string_view();
+  if (text == "endless") {
+    out = space::SessionTerms::kEndless;
+    return std::nullopt;
+  }
+  const std::size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
+  for (const auto& [unit, nanoseconds] : kUnits) {
+    if (digits == 0 || digits > kMostDigits || text.substr(digits) != unit) continue;
+    std::uint64_t number = 0;
+    std::from_chars(text.data(), text.data() + digits, number);
+    out = number * nanoseconds;
+    return std::nullopt;
+  }
+  return "must be a time like \"10s\", \"200ms\", \"5m\", \"1h\", or \"endless\"";
+}
+
+Fault take_exhaustion(const toml::node& node, space::Exhaustion& out) {
+  constexpr std::array<std::pair<std::string_view, space::Exhaustion>, 4> kNames{
+      {{"refuse", space::Exhaustion::kRefuse},
+       {"wait", space::Exhaustion::kWait},
+       {"reclaim", space::Exhaustion::kReclaim},
+       {"close", space::Exhaustion::kClose}}};
+  for (const auto& [name, exhaustion] : kNames) {
+    if (!node.is_string() || node.as_string()->get() != name) continue;
+    out = exhaustion;
+    return std::nullopt;
+  }
+  return "must be \"refuse\", \"wait\", \"reclaim\" or \"close\"";
+}
+
 struct Key {
   const char* name;
   Fault (*take)(const toml::node&, Settings&);
@@ -97,6 +135,14 @@ constexpr std::array kLimitKeys{
     Key{"queue", [](const toml::node& n, Settings& s) { return take_number(n, s.limits.queue, 1U); }},
 };
 
+constexpr std::array kProfileKeys{
+    Key{"claim", [](const toml::node& n, Settings& s) { return take_number(n, s.limits.terms.claim, 1U); }},
+    Key{"lease", [](const toml::node& n, Settings& s) { return take_duration(n, s.limits.terms.lease); }},
+    Key{"tenure", [](const toml::node& n, Settings& s) { return take_duration(n, s.limits.terms.tenure); }},
+    Key{"deadline", [](const toml::node& n, Settings& s) { return take_duration(n, s.limits.terms.deadline); }},
+    Key{"exhaustion", [](const toml::node& n, Settings& s) { return take_exhaustion(n, s.limits.terms.exhaustion); }},
+};
+
 // Goes through one table; keeps the fault that stands first in the file.
 class TableReader {
  public:
@@ -104,15 +150,15 @@ class TableReader {
 
   template <std::size_t N>
   void read(const toml::table& table, const std::array<Key, N>& keys, const std::string& prefix,
-            std::string_view subtable = {}) {
+            std::initializer_list<std::string_view> subtables = {}) {
     std::vector<std::string> known;
-    known.reserve(N + 1);
+    known.reserve(N + subtables.size());
     for (const auto& key : keys) known.emplace_back(key.name);
-    if (!subtable.empty()) known.push_back(fmt::format("[{}]", subtable));
+    for (const auto& subtable : subtables) known.push_back(fmt::format("[{}]", subtable));
 
     for (const auto& [key, node] : table) {
-      if (key.str() == subtable) continue;
       const std::string_view name = key.str();
+      if (std::find(subtables.begin(), subtables.end(), name) != subtables.end()) continue;
       const auto found = std::find_if(keys.begin(), keys.end(), [name](const Key& k) { return name == k.name; });
       if (found == keys.end()) {
         fault(key.source(),
@@ -121,6 +167,15 @@ class TableReader {
         fault(node.source(), fmt::format("\"{}{}\" {}", prefix, key.str(), *wrong));
       }
     }
+  }
+  // The table of that name in `table`, if it is there.
+  [[nodiscard]] const toml::table* subtable(const toml::table& table, std::string_view name,
+                                            const std::string& full_name) {
+    const auto* node = table.get(name);
+    if (node == nullptr) return nullptr;
+    if (!node->is_table())
+      fault(node->source(), fmt::format("\"{0}\" must be a table: write [{0}] on a line of its own", full_name));
+    return node->as_table();
   }
   void fault(const toml::source_region& where, std::string_view sentence) {
     if (first_ && where.begin >= first_->first) return;
@@ -211,9 +266,10 @@ std::optional<mode_t> parse_mode(std::string_view text) {
 
 std::vector<std::string> known_keys() {
   std::vector<std::string> out;
-  out.reserve(kTopKeys.size() + kLimitKeys.size());
+  out.reserve(kTopKeys.size() + kLimitKeys.size() + kProfileKeys.size());
   for (const auto& key : kTopKeys) out.emplace_back(key.name);
   for (const auto& key : kLimitKeys) out.push_back(fmt::format("limits.{}", key.name));
+  for (const auto& key : kProfileKeys) out.push_back(fmt::format("profile.default.{}", key.name));
   return out;
 }
 
@@ -226,13 +282,14 @@ tl::expected<Settings, std::string> parse_settings(std::string_view text, const 
   }
   Settings settings;
   TableReader reader(name, settings);
-  reader.read(table, kTopKeys, "", "limits");
+  reader.read(table, kTopKeys, "", {"limits", "profile"});
   check_meaning(table, settings, reader);
-  if (const auto* node = table.get("limits")) {
-    if (const auto* section = node->as_table())
-      reader.read(*section, kLimitKeys, "limits.");
-    else
-      reader.fault(node->source(), "\"limits\" must be a table: write [limits] on a line of its own");
+  if (const auto* limits = reader.subtable(table, "limits", "limits")) reader.read(*limits, kLimitKeys, "limits.");
+  // There is one profile until the guard is built.
+  if (const auto* profiles = reader.subtable(table, "profile", "profile.default")) {
+    reader.read(*profiles, std::array<Key, 0>{}, "profile.", {"default"});
+    if (const auto* standard = reader.subtable(*profiles, "default", "profile.default"))
+      reader.read(*standard, kProfileKeys, "profile.default.");
   }
   if (auto wrong = reader.first_fault()) return tl::unexpected(std::move(*wrong));
   return settings;

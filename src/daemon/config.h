@@ -18,6 +18,7 @@
 
 #include "daemon/limits.h"
 #include "daemon/log.h"
+#include "space/owner.h"
 
 namespace tpmspace::daemon {
 
@@ -32,6 +33,7 @@ struct Limits {
   std::uint64_t bytes = limits::kBytes;        // octets
   std::uint32_t client_saved_sessions = limits::kClientSavedSessions;
   std::uint32_t queue = limits::kQueue;
+  space::SessionTerms terms = {};  // how spaces get sessions when they run short
   bool operator==(const Limits&) const = default;
 };
 

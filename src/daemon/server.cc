@@ -27,7 +27,7 @@ engine::Config engine_config(const Limits& limits) {
 
 TpmDesk::Terms terms_of(const Limits& limits) {
   return {.engine = engine_config(limits),
-          .space = {.objects = limits.objects, .sessions = limits.sessions},
+          .space = {.objects = limits.objects, .sessions = limits.sessions, .terms = limits.terms},
           .queue = limits.queue};
 }
 

@@ -21,6 +21,10 @@ std::uint64_t& by_cause(proto::Status& status, observe::Cause cause) {
       return status.tpm_commands_refresh;
     case observe::Cause::kProbe:
       return status.tpm_commands_probe;
+    case observe::Cause::kReclaim:
+      return status.tpm_commands_reclaim;
+    case observe::Cause::kFiller:
+      return status.tpm_commands_filler;
   }
   return status.tpm_commands_probe;
 }
@@ -48,6 +52,8 @@ void StatusCounters::add(const observe::Account& account, bool delivered) {
     of_code.nanoseconds += use.nanoseconds;
   }
   sums_.swapping_evictions += account.evictions;
+  sums_.sessions_reclaims += account.reclaimed.size();
+  if (account.waited) ++sums_.sessions_waits;
   if (account.tpm_was_reset) ++sums_.tpm_resets;
 }
 
@@ -77,6 +83,11 @@ void StatusCounters::fill(proto::Status& status) const {
   status.tpm_commands_flush = sums_.tpm_commands_flush;
   status.tpm_commands_refresh = sums_.tpm_commands_refresh;
   status.tpm_commands_probe = sums_.tpm_commands_probe;
+  status.tpm_commands_reclaim = sums_.tpm_commands_reclaim;
+  status.tpm_commands_filler = sums_.tpm_commands_filler;
+  status.sessions_waits = sums_.sessions_waits;
+  status.sessions_reclaims = sums_.sessions_reclaims;
+  status.sessions_waiting = snapshot_.waiting_for_session;
   status.tpm_commands_time = sums_.tpm_commands_time;
   status.swapping_saves = sums_.swapping_saves;
   status.swapping_loads = sums_.swapping_loads;

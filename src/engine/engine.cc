@@ -8,6 +8,7 @@
 #include "engine/watched_tpm.h"
 #include "queue/fair_queue.h"
 #include "space/manager.h"
+#include "space/waiting_line.h"
 #include "wire/response.h"
 
 namespace tpmspace::engine {
@@ -49,6 +50,16 @@ struct Engine::Impl {
         manager(own, table, chip, space::Quota{settings.max_bytes, settings.client_saved_sessions_per_owner}, now_of) {}
 
   Step run_next(Time now);
+  // The client's command, in its connection's name.
+  // `waited`: for a session.
+  Step serve(Ticket ticket, Time now, std::optional<Time> waited = std::nullopt);
+  bool must_wait_for_session(const Connection& connection) const;
+  void wait_for_session(Ticket ticket, Time now);
+  // Something for those that wait for a session; nullopt: nothing can be done before `look_at_line`.
+  std::optional<Step> serve_line(Time now);
+  void leave_line(Ticket ticket);
+  Step end_waiting(Ticket ticket, Time now);
+  std::optional<Waiting> take_waiting(Ticket ticket);
   Step idle(Time now);
   Step account_only(space::Cost cost) const;
   observe::Account to_account(const Connection* connection, ConnectionId id, std::uint32_t code, wire::Rc rc,
@@ -61,7 +72,11 @@ struct Engine::Impl {
   space::Manager manager;
   queue::FairQueue queue;
   std::map<ConnectionId, Connection> connections;
-  std::map<Ticket, ConnectionId> tickets;  // of waiting commands
+  std::map<Ticket, ConnectionId> tickets;  // of waiting commands, in the queue or in the line
+  space::WaitingLine line;                 // for a session
+  std::map<Ticket, Time> in_line_since;
+  std::optional<space::Bank> line_saw;  // what the bank was when nobody in the line could be helped
+  Time look_at_line = 0;
   std::deque<Reply> cancelled;
   Ticket last_ticket = 0;
   Time last_activity = 0;
@@ -106,6 +121,7 @@ bool Engine::cancel(Ticket ticket) {
   if (it == impl_->tickets.end()) return false;
   Connection& connection = impl_->connections.at(it->second);
   impl_->queue.remove(connection.owner.value, ticket);
+  impl_->leave_line(ticket);
   if (impl_->gate.withdraw(ticket))
     impl_->cancelled.push_back(Reply{it->second, ticket, wire::error_response(wire::from_manager(rc::kCanceled))});
   connection.waiting.reset();
@@ -119,6 +135,7 @@ void Engine::close(ConnectionId id) {
   if (it->second.waiting) {
     impl_->gate.withdraw(it->second.waiting->ticket);
     impl_->queue.remove(it->second.owner.value, it->second.waiting->ticket);
+    impl_->leave_line(it->second.waiting->ticket);
     impl_->tickets.erase(it->second.waiting->ticket);
   }
   std::erase_if(impl_->cancelled, [&](const Reply& reply) { return reply.connection == id; });
@@ -142,31 +159,123 @@ Step Engine::step(Time now) {
     return step;
   }
   me.answered_cancelled_last = false;
+  if (auto step = me.serve_line(now)) return std::move(*step);
   const bool backlog = me.manager.unwanted() > kUnwantedBacklog && !me.tidied_last && now >= me.not_before;
   if (me.queue.size() > 0 && !backlog) return me.run_next(now);
-  return me.idle(now);
+  Step step = me.idle(now);
+  if (step.idle && !me.line.empty()) step.wake = std::min(step.wake.value_or(me.look_at_line), me.look_at_line);
+  return step;
 }
 
 Step Engine::Impl::run_next(Time now) {
-  const auto turn = queue.pop();
-  const ConnectionId id = tickets.at(turn->item);
-  tickets.erase(turn->item);
-  Connection& connection = connections.at(id);
-  const Waiting waiting = std::move(*connection.waiting);
-  connection.waiting.reset();
+  const Ticket ticket = queue.pop()->item;
+  const Connection& connection = connections.at(tickets.at(ticket));
+  const bool wants_session = connection.waiting->command.row().creates == wire::Creates::kSession;
+  if (!wants_session || !must_wait_for_session(connection)) return serve(ticket, now);
+  wait_for_session(ticket, now);
+  return Step{};
+}
 
-  if (!gate.begin(waiting.ticket)) return Step{};
+std::optional<Waiting> Engine::Impl::take_waiting(Ticket ticket) {
+  Connection& connection = connections.at(tickets.at(ticket));
+  tickets.erase(ticket);
+  std::optional<Waiting> out = std::exchange(connection.waiting, std::nullopt);
+  if (!gate.begin(ticket)) return std::nullopt;  // it was withdrawn
+  return out;
+}
+
+Step Engine::Impl::serve(Ticket ticket, Time now, std::optional<Time> waited) {
+  const ConnectionId id = tickets.at(ticket);
+  Connection& connection = connections.at(id);
+  const auto waiting = take_waiting(ticket);
+  if (!waiting) return Step{};
+
   const Time began = clock();
-  auto outcome = manager.execute(connection.space, waiting.command, waiting.locality, clients);
-  if (gate.end()) manager.undo(connection.space, outcome);
+  auto outcome = manager.execute(connection.space, waiting->command, waiting->locality, clients);
+  if (gate.end())
+    manager.undo(connection.space, outcome);
+  else if (waited)
+    manager.note_waited_for(outcome);
 
   Step step;
-  step.account = to_account(&connection, id, waiting.command.code(), outcome.code, std::move(outcome.cost));
-  queue.charge(turn->owner, std::max(clock() - began, kLeastCharge));
-  step.reply = Reply{id, waiting.ticket, std::move(outcome.response)};
+  step.account = to_account(&connection, id, waiting->command.code(), outcome.code, std::move(outcome.cost));
+  step.account->waited = waited;
+  queue.charge(connection.owner.value, std::max(clock() - began, kLeastCharge));
+  step.reply = Reply{id, ticket, std::move(outcome.response)};
   if (step.account->tpm_lost) not_before = now + kLostPause;
   last_activity = now;
   tidied_last = false;
+  return step;
+}
+
+// --- those that wait for a session
+
+bool Engine::Impl::must_wait_for_session(const Connection& connection) const {
+  using space::SessionBook;
+  const auto& terms = manager.books().spaces.at(connection.space).limits.terms;
+  if (terms.exhaustion == space::Exhaustion::kRefuse) return false;  // the manager refuses what it cannot have
+  const auto admission = manager.session_book().admission(connection.space);
+  if (admission == SessionBook::Admission::kNever) return false;
+  return admission == SessionBook::Admission::kNotNow || !line.empty();
+}
+
+void Engine::Impl::wait_for_session(Ticket ticket, Time now) {
+  const Connection& connection = connections.at(tickets.at(ticket));
+  const auto& terms = manager.books().spaces.at(connection.space).limits.terms;
+  line.add({.id = ticket,
+            .waiter = {.space = connection.space, .owner = connection.owner, .since = now},
+            .deadline = terms.deadline > UINT64_MAX - now ? UINT64_MAX : now + terms.deadline,
+            .may_take = terms.exhaustion == space::Exhaustion::kReclaim});
+  in_line_since[ticket] = now;
+  line_saw.reset();
+}
+
+void Engine::Impl::leave_line(Ticket ticket) {
+  if (!line.remove(ticket)) return;
+  in_line_since.erase(ticket);
+  line_saw.reset();
+}
+
+std::optional<Step> Engine::Impl::serve_line(Time now) {
+  if (line.empty()) return std::nullopt;
+  if (const auto late = line.expired(now)) return end_waiting(*late, now);
+  space::Bank bank = manager.session_book().bank();
+  if (line_saw == bank && now < look_at_line) return std::nullopt;
+  if (const auto next = line.next(manager.books(), manager.chip(), manager.session_book(), now)) {
+    const Time waited = now - in_line_since.at(*next);
+    line.served(*next, now);
+    in_line_since.erase(*next);
+    line_saw.reset();
+    return serve(*next, now, waited);
+  }
+  const auto taking = line.taking(manager.books(), manager.chip(), now);
+  if (taking.number && now >= not_before) {
+    line_saw.reset();
+    Step step = account_only(manager.take_session(*taking.number));
+    if (step.account->tpm_lost) not_before = now + kLostPause;
+    return step;
+  }
+  line_saw = std::move(bank);
+  look_at_line = taking.number ? not_before : taking.at.value_or(UINT64_MAX);
+  return std::nullopt;
+}
+
+// Its deadline has passed.
+Step Engine::Impl::end_waiting(Ticket ticket, Time now) {
+  const ConnectionId id = tickets.at(ticket);
+  const Connection& connection = connections.at(id);
+  const Time waited = now - in_line_since.at(ticket);
+  leave_line(ticket);
+  const auto waiting = take_waiting(ticket);
+  if (!waiting) return Step{};
+  gate.end();
+  if (manager.books().spaces.at(connection.space).limits.terms.exhaustion == space::Exhaustion::kClose)
+    manager.give_up(connection.space);
+  constexpr wire::Rc kExhausted = wire::from_manager(rc::kSessionHandles);
+  Step step;
+  step.account = to_account(&connection, id, waiting->command.code(), kExhausted, {});
+  step.account->waited = waited;
+  step.reply = Reply{id, ticket, wire::error_response(kExhausted)};
   return step;
 }
 
@@ -217,6 +326,7 @@ observe::Account Engine::Impl::to_account(const Connection* connection, Connecti
   account.rc = rc;
   account.tpm = std::move(cost.tpm);
   account.evictions = cost.evictions;
+  account.reclaimed = std::move(cost.reclaimed);
   account.tpm_was_reset = cost.tpm_was_reset;
   account.tpm_lost = cost.tpm_lost;
   return account;
@@ -226,7 +336,8 @@ Snapshot Engine::snapshot() const {
   const space::Books& books = impl_->manager.books();
   Snapshot out;
   out.connections = static_cast<std::uint32_t>(impl_->connections.size());
-  out.queued = static_cast<std::uint32_t>(impl_->queue.size());
+  out.waiting_for_session = static_cast<std::uint32_t>(impl_->line.size());
+  out.queued = static_cast<std::uint32_t>(impl_->queue.size()) + out.waiting_for_session;
   out.objects = books.held.objects;
   out.bytes = books.held.bytes;
   out.objects_loaded = static_cast<std::uint32_t>(books.slots.size());

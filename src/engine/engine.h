@@ -51,7 +51,8 @@ struct Step {
 // Counts for status; all about this moment. Sessions as DESIGN "Sessions" names their states.
 struct Snapshot {
   std::uint32_t connections = 0;
-  std::uint32_t queued = 0;
+  std::uint32_t queued = 0;  // those that wait for a session included
+  std::uint32_t waiting_for_session = 0;
   std::uint32_t objects = 0, objects_loaded = 0;
   std::uint32_t sessions = 0, sessions_loaded = 0, sessions_client_saved = 0;
   std::uint64_t bytes = 0;  // of saved contexts

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "wire/tpm_use.h"
@@ -11,17 +12,20 @@ namespace tpmspace::observe {
 
 using wire::Cause;
 using wire::kCauses;
+using wire::Reclaimed;
 using wire::TpmUse;
 
 struct Account {
-  std::uint64_t owner = 0;        // 0 for idle work that belongs to nobody
-  std::uint64_t connection = 0;   // 0 likewise
-  std::uint32_t client_code = 0;  // the client's command; 0: idle work
-  std::uint32_t rc = 0;           // what the client was answered
-  std::vector<TpmUse> tpm;        // in the order they were sent
-  std::uint32_t evictions = 0;    // of objects and sessions, to make room
-  bool tpm_was_reset = false;     // noticed in this step; everything loaded and saved is gone
-  bool tpm_lost = false;          // the back end is gone
+  std::uint64_t owner = 0;              // 0 for idle work that belongs to nobody
+  std::uint64_t connection = 0;         // 0 likewise
+  std::uint32_t client_code = 0;        // the client's command; 0: idle work
+  std::uint32_t rc = 0;                 // what the client was answered
+  std::vector<TpmUse> tpm;              // in the order they were sent
+  std::uint32_t evictions = 0;          // of objects and sessions, to make room
+  std::vector<Reclaimed> reclaimed;     // sessions that were taken because somebody waited for one
+  std::optional<std::uint64_t> waited;  // nanoseconds that this StartAuthSession waited for a session
+  bool tpm_was_reset = false;           // noticed in this step; everything loaded and saved is gone
+  bool tpm_lost = false;                // the back end is gone
   [[nodiscard]] std::uint64_t tpm_nanoseconds() const {
     std::uint64_t sum = 0;
     for (const auto& use : tpm) sum += use.nanoseconds;

@@ -64,6 +64,19 @@ std::optional<std::string> check_objects(const Books& books) {
   return std::nullopt;
 }
 
+std::optional<std::string> check_tombstones(const Books& books, const Chip& chip) {
+  for (const auto& [id, space] : books.spaces) {
+    for (const auto& [number, stone] : space.tombstones) {
+      if (number >= chip.session_numbers) return "a tombstone has a number that no session can have";
+      if (stone.order > books.reclaims) return "a tombstone is from the future";
+      const auto session = books.sessions.find(number);
+      if (session != books.sessions.end() && session->second.space == id)
+        return "a space has a session under a number that was taken from it";
+    }
+  }
+  return std::nullopt;
+}
+
 std::optional<std::string> check_sessions(const Books& books, const Chip& chip) {
   for (const auto& [number, session] : books.sessions) {
     if (!wire::is_session(session.handle)) return "a session's handle is not a session's";
@@ -89,7 +102,7 @@ std::optional<std::string> check_sessions(const Books& books, const Chip& chip) 
 }
 
 // The image: a version, then every field in the order of the declarations.
-constexpr std::uint32_t kImageVersion = 1;
+constexpr std::uint32_t kImageVersion = 2;
 
 void put_blob(Writer& out, ByteView blob) {
   out.u32(static_cast<std::uint32_t>(blob.size())).raw(blob);
@@ -135,61 +148,81 @@ std::optional<Object> get_object(Reader& in) {
   return out;
 }
 
+void put(Writer& out, const SpaceLimits& limits) {
+  const SessionTerms& terms = limits.terms;
+  out.u32(limits.objects).u32(limits.sessions).u32(terms.claim);
+  out.u64(terms.lease).u64(terms.tenure).u64(terms.deadline).u8(static_cast<std::uint8_t>(terms.exhaustion));
+}
+
+std::optional<SpaceLimits> get_limits(Reader& in) {
+  const auto objects = in.u32(), sessions = in.u32(), claim = in.u32();
+  const auto lease = in.u64(), tenure = in.u64(), deadline = in.u64();
+  const auto exhaustion = in.u8();
+  if (!objects || !sessions || !claim || !lease || !tenure || !deadline || !exhaustion) return std::nullopt;
+  if (*exhaustion > static_cast<std::uint8_t>(Exhaustion::kClose)) return std::nullopt;
+  return SpaceLimits{*objects, *sessions,
+                     SessionTerms{*claim, *lease, *tenure, *deadline, static_cast<Exhaustion>(*exhaustion)}};
+}
+
 void put(Writer& out, const Space& space) {
-  out.u64(space.owner.value).u32(space.limits.objects).u32(space.limits.sessions);
+  out.u64(space.owner.value);
+  put(out, space.limits);
   out.u32(static_cast<std::uint32_t>(space.objects.size()));
   for (const auto& [handle, object] : space.objects) {
     out.u32(handle);
     put(out, object);
   }
-}
-
-std::optional<Space> get_space(Reader& in) {
-  Space out;
-  const auto owner = in.u64();
-  const auto objects = in.u32();
-  const auto sessions = in.u32();
-  const auto count = in.u32();
-  if (!owner || !objects || !sessions || !count) return std::nullopt;
-  out.owner = OwnerId{*owner};
-  out.limits = SpaceLimits{*objects, *sessions};
-  for (std::uint32_t i = 0; i < *count; ++i) {
-    const auto handle = in.u32();
-    if (!handle) return std::nullopt;
-    auto object = get_object(in);
-    if (!object || !append(out.objects, *handle, std::move(*object))) return std::nullopt;
-  }
-  return out;
+  out.u32(static_cast<std::uint32_t>(space.tombstones.size()));
+  for (const auto& [number, stone] : space.tombstones)
+    out.u32(number).u64(stone.order).u8(stone.told ? std::uint8_t{1} : std::uint8_t{0});
+  out.u8(space.given_up ? std::uint8_t{1} : std::uint8_t{0});
 }
 
 void put(Writer& out, const Session& session) {
-  out.u32(session.handle)
-      .u64(session.owner.value)
-      .u64(session.space.value)
-      .u8(session.client_saved ? std::uint8_t{1} : std::uint8_t{0});
+  out.u32(session.handle).u8(static_cast<std::uint8_t>(session.kind));
+  out.u64(session.owner.value).u64(session.space.value).u8(session.client_saved ? std::uint8_t{1} : std::uint8_t{0});
   out.u64(session.sequence).raw(session.client_copy).u64(session.last_use);
+  out.u64(session.started_at).u64(session.used_at).u64(session.lease).u64(session.tenure);
+  out.u64(session.served_at);
+  out.u8(session.asked_authority ? std::uint8_t{1} : std::uint8_t{0});
   put_blob(out, session.context);
+}
+
+std::optional<SessionKind> get_kind(Reader& in) {
+  const auto value = in.u8();
+  if (!value || *value > 3 || *value == 2) return std::nullopt;
+  return static_cast<SessionKind>(*value);
 }
 
 std::optional<Session> get_session(Reader& in) {
   Session out;
   const auto handle = in.u32();
-  const auto owner = in.u64();
-  const auto space = in.u64();
+  const auto kind = get_kind(in);
+  const auto owner = in.u64(), space = in.u64();
   const auto client_saved = get_flag(in);
   const auto sequence = in.u64();
   const auto client_copy = in.take(out.client_copy.size());
-  const auto last_use = in.u64();
+  const auto last_use = in.u64(), started_at = in.u64(), used_at = in.u64(), lease = in.u64(), tenure = in.u64();
+  const auto served_at = in.u64();
+  const auto asked_authority = get_flag(in);
   auto context = get_blob(in);
-  if (!handle || !owner || !space || !client_saved || !sequence || !client_copy || !last_use || !context)
+  if (!handle || !kind || !owner || !space || !client_saved || !sequence || !client_copy) return std::nullopt;
+  if (!last_use || !started_at || !used_at || !lease || !tenure || !served_at || !asked_authority || !context)
     return std::nullopt;
   out.handle = *handle;
+  out.kind = *kind;
   out.owner = OwnerId{*owner};
   out.space = SpaceId{*space};
   out.client_saved = *client_saved;
   out.sequence = *sequence;
   std::copy(client_copy->begin(), client_copy->end(), out.client_copy.begin());
   out.last_use = *last_use;
+  out.started_at = *started_at;
+  out.used_at = *used_at;
+  out.lease = *lease;
+  out.tenure = *tenure;
+  out.served_at = *served_at;
+  out.asked_authority = *asked_authority;
   out.context = std::move(*context);
   return out;
 }
@@ -201,6 +234,31 @@ bool get_list(Reader& in, Each each) {
   for (std::uint32_t i = 0; i < *count; ++i)
     if (!each()) return false;
   return true;
+}
+
+std::optional<Space> get_space(Reader& in) {
+  Space out;
+  const auto owner = in.u64();
+  const auto limits = get_limits(in);
+  if (!owner || !limits) return std::nullopt;
+  out.owner = OwnerId{*owner};
+  out.limits = *limits;
+  const bool objects = get_list(in, [&] {
+    const auto handle = in.u32();
+    if (!handle) return false;
+    auto object = get_object(in);
+    return object && append(out.objects, *handle, std::move(*object));
+  });
+  const bool tombstones = objects && get_list(in, [&] {
+                            const auto number = in.u32();
+                            const auto order = in.u64();
+                            const auto told = get_flag(in);
+                            return number && order && told && append(out.tombstones, *number, Tombstone{*order, *told});
+                          });
+  const auto given_up = get_flag(in);
+  if (!tombstones || !given_up) return std::nullopt;
+  out.given_up = *given_up;
+  return out;
 }
 
 bool get_spaces(Reader& in, Books& books) {
@@ -319,6 +377,7 @@ std::optional<std::string> check(const Books& books, const Chip& chip) {
   if (auto wrong = check_slots(books, chip)) return wrong;
   if (auto wrong = check_objects(books)) return wrong;
   if (auto wrong = check_holdings(books)) return wrong;
+  if (auto wrong = check_tombstones(books, chip)) return wrong;
   return check_sessions(books, chip);
 }
 
@@ -337,7 +396,12 @@ Bytes encode(const Books& books) {
   out.u32(static_cast<std::uint32_t>(books.unwanted_sessions.size()));
   for (const auto& unwanted : books.unwanted_sessions)
     out.u32(unwanted.handle).u8(unwanted.loaded ? std::uint8_t{1} : std::uint8_t{0}).u64(unwanted.sequence);
-  out.u64(books.tick).u64(books.last_space).u64(books.newest_sequence).u32(books.reset_count).u32(books.restart_count);
+  out.u64(books.tick)
+      .u64(books.last_space)
+      .u64(books.newest_sequence)
+      .u64(books.reclaims)
+      .u32(books.reset_count)
+      .u32(books.restart_count);
   out.u8(books.in_doubt ? std::uint8_t{1} : std::uint8_t{0});
   return out.take();
 }
@@ -348,13 +412,15 @@ std::optional<Books> decode(ByteView image) {
   if (in.u32() != kImageVersion) return std::nullopt;
   if (!get_spaces(in, out) || !get_sessions(in, out)) return std::nullopt;
   if (!get_slots(in, out) || !get_unwanted(in, out)) return std::nullopt;
-  const auto tick = in.u64(), last_space = in.u64(), newest = in.u64();
+  const auto tick = in.u64(), last_space = in.u64(), newest = in.u64(), reclaims = in.u64();
   const auto reset = in.u32(), restart = in.u32();
   const auto in_doubt = get_flag(in);
-  if (!tick || !last_space || !newest || !reset || !restart || !in_doubt || !in.empty()) return std::nullopt;
+  if (!tick || !last_space || !newest || !reclaims || !reset || !restart || !in_doubt || !in.empty())
+    return std::nullopt;
   out.tick = *tick;
   out.last_space = *last_space;
   out.newest_sequence = *newest;
+  out.reclaims = *reclaims;
   out.reset_count = *reset;
   out.restart_count = *restart;
   out.in_doubt = *in_doubt;

@@ -2,7 +2,8 @@
 //
 // Idea: what the books say is loaded is loaded. They are written only after the TPM confirmed.
 // Objects come, change and go through the functions below, so that what each owner holds is always added up.
-// Threads: a value. Units: contexts in octets, `last_use` in ticks (one for each client command).
+// Threads: a value. Units: contexts in octets; `last_use` in ticks (one for each client command); times and spans in
+// nanoseconds of the manager's clock.
 // Limits: SpaceLimits for each space, `Quota` for all together; `check` proves the rules below.
 #pragma once
 
@@ -36,9 +37,12 @@ struct Slot {
   wire::ClientHandle object;  // in that space
 };
 
+enum class SessionKind : std::uint8_t { kHmac = 0, kPolicy = 1, kTrial = 3 };  // TPM_SE (Part 2, 6.11)
+
 // An active session in the TPM. Clients see its real handle (TPM-RULES 7).
 struct Session {
   std::uint32_t handle = 0;
+  SessionKind kind = SessionKind::kHmac;
   OwnerId owner;
   SpaceId space;  // where it may be used; 0: its connection is gone (client-saved only)
   // Put away by its client: nobody may use it until the owner loads the copy that the client holds, known by its
@@ -48,14 +52,30 @@ struct Session {
   wire::Bytes context;         // the TPM's newest context of it; empty: it is loaded
   std::uint64_t sequence = 0;  // of `context`: orders saved sessions for the context gap
   std::uint64_t last_use = 0;
+  std::uint64_t started_at = 0, used_at = 0;
+  // On what terms it was started; they hold also when its space is gone.
+  std::uint64_t lease = SessionTerms{}.lease, tenure = SessionTerms{}.tenure;
+  // When it was given to one who had waited in the line; 0: nobody had to wait for it.
+  std::uint64_t served_at = 0;
+  // Somebody outside was asked for it (PolicySigned, PolicySecret, PolicyTicket): to be taken last.
+  bool asked_authority = false;
 
   [[nodiscard]] bool loaded() const { return context.empty(); }
+};
+
+// A session that was taken from a space (reclaimed). Its number stands for nothing else there until the client has
+// flushed it: who was not told must not meet another session under the old handle (MISSION M8).
+struct Tombstone {
+  std::uint64_t order = 0;  // they are retired oldest first
+  bool told = false;        // the client has used the handle since, and was refused
 };
 
 struct Space {
   OwnerId owner;
   SpaceLimits limits;
-  std::map<std::uint32_t, Object> objects;  // by the client's handle
+  std::map<std::uint32_t, Object> objects;        // by the client's handle
+  std::map<std::uint32_t, Tombstone> tombstones;  // by number
+  bool given_up = false;                          // Exhaustion::kClose: it answers SESSION_HANDLES until it is closed
 };
 
 // What all spaces of one owner hold.
@@ -90,6 +110,7 @@ struct Books {
   std::uint64_t tick = 0;
   std::uint64_t last_space = 0;
   std::uint64_t newest_sequence = 0;  // of any session context the TPM made
+  std::uint64_t reclaims = 0;         // orders tombstones
   std::uint32_t reset_count = 0, restart_count = 0;
   bool in_doubt = false;  // the TPM gave an answer nobody can believe, and could not be asked what it holds since
 };

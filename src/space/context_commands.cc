@@ -56,12 +56,14 @@ Bytes ContextCommands::flush_object(SpaceId space, ClientHandle handle) {
 // The type octet does not matter here (TPM-RULES 11). Client-saved ones of the owner may be flushed from any space.
 Bytes ContextCommands::flush_session(SpaceId space, std::uint32_t handle) {
   const std::uint32_t number = wire::number_of(handle);
+  // One that was taken: its client may let go of it as of any other.
+  if (books_.spaces.at(space).tombstones.erase(number) != 0) return wire::success_response({});
   const auto it = books_.sessions.find(number);
   if (it == books_.sessions.end()) return refuse(number < chip_.session_numbers ? kUnknownContext : kWrongContextType);
   const Session& session = it->second;
   const bool of_owner = session.owner == books_.spaces.at(space).owner;
   if (session.space != space && !(session.client_saved && of_owner)) return refuse(kUnknownContext);
-  residency_.flush_session_of_client(number);
+  residency_.flush_session(number, wire::Cause::kClient);
   return port_.cost().tpm_lost ? refuse(rc::kFailure) : wire::success_response({});
 }
 
@@ -92,9 +94,16 @@ std::optional<Bytes> ContextCommands::load_session_context(SpaceId space, const 
   const OwnerId owner = books_.spaces.at(space).owner;
   for (auto& [number, session] : books_.sessions) {
     if (!session.client_saved || session.owner != owner || session.client_copy != presented) continue;
+    auto& stones = books_.spaces.at(space).tombstones;
+    if (const auto stone = stones.find(number); stone != stones.end()) {
+      // The space had another one of that number, and may not know that it was taken.
+      if (!stone->second.told) break;
+      stones.erase(stone);
+    }
     session.client_saved = false;
     session.space = space;
     session.last_use = books_.tick;
+    session.used_at = port_.now();
     return wire::success_response(wire::Writer().u32(session.handle).take());
   }
   return refuse(kUnknownContext);

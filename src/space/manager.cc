@@ -59,6 +59,25 @@ Rc as_lack_of_room(Rc code, Rc no_room) {
   return warning && (code < kReference || code >= kLockout) ? no_room : code;
 }
 
+// The session type of a StartAuthSession that the TPM accepted (Part 3, 11.1): nonceCaller, encryptedSalt, sessionType.
+SessionKind kind_of_started(const Command& command) {
+  wire::Reader in(command.parameters());
+  for (int skipped = 0; skipped < 2; ++skipped) {
+    const auto size = in.u16();
+    if (!size || !in.take(*size)) return SessionKind::kHmac;
+  }
+  const auto type = in.u8();
+  if (type == static_cast<std::uint8_t>(SessionKind::kPolicy)) return SessionKind::kPolicy;
+  if (type == static_cast<std::uint8_t>(SessionKind::kTrial)) return SessionKind::kTrial;
+  return SessionKind::kHmac;
+}
+
+// Whether success means that somebody outside the TPM was asked for this policy.
+bool asks_authority(const Command& command) {
+  return command.code() == cc::kPolicySigned || command.code() == cc::kPolicySecret ||
+         command.code() == cc::kPolicyTicket;
+}
+
 bool says_reference_is_unknown(Rc code) {
   return (code >= rc::kReferenceH0 && code < rc::kReferenceH0 + 7) ||
          (code >= rc::kReferenceS0 && code < rc::kReferenceS0 + 7);
@@ -73,7 +92,8 @@ Manager::Manager(wire::Tpm& tpm, const wire::CommandTable& table, const Chip& ch
       port_(tpm, table, std::move(clock)),
       residency_(books_, chip_, port_),
       contexts_(books_, chip_, port_, residency_),
-      recovery_(books_, chip_, port_) {
+      recovery_(books_, chip_, port_),
+      session_book_(books_, chip_, quota_, port_, residency_) {
   books_.reset_count = chip.reset_count;
   books_.restart_count = chip.restart_count;
 }
@@ -92,37 +112,10 @@ void Manager::set_limits(SpaceId space, const SpaceLimits& limits) {
 }
 
 void Manager::close(SpaceId space) {
-  const OwnerId owner = books_.spaces.at(space).owner;
   for (auto& slot : books_.slots)
     if (slot.space == space) slot.space = SpaceId{};
-  std::vector<std::uint32_t> ended;
-  for (auto& [number, session] : books_.sessions) {
-    if (session.space != space) continue;
-    if (session.client_saved)
-      session.space = SpaceId{};
-    else
-      ended.push_back(number);
-  }
-  for (const auto number : ended) drop_session(number);
+  session_book_.leave(space);
   erase_space(books_, space);
-  enforce_abandoned_limit(owner);
-}
-
-void Manager::drop_session(std::uint32_t number) {
-  const auto it = books_.sessions.find(number);
-  if (it == books_.sessions.end()) return;
-  books_.unwanted_sessions.push_back(UnwantedSession{it->second.handle, it->second.loaded(), it->second.sequence});
-  books_.sessions.erase(it);
-}
-
-void Manager::enforce_abandoned_limit(OwnerId owner) {
-  std::vector<const Session*> abandoned;
-  for (const auto& [number, session] : books_.sessions)
-    if (session.client_saved && session.space.value == 0 && session.owner == owner) abandoned.push_back(&session);
-  std::sort(abandoned.begin(), abandoned.end(),
-            [](const Session* a, const Session* b) { return a->last_use < b->last_use; });
-  for (std::size_t i = 0; i + quota_.abandoned_sessions_per_owner < abandoned.size(); ++i)
-    drop_session(wire::number_of(abandoned[i]->handle));
 }
 
 void Manager::undo(SpaceId space, const Outcome& outcome) {
@@ -132,7 +125,7 @@ void Manager::undo(SpaceId space, const Outcome& outcome) {
   }
   if (!outcome.created) return;
   if (wire::is_session(outcome.created->value))
-    drop_session(wire::number_of(outcome.created->value));
+    session_book_.drop(wire::number_of(outcome.created->value));
   else if (books_.spaces.at(space).objects.count(outcome.created->value) != 0)
     residency_.drop_object(space, *outcome.created);
 }
@@ -162,6 +155,7 @@ Cost Manager::settle() {
 
 Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality, wire::Tpm& client_tpm,
                    Outcome& outcome) {
+  if (books_.spaces.at(space).given_up) return refuse(rc::kSessionHandles);
   if (auto answer = answer_without_tpm(space, command)) return std::move(*answer);
   if (const auto refusal = within_limits(space, command)) return refuse(*refusal);
 
@@ -184,7 +178,9 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
         return refuse(rc::kFailure);
       }
       book(space, command, *response, outcome);
-      if (command.row().has_response_handle() && !outcome.created) return refuse(rc::kFailure);
+      // A number that the space must not meet again, or a handle that somebody else has.
+      if (command.row().has_response_handle() && !outcome.created)
+        return refuse(command.row().creates == Creates::kSession ? rc::kSessionHandles : rc::kFailure);
       return std::move(*response).take();
     }
     if (!repair(command, response->code(), resynchronised)) return std::move(*response).take();
@@ -225,13 +221,17 @@ Manager::Refusal Manager::resolve(SpaceId space, const Command& command) {
     if (wire::is_transient(handle) && objects.count(handle) == 0) return rc::kReferenceH0 + i;
     if (!wire::is_session(handle)) continue;
     if (wire::number_of(handle) >= chip_.session_numbers) return rc::in_handle(rc::kValue, i + 1);
-    if (usable_session(books_, space, handle) == nullptr) return rc::kReferenceH0 + i;
+    if (usable_session(books_, space, handle) != nullptr) continue;
+    session_book_.tell(space, handle);
+    return rc::kReferenceH0 + i;
   }
   for (unsigned i = 0; i < command.authorizations().size(); ++i) {
     const Authorization& authorization = command.authorizations()[i];
     if (authorization.is_password()) continue;
     if (wire::number_of(authorization.handle.value) >= chip_.session_numbers) return rc::in_session(rc::kValue, i + 1);
-    if (usable_session(books_, space, authorization.handle.value) == nullptr) return rc::kReferenceS0 + i;
+    if (usable_session(books_, space, authorization.handle.value) != nullptr) continue;
+    session_book_.tell(space, authorization.handle.value);
+    return rc::kReferenceS0 + i;
   }
   // PolicySecret can name four (TPM-RULES 19): no order of loading helps.
   if (sessions_of(space, command).size() > chip_.loaded_sessions) return rc::kSessionMemory;
@@ -247,12 +247,10 @@ Manager::Refusal Manager::within_limits(SpaceId id, const Command& command) {
     if (!within_share(books_.holdings.at(space.owner).bytes, all, quota_.context_bytes, chip_.max_response))
       return rc::kObjectMemory;
   }
-  if (command.row().creates == Creates::kSession) {
-    const auto held = std::count_if(books_.sessions.begin(), books_.sessions.end(),
-                                    [&](const auto& entry) { return entry.second.space == id; });
-    if (static_cast<std::uint64_t>(held) >= space.limits.sessions) return rc::kSessionHandles;
-    if (!residency_.make_session_number()) return rc::kSessionHandles;
-  }
+  if (command.row().creates != Creates::kSession) return std::nullopt;
+  if (session_book_.admission(id) != SessionBook::Admission::kNow) return rc::kSessionHandles;
+  if (const Rc code = session_book_.clear_the_way(id); code != rc::kSuccess)
+    return as_lack_of_room(code, rc::kSessionHandles);
   return std::nullopt;
 }
 
@@ -267,7 +265,10 @@ Rc Manager::make_resident(SpaceId space, const Command& command) {
     objects.push_back(handle);
   }
   const auto sessions = sessions_of(space, command);
-  for (Session* session : sessions) session->last_use = books_.tick;
+  for (Session* session : sessions) {
+    session->last_use = books_.tick;
+    session->used_at = port_.now();
+  }
 
   for (const ClientHandle handle : objects) {
     const Rc code = residency_.load_object(space, handle);
@@ -294,7 +295,7 @@ Rc Manager::drop_unloadable_object(SpaceId space, ClientHandle handle) {
 }
 
 Rc Manager::drop_unloadable_session(std::uint32_t number) {
-  if (!recovery_.notice_reset()) drop_session(number);
+  if (!recovery_.notice_reset()) session_book_.drop(number);
   return kGoneMeanwhile;
 }
 
@@ -365,6 +366,7 @@ void Manager::book(SpaceId space, const Command& command, Response& response, Ou
   }
   if (row.has_response_handle()) book_created(space, command, response, outcome);
   book_ended_sessions(command);
+  book_policy(space, command);
   if (row.effect == Effect::kContextSave) book_client_save(space, command, response);
   if (command.code() == cc::kStartup) recovery_.after_startup();
   if (row.extensive) recovery_.after_extensive(command);
@@ -374,15 +376,8 @@ void Manager::book(SpaceId space, const Command& command, Response& response, Ou
 void Manager::book_created(SpaceId space, const Command& command, Response& response, Outcome& outcome) {
   const wire::TpmHandle handle = *response.handle();
   if (wire::is_session(handle.value)) {
-    Session session;
-    session.handle = handle.value;
-    session.owner = books_.spaces.at(space).owner;
-    session.space = space;
-    session.last_use = books_.tick;
-    const std::uint32_t number = wire::number_of(handle.value);
-    std::erase_if(books_.unwanted_sessions, [&](const auto& u) { return wire::number_of(u.handle) == number; });
-    books_.sessions.insert_or_assign(number, std::move(session));
-    outcome.created = ClientHandle{handle.value};
+    if (session_book_.book_started(space, handle.value, kind_of_started(command)))
+      outcome.created = ClientHandle{handle.value};
     return;
   }
   Object object;
@@ -419,6 +414,16 @@ void Manager::book_ended_sessions(const Command& command) {
   for (const auto& authorization : command.authorizations())
     if (!authorization.is_password() && !authorization.continues())
       books_.sessions.erase(wire::number_of(authorization.handle.value));
+}
+
+void Manager::book_policy(SpaceId space, const Command& command) {
+  const bool asked = asks_authority(command);
+  if (!asked && command.code() != cc::kPolicyRestart) return;
+  for (std::size_t i = 0; i < command.handle_count(); ++i) {
+    if (!wire::is_session(command.handle(i).value)) continue;
+    Session* session = usable_session(books_, space, command.handle(i).value);
+    if (session != nullptr) session->asked_authority = asked;
+  }
 }
 
 // The TPM made a context for the client: it is ours as well, for nothing.
@@ -464,13 +469,24 @@ std::optional<Cost> Manager::put_away() {
   return settle();
 }
 
+void Manager::note_waited_for(const Outcome& outcome) {
+  if (!outcome.created) return;
+  const auto it = books_.sessions.find(wire::number_of(outcome.created->value));
+  if (it != books_.sessions.end()) it->second.served_at = port_.now();
+}
+
+Cost Manager::take_session(std::uint32_t number) {
+  session_book_.take(number);
+  return settle();
+}
+
 Cost Manager::flush_all(bool client_saved_too) {
   for (auto& slot : books_.slots) slot.space = SpaceId{};
   erase_objects_if(books_, [](auto, auto, const auto&) { return true; });
   std::vector<std::uint32_t> ended;
   for (const auto& [number, session] : books_.sessions)
     if (client_saved_too || !session.client_saved) ended.push_back(number);
-  for (const auto number : ended) drop_session(number);
+  for (const auto number : ended) session_book_.drop(number);
   residency_.flush_unwanted_objects();
   while (!port_.cost().tpm_lost && residency_.flush_unwanted_session()) {
   }

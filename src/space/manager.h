@@ -17,6 +17,7 @@
 #include "space/context_commands.h"
 #include "space/recovery.h"
 #include "space/residency.h"
+#include "space/session_book.h"
 #include "space/tpm_port.h"
 #include "wire/command.h"
 #include "wire/response.h"
@@ -49,6 +50,15 @@ class Manager {
   Outcome execute(SpaceId space, const wire::Command& command, std::uint8_t locality, wire::Tpm& client_tpm);
   // The response could not be delivered: nobody knows the handle, nobody has the context.
   void undo(SpaceId space, const Outcome& outcome);
+
+  // Who may have a session, and who waits for one (space/waiting_line.h asks).
+  [[nodiscard]] const SessionBook& session_book() const { return session_book_; }
+  // The session that this made had been waited for.
+  void note_waited_for(const Outcome& outcome);
+  // A session is taken from whoever has it. At most one TPM command.
+  Cost take_session(std::uint32_t number);
+  // Exhaustion::kClose.
+  void give_up(SpaceId space) { session_book_.give_up(space); }
 
   // One piece of idle work; nullopt: there is none.
   std::optional<Cost> tidy();
@@ -85,14 +95,13 @@ class Manager {
   void book_created(SpaceId space, const wire::Command& command, wire::Response& response, Outcome& outcome);
   bool is_displaced(wire::TpmHandle handle);
   void book_ended_sessions(const wire::Command& command);
+  void book_policy(SpaceId space, const wire::Command& command);
   void book_client_save(SpaceId space, const wire::Command& command, const wire::Response& response);
   void rewrite_capabilities(SpaceId space, const wire::Command& command, wire::Response& response) const;
   void forget_copies_of_used_sequences(SpaceId space, const wire::Command& command);
 
   std::vector<Session*> sessions_of(SpaceId space, const wire::Command& command);
   wire::ClientHandle free_handle(SpaceId space) const;
-  void enforce_abandoned_limit(OwnerId owner);
-  void drop_session(std::uint32_t number);
   wire::Rc drop_unloadable_object(SpaceId space, wire::ClientHandle handle);
   wire::Rc drop_unloadable_session(std::uint32_t number);
 
@@ -106,6 +115,7 @@ class Manager {
   Residency residency_;
   ContextCommands contexts_;
   Recovery recovery_;
+  SessionBook session_book_;
 };
 
 }  // namespace tpmspace::space

@@ -25,10 +25,33 @@ struct SpaceId {
   return all <= limit && more <= limit - all && own + more <= limit - all;
 }
 
+// What happens when a space wants a session and may not have one now (docs/sessions.md).
+enum class Exhaustion : std::uint8_t {
+  kRefuse,   // SESSION_HANDLES at once
+  kWait,     // until it may, at most until the deadline; nothing is taken from anybody
+  kReclaim,  // the same, and sessions are taken from those who have too many, or do not use them
+  kClose,    // at the deadline everything of the space is given up; it answers SESSION_HANDLES until it is closed
+};
+
+// On what terms a space has sessions. Units: sessions, nanoseconds.
+struct SessionTerms {
+  static constexpr std::uint64_t kSecond = 1'000'000'000;
+  static constexpr std::uint64_t kEndless = UINT64_MAX;
+
+  std::uint32_t claim = 3;                // the most it needs at once to finish anything: what one command can use
+  std::uint64_t lease = 10 * kSecond;     // idle for so long, a session may be taken if somebody waits
+  std::uint64_t tenure = 10 * kSecond;    // an owner above its fair share loses one after another waited so long
+  std::uint64_t deadline = 30 * kSecond;  // so long it waits for a session itself
+  Exhaustion exhaustion = Exhaustion::kReclaim;
+
+  bool operator==(const SessionTerms&) const = default;
+};
+
 // What one space may hold. Units: entities.
 struct SpaceLimits {
   std::uint32_t objects = 1000;  // transient objects and sequences
   std::uint32_t sessions = 64;   // active ones, those it saved itself included
+  SessionTerms terms = {};
 };
 
 }  // namespace tpmspace::space

@@ -167,12 +167,12 @@ Rc Residency::evict_session() {
   return why;
 }
 
-void Residency::flush_session_of_client(std::uint32_t number) {
+void Residency::flush_session(std::uint32_t number, Cause cause) {
   const auto it = books_.sessions.find(number);
   const Session& session = it->second;
   books_.unwanted_sessions.push_back(UnwantedSession{session.handle, session.loaded(), session.sequence});
   books_.sessions.erase(it);
-  (void)flush_unwanted_session_at(books_.unwanted_sessions.size() - 1, Cause::kClient);
+  (void)flush_unwanted_session_at(books_.unwanted_sessions.size() - 1, cause);
 }
 
 Rc Residency::make_session_room(std::uint32_t wanted) {
@@ -220,11 +220,28 @@ Rc Residency::load_session(Session& session) {
   return rc::kSuccess;
 }
 
-bool Residency::make_session_number() {
-  while (books_.sessions.size() + books_.unwanted_sessions.size() >= chip_.active_sessions) {
-    if (!flush_unwanted_session()) return false;
+Rc Residency::add_filler() {
+  if (const Rc code = make_session_room(1); code != rc::kSuccess) return code;
+  const auto started = port_.start_filler();
+  if (!started) return started.error();
+  if (!wire::is_session(started->value)) {
+    port_.cost().distrusted = true;
+    return rc::kFailure;
   }
-  return true;
+  const std::uint32_t number = wire::number_of(started->value);
+  if (books_.sessions.count(number) != 0) {
+    port_.cost().distrusted = true;
+    return rc::kFailure;
+  }
+  books_.unwanted_sessions.push_back(UnwantedSession{started->value, true, 0});
+  const auto context = port_.context_save(started->value, Cause::kFiller);
+  if (!context) return context.error();
+  const auto info = read_context(*context);
+  UnwantedSession& filler = books_.unwanted_sessions.back();
+  filler.loaded = false;
+  filler.sequence = info->sequence;
+  books_.newest_sequence = std::max(books_.newest_sequence, filler.sequence);
+  return rc::kSuccess;
 }
 
 // --- the context gap

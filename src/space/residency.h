@@ -43,8 +43,8 @@ class Residency {
   void keep_gap();
   wire::Rc refresh_oldest();
 
-  // Active numbers that nobody wants are given back until one is free; false: none to be had.
-  bool make_session_number();
+  // Starts a session that nobody wants, and saves it: it only occupies the number that the TPM would have given next.
+  wire::Rc add_filler();
 
   // What nobody wants leaves the TPM: all objects; one session (false: none was flushed).
   void flush_unwanted_objects();
@@ -53,7 +53,8 @@ class Residency {
   // A client flushes what it holds: it leaves the books, and the TPM if it is there. What the TPM will not let go of
   // now becomes nobody's, for idle work to try again.
   void flush_object_of_client(SpaceId space, wire::ClientHandle handle);
-  void flush_session_of_client(std::uint32_t number);
+  // Likewise; `cause`: kClient, or kReclaim.
+  void flush_session(std::uint32_t number, wire::Cause cause);
 
   // One piece of idle work (a flush of what nobody wants, or a refresh when half of the gap is used up).
   bool tidy();

@@ -99,6 +99,23 @@ Rc TpmPort::flush(std::uint32_t handle, Cause cause) {
   return response ? rc::kSuccess : response.error();
 }
 
+TpmPort::Result<wire::TpmHandle> TpmPort::start_filler() {
+  constexpr std::uint32_t kNull = 0x40000007;  // TPM_RH_NULL
+  constexpr std::uint16_t kNoncesize = 16, kAlgNull = 0x0010, kSha256 = 0x000B;
+  const auto body = Writer()
+                        .u32(kNull)
+                        .u32(kNull)
+                        .tpm2b(wire::Bytes(kNoncesize))
+                        .tpm2b({})
+                        .u8(0)  // TPM_SE_HMAC
+                        .u16(kAlgNull)
+                        .u16(kSha256)
+                        .take();
+  auto response = own(cc::kStartAuthSession, body, Cause::kFiller);
+  if (!response) return tl::unexpected(response.error());
+  return *response->handle();
+}
+
 Rc TpmPort::startup_clear() {
   constexpr std::uint16_t kClear = 0;  // TPM_SU_CLEAR
   auto response = own(cc::kStartup, Writer().u16(kClear).take(), Cause::kProbe);

@@ -23,6 +23,7 @@ namespace tpmspace::space {
 // What one step cost, for the account.
 struct Cost {
   std::vector<wire::TpmUse> tpm;
+  std::vector<wire::Reclaimed> reclaimed;
   std::uint32_t evictions = 0;
   bool tpm_was_reset = false;
   bool tpm_lost = false;    // the back end is gone
@@ -44,6 +45,9 @@ class TpmPort {
   // kSuccess, or the TPM's code. `cause`: kFlush, or kClient when a client's own FlushContext asked for it.
   wire::Rc flush(std::uint32_t handle, wire::Cause cause);
 
+  // An HMAC session of our own that nobody uses (TPM-RULES 24).
+  Result<wire::TpmHandle> start_filler();
+
   wire::Rc startup_clear();
   struct Clocks {
     std::uint32_t reset_count = 0, restart_count = 0;
@@ -56,6 +60,7 @@ class TpmPort {
   Result<wire::Response> forward(wire::Tpm& tpm, wire::ByteView command, const wire::CommandRow& row,
                                  bool with_sessions, std::uint8_t locality);
 
+  [[nodiscard]] std::uint64_t now() const { return clock_(); }
   [[nodiscard]] Cost& cost() { return cost_; }
   [[nodiscard]] Cost take_cost();
 

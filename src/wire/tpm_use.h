@@ -1,4 +1,4 @@
-// One command that was sent to a TPM, and why: the unit of every account of cost. A value, no I/O.
+// What an account is made of: one command that was sent to a TPM, and why; one session that was taken. Values, no I/O.
 // Units: nanoseconds of the clock that the sender was given.
 #pragma once
 
@@ -16,8 +16,17 @@ enum class Cause : std::uint8_t {
   kFlush,    // FlushContext to make room, after a save or of what nobody needs any more
   kRefresh,  // ContextLoad and ContextSave of the oldest session, so that the context gap stays open
   kProbe,    // Startup, ReadClock, GetCapability: finding out what the TPM did
+  kReclaim,  // FlushContext of a session that is taken because somebody waits for one
+  kFiller,   // StartAuthSession and ContextSave of sessions that only keep numbers occupied
 };
-inline constexpr std::size_t kCauses = 6;
+inline constexpr std::size_t kCauses = 8;
+
+// A session that was taken from somebody.
+struct Reclaimed {
+  std::uint64_t owner = 0;
+  std::uint64_t space = 0;  // 0: its connection was gone
+  std::uint32_t handle = 0;
+};
 
 struct TpmUse {
   std::uint32_t code = 0;  // command code

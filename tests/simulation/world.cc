@@ -126,6 +126,7 @@ World::Tally& World::Tally::operator+=(const Tally& other) {
   compared += other.compared;
   resets += other.resets;
   faults += other.faults;
+  taken += other.taken;
   return *this;
 }
 
@@ -299,6 +300,22 @@ std::string World::cancel(Connection& connection) {
   return engine_->cancel(connection.pending->ticket) ? "" : "a waiting command could not be cancelled";
 }
 
+// What the engine took from somebody is gone for the private TPM too, whether the client knows it or not.
+void World::take_away(const observe::Account& account) {
+  for (const auto& taken : account.reclaimed) {
+    trace(fmt::format("{:#x} is taken", taken.handle));
+    const std::uint32_t number = wire::number_of(taken.handle);
+    for (auto& connection : connections_) {
+      const auto known = connection.sessions.find(number);
+      if (known == connection.sessions.end()) continue;
+      static_cast<void>(connection.own_tpm->transact(speech::flush_context(known->second.own), 0));
+      connection.taken.insert(number);
+      ++tally_.taken;
+    }
+  }
+  if (!account.reclaimed.empty()) forget_dead_sessions();
+}
+
 // An answer nobody waits for any more: the daemon has answered at the deadline, or its client is gone.
 void World::abandon(Connection& connection) {
   if (!connection.pending || connection.pending->cancelled) return;
@@ -322,7 +339,8 @@ void World::abandon_what_is_served() {
 
 void World::change_limits(Connection& connection, const Step& step) {
   const auto held = static_cast<std::uint32_t>(connection.own_tpm->loaded_objects().size());
-  connection.limits = space::SpaceLimits{1 + step.a % 12U, 1 + step.b % 8U};
+  connection.limits.objects = 1 + step.a % 12U;
+  connection.limits.sessions = 1 + step.b % 8U;
   engine_->set_limits(connection.engine_id, connection.limits);
   // What is held already stays.
   connection.limits.objects = std::max(connection.limits.objects, held);
@@ -353,7 +371,9 @@ std::string World::turn() {
     if (moment.step.wake && *moment.step.wake > clock_.now()) clock_.advance(*moment.step.wake - clock_.now());
     return {};
   }
-  if (!moment.step.account) return "a step did something and gave no account of it";
+  if (!moment.step.account)  // a StartAuthSession went into the line
+    return moment.step.reply ? "somebody was answered without an account" : "";
+  take_away(*moment.step.account);
   if (moment.step.account->tpm.size() > kMostTpmCommandsAStep)
     return fmt::format("one step sent {} TPM commands", moment.step.account->tpm.size());
   for (const auto& use : moment.step.account->tpm) ++tally_.tpm_commands[static_cast<std::size_t>(use.cause)];

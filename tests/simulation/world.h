@@ -14,6 +14,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -67,6 +68,7 @@ class World {
     std::array<std::uint64_t, wire::kCauses> tpm_commands{};  // by cause
     std::uint64_t resets = 0;
     std::uint64_t faults = 0;
+    std::uint64_t taken = 0;  // sessions, because somebody waited
 
     Tally& operator+=(const Tally& other);
   };
@@ -92,6 +94,7 @@ class World {
     std::unique_ptr<ModelTpm> own_tpm;
     std::unique_ptr<ReferenceClient> client;
     std::map<std::uint32_t, Known> sessions;  // by number, through the engine
+    std::set<std::uint32_t> taken;            // numbers of sessions that were taken from it, until it lets go of them
     std::optional<Pending> pending;
     bool open = true;
   };
@@ -112,6 +115,8 @@ class World {
   [[nodiscard]] std::string cancel(Connection& connection);
   void abandon(Connection& connection);
   void abandon_what_is_served();
+  void take_away(const observe::Account& account);
+  [[nodiscard]] bool bank_admits(const Connection& connection) const;
   void change_limits(Connection& connection, const Step& step);
   [[nodiscard]] std::string turn();  // one engine step
   [[nodiscard]] std::string run_until_quiet();
@@ -124,7 +129,7 @@ class World {
   [[nodiscard]] std::string compare(Connection& connection, const Utterance& said, const speech::Heard& heard);
   [[nodiscard]] std::string compare_lists(const Connection& connection, const Utterance& said,
                                           const std::array<speech::Heard, kSides>& heard) const;
-  [[nodiscard]] std::optional<std::string> permitted(const Connection& connection, const Pending& pending,
+  [[nodiscard]] std::optional<std::string> permitted(Connection& connection, const Pending& pending,
                                                      const speech::Heard& heard, const Moment& moment) const;
   [[nodiscard]] bool names_too_many_sessions(const Utterance& said) const;
   [[nodiscard]] bool claim_is_true(const Connection& connection, const Utterance& said, wire::Rc code) const;

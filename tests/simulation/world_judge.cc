@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <set>
 
+#include "space/admission.h"
 #include "wire/response.h"
 #include "world.h"
 
@@ -141,27 +142,30 @@ std::string World::judge(Connection& connection, const Moment& moment) {
 }
 
 // The documented differences between the engine and a private TPM where the command is *not* carried out:
-//   - SESSION_HANDLES from our layer: the chip's active sessions are used up, or the space's;
+//   - SESSION_HANDLES from our layer: the chip's active sessions are used up (as the bank sees it), or the space's;
 //   - OBJECT_MEMORY from our layer: the space holds as many objects as it may;
 //   - SESSION_MEMORY from our layer: the command names more sessions than the chip can hold loaded;
 //   - EXCLUSIVE: another client's command ended the exclusive audit (TPM-RULES 9);
 //   - DISABLED: a list of handles asked for under an audit session, which could not be rewritten (TPM-RULES 8);
 //   - CANCELED: the client cancelled;
 //   - a fault was injected that the engine may pass on.
-// And one where it is: a FlushContext meets a reset that nobody had noticed; what should go is gone.
-// After a lost answer (`blurred_`) nothing is compared any more.
-std::optional<std::string> World::permitted(const Connection& connection, const Pending& pending, const Heard& heard,
+// And two where it is: a FlushContext meets a reset that nobody had noticed; what should go is gone. And one of a
+// session that was taken meanwhile. After a lost answer (`blurred_`) nothing is compared any more.
+std::optional<std::string> World::permitted(Connection& connection, const Pending& pending, const Heard& heard,
                                             const Moment& moment) const {
   const bool ours = wire::layer_of(heard.code) != 0;
   const Rc code = wire::without_layer(heard.code);
   if (moment.step.account->tpm_was_reset && heard.ok() && pending.said.verb == Verb::kFlush)
     return "what was to be flushed is gone by a reset";
+  if (heard.ok() && pending.said.verb == Verb::kFlush && wire::is_session(pending.said.handle[0]) &&
+      moment.step.account->tpm.empty() && connection.taken.erase(wire::number_of(pending.said.handle[0])) != 0)
+    return "a session that was taken is let go";
   if (heard.ok()) return std::nullopt;
-  if (pending.cancelled && ours && code == wire::rc::kCanceled) return "cancelled";
+  if ((pending.cancelled || pending.abandoned) && ours && code == wire::rc::kCanceled) return "cancelled";
   if (ours && code == wire::rc::kSessionHandles && pending.said.verb == Verb::kStartSession) {
-    const auto snapshot = engine_->snapshot();
-    if (snapshot.sessions >= chip_.active_sessions) return "the chip has no session left";
     if (connection.sessions.size() >= connection.limits.sessions) return "the space has no session left";
+    if (!bank_admits(connection)) return "the bank does not admit it";
+    if (connection.limits.terms.exhaustion != space::Exhaustion::kRefuse) return "it has waited in vain";
     return std::nullopt;
   }
   if (ours && code == wire::rc::kObjectMemory && makes_object(pending.said.verb)) {
@@ -174,6 +178,19 @@ std::optional<std::string> World::permitted(const Connection& connection, const 
   if (ours && code == wire::rc::kSessionMemory && names_too_many_sessions(pending.said)) return "four sessions";
   if (moment.faults != 0 && is_passing_trouble(heard.code)) return "a fault was passed on";
   return std::nullopt;
+}
+
+// From what the world knows, not from the engine's books.
+bool World::bank_admits(const Connection& connection) const {
+  space::Bank bank(chip_.active_sessions);
+  for (const auto& one : connections_) {
+    const auto held = static_cast<std::uint32_t>(one.sessions.size());
+    if (!one.open)
+      bank.add_lost(held);
+    else if (held > 0)
+      bank.add_holder(held, one.limits.terms.claim);
+  }
+  return bank.admits(static_cast<std::uint32_t>(connection.sessions.size()), connection.limits.terms.claim);
 }
 
 bool World::names_too_many_sessions(const Utterance& said) const {
@@ -300,6 +317,8 @@ std::string World::load_foreign_session(Connection& connection, const Pending& p
   const Utterance& said = pending.said;
   const Blob& blob = *said.blob;
   Connection* saver = find(blob.client);
+  // It would stand under the handle of one that was taken, and the client may not know.
+  if (heard.code == kUnknown && connection.taken.count(wire::number_of(blob.about.handle[0])) != 0) return {};
   if (said.blob_changed) {
     if (heard.ok()) return said.text + ": a changed session context was loaded";
     return {};
@@ -344,8 +363,10 @@ std::optional<std::string> World::flush_owner_mates_session(Connection& connecti
 
 void World::note_sessions(Connection& connection, const Utterance& said, const std::array<Heard, kSides>& heard) {
   if (!heard[0].ok()) return;
-  if (wire::is_session(heard[0].handle))
+  if (wire::is_session(heard[0].handle)) {
     connection.sessions[wire::number_of(heard[0].handle)] = Known{heard[0].handle, heard[1].handle, 0};
+    connection.taken.erase(wire::number_of(heard[0].handle));  // its client had been told
+  }
   if (said.verb != Verb::kContextSave || !wire::is_session(said.handle[0])) return;
   const auto known = connection.sessions.find(wire::number_of(said.handle[0]));
   if (known != connection.sessions.end()) known->second.saved_at = next_save_++;

@@ -120,6 +120,23 @@ void few_kept_sessions(WorldConfig& config) {
   config.weights.sessions = 3;
   config.connections = 12;
 }
+void short_terms(WorldConfig& config, space::Exhaustion exhaustion) {
+  constexpr std::uint64_t kMillisecond = 1'000'000;
+  config.limits.active_sessions = 8;
+  config.weights.sessions = 5;
+  config.connections = 10;
+  config.restless = false;
+  config.space.terms.exhaustion = exhaustion;
+  config.space.terms.lease = 50 * kMillisecond;
+  config.space.terms.tenure = 80 * kMillisecond;
+  config.space.terms.deadline = 400 * kMillisecond;
+}
+void hoarders(WorldConfig& config) {
+  short_terms(config, space::Exhaustion::kReclaim);
+}
+void waiters(WorldConfig& config) {
+  short_terms(config, space::Exhaustion::kWait);
+}
 void libtpms(WorldConfig& config) {
   config.embedded = true;
 }
@@ -149,6 +166,8 @@ constexpr Climate kClimates[] = {
     {"ChangingLimits", changing_limits},
     {"LittleMemory", little_memory},
     {"FewKeptSessions", few_kept_sessions},
+    {"Hoarders", hoarders},
+    {"Waiters", waiters},
     {"Liar", liar},
     {"Vanishing", vanishing},
     {"Libtpms", libtpms},
@@ -160,6 +179,7 @@ WorldConfig config_of(const Climate& climate, std::uint64_t seed) {
   WorldConfig config;
   config.weights.bound_sessions = seed % 2 == 0;
   config.seed = seed;
+  config.space.terms.exhaustion = space::Exhaustion::kRefuse;
   climate.set(config);
   return config;
 }
@@ -262,6 +282,8 @@ TEST(World, WorldsDoEverythingSuccessfullyAtLeastOnce) {
 TEST(World, ClimatesAreWhatTheyAreCalled) {
   EXPECT_GT(tally_of("OldChip", 2).tpm_commands[static_cast<std::size_t>(wire::Cause::kRefresh)], 0U);
   EXPECT_GT(tally_of("HesitantChip", 2).faults, 0U);
+  EXPECT_GT(tally_of("Hoarders", 2).taken, 0U);
+  EXPECT_EQ(tally_of("Waiters", 2).taken, 0U);
   EXPECT_GT(tally_of("Liar", 5).faults, 0U);
   EXPECT_GT(tally_of("PowerLosses", 5).resets, 0U);
   EXPECT_GT(tally_of("LibtpmsPowerLosses", 5).resets, 0U);

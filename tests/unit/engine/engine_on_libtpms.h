@@ -1,9 +1,10 @@
-// The engine with a real TPM behind it (libtpms in the process), one command at a time, in virtual time; what reaches
-// the TPM is counted, and the books are checked after every step.
+// The engine with a real TPM behind it (libtpms in the process), one command at a time, in virtual time (it jumps to
+// when the engine wants to be woken); what reaches the TPM is counted, and the books are checked after every step.
 #pragma once
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -81,6 +82,7 @@ class EngineOnLibtpms : public testing::Test {
     for (int i = 0; i < 1000; ++i) {
       auto step = engine_->step(now_);
       EXPECT_EQ(engine_->check(), std::nullopt) << *engine_->check();
+      if (step.idle && step.wake) now_ = std::max(now_, *step.wake);
       if (!step.reply) continue;
       EXPECT_EQ(step.reply->ticket, ticket);
       auto response = wire::Response::parse(step.reply->response, command.row(), command.has_sessions());

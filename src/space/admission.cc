@@ -1,0 +1,51 @@
+#include "space/admission.h"
+
+#include <algorithm>
+
+namespace tpmspace::space {
+
+namespace {
+
+std::uint32_t need_of(std::uint32_t held, std::uint32_t claim) {
+  return claim > held ? claim - held : 0;
+}
+
+}  // namespace
+
+void Bank::add_holder(std::uint32_t held, std::uint32_t claim) {
+  Bar& bar = by_need_[need_of(held, claim)];
+  ++bar.spaces;
+  bar.returns += std::min(held, claim);
+  free_ -= held;
+}
+
+void Bank::remove_holder(std::uint32_t held, std::uint32_t claim) {
+  const auto bar = by_need_.find(need_of(held, claim));
+  bar->second.returns -= std::min(held, claim);
+  if (--bar->second.spaces == 0) by_need_.erase(bar);
+  free_ += held;
+}
+
+void Bank::add_lost(std::uint32_t sessions) {
+  free_ -= sessions;
+}
+
+bool Bank::is_safe() const {
+  std::int64_t free = free_;
+  if (free < 0) return false;
+  // Every space of a bar needs as much, and gives back at least what it was lent, so the bar is as good as one.
+  for (const auto& [need, bar] : by_need_) {
+    if (need > free) return false;
+    free += bar.returns;
+  }
+  return true;
+}
+
+bool Bank::admits(std::uint32_t held, std::uint32_t claim) const {
+  Bank after = *this;
+  if (held > 0) after.remove_holder(held, claim);
+  after.add_holder(held + 1, claim);
+  return after.is_safe();
+}
+
+}  // namespace tpmspace::space

@@ -1,0 +1,87 @@
+#include "space/reclaim.h"
+
+#include <algorithm>
+#include <tuple>
+
+namespace tpmspace::space {
+
+namespace {
+
+std::uint64_t after(std::uint64_t time, std::uint64_t span) {
+  return span > UINT64_MAX - time ? UINT64_MAX : time + span;
+}
+
+// What a space holds, and when one that it had waited for was given to it.
+struct Account {
+  std::uint32_t held = 0;
+  std::uint64_t served_at = 0;
+};
+using Accounts = std::map<SpaceId, Account>;
+
+Accounts accounts_of(const Books& books) {
+  Accounts out;
+  for (const auto& [number, session] : books.sessions) {
+    Account& account = out[session.space];
+    ++account.held;
+    account.served_at = std::max(account.served_at, session.served_at);
+  }
+  return out;
+}
+
+// The order in which sessions go.
+auto rank(const Books& books, const Accounts& accounts, const Session& session) {
+  const bool abandoned = session.space.value == 0;
+  const bool beyond_claim =
+      !abandoned && accounts.at(session.space).held > books.spaces.at(session.space).limits.terms.claim;
+  return std::tuple{!abandoned, session.asked_authority, !beyond_claim, session.last_use};
+}
+
+}  // namespace
+
+FairShares::FairShares(const Books& books, const Chip& chip, std::span<const Waiter> waiters, std::uint32_t claim)
+    : to_share_(chip.active_sessions - std::min(chip.active_sessions, claim > 0 ? claim - 1 : 0)) {
+  for (const auto& [number, session] : books.sessions) ++held_[session.owner];
+  for (const Waiter& waiter : waiters) held_.try_emplace(waiter.owner, 0);
+}
+
+// More than to_share_ / owners.
+bool FairShares::above(std::uint32_t held) const {
+  return std::uint64_t{held} * held_.size() > to_share_;
+}
+
+std::uint32_t FairShares::held(OwnerId owner) const {
+  const auto found = held_.find(owner);
+  return found == held_.end() ? 0 : found->second;
+}
+
+bool FairShares::anybody_is_above() const {
+  return std::any_of(held_.begin(), held_.end(), [this](const auto& entry) { return above(entry.second); });
+}
+
+Taking session_to_take(const Books& books, const Chip& chip, std::span<const Waiter> waiters, std::uint64_t now) {
+  const Waiter& waiter = waiters.front();
+  const FairShares shares(books, chip, waiters, books.spaces.at(waiter.space).limits.terms.claim);
+  const Accounts accounts = accounts_of(books);
+  const bool somebody_is_above = shares.anybody_is_above();
+
+  Taking out;
+  const Session* victim = nullptr;
+  for (const auto& [number, session] : books.sessions) {
+    if (session.space == waiter.space) continue;
+    if (somebody_is_above && !shares.is_above(session.owner)) continue;
+    std::uint64_t due = after(session.used_at, session.lease);
+    if (shares.is_above(session.owner) && shares.held(waiter.owner) < shares.held(session.owner)) {
+      const std::uint64_t from = std::max(waiter.since, accounts.at(session.space).served_at);
+      due = std::min(due, after(from, session.tenure));
+    }
+    if (due > now) {
+      if (due != UINT64_MAX) out.at = std::min(out.at.value_or(due), due);
+    } else if (victim == nullptr || rank(books, accounts, session) < rank(books, accounts, *victim)) {
+      victim = &session;
+      out.number = number;
+    }
+  }
+  return out;
+}
+
+}  // namespace tpmspace::space

@@ -1,0 +1,176 @@
+#include "space/session_book.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+#include <vector>
+
+namespace tpmspace::space {
+
+using wire::Rc;
+namespace rc = wire::rc;
+
+// --- one more
+
+std::uint32_t SessionBook::held_by(SpaceId space) const {
+  return static_cast<std::uint32_t>(std::count_if(books_.sessions.begin(), books_.sessions.end(),
+                                                  [&](const auto& entry) { return entry.second.space == space; }));
+}
+
+// Unwanted ones are as good as free: they are flushed before anybody waits.
+Bank SessionBook::bank() const {
+  std::map<SpaceId, std::uint32_t> held;
+  for (const auto& [number, session] : books_.sessions) ++held[session.space];
+  Bank out(chip_.active_sessions);
+  for (const auto& [space, count] : held) {
+    if (space.value == 0)
+      out.add_lost(count);
+    else
+      out.add_holder(count, books_.spaces.at(space).limits.terms.claim);
+  }
+  return out;
+}
+
+SessionBook::Admission SessionBook::admission(SpaceId id) const {
+  const Space& space = books_.spaces.at(id);
+  const std::uint32_t held = held_by(id);
+  if (space.given_up || held >= space.limits.sessions) return Admission::kNever;
+  return bank().admits(held, space.limits.terms.claim) ? Admission::kNow : Admission::kNotNow;
+}
+
+bool SessionBook::must_not_get(SpaceId id, std::uint32_t number) const {
+  return books_.spaces.at(id).tombstones.count(number) != 0;
+}
+
+std::optional<std::uint32_t> SessionBook::lowest_free_number() const {
+  for (std::uint32_t number = 0; number < chip_.session_numbers; ++number) {
+    const bool unwanted =
+        std::any_of(books_.unwanted_sessions.begin(), books_.unwanted_sessions.end(),
+                    [&](const UnwantedSession& session) { return wire::number_of(session.handle) == number; });
+    if (books_.sessions.count(number) == 0 && !unwanted) return number;
+  }
+  return std::nullopt;
+}
+
+Rc SessionBook::clear_the_way(SpaceId id) {
+  Space& space = books_.spaces.at(id);
+  const auto active = [this] { return books_.sessions.size() + books_.unwanted_sessions.size(); };
+  while (active() >= chip_.active_sessions)
+    if (!residency_.flush_unwanted_session()) return rc::kSessionHandles;
+  // 3N + 1 commands where N numbers are in the way (TPM-RULES 24).
+  for (;;) {
+    const auto next = lowest_free_number();
+    if (!next) return rc::kSessionHandles;
+    if (!must_not_get(id, *next)) return rc::kSuccess;
+    if (active() + 1 >= chip_.active_sessions) {
+      // The last free one is in the way. If the client was told that its session is gone, the number may be used.
+      const auto stone = space.tombstones.find(*next);
+      if (!stone->second.told) return rc::kSessionHandles;
+      space.tombstones.erase(stone);
+      return rc::kSuccess;
+    }
+    if (const Rc code = residency_.add_filler(); code != rc::kSuccess) return code;
+  }
+}
+
+bool SessionBook::book_started(SpaceId id, std::uint32_t handle, SessionKind kind) {
+  const std::uint32_t number = wire::number_of(handle);
+  std::erase_if(books_.unwanted_sessions, [&](const auto& u) { return wire::number_of(u.handle) == number; });
+  const Space& space = books_.spaces.at(id);
+  if (must_not_get(id, number)) {
+    books_.unwanted_sessions.push_back(UnwantedSession{handle, true, 0});
+    return false;
+  }
+  Session session;
+  session.handle = handle;
+  session.kind = kind;
+  session.owner = space.owner;
+  session.space = id;
+  session.last_use = books_.tick;
+  session.started_at = session.used_at = port_.now();
+  session.lease = space.limits.terms.lease;
+  session.tenure = space.limits.terms.tenure;
+  books_.sessions.insert_or_assign(number, std::move(session));
+  return true;
+}
+
+// --- one less
+
+void SessionBook::drop(std::uint32_t number) {
+  const auto it = books_.sessions.find(number);
+  if (it == books_.sessions.end()) return;
+  books_.unwanted_sessions.push_back(UnwantedSession{it->second.handle, it->second.loaded(), it->second.sequence});
+  books_.sessions.erase(it);
+}
+
+void SessionBook::leave(SpaceId space) {
+  const OwnerId owner = books_.spaces.at(space).owner;
+  std::vector<std::uint32_t> ended;
+  for (auto& [number, session] : books_.sessions) {
+    if (session.space != space) continue;
+    if (session.client_saved)
+      session.space = SpaceId{};
+    else
+      ended.push_back(number);
+  }
+  for (const auto number : ended) drop(number);
+  enforce_abandoned_limit(owner);
+}
+
+void SessionBook::enforce_abandoned_limit(OwnerId owner) {
+  std::vector<const Session*> abandoned;
+  for (const auto& [number, session] : books_.sessions)
+    if (session.client_saved && session.space.value == 0 && session.owner == owner) abandoned.push_back(&session);
+  std::sort(abandoned.begin(), abandoned.end(),
+            [](const Session* a, const Session* b) { return a->last_use < b->last_use; });
+  for (std::size_t i = 0; i + quota_.abandoned_sessions_per_owner < abandoned.size(); ++i)
+    drop(wire::number_of(abandoned[i]->handle));
+}
+
+void SessionBook::take(std::uint32_t number) {
+  const Session session = books_.sessions.at(number);
+  port_.cost().reclaimed.push_back({session.owner.value, session.space.value, session.handle});
+  if (session.space.value != 0) {
+    Space& space = books_.spaces.at(session.space);
+    if (space.tombstones.size() >= kMaxTombstones) retire_tombstone(space);
+    space.tombstones[number] = Tombstone{++books_.reclaims, false};
+  }
+  residency_.flush_session(number, wire::Cause::kReclaim);
+}
+
+void SessionBook::give_up(SpaceId id) {
+  std::vector<std::uint32_t> all;
+  for (const auto& [number, session] : books_.sessions)
+    if (session.space == id) all.push_back(number);
+  for (const auto number : all) drop(number);
+  Space& space = books_.spaces.at(id);
+  while (!space.objects.empty()) residency_.drop_object(id, wire::ClientHandle{space.objects.begin()->first});
+  space.given_up = true;
+}
+
+// --- tombstones
+
+// The oldest of those whose client was told.
+bool SessionBook::retire_tombstone(Space& space) {
+  auto oldest = space.tombstones.end();
+  for (auto it = space.tombstones.begin(); it != space.tombstones.end(); ++it)
+    if (it->second.told && (oldest == space.tombstones.end() || it->second.order < oldest->second.order)) oldest = it;
+  if (oldest == space.tombstones.end()) return false;
+  space.tombstones.erase(oldest);
+  return true;
+}
+
+bool SessionBook::was_taken(SpaceId space, std::uint32_t handle) const {
+  return books_.spaces.at(space).tombstones.count(wire::number_of(handle)) != 0;
+}
+
+void SessionBook::tell(SpaceId space, std::uint32_t handle) {
+  auto& stones = books_.spaces.at(space).tombstones;
+  if (const auto it = stones.find(wire::number_of(handle)); it != stones.end()) it->second.told = true;
+}
+
+bool SessionBook::bury(SpaceId space, std::uint32_t handle) {
+  return books_.spaces.at(space).tombstones.erase(wire::number_of(handle)) != 0;
+}
+
+}  // namespace tpmspace::space
