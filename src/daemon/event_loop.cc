@@ -1,10 +1,16 @@
 #include "daemon/event_loop.h"
 
+#include <sys/epoll.h>
 #include <systemd/sd-event.h>
 
+#include <array>
+#include <cerrno>
 #include <ctime>
 #include <system_error>
+#include <unordered_map>
 #include <utility>
+
+#include "posix/fd.h"
 
 namespace tpmspace::daemon {
 namespace {
@@ -27,18 +33,95 @@ void detail::Unref::operator()(sd_event_source* source) const {
   sd_event_source_disable_unref(source);
 }
 
+// --- descriptors
+
+struct Watch::State {
+  Poll& poll;
+  std::uint64_t id = 0;  // never reused: what is left of a batch may speak of one that is gone
+  int fd = -1;
+  std::uint32_t events = 0;
+  bool on = false;
+  Callback callback;
+
+  ~State();
+};
+
+// Those that are watched, by id.
+class Watch::Poll {
+ public:
+  Poll() : epoll_(must(::epoll_create1(EPOLL_CLOEXEC), -1, "epoll_create1")) {}
+
+  [[nodiscard]] int fd() const { return epoll_.get(); }
+
+  void add(State& state) {
+    state.id = ++last_id_;
+    watched_.emplace(state.id, &state);
+    try {
+      change(EPOLL_CTL_ADD, state);
+    } catch (const std::system_error&) {
+      watched_.erase(state.id);
+      throw;
+    }
+    state.on = true;
+  }
+  void remove(State& state) {
+    if (!state.on) return;
+    ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, state.fd, nullptr);
+    watched_.erase(state.id);
+    state.on = false;
+  }
+  void set_events(const State& state) { change(EPOLL_CTL_MOD, state); }
+
+  // Some of what is ready; the rest in the loop's next round.
+  void dispatch() {
+    std::array<epoll_event, kBatch> ready{};
+    const int count = ::epoll_wait(epoll_.get(), ready.data(), kBatch, 0);
+    for (int i = 0; i < count; ++i) {
+      const auto& [events, data] = ready.at(static_cast<std::size_t>(i));
+      const auto found = watched_.find(data.u64);
+      if (found != watched_.end()) found->second->callback(events);
+    }
+  }
+
+ private:
+  static constexpr int kBatch = 64;
+
+  static int must(int result, int failure, const char* what) {
+    if (result == failure) throw std::system_error(errno, std::generic_category(), what);
+    return result;
+  }
+  void change(int operation, const State& state) {
+    epoll_event event{};
+    event.events = state.events;
+    event.data.u64 = state.id;
+    must(::epoll_ctl(epoll_.get(), operation, state.fd, &event), -1, "epoll_ctl");
+  }
+
+  posix::Fd epoll_;
+  std::unordered_map<std::uint64_t, State*> watched_;
+  std::uint64_t last_id_ = 0;
+};
+
+Watch::State::~State() {
+  poll.remove(*this);
+}
+Watch::Watch() = default;
+Watch::Watch(Watch&& other) noexcept = default;
+Watch& Watch::operator=(Watch&& other) noexcept = default;
+Watch::~Watch() = default;
+
 void Watch::set_events(std::uint32_t events) {
-  if (events == events_) return;
-  must(sd_event_source_set_io_events(source_.get(), events), "sd_event_source_set_io_events");
-  events_ = events;
+  if (events == state_->events) return;
+  state_->events = events;
+  if (state_->on) state_->poll.set_events(*state_);
 }
 
 void Watch::stop() {
-  must(sd_event_source_set_enabled(source_.get(), SD_EVENT_OFF), "sd_event_source_set_enabled");
+  state_->poll.remove(*state_);
 }
 
 void Watch::start() {
-  must(sd_event_source_set_enabled(source_.get(), SD_EVENT_ON), "sd_event_source_set_enabled");
+  if (!state_->on) state_->poll.add(*state_);
 }
 
 void Timer::arm(std::chrono::milliseconds from_now) {
@@ -57,23 +140,25 @@ void Deferred::ask() {
   must(sd_event_source_set_enabled(source_.get(), SD_EVENT_ONESHOT), "deferred call");
 }
 
-EventLoop::EventLoop() {
+EventLoop::EventLoop() : poll_(std::make_unique<Watch::Poll>()) {
   sd_event* loop = nullptr;
   must(sd_event_new(&loop), "sd_event_new");
   loop_.reset(loop);
+  sd_event_source* source = nullptr;
+  const auto trampoline = [](sd_event_source*, int, std::uint32_t, void* data) {
+    static_cast<Watch::Poll*>(data)->dispatch();
+    return 0;
+  };
+  must(sd_event_add_io(loop, &source, poll_->fd(), EPOLLIN, trampoline, poll_.get()), "sd_event_add_io");
+  poll_source_ = own(source);
 }
+
+EventLoop::~EventLoop() = default;
 
 Watch EventLoop::watch(int fd, std::uint32_t events, Watch::Callback callback) {
   Watch out;
-  out.callback_ = std::make_unique<Watch::Callback>(std::move(callback));
-  out.events_ = events;
-  sd_event_source* source = nullptr;
-  const auto trampoline = [](sd_event_source*, int, std::uint32_t happened, void* data) {
-    (*static_cast<Watch::Callback*>(data))(happened);
-    return 0;
-  };
-  must(sd_event_add_io(loop_.get(), &source, fd, events, trampoline, out.callback_.get()), "sd_event_add_io");
-  out.source_ = own(source);
+  out.state_.reset(new Watch::State{.poll = *poll_, .fd = fd, .events = events, .callback = std::move(callback)});
+  poll_->add(*out.state_);
   return out;
 }
 

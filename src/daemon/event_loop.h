@@ -1,5 +1,8 @@
 // The event loop: sd-event behind handles that clean up after themselves.
 //
+// Descriptors are watched by an epoll of our own, which is one source of sd-event's: sd-event asks the kernel for
+// everything that is ready before each single callback, so a thousand descriptors that are ready at once would cost a
+// million looks.
 // Idea: a handle (`Watch`, `Timer`, `Deferred`) owns its event source; destroying it ends the callbacks. A callback
 // must not destroy its own handle: put what shall die aside and let a `Deferred` bury it. Threads: one thread makes,
 // runs and destroys everything here. Errors: making a source fails only without memory or descriptors at start; that is
@@ -31,6 +34,10 @@ using Source = std::unique_ptr<sd_event_source, Unref>;
 class Watch {
  public:
   using Callback = std::function<void(std::uint32_t events)>;
+  Watch();
+  Watch(Watch&& other) noexcept;
+  Watch& operator=(Watch&& other) noexcept;
+  ~Watch();
   void set_events(std::uint32_t events);
   // No more callbacks; the descriptor can be closed. Also from within the callback.
   void stop();
@@ -38,10 +45,9 @@ class Watch {
 
  private:
   friend class EventLoop;
-  // On the heap: the source points at it.
-  std::unique_ptr<Callback> callback_;
-  detail::Source source_;
-  std::uint32_t events_ = 0;
+  struct State;
+  class Poll;
+  std::unique_ptr<State> state_;  // on the heap: Poll points at it
 };
 
 // Fires once each time it is armed.
@@ -77,7 +83,11 @@ class Deferred {
 class EventLoop {
  public:
   EventLoop();
+  EventLoop(const EventLoop&) = delete;
+  EventLoop& operator=(const EventLoop&) = delete;
+  ~EventLoop();
 
+  // The loop must outlive it.
   [[nodiscard]] Watch watch(int fd, std::uint32_t events, Watch::Callback callback);
   [[nodiscard]] Timer timer(Timer::Callback callback);
   [[nodiscard]] Deferred deferred(Deferred::Callback callback);
@@ -90,6 +100,8 @@ class EventLoop {
 
  private:
   std::unique_ptr<sd_event, detail::Unref> loop_;
+  std::unique_ptr<Watch::Poll> poll_;
+  detail::Source poll_source_;
   struct SignalHandler {
     std::unique_ptr<std::function<void()>> callback;
     detail::Source source;

@@ -52,9 +52,9 @@ inline constexpr seconds kSlowStart{3};
 inline constexpr milliseconds kWatchdogPeriod{250};
 // A chip may miss that it was asked to give a command up: it is asked again this often.
 inline constexpr milliseconds kCancelRetry{50};
-// Orders to the TPM's thread that it has not taken yet: open, submit, drop and close are all that a command can cause,
-// for as many commands as may wait; each owner's share: OwnerRoom.
-inline constexpr std::size_t kOrders = 4 * std::size_t{kQueue};
+// Orders to the TPM's thread that it has not taken yet, an open and a submit for as many commands as may wait; each
+// owner's share: OwnerRoom. On top of these: one close for each connection it knows.
+inline constexpr std::size_t kOrders = 2 * std::size_t{kQueue};
 // After TERM: the command in flight may end by itself this long, then it is cancelled, and after this long again we
 // leave without it. Together well below systemd's 90 s.
 inline constexpr seconds kStopGrace{10};

@@ -37,50 +37,47 @@ class TpmThread::Worker {
  private:
   struct Client {
     engine::ConnectionId connection = 0;
-    JobId job = 0;
+    engine::Ticket ticket = 0;  // of its job; 0: none
   };
 
   void take_orders() {
     std::map<space::OwnerId, std::size_t> taken;
     for (Order& order : owner_.orders_.take()) {
-      std::visit([&](auto& what) { apply(order.owner, what); }, order.what);
-      ++taken[order.owner];
+      std::visit([&](auto& what) { apply(what); }, order.what);
+      if (order.counted) ++taken[*order.counted];
+      changed_ = true;
     }
-    if (taken.empty()) return;
-    changed_ = true;
-    owner_.events_.put(Taken{{taken.begin(), taken.end()}});
+    if (!taken.empty()) owner_.events_.put(Taken{{taken.begin(), taken.end()}});
   }
 
-  void apply(space::OwnerId owner, const Open& order) {
-    clients_[order.client].connection = engine_.open(owner, order.limits);
-  }
-  void apply(space::OwnerId /*owner*/, Submit& order) {
+  void apply(const Open& order) { clients_[order.client].connection = engine_.open(order.owner, order.limits); }
+  void apply(Submit& order) {
     Client& client = clients_.at(order.client);
+    drop_withdrawn(client);
     const std::lock_guard lock(owner_.shared_.mutex);
     const auto entry = owner_.shared_.tickets.find(order.job);
     if (entry == owner_.shared_.tickets.end()) return;  // withdrawn
-    client.job = order.job;
-    entry->second = engine_.submit(client.connection, std::move(order.command), order.locality, now());
-    jobs_[entry->second] = {order.job, order.client};
+    client.ticket = engine_.submit(client.connection, std::move(order.command), order.locality, now());
+    entry->second = client.ticket;
+    jobs_[client.ticket] = {order.job, order.client};
   }
-  void apply(space::OwnerId /*owner*/, const Close& order) {
+  void apply(const Close& order) {
     const auto found = clients_.find(order.client);
     if (found == clients_.end()) return;
     engine_.close(found->second.connection);
-    if (const auto ticket = forget(found->second.job)) jobs_.erase(ticket);
+    forget(found->second);
     clients_.erase(found);
   }
-  void apply(space::OwnerId /*owner*/, const Drop& order) {
-    if (!engine_.cancel(order.ticket)) return;
-    const auto found = jobs_.find(order.ticket);
-    if (found == jobs_.end()) return;
-    const auto [job, client] = found->second;
-    jobs_.erase(found);
-    forget(job);
-    if (const auto it = clients_.find(client); it != clients_.end() && it->second.job == job) it->second.job = 0;
+  void apply(const Drain&) { draining_ = true; }
+  void apply(const Stop&) { stopping_ = true; }
+
+  // A client that submits again has its answer, or has withdrawn what it submitted before; that may still be in the
+  // engine's queue, where nothing of it is done.
+  void drop_withdrawn(Client& client) {
+    if (client.ticket == 0) return;
+    engine_.cancel(client.ticket);
+    forget(client);
   }
-  void apply(space::OwnerId /*owner*/, const Drain&) { draining_ = true; }
-  void apply(space::OwnerId /*owner*/, const Stop&) { stopping_ = true; }
 
   void report(const engine::Step& step) {
     if (step.reply || step.account || changed_) {
@@ -102,19 +99,18 @@ class TpmThread::Worker {
     const auto found = jobs_.find(reply.ticket);
     if (found == jobs_.end()) return std::nullopt;
     const auto [job, client] = found->second;
-    jobs_.erase(found);
-    forget(job);
-    if (const auto it = clients_.find(client); it != clients_.end() && it->second.job == job) it->second.job = 0;
+    forget(clients_.at(client));
     return Answer{job, reply.response};
   }
 
-  engine::Ticket forget(JobId job) {
+  // The client's job is over.
+  void forget(Client& client) {
+    const auto found = jobs_.find(client.ticket);
+    client.ticket = 0;
+    if (found == jobs_.end()) return;
     const std::lock_guard lock(owner_.shared_.mutex);
-    const auto found = owner_.shared_.tickets.find(job);
-    if (found == owner_.shared_.tickets.end()) return 0;
-    const auto ticket = found->second;
-    owner_.shared_.tickets.erase(found);
-    return ticket;
+    owner_.shared_.tickets.erase(found->second.first);
+    jobs_.erase(found);
   }
 
   TpmThread& owner_;
@@ -189,7 +185,7 @@ std::vector<TpmThread::Event> TpmThread::take_events() {
 }
 
 void TpmThread::open(space::OwnerId owner, ClientId client, const space::SpaceLimits& limits) {
-  put(owner, Open{client, limits});
+  put_counted(owner, Open{client, owner, limits});
 }
 
 void TpmThread::submit(space::OwnerId owner, ClientId client, JobId job, wire::Command command, std::uint8_t locality) {
@@ -197,30 +193,26 @@ void TpmThread::submit(space::OwnerId owner, ClientId client, JobId job, wire::C
     const std::lock_guard lock(shared_.mutex);
     shared_.tickets[job] = 0;
   }
-  put(owner, Submit{client, job, std::move(command), locality});
+  put_counted(owner, Submit{client, job, std::move(command), locality});
 }
 
-void TpmThread::close(space::OwnerId owner, ClientId client) {
-  put(owner, Close{client});
+void TpmThread::close(ClientId client) {
+  orders_.put(Order{{}, Close{client}});
 }
 void TpmThread::drain() {
-  put({}, Drain{});
+  orders_.put(Order{{}, Drain{}});
 }
 void TpmThread::stop() {
-  put({}, Stop{});
+  orders_.put(Order{{}, Stop{}});
 }
 
-bool TpmThread::withdraw(space::OwnerId owner, JobId job) {
-  engine::Ticket ticket = 0;
-  {
-    const std::lock_guard lock(shared_.mutex);
-    const auto found = shared_.tickets.find(job);
-    if (found == shared_.tickets.end()) return false;
-    ticket = found->second;
-    if (ticket != 0 && (shared_.gate == nullptr || !shared_.gate->withdraw(ticket))) return false;
-    if (ticket == 0) shared_.tickets.erase(found);
-  }
-  if (ticket != 0) put(owner, Drop{ticket});
+bool TpmThread::withdraw(JobId job) {
+  const std::lock_guard lock(shared_.mutex);
+  const auto found = shared_.tickets.find(job);
+  if (found == shared_.tickets.end()) return false;
+  const engine::Ticket ticket = found->second;
+  if (ticket != 0 && (shared_.gate == nullptr || !shared_.gate->withdraw(ticket))) return false;
+  shared_.tickets.erase(found);
   return true;
 }
 
@@ -230,8 +222,8 @@ bool TpmThread::cancel(JobId job) {
   return shared_.gate != nullptr && found != shared_.tickets.end() && shared_.gate->cancel(found->second);
 }
 
-bool TpmThread::abandon(space::OwnerId owner, JobId job) {
-  if (withdraw(owner, job)) return true;
+bool TpmThread::abandon(JobId job) {
+  if (withdraw(job)) return true;
   const std::lock_guard lock(shared_.mutex);
   const auto found = shared_.tickets.find(job);
   return shared_.gate != nullptr && found != shared_.tickets.end() && shared_.gate->abandon(found->second);

@@ -75,26 +75,26 @@ class TpmThread {
   [[nodiscard]] int events_fd() const { return events_.fd(); }
   [[nodiscard]] std::vector<Event> take_events();
 
-  // --- Orders; Precondition: Ready was seen. `owner` is the client's ---
+  // --- Orders; Precondition: Ready was seen. `owner` is the client's. What the client does is counted for him ---
   // Whether the owner may submit: not too many of its orders wait.
   [[nodiscard]] bool has_room(space::OwnerId owner) const { return room_.has_place(owner); }
   void open(space::OwnerId owner, ClientId client, const space::SpaceLimits& limits);
   // Precondition: the client is open and has no job. The command must have been parsed with `table()`.
   void submit(space::OwnerId owner, ClientId client, JobId job, wire::Command command, std::uint8_t locality);
   // Its job is dropped without an answer.
-  void close(space::OwnerId owner, ClientId client);
+  void close(ClientId client);
   void drain();
   // The command at the TPM ends, those that wait are dropped, the TPM is emptied. Also before Ready.
   void stop();
 
   // --- Past the queue ---
   // True: the job waited; it will never run and has no answer.
-  [[nodiscard]] bool withdraw(space::OwnerId owner, JobId job);
+  [[nodiscard]] bool withdraw(JobId job);
   // True: the job is served and was asked to be given up; a chip may miss that, so ask again. False: it is done.
   bool cancel(JobId job);
   // Nobody takes its answer: withdrawn or cancelled, and what it does is undone. False: it is done, and its answer is
   // on its way.
-  bool abandon(space::OwnerId owner, JobId job);
+  bool abandon(JobId job);
   [[nodiscard]] std::optional<engine::Gate::Running> running() const;
   // The back end is left; from now on it answers nothing.
   void hang_up();
@@ -105,6 +105,7 @@ class TpmThread {
  private:
   struct Open {
     ClientId client = 0;
+    space::OwnerId owner;
     space::SpaceLimits limits;
   };
   struct Submit {
@@ -116,18 +117,16 @@ class TpmThread {
   struct Close {
     ClientId client = 0;
   };
-  struct Drop {  // was withdrawn
-    engine::Ticket ticket = 0;
-  };
   struct Drain {};
   struct Stop {};
   struct Order {
-    space::OwnerId owner;  // nobody's: the daemon's own
-    std::variant<Open, Submit, Close, Drop, Drain, Stop> what;
+    std::optional<space::OwnerId> counted;  // in room_
+    std::variant<Open, Submit, Close, Drain, Stop> what;
   };
 
+  // What gives something back is not counted: there is one Close for each Open.
   template <typename What>
-  void put(space::OwnerId owner, What what) {
+  void put_counted(space::OwnerId owner, What what) {
     room_.take(owner);
     orders_.put(Order{owner, std::move(what)});
   }

@@ -340,6 +340,7 @@ void add_object(Books& books, SpaceId id, wire::ClientHandle handle, Object obje
 void erase_object(Books& books, SpaceId id, wire::ClientHandle handle) {
   Space& space = books.spaces.at(id);
   const auto it = space.objects.find(handle.value);
+  if (it == space.objects.end()) return;
   count(books, space.owner, [&](Holding& sum) {
     --sum.objects;
     sum.bytes -= it->second.context.size();

@@ -119,9 +119,9 @@ struct Books {
 SpaceId open_space(Books& books, OwnerId owner, const SpaceLimits& limits);
 void erase_space(Books& books, SpaceId space);
 
-// Precondition: the space is open; for the last two, it has that object.
+// Precondition: the space is open; for the last one, it has that object.
 void add_object(Books& books, SpaceId space, wire::ClientHandle handle, Object object);
-void erase_object(Books& books, SpaceId space, wire::ClientHandle handle);
+void erase_object(Books& books, SpaceId space, wire::ClientHandle handle);  // if it is there
 void set_context(Books& books, SpaceId space, wire::ClientHandle handle, wire::Bytes context);
 // `gone(space id, handle, object)`.
 template <typename Gone>

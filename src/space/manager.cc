@@ -123,6 +123,10 @@ void Manager::undo(SpaceId space, const Outcome& outcome) {
     const auto it = books_.sessions.find(*outcome.saved_session);
     if (it != books_.sessions.end() && it->second.space == space) it->second.client_saved = false;
   }
+  if (outcome.loaded_session) {
+    const auto it = books_.sessions.find(*outcome.loaded_session);
+    if (it != books_.sessions.end() && it->second.space == space) it->second.client_saved = true;
+  }
   if (!outcome.created) return;
   if (wire::is_session(outcome.created->value))
     session_book_.drop(wire::number_of(outcome.created->value));
@@ -140,6 +144,9 @@ Outcome Manager::execute(SpaceId space, const Command& command, std::uint8_t loc
   if (outcome.code == rc::kSuccess && command.row().effect == Effect::kContextSave &&
       wire::is_session(command.handle(0).value))
     outcome.saved_session = wire::number_of(command.handle(0).value);
+  if (outcome.code == rc::kSuccess && command.row().effect == Effect::kContextLoad && !outcome.created)
+    if (const auto handle = wire::Reader(wire::ByteView(outcome.response).subspan(wire::kHeaderSize)).u32())
+      outcome.loaded_session = wire::number_of(*handle);
   residency_.restore_free_places();
   outcome.cost = settle();
   return outcome;
@@ -249,8 +256,6 @@ Manager::Refusal Manager::within_limits(SpaceId id, const Command& command) {
   }
   if (command.row().creates != Creates::kSession) return std::nullopt;
   if (session_book_.admission(id) != SessionBook::Admission::kNow) return rc::kSessionHandles;
-  if (const Rc code = session_book_.clear_the_way(id); code != rc::kSuccess)
-    return as_lack_of_room(code, rc::kSessionHandles);
   return std::nullopt;
 }
 
@@ -264,10 +269,11 @@ Rc Manager::make_resident(SpaceId space, const Command& command) {
     books_.spaces.at(space).objects.at(handle.value).last_use = books_.tick;
     objects.push_back(handle);
   }
-  const auto sessions = sessions_of(space, command);
-  for (Session* session : sessions) {
+  std::vector<std::uint32_t> sessions;  // numbers: making room may end some
+  for (Session* session : sessions_of(space, command)) {
     session->last_use = books_.tick;
     session->used_at = port_.now();
+    sessions.push_back(wire::number_of(session->handle));
   }
 
   for (const ClientHandle handle : objects) {
@@ -275,16 +281,19 @@ Rc Manager::make_resident(SpaceId space, const Command& command) {
     if (code == rc::kSuccess) continue;
     return is_dead_context(code) ? drop_unloadable_object(space, handle) : as_lack_of_room(code, rc::kObjectMemory);
   }
-  for (Session* session : sessions) {
-    const Rc code = residency_.load_session(*session);
+  for (const std::uint32_t number : sessions) {
+    if (books_.sessions.count(number) == 0) return kGoneMeanwhile;
+    const Rc code = residency_.load_session(number);
     if (code == rc::kSuccess) continue;
-    if (is_dead_context(code)) return drop_unloadable_session(wire::number_of(session->handle));
+    if (is_dead_context(code)) return drop_unloadable_session(number);
     return as_lack_of_room(code, rc::kSessionMemory);
   }
   // Where even an emptied TPM has not the room, it is the TPM's part to say so.
   const Rc code = as_lack_of_room(residency_.make_object_room(free_slots_needed(command)), rc::kObjectMemory);
   if (code != rc::kSuccess && code != rc::kObjectMemory) return code;
   if (command.row().creates != Creates::kSession) return rc::kSuccess;
+  if (const Rc no_number = session_book_.clear_the_way(space); no_number != rc::kSuccess)
+    return as_lack_of_room(no_number, rc::kSessionHandles);
   return as_lack_of_room(residency_.make_session_room(1), rc::kSessionMemory);
 }
 

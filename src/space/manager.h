@@ -28,9 +28,9 @@ namespace tpmspace::space {
 struct Outcome {
   wire::Bytes response;
   wire::Rc code = 0;  // of the response
-  // What came into being for the client, and the session it put away: `undo` takes both back.
+  // What came into being for the client, and the session it put away or got back: `undo` takes all of it back.
   std::optional<wire::ClientHandle> created;
-  std::optional<std::uint32_t> saved_session;  // its number
+  std::optional<std::uint32_t> saved_session, loaded_session;  // numbers
   Cost cost;
 };
 

@@ -201,23 +201,29 @@ Rc Residency::save_session(Session& session) {
   return rc::kSuccess;
 }
 
-Rc Residency::load_session(Session& session) {
-  if (session.loaded()) return rc::kSuccess;
+Rc Residency::load_session(std::uint32_t number) {
+  if (books_.sessions.at(number).loaded()) return rc::kSuccess;
   if (const Rc code = make_session_room(1); code != rc::kSuccess) return code;
-  auto loaded = port_.context_load(session.context, Cause::kLoad);
-  if (!loaded && loaded.error() == rc::kContextGap && refresh_oldest() == rc::kSuccess)
-    loaded = port_.context_load(session.context, Cause::kLoad);
-  while (!loaded && (loaded.error() == rc::kSessionMemory || loaded.error() == rc::kMemory)) {
-    if (const Rc code = evict_session(); code != rc::kSuccess) return code;
-    loaded = port_.context_load(session.context, Cause::kLoad);
+  for (bool refreshed = false;;) {
+    // Making room refreshes others and may find any of them dead, or leave this one loaded.
+    const auto it = books_.sessions.find(number);
+    if (it == books_.sessions.end()) return rc::in_parameter(rc::kHandle, 1);
+    if (it->second.loaded()) return rc::kSuccess;
+    const auto loaded = port_.context_load(it->second.context, Cause::kLoad);
+    if (loaded && loaded->value != it->second.handle) {
+      port_.cost().distrusted = true;
+      return rc::kFailure;
+    }
+    if (loaded) {
+      it->second.context.clear();
+      return rc::kSuccess;
+    }
+    const bool no_room = loaded.error() == rc::kSessionMemory || loaded.error() == rc::kMemory;
+    const bool gap = loaded.error() == rc::kContextGap && !std::exchange(refreshed, true);
+    if (!no_room && !gap) return loaded.error();
+    const Rc repaired = gap ? refresh_oldest() : evict_session();
+    if (repaired != rc::kSuccess) return gap ? loaded.error() : repaired;
   }
-  if (!loaded) return loaded.error();
-  if (loaded->value != session.handle) {
-    port_.cost().distrusted = true;
-    return rc::kFailure;
-  }
-  session.context.clear();
-  return rc::kSuccess;
 }
 
 Rc Residency::add_filler() {
@@ -313,24 +319,34 @@ void Residency::flush_unwanted_objects() {
   }
 }
 
+// Any of them will do.
 bool Residency::flush_unwanted_session() {
-  return !books_.unwanted_sessions.empty() && flush_unwanted_session_at(0, Cause::kFlush) == rc::kSuccess;
+  for (std::size_t i = 0; i < books_.unwanted_sessions.size(); ++i) {
+    const Rc code = flush_unwanted_session_at(i, Cause::kFlush);
+    if (!is_for_another_try(code)) return code == rc::kSuccess;
+  }
+  return false;
 }
 
+// What would not go is tried again after all others, and does not stop those of the other kind.
 bool Residency::tidy() {
-  if (!books_.unwanted_sessions.empty()) {
-    (void)flush_unwanted_session();
-    return true;
+  auto& sessions = books_.unwanted_sessions;
+  if (!sessions.empty()) {
+    if (flush_unwanted_session_at(0, Cause::kFlush) == rc::kSuccess) return true;
+    std::rotate(sessions.begin(), sessions.begin() + 1, sessions.end());
   }
-  for (std::size_t i = 0; i < books_.slots.size(); ++i) {
-    if (books_.slots[i].space.value != 0) continue;
-    (void)empty_slot(i, Cause::kFlush);
+  auto& slots = books_.slots;
+  const auto unwanted =
+      std::find_if(slots.begin(), slots.end(), [](const Slot& slot) { return slot.space.value == 0; });
+  if (unwanted != slots.end()) {
+    if (empty_slot(static_cast<std::size_t>(unwanted - slots.begin()), Cause::kFlush) != rc::kSuccess)
+      std::rotate(unwanted, unwanted + 1, slots.end());
     return true;
   }
   // Never so early that a full house of saved sessions would be refreshed round and round.
   const std::uint64_t half = std::max<std::uint64_t>(chip_.context_gap / 2, 2ULL * chip_.active_sessions);
-  if (gap() > half && loaded_sessions(books_) < chip_.loaded_sessions) return refresh_oldest() == rc::kSuccess;
-  return false;
+  if (gap() > half && loaded_sessions(books_) < chip_.loaded_sessions && refresh_oldest() == rc::kSuccess) return true;
+  return !port_.cost().tpm.empty();  // it was tried
 }
 
 bool Residency::put_away() {

@@ -34,7 +34,9 @@ class Residency {
 
   // Precondition: the object is booked in that space. Returns at once if it is loaded.
   wire::Rc load_object(SpaceId space, wire::ClientHandle handle);
-  wire::Rc load_session(Session& session);
+  // Precondition: that number is booked. It may be gone afterwards (a refresh found it dead): then the code is a dead
+  // context's.
+  wire::Rc load_session(std::uint32_t number);
 
   wire::Rc save_session(Session& session);
   // Books a context that the TPM made for a session; the session has left its place.

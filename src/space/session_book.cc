@@ -77,7 +77,10 @@ bool SessionBook::book_started(SpaceId id, std::uint32_t handle, SessionKind kin
   const std::uint32_t number = wire::number_of(handle);
   std::erase_if(books_.unwanted_sessions, [&](const auto& u) { return wire::number_of(u.handle) == number; });
   const Space& space = books_.spaces.at(id);
-  if (must_not_get(id, number)) {
+  const bool taken = books_.sessions.erase(number) != 0;
+  // Whose session it is now nobody can say, so it is nobody's, and the TPM will be asked what it holds.
+  if (taken) port_.cost().distrusted = true;
+  if (taken || must_not_get(id, number)) {
     books_.unwanted_sessions.push_back(UnwantedSession{handle, true, 0});
     return false;
   }

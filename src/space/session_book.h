@@ -39,8 +39,8 @@ class SessionBook {
   [[nodiscard]] Bank bank() const;
   // The next session that the TPM starts has a number that the space may be given. Precondition: admission is kNow.
   wire::Rc clear_the_way(SpaceId space);
-  // Success of the space's StartAuthSession. False: the TPM gave a number that this space must not have; it is not
-  // booked, and unwanted.
+  // Success of the space's StartAuthSession. False: the TPM gave a number that this space must not have, or that
+  // somebody else has; it is unwanted.
   bool book_started(SpaceId space, std::uint32_t handle, SessionKind kind);
 
   // --- One less

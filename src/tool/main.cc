@@ -1,6 +1,7 @@
 #include <exception>
 
 #include "client/socket_path.h"
+#include "posix/standard_streams.h"
 #include "tool/cli.h"
 #include "tool/doctor.h"
 #include "tool/exit_code.h"
@@ -29,6 +30,7 @@ struct Execute {
 
 int main(int argc, char** argv) {
   using namespace tpmspace::tool;
+  tpmspace::posix::open_standard_streams();
   try {
     return std::visit(Execute{}, parse_command_line(argc, argv));
   } catch (const std::exception& e) {

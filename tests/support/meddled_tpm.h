@@ -20,6 +20,8 @@ class MeddledTpm final : public wire::Tpm {
 
   // Asked before each command, by its code; a response code: the TPM does not see the command.
   std::function<std::optional<wire::Rc>(std::uint32_t code)> refuse;
+  // The same by the whole command.
+  std::function<std::optional<wire::Rc>(wire::ByteView command)> refuse_command;
   // Sees each answer of the TPM.
   std::function<void(std::uint32_t code, wire::Bytes& answer)> spoil;
 
@@ -47,6 +49,7 @@ class MeddledTpm final : public wire::Tpm {
   }
   void behave() {
     refuse = {};
+    refuse_command = {};
     spoil = {};
   }
 
@@ -54,11 +57,11 @@ class MeddledTpm final : public wire::Tpm {
     const std::uint32_t code = wire::read_header(command)->code;
     ++sent[code];
     if (on_command) on_command();
-    if (refuse) {
-      if (const auto with = refuse(code)) {
-        ++meddled;
-        return wire::error_response(*with);
-      }
+    auto with = refuse ? refuse(code) : std::nullopt;
+    if (!with && refuse_command) with = refuse_command(command);
+    if (with) {
+      ++meddled;
+      return wire::error_response(*with);
     }
     auto answer = tpm_.transact(command, locality);
     if (answer && spoil) spoil(code, *answer);

@@ -1,0 +1,74 @@
+// The event loop's own promises: fair between many that are ready, and nothing is told to who has stopped listening.
+#include "daemon/event_loop.h"
+
+#include <gtest/gtest.h>
+#include <sys/eventfd.h>
+
+#include <memory>
+#include <vector>
+
+#include "posix/fd.h"
+
+namespace tpmspace::daemon {
+namespace {
+
+struct Ready {
+  posix::Fd fd{::eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK)};
+  Watch watch;
+};
+
+// One client may close thousands of connections at once; the others must not wait for all of them.
+TEST(EventLoop, AThousandThatAreReadyLetOthersHaveTheirTurn) {
+  constexpr int kMany = 1000;
+  EventLoop loop;
+  int handled = 0, handled_before = -1;
+  Deferred other = loop.deferred([&] { handled_before = handled; });
+  std::vector<std::unique_ptr<Ready>> many;
+  for (int i = 0; i < kMany; ++i) {
+    auto& one = many.emplace_back(std::make_unique<Ready>());
+    one->watch = loop.watch(one->fd.get(), EPOLLIN, [&, &ready = *one](std::uint32_t) {
+      if (handled == 0) other.ask();
+      ready.watch.stop();
+      if (++handled == kMany) loop.stop(0);
+    });
+  }
+  EXPECT_EQ(loop.run(), 0);
+  EXPECT_EQ(handled, kMany) << "each once";
+  EXPECT_GE(handled_before, 0);
+  EXPECT_LT(handled_before, kMany / 2);
+}
+
+TEST(EventLoop, WhoeverWasStoppedByAnotherIsNotCalled) {
+  EventLoop loop;
+  Ready first, second;
+  int calls = 0;
+  const auto stop_both = [&](std::uint32_t) {
+    ++calls;
+    first.watch.stop();
+    second.watch.stop();
+    loop.stop(0);
+  };
+  first.watch = loop.watch(first.fd.get(), EPOLLIN, stop_both);
+  second.watch = loop.watch(second.fd.get(), EPOLLIN, stop_both);
+  EXPECT_EQ(loop.run(), 0);
+  EXPECT_EQ(calls, 1);
+}
+
+TEST(EventLoop, AWatchCanBeStartedAgain) {
+  EventLoop loop;
+  Ready one;
+  int calls = 0;
+  Deferred again = loop.deferred([&] { one.watch.start(); });
+  one.watch = loop.watch(one.fd.get(), EPOLLIN, [&](std::uint32_t) {
+    one.watch.stop();
+    if (++calls == 2)
+      loop.stop(7);
+    else
+      again.ask();
+  });
+  EXPECT_EQ(loop.run(), 7);
+  EXPECT_EQ(calls, 2);
+}
+
+}  // namespace
+}  // namespace tpmspace::daemon
