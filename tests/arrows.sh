@@ -15,8 +15,8 @@ allowed() {
   proto) echo "proto wire" ;;
   client) echo "client proto wire posix" ;;
   tcti) echo "tcti client proto wire" ;;
-  tool) echo "tool client proto wire posix" ;;
-  daemon) echo "daemon engine guard space queue observe tpm proto wire posix" ;;
+  tool) echo "tool client proto wire posix cli" ;;
+  daemon) echo "daemon engine guard space queue observe tpm proto wire posix cli" ;;
   *) echo "$1" ;;
   esac
 }

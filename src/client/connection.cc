@@ -18,6 +18,13 @@ namespace {
 
 constexpr std::size_t kReadSize = std::size_t{16} * 1024;
 constexpr auto kHello = static_cast<std::uint32_t>(proto::MessageType::kHello);
+constexpr wire::Rc kOtherVersion = wire::from_manager(wire::rc::kValue);
+
+std::string hex(wire::Rc code) {
+  std::array<char, 16> text{};
+  (void)std::snprintf(text.data(), text.size(), "0x%08x", code);
+  return text.data();
+}
 
 std::string reason(int error) {
   std::array<char, 128> buffer{};
@@ -133,6 +140,15 @@ tl::expected<posix::Fd, Error> connect_socket(const std::string& path) {
   return fd;
 }
 
+Error no_place(const std::string& name) {
+  return {Error::Kind::kRefused,
+          "tpmspaced at " + name +
+              " refuses more connections: it has as many as limits.connections (in all) or "
+              "limits.connections_per_owner (of one user) allow, its log says which; end programs that hold some, or "
+              "raise the limit in its configuration and restart it",
+          kNoPlace};
+}
+
 Connection::Connection(posix::Fd socket, std::string name)
     : socket_(std::move(socket)), name_(std::move(name)), reader_(proto::kMaxFrameSize, proto::kMaxReplySize) {}
 
@@ -152,6 +168,7 @@ Connection::Deadline Connection::deadline_of(int timeout_ms) {
 }
 
 Error Connection::closed() const {
+  if (hello_refusal_) return hello_refused(*hello_refusal_);
   return {Error::Kind::kClosed,
           "tpmspaced at " + name_ +
               " closed the connection; its log says why (it may have been stopped, or refuse more connections)",
@@ -185,12 +202,21 @@ tl::expected<void, Error> Connection::write_all(wire::ByteView data) {
       pollfd ready{fd(), POLLOUT, 0};
       poll(&ready, 1, -1);
     } else if (errno == EPIPE || errno == ECONNRESET) {
-      return broken(closed());
+      return tl::make_unexpected(last_words());
     } else if (errno != EINTR) {
       return broken({Error::Kind::kSystem, "cannot send to tpmspaced at " + name_ + ": " + reason(errno), 0});
     }
   }
   return {};
+}
+
+Error Connection::last_words() {
+  const Deadline now = Clock::now();
+  while (true) {
+    const auto more = fill(now);
+    if (!more) return more.error();
+    if (!*more) return broken(closed()).value();
+  }
 }
 
 tl::expected<void, Error> Connection::send(wire::ByteView frame) {
@@ -247,7 +273,7 @@ tl::expected<void, Error> Connection::sort_reply(const proto::ControlFrame& fram
   const Awaited awaited = replies_due_.front().awaited;
   replies_due_.pop_front();
   if (const auto* refusal = std::get_if<proto::Refusal>(&*reply); refusal != nullptr && refusal->type == kHello)
-    server_version_ = refusal->version;
+    hello_refusal_ = *refusal;
   if (awaited == Awaited::kCaller) reply_ = std::move(*reply);
   return {};
 }
@@ -283,9 +309,15 @@ tl::expected<proto::Reply, Error> Connection::call(const proto::Request& request
 }
 
 Error Connection::refused(const proto::Refusal& refusal) const {
-  std::string what = "tpmspaced at " + name_ + " refused";
-  if (server_version_)
-    what += ": it speaks version " + std::to_string(*server_version_) + " of the protocol and this program version " +
+  if (hello_refusal_) return hello_refused(*hello_refusal_);
+  return {Error::Kind::kRefused, "tpmspaced at " + name_ + " refused with " + hex(refusal.code), refusal.code};
+}
+
+Error Connection::hello_refused(const proto::Refusal& refusal) const {
+  if (refusal.code == kNoPlace) return no_place(name_);
+  std::string what = "tpmspaced at " + name_ + " refused with " + hex(refusal.code);
+  if (refusal.code == kOtherVersion && refusal.version != proto::kProtocolVersion)
+    what += ": it speaks version " + std::to_string(refusal.version) + " of the protocol and this program version " +
             std::to_string(proto::kProtocolVersion) + "; install both from the same release";
   return {Error::Kind::kRefused, what, refusal.code};
 }

@@ -29,6 +29,11 @@ namespace tpmspace::client {
 // The bare socket, connected. Waits at most until the kernel has taken it into the manager's backlog.
 [[nodiscard]] tl::expected<posix::Fd, Error> connect_socket(const std::string& path);
 
+// What a manager answers, and closes, when it has as many connections as it may: to whatever came first.
+inline constexpr wire::Rc kNoPlace = wire::from_manager(wire::rc::kMemory);
+// `name`: the socket's, for the sentence.
+[[nodiscard]] Error no_place(const std::string& name);
+
 class Connection {
  public:
   static constexpr std::size_t kMaxKept = 16;
@@ -70,6 +75,7 @@ class Connection {
   [[nodiscard]] Error timed_out(int timeout_ms) const;
   [[nodiscard]] Error not_our_protocol() const;
   [[nodiscard]] Error refused(const proto::Refusal& refusal) const;
+  [[nodiscard]] Error hello_refused(const proto::Refusal& refusal) const;
   [[nodiscard]] tl::unexpected<Error> broken(Error error);
 
   [[nodiscard]] tl::expected<void, Error> write_all(wire::ByteView data);
@@ -79,6 +85,8 @@ class Connection {
 
   // Reads what is there, waiting for the first octet until the deadline. False: nothing came.
   [[nodiscard]] tl::expected<bool, Error> fill(const Deadline& deadline);
+  // After a failed write: what the manager said before it closed is read, for it may say why.
+  [[nodiscard]] Error last_words();
   // Sorts whole frames into responses_ and reply_.
   [[nodiscard]] tl::expected<void, Error> sort_arrivals();
   [[nodiscard]] tl::expected<void, Error> sort_reply(const proto::ControlFrame& frame);
@@ -90,7 +98,7 @@ class Connection {
   std::deque<Due> replies_due_;        // in the order of the requests
   std::optional<proto::Reply> reply_;  // of the request that the caller waits for
   std::optional<Error> broken_;
-  std::optional<std::uint16_t> server_version_;  // known when it refused ours
+  std::optional<proto::Refusal> hello_refusal_;  // then every later refusal and the end have this reason
   bool said_hello_ = false;
 };
 

@@ -2,13 +2,14 @@
 
 #include <CLI/CLI.hpp>
 
+#include "cli/complaint.h"
 #include "daemon/version.h"
 #include "tpm/spec.h"
 
 namespace tpmspace::daemon {
 namespace {
 
-// CLI11 takes what is wrong with a value as a text that is not empty.
+// CLI11 takes what is wrong with a value as a string that is not empty.
 std::string check_mode(const std::string& text) {
   return parse_mode(text) ? "" : "permission bits in octal are wanted, such as 0660";
 }
@@ -25,6 +26,7 @@ std::string footer() {
 SPEC is one of
   embedded[:DIR]                      a TPM in this process; its state in DIR, or nowhere
   device:/dev/tpm0                    a TPM's character device
+  device:fd=N                         an inherited descriptor that speaks as one
   swtpm:path=P  swtpm:host=H,port=N   a running swtpm
 and may be followed by a comma and {} to be as slow as
 that chip. Without --tpm: {}, if it is there.)",
@@ -52,6 +54,7 @@ Arguments parse_arguments(int argc, char** argv) {
       ->check(check_level);
   app.set_version_flag("--version", std::string(kServerName));
   app.footer(footer());
+  app.failure_message(cli::complaint);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -17,6 +17,7 @@
 
 #include "posix/fd.h"
 #include "proto/socket_path.h"
+#include "tpm/spec.h"
 
 namespace tpmspace::daemon {
 namespace {
@@ -36,7 +37,7 @@ using Fault = std::optional<std::string>;
 
 Fault take_text(const toml::node& node, std::optional<std::string>& out) {
   const auto* text = node.as_string();
-  if (text == nullptr || text->get().empty()) return "must be a text that is not empty";
+  if (text == nullptr || text->get().empty()) return "must be a string that is not empty";
   if (text->get().find('\0') != std::string::npos) return "must not contain a zero octet";
   out = text->get();
   return std::nullopt;
@@ -190,6 +191,18 @@ class TableReader {
   std::optional<std::pair<toml::source_position, std::string>> first_;
 };
 
+// What is right as TOML and can still be no TPM and no socket is a fault of the file, also where the command line says
+// something else: it would be one on the day when that is left out.
+void check_meaning(const toml::table& table, const Settings& settings, TableReader& reader) {
+  if (settings.tpm)
+    if (const auto spec = tpm::parse_spec(*settings.tpm); !spec)
+      reader.fault(table.get("tpm")->source(), fmt::format("\"tpm\": {}", spec.error()));
+  if (settings.socket && settings.socket->size() > proto::kMaxSocketPath)
+    reader.fault(table.get("socket")->source(),
+                 fmt::format("\"socket\" is too long: it has {} octets, at most {} are possible",
+                             settings.socket->size(), proto::kMaxSocketPath));
+}
+
 tl::expected<std::string, std::string> read_file(const std::string& path) {
   const posix::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat info {};
@@ -270,6 +283,7 @@ tl::expected<Settings, std::string> parse_settings(std::string_view text, const 
   Settings settings;
   TableReader reader(name, settings);
   reader.read(table, kTopKeys, "", {"limits", "profile"});
+  check_meaning(table, settings, reader);
   if (const auto* limits = reader.subtable(table, "limits", "limits")) reader.read(*limits, kLimitKeys, "limits.");
   // There is one profile until the guard is built.
   if (const auto* profiles = reader.subtable(table, "profile", "profile.default")) {

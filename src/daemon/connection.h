@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "daemon/dialogue.h"
 #include "daemon/event_loop.h"
@@ -46,6 +47,8 @@ class Connection final : private Dialogue::Manager {
     [[nodiscard]] virtual proto::HelloReply hello() = 0;
     [[nodiscard]] virtual proto::Status status() = 0;
     virtual void answered_early(wire::Rc code) = 0;
+    // `from` will be closed, because it did what `why` says.
+    virtual void cut_off(Connection& from, const std::string& why) = 0;
     // There is more to handle; call `turn` after the others had theirs.
     virtual void again(Connection& from) = 0;
     // The connection is over: it does nothing any more and can be destroyed once this callback is left.
@@ -82,6 +85,7 @@ class Connection final : private Dialogue::Manager {
   proto::HelloReply hello() override { return host_.hello(); }
   proto::Status status() override { return host_.status(); }
   void answered_early(wire::Rc code) override { host_.answered_early(code); }
+  void cut_off(const std::string& why) override { host_.cut_off(*this, why); }
 
   void on_events(std::uint32_t events);
   [[nodiscard]] bool read();

@@ -1,5 +1,7 @@
 #include "daemon/dialogue.h"
 
+#include <fmt/core.h>
+
 #include <utility>
 #include <variant>
 
@@ -94,6 +96,8 @@ void Dialogue::take(proto::Arrival arrival) {
                  [&](proto::TooLarge& bad) {
                    take_bad_size(bad.type, bad.control);
                    over_ = true;
+                   manager_.cut_off(fmt::format("sent a frame that claims to be {} octets long; {} are the most",
+                                                bad.size, proto::kMaxFrameSize));
                  },
              },
              arrival);

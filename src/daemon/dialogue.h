@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "proto/control.h"
 #include "proto/frame.h"
@@ -37,6 +38,8 @@ class Dialogue {
     [[nodiscard]] virtual proto::Status status() = 0;
     // A command was answered here, without the manager.
     virtual void answered_early(wire::Rc code) = 0;
+    // The conversation ends here and not where the client wanted; `why` follows "because it".
+    virtual void cut_off(const std::string& why) = 0;
   };
 
   // `max_command`: the chip's command buffer. With `refusal`, a connection above a limit: its first frame is answered

@@ -46,6 +46,8 @@ inline constexpr std::size_t kRefusedAtATime = 64;
 inline constexpr seconds kRefusedPatience{5};
 
 // --- The TPM ---------------------------------------------------------------------------------------------------------
+// A TPM that is started longer than this is said to be waited for; a chip may well test itself for a second or two.
+inline constexpr seconds kSlowStart{3};
 // How often a running command's deadline is looked at; deadlines are 10 s and more.
 inline constexpr milliseconds kWatchdogPeriod{250};
 // A chip may miss that it was asked to give a command up: it is asked again this often.

@@ -232,6 +232,12 @@ void Server::answered_early(wire::Rc code) {
   desk_.answered_early(code);
 }
 
+void Server::cut_off(Connection& from, const std::string& why) {
+  if (const auto held_back = cut_off_lines_.allow(RateLimit::Clock::now()))
+    log_.info("the connection of uid {}, pid {} is closed, because it {} ({} more such before this)", from.peer().uid,
+              from.peer().pid, why, *held_back);
+}
+
 void Server::again(Connection& from) {
   again_.push_back(from.id());
   again_turn_.ask();

@@ -60,6 +60,7 @@ class Server final : private Connection::Host {
   proto::HelloReply hello() override;
   proto::Status status() override;
   void answered_early(wire::Rc code) override;
+  void cut_off(Connection& from, const std::string& why) override;
   void again(Connection& from) override;
   void over(Connection& from) override;
 
@@ -78,6 +79,7 @@ class Server final : private Connection::Host {
   std::vector<ClientId> again_;  // have more to handle
   std::vector<Client> dead_;     // to be destroyed outside their own callbacks
   RateLimit refused_lines_;
+  RateLimit cut_off_lines_;
   bool stopping_ = false;
   int exit_code_ = 0;
 

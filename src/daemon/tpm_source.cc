@@ -2,9 +2,11 @@
 
 #include <fmt/core.h>
 
+#include "daemon/limits.h"
 #include "daemon/logged_tpm.h"
 #include "tpm/bring_up.h"
 #include "tpm/open.h"
+#include "tpm/overdue.h"
 
 namespace tpmspace::daemon {
 namespace {
@@ -55,11 +57,15 @@ TpmSource tpm_source(const tpm::Spec& spec, Log& log) {
   const tpm::Kind kind = spec.kind();
   TpmSource out;
   out.open = [spec, &log]() -> tl::expected<std::unique_ptr<tpm::BackEnd>, std::string> {
-    auto opened = tpm::open_tpm(spec);
+    const tpm::News news{.waiting = [&log](const std::string& sentence) { log.notice("{}", sentence); },
+                         .made = [&log](const std::string& sentence) { log.info("{}", sentence); }};
+    auto opened = tpm::open_tpm(spec, news);
     if (!opened) return opened;
     return std::make_unique<LoggedTpm>(std::move(*opened), log);
   };
-  out.bring_up = [kind](wire::Tpm& tpm) {
+  out.bring_up = [kind, &log, name = tpm::to_text(spec)](wire::Tpm& tpm) {
+    const tpm::Overdue overdue(limits::kSlowStart,
+                               [&] { log.notice("waiting for {} to answer its first commands", name); });
     return tpm::bring_up(tpm, kind).map([kind](const tpm::ChipFacts& facts) { return report_of(facts, kind); });
   };
   out.name = tpm::to_text(spec);

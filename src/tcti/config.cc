@@ -12,7 +12,7 @@ using Failure = tl::unexpected<std::string>;
 Failure bad(std::string_view item, std::string_view why) {
   std::string sentence("\"");
   sentence.append(item).append("\" in the TCTI configuration: ").append(why);
-  return Failure(sentence.append("; write space:path=PATH,locality=N"));
+  return Failure(sentence.append("; write space:path=PATH,locality=N or space:/absolute/path"));
 }
 
 std::optional<std::uint8_t> small_number(std::string_view text) {

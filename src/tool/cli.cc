@@ -2,8 +2,10 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <memory>
 #include <optional>
 
+#include "cli/complaint.h"
 #include "tool/exit_code.h"
 
 namespace tpmspace::tool {
@@ -68,10 +70,13 @@ std::optional<std::string> unknown_subcommand(const CLI::App& app, const Words& 
   return "there is no subcommand \"" + words[0] + "\"; the subcommands are " + list_of(known);
 }
 
-// What CLI11 found wrong, as our other sentences are.
-std::string failure(const CLI::App*, const CLI::Error& error) {
-  return std::string("tpmspace: ") + error.what() + "; `tpmspace --help` tells more\n";
-}
+// The command of `run` is not CLI11's business, but it belongs in its help.
+class RunHelp : public CLI::Formatter {
+ public:
+  std::string make_usage(const CLI::App*, std::string) const override {
+    return "Usage: tpmspace run [OPTIONS] [--] CMD...\n";
+  }
+};
 
 }  // namespace
 
@@ -79,16 +84,16 @@ Invocation parse_command_line(int argc, char** argv) {
   CLI::App app("Use a TPM through tpmspaced, the TPM 2.0 access broker and resource manager.", "tpmspace");
   app.set_version_flag("--version", kVersion);
   app.require_subcommand(1);
-  app.failure_message(failure);
+  app.failure_message(cli::complaint);
 
   RunOptions run;
   CLI::App* run_app = subcommand(app, "run", "run a command with a TPM and a manager of its own");
   run_app->add_option("--tpm", run.tpm, "the TPM, as tpmspaced --tpm takes it")
       ->type_name("SPEC")
       ->capture_default_str();
+  run_app->formatter(std::make_shared<RunHelp>());
   run_app->add_option("--tpmspaced", run.daemon, "path of tpmspaced")->group("");
   run_app->footer(
-      "The command follows: tpmspace run [--tpm SPEC] -- CMD...\n"
       "The exit code is the command's; 125: run itself failed, 126: CMD cannot be executed, 127: it is not there.");
 
   ConnectOptions connect;

@@ -3,12 +3,16 @@
 #include <fmt/format.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
+#include <sstream>
 
 #include "client/connection.h"
+#include "client/socket_path.h"
 #include "tool/capabilities.h"
 #include "tool/exit_code.h"
 #include "tool/installation.h"
@@ -145,7 +149,8 @@ pid_t judge_manager(const std::string& socket, Findings& findings) {
   const auto hello = connection->hello(kTimeoutMs);
   if (!hello) {
     add(findings, Level::kProblem, hello.error().what);
-    return 0;
+    // One that refuses serves, though not us.
+    return hello.error().kind == client::Error::Kind::kRefused ? peer_pid(*connection) : 0;
   }
   add(findings, Level::kOk, fmt::format("{} (pid {}) serves {}", hello->server, hello->pid, socket));
   judge_socket(socket, findings);
@@ -159,7 +164,103 @@ pid_t judge_manager(const std::string& socket, Findings& findings) {
   return peer_pid(*connection);
 }
 
-void judge_library(const LibraryPlaces& library, Findings& findings) {
+// --- TPM2TOOLS_TCTI
+
+namespace fs = std::filesystem;
+
+std::string absolute(const std::string& path) {
+  std::error_code failed;
+  std::string out = fs::absolute(path, failed).lexically_normal().string();
+  return failed ? path : out;
+}
+
+bool same_socket(const std::string& a, const std::string& b) {
+  std::error_code failed;
+  return absolute(a) == absolute(b) || fs::equivalent(a, b, failed);
+}
+
+// What TPM2TOOLS_TCTI should be.
+std::string wanted_tcti(const Surroundings& around) {
+  const bool is_default = same_socket(around.socket, around.default_socket);
+  const std::string path = absolute(around.socket);
+  if (!around.library_found)
+    return "\"cmd:" + around.program + " connect" + (is_default ? "" : " --socket " + path) + "\"";
+  if (is_default) return "space:";
+  return path.find(',') == std::string::npos ? "space:path=" + path : "space:" + path;  // a comma ends path=
+}
+
+std::string_view take_word(std::string_view& text) {
+  text.remove_prefix(std::min(text.find_first_not_of(' '), text.size()));
+  const std::string_view word = text.substr(0, text.find(' '));
+  text.remove_prefix(word.size());
+  return word;
+}
+
+// Where a TCTI leads.
+struct Route {
+  std::string socket;
+  std::string program;  // that must be run for it; empty: none
+};
+
+// "path=/a,locality=1", "/a": the path; empty: the default.
+std::string path_in(std::string_view configuration) {
+  if (configuration.starts_with('/')) return std::string(configuration);
+  while (!configuration.empty()) {
+    const std::string_view item = configuration.substr(0, configuration.find(','));
+    constexpr std::string_view kKey = "path=";
+    if (item.starts_with(kKey)) return std::string(item.substr(kKey.size()));
+    configuration.remove_prefix(std::min(item.size() + 1, configuration.size()));
+  }
+  return "";
+}
+
+// "tpmspace connect --socket /a".
+std::optional<Route> route_of_command(std::string_view command, const std::string& default_socket) {
+  const std::string program(take_word(command));
+  if (fs::path(program).filename() != "tpmspace" || take_word(command) != "connect") return std::nullopt;
+  Route out{default_socket, program};
+  constexpr std::string_view kOption = "--socket";
+  for (std::string_view word = take_word(command); !word.empty(); word = take_word(command)) {
+    if (word == kOption)
+      out.socket = take_word(command);
+    else if (word.starts_with(kOption) && word.size() > kOption.size())
+      out.socket = word.substr(kOption.size() + 1);
+  }
+  return out;
+}
+
+// nullopt: not to a tpmspaced.
+std::optional<Route> route_of(std::string_view tcti, const std::string& default_socket) {
+  const std::string_view name = tcti.substr(0, tcti.find(':'));
+  const std::string_view rest = tcti.substr(std::min(name.size() + 1, tcti.size()));
+  if (name == "cmd") return route_of_command(rest, default_socket);
+  const std::string file = fs::path(name).filename().string();
+  if (name != "space" && !file.starts_with("libtss2-tcti-space.so")) return std::nullopt;
+  const std::string path = path_in(rest);
+  return Route{path.empty() ? default_socket : path, ""};
+}
+
+bool can_be_run(const std::string& program) {
+  if (program.find('/') != std::string::npos) return access(program.c_str(), X_OK) == 0;
+  const char* search = std::getenv("PATH");
+  std::istringstream folders(search != nullptr ? search : "");
+  for (std::string folder; std::getline(folders, folder, ':');)
+    if (access((folder + "/" + program).c_str(), X_OK) == 0) return true;
+  return false;
+}
+
+Surroundings surroundings(const std::string& socket, const LibraryPlaces& library) {
+  Surroundings out;
+  out.socket = socket;
+  out.default_socket = client::default_socket_path();
+  if (const char* tcti = std::getenv("TPM2TOOLS_TCTI")) out.tcti = tcti;
+  out.library_found = !library.by_itself.empty() || !library.beside.empty();
+  out.program = can_be_run("tpmspace") ? "tpmspace" : own_directory() + "/tpmspace";
+  out.can_be_run = can_be_run;
+  return out;
+}
+
+void judge_library(const LibraryPlaces& library, const Surroundings& around, Findings& findings) {
   if (!library.by_itself.empty()) {
     add(findings, Level::kOk,
         fmt::format("TSS programs can load {} (\"space:\") from {}", kLibrary, library.by_itself));
@@ -171,22 +272,16 @@ void judge_library(const LibraryPlaces& library, Findings& findings) {
   } else {
     add(findings, Level::kProblem,
         fmt::format("{} cannot be loaded, so TSS programs cannot use \"space:\"; install it, or set "
-                    "TPM2TOOLS_TCTI=\"cmd:tpmspace connect\"",
-                    kLibrary));
+                    "TPM2TOOLS_TCTI={}",
+                    kLibrary, wanted_tcti(around)));
   }
 }
 
-void judge_environment(Findings& findings) {
-  const char* tcti = std::getenv("TPM2TOOLS_TCTI");
-  if (tcti == nullptr) {
-    add(findings, Level::kNote,
-        "TPM2TOOLS_TCTI is not set: tpm2-tools choose for themselves; export TPM2TOOLS_TCTI=space:");
-  } else if (std::string_view(tcti).find("space") == std::string_view::npos) {
-    add(findings, Level::kNote,
-        fmt::format("TPM2TOOLS_TCTI is \"{}\": tpm2-tools do not use tpmspaced; export TPM2TOOLS_TCTI=space:", tcti));
-  } else {
-    add(findings, Level::kOk, fmt::format("TPM2TOOLS_TCTI is \"{}\"", tcti));
-  }
+// A software TPM needs no machine to be restarted.
+std::string_view remedy_for_lost(std::string_view back_end) {
+  if (back_end.starts_with("embedded")) return "restart tpmspaced";
+  if (back_end.starts_with("swtpm")) return "start swtpm again if it has ended, then restart tpmspaced";
+  return "restart tpmspaced, and the machine if that does not help";
 }
 
 }  // namespace
@@ -216,11 +311,31 @@ void judge_machine(const Machine& machine, pid_t server, Findings& findings) {
         fmt::format("tpm2-abrmd runs (pid {}); its clients and those of tpmspaced cannot share one TPM", pid));
 }
 
+void judge_tcti(const Surroundings& around, Findings& findings) {
+  const std::string remedy = "export TPM2TOOLS_TCTI=" + wanted_tcti(around);
+  if (!around.tcti)
+    return add(findings, Level::kNote, "TPM2TOOLS_TCTI is not set: tpm2-tools choose for themselves; " + remedy);
+  const std::string is = fmt::format("TPM2TOOLS_TCTI is \"{}\"", *around.tcti);
+  const auto route = route_of(*around.tcti, around.default_socket);
+  if (!route) return add(findings, Level::kNote, is + ": tpm2-tools do not use tpmspaced; " + remedy);
+  if (!route->program.empty() && !around.can_be_run(route->program)) {
+    const bool is_path = route->program.find('/') != std::string::npos;
+    return add(findings, Level::kProblem,
+               fmt::format("{}, and {} {}; {}", is, route->program,
+                           is_path ? "cannot be executed" : "is not in PATH, so tpm2-tools cannot start it", remedy));
+  }
+  if (!same_socket(route->socket, around.socket))
+    return add(findings, Level::kNote,
+               fmt::format("{}: tpm2-tools use {}, not {}, which is examined here; {}", is, route->socket,
+                           around.socket, remedy));
+  add(findings, Level::kOk, is);
+}
+
 void judge_status(const proto::Status& status, Findings& findings) {
   if (status.tpm_lost) {
     add(findings, Level::kProblem,
-        fmt::format("the TPM ({}) does not answer any more; restart tpmspaced, and the machine if that does not help",
-                    status.tpm_backend));
+        fmt::format("the TPM ({}) does not answer any more; {}", status.tpm_backend,
+                    remedy_for_lost(status.tpm_backend)));
   } else {
     add(findings, Level::kOk,
         fmt::format("its TPM: {}, {} {} {}", status.tpm_backend, status.tpm_manufacturer, status.tpm_vendor,
@@ -288,8 +403,10 @@ int examine(const std::string& socket, const std::string& root) {
   Findings findings;
   const pid_t server = judge_manager(socket, findings);
   judge_machine(look_at_machine(root), server, findings);
-  judge_library(find_library(), findings);
-  judge_environment(findings);
+  const LibraryPlaces library = find_library();
+  const Surroundings around = surroundings(socket, library);
+  judge_library(library, around, findings);
+  judge_tcti(around, findings);
   const bool printed = print(findings_text(findings));
   const bool problem =
       std::any_of(findings.begin(), findings.end(), [](const Finding& f) { return f.level == Level::kProblem; });

@@ -7,7 +7,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +30,17 @@ void judge_machine(const Machine& machine, pid_t server, Findings& findings);
 void judge_status(const proto::Status& status, Findings& findings);
 // Variable properties by TPM_PT.
 void judge_lockout(const std::map<std::uint32_t, std::uint32_t>& properties, Findings& findings);
+
+// What decides which manager, if any, the programs started from here would use.
+struct Surroundings {
+  std::string socket;               // that was examined
+  std::string default_socket;       // of clients that name none
+  std::optional<std::string> tcti;  // TPM2TOOLS_TCTI
+  bool library_found = false;       // "space:" works
+  std::string program;              // how to call us: "tpmspace" if that is in PATH, else a path
+  std::function<bool(const std::string& program)> can_be_run;  // a name in PATH, or a path
+};
+void judge_tcti(const Surroundings& around, Findings& findings);
 
 // "ok       text" and so on, one line each.
 [[nodiscard]] std::string findings_text(const Findings& findings);

@@ -41,12 +41,18 @@ posix::Fd notify_listener(const std::string& path) {
   return fd;
 }
 
+// syslog's.
+constexpr int kError = 3;
+constexpr int kNotice = 5;
+
 struct LogLine {
   int priority = 6;
   std::string text;
 };
 
-// Lines with a prefix "<N>" as journald reads them.
+constexpr std::string_view kSpeaker = "tpmspaced: ";
+
+// Lines with a prefix "<N>" as journald reads them; who speaks is left out.
 std::vector<LogLine> read_log(const std::string& path) {
   std::vector<LogLine> out;
   std::ifstream file(path);
@@ -54,6 +60,7 @@ std::vector<LogLine> read_log(const std::string& path) {
     LogLine entry{6, line};
     if (line.size() > 3 && line[0] == '<' && line[1] >= '0' && line[1] <= '7' && line[2] == '>')
       entry = {line[1] - '0', line.substr(3)};
+    if (entry.text.starts_with(kSpeaker)) entry.text.erase(0, kSpeaker.size());
     out.push_back(std::move(entry));
   }
   return out;
@@ -68,7 +75,8 @@ PrivateDaemon::PrivateDaemon(PrivateDaemon&& other) noexcept
     : pid_(std::exchange(other.pid_, -1)),
       notify_(std::move(other.notify_)),
       socket_(std::move(other.socket_)),
-      log_(std::move(other.log_)) {}
+      log_(std::move(other.log_)),
+      passed_on_(other.passed_on_) {}
 
 // `stop` is the way; this is for the ways out that nobody foresaw.
 PrivateDaemon::~PrivateDaemon() {
@@ -110,6 +118,12 @@ bool PrivateDaemon::told_ready() const {
   return client::connect_socket(socket_).has_value();
 }
 
+void PrivateDaemon::pass_on_notices() {
+  const auto lines = read_log(log_);
+  for (; passed_on_ < lines.size(); ++passed_on_)
+    if (lines[passed_on_].priority == kNotice) complain("tpmspaced: " + lines[passed_on_].text);
+}
+
 std::string PrivateDaemon::ended_early(int wait_status) const {
   std::string sentence = "tpmspaced did not start: it " + how_it_ended(wait_status);
   const auto lines = read_log(log_);
@@ -125,6 +139,7 @@ tl::expected<std::optional<int>, std::string> PrivateDaemon::wait_ready(const Si
     poll(fds.data(), fds.size(), kTickMs);
     while (const auto signal = signals.next())
       if (signal->ssi_signo != SIGCHLD) return static_cast<int>(signal->ssi_signo);
+    pass_on_notices();
     if (told_ready()) return std::nullopt;
     if (const auto status = reap(pid_)) {
       pid_ = -1;
@@ -161,7 +176,7 @@ void PrivateDaemon::stop(const Signals& signals) {
 std::string PrivateDaemon::errors() const {
   std::string out;
   for (const auto& line : read_log(log_)) {
-    if (line.priority > 3) continue;
+    if (line.priority > kError) continue;
     if (!out.empty()) out.append("\n");
     out.append("tpmspaced: ").append(line.text);
   }

@@ -31,7 +31,8 @@ class PrivateDaemon {
   PrivateDaemon& operator=(PrivateDaemon&&) = delete;
   ~PrivateDaemon();
 
-  // Waits until it is ready: nullopt; or the signal that told us to end meanwhile. A sentence if it will not be.
+  // Waits until it is ready, and passes on what it says of that: nullopt; or the signal that told us to end meanwhile.
+  // A sentence if it will not be.
   [[nodiscard]] tl::expected<std::optional<int>, std::string> wait_ready(const Signals& signals);
   // After SIGCHLD: the sentence to say if it has ended, once.
   [[nodiscard]] std::optional<std::string> look();
@@ -43,12 +44,15 @@ class PrivateDaemon {
  private:
   PrivateDaemon(pid_t pid, posix::Fd notify, std::string socket, std::string log);
   [[nodiscard]] bool told_ready() const;
+  // What it logged at notice level meanwhile goes to stderr, each line once.
+  void pass_on_notices();
   [[nodiscard]] std::string ended_early(int wait_status) const;
 
   pid_t pid_ = -1;  // -1: none, or reaped
   posix::Fd notify_;
   std::string socket_;
   std::string log_;
+  std::size_t passed_on_ = 0;  // lines of the log that were looked at for notices
 };
 
 }  // namespace tpmspace::tool

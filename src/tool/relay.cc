@@ -10,14 +10,46 @@
 #include <cstring>
 
 #include "client/connection.h"
+#include "proto/control.h"
+#include "proto/frame.h"
 #include "tool/exit_code.h"
 #include "wire/bytes.h"
+#include "wire/command.h"
 
 namespace tpmspace::tool {
 namespace {
 
 // Never more at once than a pipe takes without blocking once poll has said that it can be written to.
 constexpr std::size_t kAtOnce = 4096;
+
+// What came from the manager, as far as a refusal is long.
+class FirstAnswer {
+ public:
+  void add(wire::ByteView data) {
+    const std::size_t n = std::min(data.size(), kEnough - octets_.size());
+    octets_.insert(octets_.end(), data.begin(), data.begin() + static_cast<std::ptrdiff_t>(n));
+  }
+  // It is "no place" and nothing else.
+  [[nodiscard]] bool is_refusal() const {
+    if (octets_.size() == kEnough) return false;
+    proto::FrameReader reader(proto::kMaxFrameSize);
+    reader.feed(octets_);
+    const auto arrival = reader.next();
+    if (!arrival || reader.buffered() != 0) return false;
+    if (const auto* response = std::get_if<proto::TpmFrame>(&*arrival)) {
+      const auto header = wire::read_header(response->bytes);
+      return header && header->code == client::kNoPlace;
+    }
+    const auto* control = std::get_if<proto::ControlFrame>(&*arrival);
+    const auto reply = control != nullptr ? proto::decode_reply(*control) : std::nullopt;
+    const auto* refusal = reply ? std::get_if<proto::Refusal>(&*reply) : nullptr;
+    return refusal != nullptr && refusal->code == client::kNoPlace;
+  }
+
+ private:
+  static constexpr std::size_t kEnough = 64;  // a refusal has 10 to 16
+  wire::Bytes octets_;
+};
 
 // One direction. Reads only when its buffer is empty, writes only when it is not.
 class Stream {
@@ -29,6 +61,13 @@ class Stream {
   [[nodiscard]] bool wants_to_read() const { return !ended_ && held_.empty(); }
   [[nodiscard]] bool wants_to_write() const { return !held_.empty(); }
   [[nodiscard]] bool done() const { return ended_ && held_.empty(); }
+  // Nobody takes what was read, and nothing more is wanted.
+  void give_up() {
+    ended_ = true;
+    held_ = {};
+  }
+  // Read and not yet written.
+  [[nodiscard]] wire::ByteView held() const { return held_; }
 
   Outcome read_some() {
     const ssize_t n = read(from_, buffer_.data(), buffer_.size());
@@ -67,8 +106,8 @@ short wanted(bool read, bool write) {
 
 class Relay {
  public:
-  Relay(int input, int output, int socket)
-      : input_(input), output_(output), socket_(socket), up_(input, socket), down_(socket, output) {}
+  Relay(int input, int output, int socket, const std::string& name)
+      : input_(input), output_(output), socket_(socket), name_(name), up_(input, socket), down_(socket, output) {}
 
   int run() {
     while (!code_) turn();
@@ -104,11 +143,13 @@ class Relay {
     if (outcome == Outcome::kEndOfInput) half_close();
   }
   void to_socket(Outcome outcome) {
-    if (outcome == Outcome::kFailed || outcome == Outcome::kNobodyReads) return lost();
+    if (outcome == Outcome::kFailed) return lost();
+    if (outcome == Outcome::kNobodyReads) up_.give_up();  // its last word, and its end, are still to be read
   }
   void from_socket(Outcome outcome) {
     if (outcome == Outcome::kFailed) return fail("cannot read from tpmspaced: ");
-    if (outcome == Outcome::kEndOfInput && !half_closed_) lost();
+    first_answer_.add(down_.held());
+    if (outcome == Outcome::kEndOfInput && (!half_closed_ || first_answer_.is_refusal())) lost();
   }
   void to_output(Outcome outcome) {
     if (outcome == Outcome::kFailed) return fail("cannot write standard output: ");
@@ -121,7 +162,9 @@ class Relay {
     shutdown(socket_, SHUT_WR);
   }
   void lost() {
-    complain("tpmspaced closed the connection while input was still open; its log says why");
+    complain(first_answer_.is_refusal()
+                 ? client::no_place(name_).what
+                 : "tpmspaced closed the connection while input was still open; its log says why");
     end(kExitFailure);
   }
   void fail(const std::string& what) {
@@ -133,6 +176,8 @@ class Relay {
   }
 
   int input_, output_, socket_;
+  const std::string& name_;
+  FirstAnswer first_answer_;
   Stream up_, down_;
   bool half_closed_ = false;
   std::optional<int> code_;
@@ -140,9 +185,9 @@ class Relay {
 
 }  // namespace
 
-int relay(int input, int output, posix::Fd socket) {
+int relay(int input, int output, posix::Fd socket, const std::string& name) {
   (void)std::signal(SIGPIPE, SIG_IGN);
-  return Relay(input, output, socket.get()).run();
+  return Relay(input, output, socket.get(), name).run();
 }
 
 int connect_to_manager(const std::string& socket) {
@@ -151,7 +196,7 @@ int connect_to_manager(const std::string& socket) {
     complain(connected.error().what);
     return kExitFailure;
   }
-  return relay(STDIN_FILENO, STDOUT_FILENO, std::move(*connected));
+  return relay(STDIN_FILENO, STDOUT_FILENO, std::move(*connected), socket);
 }
 
 }  // namespace tpmspace::tool

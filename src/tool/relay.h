@@ -4,7 +4,8 @@
 // Idea: two one-way streams, each with one buffer; a side is polled only for what can be done with it, so there is
 // never a busy loop. The end of input is passed on as a half-close, and what is still on its way is delivered.
 // Threads: one; blocks until it is over. Sizes: kRelayBuffer octets in each direction.
-// Errors: whoever reads our output going away is the normal end; the manager closing while input is open is an error.
+// Errors: whoever reads our output going away is the normal end; the manager closing while input is open is an error,
+// and so is a manager that has no place for us, which is seen in its first answer.
 #pragma once
 
 #include <cstddef>
@@ -16,8 +17,8 @@ namespace tpmspace::tool {
 
 inline constexpr std::size_t kRelayBuffer = std::size_t{16} * 1024;
 
-// Returns the exit code; says on stderr why if it is not 0. `input` and `output` stay open.
-[[nodiscard]] int relay(int input, int output, posix::Fd socket);
+// Returns the exit code; says on stderr why if it is not 0. `input` and `output` stay open. `name`: the socket's.
+[[nodiscard]] int relay(int input, int output, posix::Fd socket, const std::string& name);
 
 // Connects standard input and output with the manager at `socket`.
 [[nodiscard]] int connect_to_manager(const std::string& socket);

@@ -109,7 +109,8 @@ struct EmbeddedTpm::Library {
   }
 };
 
-tl::expected<std::unique_ptr<EmbeddedTpm>, std::string> EmbeddedTpm::open(const std::string& directory) {
+tl::expected<std::unique_ptr<EmbeddedTpm>, std::string> EmbeddedTpm::open(const std::string& directory,
+                                                                          const News& news) {
   if (in_use.exchange(true))
     return tl::unexpected(std::string(
         "this process has an embedded TPM already, and libtpms can be only one: start another tpmspaced for "
@@ -126,7 +127,11 @@ tl::expected<std::unique_ptr<EmbeddedTpm>, std::string> EmbeddedTpm::open(const 
   // From here on the destructor gives `in_use` back.
   std::unique_ptr<EmbeddedTpm> tpm(new EmbeddedTpm(std::move(store)));
   machine_owner = tpm.get();
+  // What cannot be read is not new, and power_on says why.
+  const auto before = tpm->store_->load(TPM_PERMANENT_ALL_NAME);
   if (auto on = tpm->power_on(); !on) return tl::unexpected(on.error());
+  if (news.made && !directory.empty() && before && !*before)
+    news.made(fmt::format("a new TPM is made in {}", directory));
   return tpm;
 }
 

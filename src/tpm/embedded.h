@@ -3,15 +3,15 @@
 // Idea: libtpms is one global machine with callbacks; this class is the only one that touches it, and there is at most
 // one of it in a process. It answers in the caller's thread.
 // State: permanent state (seeds, NV, persistent objects, the clock) is kept in memory, or in a directory of ours: made
-// 0700, locked while in use, each write atomic (a new file, fsync, rename). What is transient ends with the object, as
-// it does on a chip that loses power. A directory is left in order: on destruction the TPM is told Shutdown(CLEAR),
-// unless its last command was a Shutdown, because a TPM counts a disorderly stop against the dictionary-attack limit.
-// Threads: as wire::Tpm: one thread transacts; `cancel` is for any thread and never touches a later command.
-// Sizes: commands and responses up to 4096 octets.
-// Errors: `open` gives sentences; kNotPossible for a locality of 5..31, which libtpms would take for 0. State that
-// cannot be written puts the TPM in failure mode (response code 0x101), and `storage_error` says why. From any other
-// failure it is switched off and on: that one command is answered 0x101, the next wants a Startup.
-// Source: the manual pages TPMLIB_RegisterCallbacks(3), TPMLIB_MainInit(3), TPMLIB_Process(3).
+// 0700 if its parent is there, locked while in use, each write atomic (a new file, fsync, rename). What is transient
+// ends with the object, as it does on a chip that loses power. A directory is left in order: on destruction the TPM is
+// told Shutdown(CLEAR), unless its last command was a Shutdown, because a TPM counts a disorderly stop against the
+// dictionary-attack limit. Threads: as wire::Tpm: one thread transacts; `cancel` is for any thread and never touches a
+// later command. Sizes: commands and responses up to 4096 octets. Errors: `open` gives sentences; kNotPossible for a
+// locality of 5..31, which libtpms would take for 0. State that cannot be written puts the TPM in failure mode
+// (response code 0x101), and `storage_error` says why. From any other failure it is switched off and on: that one
+// command is answered 0x101, the next wants a Startup. Source: the manual pages TPMLIB_RegisterCallbacks(3),
+// TPMLIB_MainInit(3), TPMLIB_Process(3).
 #pragma once
 
 #include <cstdint>
@@ -21,6 +21,7 @@
 #include <tl/expected.hpp>
 
 #include "tpm/backend.h"
+#include "tpm/news.h"
 #include "tpm/state_store.h"
 
 namespace tpmspace::tpm {
@@ -28,7 +29,8 @@ namespace tpmspace::tpm {
 class EmbeddedTpm final : public BackEnd {
  public:
   // An empty `directory`: memory only. The TPM is powered on and wants a Startup.
-  [[nodiscard]] static tl::expected<std::unique_ptr<EmbeddedTpm>, std::string> open(const std::string& directory);
+  [[nodiscard]] static tl::expected<std::unique_ptr<EmbeddedTpm>, std::string> open(const std::string& directory,
+                                                                                    const News& news = {});
   ~EmbeddedTpm() override;
 
   Answer transact(wire::ByteView command, std::uint8_t locality) override;

@@ -10,11 +10,12 @@
 #include <tl/expected.hpp>
 
 #include "tpm/backend.h"
+#include "tpm/news.h"
 #include "tpm/spec.h"
 
 namespace tpmspace::tpm {
 
 // The TPM is reachable, nothing more: `bring_up` is next.
-[[nodiscard]] tl::expected<std::unique_ptr<BackEnd>, std::string> open_tpm(const Spec& spec);
+[[nodiscard]] tl::expected<std::unique_ptr<BackEnd>, std::string> open_tpm(const Spec& spec, const News& news = {});
 
 }  // namespace tpmspace::tpm

@@ -137,12 +137,22 @@ class DirectoryStore final : public StateStore {
   const std::string path_;
 };
 
+std::string parent_of(const std::string& path) {
+  std::filesystem::path whole = std::filesystem::path(path).lexically_normal();
+  if (!whole.has_filename()) whole = whole.parent_path();  // "a/b/"
+  return whole.parent_path().string();
+}
+
 tl::expected<posix::Fd, std::string> open_private_directory(const std::string& path) {
-  std::error_code failed;
-  const std::filesystem::path parent = std::filesystem::path(path).lexically_normal().parent_path();
-  if (!parent.empty()) std::filesystem::create_directories(parent, failed);
-  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
+  // Only the last part is made: a name that is mistyped further up must not grow a tree of folders.
+  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
+    if (errno == ENOENT)
+      return Failure(
+          fmt::format("the TPM's directory {} cannot be made, because there is no {}: make that, or name "
+                      "another directory",
+                      path, parent_of(path)));
     return Failure(fmt::format("cannot make the TPM's directory {}: {}", path, errno_text(errno)));
+  }
   posix::Fd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   struct stat status = {};
   if (!directory || ::fstat(directory.get(), &status) != 0)

@@ -47,7 +47,7 @@ class StateStore {
 };
 
 [[nodiscard]] std::unique_ptr<StateStore> memory_store();
-// Makes the directory if it is not there; takes the lock, which is given back on destruction.
+// Makes the directory, not its parents, if it is not there; takes the lock, which is given back on destruction.
 [[nodiscard]] tl::expected<std::unique_ptr<StateStore>, std::string> directory_store(const std::string& directory);
 
 }  // namespace tpmspace::tpm

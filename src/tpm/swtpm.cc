@@ -10,7 +10,10 @@
 
 #include <cerrno>
 #include <chrono>
+#include <functional>
 #include <system_error>
+
+#include "tpm/overdue.h"
 
 namespace tpmspace::tpm {
 namespace {
@@ -25,6 +28,15 @@ std::string errno_text(int number) {
 
 constexpr std::chrono::milliseconds kControlLimit{10'000};
 constexpr timeval kConnectLimit{10, 0};
+// An swtpm that is idle answers at once.
+constexpr std::chrono::milliseconds kSilence{1'000};
+
+std::function<void()> tells_waiting(const News& news, const char* channel, const std::string& place) {
+  if (!news.waiting) return {};
+  return [&news, sentence = fmt::format("waiting for swtpm's {} channel at {}", channel, place)] {
+    news.waiting(sentence);
+  };
+}
 
 // Connects within kConnectLimit: a listener that is alive but does not accept must not hold us for ever. After a signal
 // it starts anew with another socket, because what an interrupted connect leaves behind differs between families.
@@ -49,7 +61,8 @@ const sockaddr* as_sockaddr(const Address& address) {
   return static_cast<const sockaddr*>(static_cast<const void*>(&address));
 }
 
-tl::expected<posix::Fd, std::string> connect_unix(const std::string& path, const char* channel) {
+tl::expected<posix::Fd, std::string> connect_unix(const std::string& path, const char* channel, const News& news) {
+  const Overdue overdue(kSilence, tells_waiting(news, channel, path));
   sockaddr_un address = {};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof address.sun_path)
@@ -64,7 +77,13 @@ tl::expected<posix::Fd, std::string> connect_unix(const std::string& path, const
       channel, path, fd.error()));
 }
 
-tl::expected<posix::Fd, std::string> connect_tcp(const std::string& host, std::uint16_t port, const char* channel) {
+std::string tcp_place(const std::string& host, std::uint16_t port) {
+  return fmt::format("{} port {}", host, port);
+}
+
+tl::expected<posix::Fd, std::string> connect_tcp(const std::string& host, std::uint16_t port, const char* channel,
+                                                 const News& news) {
+  const Overdue overdue(kSilence, tells_waiting(news, channel, tcp_place(host, port)));
   addrinfo wanted = {};
   wanted.ai_socktype = SOCK_STREAM;
   addrinfo* list = nullptr;
@@ -174,30 +193,34 @@ SwtpmTpm::SwtpmTpm(std::unique_ptr<Stream> data, std::unique_ptr<SwtpmControl> c
 SwtpmTpm::~SwtpmTpm() = default;
 
 tl::expected<std::unique_ptr<SwtpmTpm>, std::string> SwtpmTpm::connected(posix::Fd data_fd, posix::Fd control_fd,
-                                                                         const std::string& name) {
+                                                                         const std::string& name,
+                                                                         const std::string& control_place,
+                                                                         const News& news) {
   auto data = Stream::open(std::move(data_fd), name);
   if (!data) return tl::unexpected(data.error());
   auto control_stream = Stream::open(std::move(control_fd), fmt::format("the control channel of {}", name));
   if (!control_stream) return tl::unexpected(control_stream.error());
   auto control = std::make_unique<SwtpmControl>(std::move(*control_stream));
+  const Overdue overdue(kSilence, tells_waiting(news, "control", control_place));
   if (auto ready = make_ready(*control, name); !ready) return tl::unexpected(ready.error());
   return std::unique_ptr<SwtpmTpm>(new SwtpmTpm(std::move(*data), std::move(control)));
 }
 
-tl::expected<std::unique_ptr<SwtpmTpm>, std::string> SwtpmTpm::open(const SwtpmUnixSpec& spec) {
-  auto data = connect_unix(spec.path, "data");
+tl::expected<std::unique_ptr<SwtpmTpm>, std::string> SwtpmTpm::open(const SwtpmUnixSpec& spec, const News& news) {
+  auto data = connect_unix(spec.path, "data", news);
   if (!data) return tl::unexpected(data.error());
-  auto control = connect_unix(spec.control, "control");
+  auto control = connect_unix(spec.control, "control", news);
   if (!control) return tl::unexpected(control.error());
-  return connected(std::move(*data), std::move(*control), fmt::format("swtpm at {}", spec.path));
+  return connected(std::move(*data), std::move(*control), fmt::format("swtpm at {}", spec.path), spec.control, news);
 }
 
-tl::expected<std::unique_ptr<SwtpmTpm>, std::string> SwtpmTpm::open(const SwtpmTcpSpec& spec) {
-  auto data = connect_tcp(spec.host, spec.port, "data");
+tl::expected<std::unique_ptr<SwtpmTpm>, std::string> SwtpmTpm::open(const SwtpmTcpSpec& spec, const News& news) {
+  auto data = connect_tcp(spec.host, spec.port, "data", news);
   if (!data) return tl::unexpected(data.error());
-  auto control = connect_tcp(spec.host, spec.control_port, "control");
+  auto control = connect_tcp(spec.host, spec.control_port, "control", news);
   if (!control) return tl::unexpected(control.error());
-  return connected(std::move(*data), std::move(*control), fmt::format("swtpm at {} port {}", spec.host, spec.port));
+  return connected(std::move(*data), std::move(*control), fmt::format("swtpm at {}", tcp_place(spec.host, spec.port)),
+                   tcp_place(spec.host, spec.control_port), news);
 }
 
 wire::Tpm::Answer SwtpmTpm::transact(ByteView command, std::uint8_t locality) {

@@ -9,7 +9,8 @@
 // Threads: as backend.h.
 // Sizes: control messages are a 4-octet command code and a few octets; results are 4 octets, big-endian, 0 for success.
 // Errors: kNotPossible for a locality that swtpm refuses (above 4, or 4 under reject-locality-4). kGone when a channel
-// has closed; a control channel that does not answer an idle swtpm's question within 10 s counts as closed.
+// has closed; a control channel that does not answer an idle swtpm's question within 10 s counts as closed; after 1 s
+// `News` is told.
 // Source: the manual pages swtpm(8) and swtpm_ioctls(3); the numbers are those of swtpm's tpm_ioctl.h.
 #pragma once
 
@@ -21,6 +22,7 @@
 #include <tl/expected.hpp>
 
 #include "tpm/backend.h"
+#include "tpm/news.h"
 #include "tpm/spec.h"
 #include "tpm/stream.h"
 
@@ -30,8 +32,10 @@ class SwtpmControl;
 
 class SwtpmTpm final : public BackEnd {
  public:
-  [[nodiscard]] static tl::expected<std::unique_ptr<SwtpmTpm>, std::string> open(const SwtpmUnixSpec& spec);
-  [[nodiscard]] static tl::expected<std::unique_ptr<SwtpmTpm>, std::string> open(const SwtpmTcpSpec& spec);
+  [[nodiscard]] static tl::expected<std::unique_ptr<SwtpmTpm>, std::string> open(const SwtpmUnixSpec& spec,
+                                                                                 const News& news = {});
+  [[nodiscard]] static tl::expected<std::unique_ptr<SwtpmTpm>, std::string> open(const SwtpmTcpSpec& spec,
+                                                                                 const News& news = {});
   ~SwtpmTpm() override;
 
   Answer transact(wire::ByteView command, std::uint8_t locality) override;
@@ -43,8 +47,11 @@ class SwtpmTpm final : public BackEnd {
 
  private:
   SwtpmTpm(std::unique_ptr<Stream> data, std::unique_ptr<SwtpmControl> control);
+  // `control_place`: where its control channel is, for sentences.
   [[nodiscard]] static tl::expected<std::unique_ptr<SwtpmTpm>, std::string> connected(posix::Fd data, posix::Fd control,
-                                                                                      const std::string& name);
+                                                                                      const std::string& name,
+                                                                                      const std::string& control_place,
+                                                                                      const News& news);
   [[nodiscard]] tl::expected<void, Error> take_locality(std::uint8_t locality);
 
   const std::unique_ptr<Stream> data_;

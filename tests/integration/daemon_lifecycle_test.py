@@ -220,6 +220,17 @@ class CommandLine(unittest.TestCase):
                      ["extra"]):
             self.assertEqual(run_daemon(*line)[0], 2, line)
 
+    def test_usage_errors_are_our_sentences(self):
+        for line, said in ((["-V"], "there is no option -V; `tpmspaced --help` tells more"),
+                           (["extra"], '"extra" is nothing that can stand here; `tpmspaced --help` tells more'),
+                           (["--tpm"], "--tpm needs a value; `tpmspaced --help` tells more"),
+                           (["--socket", "a", "--socket", "b"],
+                            "--socket is given more than once: give it once; `tpmspaced --help` tells more")):
+            self.assertEqual(run_daemon(*line), (2, f"tpmspaced: {said}\n"))
+        code, said = run_daemon("--tpm", "foo")
+        self.assertRegex(said, r"\Atpmspaced: --tpm: no TPM is called 'foo': .*\n\Z")
+        self.assertNotIn("--help", said)
+
     def test_without_a_chip_the_embedded_tpm_is_named(self):
         if os.path.exists("/dev/tpm0"):
             self.skipTest("this machine has a TPM")
@@ -234,6 +245,16 @@ class CommandLine(unittest.TestCase):
             code, said = run_daemon("--config", str(path))
             self.assertEqual(code, 1)
             self.assertIn(f"{path}:2:1: the key \"sokcet\" is unknown", said)
+
+    def test_a_broken_value_is_said_with_its_place_though_the_command_line_wins(self):
+        with tempfile.TemporaryDirectory() as directory:
+            path = pathlib.Path(directory) / "c.toml"
+            for text, wrong in (('tpm = "foo"\n', "1:7: \"tpm\": no TPM is called 'foo'"),
+                                (f'\nsocket = "/{"x" * 200}"\n', '2:10: "socket" is too long: it has 201 octets')):
+                path.write_text(text)
+                code, said = run_daemon("--config", str(path), "--tpm", "embedded", "--socket", f"{directory}/s")
+                self.assertEqual(code, 1)
+                self.assertIn(f"{path}:{wrong}", said)
 
     def test_the_configuration_is_used(self):
         with harness.Daemon(tpm=None, config='tpm = "embedded"\nsocket_mode = "0606"\n') as daemon:

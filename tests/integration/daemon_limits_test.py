@@ -4,6 +4,7 @@ import os
 import pathlib
 import resource
 import select
+import subprocess
 import time
 import unittest
 
@@ -93,6 +94,20 @@ class Connections(unittest.TestCase):
                 client.run(get_random())
             for client in clients:
                 client.close()
+
+    def test_our_own_client_says_what_refused_it(self):
+        if not os.path.exists(harness.program("tpmspace")):
+            self.skipTest("this build has no tpmspace")
+        with harness.Daemon(config="[limits]\nconnections = 1\n") as daemon, daemon.connect() as client:
+            client.run(get_random())
+            for name in ("status", "doctor", "connect"):
+                with self.subTest(name=name):
+                    done = subprocess.run([harness.program("tpmspace"), name, "--socket", daemon.path],
+                                          input=get_random(), capture_output=True, timeout=harness.TIMEOUT, check=False)
+                    said = (done.stdout + done.stderr).decode(errors="replace")
+                    self.assertEqual(done.returncode, 1)
+                    self.assertIn("refuses more connections: it has as many as limits.connections", said)
+                    self.assertNotIn("version 1", said)
 
     def test_of_one_owner(self):
         with harness.Daemon(config="[limits]\nconnections_per_owner = 2\n") as daemon:

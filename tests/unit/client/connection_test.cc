@@ -148,6 +148,26 @@ TEST_F(ConnectionTest, AServerOfAnotherVersionIsNamed) {
   EXPECT_NE(status.error().what.find("version 3"), std::string::npos) << status.error().what;
 }
 
+TEST_F(ConnectionTest, AManagerWithoutAPlaceIsNoOtherVersion) {
+  peer_.send(encode(Reply(proto::Refusal{1, kNoPlace})));
+  peer_.hang_up();
+  for (const auto& error : {connection_.hello(kPatient).error(), connection_.status(kPatient).error()}) {
+    EXPECT_EQ(error.code, kNoPlace);
+    EXPECT_EQ(error.kind, Kind::kRefused);
+    EXPECT_NE(error.what.find("refuses more connections"), std::string::npos) << error.what;
+    EXPECT_NE(error.what.find("limits.connections"), std::string::npos) << error.what;
+    EXPECT_EQ(error.what.find("version"), std::string::npos) << error.what;
+  }
+}
+
+TEST_F(ConnectionTest, AManagerWithoutAPlaceIsNamedToWhoAsksForMoreThanHello) {
+  peer_.send(encode(Reply(proto::Refusal{1, kNoPlace})));
+  peer_.hang_up();
+  const auto status = connection_.status(kPatient);
+  ASSERT_FALSE(status);
+  EXPECT_NE(status.error().what.find("refuses more connections"), std::string::npos) << status.error().what;
+}
+
 TEST_F(ConnectionTest, AClosedConnectionIsAnErrorAndNoSignal) {
   peer_.hang_up();
   const auto sent = connection_.send(kCommand);

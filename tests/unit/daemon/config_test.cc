@@ -75,8 +75,10 @@ TEST(Config, AMistakeIsAnsweredWithItsPlaceAndASentence) {
       Broken{"[other]\na = 1",
              "f.toml:1:2: the key \"other\" is unknown; known here: tpm, socket, socket_mode, log_level, [limits], "
              "[profile]"},
-      Broken{"tpm = 3", "f.toml:1:7: \"tpm\" must be a text that is not empty"},
-      Broken{"tpm = \"\"", "f.toml:1:7: \"tpm\" must be a text that is not empty"},
+      Broken{"tpm = 3", "f.toml:1:7: \"tpm\" must be a string that is not empty"},
+      Broken{"tpm = \"\"", "f.toml:1:7: \"tpm\" must be a string that is not empty"},
+      Broken{"tpm = \"embedded,latency=tomorrow\"",
+             "f.toml:1:7: \"tpm\": no latency figures for 'tomorrow': write latency=slb9670 or latency=st33ktpm2x"},
       Broken{"socket = \"a\\u0000b\"", "f.toml:1:10: \"socket\" must not contain a zero octet"},
       Broken{"socket_mode = 660",
              "f.toml:1:15: \"socket_mode\" must be permission bits in octal, such as \"0660\" or 0o660"},

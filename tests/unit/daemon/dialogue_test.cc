@@ -26,11 +26,13 @@ class FakeManager final : public Dialogue::Manager {
   proto::HelloReply hello() override { return {1, "test", 7}; }
   proto::Status status() override { return {}; }
   void answered_early(wire::Rc code) override { early.push_back(code); }
+  void cut_off(const std::string& why) override { cut_off_because.push_back(why); }
 
   std::optional<wire::Rc> refuse;
   std::vector<wire::Command> submitted;
   std::vector<std::uint8_t> localities;
   std::vector<wire::Rc> early;
+  std::vector<std::string> cut_off_because;
   int cancels = 0;
 };
 

@@ -4,11 +4,13 @@
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <set>
 #include <sstream>
 #include <string>
 #include <string_view>
 
 #include "daemon/config.h"
+#include "proto/status.h"
 
 namespace tpmspace::daemon {
 namespace {
@@ -53,6 +55,27 @@ std::map<std::string, std::string> documented_values() {
     out[line.substr(kBegin.size(), between - kBegin.size())] = value.substr(0, value.find('`'));
   }
   return out;
+}
+
+// "client_commands.by_manager", as the table of status.md has it: lines "| `client_commands.by_manager` | ...".
+std::set<std::string> documented_fields() {
+  std::set<std::string> out;
+  std::istringstream lines(contents("status.md"));
+  constexpr std::string_view kBegin = "| `";
+  for (std::string line; std::getline(lines, line);)
+    if (line.starts_with(kBegin)) out.insert(line.substr(kBegin.size(), line.find('`', kBegin.size()) - kBegin.size()));
+  return out;
+}
+
+TEST(Documentation, EveryFieldOfTheStatusIsInIt) {
+  std::set<std::string> known;
+  const proto::Status status;
+  proto::for_each_field(status, [&](const proto::StatusField& field, const auto&) {
+    known.insert(fmt::format("{}.{}", field.group, field.name));
+  });
+  const auto documented = documented_fields();
+  for (const auto& field : known) EXPECT_TRUE(documented.contains(field)) << field << " is not in docs/status.md";
+  for (const auto& field : documented) EXPECT_TRUE(known.contains(field)) << field << " is in docs/status.md alone";
 }
 
 TEST(Documentation, TheExampleIsTheDefaults) {

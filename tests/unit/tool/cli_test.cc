@@ -31,6 +31,13 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         Row{"Help", {"--help"}, 0, "doctor", ""}, Row{"Version", {"--version"}, 0, "tpmspace 0.", ""},
         Row{"RunHelp", {"run", "--help"}, 0, "--tpm SPEC", ""},
+        Row{"RunUsage", {"run", "--help"}, 0, "Usage: tpmspace run [OPTIONS] [--] CMD...\n", ""},
+        Row{"UnknownShortOption", {"-V"}, 2, "", "tpmspace: there is no option -V; `tpmspace --help` tells more\n"},
+        Row{"UnknownShortOptionThere", {"status", "-V"}, 2, "", "tpmspace: there is no option -V; "},
+        Row{"Twice", {"status", "--socket", "a", "--socket", "b"}, 2, "", "tpmspace: --socket is given more than once"},
+        Row{"WithoutValue", {"status", "--socket"}, 2, "", "tpmspace: --socket needs a value; "},
+        Row{"WithoutSpec", {"run", "--tpm"}, 125, "", "tpmspace: --tpm needs a value; "},
+        Row{"RunOfNoTpm", {"run", "--tpm", "foo", "--", "true"}, 125, "", "\n  --tpm: no TPM is called 'foo'"},
         Row{"RunVersion", {"run", "--version"}, 0, "tpmspace 0.", ""},
         Row{"ConnectHelp", {"connect", "--help"}, 0, "--socket PATH", ""},
         Row{"ConnectVersion", {"connect", "--version"}, 0, "tpmspace 0.", ""},

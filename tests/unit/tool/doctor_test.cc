@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <fstream>
+#include <optional>
 
 #include "../client/temp_dir.h"
 #include "tool/capabilities.h"
@@ -116,6 +117,80 @@ TEST(Lockout, IsJudged) {
   const auto locked = said({{property::kPermanent, kInLockout}, {property::kLockoutInterval, 7200}});
   EXPECT_TRUE(locked.starts_with("problem  the TPM is locked out")) << locked;
   EXPECT_NE(locked.find("7200 s"), std::string::npos);
+}
+
+struct TctiRow {
+  const char* name;
+  const char* socket;
+  std::optional<std::string> tcti;
+  const char* said;  // must be in it
+  bool library = true;
+};
+
+class TctiJudged : public testing::TestWithParam<TctiRow> {};
+
+TEST_P(TctiJudged, SaysWhatToDo) {
+  const TctiRow& row = GetParam();
+  Findings findings;
+  judge_tcti({.socket = row.socket,
+              .default_socket = "/default.sock",
+              .tcti = row.tcti,
+              .library_found = row.library,
+              .program = "/opt/bin/tpmspace",
+              .can_be_run = [](const std::string& program) { return program == "/opt/bin/tpmspace"; }},
+             findings);
+  EXPECT_NE(findings_text(findings).find(row.said), std::string::npos) << findings_text(findings);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Rows, TctiJudged,
+    testing::Values(
+        TctiRow{"Unset",
+                "/default.sock",
+                {},
+                "is not set: tpm2-tools choose for themselves; export TPM2TOOLS_TCTI=space:\n"},
+        TctiRow{"UnsetElsewhere", "/a/s.sock", {}, "export TPM2TOOLS_TCTI=space:path=/a/s.sock\n"},
+        TctiRow{"UnsetWithAComma", "/a,b.sock", {}, "export TPM2TOOLS_TCTI=space:/a,b.sock\n"},
+        TctiRow{"UnsetWithoutLibrary",
+                "/a.sock",
+                {},
+                "export TPM2TOOLS_TCTI=\"cmd:/opt/bin/tpmspace connect --socket /a.sock\"\n",
+                false},
+        TctiRow{"Default", "/default.sock", "space:", "ok       TPM2TOOLS_TCTI is \"space:\"\n"},
+        TctiRow{"DefaultBare", "/default.sock", "space", "ok       TPM2TOOLS_TCTI is"},
+        TctiRow{"DefaultByFile", "/default.sock", "/x/libtss2-tcti-space.so.0:locality=1",
+                "ok       TPM2TOOLS_TCTI is"},
+        TctiRow{"DefaultElsewhere", "/a.sock",
+                "space:", "note     TPM2TOOLS_TCTI is \"space:\": tpm2-tools use /default.sock, not /a.sock"},
+        TctiRow{"Same", "/a.sock", "space:path=/a.sock,locality=2", "ok       "},
+        TctiRow{"SameLone", "/a/../b.sock", "space:/b.sock", "ok       "},
+        TctiRow{
+            "OtherLone", "/a.sock", "space:/nope/x",
+            "tpm2-tools use /nope/x, not /a.sock, which is examined here; export TPM2TOOLS_TCTI=space:path=/a.sock\n"},
+        TctiRow{"OtherPath", "/a.sock", "space:locality=1,path=/b", "tpm2-tools use /b, not /a.sock"},
+        TctiRow{"Device", "/default.sock", "device:/dev/tpmspace0",
+                "tpm2-tools do not use tpmspaced; export TPM2TOOLS_TCTI=space:\n"},
+        TctiRow{"CommandNotInPath", "/default.sock", "cmd:tpmspace connect",
+                "problem  TPM2TOOLS_TCTI is \"cmd:tpmspace connect\", and tpmspace is not in PATH"},
+        TctiRow{"CommandNotThere", "/default.sock", "cmd:/no/tpmspace connect", "/no/tpmspace cannot be executed"},
+        TctiRow{"Command", "/default.sock", "cmd:/opt/bin/tpmspace connect", "ok       "},
+        TctiRow{"CommandOtherSocket", "/a.sock", "cmd:/opt/bin/tpmspace connect --socket=/b",
+                "tpm2-tools use /b, not /a.sock"},
+        TctiRow{"CommandSameSocket", "/a.sock", "cmd:/opt/bin/tpmspace connect --socket  /a.sock", "ok       "},
+        TctiRow{"AnotherCommand", "/a.sock", "cmd:ssh x tpmspace connect", "do not use tpmspaced"}),
+    [](const auto& row) { return std::string(row.param.name); });
+
+TEST(StatusJudged, OnlyARealChipNeedsTheMachineRestarted) {
+  for (const char* back_end : {"embedded:/x", "swtpm:path=/x,ctrl=/y", "device:/dev/tpm0"}) {
+    proto::Status status;
+    status.tpm_lost = true;
+    status.tpm_backend = back_end;
+    Findings findings;
+    judge_status(status, findings);
+    const std::string text = findings_text(findings);
+    EXPECT_NE(text.find("restart tpmspaced"), std::string::npos) << text;
+    EXPECT_EQ(text.find("the machine") != std::string::npos, status.tpm_backend.starts_with("device")) << text;
+  }
 }
 
 TEST(StatusJudged, ALostTpmIsAProblem) {

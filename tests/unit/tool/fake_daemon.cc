@@ -66,8 +66,10 @@ void write_whole(const std::string& path, const std::string& text) {
   sigprocmask(SIG_BLOCK, &ends, nullptr);
   const std::string pid_file = variable("TPMSPACE_FAKE_PID");
   write_whole(pid_file, std::to_string(getpid()));
+  if (behaviour == "wait") (void)std::fputs("<6>tpmspaced: starts\n<5>tpmspaced: waiting for Godot\n", stderr);
   if (behaviour == "grumble") (void)std::fputs("<6>all is well\n<2>all is lost\n", stderr);
-  if (behaviour == "serve" || behaviour == "grumble") serve(argument_after(argc, argv, "--socket"));
+  if (behaviour == "serve" || behaviour == "grumble" || behaviour == "wait")
+    serve(argument_after(argc, argv, "--socket"));
   if (behaviour == "notify") notify();
   int signal = 0;
   sigwait(&ends, &signal);

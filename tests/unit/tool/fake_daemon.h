@@ -3,6 +3,7 @@
 //   notify  makes no socket, but tells READY=1 on NOTIFY_SOCKET
 //   hang    never becomes ready
 //   die     says why on stderr, ends with 3
+//   wait    as serve, and logs first that it waits
 //   grumble as serve, and logs a line at each of two levels
 // All but `die` write their pid to TPMSPACE_FAKE_PID, and the word "ended" there when they end by SIGTERM.
 #pragma once

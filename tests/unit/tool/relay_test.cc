@@ -8,6 +8,8 @@
 #include <thread>
 
 #include "../client/temp_dir.h"
+#include "client/connection.h"
+#include "wire/response.h"
 
 namespace tpmspace::tool {
 namespace {
@@ -44,13 +46,16 @@ void write_all(int fd, wire::ByteView octets) {
 
 class RelayTest : public testing::Test {
  protected:
-  RelayTest() : peer_(Fd()) {
+  RelayTest() : peer_(Fd()) { SetUpPeer(); }
+  void SetUpPeer() {
+    input_ = Pipe();
+    output_ = Pipe();
     std::array<int, 2> ends{};
     EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
     peer_ = Peer(Fd(ends[0]));
     socket_ = Fd(ends[1]);
   }
-  int go() { return relay(input_.reading.get(), output_.writing.get(), std::move(socket_)); }
+  int go() { return relay(input_.reading.get(), output_.writing.get(), std::move(socket_), "a test"); }
   Bytes output() {
     output_.writing.reset();
     return read_all(output_.reading.get());
@@ -82,6 +87,35 @@ TEST_F(RelayTest, AManagerThatClosesFirstIsAnErrorButItsLastWordIsDelivered) {
   EXPECT_EQ(go(), 1);
   EXPECT_NE(testing::internal::GetCapturedStderr().find("closed the connection"), std::string::npos);
   EXPECT_EQ(output(), Bytes{9});
+}
+
+TEST_F(RelayTest, AManagerWithoutAPlaceIsNamedAndItsAnswerDelivered) {
+  const auto hello = static_cast<std::uint32_t>(proto::MessageType::kHello);
+  const Bytes answers[] = {wire::error_response(client::kNoPlace),
+                           proto::encode(proto::Reply(proto::Refusal{hello, client::kNoPlace}))};
+  for (const Bytes& answer : answers) {
+    for (const bool input_ended : {false, true}) {
+      SetUpPeer();
+      if (input_ended) input_.writing.reset();
+      peer_.send(answer);
+      peer_.hang_up();
+      testing::internal::CaptureStderr();
+      EXPECT_EQ(go(), 1);
+      const std::string said = testing::internal::GetCapturedStderr();
+      EXPECT_NE(said.find("tpmspaced at a test refuses more connections"), std::string::npos) << said;
+      EXPECT_EQ(output(), answer);
+    }
+  }
+}
+
+TEST_F(RelayTest, AManagerThatClosesWhileMuchIsSentStillHasItsLastWord) {
+  write_all(input_.writing.get(), Bytes(60'000, 0xFF));
+  peer_.send(Bytes{7});
+  peer_.hang_up();
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(go(), 1);
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("its log says why"), std::string::npos);
+  EXPECT_EQ(output(), Bytes{7});
 }
 
 TEST_F(RelayTest, AReaderThatGoesAwayIsTheEnd) {

@@ -62,6 +62,11 @@ TEST_F(RunTest, ADaemonThatEndsEarlyIsQuoted) {
   EXPECT_TRUE(nothing_is_left());
 }
 
+TEST_F(RunTest, WhatADaemonWaitsForIsPassedOn) {
+  EXPECT_EQ(run("wait", {"true"}), 0);
+  EXPECT_EQ(err_, "tpmspace: tpmspaced: waiting for Godot\n");
+}
+
 TEST_F(RunTest, ADaemonThatIsNotThere) {
   Program program(dir_, {"run", "--tpmspaced", dir_.path("none"), "--", "true"}, {{"XDG_RUNTIME_DIR", runtime_}});
   EXPECT_EQ(program.wait(), 125);

@@ -95,17 +95,17 @@ TEST(Embedded, ThereIsOneInAProcessAtATime) {
 TEST(Embedded, StateLivesInItsDirectoryAndNowhereElse) {
   const TempDir temp;
   {
-    const auto tpm = must_start(temp / "a/b/one");
+    const auto tpm = must_start(temp / "one");
     ASSERT_TRUE(tpm);
     EXPECT_EQ(code_of(tpm->transact(define_index(), 0)), rc::kSuccess);
   }
-  EXPECT_EQ(code_of(must_start(temp / "a/b/one")->transact(read_index_public(), 0)), rc::kSuccess);
+  EXPECT_EQ(code_of(must_start(temp / "one")->transact(read_index_public(), 0)), rc::kSuccess);
   EXPECT_NE(code_of(must_start(temp / "two")->transact(read_index_public(), 0)), rc::kSuccess);
   EXPECT_NE(code_of(must_start()->transact(read_index_public(), 0)), rc::kSuccess);
   struct stat status = {};
-  ASSERT_EQ(::stat((temp / "a/b/one").c_str(), &status), 0);
+  ASSERT_EQ(::stat((temp / "one").c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 07777, 0700U);
-  ASSERT_EQ(::stat(file_in(temp / "a/b/one").c_str(), &status), 0);
+  ASSERT_EQ(::stat(file_in(temp / "one").c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 07777, 0600U);
 }
 
@@ -149,6 +149,25 @@ TEST(Embedded, APlaceThatCannotBeADirectoryIsRefused) {
   std::ofstream(temp / "file") << "x";
   EXPECT_FALSE(EmbeddedTpm::open(temp / "file"));
   EXPECT_FALSE(EmbeddedTpm::open(temp / "file/under"));
+}
+
+TEST(Embedded, OnlyTheDirectoryItselfIsMade) {
+  const TempDir temp;
+  for (const char* end : {"", "/"}) {
+    const auto tpm = EmbeddedTpm::open(temp / "none/d" + end);
+    ASSERT_FALSE(tpm);
+    EXPECT_NE(tpm.error().find("there is no " + (temp / "none") + ": make that"), std::string::npos) << tpm.error();
+  }
+  EXPECT_FALSE(std::filesystem::exists(temp / "none"));
+}
+
+TEST(Embedded, ANewTpmIsToldAndAnOldOneIsNot) {
+  const TempDir temp;
+  std::vector<std::string> told;
+  const News news{.waiting = {}, .made = [&](const std::string& sentence) { told.push_back(sentence); }};
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(EmbeddedTpm::open(temp / "d", news));
+  ASSERT_TRUE(EmbeddedTpm::open("", news));
+  EXPECT_EQ(told, std::vector<std::string>{"a new TPM is made in " + (temp / "d")});
 }
 
 TEST(Embedded, DamagedStateIsRefusedAndLeftAsItIs) {

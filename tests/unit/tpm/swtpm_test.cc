@@ -199,6 +199,33 @@ TEST_F(Swtpm, HangingUpFreesAThreadThatWaitsForAStoppedProcess) {
   }
 }
 
+posix::Fd listen_at(const std::string& path) {
+  posix::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, sizeof address.sun_path - 1);
+  if (::bind(fd.get(), static_cast<sockaddr*>(static_cast<void*>(&address)), sizeof address) != 0 ||
+      ::listen(fd.get(), 1) != 0)
+    std::abort();
+  return fd;
+}
+
+TEST(SwtpmThatIsSilent, IsSaidToBeWaitedFor) {
+  const TempDir temp;
+  const SwtpmUnixSpec spec{temp / "s", temp / "s.ctrl"};
+  const posix::Fd data = listen_at(spec.path), control = listen_at(spec.control);
+  std::vector<std::string> told;
+  // It is told while the open waits; then the connection is dropped, so that the test need not.
+  const News news{.waiting =
+                      [&](const std::string& sentence) {
+                        told.push_back(sentence);
+                        const posix::Fd dropped(::accept(control.get(), nullptr, nullptr));
+                      },
+                  .made = {}};
+  EXPECT_FALSE(SwtpmTpm::open(spec, news));
+  EXPECT_EQ(told, std::vector<std::string>{"waiting for swtpm's control channel at " + spec.control});
+}
+
 TEST_F(Swtpm, OpenSaysHowToStartOneIfThereIsNone) {
   const auto tpm = SwtpmTpm::open(spec_);
   ASSERT_FALSE(tpm);
@@ -272,16 +299,6 @@ class FakeSwtpm {
   }
 
  private:
-  static posix::Fd listen_at(const std::string& path) {
-    posix::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_un address = {};
-    address.sun_family = AF_UNIX;
-    path.copy(address.sun_path, sizeof address.sun_path - 1);
-    if (::bind(fd.get(), static_cast<sockaddr*>(static_cast<void*>(&address)), sizeof address) != 0 ||
-        ::listen(fd.get(), 1) != 0)
-      std::abort();
-    return fd;
-  }
   static Bytes receive(const posix::Fd& fd, std::size_t size) {
     Bytes data(size);
     const ssize_t got = ::recv(fd.get(), data.data(), size, MSG_WAITALL);

@@ -1,0 +1,61 @@
+// What is wrong with a command line, in our words: CLI11 has its own ("At Most 1 required but received 2").
+//
+// For the two source files that include CLI11, and no others: it is the slowest header in the house.
+// Threads: none. Errors: this is about them; whatever we have no words for keeps CLI11's.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <iterator>
+#include <sstream>
+#include <string>
+#include <vector>
+
+namespace tpmspace::cli {
+
+// An error's name can be that of an option or a subcommand.
+inline bool is(const CLI::Error& error, CLI::ExitCodes kind) {
+  return error.get_exit_code() == static_cast<int>(kind);
+}
+
+// "--socket: At Most 1 required but received 2" -> "--socket".
+inline std::string option_in(const std::string& text) {
+  return text.substr(0, text.find(':'));
+}
+
+inline std::vector<std::string> words_after(const std::string& text, const std::string& mark) {
+  const auto at = text.find(mark);
+  std::istringstream in(at == std::string::npos ? text : text.substr(at + mark.size()));
+  std::vector<std::string> out{std::istream_iterator<std::string>(in), {}};
+  if (out.empty()) out.emplace_back();
+  return out;
+}
+
+// What nobody asked for: an option before a plain word, since that is the likelier mistake.
+inline std::string unexpected(const std::vector<std::string>& words) {
+  const auto option = std::find_if(words.begin(), words.end(), [](const auto& word) { return word.starts_with('-'); });
+  return option != words.end() ? "there is no option " + *option
+                               : "\"" + words.front() + "\" is nothing that can stand here";
+}
+
+inline std::string sentence(const CLI::App& app, const CLI::Error& error) {
+  const std::string text = error.what();
+  // Without the subcommand that is required, what stands in its place is told; else the words are in the text alone.
+  const auto extra = app.remaining(true);
+  if (is(error, CLI::ExitCodes::RequiredError) && !extra.empty()) return unexpected(extra);
+  if (is(error, CLI::ExitCodes::ExtrasError)) return unexpected(words_after(text, "expected: "));
+  if (!is(error, CLI::ExitCodes::ArgumentMismatch)) return text;
+  if (text.find("At Most 1 ") != std::string::npos) return option_in(text) + " is given more than once: give it once";
+  if (text.find(" missing") != std::string::npos) return option_in(text) + " needs a value";
+  return text;
+}
+
+// For CLI::App::failure_message: one line, with the program's name as everything it says.
+inline std::string complaint(const CLI::App* app, const CLI::Error& error) {
+  const std::string program = app->get_name();
+  // Our own checks say what would be right.
+  const bool is_ours = is(error, CLI::ExitCodes::ValidationError);
+  return program + ": " + sentence(*app, error) + (is_ours ? "\n" : "; `" + program + " --help` tells more\n");
+}
+
+}  // namespace tpmspace::cli
