@@ -76,7 +76,7 @@ void TpmDesk::cancel(ClientId client) {
   const JobId id = found->second.job;
   Job& job = jobs_.at(id);
   if (std::exchange(job.cancelled, true)) return;
-  if (thread_.withdraw(id))
+  if (thread_.withdraw(client, id))
     answer_early(id, kCanceled);
   else
     ask_to_give_up(id);
@@ -86,7 +86,7 @@ void TpmDesk::close(ClientId client) {
   const auto found = clients_.find(client);
   if (found == clients_.end()) return;
   if (const JobId job = found->second.job; job != 0) {
-    if (thread_.abandon(job)) ask_to_give_up(job);
+    if (thread_.abandon(client, job)) ask_to_give_up(job);
     finish(job);
   }
   clients_.erase(found);
@@ -159,7 +159,7 @@ void TpmDesk::lose_chip(const engine::Gate::Running& running) {
              name_of_code(table(), running.code), running.deadline_ms / 1000, jobs_.size());
   std::vector<JobId> waiting;
   for (const auto& [id, job] : jobs_)
-    if (thread_.abandon(id)) waiting.push_back(id);  // else its answer is on its way
+    if (thread_.abandon(job.client, id)) waiting.push_back(id);  // else its answer is on its way
   thread_.drain();
   callbacks_.lost_or_found(true);
   for (const JobId id : waiting) answer_early(id, kFailure);

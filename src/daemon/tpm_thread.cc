@@ -53,7 +53,6 @@ class TpmThread::Worker {
   void apply(const Open& order) { clients_[order.client].connection = engine_.open(order.owner, order.limits); }
   void apply(Submit& order) {
     Client& client = clients_.at(order.client);
-    drop_withdrawn(client);
     const std::lock_guard lock(owner_.shared_.mutex);
     const auto entry = owner_.shared_.tickets.find(order.job);
     if (entry == owner_.shared_.tickets.end()) return;  // withdrawn
@@ -68,11 +67,14 @@ class TpmThread::Worker {
     forget(found->second);
     clients_.erase(found);
   }
+  void apply(const Drop& order) {
+    const auto found = clients_.find(order.client);
+    if (found != clients_.end() && found->second.ticket == order.ticket) drop_withdrawn(found->second);
+  }
   void apply(const Drain&) { draining_ = true; }
   void apply(const Stop&) { stopping_ = true; }
 
-  // A client that submits again has its answer, or has withdrawn what it submitted before; that may still be in the
-  // engine's queue, where nothing of it is done.
+  // Nothing of it is done, but it is in the queue or in the line.
   void drop_withdrawn(Client& client) {
     if (client.ticket == 0) return;
     engine_.cancel(client.ticket);
@@ -80,7 +82,7 @@ class TpmThread::Worker {
   }
 
   void report(const engine::Step& step) {
-    if (step.reply || step.account || changed_) {
+    if (!step.idle || changed_) {
       Stepped event;
       if (step.reply) event.answer = finish(*step.reply);
       event.account = step.account;
@@ -206,13 +208,17 @@ void TpmThread::stop() {
   orders_.put(Order{{}, Stop{}});
 }
 
-bool TpmThread::withdraw(JobId job) {
-  const std::lock_guard lock(shared_.mutex);
-  const auto found = shared_.tickets.find(job);
-  if (found == shared_.tickets.end()) return false;
-  const engine::Ticket ticket = found->second;
-  if (ticket != 0 && (shared_.gate == nullptr || !shared_.gate->withdraw(ticket))) return false;
-  shared_.tickets.erase(found);
+bool TpmThread::withdraw(ClientId client, JobId job) {
+  engine::Ticket ticket = 0;
+  {
+    const std::lock_guard lock(shared_.mutex);
+    const auto found = shared_.tickets.find(job);
+    if (found == shared_.tickets.end()) return false;
+    ticket = found->second;
+    if (ticket != 0 && (shared_.gate == nullptr || !shared_.gate->withdraw(ticket))) return false;
+    shared_.tickets.erase(found);
+  }
+  if (ticket != 0) orders_.put(Order{{}, Drop{client, ticket}});
   return true;
 }
 
@@ -222,8 +228,8 @@ bool TpmThread::cancel(JobId job) {
   return shared_.gate != nullptr && found != shared_.tickets.end() && shared_.gate->cancel(found->second);
 }
 
-bool TpmThread::abandon(JobId job) {
-  if (withdraw(job)) return true;
+bool TpmThread::abandon(ClientId client, JobId job) {
+  if (withdraw(client, job)) return true;
   const std::lock_guard lock(shared_.mutex);
   const auto found = shared_.tickets.find(job);
   return shared_.gate != nullptr && found != shared_.tickets.end() && shared_.gate->abandon(found->second);

@@ -89,12 +89,12 @@ class TpmThread {
 
   // --- Past the queue ---
   // True: the job waited; it will never run and has no answer.
-  [[nodiscard]] bool withdraw(JobId job);
+  [[nodiscard]] bool withdraw(ClientId client, JobId job);
   // True: the job is served and was asked to be given up; a chip may miss that, so ask again. False: it is done.
   bool cancel(JobId job);
   // Nobody takes its answer: withdrawn or cancelled, and what it does is undone. False: it is done, and its answer is
   // on its way.
-  bool abandon(JobId job);
+  bool abandon(ClientId client, JobId job);
   [[nodiscard]] std::optional<engine::Gate::Running> running() const;
   // The back end is left; from now on it answers nothing.
   void hang_up();
@@ -117,14 +117,19 @@ class TpmThread {
   struct Close {
     ClientId client = 0;
   };
+  struct Drop {  // was withdrawn; it may still be in the engine's queue or line
+    ClientId client = 0;
+    engine::Ticket ticket = 0;
+  };
   struct Drain {};
   struct Stop {};
   struct Order {
     std::optional<space::OwnerId> counted;  // in room_
-    std::variant<Open, Submit, Close, Drain, Stop> what;
+    std::variant<Open, Submit, Close, Drop, Drain, Stop> what;
   };
 
-  // What gives something back is not counted: there is one Close for each Open.
+  // What gives something back is not counted: there is one Close for each Open, and one Drop for each command that the
+  // engine has.
   template <typename What>
   void put_counted(space::OwnerId owner, What what) {
     room_.take(owner);

@@ -1,7 +1,6 @@
 """Clients that make work without end while one long command is at the TPM: what they cost has a limit, and the others
 are answered afterwards."""
 
-import contextlib
 import os
 import pathlib
 import select
@@ -11,19 +10,10 @@ import unittest
 import harness
 from harness import MANAGER, get_random
 
-# Orders that may wait for the TPM's thread (daemon/limits.h). Who connects, submits and leaves causes three at least.
-ORDERS = 40_000
-TAKEN_AT_MOST = ORDERS // 3 + 1
+# Orders that may wait for the TPM's thread (daemon/limits.h). Who connects, submits and leaves causes two that count.
+ORDERS = 20_000
+TAKEN_AT_MOST = ORDERS // 2 + 1
 CHURNED = TAKEN_AT_MOST + 700
-
-
-@contextlib.contextmanager
-def effective_user(uid):
-    os.seteuid(uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 class WhileACommandRuns(unittest.TestCase):
@@ -108,7 +98,7 @@ class WhileACommandRuns(unittest.TestCase):
 
     def connect_as(self, uid):
         os.chmod(self.daemon.directory, 0o711)
-        with effective_user(uid):
+        with harness.effective_user(uid):
             return self.enterContext(self.daemon.connect())
 
     def test_cancels_without_end_cost_nothing(self):

@@ -6,6 +6,7 @@ directory. Nothing here measures time: timeouts are generous caps, and order is 
 Only Python's standard library is used.
 """
 
+import contextlib
 import os
 import pathlib
 import re
@@ -105,6 +106,16 @@ def handle_of(response):
 
 
 # --- Clients ---------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def effective_user(uid):
+    """Root connects as somebody else."""
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 class Closed(Exception):
