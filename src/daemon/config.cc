@@ -76,6 +76,13 @@ Fault take_number(const toml::node& node, T& out, T least) {
   return std::nullopt;
 }
 
+// A path; "": none.
+Fault take_ledger(const toml::node& node, std::optional<std::string>& out) {
+  if (!node.is_string()) return "must be a string: a path, or \"\" for none";
+  out = node.as_string()->get();
+  return std::nullopt;
+}
+
 // "10s", "200ms", "5m", "1h", "endless"; nanoseconds.
 Fault take_duration(const toml::node& node, std::uint64_t& out) {
   constexpr std::uint64_t kMillisecond = 1'000'000, kSecond = 1000 * kMillisecond;
@@ -120,6 +127,7 @@ constexpr std::array kTopKeys{
     Key{"tpm", [](const toml::node& n, Settings& s) { return take_text(n, s.tpm); }},
     Key{"socket", [](const toml::node& n, Settings& s) { return take_text(n, s.socket); }},
     Key{"socket_mode", [](const toml::node& n, Settings& s) { return take_mode(n, s.socket_mode); }},
+    Key{"ledger", [](const toml::node& n, Settings& s) { return take_ledger(n, s.ledger); }},
     Key{"log_level", [](const toml::node& n, Settings& s) { return take_level(n, s.log_level); }},
 };
 constexpr std::array kLimitKeys{
@@ -243,6 +251,15 @@ tl::expected<std::string, std::string> default_tpm(const Environment& environmen
                   kDefaultDevice));
 }
 
+// Beside the default socket, under the device's name. What another program hands to us has no name.
+std::string default_ledger(const std::string& default_socket, std::string_view tpm) {
+  constexpr std::string_view kDevice = "device:/";
+  if (!tpm.starts_with(kDevice)) return "";
+  const std::string_view device = tpm.substr(0, tpm.find(','));
+  return default_socket.substr(0, default_socket.rfind('/') + 1) + "sessions-" +
+         std::string(device.substr(device.rfind('/') + 1));
+}
+
 }  // namespace
 
 Environment process_environment() {
@@ -319,6 +336,10 @@ tl::expected<Config, std::string> settle(const Settings& command_line, const Set
   if (!socket && !ours) return tl::unexpected(ours.error());
   out.default_socket = ours && socket.value_or(*ours) == *ours;
   out.socket = socket ? *socket : *ours;
+  const auto ledger = either(&Settings::ledger);
+  const std::string standard = ours ? default_ledger(*ours, out.tpm) : "";
+  out.ledger = ledger.value_or(standard);
+  out.default_ledger = !standard.empty() && out.ledger == standard;
   return out;
 }
 

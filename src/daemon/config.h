@@ -43,6 +43,7 @@ struct Settings {
   std::optional<std::string> socket;
   std::optional<mode_t> socket_mode;
   std::optional<LogLevel> log_level;
+  std::optional<std::string> ledger;
   Limits limits;
 };
 
@@ -51,6 +52,8 @@ struct Config {
   std::string socket;           // path
   bool default_socket = false;  // it is our own default, named or not: its directory is made if it is missing
   mode_t socket_mode = 0600;
+  std::string ledger;           // where the sessions that are ours on a shared chip are written; empty: nowhere
+  bool default_ledger = false;  // nobody named it: likewise
   LogLevel log_level = LogLevel::kInfo;
   Limits limits;
   bool operator==(const Config&) const = default;

@@ -45,18 +45,25 @@ int fail(Log& log, const std::string& why) {
   return 1;
 }
 
+// The default ledger lies in the default socket's directory, which is needed also when the socket is elsewhere.
+void make_ledger_directory(const std::string& ledger) {
+  const std::string directory = ledger.substr(0, ledger.rfind('/'));
+  if (::mkdir(directory.c_str(), 0755) == 0) (void)::chmod(directory.c_str(), 0755);
+}
+
 int serve(Log& log, const Config& config) {
   const auto spec = tpm::parse_spec(config.tpm);
   if (!spec) return fail(log, spec.error());
   auto listener = make_listener(config);
   if (!listener) return fail(log, listener.error());
 
+  if (config.default_ledger) make_ledger_directory(config.ledger);
   raise_descriptor_limit(log);
   const sigset_t signals = stop_signals();
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   int code = 0;
   {
-    Server server(log, config.limits, std::move(*listener), tpm_source(*spec, log));
+    Server server(log, config.limits, std::move(*listener), tpm_source(*spec, log, config.ledger));
     code = server.run();
     // From here on a signal ends us: whoever sends one does not want to wait for what is left.
     ::pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);

@@ -2,11 +2,14 @@
 
 #include <fmt/core.h>
 
+#include <utility>
+
 #include "daemon/limits.h"
 #include "daemon/logged_tpm.h"
 #include "tpm/bring_up.h"
 #include "tpm/open.h"
 #include "tpm/overdue.h"
+#include "tpm/session_ledger.h"
 
 namespace tpmspace::daemon {
 namespace {
@@ -53,8 +56,10 @@ ChipReport report_of(const tpm::ChipFacts& facts, tpm::Kind kind) {
 
 }  // namespace
 
-TpmSource tpm_source(const tpm::Spec& spec, Log& log) {
+TpmSource tpm_source(const tpm::Spec& spec, Log& log, const std::string& ledger_path) {
   const tpm::Kind kind = spec.kind();
+  std::shared_ptr<tpm::SessionLedger> ledger;
+  if (kind == tpm::Kind::kDevice && !ledger_path.empty()) ledger = std::make_shared<tpm::SessionLedger>(ledger_path);
   TpmSource out;
   out.open = [spec, &log]() -> tl::expected<std::unique_ptr<tpm::BackEnd>, std::string> {
     const tpm::News news{.waiting = [&log](const std::string& sentence) { log.notice("{}", sentence); },
@@ -63,11 +68,19 @@ TpmSource tpm_source(const tpm::Spec& spec, Log& log) {
     if (!opened) return opened;
     return std::make_unique<LoggedTpm>(std::move(*opened), log);
   };
-  out.bring_up = [kind, &log, name = tpm::to_text(spec)](wire::Tpm& tpm) {
+  out.bring_up = [kind, &log, ledger, name = tpm::to_text(spec)](wire::Tpm& tpm) {
     const tpm::Overdue overdue(limits::kSlowStart,
                                [&] { log.notice("waiting for {} to answer its first commands", name); });
-    return tpm::bring_up(tpm, kind).map([kind](const tpm::ChipFacts& facts) { return report_of(facts, kind); });
+    const auto left_behind = ledger ? ledger->read() : tpm::HeldSessions{};
+    return tpm::bring_up(tpm, kind, left_behind).map([kind](const tpm::ChipFacts& facts) {
+      return report_of(facts, kind);
+    });
   };
+  if (ledger)
+    out.remember = [ledger, &log, said = false](const engine::Engine::HeldSessions& held) mutable {
+      const auto written = ledger->write({held.reset_count, held.handles});
+      if (!written && !std::exchange(said, true)) log.warning("{}", written.error());
+    };
   out.name = tpm::to_text(spec);
   out.can_hang = kind != tpm::Kind::kEmbedded;
   return out;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "daemon/log.h"
+#include "engine/engine.h"
 #include "space/chip.h"
 #include "tpm/backend.h"
 #include "tpm/spec.h"
@@ -30,11 +31,14 @@ struct ChipReport {
 struct TpmSource {
   std::function<tl::expected<std::unique_ptr<tpm::BackEnd>, std::string>()> open;
   std::function<tl::expected<ChipReport, std::string>(wire::Tpm&)> bring_up;
+  // Told what is ours in the TPM before a client is; empty: nobody wants to know.
+  std::function<void(const engine::Engine::HeldSessions&)> remember;
   std::string name;      // for the log and status
   bool can_hang = true;  // an embedded TPM works in our own thread: if it does not answer, it still computes
 };
 
 // The log is for what the back end says while it serves; it must outlive the source and the TPM.
-[[nodiscard]] TpmSource tpm_source(const tpm::Spec& spec, Log& log);
+// `ledger`: path of the session ledger of a device; empty: none.
+[[nodiscard]] TpmSource tpm_source(const tpm::Spec& spec, Log& log, const std::string& ledger);
 
 }  // namespace tpmspace::daemon

@@ -21,13 +21,16 @@ std::chrono::steady_clock::time_point time_point(engine::Time time) {
 // The thread's own side: orders to the engine, steps to events.
 class TpmThread::Worker {
  public:
-  Worker(TpmThread& owner, engine::Engine& engine) : owner_(owner), engine_(engine) {}
+  using Remember = std::function<void(const engine::Engine::HeldSessions&)>;
+  Worker(TpmThread& owner, engine::Engine& engine, Remember remember)
+      : owner_(owner), engine_(engine), remember_(std::move(remember)) {}
 
   void run() {
     for (;;) {
       take_orders();
       if (stopping_) return;
       const engine::Step step = engine_.step(now());
+      if (remember_ && step.account) remember_(engine_.held_sessions());
       report(step);
       if (!step.idle) continue;
       owner_.orders_.wait(step.wake ? std::optional(time_point(*step.wake)) : std::nullopt);
@@ -117,6 +120,7 @@ class TpmThread::Worker {
 
   TpmThread& owner_;
   engine::Engine& engine_;
+  const Remember remember_;
   std::unordered_map<ClientId, Client> clients_;
   std::unordered_map<engine::Ticket, std::pair<JobId, ClientId>> jobs_;
   bool draining_ = false;
@@ -150,7 +154,7 @@ void TpmThread::run(const TpmSource& source, const engine::Config& config) {
     }
     auto report = source.bring_up(**opened);
     if (report)
-      serve(**opened, std::move(*report), config);
+      serve(**opened, std::move(*report), config, source);
     else
       events_.put(Failed{report.error()});
   } else {
@@ -161,7 +165,7 @@ void TpmThread::run(const TpmSource& source, const engine::Config& config) {
   shared_.ended = true;
 }
 
-void TpmThread::serve(wire::Tpm& tpm, ChipReport report, const engine::Config& config) {
+void TpmThread::serve(wire::Tpm& tpm, ChipReport report, const engine::Config& config, const TpmSource& source) {
   table_ = std::make_unique<const wire::CommandTable>(report.table);
   engine::Engine engine(tpm, *table_, report.chip, config, now);
   {
@@ -169,8 +173,10 @@ void TpmThread::serve(wire::Tpm& tpm, ChipReport report, const engine::Config& c
     shared_.gate = &engine.gate();
   }
   events_.put(Ready{std::move(report)});
-  Worker(*this, engine).run();
+  if (source.remember) source.remember(engine.held_sessions());
+  Worker(*this, engine, source.remember).run();
   auto account = engine.flush_all(true);
+  if (source.remember) source.remember(engine.held_sessions());
   {
     const std::lock_guard lock(shared_.mutex);
     shared_.gate = nullptr;

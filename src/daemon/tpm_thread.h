@@ -138,7 +138,7 @@ class TpmThread {
 
   class Worker;
   void run(const TpmSource& source, const engine::Config& config);
-  void serve(wire::Tpm& tpm, ChipReport report, const engine::Config& config);
+  void serve(wire::Tpm& tpm, ChipReport report, const engine::Config& config, const TpmSource& source);
 
   OwnerRoom room_{limits::kOrders};  // for what is in orders_, or was taken and is not reported yet
   Inbox<Order> orders_;

@@ -86,7 +86,7 @@ struct Engine::Impl {
 };
 
 Engine::Engine(wire::Tpm& tpm, const wire::CommandTable& table, const space::Chip& chip, const Config& config,
-               std::function<Time()> clock)
+               const std::function<Time()>& clock)
     : impl_(std::make_unique<Impl>(tpm, table, chip, config, clock)) {}
 Engine::~Engine() = default;
 
@@ -347,6 +347,14 @@ Snapshot Engine::snapshot() const {
     out.sessions_client_saved += session.client_saved ? 1U : 0U;
     out.bytes += session.context.size();
   }
+  return out;
+}
+
+Engine::HeldSessions Engine::held_sessions() const {
+  const space::Books& books = impl_->manager.books();
+  HeldSessions out{books.reset_count, {}};
+  for (const auto& [number, session] : books.sessions) out.handles.push_back(session.handle);
+  for (const auto& unwanted : books.unwanted_sessions) out.handles.push_back(unwanted.handle);
   return out;
 }
 

@@ -62,7 +62,7 @@ class Engine {
  public:
   // The TPM is started and its limits are known (tpm/bring_up). `clock` is read around every TPM command.
   Engine(wire::Tpm& tpm, const wire::CommandTable& table, const space::Chip& chip, const Config& config,
-         std::function<Time()> clock);
+         const std::function<Time()>& clock);
   ~Engine();
 
   [[nodiscard]] ConnectionId open(space::OwnerId owner, const space::SpaceLimits& limits);
@@ -81,6 +81,13 @@ class Engine {
 
   [[nodiscard]] Gate& gate();
   [[nodiscard]] Snapshot snapshot() const;
+
+  // Every session in the TPM that is ours, wanted or not, as the books have it; and the reset count they belong to.
+  struct HeldSessions {
+    std::uint32_t reset_count = 0;
+    std::vector<std::uint32_t> handles;
+  };
+  [[nodiscard]] HeldSessions held_sessions() const;
 
   // Everything the engine knows, between any two steps; see space/books.h. Waiting commands are not part of it: their
   // connections hold them. A connection's id is its space's, so `restore_books` (on an engine without connections, for

@@ -84,7 +84,7 @@ struct Holding {
   std::uint32_t objects = 0;
   std::uint64_t bytes = 0;  // of their contexts
 
-  auto operator<=>(const Holding&) const = default;
+  auto operator<=>(const Holding&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
 
 // Limits for all spaces together.

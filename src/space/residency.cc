@@ -60,6 +60,7 @@ std::vector<wire::TpmHandle> Residency::objects_to_evict() const {
   }
   std::sort(ranked.begin(), ranked.end());
   std::vector<wire::TpmHandle> out;
+  out.reserve(ranked.size());
   for (const auto& [used, handle] : ranked) out.push_back(handle);
   return out;
 }
@@ -139,6 +140,7 @@ std::vector<std::uint32_t> Residency::sessions_to_evict() const {
     if (session.loaded() && !pinned(session.last_use)) ranked.emplace_back(session.last_use, number);
   std::sort(ranked.begin(), ranked.end());
   std::vector<std::uint32_t> out;
+  out.reserve(ranked.size());
   for (const auto& [used, number] : ranked) out.push_back(number);
   return out;
 }

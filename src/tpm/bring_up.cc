@@ -196,6 +196,24 @@ Expected<void> empty_chip(Asker& tpm, Kind kind, ChipFacts& facts) {
   return {};
 }
 
+// Only what the TPM lists: another's session may have got the number since.
+Expected<void> flush_left_behind(Asker& tpm, const HeldSessions& left_behind, ChipFacts& facts) {
+  if (left_behind.handles.empty() || left_behind.reset_count != facts.reset_count) return {};
+  for (const std::uint32_t first : {kFirstLoadedSession, kFirstSavedSession}) {
+    const auto listed = handles(tpm, first);
+    if (!listed) return Failure(listed.error());
+    for (const std::uint32_t handle : *listed) {
+      const bool ours = std::any_of(left_behind.handles.begin(), left_behind.handles.end(),
+                                    [&](std::uint32_t one) { return wire::number_of(one) == wire::number_of(handle); });
+      if (!ours) continue;
+      const auto reply = tpm.ask("FlushContext", wire::cc::kFlushContext, wire::Writer().u32(handle).bytes());
+      if (!reply) return Failure(reply.error());
+      if (reply->code == wire::rc::kSuccess) ++facts.flushed;
+    }
+  }
+  return {};
+}
+
 Expected<void> count_foreign(Asker& tpm, ChipFacts& facts) {
   const auto loaded = handles(tpm, kFirstLoadedSession);
   if (!loaded) return Failure(loaded.error());
@@ -298,19 +316,20 @@ Expected<void> read_commands(Asker& tpm, ChipFacts& facts) {
 
 }  // namespace
 
-tl::expected<ChipFacts, std::string> bring_up(wire::Tpm& wire_tpm, Kind kind) {
+tl::expected<ChipFacts, std::string> bring_up(wire::Tpm& wire_tpm, Kind kind, const HeldSessions& left_behind) {
   Asker tpm(wire_tpm);
   ChipFacts facts;
   Properties properties;
   const auto started = start(tpm);
   if (!started) return Failure(started.error());
   facts.started = *started;
-  Expected<void> done = empty_chip(tpm, kind, facts);
+  Expected<void> done = read_clock(tpm, facts);
+  if (done) done = empty_chip(tpm, kind, facts);
+  if (done && kind == Kind::kDevice) done = flush_left_behind(tpm, left_behind, facts);
   if (done && kind == Kind::kDevice) done = count_foreign(tpm, facts);
   if (done) done = read_properties(tpm, kFirstFixed, kFirstVariable - 1, properties);
   if (done) done = read_properties(tpm, kFirstVariable, kLastVariable, properties);
   if (done) done = read_limits(properties, facts);
-  if (done) done = read_clock(tpm, facts);
   if (done) done = read_commands(tpm, facts);
   if (!done) return Failure(done.error());
   name_chip(properties, facts);

@@ -3,12 +3,10 @@
 // Idea: run once, before the first client's command. Everything the TPM says is parsed totally and bounded; a TPM that
 // lies costs an error sentence, never a loop without end or a limit beyond reason.
 // What is flushed: an embedded TPM and an swtpm are ours alone and are flushed whole (objects, loaded and saved
-// sessions). On a device others have sessions too: only transient objects are flushed, and sessions that are there are
-// counted out of the capacity.
-// Threads: those of the TPM: call it from the thread that owns it.
-// Errors: a sentence: what the TPM did, and what to do.
-// Source: TPM 2.0 library, Part 2, 6.13 (TPM_PT), 8.9 (TPMA_CC), 10.11 (TPMS_CLOCK_INFO); Part
-// 3, 9.3, 28.4, 29.1, 30.2.
+// sessions). On a device others have sessions too: only transient objects are flushed, and the sessions that a
+// tpmspaced before us left behind (`left_behind`); what else is there is counted out of the capacity. Threads: those of
+// the TPM: call it from the thread that owns it. Errors: a sentence: what the TPM did, and what to do. Source: TPM 2.0
+// library, Part 2, 6.13 (TPM_PT), 8.9 (TPMA_CC), 10.11 (TPMS_CLOCK_INFO); Part 3, 9.3, 28.4, 29.1, 30.2.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +14,7 @@
 #include <tl/expected.hpp>
 #include <vector>
 
+#include "tpm/session_ledger.h"
 #include "tpm/spec.h"
 #include "wire/tpm.h"
 
@@ -46,6 +45,8 @@ struct ChipFacts {
   std::uint32_t flushed = 0;  // objects and sessions found and flushed
 };
 
-[[nodiscard]] tl::expected<ChipFacts, std::string> bring_up(wire::Tpm& tpm, Kind kind);
+// `left_behind`: for a device.
+[[nodiscard]] tl::expected<ChipFacts, std::string> bring_up(wire::Tpm& tpm, Kind kind,
+                                                            const HeldSessions& left_behind = {});
 
 }  // namespace tpmspace::tpm

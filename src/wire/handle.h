@@ -51,12 +51,12 @@ enum class Hierarchy : std::uint32_t {
 // What a client wrote into its command, or what we tell a client.
 struct ClientHandle {
   std::uint32_t value = 0;
-  auto operator<=>(const ClientHandle&) const = default;
+  auto operator<=>(const ClientHandle&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
 // What the TPM itself knows an entity by.
 struct TpmHandle {
   std::uint32_t value = 0;
-  auto operator<=>(const TpmHandle&) const = default;
+  auto operator<=>(const TpmHandle&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
 
 }  // namespace tpmspace::wire

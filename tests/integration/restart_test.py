@@ -91,5 +91,31 @@ class RestartTest(unittest.TestCase):
                     newcomer.run(harness.start_auth_session())
 
 
+class SharedDevice(unittest.TestCase):
+    """On a device others have sessions too; a tpmspaced that was killed leaves its own."""
+
+    def test_after_a_kill_the_next_one_flushes_what_is_ours_and_nothing_else(self):
+        with harness.HeldTpm() as tpm, tempfile.TemporaryDirectory() as directory:
+            tpm.direct(command(0x144, struct.pack(">H", 0)))  # Startup(CLEAR)
+            foreign = tpm.direct(harness.start_auth_session())
+            self.assertEqual(code_of(foreign), 0)
+            ledger = f'ledger = "{directory}/sessions"\n'
+            killed = harness.Daemon(tpm.spec, config=ledger, pass_fds=tpm.pass_fds)
+            client = killed.connect()
+            ours = [harness.handle_of(client.run(harness.start_auth_session())) for _ in range(5)]
+            client.run(command(harness.CONTEXT_SAVE, struct.pack(">I", ours[0])))
+            killed.process.kill()
+            killed.process.wait(harness.TIMEOUT)
+            client.close()
+            killed.clean_up()
+            with harness.Daemon(tpm.spec, config=ledger, pass_fds=tpm.pass_fds) as daemon:
+                self.assertIn("left in the TPM and are flushed: 5", daemon.log())
+                self.assertIn("not ours, are left alone", daemon.log())
+                with daemon.connect() as client:
+                    client.run(harness.start_auth_session())
+            left = tpm.handles(0x02000000) + tpm.handles(0x03000000)
+            self.assertEqual(left, [harness.handle_of(foreign)])
+
+
 if __name__ == "__main__":
     harness.main()

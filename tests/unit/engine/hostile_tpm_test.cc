@@ -9,6 +9,7 @@ class HostileTpm : public EngineBehindMeddler {
  protected:
   std::vector<std::uint32_t> policies(ConnectionId connection, int count) {
     std::vector<std::uint32_t> out;
+    out.reserve(static_cast<std::size_t>(count));
     for (int i = 0; i < count; ++i) out.push_back(session(connection, SessionType::kPolicy));
     return out;
   }

@@ -188,6 +188,7 @@ TEST_F(Sessions, TwoHundredClientsAllFinish) {
 
 TEST_F(Sessions, AHoarderThatTouchesItsSessionsLosesOneWithinTheTenure) {
   std::vector<ConnectionId> hoarder;
+  hoarder.reserve(100);
   for (int i = 0; i < 100; ++i) hoarder.push_back(open(1));
   const auto victim = open(2);
   ask_for_session(victim);
@@ -289,6 +290,7 @@ TEST_F(Sessions, ATakenHandleNeverStandsForAnotherSession) {
 TEST_F(Sessions, SeventyReclaimsInOneConnectionWithoutAFlush) {
   const auto victim = open(1), hoarder = open(1), thief = open(2);
   std::vector<std::uint32_t> hoard;
+  hoard.reserve(63);
   for (int i = 0; i < 63; ++i) hoard.push_back(session(hoarder, SessionType::kPolicy));
   for (int round = 0; round < 70; ++round) {
     const auto mine = session(victim, SessionType::kPolicy);
