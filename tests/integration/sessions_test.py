@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import struct
 import subprocess
 import unittest
@@ -220,7 +221,9 @@ class SessionsTest(unittest.TestCase):
         for body in (these(handle), ABANDONED, OF_OWNER + bytes(4), OF_OWNER + struct.pack(">I", OTHER_UID)):
             self.assertEqual(other.control(FLUSH, body)[0], MANAGER | DISABLED)
         mine.run(use(handle))
-        done = subprocess.run([harness.program("tpmspace"), "flush", "--abandoned", "--socket", self.daemon.path],
+        # Where the other user may execute it, wherever it was built.
+        program = shutil.copy(harness.program("tpmspace"), self.daemon.directory)
+        done = subprocess.run([program, "flush", "--abandoned", "--socket", self.daemon.path],
                                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=harness.TIMEOUT,
                                check=False, preexec_fn=self.become_other)
         self.assertEqual(done.returncode, 1)
