@@ -319,6 +319,8 @@ Error Connection::hello_refused(const proto::Refusal& refusal) const {
   if (refusal.code == kOtherVersion && refusal.version != proto::kProtocolVersion)
     what += ": it speaks version " + std::to_string(refusal.version) + " of the protocol and this program version " +
             std::to_string(proto::kProtocolVersion) + "; install both from the same release";
+  else if (refusal.code == wire::from_manager(wire::rc::kCommandCode))
+    what += ": it does not know this request, so it is older than this program; install both from the same release";
   return {Error::Kind::kRefused, what, refusal.code};
 }
 
@@ -345,6 +347,20 @@ tl::expected<proto::Status, Error> Connection::status(int timeout_ms) {
   auto reply = call(proto::StatusRequest{}, timeout_ms);
   if (!reply) return tl::make_unexpected(std::move(reply.error()));
   if (auto* status = std::get_if<proto::StatusReply>(&*reply)) return std::move(status->status);
+  return broken(not_our_protocol());
+}
+
+tl::expected<proto::Sessions, Error> Connection::sessions(int timeout_ms) {
+  auto reply = call(proto::SessionsRequest{}, timeout_ms);
+  if (!reply) return tl::make_unexpected(std::move(reply.error()));
+  if (auto* sessions = std::get_if<proto::SessionsReply>(&*reply)) return std::move(sessions->sessions);
+  return broken(not_our_protocol());
+}
+
+tl::expected<std::vector<proto::SessionEntry>, Error> Connection::flush(const proto::FlushWhat& what, int timeout_ms) {
+  auto reply = call(proto::FlushRequest{what}, timeout_ms);
+  if (!reply) return tl::make_unexpected(std::move(reply.error()));
+  if (auto* flushed = std::get_if<proto::FlushReply>(&*reply)) return std::move(flushed->sessions);
   return broken(not_our_protocol());
 }
 

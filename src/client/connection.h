@@ -17,6 +17,7 @@
 #include <optional>
 #include <string>
 #include <tl/expected.hpp>
+#include <vector>
 
 #include "client/error.h"
 #include "posix/fd.h"
@@ -55,6 +56,10 @@ class Connection {
   [[nodiscard]] tl::expected<void, Error> cancel(int timeout_ms);
   [[nodiscard]] tl::expected<void, Error> set_locality(std::uint8_t locality, int timeout_ms);
   [[nodiscard]] tl::expected<proto::Status, Error> status(int timeout_ms);
+  [[nodiscard]] tl::expected<proto::Sessions, Error> sessions(int timeout_ms);
+  // What was flushed. The reply comes after the TPM's current command.
+  [[nodiscard]] tl::expected<std::vector<proto::SessionEntry>, Error> flush(const proto::FlushWhat& what,
+                                                                            int timeout_ms);
 
   // Asks for the command in flight to be given up, without waiting for the reply.
   [[nodiscard]] tl::expected<void, Error> post_cancel();

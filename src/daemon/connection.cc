@@ -54,6 +54,12 @@ void Connection::deliver(wire::ByteView response) {
   turn();
 }
 
+void Connection::deliver_flushed(const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions) {
+  if (over_) return;
+  dialogue_.flushed(sessions);
+  turn();
+}
+
 void Connection::stop_reading() {
   if (over_) return;
   dialogue_.drop_input();

@@ -17,6 +17,8 @@ struct Overloaded : Fs... {
 template <typename... Fs>
 Overloaded(Fs...) -> Overloaded<Fs...>;
 
+constexpr auto kFlush = static_cast<std::uint32_t>(proto::MessageType::kFlush);
+
 proto::Refusal refusal(std::uint32_t type, wire::Rc code) {
   return {.type = type, .code = code, .version = proto::kProtocolVersion};
 }
@@ -43,16 +45,16 @@ void Dialogue::drop_input() {
 }
 
 bool Dialogue::wants_input() const {
-  return !ended_ && !over_ && !held_ && drained_ && output().empty();
+  return !ended_ && !over_ && !held_ && !flushing_ && drained_ && output().empty();
 }
 
 bool Dialogue::finished() const {
-  if (in_flight_ || !output().empty()) return false;
+  if (in_flight_ || flushing_ || !output().empty()) return false;
   return over_ || (ended_ && !held_ && drained_);
 }
 
 bool Dialogue::step() {
-  if (over_ || !output().empty()) return false;
+  if (over_ || flushing_ || !output().empty()) return false;
   if (held_) {
     if (in_flight_) return false;
     take(*std::exchange(held_, std::nullopt));
@@ -77,6 +79,12 @@ bool Dialogue::step() {
 void Dialogue::answer(wire::ByteView response) {
   in_flight_ = false;
   put(response);
+}
+
+void Dialogue::flushed(const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions) {
+  flushing_ = false;
+  put(proto::encode(sessions ? proto::Reply(proto::FlushReply{*sessions})
+                             : proto::Reply(refusal(kFlush, sessions.error()))));
 }
 
 void Dialogue::sent(std::size_t octets) {
@@ -130,29 +138,36 @@ void Dialogue::take_control(const proto::ControlFrame& frame) {
     put(proto::encode(proto::Reply(refusal(frame.type, wire::from_manager(wire::rc::kSequence)))));
   else if (!request)
     put(proto::encode(proto::Reply(request.error())));
-  else
-    put(proto::encode(reply_to(*request)));
+  else if (const auto reply = reply_to(*request))
+    put(proto::encode(*reply));
 }
 
-proto::Reply Dialogue::reply_to(const proto::Request& request) {
+std::optional<proto::Reply> Dialogue::reply_to(const proto::Request& request) {
+  using Answer = std::optional<proto::Reply>;
   return std::visit(
       Overloaded{
-          [&](const proto::Hello&) -> proto::Reply {
+          [&](const proto::Hello&) -> Answer {
             hello_said_ = true;
             return manager_.hello();
           },
-          [&](const proto::Cancel&) -> proto::Reply {
+          [&](const proto::Cancel&) -> Answer {
             if (in_flight_) manager_.cancel();
             return proto::CancelReply{};
           },
-          [&](const proto::Locality& wanted) -> proto::Reply {
+          [&](const proto::Locality& wanted) -> Answer {
             if (!is_locality(wanted.locality))
               return refusal(static_cast<std::uint32_t>(proto::MessageType::kLocality),
                              wire::from_manager(wire::rc::kLocality));
             locality_ = wanted.locality;
             return proto::LocalityReply{};
           },
-          [&](const proto::StatusRequest&) -> proto::Reply { return proto::StatusReply{manager_.status()}; },
+          [&](const proto::StatusRequest&) -> Answer { return proto::StatusReply{manager_.status()}; },
+          [&](const proto::SessionsRequest&) -> Answer { return proto::SessionsReply{manager_.sessions()}; },
+          [&](const proto::FlushRequest& wanted) -> Answer {
+            if (const auto refused = manager_.flush(wanted.what)) return refusal(kFlush, *refused);
+            flushing_ = true;
+            return std::nullopt;
+          },
       },
       request);
 }

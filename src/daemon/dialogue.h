@@ -1,9 +1,10 @@
 // One client's side of the conversation, without any I/O: octets in, octets out, and what the manager is asked for.
 //
 // Idea: one TPM command is in flight; one frame is read ahead. A control frame is answered at once; a TPM frame (or a
-// bad size, which is answered like one) waits its turn, and nothing more is read meanwhile. While output is waiting to
-// be sent nothing is read or handled either: so a client that does not read costs one response, one control reply, one
-// held frame and the octets of one read. A bad command is answered here, with our layer; the TPM never sees it.
+// bad size, which is answered like one) waits its turn, and nothing more is read meanwhile, nor while sessions are
+// flushed: that takes the TPM. While output is waiting to be sent nothing is read or handled either: so a client that
+// does not read costs one response, one control reply, one held frame and the octets of one read. A bad command is
+// answered here, with our layer; the TPM never sees it.
 // Threads: belongs to the event loop; the table must outlive it. Errors: none; every octet stream is a conversation.
 // Source: DESIGN "The native protocol"; proto/frame.h, proto/control.h.
 #pragma once
@@ -11,6 +12,8 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <tl/expected.hpp>
+#include <vector>
 
 #include "proto/control.h"
 #include "proto/frame.h"
@@ -36,6 +39,9 @@ class Dialogue {
     virtual void cancel() = 0;
     [[nodiscard]] virtual proto::HelloReply hello() = 0;
     [[nodiscard]] virtual proto::Status status() = 0;
+    [[nodiscard]] virtual proto::Sessions sessions() = 0;
+    // Takes the order; `flushed` will be called with the reply. Or refuses it with a code (our layer included).
+    [[nodiscard]] virtual std::optional<wire::Rc> flush(const proto::FlushWhat& what) = 0;
     // A command was answered here, without the manager.
     virtual void answered_early(wire::Rc code) = 0;
     // The conversation ends here and not where the client wanted; `why` follows "because it".
@@ -57,6 +63,8 @@ class Dialogue {
   [[nodiscard]] bool step();
   // The response to the command in flight.
   void answer(wire::ByteView response);
+  // The sessions that were to be flushed are; or they are not, for that code.
+  void flushed(const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions);
 
   [[nodiscard]] bool in_flight() const { return in_flight_; }
   [[nodiscard]] bool wants_input() const;
@@ -72,7 +80,8 @@ class Dialogue {
   void take_command(wire::Bytes bytes);
   void take_bad_size(std::uint32_t type, bool control);
   void take_control(const proto::ControlFrame& frame);
-  [[nodiscard]] proto::Reply reply_to(const proto::Request& request);
+  // nullopt: later.
+  [[nodiscard]] std::optional<proto::Reply> reply_to(const proto::Request& request);
   void refuse_command(wire::Rc code);
   void refuse_everything(const proto::Arrival& arrival);
   void put(wire::ByteView data) { output_.insert(output_.end(), data.begin(), data.end()); }
@@ -87,6 +96,7 @@ class Dialogue {
   std::optional<proto::Arrival> held_;
   bool drained_ = true;  // the reader has no complete frame
   bool in_flight_ = false;
+  bool flushing_ = false;  // replies come in order: nothing is handled until this one is there
   bool hello_said_ = false;
   bool ended_ = false;  // by the client
   bool over_ = false;   // by us

@@ -55,6 +55,9 @@ inline constexpr milliseconds kCancelRetry{50};
 // Orders to the TPM's thread that it has not taken yet, an open and a submit for as many commands as may wait; each
 // owner's share: OwnerRoom. On top of these: one close for each connection it knows.
 inline constexpr std::size_t kOrders = 2 * std::size_t{kQueue};
+// Orders to flush sessions, of all administrators together, that the TPM's thread has not done: it takes one session
+// after each client's command.
+inline constexpr std::size_t kFlushOrders = 16;
 // After TERM: the command in flight may end by itself this long, then it is cancelled, and after this long again we
 // leave without it. Together well below systemd's 90 s.
 inline constexpr seconds kStopGrace{10};

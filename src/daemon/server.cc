@@ -17,6 +17,7 @@ namespace tpmspace::daemon {
 namespace {
 
 constexpr wire::Rc kNoPlace = wire::from_manager(wire::rc::kMemory);
+constexpr wire::Rc kNotAllowed = wire::from_manager(wire::rc::kDisabled);
 
 engine::Config engine_config(const Limits& limits) {
   engine::Config out;
@@ -36,6 +37,24 @@ std::optional<Peer> peer_of(int fd) {
   socklen_t size = sizeof peer;
   if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return std::nullopt;
   return Peer{peer.uid, peer.pid};
+}
+
+// Until there are rules: root, and whom the daemon runs as.
+bool is_administrator(const Peer& peer) {
+  return peer.uid == 0 || peer.uid == ::geteuid();
+}
+
+struct SelectionOf {
+  engine::SessionSelection operator()(const proto::FlushThese& these) const {
+    return engine::TheseSessions{these.handles};
+  }
+  engine::SessionSelection operator()(const proto::FlushAbandoned&) const { return engine::AbandonedSessions{}; }
+  engine::SessionSelection operator()(const proto::FlushOwner& owner) const {
+    return engine::SessionsOf{owner_of(Peer{.uid = owner.uid, .pid = 0})};
+  }
+};
+engine::SessionSelection selection_of(const proto::FlushWhat& what) {
+  return std::visit(SelectionOf{}, what);
 }
 
 // Says nothing unless a service manager listens.
@@ -60,6 +79,7 @@ Server::Server(Log& log, const Limits& limits, Listener listener, TpmSource sour
             {.ready = [this] { on_tpm_ready(); },
              .failed = [this](const std::string& why) { on_tpm_failed(why); },
              .answered = [this](ClientId client, wire::ByteView response) { on_answer(client, response); },
+             .flushed = [this](ClientId client, const auto& sessions) { on_flushed(client, sessions); },
              .stopped = [this] { on_tpm_stopped(); },
              .lost_or_found =
                  [this](bool lost) {
@@ -108,6 +128,15 @@ void Server::on_tpm_failed(const std::string& why) {
 void Server::on_answer(ClientId client, wire::ByteView response) {
   const auto found = clients_.find(client);
   if (found != clients_.end()) found->second.connection->deliver(response);
+}
+
+void Server::on_flushed(ClientId client, const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions) {
+  const auto found = clients_.find(client);
+  if (found == clients_.end()) return;
+  Connection& to = *found->second.connection;
+  if (sessions && !sessions->empty())
+    log_.notice("uid {}, pid {} had sessions flushed: {}", to.peer().uid, to.peer().pid, sessions->size());
+  to.deliver_flushed(sessions);
 }
 
 void Server::on_tpm_stopped() {
@@ -226,6 +255,15 @@ proto::Status Server::status() {
   out.connections_ever = last_client_;
   out.connections_refused = refused_ever_;
   return out;
+}
+
+proto::Sessions Server::sessions(Connection& from) {
+  return desk_.sessions(is_administrator(from.peer()) ? std::nullopt : std::optional(owner_of(from.peer())));
+}
+
+std::optional<wire::Rc> Server::flush(Connection& from, const proto::FlushWhat& what) {
+  if (!is_administrator(from.peer())) return kNotAllowed;
+  return desk_.flush(from.id(), selection_of(what));
 }
 
 void Server::answered_early(wire::Rc code) {

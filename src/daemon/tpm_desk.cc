@@ -1,6 +1,7 @@
 #include "daemon/tpm_desk.h"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "wire/response.h"
@@ -15,6 +16,52 @@ constexpr wire::Rc kCanceled = wire::from_manager(wire::rc::kCanceled);
 std::string_view name_of_code(const wire::CommandTable& table, wire::CommandCode code) {
   const auto* row = table.find(code);
   return row == nullptr ? "an unknown command" : row->name;
+}
+
+// The clock that the engine's times are of.
+std::uint64_t now_of_engine() {
+  const auto since = std::chrono::steady_clock::now().time_since_epoch();
+  return static_cast<std::uint64_t>(std::chrono::nanoseconds(since).count());
+}
+
+std::uint64_t span(std::uint64_t from, std::uint64_t to) {
+  return to > from ? to - from : 0;
+}
+
+// See owner_of (connection.h).
+std::uint32_t uid_of(space::OwnerId owner) {
+  return static_cast<std::uint32_t>(owner.value - 1);
+}
+
+proto::SessionState state_of(engine::SessionState state) {
+  switch (state) {
+    case engine::SessionState::kLoaded:
+      return proto::SessionState::kLoaded;
+    case engine::SessionState::kSaved:
+      return proto::SessionState::kSaved;
+    case engine::SessionState::kClientSaved:
+      return proto::SessionState::kClientSaved;
+    case engine::SessionState::kAbandoned:
+      return proto::SessionState::kAbandoned;
+  }
+  return proto::SessionState::kLoaded;
+}
+
+proto::SessionEntry entry_of(const engine::SessionView& view, std::uint64_t now) {
+  return {.handle = view.handle,
+          .kind = static_cast<proto::SessionKind>(view.kind),  // both are TPM_SE
+          .state = state_of(view.state),
+          .uid = uid_of(view.owner),
+          .connection = view.connection,
+          .age = span(view.started_at, now),
+          .idle = span(view.used_at, now),
+          .lease = view.lease};
+}
+
+std::vector<proto::SessionEntry> entries_of(const std::vector<engine::SessionView>& views, std::uint64_t now) {
+  std::vector<proto::SessionEntry> out;
+  for (const auto& view : views) out.push_back(entry_of(view, now));
+  return out;
 }
 
 }  // namespace
@@ -82,7 +129,25 @@ void TpmDesk::cancel(ClientId client) {
     ask_to_give_up(id);
 }
 
+std::optional<wire::Rc> TpmDesk::flush(ClientId client, engine::SessionSelection selection) {
+  if (lost_ || gone_ || stopping_ != Stopping::kNo) return kFailure;
+  if (flush_orders_.size() >= limits::kFlushOrders) return kFull;
+  flush_orders_[++last_flush_order_] = client;
+  thread_.flush(last_flush_order_, std::move(selection));
+  return std::nullopt;
+}
+
+void TpmDesk::deliver(const engine::Flushed& flushed) {
+  const auto order = flush_orders_.find(flushed.order);
+  if (order == flush_orders_.end()) return;
+  const ClientId client = order->second;
+  flush_orders_.erase(order);
+  if (client != 0) callbacks_.flushed(client, entries_of(flushed.sessions, now_of_engine()));
+}
+
 void TpmDesk::close(ClientId client) {
+  for (auto& [order, from] : flush_orders_)
+    if (from == client) from = 0;
   const auto found = clients_.find(client);
   if (found == clients_.end()) return;
   if (const JobId job = found->second.job; job != 0) {
@@ -130,7 +195,9 @@ void TpmDesk::handle(TpmThread::Stepped& event) {
     counters_.add(*event.account, wanted);
     note(*event.account);
   }
+  if (event.sessions) sessions_ = std::move(event.sessions);
   if (wanted) deliver(*event.answer);
+  if (event.flushed) deliver(*event.flushed);
 }
 
 void TpmDesk::deliver(const TpmThread::Answer& answer) {
@@ -163,6 +230,11 @@ void TpmDesk::lose_chip(const engine::Gate::Running& running) {
   thread_.drain();
   callbacks_.lost_or_found(true);
   for (const JobId id : waiting) answer_early(id, kFailure);
+  // The thread still has these orders; what becomes of them nobody is told.
+  std::vector<ClientId> flushing;
+  for (auto& [order, client] : flush_orders_)
+    if (const ClientId one = std::exchange(client, 0); one != 0) flushing.push_back(one);
+  for (const ClientId client : flushing) callbacks_.flushed(client, tl::make_unexpected(kFailure));
 }
 
 void TpmDesk::handle(TpmThread::Drained&) {
@@ -198,6 +270,29 @@ void TpmDesk::handle(TpmThread::Stopped& event) {
   stop_timer_.disarm();
   counters_.add(event.account, false);
   callbacks_.stopped();
+}
+
+proto::Sessions TpmDesk::sessions(std::optional<space::OwnerId> only) const {
+  proto::Sessions out;
+  if (sessions_ == nullptr) return out;
+  const std::uint64_t now = now_of_engine();
+  for (const auto& view : sessions_->sessions) {
+    if (only && view.owner != *only)
+      ++out.hidden_sessions;
+    else
+      out.sessions.push_back(entry_of(view, now));
+  }
+  for (const auto& view : sessions_->waiting) {
+    if (only && view.owner != *only)
+      ++out.hidden_waiting;
+    else
+      out.waiting.push_back({.uid = uid_of(view.owner),
+                             .connection = view.connection,
+                             .waited = span(view.since, now),
+                             .left = view.deadline == UINT64_MAX ? proto::kEndless : span(now, view.deadline)});
+  }
+  out.more_waiting = sessions_->more_waiting;
+  return out;
 }
 
 void TpmDesk::fill(proto::Status& status) {

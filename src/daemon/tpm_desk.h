@@ -9,8 +9,11 @@
 #pragma once
 
 #include <functional>
+#include <map>
+#include <memory>
 #include <optional>
 #include <string>
+#include <tl/expected.hpp>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
@@ -22,6 +25,7 @@
 #include "daemon/status_counters.h"
 #include "daemon/tpm_thread.h"
 #include "daemon/watchdog.h"
+#include "proto/sessions.h"
 
 namespace tpmspace::daemon {
 
@@ -32,6 +36,9 @@ class TpmDesk {
     std::function<void(const std::string& why)> failed;
     // The client's command is done. The callback may submit the client's next one.
     std::function<void(ClientId client, wire::ByteView response)> answered;
+    // The client's order to flush is done, or it will not be, for that code.
+    std::function<void(ClientId client, const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions)>
+        flushed;
     std::function<void()> stopped;
     std::function<void(bool lost)> lost_or_found;
   };
@@ -54,6 +61,8 @@ class TpmDesk {
   void cancel(ClientId client);
   // The client is gone: its command is given up, its space ends.
   void close(ClientId client);
+  // `flushed` will be called, unless the client is closed before. Or it is refused with a code.
+  [[nodiscard]] std::optional<wire::Rc> flush(ClientId client, engine::SessionSelection selection);
   void answered_early(wire::Rc code) { counters_.add_early_answer(code); }
 
   // Ends the thread: the command at the TPM has limits::kStopGrace to end by itself, then it is cancelled, then the TPM
@@ -61,6 +70,8 @@ class TpmDesk {
   void stop();
 
   void fill(proto::Status& status);
+  // With `only`, the others' are hidden: counted.
+  [[nodiscard]] proto::Sessions sessions(std::optional<space::OwnerId> only) const;
 
  private:
   struct Job {
@@ -81,6 +92,7 @@ class TpmDesk {
   void handle(TpmThread::Drained& event);
   void handle(TpmThread::Stopped& event);
   void deliver(const TpmThread::Answer& answer);
+  void deliver(const engine::Flushed& flushed);
   void note(const observe::Account& account);
 
   void look_at_deadline();
@@ -108,6 +120,9 @@ class TpmDesk {
   std::unordered_set<JobId> cancels_;                 // to be asked again; clients may be gone
   std::vector<std::pair<ClientId, wire::Rc>> early_;  // to be delivered
   JobId last_job_ = 0;
+  std::map<std::uint64_t, ClientId> flush_orders_;  // that the thread has; clients may be gone: 0
+  std::uint64_t last_flush_order_ = 0;
+  std::shared_ptr<const engine::SessionList> sessions_;  // null: none yet
   bool ready_ = false;
   bool lost_ = false;
   bool gone_ = false;  // the back end said that it is closed

@@ -53,7 +53,11 @@ class TpmThread::Worker {
     if (!taken.empty()) owner_.events_.put(Taken{{taken.begin(), taken.end()}});
   }
 
-  void apply(const Open& order) { clients_[order.client].connection = engine_.open(order.owner, order.limits); }
+  void apply(const Open& order) {
+    const auto connection = engine_.open(order.owner, order.limits);
+    clients_[order.client].connection = connection;
+    client_of_[connection] = order.client;
+  }
   void apply(Submit& order) {
     Client& client = clients_.at(order.client);
     const std::lock_guard lock(owner_.shared_.mutex);
@@ -68,12 +72,14 @@ class TpmThread::Worker {
     if (found == clients_.end()) return;
     engine_.close(found->second.connection);
     forget(found->second);
+    client_of_.erase(found->second.connection);
     clients_.erase(found);
   }
   void apply(const Drop& order) {
     const auto found = clients_.find(order.client);
     if (found != clients_.end() && found->second.ticket == order.ticket) drop_withdrawn(found->second);
   }
+  void apply(Flush& order) { engine_.flush_sessions(order.order, std::move(order.selection)); }
   void apply(const Drain&) { draining_ = true; }
   void apply(const Stop&) { stopping_ = true; }
 
@@ -89,13 +95,35 @@ class TpmThread::Worker {
       Stepped event;
       if (step.reply) event.answer = finish(*step.reply);
       event.account = step.account;
+      event.flushed = step.flushed;
+      if (event.flushed) name_clients(event.flushed->sessions);
       event.snapshot = engine_.snapshot();
+      event.sessions = changed_sessions();
       owner_.events_.put(std::move(event));
       changed_ = false;
     }
     if (draining_ && engine_.snapshot().queued == 0) {
       draining_ = false;
       owner_.events_.put(Drained{});
+    }
+  }
+
+  // Null: they are as they were told last.
+  std::shared_ptr<const engine::SessionList> changed_sessions() {
+    auto now_there = engine_.sessions();
+    if (now_there == told_) return nullptr;
+    told_ = now_there;
+    name_clients(now_there.sessions);
+    name_clients(now_there.waiting);
+    return std::make_shared<const engine::SessionList>(std::move(now_there));
+  }
+
+  // As the loop knows them.
+  template <typename Views>
+  void name_clients(Views& views) const {
+    for (auto& view : views) {
+      const auto found = client_of_.find(view.connection);
+      view.connection = found == client_of_.end() ? 0 : found->second;
     }
   }
 
@@ -122,7 +150,9 @@ class TpmThread::Worker {
   engine::Engine& engine_;
   const Remember remember_;
   std::unordered_map<ClientId, Client> clients_;
+  std::unordered_map<engine::ConnectionId, ClientId> client_of_;
   std::unordered_map<engine::Ticket, std::pair<JobId, ClientId>> jobs_;
+  engine::SessionList told_;  // the loop knows these
   bool draining_ = false;
   bool stopping_ = false;
   bool changed_ = false;  // by orders, since the last report
@@ -206,6 +236,9 @@ void TpmThread::submit(space::OwnerId owner, ClientId client, JobId job, wire::C
 
 void TpmThread::close(ClientId client) {
   orders_.put(Order{{}, Close{client}});
+}
+void TpmThread::flush(std::uint64_t order, engine::SessionSelection selection) {
+  orders_.put(Order{{}, Flush{order, std::move(selection)}});
 }
 void TpmThread::drain() {
   orders_.put(Order{{}, Drain{}});

@@ -37,6 +37,19 @@ struct Connection {
   std::optional<Waiting> waiting;
 };
 
+// An administrator's order to flush, under way.
+struct FlushOrder {
+  SessionSelection selection;
+  bool begun = false;
+  std::vector<SessionView> to_take;  // of those that were there when it began; from the back
+  Flushed done;
+};
+
+// Still the same one, whatever happened to it since.
+bool is_same(const space::Session& session, const SessionView& view) {
+  return session.owner == view.owner && session.started_at == view.started_at;
+}
+
 }  // namespace
 
 struct Engine::Impl {
@@ -59,6 +72,8 @@ struct Engine::Impl {
   std::optional<Step> serve_line(Time now);
   void leave_line(Ticket ticket);
   Step end_waiting(Ticket ticket, Time now);
+  // The next session of the first order.
+  Step go_on_flushing(Time now);
   std::optional<Waiting> take_waiting(Ticket ticket);
   Step idle(Time now);
   Step account_only(space::Cost cost) const;
@@ -78,11 +93,13 @@ struct Engine::Impl {
   std::optional<space::Bank> line_saw;  // what the bank was when nobody in the line could be helped
   Time look_at_line = 0;
   std::deque<Reply> cancelled;
+  std::deque<FlushOrder> flush_orders;
   Ticket last_ticket = 0;
   Time last_activity = 0;
   Time not_before = 0;  // idle work, after the back end was lost
   bool tidied_last = false;
   bool answered_cancelled_last = false;  // whoever waits has every other step
+  bool flushed_last = false;             // likewise
 };
 
 Engine::Engine(wire::Tpm& tpm, const wire::CommandTable& table, const space::Chip& chip, const Config& config,
@@ -159,11 +176,45 @@ Step Engine::step(Time now) {
     return step;
   }
   me.answered_cancelled_last = false;
+  if (!me.flush_orders.empty() && (me.queue.size() == 0 || !me.flushed_last)) return me.go_on_flushing(now);
+  me.flushed_last = false;
   if (auto step = me.serve_line(now)) return std::move(*step);
   const bool backlog = me.manager.unwanted() > kUnwantedBacklog && !me.tidied_last && now >= me.not_before;
   if (me.queue.size() > 0 && !backlog) return me.run_next(now);
   Step step = me.idle(now);
   if (step.idle && !me.line.empty()) step.wake = std::min(step.wake.value_or(me.look_at_line), me.look_at_line);
+  return step;
+}
+
+void Engine::flush_sessions(std::uint64_t order, SessionSelection selection) {
+  impl_->flush_orders.push_back(
+      FlushOrder{.selection = std::move(selection), .begun = false, .to_take = {}, .done = {order, {}}});
+}
+
+Step Engine::Impl::go_on_flushing(Time now) {
+  flushed_last = true;
+  FlushOrder& order = flush_orders.front();
+  const auto& sessions = manager.books().sessions;
+  if (!std::exchange(order.begun, true))
+    for (const auto& [number, session] : sessions)
+      if (const SessionView view = view_of(session); selects(order.selection, view)) order.to_take.push_back(view);
+  Step step;
+  if (!order.to_take.empty()) {
+    const SessionView view = order.to_take.back();
+    order.to_take.pop_back();
+    const std::uint32_t number = wire::number_of(view.handle);
+    const auto found = sessions.find(number);
+    if (found != sessions.end() && is_same(found->second, view)) {
+      order.done.sessions.push_back(view_of(found->second));
+      step = account_only(manager.take_session(number));
+      if (step.account->tpm_lost) not_before = now + kLostPause;
+    }
+  }
+  if (order.to_take.empty()) {
+    std::reverse(order.done.sessions.begin(), order.done.sessions.end());
+    step.flushed = std::move(order.done);
+    flush_orders.pop_front();
+  }
   return step;
 }
 
@@ -355,6 +406,22 @@ Engine::HeldSessions Engine::held_sessions() const {
   HeldSessions out{books.reset_count, {}};
   for (const auto& [number, session] : books.sessions) out.handles.push_back(session.handle);
   for (const auto& unwanted : books.unwanted_sessions) out.handles.push_back(unwanted.handle);
+  return out;
+}
+
+SessionList Engine::sessions() const {
+  SessionList out;
+  const auto& books = impl_->manager.books();
+  out.sessions.reserve(books.sessions.size());
+  for (const auto& [number, session] : books.sessions) out.sessions.push_back(view_of(session));
+  for (const auto& guest : impl_->line.guests()) {
+    if (out.waiting.size() == SessionList::kMaxWaiting) break;
+    out.waiting.push_back({.owner = guest.waiter.owner,
+                           .connection = guest.waiter.space.value,
+                           .since = guest.waiter.since,
+                           .deadline = guest.deadline});
+  }
+  out.more_waiting = static_cast<std::uint32_t>(impl_->line.size() - out.waiting.size());
   return out;
 }
 

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "engine/gate.h"
+#include "engine/session_list.h"
 #include "observe/account.h"
 #include "space/chip.h"
 #include "space/owner.h"
@@ -40,10 +41,17 @@ struct Reply {
   wire::Bytes response;
 };
 
+// What an administrator's order to flush came to.
+struct Flushed {
+  std::uint64_t order = 0;
+  std::vector<SessionView> sessions;  // as they were; at most what the chip has
+};
+
 // What one step did.
 struct Step {
   std::optional<Reply> reply;
   std::optional<observe::Account> account;  // present iff the TPM was used or a client was answered
+  std::optional<Flushed> flushed;           // an order is done
   bool idle = false;                        // nothing was done and nothing can be done before `wake` or new input
   std::optional<Time> wake;                 // with idle: there will be something to do then
 };
@@ -76,11 +84,16 @@ class Engine {
   // when somebody needs the room). Client-saved sessions stay.
   void close(ConnectionId connection);
 
+  // The sessions selected are taken from whoever has them, as a reclaim does it; one in a step, clients' commands in
+  // between. `order` comes back in Step::flushed.
+  void flush_sessions(std::uint64_t order, SessionSelection selection);
+
   // At most one client command (with the swapping it needs), or one TPM command of idle work.
   [[nodiscard]] Step step(Time now);
 
   [[nodiscard]] Gate& gate();
   [[nodiscard]] Snapshot snapshot() const;
+  [[nodiscard]] SessionList sessions() const;
 
   // Every session in the TPM that is ours, wanted or not, as the books have it; and the reset count they belong to.
   struct HeldSessions {

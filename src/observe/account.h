@@ -22,7 +22,7 @@ struct Account {
   std::uint32_t rc = 0;                 // what the client was answered
   std::vector<TpmUse> tpm;              // in the order they were sent
   std::uint32_t evictions = 0;          // of objects and sessions, to make room
-  std::vector<Reclaimed> reclaimed;     // sessions that were taken because somebody waited for one
+  std::vector<Reclaimed> reclaimed;     // sessions that were taken because somebody waited, or an administrator said so
   std::optional<std::uint64_t> waited;  // nanoseconds that this StartAuthSession waited for a session
   bool tpm_was_reset = false;           // noticed in this step; everything loaded and saved is gone
   bool tpm_lost = false;                // the back end is gone

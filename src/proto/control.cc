@@ -70,6 +70,8 @@ std::uint32_t type_of(const Request& request) {
                         [](const Cancel&) { return number(MessageType::kCancel); },
                         [](const Locality&) { return number(MessageType::kLocality); },
                         [](const StatusRequest&) { return number(MessageType::kStatus); },
+                        [](const SessionsRequest&) { return number(MessageType::kSessions); },
+                        [](const FlushRequest&) { return number(MessageType::kFlush); },
                     },
                     request);
 }
@@ -80,6 +82,8 @@ std::uint32_t type_of(const Reply& reply) {
                         [](const CancelReply&) { return number(MessageType::kCancel); },
                         [](const LocalityReply&) { return number(MessageType::kLocality); },
                         [](const StatusReply&) { return number(MessageType::kStatus); },
+                        [](const SessionsReply&) { return number(MessageType::kSessions); },
+                        [](const FlushReply&) { return number(MessageType::kFlush); },
                         [](const Refusal& refusal) { return refusal.type; },
                     },
                     reply);
@@ -90,6 +94,7 @@ wire::Bytes encode(const Request& request) {
   std::visit(Overloaded{
                  [&](const Hello& hello) { body.u16(hello.version); },
                  [&](const Locality& locality) { body.u8(locality.locality); },
+                 [&](const FlushRequest& flush) { body.raw(encode_flush(flush.what)); },
                  [](const auto&) {},
              },
              request);
@@ -105,6 +110,8 @@ wire::Bytes encode(const Reply& reply) {
                    body.u32(hello.pid);
                  },
                  [&](const StatusReply& status) { body.raw(encode_status(status.status)); },
+                 [&](const SessionsReply& sessions) { body.raw(encode_sessions(sessions.sessions)); },
+                 [&](const FlushReply& flushed) { body.raw(encode_flushed(flushed.sessions)); },
                  [&](const Refusal& refused) {
                    if (refused.type == number(MessageType::kHello)) body.u16(refused.version);
                  },
@@ -133,6 +140,14 @@ tl::expected<Request, Refusal> decode_request(const ControlFrame& frame) {
     case MessageType::kStatus:
       if (!reader.empty()) return refuse(frame.type, wire::rc::kSize);
       return StatusRequest{};
+    case MessageType::kSessions:
+      if (!reader.empty()) return refuse(frame.type, wire::rc::kSize);
+      return SessionsRequest{};
+    case MessageType::kFlush: {
+      auto what = decode_flush(frame.body);
+      if (!what) return refuse(frame.type, wire::rc::kSize);
+      return FlushRequest{std::move(*what)};
+    }
   }
   return refuse(frame.type, wire::rc::kCommandCode);
 }
@@ -155,6 +170,16 @@ std::optional<Reply> decode_reply(const ControlFrame& frame) {
       auto status = decode_status(reader.rest());
       if (!status) return std::nullopt;
       return StatusReply{std::move(*status)};
+    }
+    case MessageType::kSessions: {
+      auto sessions = decode_sessions(reader.rest());
+      if (!sessions) return std::nullopt;
+      return SessionsReply{std::move(*sessions)};
+    }
+    case MessageType::kFlush: {
+      auto flushed = decode_flushed(reader.rest());
+      if (!flushed) return std::nullopt;
+      return FlushReply{std::move(*flushed)};
     }
   }
   return std::nullopt;

@@ -12,10 +12,14 @@
 //   Cancel     -                          -   (asks for the connection's command in flight to be given up)
 //   Locality   u8 locality                -   (for the commands that follow)
 //   Status     -                          a `Status` (proto/status.h)
+//   Sessions   -                          `Sessions` (proto/sessions.h); who is no administrator is told of its own
+//   Flush      which (proto/sessions.h)   `Flushed`; for administrators. It comes when they are flushed, and until then
+//                                         nothing else of the connection is handled
 //
 // Refusals, all from our layer (11): an unknown message type: COMMAND_CODE; a body that is too short or too long: SIZE;
 // an unknown version in Hello: VALUE and, after the code, u16 the version that we speak; a locality that cannot be had:
-// LOCALITY; a frame of an impossible size: COMMAND_SIZE.
+// LOCALITY; a frame of an impossible size: COMMAND_SIZE. Of Flush: who may not: DISABLED; too many at a time: MEMORY; a
+// TPM that is lost: FAILURE; a body that says nothing: SIZE.
 // Threads: values. Units: integers are big-endian; a string is UINT16 length + UTF-8.
 // Errors: decoding is total. Requests: a Request or the Refusal to answer with. Replies: a Reply, or nullopt for what
 // is no reply that we understand.
@@ -26,15 +30,24 @@
 #include <string>
 #include <tl/expected.hpp>
 #include <variant>
+#include <vector>
 
 #include "proto/frame.h"
+#include "proto/sessions.h"
 #include "proto/status.h"
 #include "wire/bytes.h"
 #include "wire/rc.h"
 
 namespace tpmspace::proto {
 
-enum class MessageType : std::uint32_t { kHello = 1, kCancel = 2, kLocality = 3, kStatus = 4 };
+enum class MessageType : std::uint32_t {
+  kHello = 1,
+  kCancel = 2,
+  kLocality = 3,
+  kStatus = 4,
+  kSessions = 5,
+  kFlush = 6
+};
 inline constexpr std::uint32_t kReply = 0x80000000;
 
 // What a client asks.
@@ -46,7 +59,11 @@ struct Locality {
   std::uint8_t locality = 0;  // 0..4, or 32..255 (extended); whether it can be had is for the server to say
 };
 struct StatusRequest {};
-using Request = std::variant<Hello, Cancel, Locality, StatusRequest>;
+struct SessionsRequest {};
+struct FlushRequest {
+  FlushWhat what;
+};
+using Request = std::variant<Hello, Cancel, Locality, StatusRequest, SessionsRequest, FlushRequest>;
 
 // What the manager replies.
 struct HelloReply {
@@ -59,12 +76,18 @@ struct LocalityReply {};
 struct StatusReply {
   Status status;
 };
+struct SessionsReply {
+  Sessions sessions;
+};
+struct FlushReply {
+  std::vector<SessionEntry> sessions;  // as they were
+};
 struct Refusal {
   std::uint32_t type = 0;                    // of the request, without kReply
   wire::Rc code = 0;                         // not 0; our layer
   std::uint16_t version = kProtocolVersion;  // sent only when `type` is Hello
 };
-using Reply = std::variant<HelloReply, CancelReply, LocalityReply, StatusReply, Refusal>;
+using Reply = std::variant<HelloReply, CancelReply, LocalityReply, StatusReply, SessionsReply, FlushReply, Refusal>;
 
 // Both give whole frames, ready to be sent.
 [[nodiscard]] wire::Bytes encode(const Request& request);

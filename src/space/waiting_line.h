@@ -37,6 +37,8 @@ class WaitingLine {
   bool remove(Id id);
   [[nodiscard]] bool empty() const { return guests_.empty(); }
   [[nodiscard]] std::size_t size() const { return guests_.size(); }
+  // By arrival.
+  [[nodiscard]] const std::vector<Guest>& guests() const { return guests_; }
 
   // One whose deadline has passed.
   [[nodiscard]] std::optional<Id> expired(std::uint64_t now) const;

@@ -107,6 +107,23 @@ Invocation parse_command_line(int argc, char** argv) {
   add_socket(status_app, status.socket);
   status_app->add_flag("--json", status.json, "as JSON");
 
+  SessionsOptions sessions;
+  CLI::App* sessions_app =
+      subcommand(app, "sessions", "the sessions in the TPM, whose they are, and who waits for one");
+  add_socket(sessions_app, sessions.socket);
+  sessions_app->add_flag("--json", sessions.json, "as JSON");
+
+  FlushOptions flush;
+  CLI::App* flush_app = subcommand(app, "flush", "take sessions away from whoever has them (administrators only)");
+  add_socket(flush_app, flush.socket);
+  flush_app->add_option("handles", flush.handles, "these sessions, 0x03000000, as `tpmspace sessions` shows them")
+      ->type_name("HANDLE");
+  flush_app->add_flag("--abandoned", flush.abandoned, "those that were saved by a client that is gone");
+  flush_app->add_option("--owner", flush.owner, "those of this user")->type_name("UID");
+  flush_app->footer(
+      "A client whose session was taken is told so when it uses it: 0x000b0910 or 0x000b0918.\n"
+      "The exit code is 0; 1: refused, no manager, or a session named is not there; 2: a usage error.");
+
   DoctorOptions doctor;
   CLI::App* doctor_app = subcommand(app, "doctor", "what TPM there is, who can reach it, what is wrong, what to do");
   add_socket(doctor_app, doctor.socket);
@@ -126,6 +143,8 @@ Invocation parse_command_line(int argc, char** argv) {
   }
   if (connect_app->parsed()) return connect;
   if (status_app->parsed()) return status;
+  if (sessions_app->parsed()) return sessions;
+  if (flush_app->parsed()) return flush;
   if (doctor_app->parsed()) return doctor;
   if (!run.command.empty()) return run;
   complain("run needs a command: tpmspace run [--tpm SPEC] -- CMD...");

@@ -5,6 +5,7 @@
 #include <string>
 #include <variant>
 
+#include "tool/flush.h"
 #include "tool/run.h"
 
 namespace tpmspace::tool {
@@ -16,6 +17,10 @@ struct StatusOptions {
   std::string socket;
   bool json = false;
 };
+struct SessionsOptions {
+  std::string socket;
+  bool json = false;
+};
 struct DoctorOptions {
   std::string socket;
 };
@@ -23,7 +28,8 @@ struct DoctorOptions {
 struct Exit {
   int code = 0;
 };
-using Invocation = std::variant<Exit, RunOptions, ConnectOptions, StatusOptions, DoctorOptions>;
+using Invocation =
+    std::variant<Exit, RunOptions, ConnectOptions, StatusOptions, SessionsOptions, FlushOptions, DoctorOptions>;
 
 [[nodiscard]] Invocation parse_command_line(int argc, char** argv);
 

@@ -5,7 +5,9 @@
 #include "tool/cli.h"
 #include "tool/doctor.h"
 #include "tool/exit_code.h"
+#include "tool/flush.h"
 #include "tool/relay.h"
+#include "tool/sessions.h"
 #include "tool/status.h"
 
 namespace tpmspace::tool {
@@ -21,6 +23,12 @@ struct Execute {
   int operator()(const ConnectOptions& options) const { return connect_to_manager(socket_or_default(options.socket)); }
   int operator()(const StatusOptions& options) const {
     return show_status(socket_or_default(options.socket), options.json);
+  }
+  int operator()(const SessionsOptions& options) const {
+    return show_sessions(socket_or_default(options.socket), options.json);
+  }
+  int operator()(const FlushOptions& options) const {
+    return flush_sessions(socket_or_default(options.socket), options);
   }
   int operator()(const DoctorOptions& options) const { return examine(socket_or_default(options.socket), ""); }
 };

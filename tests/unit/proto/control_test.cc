@@ -29,6 +29,11 @@ TEST(Request, ThereAndBack) {
   EXPECT_TRUE(cancel && std::holds_alternative<Cancel>(*cancel));
   const auto status = decode_request(read(encode(Request(StatusRequest{}))));
   EXPECT_TRUE(status && std::holds_alternative<StatusRequest>(*status));
+  const auto sessions = decode_request(read(encode(Request(SessionsRequest{}))));
+  EXPECT_TRUE(sessions && std::holds_alternative<SessionsRequest>(*sessions));
+  const auto flush = decode_request(read(encode(Request(FlushRequest{FlushOwner{1000}}))));
+  ASSERT_TRUE(flush && std::holds_alternative<FlushRequest>(*flush));
+  EXPECT_EQ(std::get<FlushRequest>(*flush).what, FlushWhat(FlushOwner{1000}));
 }
 
 TEST(Request, HelloOnTheWireIsAsDocumented) {
@@ -61,7 +66,9 @@ INSTANTIATE_TEST_SUITE_P(Rows, RefusedRequest,
                                          RefusedRow{"CancelWithBody", {2, {0}}, 2, 0x000B0095},
                                          RefusedRow{"LocalityEmpty", {3, {}}, 3, 0x000B0095},
                                          RefusedRow{"LocalityTooLong", {3, {1, 2}}, 3, 0x000B0095},
-                                         RefusedRow{"StatusWithBody", {4, {0}}, 4, 0x000B0095}),
+                                         RefusedRow{"StatusWithBody", {4, {0}}, 4, 0x000B0095},
+                                         RefusedRow{"SessionsWithBody", {5, {0}}, 5, 0x000B0095},
+                                         RefusedRow{"FlushOfNothing", {6, {}}, 6, 0x000B0095}),
                          [](const auto& row) { return std::string(row.param.name); });
 
 TEST(Reply, ThereAndBack) {
@@ -78,6 +85,15 @@ TEST(Reply, ThereAndBack) {
   const auto told = decode_reply(read(encode(Reply(StatusReply{status}))));
   ASSERT_TRUE(told && std::holds_alternative<StatusReply>(*told));
   EXPECT_EQ(std::get<StatusReply>(*told).status, status);
+  Sessions sessions;
+  sessions.hidden_sessions = 3;
+  const auto listed = decode_reply(read(encode(Reply(SessionsReply{sessions}))));
+  ASSERT_TRUE(listed && std::holds_alternative<SessionsReply>(*listed));
+  EXPECT_EQ(std::get<SessionsReply>(*listed).sessions, sessions);
+  const SessionEntry entry{.handle = 0x02000003, .uid = 7};
+  const auto flushed = decode_reply(read(encode(Reply(FlushReply{{entry}}))));
+  ASSERT_TRUE(flushed && std::holds_alternative<FlushReply>(*flushed));
+  EXPECT_EQ(std::get<FlushReply>(*flushed).sessions, std::vector{entry});
 }
 
 TEST(Reply, ARefusedHelloTellsOurVersion) {
@@ -105,7 +121,7 @@ TEST(Reply, WhatIsNoneIsNone) {
 TEST(Control, DecodingIsTotal) {
   for (std::uint32_t seed = 1; seed <= 5000; ++seed) {
     std::mt19937 random(seed);
-    ControlFrame frame{static_cast<std::uint32_t>(random() % 6) | (random() % 2 != 0 ? kReply : 0),
+    ControlFrame frame{static_cast<std::uint32_t>(random() % 8) | (random() % 2 != 0 ? kReply : 0),
                        Bytes(random() % 40)};
     for (auto& octet : frame.body) octet = static_cast<std::uint8_t>(random() % 2 != 0 ? 0 : random());
     (void)decode_request(frame);

@@ -1,0 +1,43 @@
+#include "engine/session_list.h"
+
+#include <algorithm>
+
+#include "wire/handle.h"
+
+namespace tpmspace::engine {
+namespace {
+
+SessionState state_of(const space::Session& session) {
+  if (session.client_saved) return session.space.value == 0 ? SessionState::kAbandoned : SessionState::kClientSaved;
+  return session.loaded() ? SessionState::kLoaded : SessionState::kSaved;
+}
+
+struct Selects {
+  const SessionView& session;
+  bool operator()(const TheseSessions& these) const {
+    return std::any_of(these.handles.begin(), these.handles.end(), [this](std::uint32_t handle) {
+      return wire::number_of(handle) == wire::number_of(session.handle);
+    });
+  }
+  bool operator()(const AbandonedSessions&) const { return session.state == SessionState::kAbandoned; }
+  bool operator()(const SessionsOf& of) const { return session.owner == of.owner; }
+};
+
+}  // namespace
+
+SessionView view_of(const space::Session& session) {
+  return {.handle = session.handle,
+          .kind = session.kind,
+          .state = state_of(session),
+          .owner = session.owner,
+          .connection = session.space.value,
+          .started_at = session.started_at,
+          .used_at = session.used_at,
+          .lease = session.lease};
+}
+
+bool selects(const SessionSelection& selection, const SessionView& session) {
+  return std::visit(Selects{session}, selection);
+}
+
+}  // namespace tpmspace::engine

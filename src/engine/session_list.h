@@ -1,0 +1,67 @@
+// Every active session of ours in the TPM, and who waits for one, as a value for those who look at it.
+//
+// Threads: a value. Units: nanoseconds of the engine's clock. Limits: of those that wait the first kMaxWaiting are
+// named, the others are counted.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <variant>
+#include <vector>
+
+#include "space/books.h"
+#include "space/owner.h"
+
+namespace tpmspace::engine {
+
+enum class SessionState : std::uint8_t {
+  kLoaded,
+  kSaved,        // by us: put away until it is used
+  kClientSaved,  // by its client, which has the context
+  kAbandoned,    // the same, and its connection is gone
+};
+
+struct SessionView {
+  std::uint32_t handle = 0;
+  space::SessionKind kind = space::SessionKind::kHmac;
+  SessionState state = SessionState::kLoaded;
+  space::OwnerId owner;
+  std::uint64_t connection = 0;  // 0: it has none
+  std::uint64_t started_at = 0, used_at = 0;
+  std::uint64_t lease = 0;  // a span; SessionTerms::kEndless
+
+  bool operator==(const SessionView&) const = default;
+};
+
+struct WaitingView {
+  space::OwnerId owner;
+  std::uint64_t connection = 0;
+  std::uint64_t since = 0, deadline = 0;  // UINT64_MAX: none
+
+  bool operator==(const WaitingView&) const = default;
+};
+
+struct SessionList {
+  static constexpr std::size_t kMaxWaiting = 64;
+
+  std::vector<SessionView> sessions;  // by number
+  std::vector<WaitingView> waiting;   // by arrival
+  std::uint32_t more_waiting = 0;     // not named
+
+  bool operator==(const SessionList&) const = default;
+};
+
+// Which sessions an administrator takes away.
+struct TheseSessions {
+  std::vector<std::uint32_t> handles;  // their type octets may be wrong
+};
+struct AbandonedSessions {};
+struct SessionsOf {
+  space::OwnerId owner;
+};
+using SessionSelection = std::variant<TheseSessions, AbandonedSessions, SessionsOf>;
+
+[[nodiscard]] SessionView view_of(const space::Session& session);
+[[nodiscard]] bool selects(const SessionSelection& selection, const SessionView& session);
+
+}  // namespace tpmspace::engine

@@ -1,0 +1,97 @@
+// The sessions in the TPM as the manager tells of them: what `tpmspace sessions` shows, and what `tpmspace flush` says
+// and is told.
+//
+// Idea: values with named fields. Each record carries its length: a reader skips what a newer manager puts behind what
+// it knows, and shows a kind or state that it does not know as its number.
+//
+//   Session         u32 handle, u8 kind, u8 state, u32 uid, u64 connection, u64 age, u64 idle, u64 lease
+//   Waiting         u32 uid, u64 connection, u64 waited, u64 left
+//   records         u16 count, then for each: u16 length, record
+//   Sessions        u16 version (1), u32 hidden sessions, u32 hidden waiting, u32 more waiting, Session records,
+//                   Waiting records
+//   Flushed         u16 version (1), Session records
+//   which to flush  u8 what: 1 these: u16 count, u32 handle each; 2 abandoned ones; 3 of an owner: u32 uid
+//
+// Threads: values. Units: nanoseconds, as spans that end or begin when the manager answers; kEndless: no end.
+// Sizes: at most kMaxRecords of a kind are sent, 80 KiB in all; at most kMaxHandles are asked for.
+// Errors: decoding is total; nullopt for a version that we do not know, a record that is too short, or too many.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <variant>
+#include <vector>
+
+#include "wire/bytes.h"
+
+namespace tpmspace::proto {
+
+inline constexpr std::uint16_t kSessionsVersion = 1;
+inline constexpr std::size_t kMaxRecords = 1024;
+inline constexpr std::size_t kMaxHandles = 256;
+inline constexpr std::uint64_t kEndless = UINT64_MAX;
+
+enum class SessionKind : std::uint8_t { kHmac = 0, kPolicy = 1, kTrial = 3 };  // TPM_SE (Part 2, 6.11)
+enum class SessionState : std::uint8_t {
+  kLoaded = 0,
+  kSaved = 1,        // by the manager
+  kClientSaved = 2,  // by its client
+  kAbandoned = 3,    // the same, and its connection is gone
+};
+
+struct SessionEntry {
+  std::uint32_t handle = 0;
+  SessionKind kind = SessionKind::kHmac;
+  SessionState state = SessionState::kLoaded;
+  std::uint32_t uid = 0;
+  std::uint64_t connection = 0;  // as the manager's log names it; 0: none
+  std::uint64_t age = 0;         // since it was started
+  std::uint64_t idle = 0;        // since it was used
+  std::uint64_t lease = 0;       // idle for so long, it may be taken when somebody waits
+
+  bool operator==(const SessionEntry&) const = default;
+};
+
+struct WaitingEntry {
+  std::uint32_t uid = 0;
+  std::uint64_t connection = 0;
+  std::uint64_t waited = 0;
+  std::uint64_t left = 0;  // until it is refused
+
+  bool operator==(const WaitingEntry&) const = default;
+};
+
+struct Sessions {
+  std::vector<SessionEntry> sessions;
+  std::vector<WaitingEntry> waiting;
+  std::uint32_t hidden_sessions = 0, hidden_waiting = 0;  // of others: not for whoever asks
+  std::uint32_t more_waiting = 0;                         // not named, there were too many
+
+  bool operator==(const Sessions&) const = default;
+};
+
+struct FlushThese {
+  std::vector<std::uint32_t> handles;
+  bool operator==(const FlushThese&) const = default;
+};
+struct FlushAbandoned {
+  bool operator==(const FlushAbandoned&) const = default;
+};
+struct FlushOwner {
+  std::uint32_t uid = 0;
+  bool operator==(const FlushOwner&) const = default;
+};
+using FlushWhat = std::variant<FlushThese, FlushAbandoned, FlushOwner>;
+
+// The bodies of the replies, after the response code.
+[[nodiscard]] wire::Bytes encode_sessions(const Sessions& sessions);
+[[nodiscard]] std::optional<Sessions> decode_sessions(wire::ByteView body);
+[[nodiscard]] wire::Bytes encode_flushed(const std::vector<SessionEntry>& sessions);
+[[nodiscard]] std::optional<std::vector<SessionEntry>> decode_flushed(wire::ByteView body);
+
+// The body of the request.
+[[nodiscard]] wire::Bytes encode_flush(const FlushWhat& what);
+[[nodiscard]] std::optional<FlushWhat> decode_flush(wire::ByteView body);
+
+}  // namespace tpmspace::proto

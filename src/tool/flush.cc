@@ -1,0 +1,113 @@
+#include "tool/flush.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <string_view>
+#include <variant>
+
+#include "client/connection.h"
+#include "tool/exit_code.h"
+#include "tool/sessions.h"
+#include "wire/handle.h"
+#include "wire/rc.h"
+
+namespace tpmspace::tool {
+namespace {
+
+// The order waits for the command at the TPM, and the slowest (a key generation) may take minutes.
+constexpr int kTimeoutMs = 600'000;
+
+std::optional<std::uint32_t> parse_handle(std::string_view text) {
+  if (!text.starts_with("0x") && !text.starts_with("0X")) return std::nullopt;
+  text.remove_prefix(2);
+  std::uint32_t out = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out, 16);
+  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  const std::uint32_t type = out >> 24;
+  return type == 0x02 || type == 0x03 ? std::optional(out) : std::nullopt;
+}
+
+tl::expected<proto::FlushWhat, std::string> these(const std::vector<std::string>& handles) {
+  proto::FlushThese out;
+  if (handles.size() > proto::kMaxHandles)
+    return tl::make_unexpected(fmt::format("flush takes at most {} handles", proto::kMaxHandles));
+  for (const std::string& text : handles) {
+    const auto handle = parse_handle(text);
+    if (!handle)
+      return tl::make_unexpected("\"" + text +
+                                 "\" is no session's handle: those are 0x02... or 0x03..., as `tpmspace sessions` "
+                                 "shows them");
+    out.handles.push_back(*handle);
+  }
+  return out;
+}
+
+std::string why(const client::Error& error) {
+  if (error.code == wire::from_manager(wire::rc::kDisabled))
+    return error.what + ": only root and the user that tpmspaced runs as may flush sessions; sudo may help";
+  if (error.code == wire::from_manager(wire::rc::kMemory))
+    return error.what + ": too many such orders are under way; try again";
+  if (error.code == wire::from_manager(wire::rc::kFailure))
+    return error.what + ": the TPM does not answer; `tpmspace status` and the log of tpmspaced tell more";
+  return error.what;
+}
+
+}  // namespace
+
+tl::expected<proto::FlushWhat, std::string> what_to_flush(const FlushOptions& options) {
+  const int kinds = (options.handles.empty() ? 0 : 1) + (options.abandoned ? 1 : 0) + (options.owner ? 1 : 0);
+  if (kinds != 1)
+    return tl::make_unexpected("flush needs one of: handles, --abandoned, --owner UID; `tpmspace flush --help`");
+  if (options.abandoned) return proto::FlushAbandoned{};
+  if (options.owner) return proto::FlushOwner{*options.owner};
+  return these(options.handles);
+}
+
+std::string flushed_text(const std::vector<proto::SessionEntry>& flushed) {
+  if (flushed.empty()) return "flushed nothing: there is no such session\n";
+  std::string out;
+  for (const auto& entry : flushed)
+    out += fmt::format("flushed 0x{:08x}: {}, {}, of uid {}, idle for {}\n", entry.handle, kind_name(entry.kind),
+                       state_name(entry.state), entry.uid, age_text(entry.idle));
+  return out;
+}
+
+std::vector<std::string> not_there(const proto::FlushWhat& what, const std::vector<proto::SessionEntry>& flushed) {
+  std::vector<std::string> out;
+  const auto* named = std::get_if<proto::FlushThese>(&what);
+  if (named == nullptr) return out;
+  for (const std::uint32_t handle : named->handles) {
+    const bool there = std::any_of(flushed.begin(), flushed.end(), [&](const auto& entry) {
+      return wire::number_of(entry.handle) == wire::number_of(handle);
+    });
+    if (!there) out.push_back(fmt::format("there is no session 0x{:08x}", handle));
+  }
+  return out;
+}
+
+int flush_sessions(const std::string& socket, const FlushOptions& options) {
+  const auto what = what_to_flush(options);
+  if (!what) {
+    complain(what.error());
+    return kExitUsage;
+  }
+  auto connection = client::Connection::open(socket);
+  if (!connection) {
+    complain(connection.error().what);
+    return kExitFailure;
+  }
+  const auto flushed = connection->flush(*what, kTimeoutMs);
+  if (!flushed) {
+    complain(why(flushed.error()));
+    return kExitFailure;
+  }
+  const auto missing = not_there(*what, *flushed);
+  if (!flushed->empty() || missing.empty())
+    if (!print(flushed_text(*flushed))) return kExitFailure;
+  for (const std::string& sentence : missing) complain(sentence);
+  return missing.empty() ? kExitOk : kExitFailure;
+}
+
+}  // namespace tpmspace::tool

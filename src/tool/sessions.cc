@@ -1,0 +1,145 @@
+#include "tool/sessions.h"
+
+#include <fmt/format.h>
+
+#include "client/connection.h"
+#include "tool/exit_code.h"
+#include "tool/json.h"
+
+namespace tpmspace::tool {
+namespace {
+
+using proto::SessionEntry;
+using proto::WaitingEntry;
+
+constexpr int kTimeoutMs = 10'000;
+constexpr std::uint64_t kSecond = 1'000'000'000;
+constexpr const char* kRow = "{:<12}{:<12}{:<8}{:<14}{:<12}{:<14}{:<14}{}\n";
+constexpr const char* kWaitingRow = "{:<12}{:<12}{:<14}{}\n";
+
+std::string connection_text(std::uint64_t connection) {
+  return connection == 0 ? "-" : std::to_string(connection);
+}
+
+std::string row(const SessionEntry& entry) {
+  return fmt::format(kRow, fmt::format("0x{:08x}", entry.handle), entry.uid, kind_name(entry.kind),
+                     state_name(entry.state), connection_text(entry.connection), age_text(entry.age),
+                     age_text(entry.idle), age_text(entry.lease));
+}
+
+std::string row(const WaitingEntry& entry) {
+  return fmt::format(kWaitingRow, entry.uid, connection_text(entry.connection), age_text(entry.waited),
+                     age_text(entry.left));
+}
+
+std::string waiting_text(const proto::Sessions& sessions) {
+  if (sessions.waiting.empty() && sessions.more_waiting == 0) return "";
+  std::string out = "\nwaiting for a session:\n";
+  if (!sessions.waiting.empty()) out += fmt::format(kWaitingRow, "uid", "connection", "for", "refused in");
+  for (const WaitingEntry& entry : sessions.waiting) out += row(entry);
+  if (sessions.more_waiting != 0) out += fmt::format("and {} more\n", sessions.more_waiting);
+  return out;
+}
+
+std::string hidden_text(const proto::Sessions& sessions) {
+  if (sessions.hidden_sessions == 0 && sessions.hidden_waiting == 0) return "";
+  return fmt::format(
+      "\nnot shown, because they are of other users: sessions {}, waiting {}; root and the user that tpmspaced runs as "
+      "see all\n",
+      sessions.hidden_sessions, sessions.hidden_waiting);
+}
+
+// No connection, no end: null.
+std::string json_connection(std::uint64_t connection) {
+  return connection == 0 ? "null" : std::to_string(connection);
+}
+std::string json_span(std::uint64_t nanoseconds) {
+  return nanoseconds == proto::kEndless ? "null" : std::to_string(nanoseconds);
+}
+
+std::string json_row(const SessionEntry& entry) {
+  return fmt::format(
+      R"({{"handle": "0x{:08x}", "uid": {}, "kind": {}, "state": {}, "connection": {}, "age_ns": {}, "idle_ns": {}, )"
+      R"("lease_ns": {}}})",
+      entry.handle, entry.uid, json_string(kind_name(entry.kind)), json_string(state_name(entry.state)),
+      json_connection(entry.connection), entry.age, entry.idle, json_span(entry.lease));
+}
+std::string json_row(const WaitingEntry& entry) {
+  return fmt::format(R"({{"uid": {}, "connection": {}, "waited_ns": {}, "left_ns": {}}})", entry.uid,
+                     json_connection(entry.connection), entry.waited, json_span(entry.left));
+}
+
+template <typename Entry>
+std::string json_rows(const std::vector<Entry>& entries) {
+  std::string out;
+  for (const Entry& entry : entries) out += (out.empty() ? "\n    " : ",\n    ") + json_row(entry);
+  return "[" + out + "]";
+}
+
+}  // namespace
+
+std::string kind_name(proto::SessionKind kind) {
+  switch (kind) {
+    case proto::SessionKind::kHmac:
+      return "hmac";
+    case proto::SessionKind::kPolicy:
+      return "policy";
+    case proto::SessionKind::kTrial:
+      return "trial";
+  }
+  return std::to_string(static_cast<unsigned>(kind));
+}
+
+std::string state_name(proto::SessionState state) {
+  switch (state) {
+    case proto::SessionState::kLoaded:
+      return "loaded";
+    case proto::SessionState::kSaved:
+      return "saved";
+    case proto::SessionState::kClientSaved:
+      return "client-saved";
+    case proto::SessionState::kAbandoned:
+      return "abandoned";
+  }
+  return std::to_string(static_cast<unsigned>(state));
+}
+
+std::string age_text(std::uint64_t nanoseconds) {
+  if (nanoseconds == proto::kEndless) return "endless";
+  const std::uint64_t minutes = nanoseconds / kSecond / 60;
+  if (minutes < 2) return fmt::format("{:.1f} s", static_cast<double>(nanoseconds) / static_cast<double>(kSecond));
+  if (minutes < 120) return fmt::format("{} min", minutes);
+  return fmt::format("{} h {} min", minutes / 60, minutes % 60);
+}
+
+std::string sessions_text(const proto::Sessions& sessions) {
+  std::string out = sessions.sessions.empty() ? "no sessions\n" : "";
+  if (!sessions.sessions.empty())
+    out = fmt::format(kRow, "handle", "uid", "kind", "state", "connection", "age", "idle", "lease");
+  for (const SessionEntry& entry : sessions.sessions) out += row(entry);
+  return out + waiting_text(sessions) + hidden_text(sessions);
+}
+
+std::string sessions_json(const proto::Sessions& sessions) {
+  return fmt::format(
+      "{{\n  \"sessions\": {},\n  \"waiting\": {},\n  \"more_waiting\": {},\n  \"hidden_sessions\": {},\n"
+      "  \"hidden_waiting\": {}\n}}\n",
+      json_rows(sessions.sessions), json_rows(sessions.waiting), sessions.more_waiting, sessions.hidden_sessions,
+      sessions.hidden_waiting);
+}
+
+int show_sessions(const std::string& socket, bool json) {
+  auto connection = client::Connection::open(socket);
+  if (!connection) {
+    complain(connection.error().what);
+    return kExitFailure;
+  }
+  const auto sessions = connection->sessions(kTimeoutMs);
+  if (!sessions) {
+    complain(sessions.error().what);
+    return kExitFailure;
+  }
+  return print(json ? sessions_json(*sessions) : sessions_text(*sessions)) ? kExitOk : kExitFailure;
+}
+
+}  // namespace tpmspace::tool

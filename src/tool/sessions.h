@@ -1,0 +1,27 @@
+// `tpmspace sessions`: every active session in the TPM, whose it is and how long it is idle, and who waits for one.
+//
+// Units: text shows times as "12.5 s" or "3 h 20 min"; JSON has integers, and a time's name ends in "_ns".
+// Errors: no manager, or one that does not answer: a sentence on stderr, exit code 1.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "proto/sessions.h"
+
+namespace tpmspace::tool {
+
+[[nodiscard]] std::string sessions_text(const proto::Sessions& sessions);
+// One object: {"sessions": [...], "waiting": [...], "hidden_sessions": 0, ...}, one line a session.
+[[nodiscard]] std::string sessions_json(const proto::Sessions& sessions);
+
+// Asks the manager at `socket` and prints. Returns the exit code.
+[[nodiscard]] int show_sessions(const std::string& socket, bool json);
+
+// "hmac"; "client-saved"; the number of one that we do not know.
+[[nodiscard]] std::string kind_name(proto::SessionKind kind);
+[[nodiscard]] std::string state_name(proto::SessionState state);
+// "12.5 s", "endless".
+[[nodiscard]] std::string age_text(std::uint64_t nanoseconds);
+
+}  // namespace tpmspace::tool

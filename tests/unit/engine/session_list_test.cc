@@ -1,0 +1,130 @@
+// What the engine tells of its sessions, and what an administrator takes away.
+#include "engine_on_libtpms.h"
+
+namespace tpmspace::engine {
+namespace {
+
+class SessionListTest : public EngineOnLibtpms {
+ protected:
+  std::vector<SessionState> states() {
+    std::vector<SessionState> out;
+    for (const auto& session : engine_->sessions().sessions) out.push_back(session.state);
+    return out;
+  }
+  // Everything to its end; the order's outcome.
+  std::optional<Flushed> flush(const SessionSelection& selection) {
+    engine_->flush_sessions(7, selection);
+    std::optional<Flushed> out;
+    for (Step step; !step.idle;) {
+      step = engine_->step(now_);
+      EXPECT_EQ(engine_->check(), std::nullopt);
+      if (step.flushed) out = step.flushed;
+    }
+    EXPECT_TRUE(out && out->order == 7);
+    return out;
+  }
+};
+
+TEST_F(SessionListTest, HasEachKindAndState) {
+  EXPECT_EQ(engine_->sessions(), SessionList{});
+  space::SpaceLimits endless;
+  endless.terms.lease = space::SessionTerms::kEndless;
+  const auto one = open(1), other = open(2, endless);
+  const auto hmac = session(one), policy = session(one, SessionType::kPolicy),
+             trial = session(other, SessionType::kTrial);
+  const SessionList list = engine_->sessions();
+  ASSERT_EQ(list.sessions.size(), 3U);
+  EXPECT_EQ(list.sessions[0].handle, hmac);
+  EXPECT_EQ(list.sessions[1].handle, policy);
+  EXPECT_EQ(list.sessions[2].handle, trial);
+  EXPECT_EQ(list.sessions[0].kind, space::SessionKind::kHmac);
+  EXPECT_EQ(list.sessions[1].kind, space::SessionKind::kPolicy);
+  EXPECT_EQ(list.sessions[2].kind, space::SessionKind::kTrial);
+  EXPECT_EQ(list.sessions[2].owner.value, 2U);
+  EXPECT_EQ(list.sessions[2].connection, other);
+  EXPECT_EQ(list.sessions[2].lease, space::SessionTerms::kEndless);
+  EXPECT_GE(list.sessions[1].started_at, list.sessions[0].started_at);
+  EXPECT_EQ(run(one, context_save(hmac)).code, 0U);
+  using enum SessionState;
+  EXPECT_EQ(states(), (std::vector{kClientSaved, kLoaded, kLoaded}));
+  (void)session(other);
+  (void)session(other);
+  EXPECT_EQ(states(), (std::vector{kClientSaved, kSaved, kLoaded, kLoaded, kLoaded}));
+  engine_->close(one);
+  EXPECT_EQ(states(), (std::vector{kAbandoned, kLoaded, kLoaded, kLoaded}));
+  EXPECT_EQ(engine_->sessions().sessions[0].connection, 0U);
+}
+
+TEST_F(SessionListTest, NamesSomeOfThoseThatWaitAndCountsTheOthers) {
+  const auto hoarder = open(1);
+  for (int i = 0; i < 64; ++i) (void)session(hoarder);
+  for (std::size_t i = 0; i < SessionList::kMaxWaiting + 5; ++i) {
+    const auto command = wire::Command::parse(start_session(SessionType::kHmac), wire::CommandTable::builtin(), 4096);
+    (void)engine_->submit(open(2), *command, 0, now_);
+  }
+  while (engine_->sessions().more_waiting < 5) ASSERT_FALSE(engine_->step(now_).idle);
+  const SessionList list = engine_->sessions();
+  EXPECT_EQ(list.waiting.size(), SessionList::kMaxWaiting);
+  EXPECT_EQ(list.waiting[0].owner.value, 2U);
+  EXPECT_EQ(list.waiting[0].deadline, list.waiting[0].since + 30'000'000'000);
+}
+
+TEST_F(SessionListTest, WhatIsFlushedLeavesATombstone) {
+  const auto one = open(1);
+  const auto taken = session(one), kept = session(one);
+  // The type octet does not matter; what is not there is not flushed.
+  const auto flushed = flush(TheseSessions{{taken ^ 0x01000000, 0x03000022}});
+  ASSERT_EQ(flushed->sessions.size(), 1U);
+  EXPECT_EQ(flushed->sessions[0].handle, taken);
+  EXPECT_EQ(flushed->sessions[0].state, SessionState::kLoaded);
+  EXPECT_EQ(run(one, context_save(taken)).code, wire::from_manager(wire::rc::kReferenceH0));
+  EXPECT_NE(session(one), taken);
+  EXPECT_EQ(run(one, flush_context(taken)).code, 0U);
+  idle();
+  EXPECT_EQ(session(one), taken);
+  EXPECT_EQ(run(one, context_save(kept)).code, 0U);
+}
+
+TEST_F(SessionListTest, FlushByStateAndByOwner) {
+  const auto one = open(1), other = open(2);
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(run(one, context_save(session(one))).code, 0U);
+  engine_->close(one);
+  for (int i = 0; i < 4; ++i) (void)session(other);
+  EXPECT_EQ(flush(SessionsOf{space::OwnerId{3}})->sessions.size(), 0U);
+  EXPECT_EQ(flush(AbandonedSessions{})->sessions.size(), 4U);
+  EXPECT_EQ(engine_->sessions().sessions.size(), 4U);
+  const auto flushed = flush(SessionsOf{space::OwnerId{2}});
+  ASSERT_EQ(flushed->sessions.size(), 4U);
+  EXPECT_LT(flushed->sessions[0].handle & 0xFFFFFF, flushed->sessions[3].handle & 0xFFFFFF);
+  EXPECT_TRUE(engine_->sessions().sessions.empty());
+}
+
+TEST_F(SessionListTest, ClientsHaveEveryOtherStep) {
+  const auto hoarder = open(1), other = open(2);
+  for (int i = 0; i < 8; ++i) (void)session(hoarder);
+  engine_->flush_sessions(1, SessionsOf{space::OwnerId{1}});
+  (void)engine_->submit(other, *wire::Command::parse(get_random(), wire::CommandTable::builtin(), 4096), 0, now_);
+  bool answered = false;
+  for (int i = 0; i < 3; ++i) answered = answered || engine_->step(now_).reply.has_value();
+  EXPECT_TRUE(answered);
+  EXPECT_GT(engine_->sessions().sessions.size(), 4U);
+}
+
+TEST_F(SessionListTest, WhatItsClientEndedMeanwhileIsNotTold) {
+  const auto one = open(1);
+  const auto first = session(one), second = session(one);
+  engine_->flush_sessions(1, SessionsOf{space::OwnerId{1}});
+  auto step = engine_->step(now_);  // begins with the last one
+  EXPECT_FALSE(step.flushed);
+  EXPECT_EQ(engine_->sessions().sessions.size(), 1U);
+  // In the step between, its client ends the other.
+  (void)engine_->submit(one, *wire::Command::parse(flush_context(first), wire::CommandTable::builtin(), 4096), 0, now_);
+  EXPECT_TRUE(engine_->step(now_).reply);
+  step = engine_->step(now_);
+  ASSERT_TRUE(step.flushed);
+  ASSERT_EQ(step.flushed->sessions.size(), 1U);
+  EXPECT_EQ(step.flushed->sessions[0].handle, second);
+}
+
+}  // namespace
+}  // namespace tpmspace::engine

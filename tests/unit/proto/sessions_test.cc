@@ -1,0 +1,91 @@
+// The list of sessions, and orders to flush some, there and back; and everything that is none.
+#include "proto/sessions.h"
+
+#include <gtest/gtest.h>
+
+#include "proto/frame.h"
+
+namespace tpmspace::proto {
+namespace {
+
+using wire::Bytes;
+
+Sessions example() {
+  Sessions out;
+  out.sessions = {{.handle = 0x02000000, .uid = 0, .connection = 3, .age = 9, .idle = 8, .lease = 7},
+                  {.handle = 0x03000001,
+                   .kind = SessionKind::kTrial,
+                   .state = SessionState::kAbandoned,
+                   .uid = 0xFFFFFFFF,
+                   .lease = kEndless}};
+  out.waiting = {{.uid = 1000, .connection = 4, .waited = 5, .left = kEndless}};
+  out.hidden_sessions = 1;
+  out.hidden_waiting = 2;
+  out.more_waiting = 3;
+  return out;
+}
+
+TEST(Sessions, ThereAndBack) {
+  EXPECT_EQ(decode_sessions(encode_sessions(example())), example());
+  EXPECT_EQ(decode_sessions(encode_sessions({})), Sessions{});
+  EXPECT_EQ(decode_flushed(encode_flushed(example().sessions)), example().sessions);
+}
+
+TEST(Sessions, TheLargestListFitsAReply) {
+  Sessions many;
+  many.sessions.resize(kMaxRecords + 1);
+  many.waiting.resize(kMaxRecords + 1);
+  const Bytes octets = encode_sessions(many);
+  EXPECT_LE(octets.size(), std::size_t{80} * 1024);
+  const auto told = decode_sessions(octets);
+  ASSERT_TRUE(told);
+  EXPECT_EQ(told->sessions.size(), kMaxRecords);
+  EXPECT_EQ(told->waiting.size(), kMaxRecords);
+}
+
+TEST(Sessions, WhatANewerManagerAddsIsSkipped) {
+  wire::Writer record;
+  record.u32(0x03000001).u8(7).u8(9).u32(1).u64(2).u64(3).u64(4).u64(5).u32(0xAAAAAAAA);
+  wire::Writer body;
+  body.u16(kSessionsVersion).u32(0).u32(0).u32(0).u16(1).tpm2b(record.bytes()).u16(0).u32(0xBBBBBBBB);
+  const auto told = decode_sessions(body.bytes());
+  ASSERT_TRUE(told);
+  EXPECT_EQ(static_cast<int>(told->sessions.at(0).kind), 7);
+  EXPECT_EQ(static_cast<int>(told->sessions.at(0).state), 9);
+  EXPECT_EQ(told->sessions.at(0).lease, 5U);
+}
+
+TEST(Sessions, WhatIsCutOffIsNone) {
+  const Bytes whole = encode_sessions(example()), flushed = encode_flushed(example().sessions);
+  for (std::size_t n = 0; n < whole.size(); ++n) EXPECT_FALSE(decode_sessions(wire::ByteView(whole).first(n))) << n;
+  for (std::size_t n = 0; n < flushed.size(); ++n) EXPECT_FALSE(decode_flushed(wire::ByteView(flushed).first(n))) << n;
+}
+
+TEST(Sessions, OfAnotherVersionOrTooManyAreNone) {
+  EXPECT_FALSE(decode_sessions(wire::Writer().u16(2).u32(0).u32(0).u32(0).u16(0).u16(0).take()));
+  EXPECT_FALSE(decode_flushed(wire::Writer().u16(2).u16(0).take()));
+  wire::Writer many;
+  many.u16(kSessionsVersion).u16(kMaxRecords + 1);
+  for (std::size_t i = 0; i <= kMaxRecords; ++i) many.tpm2b(Bytes(42));
+  EXPECT_FALSE(decode_flushed(many.bytes()));
+}
+
+TEST(Flush, ThereAndBack) {
+  for (const FlushWhat& what : {FlushWhat(FlushThese{{0x02000000, 0x03FFFFFF}}), FlushWhat(FlushThese{}),
+                                FlushWhat(FlushAbandoned{}), FlushWhat(FlushOwner{0xFFFFFFFF})})
+    EXPECT_EQ(decode_flush(encode_flush(what)), what);
+  EXPECT_LE(encode_flush(FlushThese{std::vector<std::uint32_t>(1000)}).size(), kMaxControlSize - kFrameHeaderSize);
+}
+
+TEST(Flush, WhatSaysNothingIsNone) {
+  for (const Bytes& body :
+       {Bytes{}, Bytes{0}, Bytes{4}, Bytes{1}, Bytes{1, 0}, Bytes{1, 0, 1, 2, 0, 0}, Bytes{1, 0, 1, 2, 0, 0, 0, 0},
+        Bytes{2, 0}, Bytes{3}, Bytes{3, 0, 0, 0}, Bytes{3, 0, 0, 0, 0, 0}})
+    EXPECT_FALSE(decode_flush(body));
+  wire::Writer many;
+  many.u8(1).u16(kMaxHandles + 1).raw(Bytes((kMaxHandles + 1) * 4));
+  EXPECT_FALSE(decode_flush(many.bytes()));
+}
+
+}  // namespace
+}  // namespace tpmspace::proto
