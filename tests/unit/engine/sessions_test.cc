@@ -324,5 +324,55 @@ TEST_F(Sessions, ATakenSessionUsedOnAProtectedKeyCostsNoTry) {
   EXPECT_EQ(lockout_counter(), before);
 }
 
+TEST_F(Sessions, ATakenSessionUsedOnAPinIndexCostsNoCount) {
+  constexpr std::uint32_t kIndex = 0x01500020;
+  constexpr std::uint32_t kPinFail = 0x02060082;  // PIN_FAIL, NO_DA, owner writes and reads, its own PIN reads
+  const auto victim = open(1), thief = open(2);
+  const auto public_area = Writer().u32(kIndex).u16(kSha256).u32(kPinFail).u16(0).u16(8).take();
+  ASSERT_EQ(run(thief, command(cc::kNVDefineSpace, {kOwner}, password(),
+                               Writer().tpm2b(Bytes{'p', 'i', 'n'}).tpm2b(public_area).take()))
+                .code,
+            0U);
+  const auto no_tries_of_three = Writer().u32(0).u32(3).take();
+  ASSERT_EQ(
+      run(thief, command(cc::kNVWrite, {kOwner, kIndex}, password(), Writer().tpm2b(no_tries_of_three).u16(0).take()))
+          .code,
+      0U);
+  const auto mine = session(victim);
+  for (int i = 0; i < 63; ++i) (void)session(victim);
+  ask_for_session(thief);
+  let_pass(11 * kSecond);
+  ASSERT_EQ(answer_of(thief), 0U);
+  const auto read = [&](std::uint32_t by, ByteView authorizations) {
+    return command(cc::kNVRead, {by, kIndex}, authorizations, Writer().u16(8).u16(0).take());
+  };
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(run(victim, read(kIndex, authorization(mine))).code, 0x000B0918U);
+  const auto counted = run(thief, read(kOwner, password()));
+  ASSERT_EQ(counted.code, 0U);
+  EXPECT_TRUE(wire::same_bytes(ByteView(counted.parameters).subspan(2), no_tries_of_three));
+}
+
+// --- the context gap of libtpms, 65535, for real
+
+TEST_F(Sessions, AnIdleSessionSurvivesTwoHundredThousandSavesByOthers) {
+  const auto idle_client = open(1), saver = open(2), busy = open(3);
+  const auto idle_session = session(idle_client, SessionType::kPolicy);
+  const auto in_file = session(saver, SessionType::kPolicy);
+  const auto blob = run(saver, context_save(in_file)).parameters;
+  std::vector<std::uint32_t> sessions;
+  sessions.reserve(4);
+  for (int i = 0; i < 4; ++i) sessions.push_back(session(busy, SessionType::kPolicy));
+  std::uint64_t saves = 0;
+  counting_->meddle = [&](wire::CommandCode code) -> std::optional<Rc> {
+    saves += code == cc::kContextSave ? 1U : 0U;
+    return std::nullopt;
+  };
+  for (std::size_t i = 0; saves < 200'000; ++i)
+    ASSERT_EQ(run(busy, policy_get_digest(sessions[i % sessions.size()])).code, 0U) << saves;
+  EXPECT_EQ(run(idle_client, policy_get_digest(idle_session)).code, 0U);
+  EXPECT_EQ(run(saver, context_load(blob)).handle, in_file) << "the file is good although the context was refreshed";
+  EXPECT_EQ(run(saver, policy_get_digest(in_file)).code, 0U);
+}
+
 }  // namespace
 }  // namespace tpmspace::engine
