@@ -1,6 +1,7 @@
 #include "space/waiting_line.h"
 
 #include <algorithm>
+#include <set>
 #include <tuple>
 #include <utility>
 
@@ -59,45 +60,56 @@ std::vector<Waiter> WaitingLine::waiters(const Guest& first) const {
 
 std::vector<const WaitingLine::Guest*> WaitingLine::one_of_each_owner() const {
   std::vector<const Guest*> out;
-  for (const Guest& guest : guests_) {
-    const bool known = std::any_of(out.begin(), out.end(),
-                                   [&](const Guest* other) { return other->waiter.owner == guest.waiter.owner; });
-    if (!known) out.push_back(&guest);
-  }
+  std::set<OwnerId> known;
+  for (const Guest& guest : guests_)
+    if (known.insert(guest.waiter.owner).second) out.push_back(&guest);
   return out;
 }
 
+// Thousands may wait, of one owner too: what is the same for many is found out once.
 std::optional<WaitingLine::Id> WaitingLine::next(const Books& books, const Chip& chip, const SessionBook& book,
                                                  std::uint64_t now) const {
   if (guests_.empty()) return std::nullopt;
-  const FairShares shares(books, chip, waiters(guests_.front()),
-                          books.spaces.at(guests_.front().waiter.space).limits.terms.claim);
-  const auto of_owners = one_of_each_owner();
-  const auto must_let_pass = [&](const Guest& guest) {
-    if (tenured(books, guest, now)) return false;
-    return std::any_of(of_owners.begin(), of_owners.end(), [&](const Guest* other) {
-      return other->waiter.owner != guest.waiter.owner && tenured(books, *other, now) &&
-             shares.held(other->waiter.owner) <= shares.held(guest.waiter.owner);
-    });
+  const auto claim_of = [&](const Guest& guest) { return books.spaces.at(guest.waiter.space).limits.terms.claim; };
+  const FairShares shares(books, chip, waiters(guests_.front()), claim_of(guests_.front()));
+  std::map<SpaceId, std::uint32_t> held_by;
+  for (const auto& [number, session] : books.sessions) ++held_by[session.space];
+  const auto held = [&](const Guest& guest) {
+    const auto found = held_by.find(guest.waiter.space);
+    return found == held_by.end() ? 0U : found->second;
   };
+
+  // Nobody whose owner has not waited for the tenure passes one who has, and holds no more.
+  std::optional<std::uint32_t> least_of_tenured;
+  for (const Guest* guest : one_of_each_owner())
+    if (tenured(books, *guest, now))
+      least_of_tenured = std::min(least_of_tenured.value_or(UINT32_MAX), shares.held(guest->waiter.owner));
+  const auto must_let_pass = [&](const Guest& guest) {
+    return least_of_tenured && !tenured(books, guest, now) && *least_of_tenured <= shares.held(guest.waiter.owner);
+  };
+
+  const Bank bank = book.bank();
+  std::map<std::pair<std::uint32_t, std::uint32_t>, bool> admitted;  // by what is held, and the claim
+  const auto may_go = [&](const Guest& guest) {
+    const Space& space = books.spaces.at(guest.waiter.space);
+    if (space.given_up || held(guest) >= space.limits.sessions) return true;  // to be refused
+    const auto [entry, is_new] = admitted.try_emplace({held(guest), claim_of(guest)}, false);
+    if (is_new) entry->second = bank.admits(held(guest), claim_of(guest));
+    return entry->second;
+  };
+
   using Rank = std::tuple<bool, int, std::uint64_t, std::uint64_t>;
   const auto rank = [&](const Guest& guest) -> Rank {
-    const std::uint32_t held = book.held_by(guest.waiter.space);
-    const std::uint32_t claim = books.spaces.at(guest.waiter.space).limits.terms.claim;
     const bool aged = now >= guest.waiter.since + (guest.deadline - guest.waiter.since) / 2;
-    const bool finishing = held > 0 && held < claim;
-    const int kind = finishing || (aged && held == 0) ? 0 : held == 0 ? 1 : 2;
+    const bool finishing = held(guest) > 0 && held(guest) < claim_of(guest);
+    const int kind = finishing || (aged && held(guest) == 0) ? 0 : held(guest) == 0 ? 1 : 2;
     const auto turn = last_turn_.find(guest.waiter.owner);
     return {shares.is_above(guest.waiter.owner), kind, turn == last_turn_.end() ? 0 : turn->second, guest.waiter.since};
   };
-  std::vector<std::pair<Rank, const Guest*>> order;
-  for (const Guest& guest : guests_) order.emplace_back(rank(guest), &guest);
-  std::sort(order.begin(), order.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-  for (const auto& [place, guest] : order) {
-    if (must_let_pass(*guest)) continue;
-    if (book.admission(guest->waiter.space) != SessionBook::Admission::kNotNow) return guest->id;
-  }
-  return std::nullopt;
+  const Guest* first = nullptr;
+  for (const Guest& guest : guests_)
+    if (!must_let_pass(guest) && may_go(guest) && (first == nullptr || rank(guest) < rank(*first))) first = &guest;
+  return first == nullptr ? std::nullopt : std::optional(first->id);
 }
 
 Taking WaitingLine::taking(const Books& books, const Chip& chip, std::uint64_t now) const {
