@@ -1,14 +1,9 @@
 #include "engine/engine.h"
 
 #include <algorithm>
-#include <deque>
-#include <map>
 #include <utility>
 
-#include "engine/watched_tpm.h"
-#include "queue/fair_queue.h"
-#include "space/manager.h"
-#include "space/waiting_line.h"
+#include "engine/impl.h"
 #include "wire/response.h"
 
 namespace tpmspace::engine {
@@ -19,88 +14,8 @@ namespace {
 
 // With so much that nobody wants in the TPM, every other step tidies up even while clients wait.
 constexpr std::size_t kUnwantedBacklog = 8;
-// What a turn costs at least, in nanoseconds: a command that we answer ourselves takes no TPM time, but takes a turn.
-constexpr std::uint64_t kLeastCharge = 20'000;
-// A TPM whose back end is gone, or that makes no sense, is tried again no sooner than this (idle work only; clients
-// always get an answer).
-constexpr Time kLostPause = 1'000'000'000;
-
-struct Waiting {
-  Ticket ticket = 0;
-  wire::Command command;
-  std::uint8_t locality = 0;
-};
-
-struct Connection {
-  space::OwnerId owner;
-  space::SpaceId space;
-  std::optional<Waiting> waiting;
-};
-
-// An administrator's order to flush, under way.
-struct FlushOrder {
-  SessionSelection selection;
-  bool begun = false;
-  std::vector<SessionView> to_take;  // of those that were there when it began; from the back
-  Flushed done;
-};
-
-// Still the same one, whatever happened to it since.
-bool is_same(const space::Session& session, const SessionView& view) {
-  return session.owner == view.owner && session.started_at == view.started_at;
-}
 
 }  // namespace
-
-struct Engine::Impl {
-  Impl(wire::Tpm& tpm, const wire::CommandTable& table, const space::Chip& chip, const Config& settings,
-       const std::function<Time()>& now_of)
-      : config(settings),
-        clock(now_of),
-        gate(tpm),
-        own(tpm, table, gate, false),
-        clients(tpm, table, gate, true),
-        manager(own, table, chip, space::Quota{settings.max_bytes, settings.client_saved_sessions_per_owner}, now_of) {}
-
-  Step run_next(Time now);
-  // The client's command, in its connection's name.
-  // `waited`: for a session.
-  Step serve(Ticket ticket, Time now, std::optional<Time> waited = std::nullopt);
-  bool must_wait_for_session(const Connection& connection) const;
-  void wait_for_session(Ticket ticket, Time now);
-  // Something for those that wait for a session; nullopt: nothing can be done before `look_at_line`.
-  std::optional<Step> serve_line(Time now);
-  void leave_line(Ticket ticket);
-  Step end_waiting(Ticket ticket, Time now);
-  // The next session of the first order.
-  Step go_on_flushing(Time now);
-  std::optional<Waiting> take_waiting(Ticket ticket);
-  Step idle(Time now);
-  Step account_only(space::Cost cost) const;
-  observe::Account to_account(const Connection* connection, ConnectionId id, std::uint32_t code, wire::Rc rc,
-                              space::Cost cost) const;
-
-  Config config;
-  std::function<Time()> clock;
-  Gate gate;
-  WatchedTpm own, clients;
-  space::Manager manager;
-  queue::FairQueue queue;
-  std::map<ConnectionId, Connection> connections;
-  std::map<Ticket, ConnectionId> tickets;  // of waiting commands, in the queue or in the line
-  space::WaitingLine line;                 // for a session
-  std::map<Ticket, Time> in_line_since;
-  std::optional<space::Bank> line_saw;  // what the bank was when nobody in the line could be helped
-  Time look_at_line = 0;
-  std::deque<Reply> cancelled;
-  std::deque<FlushOrder> flush_orders;
-  Ticket last_ticket = 0;
-  Time last_activity = 0;
-  Time not_before = 0;  // idle work, after the back end was lost
-  bool tidied_last = false;
-  bool answered_cancelled_last = false;  // whoever waits has every other step
-  bool flushed_last = false;             // likewise
-};
 
 Engine::Engine(wire::Tpm& tpm, const wire::CommandTable& table, const space::Chip& chip, const Config& config,
                const std::function<Time()>& clock)
@@ -186,38 +101,6 @@ Step Engine::step(Time now) {
   return step;
 }
 
-void Engine::flush_sessions(std::uint64_t order, SessionSelection selection) {
-  impl_->flush_orders.push_back(
-      FlushOrder{.selection = std::move(selection), .begun = false, .to_take = {}, .done = {order, {}}});
-}
-
-Step Engine::Impl::go_on_flushing(Time now) {
-  flushed_last = true;
-  FlushOrder& order = flush_orders.front();
-  const auto& sessions = manager.books().sessions;
-  if (!std::exchange(order.begun, true))
-    for (const auto& [number, session] : sessions)
-      if (const SessionView view = view_of(session); selects(order.selection, view)) order.to_take.push_back(view);
-  Step step;
-  if (!order.to_take.empty()) {
-    const SessionView view = order.to_take.back();
-    order.to_take.pop_back();
-    const std::uint32_t number = wire::number_of(view.handle);
-    const auto found = sessions.find(number);
-    if (found != sessions.end() && is_same(found->second, view)) {
-      order.done.sessions.push_back(view_of(found->second));
-      step = account_only(manager.take_session(number));
-      if (step.account->tpm_lost) not_before = now + kLostPause;
-    }
-  }
-  if (order.to_take.empty()) {
-    std::reverse(order.done.sessions.begin(), order.done.sessions.end());
-    step.flushed = std::move(order.done);
-    flush_orders.pop_front();
-  }
-  return step;
-}
-
 Step Engine::Impl::run_next(Time now) {
   const Ticket ticket = queue.pop()->item;
   const Connection& connection = connections.at(tickets.at(ticket));
@@ -256,77 +139,6 @@ Step Engine::Impl::serve(Ticket ticket, Time now, std::optional<Time> waited) {
   if (step.account->tpm_lost) not_before = now + kLostPause;
   last_activity = now;
   tidied_last = false;
-  return step;
-}
-
-// --- those that wait for a session
-
-bool Engine::Impl::must_wait_for_session(const Connection& connection) const {
-  using space::SessionBook;
-  const auto& terms = manager.books().spaces.at(connection.space).limits.terms;
-  if (terms.exhaustion == space::Exhaustion::kRefuse) return false;  // the manager refuses what it cannot have
-  const auto admission = manager.session_book().admission(connection.space);
-  if (admission == SessionBook::Admission::kNever) return false;
-  return admission == SessionBook::Admission::kNotNow || !line.empty();
-}
-
-void Engine::Impl::wait_for_session(Ticket ticket, Time now) {
-  const Connection& connection = connections.at(tickets.at(ticket));
-  const auto& terms = manager.books().spaces.at(connection.space).limits.terms;
-  line.add({.id = ticket,
-            .waiter = {.space = connection.space, .owner = connection.owner, .since = now},
-            .deadline = terms.deadline > UINT64_MAX - now ? UINT64_MAX : now + terms.deadline,
-            .may_take = terms.exhaustion == space::Exhaustion::kReclaim});
-  in_line_since[ticket] = now;
-  line_saw.reset();
-}
-
-void Engine::Impl::leave_line(Ticket ticket) {
-  if (!line.remove(ticket)) return;
-  in_line_since.erase(ticket);
-  line_saw.reset();
-}
-
-std::optional<Step> Engine::Impl::serve_line(Time now) {
-  if (line.empty()) return std::nullopt;
-  if (const auto late = line.expired(now)) return end_waiting(*late, now);
-  space::Bank bank = manager.session_book().bank();
-  if (line_saw == bank && now < look_at_line) return std::nullopt;
-  if (const auto next = line.next(manager.books(), manager.chip(), manager.session_book(), now)) {
-    const Time waited = now - in_line_since.at(*next);
-    line.served(*next, now);
-    in_line_since.erase(*next);
-    line_saw.reset();
-    return serve(*next, now, waited);
-  }
-  const auto taking = line.taking(manager.books(), manager.chip(), now);
-  if (taking.number && now >= not_before) {
-    line_saw.reset();
-    Step step = account_only(manager.take_session(*taking.number));
-    if (step.account->tpm_lost) not_before = now + kLostPause;
-    return step;
-  }
-  line_saw = std::move(bank);
-  look_at_line = taking.number ? not_before : taking.at.value_or(UINT64_MAX);
-  return std::nullopt;
-}
-
-// Its deadline has passed.
-Step Engine::Impl::end_waiting(Ticket ticket, Time now) {
-  const ConnectionId id = tickets.at(ticket);
-  const Connection& connection = connections.at(id);
-  const Time waited = now - in_line_since.at(ticket);
-  leave_line(ticket);
-  const auto waiting = take_waiting(ticket);
-  if (!waiting) return Step{};
-  gate.end();
-  if (manager.books().spaces.at(connection.space).limits.terms.exhaustion == space::Exhaustion::kClose)
-    manager.give_up(connection.space);
-  constexpr wire::Rc kExhausted = wire::from_manager(rc::kSessionHandles);
-  Step step;
-  step.account = to_account(&connection, id, waiting->command.code(), kExhausted, {});
-  step.account->waited = waited;
-  step.reply = Reply{id, ticket, wire::error_response(kExhausted)};
   return step;
 }
 
@@ -406,22 +218,6 @@ Engine::HeldSessions Engine::held_sessions() const {
   HeldSessions out{books.reset_count, {}};
   for (const auto& [number, session] : books.sessions) out.handles.push_back(session.handle);
   for (const auto& unwanted : books.unwanted_sessions) out.handles.push_back(unwanted.handle);
-  return out;
-}
-
-SessionList Engine::sessions() const {
-  SessionList out;
-  const auto& books = impl_->manager.books();
-  out.sessions.reserve(books.sessions.size());
-  for (const auto& [number, session] : books.sessions) out.sessions.push_back(view_of(session));
-  for (const auto& guest : impl_->line.guests()) {
-    if (out.waiting.size() == SessionList::kMaxWaiting) break;
-    out.waiting.push_back({.owner = guest.waiter.owner,
-                           .connection = guest.waiter.space.value,
-                           .since = guest.waiter.since,
-                           .deadline = guest.deadline});
-  }
-  out.more_waiting = static_cast<std::uint32_t>(impl_->line.size() - out.waiting.size());
   return out;
 }
 

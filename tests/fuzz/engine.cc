@@ -197,7 +197,11 @@ class Play {
 
   void finish() {
     tpm_->calm_down();
-    for (std::size_t i = 0; i < 50 && !waiting_.empty(); ++i) step();
+    // Whoever waits for a session does so for 30 s.
+    for (std::size_t i = 0; i < 200 && !waiting_.empty(); ++i) {
+      step();
+      clock_.advance(1'000'000'000);
+    }
     require(waiting_.empty(), "every command is answered");
     while (!connections_.empty()) {
       engine_->close(connections_.back());

@@ -172,7 +172,9 @@ class Play {
   bool step() {
     const auto done = engine_->step(now_);
     require(!done.idle || !done.reply, "who is idle has answered nobody");
-    require(!done.idle || waiting_.empty(), "nobody waits for one who is idle");
+    require(!done.idle || waiting_.size() == engine_->snapshot().waiting_for_session,
+            "nobody waits for one who is idle, but for a session");
+    require(!done.idle || waiting_.empty() || done.wake, "who waits for a session is thought of again");
     if (done.reply) take(*done.reply);
     const auto wrong = engine_->check();
     require(!wrong, wrong.value_or(""));
@@ -229,7 +231,11 @@ class Play {
   }
 
   void finish() {
-    for (std::size_t i = 0; i < 50 && !waiting_.empty(); ++i) step();
+    // Whoever waits for a session does so for 30 s.
+    for (std::size_t i = 0; i < 200 && !waiting_.empty(); ++i) {
+      step();
+      now_ += 1'000'000'000;
+    }
     require(waiting_.empty(), "every command is answered");
     while (!connections_.empty()) {
       engine_->close(connections_.back());

@@ -1,0 +1,96 @@
+// What is behind `Engine`, for the files that share the work: engine.cc (one command, idle work), session_line.cc
+// (those that wait for a session, and orders to take some). Nobody else includes it.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "engine/engine.h"
+#include "engine/watched_tpm.h"
+#include "queue/fair_queue.h"
+#include "space/manager.h"
+#include "space/waiting_line.h"
+
+namespace tpmspace::engine {
+
+// What a turn costs at least, in nanoseconds: a command that we answer ourselves takes no TPM time, but takes a turn.
+inline constexpr std::uint64_t kLeastCharge = 20'000;
+// A TPM whose back end is gone, or that makes no sense, is tried again no sooner than this (idle work only; clients
+// always get an answer).
+inline constexpr Time kLostPause = 1'000'000'000;
+
+struct Waiting {
+  Ticket ticket = 0;
+  wire::Command command;
+  std::uint8_t locality = 0;
+};
+
+struct Connection {
+  space::OwnerId owner;
+  space::SpaceId space;
+  std::optional<Waiting> waiting;
+};
+
+// An administrator's order to flush, under way.
+struct FlushOrder {
+  SessionSelection selection;
+  bool begun = false;
+  std::vector<SessionView> to_take;  // of those that were there when it began; from the back
+  Flushed done;
+};
+
+struct Engine::Impl {
+  Impl(wire::Tpm& tpm, const wire::CommandTable& table, const space::Chip& chip, const Config& settings,
+       const std::function<Time()>& now_of)
+      : config(settings),
+        clock(now_of),
+        gate(tpm),
+        own(tpm, table, gate, false),
+        clients(tpm, table, gate, true),
+        manager(own, table, chip, space::Quota{settings.max_bytes, settings.client_saved_sessions_per_owner}, now_of) {}
+
+  Step run_next(Time now);
+  // The client's command, in its connection's name.
+  // `waited`: for a session.
+  Step serve(Ticket ticket, Time now, std::optional<Time> waited = std::nullopt);
+  bool must_wait_for_session(const Connection& connection) const;
+  void wait_for_session(Ticket ticket, Time now);
+  // Something for those that wait for a session; nullopt: nothing can be done before `look_at_line`.
+  std::optional<Step> serve_line(Time now);
+  void leave_line(Ticket ticket);
+  Step end_waiting(Ticket ticket, Time now);
+  // The next session of the first order.
+  Step go_on_flushing(Time now);
+  std::optional<Waiting> take_waiting(Ticket ticket);
+  Step idle(Time now);
+  Step account_only(space::Cost cost) const;
+  observe::Account to_account(const Connection* connection, ConnectionId id, std::uint32_t code, wire::Rc rc,
+                              space::Cost cost) const;
+
+  Config config;
+  std::function<Time()> clock;
+  Gate gate;
+  WatchedTpm own, clients;
+  space::Manager manager;
+  queue::FairQueue queue;
+  std::map<ConnectionId, Connection> connections;
+  std::map<Ticket, ConnectionId> tickets;  // of waiting commands, in the queue or in the line
+  space::WaitingLine line;                 // for a session
+  std::map<Ticket, Time> in_line_since;
+  std::optional<space::Bank> line_saw;  // what the bank was when nobody in the line could be helped
+  Time look_at_line = 0;
+  std::deque<Reply> cancelled;
+  std::deque<FlushOrder> flush_orders;
+  Ticket last_ticket = 0;
+  Time last_activity = 0;
+  Time not_before = 0;  // idle work, after the back end was lost
+  bool tidied_last = false;
+  bool answered_cancelled_last = false;  // whoever waits has every other step
+  bool flushed_last = false;             // likewise
+};
+
+}  // namespace tpmspace::engine
