@@ -256,6 +256,8 @@ std::string default_ledger(const std::string& default_socket, std::string_view t
   constexpr std::string_view kDevice = "device:/";
   if (!tpm.starts_with(kDevice)) return "";
   const std::string_view device = tpm.substr(0, tpm.find(','));
+  // The kernel's resource manager flushes what is ours by itself.
+  if (device.find("/tpmrm") != std::string_view::npos) return "";
   return default_socket.substr(0, default_socket.rfind('/') + 1) + "sessions-" +
          std::string(device.substr(device.rfind('/') + 1));
 }

@@ -78,7 +78,7 @@ TpmSource tpm_source(const tpm::Spec& spec, Log& log, const std::string& ledger_
   };
   if (ledger)
     out.remember = [ledger, &log, said = false](const engine::Engine::HeldSessions& held) mutable {
-      const auto written = ledger->write({held.reset_count, held.handles});
+      const auto written = ledger->write({held.reset_count, held.restart_count, held.handles});
       if (!written && !std::exchange(said, true)) log.warning("{}", written.error());
     };
   out.name = tpm::to_text(spec);

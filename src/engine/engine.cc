@@ -97,7 +97,8 @@ Step Engine::step(Time now) {
   const bool backlog = me.manager.unwanted() > kUnwantedBacklog && !me.tidied_last && now >= me.not_before;
   if (me.queue.size() > 0 && !backlog) return me.run_next(now);
   Step step = me.idle(now);
-  if (step.idle && !me.line.empty()) step.wake = std::min(step.wake.value_or(me.look_at_line), me.look_at_line);
+  const bool looks_again = !me.line.empty() && me.look_at_line != UINT64_MAX;  // a deadline may be endless
+  if (step.idle && looks_again) step.wake = std::min(step.wake.value_or(me.look_at_line), me.look_at_line);
   return step;
 }
 
@@ -215,7 +216,7 @@ Snapshot Engine::snapshot() const {
 
 Engine::HeldSessions Engine::held_sessions() const {
   const space::Books& books = impl_->manager.books();
-  HeldSessions out{books.reset_count, {}};
+  HeldSessions out{books.reset_count, books.restart_count, {}};
   for (const auto& [number, session] : books.sessions) out.handles.push_back(session.handle);
   for (const auto& unwanted : books.unwanted_sessions) out.handles.push_back(unwanted.handle);
   return out;

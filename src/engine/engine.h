@@ -97,7 +97,7 @@ class Engine {
 
   // Every session in the TPM that is ours, wanted or not, as the books have it; and the reset count they belong to.
   struct HeldSessions {
-    std::uint32_t reset_count = 0;
+    std::uint32_t reset_count = 0, restart_count = 0;
     std::vector<std::uint32_t> handles;
   };
   [[nodiscard]] HeldSessions held_sessions() const;

@@ -109,7 +109,8 @@ Step Engine::Impl::go_on_flushing(Time now) {
     order.to_take.pop_back();
     const std::uint32_t number = wire::number_of(view.handle);
     const auto found = sessions.find(number);
-    if (found != sessions.end() && is_same(found->second, view)) {
+    // Its owner may have taken it up again meanwhile.
+    if (found != sessions.end() && is_same(found->second, view) && selects(order.selection, view_of(found->second))) {
       order.done.sessions.push_back(view_of(found->second));
       step = account_only(manager.take_session(number));
       if (step.account->tpm_lost) not_before = now + kLostPause;

@@ -101,14 +101,20 @@ Manager::Manager(wire::Tpm& tpm, const wire::CommandTable& table, const Chip& ch
 // --- spaces
 
 SpaceId Manager::open(OwnerId owner, const SpaceLimits& limits) {
-  return open_space(books_, owner, limits);
+  return open_space(books_, owner, possible(limits));
 }
 
 void Manager::set_limits(SpaceId space, const SpaceLimits& limits) {
   SpaceLimits& now = books_.spaces.at(space).limits;
-  now = limits;
+  now = possible(limits);
   // What is held already stays: a limit is for what comes.
   now.objects = std::max(now.objects, static_cast<std::uint32_t>(books_.spaces.at(space).objects.size()));
+}
+
+// Nobody can claim more than the chip has: the bank could never promise it.
+SpaceLimits Manager::possible(SpaceLimits limits) const {
+  limits.terms.claim = std::min(limits.terms.claim, chip_.active_sessions);
+  return limits;
 }
 
 void Manager::close(SpaceId space) {

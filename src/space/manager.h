@@ -77,6 +77,7 @@ class Manager {
  private:
   using Refusal = std::optional<wire::Rc>;
 
+  [[nodiscard]] SpaceLimits possible(SpaceLimits limits) const;
   Cost settle();
   wire::Bytes run(SpaceId space, const wire::Command& command, std::uint8_t locality, wire::Tpm& client_tpm,
                   Outcome& outcome);

@@ -228,28 +228,28 @@ Rc Residency::load_session(std::uint32_t number) {
   }
 }
 
-Rc Residency::add_filler() {
-  if (const Rc code = make_session_room(1); code != rc::kSuccess) return code;
+TpmPort::Result<std::uint32_t> Residency::add_filler() {
+  if (const Rc code = make_session_room(1); code != rc::kSuccess) return tl::unexpected(code);
   const auto started = port_.start_filler();
-  if (!started) return started.error();
+  if (!started) return tl::unexpected(started.error());
   if (!wire::is_session(started->value)) {
     port_.cost().distrusted = true;
-    return rc::kFailure;
+    return tl::unexpected(rc::kFailure);
   }
   const std::uint32_t number = wire::number_of(started->value);
   if (books_.sessions.count(number) != 0) {
     port_.cost().distrusted = true;
-    return rc::kFailure;
+    return tl::unexpected(rc::kFailure);
   }
   books_.unwanted_sessions.push_back(UnwantedSession{started->value, true, 0});
   const auto context = port_.context_save(started->value, Cause::kFiller);
-  if (!context) return context.error();
+  if (!context) return tl::unexpected(context.error());
   const auto info = read_context(*context);
   UnwantedSession& filler = books_.unwanted_sessions.back();
   filler.loaded = false;
   filler.sequence = info->sequence;
   books_.newest_sequence = std::max(books_.newest_sequence, filler.sequence);
-  return rc::kSuccess;
+  return number;
 }
 
 // --- the context gap
@@ -319,6 +319,14 @@ void Residency::flush_unwanted_objects() {
   for (std::size_t i = 0; i < books_.slots.size() && !port_.cost().tpm_lost;) {
     if (books_.slots[i].space.value != 0 || empty_slot(i, Cause::kFlush) != rc::kSuccess) ++i;
   }
+}
+
+Rc Residency::flush_unwanted_session_of(std::uint32_t number) {
+  const auto& sessions = books_.unwanted_sessions;
+  const auto it = std::find_if(sessions.begin(), sessions.end(), [&](const UnwantedSession& session) {
+    return wire::number_of(session.handle) == number;
+  });
+  return flush_unwanted_session_at(static_cast<std::size_t>(it - sessions.begin()), Cause::kFiller);
 }
 
 // Any of them will do.

@@ -45,12 +45,13 @@ class Residency {
   void keep_gap();
   wire::Rc refresh_oldest();
 
-  // Starts a session that nobody wants, and saves it: it only occupies the number that the TPM would have given next.
-  wire::Rc add_filler();
+  // Starts a session that nobody wants, and saves it: it only occupies the number that the TPM gave it.
+  TpmPort::Result<std::uint32_t> add_filler();
 
   // What nobody wants leaves the TPM: all objects; one session (false: none was flushed).
   void flush_unwanted_objects();
   bool flush_unwanted_session();
+  wire::Rc flush_unwanted_session_of(std::uint32_t number);  // Precondition: it is one
 
   // A client flushes what it holds: it leaves the books, and the TPM if it is there. What the TPM will not let go of
   // now becomes nobody's, for idle work to try again.

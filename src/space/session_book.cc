@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -42,8 +43,9 @@ bool SessionBook::must_not_get(SpaceId id, std::uint32_t number) const {
   return books_.spaces.at(id).tombstones.count(number) != 0;
 }
 
-std::optional<std::uint32_t> SessionBook::lowest_free_number() const {
+std::optional<std::uint32_t> SessionBook::lowest_free_number(const std::set<std::uint32_t>& of_others) const {
   for (std::uint32_t number = 0; number < chip_.session_numbers; ++number) {
+    if (of_others.count(number) != 0) continue;
     const bool unwanted =
         std::any_of(books_.unwanted_sessions.begin(), books_.unwanted_sessions.end(),
                     [&](const UnwantedSession& session) { return wire::number_of(session.handle) == number; });
@@ -57,9 +59,11 @@ Rc SessionBook::clear_the_way(SpaceId id) {
   const auto active = [this] { return books_.sessions.size() + books_.unwanted_sessions.size(); };
   while (active() >= chip_.active_sessions)
     if (!residency_.flush_unwanted_session()) return rc::kSessionHandles;
-  // 3N + 1 commands where N numbers are in the way (TPM-RULES 24).
+  // 3N + 1 commands where N numbers are in the way (TPM-RULES 24). Numbers that the TPM passes over are other
+  // programs'.
+  std::set<std::uint32_t> of_others;
   for (;;) {
-    const auto next = lowest_free_number();
+    const auto next = lowest_free_number(of_others);
     if (!next) return rc::kSessionHandles;
     if (!must_not_get(id, *next)) return rc::kSuccess;
     if (active() + 1 >= chip_.active_sessions) {
@@ -69,7 +73,14 @@ Rc SessionBook::clear_the_way(SpaceId id) {
       space.tombstones.erase(stone);
       return rc::kSuccess;
     }
-    if (const Rc code = residency_.add_filler(); code != rc::kSuccess) return code;
+    const auto filler = residency_.add_filler();
+    if (!filler) return filler.error();
+    if (*filler != *next) of_others.insert(*next);
+    // What the client may have would do as well: it is given back, and is the lowest one again.
+    if (*filler != *next && !must_not_get(id, *filler)) {
+      (void)residency_.flush_unwanted_session_of(*filler);
+      return rc::kSuccess;
+    }
   }
 }
 

@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 
 #include "space/admission.h"
 #include "space/books.h"
@@ -66,7 +67,7 @@ class SessionBook {
   static constexpr std::size_t kMaxTombstones = 16;
 
   [[nodiscard]] bool must_not_get(SpaceId space, std::uint32_t number) const;
-  [[nodiscard]] std::optional<std::uint32_t> lowest_free_number() const;
+  [[nodiscard]] std::optional<std::uint32_t> lowest_free_number(const std::set<std::uint32_t>& of_others) const;
   bool retire_tombstone(Space& space);
   void enforce_abandoned_limits();
 

@@ -34,6 +34,7 @@ void WaitingLine::served(Id id, std::uint64_t now) {
   if (guest == guests_.end()) return;
   const OwnerId owner = guest->waiter.owner;
   guests_.erase(guest);
+  if (last_turn_.size() >= kMostTurns) last_turn_.clear();  // everybody begins again
   last_turn_[owner] = ++turns_;
   clocks_[owner] = now;
   forget_clock_of(owner);

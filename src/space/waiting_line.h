@@ -57,6 +57,8 @@ class WaitingLine {
   // The first one of each owner: nobody gains by waiting more than once.
   [[nodiscard]] std::vector<const Guest*> one_of_each_owner() const;
 
+  static constexpr std::size_t kMostTurns = 4096;
+
   std::vector<Guest> guests_;                   // by arrival
   std::map<OwnerId, std::uint64_t> clocks_;     // of those that wait: since when, or since they were served last
   std::map<OwnerId, std::uint64_t> last_turn_;  // of those that were served while others waited

@@ -198,7 +198,9 @@ Expected<void> empty_chip(Asker& tpm, Kind kind, ChipFacts& facts) {
 
 // Only what the TPM lists: another's session may have got the number since.
 Expected<void> flush_left_behind(Asker& tpm, const HeldSessions& left_behind, ChipFacts& facts) {
-  if (left_behind.handles.empty() || left_behind.reset_count != facts.reset_count) return {};
+  if (left_behind.handles.empty() || left_behind.reset_count != facts.reset_count ||
+      left_behind.restart_count != facts.restart_count)
+    return {};
   for (const std::uint32_t first : {kFirstLoadedSession, kFirstSavedSession}) {
     const auto listed = handles(tpm, first);
     if (!listed) return Failure(listed.error());

@@ -23,7 +23,7 @@ constexpr std::size_t kMostHandles = 1024;
 constexpr std::size_t kLargestFile = 16 * 1024;
 
 std::string text_of(const HeldSessions& held) {
-  std::string out = fmt::format("{}reset {}\n", kTitle, held.reset_count);
+  std::string out = fmt::format("{}reset {}\nrestart {}\n", kTitle, held.reset_count, held.restart_count);
   for (const std::uint32_t handle : held.handles) out += fmt::format("{:08x}\n", handle);
   return out;
 }
@@ -40,13 +40,16 @@ bool take_line(std::string_view& text, Number& out, int base) {
 
 // Nothing at all, unless it is wholly ours.
 HeldSessions parse(std::string_view text) {
-  constexpr std::string_view kReset = "reset ";
+  constexpr std::string_view kReset = "reset ", kRestart = "restart ";
   HeldSessions out;
   if (!text.starts_with(kTitle)) return {};
   text.remove_prefix(kTitle.size());
   if (!text.starts_with(kReset)) return {};
   text.remove_prefix(kReset.size());
   if (!take_line(text, out.reset_count, 10)) return {};
+  if (!text.starts_with(kRestart)) return {};
+  text.remove_prefix(kRestart.size());
+  if (!take_line(text, out.restart_count, 10)) return {};
   while (!text.empty()) {
     std::uint32_t handle = 0;
     if (!take_line(text, handle, 16) || !wire::is_session(handle) || out.handles.size() >= kMostHandles) return {};

@@ -28,21 +28,23 @@ class Ledger : public testing::Test {
 };
 
 TEST_F(Ledger, SaysTheNextOneWhatTheLastOneHeld) {
-  const HeldSessions held{7, {0x02000000, 0x03000001, 0x02000FFF}};
+  const HeldSessions held{7, 3, {0x02000000, 0x03000001, 0x02000FFF}};
   SessionLedger ledger(path());
   EXPECT_EQ(ledger.read(), HeldSessions{});
   ASSERT_TRUE(ledger.write(held));
   EXPECT_EQ(SessionLedger(path()).read(), held);
-  ASSERT_TRUE(ledger.write({8, {}}));
-  EXPECT_EQ(SessionLedger(path()).read(), (HeldSessions{8, {}}));
+  ASSERT_TRUE(ledger.write({8, 0, {}}));
+  EXPECT_EQ(SessionLedger(path()).read(), (HeldSessions{8, 0, {}}));
 }
 
 TEST_F(Ledger, WhatIsNotWhollyOursIsNothing) {
-  const std::string good = "tpmspace sessions 1\nreset 7\n02000000\n";
-  EXPECT_EQ(read(good), (HeldSessions{7, {0x02000000}}));
-  for (const auto* bad : {"", "tpmspace sessions 2\nreset 7\n02000000\n", "tpmspace sessions 1\nreset x\n02000000\n",
-                          "tpmspace sessions 1\nreset 7\n02000000", "tpmspace sessions 1\nreset 7\n80000000\n",
-                          "tpmspace sessions 1\nreset 7\n02000000 \n", "tpmspace sessions 1\n02000000\n"})
+  const std::string good = "tpmspace sessions 1\nreset 7\nrestart 3\n02000000\n";
+  EXPECT_EQ(read(good), (HeldSessions{7, 3, {0x02000000}}));
+  for (const auto* bad :
+       {"", "tpmspace sessions 2\nreset 7\n02000000\n", "tpmspace sessions 1\nreset x\n02000000\n",
+        "tpmspace sessions 1\nreset 7\nrestart 3\n02000000", "tpmspace sessions 1\nreset 7\nrestart 3\n80000000\n",
+        "tpmspace sessions 1\nreset 7\nrestart 3\n02000000 \n", "tpmspace sessions 1\n02000000\n",
+        "tpmspace sessions 1\nreset 7\n02000000\n"})
     EXPECT_EQ(read(bad), HeldSessions{}) << bad;
 }
 
@@ -51,14 +53,14 @@ TEST_F(Ledger, ALinkIsNotFollowed) {
   std::filesystem::create_symlink(directory_ + "/other", path());
   SessionLedger ledger(path());
   EXPECT_EQ(ledger.read(), HeldSessions{});
-  ASSERT_TRUE(ledger.write({1, {}}));
+  ASSERT_TRUE(ledger.write({1, 0, {}}));
   std::ifstream other(directory_ + "/other");
   EXPECT_EQ(std::string(std::istreambuf_iterator<char>(other), {}), "precious");
 }
 
 TEST_F(Ledger, WithoutADirectoryItSaysWhatThatMeans) {
   SessionLedger ledger(directory_ + "/none/sessions");
-  const auto written = ledger.write({1, {0x02000000}});
+  const auto written = ledger.write({1, 0, {0x02000000}});
   ASSERT_FALSE(written);
   EXPECT_NE(written.error().find("stay in the TPM"), std::string::npos) << written.error();
 }
