@@ -126,5 +126,65 @@ TEST_F(SessionListTest, WhatItsClientEndedMeanwhileIsNotTold) {
   EXPECT_EQ(step.flushed->sessions[0].handle, second);
 }
 
+// What a hostile review found.
+
+TEST_F(SessionListTest, AnotherProgramsSessionUnderATakenNumberIsPassedOver) {
+  space::Chip chip = chip_;
+  chip.keep_free_sessions = chip.keep_free_objects = 1;
+  chip.active_sessions -= 2;
+  engine_ =
+      std::make_unique<Engine>(*counting_, wire::CommandTable::builtin(), chip, Config{}, [this] { return ++now_; });
+  const auto one = open(1);
+  const auto taken = session(one);
+  (void)flush(TheseSessions{{taken}});
+  idle();
+  (void)tpm_->transact(start_session(SessionType::kHmac), 0);  // gets the number
+  const auto before = counting_->count;
+  const auto started = run(one, start_session(SessionType::kHmac));
+  EXPECT_EQ(started.code, 0U);
+  EXPECT_NE(started.handle, taken);
+  EXPECT_LE(counting_->count - before, 8U);
+}
+
+TEST_F(SessionListTest, AnAbandonedSessionThatWasTakenUpAgainIsNotFlushed) {
+  const auto one = open(1), again = open(1);
+  const auto a = session(one), b = session(one);
+  const auto saved = run(one, context_save(a));
+  (void)run(one, context_save(b));
+  engine_->close(one);
+  engine_->flush_sessions(1, AbandonedSessions{});
+  EXPECT_FALSE(engine_->step(now_).flushed);
+  (void)engine_->submit(
+      again, *wire::Command::parse(context_load(saved.parameters), wire::CommandTable::builtin(), 4096), 0, now_);
+  EXPECT_TRUE(engine_->step(now_).reply);
+  const auto step = engine_->step(now_);
+  ASSERT_TRUE(step.flushed);
+  EXPECT_EQ(step.flushed->sessions.size(), 1U);
+}
+
+TEST_F(SessionListTest, NobodyClaimsMoreThanTheChipHas) {
+  space::SpaceLimits limits;
+  limits.terms.claim = 65;
+  const auto one = open(1, limits);
+  const Time began = now_;
+  EXPECT_EQ(run(one, start_session(SessionType::kHmac)).code, 0U);
+  EXPECT_LT(now_ - began, space::SessionTerms::kSecond);
+}
+
+TEST_F(SessionListTest, AnEndlessDeadlineIsNoTimeToWakeAt) {
+  space::SpaceLimits limits;
+  limits.terms.exhaustion = space::Exhaustion::kWait;
+  limits.terms.deadline = space::SessionTerms::kEndless;
+  const auto hoarder = open(2, limits), waiter = open(1, limits);
+  for (int i = 0; i < 64; ++i) (void)session(hoarder);
+  (void)engine_->submit(
+      waiter, *wire::Command::parse(start_session(SessionType::kHmac), wire::CommandTable::builtin(), 4096), 0, now_);
+  now_ += 100 * space::SessionTerms::kSecond;
+  for (int i = 0; i < 10; ++i) {
+    const auto step = engine_->step(now_);
+    EXPECT_NE(step.wake, std::optional<Time>(UINT64_MAX));
+  }
+}
+
 }  // namespace
 }  // namespace tpmspace::engine
