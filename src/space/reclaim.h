@@ -11,7 +11,8 @@
 // PolicyTicket) last. Never from the space that waits.
 // Threads: pure functions of the books. Units: nanoseconds of the manager's clock.
 // Source: DESIGN, "Sessions"; tests/models/admission.pml shows that nobody starves by these rules, and which of them
-// cannot be left out.
+// cannot be left out (the tenure of what was waited for is not in it: it is for work to get done, not against
+// starving).
 #pragma once
 
 #include <cstdint>
