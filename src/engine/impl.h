@@ -54,8 +54,7 @@ struct Engine::Impl {
         manager(own, table, chip, space::Quota{settings.max_bytes, settings.client_saved_sessions_per_owner}, now_of) {}
 
   Step run_next(Time now);
-  // The client's command, in its connection's name.
-  // `waited`: for a session.
+  // The client's command, in its connection's name. `waited`: so long, for a session.
   Step serve(Ticket ticket, Time now, std::optional<Time> waited = std::nullopt);
   bool must_wait_for_session(const Connection& connection) const;
   void wait_for_session(Ticket ticket, Time now);
@@ -80,8 +79,7 @@ struct Engine::Impl {
   std::map<ConnectionId, Connection> connections;
   std::map<Ticket, ConnectionId> tickets;  // of waiting commands, in the queue or in the line
   space::WaitingLine line;                 // for a session
-  std::map<Ticket, Time> in_line_since;
-  std::optional<space::Bank> line_saw;  // what the bank was when nobody in the line could be helped
+  std::optional<space::Bank> line_saw;     // what the bank was when nobody in the line could be helped
   Time look_at_line = 0;
   std::deque<Reply> cancelled;
   std::deque<FlushOrder> flush_orders;

@@ -36,14 +36,11 @@ void Engine::Impl::wait_for_session(Ticket ticket, Time now) {
             .waiter = {.space = connection.space, .owner = connection.owner, .since = now},
             .deadline = terms.deadline > UINT64_MAX - now ? UINT64_MAX : now + terms.deadline,
             .may_take = terms.exhaustion == space::Exhaustion::kReclaim});
-  in_line_since[ticket] = now;
   line_saw.reset();
 }
 
 void Engine::Impl::leave_line(Ticket ticket) {
-  if (!line.remove(ticket)) return;
-  in_line_since.erase(ticket);
-  line_saw.reset();
+  if (line.remove(ticket)) line_saw.reset();
 }
 
 std::optional<Step> Engine::Impl::serve_line(Time now) {
@@ -52,9 +49,8 @@ std::optional<Step> Engine::Impl::serve_line(Time now) {
   space::Bank bank = manager.session_book().bank();
   if (line_saw == bank && now < look_at_line) return std::nullopt;
   if (const auto next = line.next(manager.books(), manager.chip(), manager.session_book(), now)) {
-    const Time waited = now - in_line_since.at(*next);
+    const Time waited = now - line.since(*next);
     line.served(*next, now);
-    in_line_since.erase(*next);
     line_saw.reset();
     return serve(*next, now, waited);
   }
@@ -74,7 +70,7 @@ std::optional<Step> Engine::Impl::serve_line(Time now) {
 Step Engine::Impl::end_waiting(Ticket ticket, Time now) {
   const ConnectionId id = tickets.at(ticket);
   const Connection& connection = connections.at(id);
-  const Time waited = now - in_line_since.at(ticket);
+  const Time waited = now - line.since(ticket);
   leave_line(ticket);
   const auto waiting = take_waiting(ticket);
   if (!waiting) return Step{};

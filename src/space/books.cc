@@ -374,6 +374,21 @@ std::uint32_t loaded_sessions(const Books& books) {
   return loaded;
 }
 
+std::map<SpaceId, std::uint32_t> sessions_by_space(const Books& books) {
+  std::map<SpaceId, std::uint32_t> out;
+  for (const auto& [number, session] : books.sessions) ++out[session.space];
+  return out;
+}
+
+bool make_unwanted(Books& books, std::uint32_t number) {
+  const auto it = books.sessions.find(number);
+  if (it == books.sessions.end()) return false;
+  const Session& session = it->second;
+  books.unwanted_sessions.push_back(UnwantedSession{session.handle, session.loaded(), session.sequence});
+  books.sessions.erase(it);
+  return true;
+}
+
 std::optional<std::string> check(const Books& books, const Chip& chip) {
   if (auto wrong = check_slots(books, chip)) return wrong;
   if (auto wrong = check_objects(books)) return wrong;

@@ -139,6 +139,10 @@ void erase_objects_if(Books& books, Gone gone) {
 // The session of that number, if the space may use it now. The type octet of `handle` may be wrong. Null: none.
 [[nodiscard]] Session* usable_session(Books& books, SpaceId space, std::uint32_t handle);
 [[nodiscard]] std::uint32_t loaded_sessions(const Books& books);  // unwanted ones included
+// How many active sessions each space has; under 0 those that nobody has any more.
+[[nodiscard]] std::map<SpaceId, std::uint32_t> sessions_by_space(const Books& books);
+// A session becomes nobody's, and the last of the unwanted ones. False: there is none of that number.
+bool make_unwanted(Books& books, std::uint32_t number);
 
 // Nullopt: everything that must be true of the books is. Else a sentence that says what is not.
 [[nodiscard]] std::optional<std::string> check(const Books& books, const Chip& chip);

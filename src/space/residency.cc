@@ -170,11 +170,7 @@ Rc Residency::evict_session() {
 }
 
 void Residency::flush_session(std::uint32_t number, Cause cause) {
-  const auto it = books_.sessions.find(number);
-  const Session& session = it->second;
-  books_.unwanted_sessions.push_back(UnwantedSession{session.handle, session.loaded(), session.sequence});
-  books_.sessions.erase(it);
-  (void)flush_unwanted_session_at(books_.unwanted_sessions.size() - 1, cause);
+  if (make_unwanted(books_, number)) (void)flush_unwanted_session_at(books_.unwanted_sessions.size() - 1, cause);
 }
 
 Rc Residency::make_session_room(std::uint32_t wanted) {

@@ -13,17 +13,10 @@ namespace rc = wire::rc;
 
 // --- one more
 
-std::uint32_t SessionBook::held_by(SpaceId space) const {
-  return static_cast<std::uint32_t>(std::count_if(books_.sessions.begin(), books_.sessions.end(),
-                                                  [&](const auto& entry) { return entry.second.space == space; }));
-}
-
 // Unwanted ones are as good as free: they are flushed before anybody waits.
 Bank SessionBook::bank() const {
-  std::map<SpaceId, std::uint32_t> held;
-  for (const auto& [number, session] : books_.sessions) ++held[session.space];
   Bank out(chip_.active_sessions);
-  for (const auto& [space, count] : held) {
+  for (const auto& [space, count] : sessions_by_space(books_)) {
     if (space.value == 0)
       out.add_lost(count);
     else
@@ -34,7 +27,9 @@ Bank SessionBook::bank() const {
 
 SessionBook::Admission SessionBook::admission(SpaceId id) const {
   const Space& space = books_.spaces.at(id);
-  const std::uint32_t held = held_by(id);
+  const auto by_space = sessions_by_space(books_);
+  const auto found = by_space.find(id);
+  const std::uint32_t held = found == by_space.end() ? 0 : found->second;
   if (space.given_up || held >= space.limits.sessions) return Admission::kNever;
   return bank().admits(held, space.limits.terms.claim) ? Admission::kNow : Admission::kNotNow;
 }
@@ -110,13 +105,6 @@ bool SessionBook::book_started(SpaceId id, std::uint32_t handle, SessionKind kin
 
 // --- one less
 
-void SessionBook::drop(std::uint32_t number) {
-  const auto it = books_.sessions.find(number);
-  if (it == books_.sessions.end()) return;
-  books_.unwanted_sessions.push_back(UnwantedSession{it->second.handle, it->second.loaded(), it->second.sequence});
-  books_.sessions.erase(it);
-}
-
 void SessionBook::leave(SpaceId space) {
   std::vector<std::uint32_t> ended;
   for (auto& [number, session] : books_.sessions) {
@@ -189,17 +177,9 @@ bool SessionBook::retire_tombstone(Space& space) {
   return true;
 }
 
-bool SessionBook::was_taken(SpaceId space, std::uint32_t handle) const {
-  return books_.spaces.at(space).tombstones.count(wire::number_of(handle)) != 0;
-}
-
 void SessionBook::tell(SpaceId space, std::uint32_t handle) {
   auto& stones = books_.spaces.at(space).tombstones;
   if (const auto it = stones.find(wire::number_of(handle)); it != stones.end()) it->second.told = true;
-}
-
-bool SessionBook::bury(SpaceId space, std::uint32_t handle) {
-  return books_.spaces.at(space).tombstones.erase(wire::number_of(handle)) != 0;
 }
 
 }  // namespace tpmspace::space

@@ -4,11 +4,13 @@
 // *Reclaimed*: taken from its space because somebody waits; a tombstone keeps its number there (TPM-RULES 10, MISSION
 // M8). *Unwanted*: nobody's any more, flushed in idle time or when a number is needed.
 // A space knows numbers: its tombstones and its owner's client-saved sessions. A TPM gives the lowest free number, and
-// a StartAuthSession cannot be sent twice, so the free numbers that the space must not get are occupied first. Threads:
-// with the manager. Units: sessions; nanoseconds of the manager's clock. Errors: response codes without a layer.
-// Limits: of the tombstones of a space, those whose client was told are at most `kMaxTombstones`, and all together no
-// more than the chip has numbers; fillers: no more than there are free numbers. Source: DESIGN, "Sessions"; TPM-RULES
-// 10, 11, 24.
+// a StartAuthSession cannot be sent twice, so the free numbers that the space must not get are occupied first.
+//
+// Threads: with the manager. Units: sessions; nanoseconds of the manager's clock.
+// Errors: response codes without a layer.
+// Limits: tombstones of a space whose client was told are at most `kMaxTombstones`; all of them, and fillers, no more
+// than the chip has numbers.
+// Source: DESIGN, "Sessions"; TPM-RULES 10, 11, 24.
 #pragma once
 
 #include <cstdint>
@@ -35,7 +37,6 @@ class SessionBook {
     kNever,   // the space's own limit, or it was given up
   };
   [[nodiscard]] Admission admission(SpaceId space) const;
-  [[nodiscard]] std::uint32_t held_by(SpaceId space) const;
   // As it is now. Who had to wait need not be looked at again before it has changed.
   [[nodiscard]] Bank bank() const;
   // The next session that the TPM starts has a number that the space may be given. Precondition: admission is kNow.
@@ -45,10 +46,8 @@ class SessionBook {
   bool book_started(SpaceId space, std::uint32_t handle, SessionKind kind);
 
   // --- One less
-  // Its client ended it, or nobody knows it: it is no longer in the TPM.
-  void forget(std::uint32_t number) { books_.sessions.erase(number); }
   // It becomes unwanted.
-  void drop(std::uint32_t number);
+  void drop(std::uint32_t number) { make_unwanted(books_, number); }
   // The space is about to close.
   void leave(SpaceId space);
   // Takes it from whoever has it; which one: space/reclaim.h.
@@ -57,11 +56,8 @@ class SessionBook {
   void give_up(SpaceId space);
 
   // --- Tombstones
-  [[nodiscard]] bool was_taken(SpaceId space, std::uint32_t handle) const;
-  // The client used it and was refused.
+  // The client used it, if it is one, and is refused. (FlushContext buries it: context_commands.)
   void tell(SpaceId space, std::uint32_t handle);
-  // The client flushed it; false: there is none.
-  bool bury(SpaceId space, std::uint32_t handle);
 
  private:
   static constexpr std::size_t kMaxTombstones = 16;

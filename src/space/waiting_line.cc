@@ -45,6 +45,10 @@ bool WaitingLine::tenured(const Books& books, const Guest& guest, std::uint64_t 
   return waited >= books.spaces.at(guest.waiter.space).limits.terms.tenure;
 }
 
+std::uint64_t WaitingLine::since(Id id) const {
+  return std::find_if(guests_.begin(), guests_.end(), [&](const Guest& guest) { return guest.id == id; })->waiter.since;
+}
+
 std::optional<WaitingLine::Id> WaitingLine::expired(std::uint64_t now) const {
   for (const Guest& guest : guests_)
     if (guest.deadline <= now) return guest.id;
@@ -73,8 +77,7 @@ std::optional<WaitingLine::Id> WaitingLine::next(const Books& books, const Chip&
   if (guests_.empty()) return std::nullopt;
   const auto claim_of = [&](const Guest& guest) { return books.spaces.at(guest.waiter.space).limits.terms.claim; };
   const FairShares shares(books, chip, waiters(guests_.front()), claim_of(guests_.front()));
-  std::map<SpaceId, std::uint32_t> held_by;
-  for (const auto& [number, session] : books.sessions) ++held_by[session.space];
+  const auto held_by = sessions_by_space(books);
   const auto held = [&](const Guest& guest) {
     const auto found = held_by.find(guest.waiter.space);
     return found == held_by.end() ? 0U : found->second;

@@ -40,6 +40,8 @@ class WaitingLine {
   // By arrival.
   [[nodiscard]] const std::vector<Guest>& guests() const { return guests_; }
 
+  // When it came. Precondition: it is in the line.
+  [[nodiscard]] std::uint64_t since(Id id) const;
   // One whose deadline has passed.
   [[nodiscard]] std::optional<Id> expired(std::uint64_t now) const;
   // One that may have a session now. Whoever is served is removed with `served`.

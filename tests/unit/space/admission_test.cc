@@ -61,6 +61,10 @@ TEST(Bank, AdmitsFiftyNineWithOneEachOfSixtyOne) {
   while (bank.admits(0, 3)) bank.add_holder(1, 3), ++clients;
   EXPECT_EQ(clients, 59U);
   EXPECT_TRUE(bank.admits(1, 3)) << "each of them may have its second";
+  Bank whole(64);  // as docs/sessions.md says
+  clients = 0;
+  while (whole.admits(0, 3)) whole.add_holder(1, 3), ++clients;
+  EXPECT_EQ(clients, 62U);
 }
 
 }  // namespace
