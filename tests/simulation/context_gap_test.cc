@@ -1,12 +1,6 @@
 // The context gap of an old chip (255), with everything that may keep the oldest saved session from being refreshed.
 // The queue is never empty here, so nothing is left to idle time.
-#include <gtest/gtest.h>
-
-#include "../support/meddled_tpm.h"
-#include "engine/engine.h"
-#include "model_tpm.h"
-#include "speech.h"
-#include "tpm/bring_up.h"
+#include "engine_on_model.h"
 
 namespace tpmspace::simulation {
 namespace {
@@ -17,18 +11,15 @@ using speech::Heard;
 constexpr std::uint32_t kNull = 0x40000007;
 constexpr int kCommands = 2000;  // each swaps a session: several gaps
 
-class ContextGap : public testing::Test {
- protected:
-  static constexpr std::uint32_t kGap = 255;
+ModelTpm::Limits old_chip() {
+  ModelTpm::Limits limits;
+  limits.context_gap = 255;
+  return limits;
+}
 
-  ContextGap() {
-    const auto facts = tpm::bring_up(model_, tpm::Kind::kEmbedded);
-    EXPECT_TRUE(facts);
-    chip_.reset_count = facts->reset_count;
-    chip_.restart_count = facts->restart_count;
-    chip_.context_gap = kGap;
-    engine_ = std::make_unique<engine::Engine>(meddler_, wire::CommandTable::builtin(), chip_, engine::Config{},
-                                               [this] { return clock_.now(); });
+class ContextGap : public EngineOnModelTpm {
+ protected:
+  ContextGap() : EngineOnModelTpm(old_chip()) {
     meddler_.spoil = [this](std::uint32_t, wire::Bytes& answer) {
       if (wire::read_header(answer)->code == wire::rc::kContextGap) ++gaps_met_;
     };
@@ -53,17 +44,6 @@ class ContextGap : public testing::Test {
     }
   }
 
-  Heard say(ConnectionId who, const wire::Bytes& bytes) {
-    auto command = wire::Command::parse(bytes, wire::CommandTable::builtin(), chip_.max_command);
-    EXPECT_TRUE(command);
-    const auto ticket = engine_->submit(who, std::move(*command), 0, clock_.now());
-    for (int i = 0; i < 1000; ++i) {
-      const auto step = engine_->step(clock_.now());
-      if (step.reply && step.reply->ticket == ticket) return speech::hear(bytes, step.reply->response).value();
-    }
-    ADD_FAILURE() << "no answer";
-    return {};
-  }
   Heard digest_of(const Client& client) {
     return say(client.connection, speech::policy_plain(wire::cc::kPolicyGetDigest, client.session));
   }
@@ -79,16 +59,6 @@ class ContextGap : public testing::Test {
     }
   }
 
-  VirtualClock clock_;
-  ModelTpm model_{[] {
-                    ModelTpm::Limits limits;
-                    limits.context_gap = kGap;
-                    return limits;
-                  }(),
-                  clock_};
-  support::MeddledTpm meddler_{model_};
-  space::Chip chip_;
-  std::unique_ptr<engine::Engine> engine_;
   std::uint64_t last_owner_ = 0;
   int gaps_met_ = 0;  // how often the TPM said CONTEXT_GAP, whoever asked
   std::vector<Client> busy_;

@@ -3,11 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "digest.h"
-#include "engine/engine.h"
-#include "model_tpm.h"
+#include "engine_on_model.h"
 #include "object_slots.h"
-#include "speech.h"
-#include "tpm/bring_up.h"
 
 namespace tpmspace::simulation {
 namespace {
@@ -21,31 +18,9 @@ constexpr std::uint32_t kEndorsement = 0x4000000B;
 constexpr std::uint32_t kPlatform = 0x4000000C;
 const speech::Auths kEmptyPassword = {speech::Auth{}};
 
-class EngineOnModel : public testing::Test {
+class EngineOnModel : public EngineOnModelTpm {
  protected:
-  EngineOnModel() {
-    const auto facts = tpm::bring_up(model_, tpm::Kind::kEmbedded);
-    EXPECT_TRUE(facts);
-    chip_.reset_count = facts->reset_count;
-    chip_.restart_count = facts->restart_count;
-    engine_ = std::make_unique<engine::Engine>(model_, wire::CommandTable::builtin(), chip_, engine::Config{},
-                                               [this] { return clock_.now(); });
-  }
-
   ConnectionId open(std::uint64_t owner = 1) { return engine_->open(space::OwnerId{owner}, {}); }
-
-  // The answer, when its turn has come.
-  Heard say(ConnectionId who, const wire::Bytes& bytes) {
-    auto command = wire::Command::parse(bytes, wire::CommandTable::builtin(), chip_.max_command);
-    EXPECT_TRUE(command);
-    const auto ticket = engine_->submit(who, std::move(*command), 0, clock_.now());
-    for (int i = 0; i < 1000; ++i) {
-      const auto step = engine_->step(clock_.now());
-      if (step.reply && step.reply->ticket == ticket) return speech::hear(bytes, step.reply->response).value();
-    }
-    ADD_FAILURE() << "no answer";
-    return {};
-  }
 
   void idle() {
     for (int i = 0; i < 1000 && !engine_->step(clock_.now()).idle; ++i) clock_.advance(1'000'000);
@@ -66,11 +41,6 @@ class EngineOnModel : public testing::Test {
     EXPECT_EQ(engine_->snapshot().objects_loaded, model_.loaded_objects().size());
     EXPECT_EQ(engine_->snapshot().sessions_loaded, model_.loaded_sessions().size());
   }
-
-  VirtualClock clock_;
-  ModelTpm model_{{}, clock_};
-  space::Chip chip_;
-  std::unique_ptr<engine::Engine> engine_;
 };
 
 TEST_F(EngineOnModel, AnEmptiedHierarchyAlsoEmptiesSlotsThatNobodyWantsAnyMore) {
