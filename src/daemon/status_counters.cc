@@ -25,6 +25,10 @@ std::uint64_t& by_cause(proto::Status& status, observe::Cause cause) {
       return status.tpm_commands_reclaim;
     case observe::Cause::kFiller:
       return status.tpm_commands_filler;
+    case observe::Cause::kPark:
+      return status.tpm_commands_park;
+    case observe::Cause::kRebuild:
+      return status.tpm_commands_rebuild;
   }
   return status.tpm_commands_probe;
 }
@@ -53,6 +57,8 @@ void StatusCounters::add(const observe::Account& account, bool delivered) {
   }
   sums_.swapping_evictions += account.evictions;
   sums_.sessions_reclaims += account.reclaimed.size();
+  sums_.sessions_parks += account.parks;
+  sums_.sessions_rebuilds += account.rebuilds;
   if (account.waited) ++sums_.sessions_waits;
   if (account.tpm_was_reset) ++sums_.tpm_resets;
 }
@@ -85,8 +91,13 @@ void StatusCounters::fill(proto::Status& status) const {
   status.tpm_commands_probe = sums_.tpm_commands_probe;
   status.tpm_commands_reclaim = sums_.tpm_commands_reclaim;
   status.tpm_commands_filler = sums_.tpm_commands_filler;
+  status.tpm_commands_park = sums_.tpm_commands_park;
+  status.tpm_commands_rebuild = sums_.tpm_commands_rebuild;
   status.sessions_waits = sums_.sessions_waits;
   status.sessions_reclaims = sums_.sessions_reclaims;
+  status.sessions_parks = sums_.sessions_parks;
+  status.sessions_rebuilds = sums_.sessions_rebuilds;
+  status.sessions_parked = snapshot_.sessions_parked;
   status.sessions_waiting = snapshot_.waiting_for_session;
   status.tpm_commands_time = sums_.tpm_commands_time;
   status.swapping_saves = sums_.swapping_saves;

@@ -43,6 +43,8 @@ proto::SessionState state_of(engine::SessionState state) {
       return proto::SessionState::kClientSaved;
     case engine::SessionState::kAbandoned:
       return proto::SessionState::kAbandoned;
+    case engine::SessionState::kParked:
+      return proto::SessionState::kParked;
   }
   return proto::SessionState::kLoaded;
 }
@@ -55,7 +57,9 @@ proto::SessionEntry entry_of(const engine::SessionView& view, std::uint64_t now)
           .connection = view.connection,
           .age = span(view.started_at, now),
           .idle = span(view.used_at, now),
-          .lease = view.lease};
+          .lease = view.lease,
+          .rebuildable = static_cast<proto::Rebuildable>(view.rebuildable),  // as proto/sessions.h says
+          .parked = view.parked};
 }
 
 std::vector<proto::SessionEntry> entries_of(const std::vector<engine::SessionView>& views, std::uint64_t now) {
@@ -292,6 +296,7 @@ proto::Sessions TpmDesk::sessions(std::optional<space::OwnerId> only) const {
                              .left = view.deadline == UINT64_MAX ? proto::kEndless : span(now, view.deadline)});
   }
   out.more_waiting = sessions_->more_waiting;
+  out.more_parked = sessions_->more_parked;
   return out;
 }
 

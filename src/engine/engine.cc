@@ -93,21 +93,25 @@ Step Engine::step(Time now) {
   me.answered_cancelled_last = false;
   if (!me.flush_orders.empty() && (me.queue.size() == 0 || !me.flushed_last)) return me.go_on_flushing(now);
   me.flushed_last = false;
-  if (auto step = me.serve_line(now)) return std::move(*step);
+  if (!me.reserve_orders.empty()) return me.reserve_next();
+  if (auto step = me.serve_lines(now)) return std::move(*step);
   const bool backlog = me.manager.unwanted() > kUnwantedBacklog && !me.tidied_last && now >= me.not_before;
   if (me.queue.size() > 0 && !backlog) return me.run_next(now);
   Step step = me.idle(now);
-  const bool looks_again = !me.line.empty() && me.look_at_line != UINT64_MAX;  // a deadline may be endless
-  if (step.idle && looks_again) step.wake = std::min(step.wake.value_or(me.look_at_line), me.look_at_line);
+  const auto look_again = [&](bool somebody_waits, Time at) {
+    if (step.idle && somebody_waits && at != UINT64_MAX) step.wake = std::min(step.wake.value_or(at), at);
+  };
+  look_again(!me.line.empty(), me.look_at_line);  // a deadline may be endless
+  look_again(!me.numbers.empty(), me.look_at_numbers);
   return step;
 }
 
 Step Engine::Impl::run_next(Time now) {
   const Ticket ticket = queue.pop()->item;
   const Connection& connection = connections.at(tickets.at(ticket));
-  const bool wants_session = connection.waiting->command.row().creates == wire::Creates::kSession;
-  if (!wants_session || !must_wait_for_session(connection)) return serve(ticket, now);
-  wait_for_session(ticket, now);
+  const auto which = must_wait(connection, now);
+  if (!which) return serve(ticket, now);
+  wait_in(*which, ticket, now);
   return Step{};
 }
 
@@ -130,7 +134,7 @@ Step Engine::Impl::serve(Ticket ticket, Time now, std::optional<Time> waited) {
   if (gate.end())
     manager.undo(connection.space, outcome);
   else if (waited)
-    manager.note_waited_for(outcome);
+    manager.note_waited_for(connection.space, outcome);
 
   Step step;
   step.account = to_account(&connection, id, waiting->command.code(), outcome.code, std::move(outcome.cost));
@@ -190,6 +194,8 @@ observe::Account Engine::Impl::to_account(const Connection* connection, Connecti
   account.rc = rc;
   account.tpm = std::move(cost.tpm);
   account.evictions = cost.evictions;
+  account.parks = cost.parks;
+  account.rebuilds = cost.rebuilds;
   account.reclaimed = std::move(cost.reclaimed);
   account.tpm_was_reset = cost.tpm_was_reset;
   account.tpm_lost = cost.tpm_lost;
@@ -200,12 +206,14 @@ Snapshot Engine::snapshot() const {
   const space::Books& books = impl_->manager.books();
   Snapshot out;
   out.connections = static_cast<std::uint32_t>(impl_->connections.size());
-  out.waiting_for_session = static_cast<std::uint32_t>(impl_->line.size());
+  out.waiting_for_session = static_cast<std::uint32_t>(impl_->waiting());
   out.queued = static_cast<std::uint32_t>(impl_->queue.size()) + out.waiting_for_session;
   out.objects = books.held.objects;
   out.bytes = books.held.bytes;
   out.objects_loaded = static_cast<std::uint32_t>(books.slots.size());
   out.sessions = static_cast<std::uint32_t>(books.sessions.size());
+  out.sessions_parked = books.parked_in_all.sessions;
+  out.bytes += books.parked_in_all.bytes;
   out.sessions_loaded = space::loaded_sessions(books);
   for (const auto& [number, session] : books.sessions) {
     out.sessions_client_saved += session.client_saved ? 1U : 0U;

@@ -44,7 +44,13 @@ struct Reply {
 // What an administrator's order to flush came to.
 struct Flushed {
   std::uint64_t order = 0;
-  std::vector<SessionView> sessions;  // as they were; at most what the chip has
+  std::vector<SessionView> sessions;  // as they were; at most what the chip has, and SessionList::kMaxParked
+};
+
+// What an administrator's order to reserve a session, or to let go of it, came to.
+struct Reserved {
+  std::uint64_t order = 0;
+  wire::Rc code = 0;  // REFERENCE_H0: there is no such session; SESSION_MEMORY: no more can be spared
 };
 
 // What one step did.
@@ -52,6 +58,7 @@ struct Step {
   std::optional<Reply> reply;
   std::optional<observe::Account> account;  // present iff the TPM was used or a client was answered
   std::optional<Flushed> flushed;           // an order is done
+  std::optional<Reserved> reserved;         // likewise
   bool idle = false;                        // nothing was done and nothing can be done before `wake` or new input
   std::optional<Time> wake;                 // with idle: there will be something to do then
 };
@@ -62,8 +69,9 @@ struct Snapshot {
   std::uint32_t queued = 0;  // those that wait for a session included
   std::uint32_t waiting_for_session = 0;
   std::uint32_t objects = 0, objects_loaded = 0;
-  std::uint32_t sessions = 0, sessions_loaded = 0, sessions_client_saved = 0;
-  std::uint64_t bytes = 0;  // of saved contexts
+  std::uint32_t sessions = 0, sessions_loaded = 0, sessions_client_saved = 0;  // in the TPM
+  std::uint32_t sessions_parked = 0;
+  std::uint64_t bytes = 0;  // of saved contexts and of logs
 };
 
 class Engine {
@@ -87,6 +95,10 @@ class Engine {
   // The sessions selected are taken from whoever has them, as a reclaim does it; one in a step, clients' commands in
   // between. `order` comes back in Step::flushed.
   void flush_sessions(std::uint64_t order, SessionSelection selection);
+
+  // A session in the TPM stays loaded under its number, and nobody else can be given its place (the kernel's trusted
+  // keys use sessions that were handed to it); or not any more. `order` comes back in Step::reserved.
+  void reserve_session(std::uint64_t order, std::uint32_t handle, bool reserved);
 
   // At most one client command (with the swapping it needs), or one TPM command of idle work.
   [[nodiscard]] Step step(Time now);

@@ -13,6 +13,7 @@
 #include "engine/watched_tpm.h"
 #include "queue/fair_queue.h"
 #include "space/manager.h"
+#include "space/number_line.h"
 #include "space/waiting_line.h"
 
 namespace tpmspace::engine {
@@ -43,6 +44,13 @@ struct FlushOrder {
   Flushed done;
 };
 
+// And one to keep a session where it is, or to let go of it.
+struct ReserveOrder {
+  std::uint64_t order = 0;
+  std::uint32_t handle = 0;
+  bool reserved = false;
+};
+
 struct Engine::Impl {
   Impl(wire::Tpm& tpm, const wire::CommandTable& table, const space::Chip& chip, const Config& settings,
        const std::function<Time()>& now_of)
@@ -56,14 +64,22 @@ struct Engine::Impl {
   Step run_next(Time now);
   // The client's command, in its connection's name. `waited`: so long, for a session.
   Step serve(Ticket ticket, Time now, std::optional<Time> waited = std::nullopt);
-  bool must_wait_for_session(const Connection& connection) const;
-  void wait_for_session(Ticket ticket, Time now);
-  // Something for those that wait for a session; nullopt: nothing can be done before `look_at_line`.
-  std::optional<Step> serve_line(Time now);
+  // The line that its command belongs into; nullopt: it may run now.
+  enum class Line : std::uint8_t { kSessions, kNumbers };
+  std::optional<Line> must_wait(const Connection& connection, Time now) const;
+  void wait_in(Line which, Ticket ticket, Time now);
+  // Something for those that wait for a session or a number; nullopt: nothing can be done before `look_at_line`.
+  std::optional<Step> serve_lines(Time now);
+  std::optional<Step> serve_session_line(Time now);
+  std::optional<Step> serve_number_line(Time now);
   void leave_line(Ticket ticket);
+  [[nodiscard]] Time waits_since(Ticket ticket) const;
+  [[nodiscard]] std::size_t waiting() const { return line.size() + numbers.size(); }
   Step end_waiting(Ticket ticket, Time now);
   // The next session of the first order.
   Step go_on_flushing(Time now);
+  void begin_flushing(FlushOrder& order, std::optional<space::Cost>& cost);
+  Step reserve_next();
   std::optional<Waiting> take_waiting(Ticket ticket);
   Step idle(Time now);
   Step account_only(space::Cost cost) const;
@@ -80,15 +96,18 @@ struct Engine::Impl {
   std::map<Ticket, ConnectionId> tickets;  // of waiting commands, in the queue or in the line
   space::WaitingLine line;                 // for a session
   std::optional<space::Bank> line_saw;     // what the bank was when nobody in the line could be helped
-  Time look_at_line = 0;
+  space::NumberLine numbers;
+  Time look_at_line = 0, look_at_numbers = 0;
   std::deque<Reply> cancelled;
   std::deque<FlushOrder> flush_orders;
+  std::deque<ReserveOrder> reserve_orders;
   Ticket last_ticket = 0;
   Time last_activity = 0;
   Time not_before = 0;  // idle work, after the back end was lost
   bool tidied_last = false;
   bool answered_cancelled_last = false;  // whoever waits has every other step
   bool flushed_last = false;             // likewise
+  bool served_number_last = false;       // likewise
 };
 
 }  // namespace tpmspace::engine

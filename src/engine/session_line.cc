@@ -16,34 +16,74 @@ bool is_same(const space::Session& session, const SessionView& view) {
   return session.owner == view.owner && session.started_at == view.started_at;
 }
 
-}  // namespace
-
-// --- the line
-
-bool Engine::Impl::must_wait_for_session(const Connection& connection) const {
-  using space::SessionBook;
-  const auto& terms = manager.books().spaces.at(connection.space).limits.terms;
-  if (terms.exhaustion == space::Exhaustion::kRefuse) return false;  // the manager refuses what it cannot have
-  const auto admission = manager.session_book().admission(connection.space);
-  if (admission == SessionBook::Admission::kNever) return false;
-  return admission == SessionBook::Admission::kNotNow || !line.empty();
+// What several parts of one step cost.
+space::Cost merged(std::optional<space::Cost> one, space::Cost other) {
+  if (!one) return other;
+  one->tpm.insert(one->tpm.end(), other.tpm.begin(), other.tpm.end());
+  one->reclaimed.insert(one->reclaimed.end(), other.reclaimed.begin(), other.reclaimed.end());
+  one->evictions += other.evictions;
+  one->parks += other.parks;
+  one->rebuilds += other.rebuilds;
+  one->tpm_was_reset |= other.tpm_was_reset;
+  one->tpm_lost |= other.tpm_lost;
+  return std::move(*one);
 }
 
-void Engine::Impl::wait_for_session(Ticket ticket, Time now) {
+}  // namespace
+
+// --- the lines
+
+std::optional<Engine::Impl::Line> Engine::Impl::must_wait(const Connection& connection, Time now) const {
+  using space::SessionBook;
+  const wire::Command& command = connection.waiting->command;
+  const auto want = manager.wants(connection.space, command);
+  if (want == SessionBook::Want::kNothing) return std::nullopt;
+  const auto& terms = manager.books().spaces.at(connection.space).limits.terms;
+  // The manager refuses what it cannot have.
+  if (terms.exhaustion == space::Exhaustion::kRefuse) return std::nullopt;
+  const auto admission = manager.session_book().admission(connection.space, command);
+  if (admission == SessionBook::Admission::kNever) return std::nullopt;
+  if (want == SessionBook::Want::kNumber) {
+    const auto at = manager.session_book().number_at(now);
+    const bool now_at_once = at && *at <= now && numbers.empty();
+    return now_at_once ? std::nullopt : std::optional(Line::kNumbers);
+  }
+  const bool now_at_once = admission == SessionBook::Admission::kNow && line.empty();
+  return now_at_once ? std::nullopt : std::optional(Line::kSessions);
+}
+
+void Engine::Impl::wait_in(Line which, Ticket ticket, Time now) {
   const Connection& connection = connections.at(tickets.at(ticket));
   const auto& terms = manager.books().spaces.at(connection.space).limits.terms;
+  const Time deadline = terms.deadline > UINT64_MAX - now ? UINT64_MAX : now + terms.deadline;
+  if (which == Line::kNumbers) {
+    numbers.add(
+        {.id = ticket, .space = connection.space, .owner = connection.owner, .since = now, .deadline = deadline});
+    return;
+  }
   line.add({.id = ticket,
             .waiter = {.space = connection.space, .owner = connection.owner, .since = now},
-            .deadline = terms.deadline > UINT64_MAX - now ? UINT64_MAX : now + terms.deadline,
+            .deadline = deadline,
             .may_take = terms.exhaustion == space::Exhaustion::kReclaim});
   line_saw.reset();
 }
 
 void Engine::Impl::leave_line(Ticket ticket) {
   if (line.remove(ticket)) line_saw.reset();
+  numbers.remove(ticket);
 }
 
-std::optional<Step> Engine::Impl::serve_line(Time now) {
+Time Engine::Impl::waits_since(Ticket ticket) const {
+  const auto* guest = numbers.find(ticket);
+  return guest != nullptr ? guest->since : line.since(ticket);
+}
+
+std::optional<Step> Engine::Impl::serve_lines(Time now) {
+  if (auto step = serve_session_line(now)) return step;
+  return serve_number_line(now);
+}
+
+std::optional<Step> Engine::Impl::serve_session_line(Time now) {
   if (line.empty()) return std::nullopt;
   if (const auto late = line.expired(now)) return end_waiting(*late, now);
   space::Bank bank = manager.session_book().bank();
@@ -66,11 +106,24 @@ std::optional<Step> Engine::Impl::serve_line(Time now) {
   return std::nullopt;
 }
 
+// One in a step, and every other step is somebody else's: those that were served go on, so that nobody notices when
+// their sessions leave.
+std::optional<Step> Engine::Impl::serve_number_line(Time now) {
+  if (numbers.empty()) return std::nullopt;
+  if (const auto late = numbers.expired(now)) return end_waiting(*late, now);
+  const auto next = numbers.next(manager.session_book(), now);
+  look_at_numbers = numbers.look_again(manager.session_book());
+  if (!next || (queue.size() > 0 && std::exchange(served_number_last, !served_number_last))) return std::nullopt;
+  const Time waited = now - numbers.find(*next)->since;
+  numbers.served(*next);
+  return serve(*next, now, waited);
+}
+
 // Its deadline has passed.
 Step Engine::Impl::end_waiting(Ticket ticket, Time now) {
   const ConnectionId id = tickets.at(ticket);
   const Connection& connection = connections.at(id);
-  const Time waited = now - line.since(ticket);
+  const Time waited = now - waits_since(ticket);
   leave_line(ticket);
   const auto waiting = take_waiting(ticket);
   if (!waiting) return Step{};
@@ -92,14 +145,36 @@ void Engine::flush_sessions(std::uint64_t order, SessionSelection selection) {
       FlushOrder{.selection = std::move(selection), .begun = false, .to_take = {}, .done = {order, {}}});
 }
 
+// Those that are parked go at once: the TPM has nothing to do with them.
+void Engine::Impl::begin_flushing(FlushOrder& order, std::optional<space::Cost>& cost) {
+  const space::Books& books = manager.books();
+  for (const auto& [number, session] : books.sessions)
+    if (const SessionView view = view_of(session); selects(order.selection, view)) order.to_take.push_back(view);
+  std::vector<space::ParkedKey> parked;
+  for (const auto& [key, session] : books.parked)
+    if (selects(order.selection, view_of(session, true))) parked.push_back(key);
+  std::vector<space::ContextDigest> files;
+  for (const auto& [copy, session] : books.parked_files)
+    if (selects(order.selection, view_of(session, true))) files.push_back(copy);
+  if (parked.empty() && files.empty()) return;
+  for (const auto& key : parked) {
+    if (order.done.sessions.size() < SessionList::kMaxParked)
+      order.done.sessions.push_back(view_of(books.parked.at(key), true));
+    cost = merged(std::move(cost), manager.take_parked_session(key));
+  }
+  for (const auto& copy : files) {
+    if (order.done.sessions.size() < SessionList::kMaxParked)
+      order.done.sessions.push_back(view_of(books.parked_files.at(copy), true));
+    cost = merged(std::move(cost), manager.take_parked_file(copy));
+  }
+}
+
 Step Engine::Impl::go_on_flushing(Time now) {
   flushed_last = true;
   FlushOrder& order = flush_orders.front();
   const auto& sessions = manager.books().sessions;
-  if (!std::exchange(order.begun, true))
-    for (const auto& [number, session] : sessions)
-      if (const SessionView view = view_of(session); selects(order.selection, view)) order.to_take.push_back(view);
-  Step step;
+  std::optional<space::Cost> cost;
+  if (!std::exchange(order.begun, true)) begin_flushing(order, cost);
   if (!order.to_take.empty()) {
     const SessionView view = order.to_take.back();
     order.to_take.pop_back();
@@ -108,9 +183,13 @@ Step Engine::Impl::go_on_flushing(Time now) {
     // Its owner may have taken it up again meanwhile.
     if (found != sessions.end() && is_same(found->second, view) && selects(order.selection, view_of(found->second))) {
       order.done.sessions.push_back(view_of(found->second));
-      step = account_only(manager.take_session(number));
-      if (step.account->tpm_lost) not_before = now + kLostPause;
+      cost = merged(std::move(cost), manager.take_session(number));
     }
+  }
+  Step step;
+  if (cost) {
+    step = account_only(std::move(*cost));
+    if (step.account->tpm_lost) not_before = now + kLostPause;
   }
   if (order.to_take.empty()) {
     std::reverse(order.done.sessions.begin(), order.done.sessions.end());
@@ -120,19 +199,41 @@ Step Engine::Impl::go_on_flushing(Time now) {
   return step;
 }
 
+// --- reserved ones
+
+void Engine::reserve_session(std::uint64_t order, std::uint32_t handle, bool reserved) {
+  impl_->reserve_orders.push_back({order, handle, reserved});
+}
+
+Step Engine::Impl::reserve_next() {
+  const ReserveOrder order = reserve_orders.front();
+  reserve_orders.pop_front();
+  wire::Rc result = 0;
+  Step step = account_only(manager.reserve_session(wire::number_of(order.handle), order.reserved, result));
+  step.reserved = Reserved{order.order, result};
+  return step;
+}
+
 SessionList Engine::sessions() const {
   SessionList out;
   const auto& books = impl_->manager.books();
   out.sessions.reserve(books.sessions.size());
   for (const auto& [number, session] : books.sessions) out.sessions.push_back(view_of(session));
-  for (const auto& guest : impl_->line.guests()) {
-    if (out.waiting.size() == SessionList::kMaxWaiting) break;
-    out.waiting.push_back({.owner = guest.waiter.owner,
-                           .connection = guest.waiter.space.value,
-                           .since = guest.waiter.since,
-                           .deadline = guest.deadline});
-  }
-  out.more_waiting = static_cast<std::uint32_t>(impl_->line.size() - out.waiting.size());
+  std::size_t named = 0;
+  const auto add_parked = [&](const space::Session& session) {
+    if (named++ < SessionList::kMaxParked) out.sessions.push_back(view_of(session, true));
+  };
+  for (const auto& [key, session] : books.parked) add_parked(session);
+  for (const auto& [copy, session] : books.parked_files) add_parked(session);
+  out.more_parked = static_cast<std::uint32_t>(named - std::min(named, SessionList::kMaxParked));
+  const auto add_waiting = [&](space::OwnerId owner, space::SpaceId space, Time since, Time deadline) {
+    if (out.waiting.size() < SessionList::kMaxWaiting)
+      out.waiting.push_back({.owner = owner, .connection = space.value, .since = since, .deadline = deadline});
+  };
+  for (const auto& guest : impl_->line.guests())
+    add_waiting(guest.waiter.owner, guest.waiter.space, guest.waiter.since, guest.deadline);
+  for (const auto& guest : impl_->numbers.guests()) add_waiting(guest.owner, guest.space, guest.since, guest.deadline);
+  out.more_waiting = static_cast<std::uint32_t>(impl_->waiting() - out.waiting.size());
   return out;
 }
 

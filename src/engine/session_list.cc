@@ -7,15 +7,16 @@
 namespace tpmspace::engine {
 namespace {
 
-SessionState state_of(const space::Session& session) {
+SessionState state_of(const space::Session& session, bool parked) {
   if (session.client_saved) return session.space.value == 0 ? SessionState::kAbandoned : SessionState::kClientSaved;
+  if (parked) return SessionState::kParked;
   return session.loaded() ? SessionState::kLoaded : SessionState::kSaved;
 }
 
 struct Selects {
   const SessionView& session;
   bool operator()(const TheseSessions& these) const {
-    return std::any_of(these.handles.begin(), these.handles.end(), [this](std::uint32_t handle) {
+    return !session.parked && std::any_of(these.handles.begin(), these.handles.end(), [this](std::uint32_t handle) {
       return wire::number_of(handle) == wire::number_of(session.handle);
     });
   }
@@ -25,15 +26,17 @@ struct Selects {
 
 }  // namespace
 
-SessionView view_of(const space::Session& session) {
-  return {.handle = session.handle,
+SessionView view_of(const space::Session& session, bool parked) {
+  return {.handle = parked ? session.client.value : session.handle,
           .kind = session.kind,
-          .state = state_of(session),
+          .state = state_of(session, parked),
           .owner = session.owner,
           .connection = session.space.value,
           .started_at = session.started_at,
           .used_at = session.used_at,
-          .lease = session.lease};
+          .lease = session.lease,
+          .rebuildable = session.log.rebuildable,
+          .parked = parked};
 }
 
 bool selects(const SessionSelection& selection, const SessionView& session) {

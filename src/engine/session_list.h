@@ -1,7 +1,7 @@
-// Every active session of ours in the TPM, and who waits for one, as a value for those who look at it.
+// Every session that clients have, in the TPM or parked, and who waits for one, as a value for those who look at it.
 //
-// Threads: a value. Units: nanoseconds of the engine's clock. Limits: of those that wait the first kMaxWaiting are
-// named, the others are counted.
+// Threads: a value. Units: nanoseconds of the engine's clock. Limits: of the parked ones the first kMaxParked and of
+// those that wait the first kMaxWaiting are named, the others are counted.
 #pragma once
 
 #include <cstddef>
@@ -19,16 +19,19 @@ enum class SessionState : std::uint8_t {
   kSaved,        // by us: put away until it is used
   kClientSaved,  // by its client, which has the context
   kAbandoned,    // the same, and its connection is gone
+  kParked,       // it has left the TPM until it is used
 };
 
 struct SessionView {
-  std::uint32_t handle = 0;
+  std::uint32_t handle = 0;  // the TPM's; of one that is parked its client's
   space::SessionKind kind = space::SessionKind::kHmac;
   SessionState state = SessionState::kLoaded;
   space::OwnerId owner;
   std::uint64_t connection = 0;  // 0: it has none
   std::uint64_t started_at = 0, used_at = 0;
   std::uint64_t lease = 0;  // a span; SessionTerms::kEndless
+  space::Rebuildable rebuildable = space::Rebuildable::kNotPolicy;
+  bool parked = false;  // also of one that its client saved
 
   bool operator==(const SessionView&) const = default;
 };
@@ -43,8 +46,10 @@ struct WaitingView {
 
 struct SessionList {
   static constexpr std::size_t kMaxWaiting = 64;
+  static constexpr std::size_t kMaxParked = 256;
 
-  std::vector<SessionView> sessions;  // by number
+  std::vector<SessionView> sessions;  // by number; then those that are parked
+  std::uint32_t more_parked = 0;      // not named
   std::vector<WaitingView> waiting;   // by arrival
   std::uint32_t more_waiting = 0;     // not named
 
@@ -53,7 +58,7 @@ struct SessionList {
 
 // Which sessions an administrator takes away.
 struct TheseSessions {
-  std::vector<std::uint32_t> handles;  // their type octets may be wrong
+  std::vector<std::uint32_t> handles;  // of sessions in the TPM; their type octets may be wrong
 };
 struct AbandonedSessions {};
 struct SessionsOf {
@@ -61,7 +66,7 @@ struct SessionsOf {
 };
 using SessionSelection = std::variant<TheseSessions, AbandonedSessions, SessionsOf>;
 
-[[nodiscard]] SessionView view_of(const space::Session& session);
+[[nodiscard]] SessionView view_of(const space::Session& session, bool parked = false);
 [[nodiscard]] bool selects(const SessionSelection& selection, const SessionView& session);
 
 }  // namespace tpmspace::engine

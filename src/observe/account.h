@@ -22,6 +22,8 @@ struct Account {
   std::uint32_t rc = 0;                 // what the client was answered
   std::vector<TpmUse> tpm;              // in the order they were sent
   std::uint32_t evictions = 0;          // of objects and sessions, to make room
+  std::uint32_t parks = 0;              // policy sessions that left the TPM because their numbers were needed
+  std::uint32_t rebuilds = 0;           // and those that came back
   std::vector<Reclaimed> reclaimed;     // sessions that were taken because somebody waited, or an administrator said so
   std::optional<std::uint64_t> waited;  // nanoseconds that this StartAuthSession waited for a session
   bool tpm_was_reset = false;           // noticed in this step; everything loaded and saved is gone

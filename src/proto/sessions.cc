@@ -17,6 +17,7 @@ Overloaded(Fs...) -> Overloaded<Fs...>;  // clang 14 does not deduce aggregates
 void put(wire::Writer& out, const SessionEntry& entry) {
   out.u32(entry.handle).u8(static_cast<std::uint8_t>(entry.kind)).u8(static_cast<std::uint8_t>(entry.state));
   out.u32(entry.uid).u64(entry.connection).u64(entry.age).u64(entry.idle).u64(entry.lease);
+  out.u8(static_cast<std::uint8_t>(entry.rebuildable)).u8(entry.parked ? 1 : 0);
 }
 void put(wire::Writer& out, const WaitingEntry& entry) {
   out.u32(entry.uid).u64(entry.connection).u64(entry.waited).u64(entry.left);
@@ -27,8 +28,10 @@ bool get(wire::Reader& reader, SessionEntry& entry) {
   const auto kind = reader.u8(), state = reader.u8();
   const auto uid = reader.u32();
   const auto connection = reader.u64(), age = reader.u64(), idle = reader.u64(), lease = reader.u64();
-  if (!lease) return false;
-  entry = {*handle, SessionKind{*kind}, SessionState{*state}, *uid, *connection, *age, *idle, *lease};
+  const auto rebuildable = reader.u8(), parked = reader.u8();
+  if (!parked) return false;
+  entry = {*handle, SessionKind{*kind},        SessionState{*state}, *uid, *connection, *age, *idle,
+           *lease,  Rebuildable{*rebuildable}, *parked != 0};
   return true;
 }
 bool get(wire::Reader& reader, WaitingEntry& entry) {
@@ -73,6 +76,7 @@ bool is_our_version(wire::Reader& reader) {
 wire::Bytes encode_sessions(const Sessions& sessions) {
   wire::Writer out;
   out.u16(kSessionsVersion).u32(sessions.hidden_sessions).u32(sessions.hidden_waiting).u32(sessions.more_waiting);
+  out.u32(sessions.more_parked);
   put_records(out, sessions.sessions);
   put_records(out, sessions.waiting);
   return out.take();
@@ -82,11 +86,13 @@ std::optional<Sessions> decode_sessions(wire::ByteView body) {
   wire::Reader reader(body);
   if (!is_our_version(reader)) return std::nullopt;
   const auto hidden_sessions = reader.u32(), hidden_waiting = reader.u32(), more_waiting = reader.u32();
-  if (!more_waiting) return std::nullopt;
+  const auto more_parked = reader.u32();
+  if (!more_parked) return std::nullopt;
   Sessions out;
   out.hidden_sessions = *hidden_sessions;
   out.hidden_waiting = *hidden_waiting;
   out.more_waiting = *more_waiting;
+  out.more_parked = *more_parked;
   if (!get_records(reader, out.sessions) || !get_records(reader, out.waiting)) return std::nullopt;
   return out;
 }

@@ -4,11 +4,12 @@
 // Idea: values with named fields. Each record carries its length: a reader skips what a newer manager puts behind what
 // it knows, and shows a kind or state that it does not know as its number.
 //
-//   Session         u32 handle, u8 kind, u8 state, u32 uid, u64 connection, u64 age, u64 idle, u64 lease
+//   Session         u32 handle, u8 kind, u8 state, u32 uid, u64 connection, u64 age, u64 idle, u64 lease,
+//                   u8 rebuildable, u8 parked
 //   Waiting         u32 uid, u64 connection, u64 waited, u64 left
 //   records         u16 count, then for each: u16 length, record
-//   Sessions        u16 version (1), u32 hidden sessions, u32 hidden waiting, u32 more waiting, Session records,
-//                   Waiting records
+//   Sessions        u16 version (1), u32 hidden sessions, u32 hidden waiting, u32 more waiting, u32 more parked,
+//                   Session records, Waiting records
 //   Flushed         u16 version (1), Session records
 //   which to flush  u8 what: 1 these: u16 count, u32 handle each; 2 abandoned ones; 3 of an owner: u32 uid
 //
@@ -38,6 +39,17 @@ enum class SessionState : std::uint8_t {
   kSaved = 1,        // by the manager
   kClientSaved = 2,  // by its client
   kAbandoned = 3,    // the same, and its connection is gone
+  kParked = 4,       // it has left the TPM until it is used
+};
+// Whether it can leave the TPM when its number is needed, and be made again; or why it cannot.
+enum class Rebuildable : std::uint8_t {
+  kYes = 0,
+  kNotPolicy = 1,
+  kSecret = 2,    // salted, bound, or started under another session
+  kHash = 3,      // its hash is none that the manager can compute
+  kReserved = 4,  // it may not be moved
+  kStep = 5,      // a step of its policy cannot be repeated, until the policy is set back
+  kFull = 6,      // too many steps, likewise
 };
 
 struct SessionEntry {
@@ -49,6 +61,8 @@ struct SessionEntry {
   std::uint64_t age = 0;         // since it was started
   std::uint64_t idle = 0;        // since it was used
   std::uint64_t lease = 0;       // idle for so long, it may be taken when somebody waits
+  Rebuildable rebuildable = Rebuildable::kNotPolicy;
+  bool parked = false;  // also of one that its client saved
 
   bool operator==(const SessionEntry&) const = default;
 };
@@ -66,7 +80,7 @@ struct Sessions {
   std::vector<SessionEntry> sessions;
   std::vector<WaitingEntry> waiting;
   std::uint32_t hidden_sessions = 0, hidden_waiting = 0;  // of others: not for whoever asks
-  std::uint32_t more_waiting = 0;                         // not named, there were too many
+  std::uint32_t more_waiting = 0, more_parked = 0;        // not named, there were too many
 
   bool operator==(const Sessions&) const = default;
 };

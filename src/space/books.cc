@@ -69,24 +69,37 @@ std::optional<std::string> check_tombstones(const Books& books, const Chip& chip
     for (const auto& [number, stone] : space.tombstones) {
       if (number >= chip.session_numbers) return "a tombstone has a number that no session can have";
       if (stone.order > books.reclaims) return "a tombstone is from the future";
-      const auto session = books.sessions.find(number);
-      if (session != books.sessions.end() && session->second.space == id)
-        return "a space has a session under a number that was taken from it";
+      if (knows_number(books, id, number)) return "a space has a session under a number that was taken from it";
     }
   }
   return std::nullopt;
 }
 
+// What is true of a session wherever it is.
+std::optional<std::string> check_session(const Books& books, const Session& session) {
+  if (!wire::is_session(session.handle)) return "a session's handle is not a session's";
+  if (!wire::is_session(session.client.value)) return "a client knows a session by what is no session's handle";
+  if (wire::kind_of(session.handle) != wire::kind_of(session.client.value)) return "a session is of two kinds";
+  if (session.last_use > books.tick) return "a session was used in the future";
+  if (session.space.value == 0 && !session.client_saved) return "a session of nobody is not client-saved";
+  if (session.can_be_made_again() && session.log.start.empty()) return "nobody knows how to make a session again";
+  if (session.log.steps.size() > kMaxSteps) return "a log has more steps than its limit";
+  if (session.reserved && session.can_be_made_again()) return "a reserved session may leave";
+  if (session.space.value == 0) return std::nullopt;
+  const auto space = books.spaces.find(session.space);
+  if (space == books.spaces.end()) return "a session's space is not open";
+  if (space->second.owner != session.owner) return "a session is in another owner's space";
+  return std::nullopt;
+}
+
 std::optional<std::string> check_sessions(const Books& books, const Chip& chip) {
+  std::set<ParkedKey> known;
   for (const auto& [number, session] : books.sessions) {
-    if (!wire::is_session(session.handle)) return "a session's handle is not a session's";
+    if (auto wrong = check_session(books, session)) return wrong;
     if (number != wire::number_of(session.handle)) return "a session is booked under another's number";
-    if (session.last_use > books.tick) return "a session was used in the future";
-    if (session.space.value == 0 && !session.client_saved) return "a session of nobody is not client-saved";
-    if (session.space.value == 0) continue;
-    const auto space = books.spaces.find(session.space);
-    if (space == books.spaces.end()) return "a session's space is not open";
-    if (space->second.owner != session.owner) return "a session is in another owner's space";
+    if (session.reserved && !session.loaded()) return "a reserved session is not loaded";
+    if (!session.client_saved && !known.insert({session.space, wire::number_of(session.client.value)}).second)
+      return "a space knows two sessions by one number";
   }
   std::set<std::uint32_t> unwanted_numbers;
   for (const auto& unwanted : books.unwanted_sessions) {
@@ -101,8 +114,38 @@ std::optional<std::string> check_sessions(const Books& books, const Chip& chip) 
   return std::nullopt;
 }
 
+std::optional<std::string> check_parked(const Books& books) {
+  std::map<OwnerId, ParkedSum> sums;
+  ParkedSum all;
+  const auto check_one = [&](const Session& session) -> std::optional<std::string> {
+    if (auto wrong = check_session(books, session)) return wrong;
+    if (!session.can_be_made_again()) return "a parked session cannot be made again";
+    if (!session.context.empty()) return "a parked session has a context in the TPM";
+    for (ParkedSum* sum : {&sums[session.owner], &all}) {
+      ++sum->sessions;
+      sum->bytes += session.log.size();
+    }
+    return std::nullopt;
+  };
+  for (const auto& [key, session] : books.parked) {
+    if (auto wrong = check_one(session)) return wrong;
+    if (session.client_saved) return "a client-saved session is parked as usable";
+    if (key.space != session.space || key.number != wire::number_of(session.client.value))
+      return "a session is parked under another's number";
+    for (const auto& [number, active] : books.sessions)
+      if (!active.client_saved && active.space == key.space && wire::number_of(active.client.value) == key.number)
+        return "a session is parked and in the TPM";
+  }
+  for (const auto& [copy, session] : books.parked_files) {
+    if (auto wrong = check_one(session)) return wrong;
+    if (!session.client_saved || session.client_copy != copy) return "a parked file is not client-saved";
+  }
+  if (sums != books.parked_by_owner || all != books.parked_in_all) return "what owners have parked is not added up";
+  return std::nullopt;
+}
+
 // The image: a version, then every field in the order of the declarations.
-constexpr std::uint32_t kImageVersion = 2;
+constexpr std::uint32_t kImageVersion = 3;
 
 void put_blob(Writer& out, ByteView blob) {
   out.u32(static_cast<std::uint32_t>(blob.size())).raw(blob);
@@ -134,6 +177,15 @@ std::optional<bool> get_flag(Reader& in) {
   const auto value = in.u8();
   if (!value || *value > 1) return std::nullopt;
   return *value == 1;
+}
+
+template <typename Each>
+bool get_list(Reader& in, Each each) {
+  const auto count = in.u32();
+  if (!count) return false;
+  for (std::uint32_t i = 0; i < *count; ++i)
+    if (!each()) return false;
+  return true;
 }
 
 std::optional<Object> get_object(Reader& in) {
@@ -178,14 +230,38 @@ void put(Writer& out, const Space& space) {
   out.u8(space.given_up ? std::uint8_t{1} : std::uint8_t{0});
 }
 
+void put_flag(Writer& out, bool flag) {
+  out.u8(flag ? std::uint8_t{1} : std::uint8_t{0});
+}
+
+void put(Writer& out, const PolicyLog& log) {
+  out.u8(static_cast<std::uint8_t>(log.rebuildable)).u16(log.hash);
+  put_flag(out, log.decrypts);
+  put_flag(out, log.password);
+  put_blob(out, log.start);
+  out.u32(static_cast<std::uint32_t>(log.steps.size()));
+  for (const PolicyStep& step : log.steps) {
+    out.u32(step.code).u32(step.key);
+    put_blob(out, step.parameters);
+    put_blob(out, step.key_context);
+  }
+  put_blob(out, log.digest);
+  out.u32(log.pcr_counter);
+  put_flag(out, log.pcr_changed);
+}
+
 void put(Writer& out, const Session& session) {
-  out.u32(session.handle).u8(static_cast<std::uint8_t>(session.kind));
+  out.u32(session.handle).u32(session.client.value).u8(static_cast<std::uint8_t>(session.kind));
   out.u64(session.owner.value).u64(session.space.value).u8(session.client_saved ? std::uint8_t{1} : std::uint8_t{0});
   out.u64(session.sequence).raw(session.client_copy).u64(session.last_use);
   out.u64(session.started_at).u64(session.used_at).u64(session.lease).u64(session.tenure);
   out.u64(session.served_at);
-  out.u8(session.asked_authority ? std::uint8_t{1} : std::uint8_t{0});
+  put_flag(out, session.asked_authority);
+  put_flag(out, session.reserved);
+  put_flag(out, session.stale);
   put_blob(out, session.context);
+  put_blob(out, session.nonce);
+  put(out, session.log);
 }
 
 std::optional<SessionKind> get_kind(Reader& in) {
@@ -194,9 +270,49 @@ std::optional<SessionKind> get_kind(Reader& in) {
   return static_cast<SessionKind>(*value);
 }
 
+std::optional<PolicyStep> get_step(Reader& in) {
+  PolicyStep out;
+  const auto code = in.u32(), key = in.u32();
+  auto parameters = get_blob(in), key_context = get_blob(in);
+  if (!code || !key || !parameters || !key_context) return std::nullopt;
+  out.code = *code;
+  out.key = *key;
+  out.parameters = std::move(*parameters);
+  out.key_context = std::move(*key_context);
+  return out;
+}
+
+std::optional<PolicyLog> get_log(Reader& in) {
+  PolicyLog out;
+  const auto rebuildable = in.u8();
+  const auto hash = in.u16();
+  const auto decrypts = get_flag(in), password = get_flag(in);
+  auto start = get_blob(in);
+  if (!rebuildable || *rebuildable > static_cast<std::uint8_t>(Rebuildable::kFull)) return std::nullopt;
+  if (!hash || !decrypts || !password || !start) return std::nullopt;
+  const bool steps = get_list(in, [&] {
+    auto step = get_step(in);
+    if (step) out.steps.push_back(std::move(*step));
+    return step.has_value();
+  });
+  auto digest = get_blob(in);
+  const auto counter = in.u32();
+  const auto changed = get_flag(in);
+  if (!steps || !digest || !counter || !changed) return std::nullopt;
+  out.rebuildable = static_cast<Rebuildable>(*rebuildable);
+  out.hash = *hash;
+  out.decrypts = *decrypts;
+  out.password = *password;
+  out.start = std::move(*start);
+  out.digest = std::move(*digest);
+  out.pcr_counter = *counter;
+  out.pcr_changed = *changed;
+  return out;
+}
+
 std::optional<Session> get_session(Reader& in) {
   Session out;
-  const auto handle = in.u32();
+  const auto handle = in.u32(), client = in.u32();
   const auto kind = get_kind(in);
   const auto owner = in.u64(), space = in.u64();
   const auto client_saved = get_flag(in);
@@ -204,12 +320,16 @@ std::optional<Session> get_session(Reader& in) {
   const auto client_copy = in.take(out.client_copy.size());
   const auto last_use = in.u64(), started_at = in.u64(), used_at = in.u64(), lease = in.u64(), tenure = in.u64();
   const auto served_at = in.u64();
-  const auto asked_authority = get_flag(in);
-  auto context = get_blob(in);
-  if (!handle || !kind || !owner || !space || !client_saved || !sequence || !client_copy) return std::nullopt;
-  if (!last_use || !started_at || !used_at || !lease || !tenure || !served_at || !asked_authority || !context)
+  const auto asked_authority = get_flag(in), reserved = get_flag(in), stale = get_flag(in);
+  auto context = get_blob(in), nonce = get_blob(in);
+  auto log = get_log(in);
+  if (!handle || !client || !kind || !owner || !space || !client_saved || !sequence || !client_copy)
     return std::nullopt;
+  if (!last_use || !started_at || !used_at || !lease || !tenure || !served_at || !asked_authority || !reserved)
+    return std::nullopt;
+  if (!stale || !context || !nonce || !log) return std::nullopt;
   out.handle = *handle;
+  out.client = wire::ClientHandle{*client};
   out.kind = *kind;
   out.owner = OwnerId{*owner};
   out.space = SpaceId{*space};
@@ -223,17 +343,12 @@ std::optional<Session> get_session(Reader& in) {
   out.tenure = *tenure;
   out.served_at = *served_at;
   out.asked_authority = *asked_authority;
+  out.reserved = *reserved;
+  out.stale = *stale;
   out.context = std::move(*context);
+  out.nonce = std::move(*nonce);
+  out.log = std::move(*log);
   return out;
-}
-
-template <typename Each>
-bool get_list(Reader& in, Each each) {
-  const auto count = in.u32();
-  if (!count) return false;
-  for (std::uint32_t i = 0; i < *count; ++i)
-    if (!each()) return false;
-  return true;
 }
 
 std::optional<Space> get_space(Reader& in) {
@@ -282,6 +397,21 @@ bool get_sessions(Reader& in, Books& books) {
     if (!session) return false;
     const std::uint32_t number = wire::number_of(session->handle);
     return append(books.sessions, number, std::move(*session));
+  });
+}
+
+// Those that are usable, then the files; each kind in the order of its keys.
+bool get_parked(Reader& in, Books& books) {
+  return get_list(in, [&] {
+    auto session = get_session(in);
+    if (!session) return false;
+    const ParkedKey key{session->space, wire::number_of(session->client.value)};
+    const bool in_order =
+        session->client_saved
+            ? books.parked_files.empty() || books.parked_files.rbegin()->first < session->client_copy
+            : books.parked_files.empty() && (books.parked.empty() || books.parked.rbegin()->first < key);
+    if (in_order) add_parked(books, std::move(*session));
+    return in_order;
   });
 }
 
@@ -362,9 +492,37 @@ const Slot* slot_of(const Books& books, SpaceId space, wire::ClientHandle object
 }
 
 Session* usable_session(Books& books, SpaceId space, std::uint32_t handle) {
-  const auto it = books.sessions.find(wire::number_of(handle));
-  if (it == books.sessions.end() || it->second.space != space || it->second.client_saved) return nullptr;
-  return &it->second;
+  const auto is_it = [&](const Session& session) {
+    return session.space == space && !session.client_saved &&
+           wire::number_of(session.client.value) == wire::number_of(handle);
+  };
+  const auto it = books.sessions.find(wire::number_of(handle));  // where nearly all are
+  if (it != books.sessions.end() && is_it(it->second)) return &it->second;
+  for (auto& [number, session] : books.sessions)
+    if (is_it(session)) return &session;
+  return nullptr;
+}
+
+Session* parked_session(Books& books, SpaceId space, std::uint32_t handle) {
+  const auto it = books.parked.find({space, wire::number_of(handle)});
+  return it == books.parked.end() ? nullptr : &it->second;
+}
+
+Session* known_session(Books& books, SpaceId space, std::uint32_t handle) {
+  Session* usable = usable_session(books, space, handle);
+  return usable != nullptr ? usable : parked_session(books, space, handle);
+}
+
+bool knows_number(const Books& books, SpaceId space, std::uint32_t number) {
+  if (books.parked.count({space, number}) != 0) return true;
+  return std::any_of(books.sessions.begin(), books.sessions.end(), [&](const auto& entry) {
+    const Session& session = entry.second;
+    return session.space == space && !session.client_saved && wire::number_of(session.client.value) == number;
+  });
+}
+
+bool is_taken_in(const Books& books, SpaceId space, std::uint32_t number) {
+  return books.spaces.at(space).tombstones.count(number) != 0 || knows_number(books, space, number);
 }
 
 std::uint32_t loaded_sessions(const Books& books) {
@@ -374,10 +532,70 @@ std::uint32_t loaded_sessions(const Books& books) {
   return loaded;
 }
 
-std::map<SpaceId, std::uint32_t> sessions_by_space(const Books& books) {
+std::map<SpaceId, std::uint32_t> ordinary_sessions_by_space(const Books& books) {
   std::map<SpaceId, std::uint32_t> out;
-  for (const auto& [number, session] : books.sessions) ++out[session.space];
+  for (const auto& [number, session] : books.sessions)
+    if (!session.can_be_made_again() && !session.reserved) ++out[session.space];
   return out;
+}
+
+std::uint32_t sessions_of_space(const Books& books, SpaceId space) {
+  std::uint32_t out = 0;
+  for (const auto& [number, session] : books.sessions) out += session.space == space ? 1U : 0U;
+  for (auto it = books.parked.lower_bound({space, 0}); it != books.parked.end() && it->first.space == space; ++it)
+    ++out;
+  return out;
+}
+
+namespace {
+
+void count_parked(Books& books, const Session& session, bool more) {
+  const auto change = [&](ParkedSum& sum) {
+    const std::uint64_t bytes = session.log.size();
+    sum.sessions = more ? sum.sessions + 1 : sum.sessions - 1;
+    sum.bytes = more ? sum.bytes + bytes : sum.bytes - bytes;
+  };
+  ParkedSum& of_owner = books.parked_by_owner[session.owner];
+  change(of_owner);
+  change(books.parked_in_all);
+  if (of_owner.sessions == 0) books.parked_by_owner.erase(session.owner);
+}
+
+}  // namespace
+
+void add_parked(Books& books, Session session) {
+  count_parked(books, session, true);
+  if (session.client_saved) {
+    const ContextDigest copy = session.client_copy;
+    books.parked_files.emplace(copy, std::move(session));
+  } else {
+    const ParkedKey key{session.space, wire::number_of(session.client.value)};
+    books.parked.emplace(key, std::move(session));
+  }
+}
+
+Session take_parked(Books& books, const ParkedKey& key) {
+  auto node = books.parked.extract(key);
+  count_parked(books, node.mapped(), false);
+  return std::move(node.mapped());
+}
+
+Session take_parked_file(Books& books, const ContextDigest& copy) {
+  auto node = books.parked_files.extract(copy);
+  count_parked(books, node.mapped(), false);
+  return std::move(node.mapped());
+}
+
+void drop_parked_of(Books& books, SpaceId space) {
+  for (auto it = books.parked.lower_bound({space, 0}); it != books.parked.end() && it->first.space == space;)
+    (void)take_parked(books, (it++)->first);
+}
+
+void forget_parked(Books& books) {
+  books.parked.clear();
+  books.parked_files.clear();
+  books.parked_by_owner.clear();
+  books.parked_in_all = {};
 }
 
 bool make_unwanted(Books& books, std::uint32_t number) {
@@ -394,7 +612,8 @@ std::optional<std::string> check(const Books& books, const Chip& chip) {
   if (auto wrong = check_objects(books)) return wrong;
   if (auto wrong = check_holdings(books)) return wrong;
   if (auto wrong = check_tombstones(books, chip)) return wrong;
-  return check_sessions(books, chip);
+  if (auto wrong = check_sessions(books, chip)) return wrong;
+  return check_parked(books);
 }
 
 Bytes encode(const Books& books) {
@@ -407,6 +626,9 @@ Bytes encode(const Books& books) {
   }
   out.u32(static_cast<std::uint32_t>(books.sessions.size()));
   for (const auto& [number, session] : books.sessions) put(out, session);
+  out.u32(static_cast<std::uint32_t>(books.parked.size() + books.parked_files.size()));
+  for (const auto& [key, session] : books.parked) put(out, session);
+  for (const auto& [copy, session] : books.parked_files) put(out, session);
   out.u32(static_cast<std::uint32_t>(books.slots.size()));
   for (const auto& slot : books.slots) out.u32(slot.tpm.value).u64(slot.space.value).u32(slot.object.value);
   out.u32(static_cast<std::uint32_t>(books.unwanted_sessions.size()));
@@ -426,7 +648,7 @@ std::optional<Books> decode(ByteView image) {
   Reader in(image);
   Books out;
   if (in.u32() != kImageVersion) return std::nullopt;
-  if (!get_spaces(in, out) || !get_sessions(in, out)) return std::nullopt;
+  if (!get_spaces(in, out) || !get_sessions(in, out) || !get_parked(in, out)) return std::nullopt;
   if (!get_slots(in, out) || !get_unwanted(in, out)) return std::nullopt;
   const auto tick = in.u64(), last_space = in.u64(), newest = in.u64(), reclaims = in.u64();
   const auto reset = in.u32(), restart = in.u32();

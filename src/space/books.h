@@ -16,6 +16,7 @@
 #include "space/chip.h"
 #include "space/context.h"
 #include "space/owner.h"
+#include "space/policy_log.h"
 #include "wire/bytes.h"
 #include "wire/handle.h"
 
@@ -39,9 +40,12 @@ struct Slot {
 
 enum class SessionKind : std::uint8_t { kHmac = 0, kPolicy = 1, kTrial = 3 };  // TPM_SE (Part 2, 6.11)
 
-// An active session in the TPM. Clients see its real handle (TPM-RULES 7).
+// An active session in the TPM, or one that has left it and can be made again (parked).
 struct Session {
-  std::uint32_t handle = 0;
+  std::uint32_t handle = 0;  // the TPM's; of a parked one, that which it had
+  // What its client knows it by: the same number (TPM-RULES 7), but for one that was made again, or that came into a
+  // space which knew another one by that number.
+  wire::ClientHandle client;
   SessionKind kind = SessionKind::kHmac;
   OwnerId owner;
   SpaceId space;  // where it may be used; 0: its connection is gone (client-saved only)
@@ -59,8 +63,16 @@ struct Session {
   std::uint64_t served_at = 0;
   // Somebody outside was asked for it (PolicySigned, PolicySecret, PolicyTicket): to be taken last.
   bool asked_authority = false;
+  // Neither taken nor moved: it stays loaded (MISSION M11).
+  bool reserved = false;
+  wire::Bytes nonce;  // nonceTPM as its client knows it; empty: not known to us
+  // Made again, and its client does not have the new nonce yet (TPM-RULES 30).
+  bool stale = false;
+  PolicyLog log;
 
   [[nodiscard]] bool loaded() const { return context.empty(); }
+  // It can leave the TPM at any time, so it takes nothing from anybody; others are given by the bank.
+  [[nodiscard]] bool can_be_made_again() const { return log.can_be_made_again(); }
 };
 
 // A session that was taken from a space (reclaimed). Its number stands for nothing else there until the client has
@@ -91,6 +103,24 @@ struct Holding {
 struct Quota {
   std::uint64_t context_bytes = 64ULL << 20;        // of objects; each owner's share of it: `within_share`
   std::uint32_t abandoned_sessions_per_owner = 16;  // client-saved, connection gone; in all: half of the chip's
+  std::uint32_t parked_sessions_per_owner = 4096;
+  std::uint32_t abandoned_parked_per_owner = 256;
+  std::uint64_t log_bytes = 32ULL << 20;  // of parked sessions; shared likewise
+};
+
+// Parked sessions of one owner, or of all.
+struct ParkedSum {
+  std::uint32_t sessions = 0;
+  std::uint64_t bytes = 0;
+
+  bool operator==(const ParkedSum&) const = default;
+};
+
+// A parked session that its client may use: by its space and the number that the client knows.
+struct ParkedKey {
+  SpaceId space;
+  std::uint32_t number = 0;
+  auto operator<=>(const ParkedKey&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
 
 // An active session that is nobody's any more; flushed in idle time, or when the number or the room is needed.
@@ -104,8 +134,12 @@ struct Books {
   std::map<SpaceId, Space> spaces;
   std::map<OwnerId, Holding> holdings;        // of owners with a space; follows from `spaces`
   Holding held;                               // the sum of `holdings`
-  std::map<std::uint32_t, Session> sessions;  // by number
-  std::vector<Slot> slots;                    // at most Chip::object_slots
+  std::map<std::uint32_t, Session> sessions;  // in the TPM, by the TPM's number
+  std::map<ParkedKey, Session> parked;
+  std::map<ContextDigest, Session> parked_files;  // client-saved ones, by the digest of the client's copy
+  std::map<OwnerId, ParkedSum> parked_by_owner;   // follows from these two; none is zero
+  ParkedSum parked_in_all;
+  std::vector<Slot> slots;  // at most Chip::object_slots
   std::vector<UnwantedSession> unwanted_sessions;
   std::uint64_t tick = 0;
   std::uint64_t last_space = 0;
@@ -136,11 +170,33 @@ void erase_objects_if(Books& books, Gone gone) {
 
 // The slot an object is in; null: it is not in the TPM.
 [[nodiscard]] const Slot* slot_of(const Books& books, SpaceId space, wire::ClientHandle object);
-// The session of that number, if the space may use it now. The type octet of `handle` may be wrong. Null: none.
+// The session in the TPM that the client knows by that number, if the space may use it now. The type octet of `handle`
+// may be wrong. Null: none.
 [[nodiscard]] Session* usable_session(Books& books, SpaceId space, std::uint32_t handle);
+// Likewise, of those that are parked.
+[[nodiscard]] Session* parked_session(Books& books, SpaceId space, std::uint32_t handle);
+// Either.
+[[nodiscard]] Session* known_session(Books& books, SpaceId space, std::uint32_t handle);
 [[nodiscard]] std::uint32_t loaded_sessions(const Books& books);  // unwanted ones included
-// How many active sessions each space has; under 0 those that nobody has any more.
-[[nodiscard]] std::map<SpaceId, std::uint32_t> sessions_by_space(const Books& books);
+// Whether the space has a session, in the TPM or parked, that its client knows by that number.
+[[nodiscard]] bool knows_number(const Books& books, SpaceId space, std::uint32_t number);
+
+// Whether that number stands for something in the space already: a session or a tombstone.
+[[nodiscard]] bool is_taken_in(const Books& books, SpaceId space, std::uint32_t number);
+
+// How many sessions each space has that cannot be made again (reserved ones apart); under 0 those that nobody has any
+// more.
+[[nodiscard]] std::map<SpaceId, std::uint32_t> ordinary_sessions_by_space(const Books& books);
+// All that its clients may use or have put away.
+[[nodiscard]] std::uint32_t sessions_of_space(const Books& books, SpaceId space);
+
+// A session that has left the TPM: client-saved or not decides where it goes. Precondition: its key is free.
+void add_parked(Books& books, Session session);
+// Takes it out again. Precondition: it is there.
+Session take_parked(Books& books, const ParkedKey& key);
+Session take_parked_file(Books& books, const ContextDigest& copy);
+void drop_parked_of(Books& books, SpaceId space);  // those that its clients may use
+void forget_parked(Books& books);
 // A session becomes nobody's, and the last of the unwanted ones. False: there is none of that number.
 bool make_unwanted(Books& books, std::uint32_t number);
 

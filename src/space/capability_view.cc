@@ -1,6 +1,7 @@
 #include "space/capability_view.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "wire/response.h"
@@ -33,21 +34,34 @@ bool usable_in(const Session& session, SpaceId space) {
   return session.space == space && !session.client_saved;
 }
 
+// By number, from that of `first` on.
+std::vector<std::uint32_t> in_order(std::vector<std::uint32_t> handles, std::uint32_t first) {
+  std::erase_if(handles, [&](std::uint32_t handle) { return wire::number_of(handle) < wire::number_of(first); });
+  std::sort(handles.begin(), handles.end(),
+            [](std::uint32_t one, std::uint32_t other) { return wire::number_of(one) < wire::number_of(other); });
+  return handles;
+}
+
 // Usable ones with their true type, whether they are in the TPM at the moment or not.
 std::vector<std::uint32_t> loaded_session_handles(const Books& books, SpaceId space, std::uint32_t first) {
   std::vector<std::uint32_t> out;
-  for (auto it = books.sessions.lower_bound(wire::number_of(first)); it != books.sessions.end(); ++it)
-    if (usable_in(it->second, space)) out.push_back(it->second.handle);
-  return out;
+  for (const auto& [number, session] : books.sessions)
+    if (usable_in(session, space)) out.push_back(session.client.value);
+  for (auto it = books.parked.lower_bound({space, 0}); it != books.parked.end() && it->first.space == space; ++it)
+    out.push_back(it->second.client.value);
+  return in_order(std::move(out), first);
 }
 
 // Client-saved ones of the owner, always as 0x02nnnnnn: tpm2_flushcontext -s depends on it.
 std::vector<std::uint32_t> saved_session_handles(const Books& books, OwnerId owner, std::uint32_t first) {
   constexpr std::uint32_t kShownAs = 0x02000000;
   std::vector<std::uint32_t> out;
-  for (auto it = books.sessions.lower_bound(wire::number_of(first)); it != books.sessions.end(); ++it)
-    if (it->second.client_saved && it->second.owner == owner) out.push_back(kShownAs | it->first);
-  return out;
+  const auto add = [&](const Session& session) {
+    if (session.client_saved && session.owner == owner) out.push_back(kShownAs | wire::number_of(session.client.value));
+  };
+  for (const auto& [number, session] : books.sessions) add(session);
+  for (const auto& [copy, session] : books.parked_files) add(session);
+  return in_order(std::move(out), first);
 }
 
 std::uint32_t left_of(std::uint32_t limit, std::uint32_t used) {
@@ -57,11 +71,8 @@ std::uint32_t left_of(std::uint32_t limit, std::uint32_t used) {
 std::optional<std::uint32_t> property_in_space(std::uint32_t property, const Books& books, const Chip& chip,
                                                SpaceId id) {
   const Space& space = books.spaces.at(id);
-  std::uint32_t usable = 0, saved = 0;
-  for (const auto& [number, session] : books.sessions) {
-    usable += usable_in(session, id) ? 1U : 0U;
-    saved += session.client_saved && session.owner == space.owner ? 1U : 0U;
-  }
+  const auto usable = static_cast<std::uint32_t>(loaded_session_handles(books, id, 0).size());
+  const auto saved = static_cast<std::uint32_t>(saved_session_handles(books, space.owner, 0).size());
   const std::uint32_t active_limit = std::min(space.limits.sessions, chip.active_sessions);
   switch (property) {
     case kHrLoaded:

@@ -2,6 +2,7 @@
 // Threads: a value, constant once made. Units: octets and entities. Source: Part 2, 6.13 (TPM_PT).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 
@@ -20,6 +21,13 @@ struct Chip {
   // Between commands at least this much stays free, because others use the chip too (a device; TPM-RULES 35).
   std::uint32_t keep_free_objects = 0;
   std::uint32_t keep_free_sessions = 0;
+
+  // Active sessions that the bank gives to nobody: those that have left the TPM come back with them, as many as one
+  // command can use.
+  [[nodiscard]] std::uint32_t kept_for_rebuilding() const {
+    constexpr std::uint32_t kMost = 3, kOneOf = 16;  // a chip with fewer than 48 cannot spare so many
+    return std::min(kMost, active_sessions / kOneOf);
+  }
 };
 
 }  // namespace tpmspace::space

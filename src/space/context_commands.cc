@@ -58,13 +58,30 @@ Bytes ContextCommands::flush_session(SpaceId space, std::uint32_t handle) {
   const std::uint32_t number = wire::number_of(handle);
   // One that was taken: its client may let go of it as of any other.
   if (books_.spaces.at(space).tombstones.erase(number) != 0) return wire::success_response({});
-  const auto it = books_.sessions.find(number);
-  if (it == books_.sessions.end()) return refuse(number < chip_.session_numbers ? kUnknownContext : kWrongContextType);
-  const Session& session = it->second;
-  const bool of_owner = session.owner == books_.spaces.at(space).owner;
-  if (session.space != space && !(session.client_saved && of_owner)) return refuse(kUnknownContext);
-  residency_.flush_session(number, wire::Cause::kClient);
-  return port_.cost().tpm_lost ? refuse(rc::kFailure) : wire::success_response({});
+  // By the number that this space knows it by, then by that of a file of its owner.
+  if (const Session* session = usable_session(books_, space, handle)) {
+    residency_.flush_session(wire::number_of(session->handle), wire::Cause::kClient);
+    return port_.cost().tpm_lost ? refuse(rc::kFailure) : wire::success_response({});
+  }
+  if (parked_session(books_, space, handle) != nullptr) {
+    (void)take_parked(books_, {space, number});
+    return wire::success_response({});
+  }
+  const OwnerId owner = books_.spaces.at(space).owner;
+  const auto is_file = [&](const Session& session) {
+    return session.client_saved && session.owner == owner && wire::number_of(session.client.value) == number;
+  };
+  for (const auto& [at_tpm, session] : books_.sessions) {
+    if (!is_file(session)) continue;
+    residency_.flush_session(at_tpm, wire::Cause::kClient);
+    return port_.cost().tpm_lost ? refuse(rc::kFailure) : wire::success_response({});
+  }
+  for (const auto& [copy, session] : books_.parked_files) {
+    if (!is_file(session)) continue;
+    (void)take_parked_file(books_, ContextDigest(copy));
+    return wire::success_response({});
+  }
+  return refuse(number < chip_.session_numbers ? kUnknownContext : kWrongContextType);
 }
 
 // A valid copy that we hold is as good as a new one; nothing has to move for it.
@@ -78,7 +95,7 @@ std::optional<Bytes> ContextCommands::save_known_context(SpaceId space, const Co
     return wire::success_response(it->second.context);
   }
   Session* session = usable_session(books_, space, handle.value);
-  if (session == nullptr || session->loaded() || session->handle != handle.value) return std::nullopt;
+  if (session == nullptr || session->loaded() || session->client != handle) return std::nullopt;
   session->client_saved = true;
   session->client_copy = digest_of(session->context);
   session->last_use = books_.tick;
@@ -92,21 +109,33 @@ std::optional<Bytes> ContextCommands::load_session_context(SpaceId space, const 
   if (!info->is_session()) return std::nullopt;
   const ContextDigest presented = digest_of(command.parameters());
   const OwnerId owner = books_.spaces.at(space).owner;
-  for (auto& [number, session] : books_.sessions) {
-    if (!session.client_saved || session.owner != owner || session.client_copy != presented) continue;
-    auto& stones = books_.spaces.at(space).tombstones;
-    if (const auto stone = stones.find(number); stone != stones.end()) {
-      // The space had another one of that number, and may not know that it was taken.
-      if (!stone->second.told) break;
-      stones.erase(stone);
-    }
-    session.client_saved = false;
-    session.space = space;
-    session.last_use = books_.tick;
-    session.used_at = port_.now();
-    return wire::success_response(wire::Writer().u32(session.handle).take());
+  for (auto& [number, session] : books_.sessions)
+    if (session.client_saved && session.owner == owner && session.client_copy == presented)
+      return take_up(space, session);
+  const auto file = books_.parked_files.find(presented);
+  if (file == books_.parked_files.end() || file->second.owner != owner) return refuse(kUnknownContext);
+  Session session = take_parked_file(books_, presented);
+  Bytes answer = take_up(space, session);
+  add_parked(books_, std::move(session));
+  return answer;
+}
+
+// Where the space knows something else by that number, it gets another one.
+Bytes ContextCommands::take_up(SpaceId space, Session& session) {
+  auto& stones = books_.spaces.at(space).tombstones;
+  const std::uint32_t old = wire::number_of(session.client.value);
+  if (const auto stone = stones.find(old); stone != stones.end() && stone->second.told) stones.erase(stone);
+  if (is_taken_in(books_, space, old)) {
+    std::uint32_t number = 0;
+    while (number < chip_.session_numbers && is_taken_in(books_, space, number)) ++number;
+    if (number == chip_.session_numbers) return refuse(rc::kSessionHandles);
+    session.client = ClientHandle{(session.client.value & 0xFF000000) | number};
   }
-  return refuse(kUnknownContext);
+  session.client_saved = false;
+  session.space = space;
+  session.last_use = books_.tick;
+  session.used_at = port_.now();
+  return wire::success_response(wire::Writer().u32(session.client.value).take());
 }
 
 }  // namespace tpmspace::space

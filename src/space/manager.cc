@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "space/capability_view.h"
+#include "space/session_hmac.h"
+#include "wire/rewrite.h"
 
 namespace tpmspace::space {
 
@@ -59,25 +61,6 @@ Rc as_lack_of_room(Rc code, Rc no_room) {
   return warning && (code < kReference || code >= kLockout) ? no_room : code;
 }
 
-// The session type of a StartAuthSession that the TPM accepted (Part 3, 11.1): nonceCaller, encryptedSalt, sessionType.
-SessionKind kind_of_started(const Command& command) {
-  wire::Reader in(command.parameters());
-  for (int skipped = 0; skipped < 2; ++skipped) {
-    const auto size = in.u16();
-    if (!size || !in.take(*size)) return SessionKind::kHmac;
-  }
-  const auto type = in.u8();
-  if (type == static_cast<std::uint8_t>(SessionKind::kPolicy)) return SessionKind::kPolicy;
-  if (type == static_cast<std::uint8_t>(SessionKind::kTrial)) return SessionKind::kTrial;
-  return SessionKind::kHmac;
-}
-
-// Whether success means that somebody outside the TPM was asked for this policy.
-bool asks_authority(const Command& command) {
-  return command.code() == cc::kPolicySigned || command.code() == cc::kPolicySecret ||
-         command.code() == cc::kPolicyTicket;
-}
-
 bool says_reference_is_unknown(Rc code) {
   return (code >= rc::kReferenceH0 && code < rc::kReferenceH0 + 7) ||
          (code >= rc::kReferenceS0 && code < rc::kReferenceS0 + 7);
@@ -93,7 +76,9 @@ Manager::Manager(wire::Tpm& tpm, const wire::CommandTable& table, const Chip& ch
       residency_(books_, chip_, port_),
       contexts_(books_, chip_, port_, residency_),
       recovery_(books_, chip_, port_),
-      session_book_(books_, chip_, quota_, port_, residency_) {
+      parking_(books_, chip_, quota_, port_, residency_),
+      session_book_(books_, chip_, quota_, port_, residency_, parking_),
+      stale_nonces_(books_, port_) {
   books_.reset_count = chip.reset_count;
   books_.restart_count = chip.restart_count;
 }
@@ -113,7 +98,7 @@ void Manager::set_limits(SpaceId space, const SpaceLimits& limits) {
 
 // Nobody can claim more than the chip has: the bank could never promise it.
 SpaceLimits Manager::possible(SpaceLimits limits) const {
-  limits.terms.claim = std::min(limits.terms.claim, chip_.active_sessions);
+  limits.terms.claim = std::min(limits.terms.claim, chip_.active_sessions - chip_.kept_for_rebuilding());
   return limits;
 }
 
@@ -125,19 +110,27 @@ void Manager::close(SpaceId space) {
 }
 
 void Manager::undo(SpaceId space, const Outcome& outcome) {
-  if (outcome.saved_session) {
-    const auto it = books_.sessions.find(*outcome.saved_session);
-    if (it != books_.sessions.end() && it->second.space == space) it->second.client_saved = false;
-  }
+  if (outcome.saved_session)
+    for (auto& [number, session] : books_.sessions)
+      if (session.client_saved && session.space == space &&
+          wire::number_of(session.client.value) == *outcome.saved_session)
+        session.client_saved = false;
   if (outcome.loaded_session) {
-    const auto it = books_.sessions.find(*outcome.loaded_session);
-    if (it != books_.sessions.end() && it->second.space == space) it->second.client_saved = true;
+    if (Session* session = usable_session(books_, space, *outcome.loaded_session)) {
+      session->client_saved = true;
+    } else if (books_.parked.count({space, *outcome.loaded_session}) != 0) {
+      Session parked = take_parked(books_, {space, *outcome.loaded_session});
+      parked.client_saved = true;
+      add_parked(books_, std::move(parked));
+    }
   }
   if (!outcome.created) return;
-  if (wire::is_session(outcome.created->value))
-    session_book_.drop(wire::number_of(outcome.created->value));
-  else if (books_.spaces.at(space).objects.count(outcome.created->value) != 0)
+  if (wire::is_session(outcome.created->value)) {
+    if (const Session* session = usable_session(books_, space, outcome.created->value))
+      session_book_.drop(wire::number_of(session->handle));
+  } else if (books_.spaces.at(space).objects.count(outcome.created->value) != 0) {
     residency_.drop_object(space, *outcome.created);
+  }
 }
 
 // --- one command
@@ -176,13 +169,19 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
   bool resynchronised = false;
   for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
     if (const auto refusal = resolve(space, command)) return refuse(*refusal);
-    const Rc code = make_resident(space, command);
+    if (const auto refusal = stale_nonces_.refusal(space, command)) return refuse(*refusal);
+    Rc code = bring_back_sessions(space, command, locality);
+    if (code == rc::kSuccess) code = make_resident(space, command);
     if (code == kGoneMeanwhile || disproves_the_books(code, resynchronised)) continue;
     if (code == rc::kInitialize && recovery_.after_power_loss()) continue;
     if (code != rc::kSuccess) return refuse(code);
+    // What had to come back under another number is one of those now.
+    if (const auto refusal = stale_nonces_.refusal(space, command)) return refuse(*refusal);
+    const auto hmacs = stale_nonces_.check(space, command);
+    if (!hmacs) return refuse(hmacs.error());
 
     auto response =
-        port_.forward(client_tpm, translate(space, command), command.row(), command.has_sessions(), locality);
+        port_.forward(client_tpm, translate(space, command, *hmacs), command.row(), command.has_sessions(), locality);
     forget_copies_of_used_sequences(space, command);
     if (!response) return refuse(response.error());
     if (response->ok()) {
@@ -190,6 +189,7 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
         port_.cost().distrusted = true;
         return refuse(rc::kFailure);
       }
+      stale_nonces_.answer(space, command, *hmacs, *response);
       book(space, command, *response, outcome);
       // A number that the space must not meet again, or a handle that somebody else has.
       if (command.row().has_response_handle() && !outcome.created)
@@ -208,7 +208,25 @@ std::optional<Bytes> Manager::answer_without_tpm(SpaceId space, const Command& c
   if (auto answer = contexts_.answer(space, command)) return answer;
   const auto query = capability_query(command);
   if (query && asks_for_our_handles(*query) && !command.has_sessions()) return handle_list(*query, books_, space);
-  return std::nullopt;
+  return answer_for_parked(space, command);
+}
+
+// It need not come back to be asked what its policy is, or to have none.
+std::optional<Bytes> Manager::answer_for_parked(SpaceId space, const Command& command) {
+  const bool restarts = command.code() == cc::kPolicyRestart;
+  if ((!restarts && command.code() != cc::kPolicyGetDigest) || command.has_sessions()) return std::nullopt;
+  if (!command.parameters().empty()) return std::nullopt;  // the TPM will say what is wrong
+  const ParkedKey key{space, wire::number_of(command.handle(0).value)};
+  const Session* parked = parked_session(books_, space, command.handle(0).value);
+  if (parked == nullptr || parked->client != command.handle(0)) return std::nullopt;
+  if (restarts) {
+    Session restarted = take_parked(books_, key);
+    restarted.log.clear();
+    add_parked(books_, std::move(restarted));
+    return wire::success_response({});
+  }
+  const Bytes zero(digest_size(parked->log.hash));
+  return wire::success_response(wire::Writer().tpm2b(parked->log.steps.empty() ? zero : parked->log.digest).bytes());
 }
 
 // --- resolve
@@ -218,7 +236,7 @@ std::vector<Session*> Manager::sessions_of(SpaceId space, const Command& command
   std::vector<Session*> out;
   const auto add = [&](std::uint32_t handle) {
     if (!wire::is_session(handle)) return;
-    Session* session = usable_session(books_, space, handle);
+    Session* session = known_session(books_, space, handle);
     if (session != nullptr && std::find(out.begin(), out.end(), session) == out.end()) out.push_back(session);
   };
   for (std::size_t i = 0; i < command.handle_count(); ++i) add(command.handle(i).value);
@@ -234,7 +252,7 @@ Manager::Refusal Manager::resolve(SpaceId space, const Command& command) {
     if (wire::is_transient(handle) && objects.count(handle) == 0) return rc::kReferenceH0 + i;
     if (!wire::is_session(handle)) continue;
     if (wire::number_of(handle) >= chip_.session_numbers) return rc::in_handle(rc::kValue, i + 1);
-    if (usable_session(books_, space, handle) != nullptr) continue;
+    if (known_session(books_, space, handle) != nullptr) continue;
     session_book_.tell(space, handle);
     return rc::kReferenceH0 + i;
   }
@@ -242,7 +260,7 @@ Manager::Refusal Manager::resolve(SpaceId space, const Command& command) {
     const Authorization& authorization = command.authorizations()[i];
     if (authorization.is_password()) continue;
     if (wire::number_of(authorization.handle.value) >= chip_.session_numbers) return rc::in_session(rc::kValue, i + 1);
-    if (usable_session(books_, space, authorization.handle.value) != nullptr) continue;
+    if (known_session(books_, space, authorization.handle.value) != nullptr) continue;
     session_book_.tell(space, authorization.handle.value);
     return rc::kReferenceS0 + i;
   }
@@ -260,9 +278,57 @@ Manager::Refusal Manager::within_limits(SpaceId id, const Command& command) {
     if (!within_share(books_.holdings.at(space.owner).bytes, all, quota_.context_bytes, chip_.max_response))
       return rc::kObjectMemory;
   }
-  if (command.row().creates != Creates::kSession) return std::nullopt;
-  if (session_book_.admission(id) != SessionBook::Admission::kNow) return rc::kSessionHandles;
+  if (wants(id, command) == SessionBook::Want::kNothing) return std::nullopt;
+  if (session_book_.admission(id, command) != SessionBook::Admission::kNow) return rc::kSessionHandles;
   return std::nullopt;
+}
+
+// What is refused anyway wants nothing.
+SessionBook::Want Manager::wants(SpaceId space, const Command& command) const {
+  if (stale_nonces_.refusal(space, command)) return SessionBook::Want::kNothing;
+  return session_book_.want(space, command);
+}
+
+// --- sessions that have left the TPM
+
+// Precondition: `resolve` refused nothing. Those that are in the TPM stay there meanwhile.
+Rc Manager::bring_back_sessions(SpaceId space, const Command& command, std::uint8_t locality) {
+  for (Session* session : sessions_of(space, command)) session->last_use = books_.tick;
+  const auto& authorizations = command.authorizations();
+  const bool covered = std::any_of(authorizations.begin(), authorizations.end(),
+                                   [](const Authorization& authorization) { return !authorization.is_password(); });
+  for (unsigned i = 0; i < command.handle_count(); ++i) {
+    if (!wire::is_session(command.handle(i).value)) continue;
+    const Rc code = bring_back(space, command.handle(i).value, locality, covered ? std::optional(i) : std::nullopt);
+    if (code != rc::kSuccess) return code;
+  }
+  for (const Authorization& authorization : authorizations) {
+    if (authorization.is_password()) continue;
+    const Rc code = bring_back(space, authorization.handle.value, locality, std::nullopt);
+    if (code != rc::kSuccess) return code;
+  }
+  return rc::kSuccess;
+}
+
+// `covered`: it is that one of the command's handles, and an HMAC covers the number that the client knows.
+Rc Manager::bring_back(SpaceId space, std::uint32_t handle, std::uint8_t locality, std::optional<unsigned> covered) {
+  const auto its_number_is_taken = [&] { return wire::from_manager(rc::kReferenceH0 + *covered); };
+  if (const Session* session = usable_session(books_, space, handle)) {
+    if (!covered || session->handle == session->client.value) return rc::kSuccess;
+    if (!session->can_be_made_again()) return its_number_is_taken();
+    const Rc code = parking_.park(wire::number_of(session->handle));
+    if (code != rc::kSuccess) return as_lack_of_room(code, rc::kSessionHandles);
+  }
+  const ParkedKey key{space, wire::number_of(handle)};
+  if (books_.parked.count(key) == 0) return kGoneMeanwhile;
+  const Rc code = parking_.bring_back(key, locality, covered.has_value());
+  if (code == Parking::kNotTheSame) {
+    session_book_.take_parked_one(key);
+    return kGoneMeanwhile;
+  }
+  if (code == rc::kPcrChanged) return wire::from_manager(code);
+  if (code == rc::kReferenceH0 && covered) return its_number_is_taken();
+  return as_lack_of_room(code, rc::kSessionHandles);
 }
 
 // --- make room and load
@@ -314,15 +380,26 @@ Rc Manager::drop_unloadable_session(std::uint32_t number) {
   return kGoneMeanwhile;
 }
 
-Bytes Manager::translate(SpaceId space, const Command& command) const {
-  Bytes out = wire::to_bytes(command.bytes());
+Bytes Manager::translate(SpaceId space, const Command& command, const StaleNonces::Hmacs& without_hmac) {
+  wire::Rewrite rewrite;
+  rewrite.without_hmac = without_hmac;
+  // The type octet stays the client's: the TPM will say if it is wrong.
+  const auto session_at_tpm = [&](std::uint32_t handle) -> std::optional<wire::TpmHandle> {
+    if (!wire::is_session(handle)) return std::nullopt;
+    const Session* session = usable_session(books_, space, handle);
+    if (session == nullptr) return std::nullopt;
+    return wire::TpmHandle{(handle & 0xFF000000) | wire::number_of(session->handle)};
+  };
   for (std::size_t i = 0; i < command.handle_count(); ++i) {
     const ClientHandle handle = command.handle(i);
-    if (!wire::is_transient(handle.value)) continue;
-    const Slot* slot = slot_of(books_, space, handle);
-    wire::put_u32(out, Command::handle_at(i), slot->tpm.value);
+    if (wire::is_transient(handle.value))
+      rewrite.handles[i] = slot_of(books_, space, handle)->tpm;
+    else
+      rewrite.handles[i] = session_at_tpm(handle.value);
   }
-  return out;
+  for (std::size_t i = 0; i < command.authorizations().size(); ++i)
+    rewrite.sessions[i] = session_at_tpm(command.authorizations()[i].handle.value);
+  return wire::rewritten(command, rewrite);
 }
 
 // Does what the TPM's answer asks a manager to do. True: send the command again.
@@ -380,8 +457,8 @@ void Manager::book(SpaceId space, const Command& command, Response& response, Ou
     erase_object(books_, space, handle);
   }
   if (row.has_response_handle()) book_created(space, command, response, outcome);
-  book_ended_sessions(command);
-  book_policy(space, command);
+  session_book_.book_policy(space, command);
+  session_book_.book_uses(space, command, response);
   if (row.effect == Effect::kContextSave) book_client_save(space, command, response);
   if (command.code() == cc::kStartup) recovery_.after_startup();
   if (row.extensive) recovery_.after_extensive(command);
@@ -391,8 +468,8 @@ void Manager::book(SpaceId space, const Command& command, Response& response, Ou
 void Manager::book_created(SpaceId space, const Command& command, Response& response, Outcome& outcome) {
   const wire::TpmHandle handle = *response.handle();
   if (wire::is_session(handle.value)) {
-    if (session_book_.book_started(space, handle.value, kind_of_started(command)))
-      outcome.created = ClientHandle{handle.value};
+    outcome.created = session_book_.book_started(space, command, response);
+    if (outcome.created) response.replace_handle(*outcome.created);
     return;
   }
   Object object;
@@ -425,22 +502,6 @@ bool Manager::is_displaced(wire::TpmHandle handle) {
   return true;
 }
 
-void Manager::book_ended_sessions(const Command& command) {
-  for (const auto& authorization : command.authorizations())
-    if (!authorization.is_password() && !authorization.continues())
-      books_.sessions.erase(wire::number_of(authorization.handle.value));
-}
-
-void Manager::book_policy(SpaceId space, const Command& command) {
-  const bool asked = asks_authority(command);
-  if (!asked && command.code() != cc::kPolicyRestart) return;
-  for (std::size_t i = 0; i < command.handle_count(); ++i) {
-    if (!wire::is_session(command.handle(i).value)) continue;
-    Session* session = usable_session(books_, space, command.handle(i).value);
-    if (session != nullptr) session->asked_authority = asked;
-  }
-}
-
 // The TPM made a context for the client: it is ours as well, for nothing.
 void Manager::book_client_save(SpaceId space, const Command& command, const Response& response) {
   const ClientHandle handle = command.handle(0);
@@ -452,6 +513,7 @@ void Manager::book_client_save(SpaceId space, const Command& command, const Resp
   Session* session = usable_session(books_, space, handle.value);
   if (session == nullptr) return;
   session->client_saved = true;
+  session->reserved = false;
   session->client_copy = digest_of(context);
   residency_.book_saved(*session, std::move(context));
   residency_.keep_gap();
@@ -484,14 +546,33 @@ std::optional<Cost> Manager::put_away() {
   return settle();
 }
 
-void Manager::note_waited_for(const Outcome& outcome) {
+void Manager::note_waited_for(SpaceId space, const Outcome& outcome) {
   if (!outcome.created) return;
-  const auto it = books_.sessions.find(wire::number_of(outcome.created->value));
-  if (it != books_.sessions.end()) it->second.served_at = port_.now();
+  Session* session = usable_session(books_, space, outcome.created->value);
+  if (session != nullptr) session->served_at = port_.now();
 }
 
 Cost Manager::take_session(std::uint32_t number) {
   session_book_.take(number);
+  return settle();
+}
+
+Cost Manager::take_parked_session(const ParkedKey& key) {
+  session_book_.take_parked_one(key);
+  return settle();
+}
+
+Cost Manager::take_parked_file(const ContextDigest& copy) {
+  session_book_.take_parked_file_of(copy);
+  return settle();
+}
+
+Cost Manager::reserve_session(std::uint32_t number, bool reserved, Rc& result) {
+  result = rc::kSuccess;
+  if (reserved)
+    result = session_book_.reserve(number);
+  else
+    session_book_.release(number);
   return settle();
 }
 
@@ -502,6 +583,7 @@ Cost Manager::flush_all(bool client_saved_too) {
   for (const auto& [number, session] : books_.sessions)
     if (client_saved_too || !session.client_saved) ended.push_back(number);
   for (const auto number : ended) session_book_.drop(number);
+  forget_parked(books_);
   residency_.flush_unwanted_objects();
   while (!port_.cost().tpm_lost && residency_.flush_unwanted_session()) {
   }

@@ -15,9 +15,11 @@
 #include "space/books.h"
 #include "space/chip.h"
 #include "space/context_commands.h"
+#include "space/parking.h"
 #include "space/recovery.h"
 #include "space/residency.h"
 #include "space/session_book.h"
+#include "space/stale_nonces.h"
 #include "space/tpm_port.h"
 #include "wire/command.h"
 #include "wire/response.h"
@@ -30,7 +32,7 @@ struct Outcome {
   wire::Rc code = 0;  // of the response
   // What came into being for the client, and the session it put away or got back: `undo` takes all of it back.
   std::optional<wire::ClientHandle> created;
-  std::optional<std::uint32_t> saved_session, loaded_session;  // numbers
+  std::optional<std::uint32_t> saved_session, loaded_session;  // as the client knows them
   Cost cost;
 };
 
@@ -53,10 +55,15 @@ class Manager {
 
   // Who may have a session, and who waits for one (space/waiting_line.h asks).
   [[nodiscard]] const SessionBook& session_book() const { return session_book_; }
+  [[nodiscard]] SessionBook::Want wants(SpaceId space, const wire::Command& command) const;
   // The session that this made had been waited for.
-  void note_waited_for(const Outcome& outcome);
+  void note_waited_for(SpaceId space, const Outcome& outcome);
   // A session is taken from whoever has it. At most one TPM command.
   Cost take_session(std::uint32_t number);
+  Cost take_parked_session(const ParkedKey& key);
+  Cost take_parked_file(const ContextDigest& copy);
+  // A session in the TPM stays where it is, or may be moved again (MISSION M11).
+  Cost reserve_session(std::uint32_t number, bool reserved, wire::Rc& result);
   // Exhaustion::kClose.
   void give_up(SpaceId space) { session_book_.give_up(space); }
 
@@ -81,22 +88,23 @@ class Manager {
   Cost settle();
   wire::Bytes run(SpaceId space, const wire::Command& command, std::uint8_t locality, wire::Tpm& client_tpm,
                   Outcome& outcome);
-  // Contexts, and lists of handles.
+  // Contexts, lists of handles, and what is known of a parked session.
   std::optional<wire::Bytes> answer_without_tpm(SpaceId space, const wire::Command& command);
+  std::optional<wire::Bytes> answer_for_parked(SpaceId space, const wire::Command& command);
 
   // The steps of one command (DESIGN, "Inside the manager").
   Refusal resolve(SpaceId space, const wire::Command& command);
   Refusal within_limits(SpaceId space, const wire::Command& command);
+  wire::Rc bring_back_sessions(SpaceId space, const wire::Command& command, std::uint8_t locality);
+  wire::Rc bring_back(SpaceId space, std::uint32_t handle, std::uint8_t locality, std::optional<unsigned> covered);
   wire::Rc make_resident(SpaceId space, const wire::Command& command);
-  wire::Bytes translate(SpaceId space, const wire::Command& command) const;
+  wire::Bytes translate(SpaceId space, const wire::Command& command, const StaleNonces::Hmacs& without_hmac);
   bool repair(const wire::Command& command, wire::Rc code, bool& resynchronised);
   bool disproves_the_books(wire::Rc code, bool& resynchronised);
   bool resynchronise_once(bool& resynchronised);
   void book(SpaceId space, const wire::Command& command, wire::Response& response, Outcome& outcome);
   void book_created(SpaceId space, const wire::Command& command, wire::Response& response, Outcome& outcome);
   bool is_displaced(wire::TpmHandle handle);
-  void book_ended_sessions(const wire::Command& command);
-  void book_policy(SpaceId space, const wire::Command& command);
   void book_client_save(SpaceId space, const wire::Command& command, const wire::Response& response);
   void rewrite_capabilities(SpaceId space, const wire::Command& command, wire::Response& response) const;
   void forget_copies_of_used_sequences(SpaceId space, const wire::Command& command);
@@ -116,7 +124,9 @@ class Manager {
   Residency residency_;
   ContextCommands contexts_;
   Recovery recovery_;
+  Parking parking_;
   SessionBook session_book_;
+  StaleNonces stale_nonces_;
 };
 
 }  // namespace tpmspace::space

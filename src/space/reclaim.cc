@@ -11,6 +11,17 @@ std::uint64_t after(std::uint64_t time, std::uint64_t span) {
   return span > UINT64_MAX - time ? UINT64_MAX : time + span;
 }
 
+// What was given by the bank, and may be taken back.
+bool is_ordinary(const Session& session) {
+  return !session.can_be_made_again() && !session.reserved;
+}
+
+std::uint32_t reserved_sessions(const Books& books) {
+  std::uint32_t out = 0;
+  for (const auto& [number, session] : books.sessions) out += session.reserved ? 1U : 0U;
+  return out;
+}
+
 // What a space holds, and when one that it had waited for was given to it.
 struct Account {
   std::uint32_t held = 0;
@@ -21,6 +32,7 @@ using Accounts = std::map<SpaceId, Account>;
 Accounts accounts_of(const Books& books) {
   Accounts out;
   for (const auto& [number, session] : books.sessions) {
+    if (!is_ordinary(session)) continue;
     Account& account = out[session.space];
     ++account.held;
     account.served_at = std::max(account.served_at, session.served_at);
@@ -39,8 +51,11 @@ auto rank(const Books& books, const Accounts& accounts, const Session& session) 
 }  // namespace
 
 FairShares::FairShares(const Books& books, const Chip& chip, std::span<const Waiter> waiters, std::uint32_t claim)
-    : to_share_(chip.active_sessions - std::min(chip.active_sessions, claim > 0 ? claim - 1 : 0)) {
-  for (const auto& [number, session] : books.sessions) ++held_[session.owner];
+    : to_share_(chip.active_sessions -
+                std::min(chip.active_sessions,
+                         chip.kept_for_rebuilding() + reserved_sessions(books) + (claim > 0 ? claim - 1 : 0))) {
+  for (const auto& [number, session] : books.sessions)
+    if (is_ordinary(session)) ++held_[session.owner];
   for (const Waiter& waiter : waiters) held_.try_emplace(waiter.owner, 0);
 }
 
@@ -67,7 +82,7 @@ Taking session_to_take(const Books& books, const Chip& chip, std::span<const Wai
   Taking out;
   const Session* victim = nullptr;
   for (const auto& [number, session] : books.sessions) {
-    if (session.space == waiter.space) continue;
+    if (!is_ordinary(session) || session.space == waiter.space) continue;
     if (somebody_is_above && !shares.is_above(session.owner)) continue;
     std::uint64_t due = after(session.used_at, session.lease);
     if (shares.is_above(session.owner) && shares.held(waiter.owner) < shares.held(session.owner)) {

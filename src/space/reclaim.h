@@ -1,18 +1,18 @@
 // Whose session is taken while somebody waits for one, and when.
 //
-// Idea: whoever hoards takes from himself. An owner's fair share is what the chip has, less what the banker must keep
-// free (a claim less one), divided by the owners that hold some or wait. Only owners above their share lose sessions:
-// those idle past their lease at once; and when another owner, who holds less, has waited for the tenure, one whether
-// it is used or not (touching sessions every second does not help a hoarder). While nobody is above the share, only
-// what is idle past its lease may be taken, whoever has it, the waiting owner's own other spaces included. What
-// somebody had to wait for is his for a tenure as well: else two who both waited would take from each other at once.
-// Among what may be taken: what nobody holds any more (client-saved, connection gone), then what is beyond its space's
-// claim, then least recently used; sessions for which an outside authority was asked (PolicySigned, PolicySecret,
-// PolicyTicket) last. Never from the space that waits.
-// Threads: pure functions of the books. Units: nanoseconds of the manager's clock.
-// Source: DESIGN, "Sessions"; tests/models/admission.pml shows that nobody starves by these rules, and which of them
-// cannot be left out (the tenure of what was waited for is not in it: it is for work to get done, not against
-// starving).
+// Idea: whoever hoards takes from himself. Sessions that can be made again are nobody's hoard (space/parking.h), and
+// reserved ones stay; this is about the others. An owner's fair share is what the chip has, less what the banker must
+// keep free (what is kept for rebuilding, and a claim less one), divided by the owners that hold some or wait. Only
+// owners above their share lose sessions: those idle past their lease at once; and when another owner, who holds less,
+// has waited for the tenure, one whether it is used or not (touching sessions every second does not help a hoarder).
+// While nobody is above the share, only what is idle past its lease may be taken, whoever has it, the waiting owner's
+// own other spaces included. What somebody had to wait for is his for a tenure as well: else two who both waited would
+// take from each other at once. Among what may be taken: what nobody holds any more (client-saved, connection gone),
+// then what is beyond its space's claim, then least recently used; sessions for which an outside authority was asked
+// (PolicySigned, PolicySecret, PolicyTicket) last. Never from the space that waits. Threads: pure functions of the
+// books. Units: nanoseconds of the manager's clock. Source: DESIGN, "Sessions"; tests/models/admission.pml shows that
+// nobody starves by these rules, and which of them cannot be left out (the tenure of what was waited for is not in it:
+// it is for work to get done, not against starving).
 #pragma once
 
 #include <cstdint>

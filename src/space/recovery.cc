@@ -75,6 +75,7 @@ bool Recovery::notice_reset() {
 void Recovery::forget_everything() {
   erase_objects_if(books_, [](auto, auto, const auto&) { return true; });
   books_.sessions.clear();
+  forget_parked(books_);
   books_.slots.clear();
   books_.unwanted_sessions.clear();
   books_.newest_sequence = 0;

@@ -30,13 +30,6 @@ bool is_gone_after(Rc code) {
          (code >= rc::kReferenceH0 && code < rc::kReferenceH0 + 7);
 }
 
-// A warning of the TPM (it is busy, has no memory for that one, was cancelled) says nothing about the next one.
-bool is_for_another_try(Rc code) {
-  constexpr Rc kWarning = 0x900, kLastWarning = 0x97F;
-  const bool unknown = code >= rc::kReferenceH0 && code < rc::kReferenceH0 + 7;
-  return code >= kWarning && code <= kLastWarning && !unknown;
-}
-
 bool holds_slot(const Books& books, wire::TpmHandle handle) {
   return std::any_of(books.slots.begin(), books.slots.end(), [&](const Slot& slot) { return slot.tpm == handle; });
 }
@@ -47,6 +40,12 @@ void erase_at(List& list, std::size_t index) {
 }
 
 }  // namespace
+
+bool Residency::is_for_another_try(Rc code) {
+  constexpr Rc kWarning = 0x900, kLastWarning = 0x97F;
+  const bool unknown = code >= rc::kReferenceH0 && code < rc::kReferenceH0 + 7;
+  return code >= kWarning && code <= kLastWarning && !unknown;
+}
 
 // --- objects
 
@@ -137,7 +136,7 @@ void Residency::flush_object_of_client(SpaceId space, wire::ClientHandle handle)
 std::vector<std::uint32_t> Residency::sessions_to_evict() const {
   std::vector<std::pair<std::uint64_t, std::uint32_t>> ranked;
   for (const auto& [number, session] : books_.sessions)
-    if (session.loaded() && !pinned(session.last_use)) ranked.emplace_back(session.last_use, number);
+    if (session.loaded() && !is_pinned(session)) ranked.emplace_back(session.last_use, number);
   std::sort(ranked.begin(), ranked.end());
   std::vector<std::uint32_t> out;
   out.reserve(ranked.size());
@@ -317,12 +316,21 @@ void Residency::flush_unwanted_objects() {
   }
 }
 
-Rc Residency::flush_unwanted_session_of(std::uint32_t number) {
+Rc Residency::book_unwanted_object(wire::TpmHandle handle) {
+  if (!wire::is_transient(handle.value) || holds_slot(books_, handle)) {
+    port_.cost().distrusted = true;  // that cannot be its handle
+    return rc::kFailure;
+  }
+  books_.slots.push_back(Slot{handle, SpaceId{}, wire::ClientHandle{}});
+  return rc::kSuccess;
+}
+
+Rc Residency::flush_unwanted_session_of(std::uint32_t number, Cause cause) {
   const auto& sessions = books_.unwanted_sessions;
   const auto it = std::find_if(sessions.begin(), sessions.end(), [&](const UnwantedSession& session) {
     return wire::number_of(session.handle) == number;
   });
-  return flush_unwanted_session_at(static_cast<std::size_t>(it - sessions.begin()), Cause::kFiller);
+  return flush_unwanted_session_at(static_cast<std::size_t>(it - sessions.begin()), cause);
 }
 
 // Any of them will do.

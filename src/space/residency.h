@@ -24,6 +24,7 @@ class Residency {
 
   // Whatever was last used at this tick stays where it is. 0: nothing is pinned.
   void pin(std::uint64_t tick) { pinned_tick_ = tick; }
+  [[nodiscard]] bool is_pinned(const Session& session) const { return session.reserved || pinned(session.last_use); }
 
   // Until so many places are free.
   wire::Rc make_object_room(std::uint32_t wanted);
@@ -51,7 +52,12 @@ class Residency {
   // What nobody wants leaves the TPM: all objects; one session (false: none was flushed).
   void flush_unwanted_objects();
   bool flush_unwanted_session();
-  wire::Rc flush_unwanted_session_of(std::uint32_t number);  // Precondition: it is one
+  wire::Rc flush_unwanted_session_of(std::uint32_t number, wire::Cause cause);  // Precondition: it is one
+  // An object of ours that was loaded for a moment.
+  wire::Rc book_unwanted_object(wire::TpmHandle handle);
+
+  // A warning of the TPM (it is busy, has no memory for that one, was cancelled) says nothing about the next one.
+  [[nodiscard]] static bool is_for_another_try(wire::Rc code);
 
   // A client flushes what it holds: it leaves the books, and the TPM if it is there. What the TPM will not let go of
   // now becomes nobody's, for idle work to try again.

@@ -8,99 +8,238 @@
 
 namespace tpmspace::space {
 
+using wire::Command;
+using wire::PolicyEffect;
 using wire::Rc;
+namespace cc = wire::cc;
 namespace rc = wire::rc;
+
+namespace {
+
+constexpr std::size_t kMaxNonce = 64;  // the largest digest (Part 2, 10.4.3)
+
+// A TPM that sends a longer one is not believed: it is as if the client had none.
+wire::Bytes nonce_of(wire::ByteView sent) {
+  return sent.size() > kMaxNonce ? wire::Bytes() : wire::to_bytes(sent);
+}
+
+// The session type of a StartAuthSession that the TPM accepted (Part 3, 11.1): nonceCaller, encryptedSalt, sessionType.
+SessionKind kind_of_started(const Command& command) {
+  wire::Reader in(command.parameters());
+  if (!in.tpm2b() || !in.tpm2b()) return SessionKind::kHmac;
+  const auto type = in.u8();
+  if (type == static_cast<std::uint8_t>(SessionKind::kPolicy)) return SessionKind::kPolicy;
+  if (type == static_cast<std::uint8_t>(SessionKind::kTrial)) return SessionKind::kTrial;
+  return SessionKind::kHmac;
+}
+
+// Whether success means that somebody outside the TPM was asked for this policy.
+bool asks_authority(const Command& command) {
+  return command.code() == cc::kPolicySigned || command.code() == cc::kPolicySecret ||
+         command.code() == cc::kPolicyTicket;
+}
+
+}  // namespace
 
 // --- one more
 
-// Unwanted ones are as good as free: they are flushed before anybody waits.
+// Unwanted ones are as good as free: they are flushed before anybody waits. So are those that can be made again.
 Bank SessionBook::bank() const {
-  Bank out(chip_.active_sessions);
-  for (const auto& [space, count] : sessions_by_space(books_)) {
+  Bank out(chip_.active_sessions - chip_.kept_for_rebuilding());
+  for (const auto& [space, count] : ordinary_sessions_by_space(books_)) {
     if (space.value == 0)
       out.add_lost(count);
     else
       out.add_holder(count, books_.spaces.at(space).limits.terms.claim);
   }
+  for (const auto& [number, session] : books_.sessions)
+    if (session.reserved) out.add_lost(1);
   return out;
 }
 
-SessionBook::Admission SessionBook::admission(SpaceId id) const {
+namespace {
+
+// What the log grows by.
+std::size_t size_of_step(const Command& command, const Chip& chip) {
+  const bool has_key = command.handle_count() > 1 && wire::is_transient(command.handle(0).value);
+  return sizeof(PolicyStep) + command.parameters().size() + (has_key ? chip.max_response : 0);
+}
+
+bool is_step(const Command& command) {
+  const PolicyEffect effect = command.row().policy;
+  return effect != PolicyEffect::kNone && effect != PolicyEffect::kRestart;
+}
+
+}  // namespace
+
+SessionBook::Want SessionBook::want(SpaceId id, const Command& command) const {
+  if (command.row().creates == wire::Creates::kSession) {
+    const bool number = log_of_start(command).can_be_made_again() && parking_.has_room_for(books_.spaces.at(id).owner);
+    return number ? Want::kNumber : Want::kOrdinary;
+  }
+  if (const auto handle = policy_session_of(command); handle && is_step(command)) {
+    const Session* session = known_session(books_, id, handle->value);
+    if (session != nullptr && session->can_be_made_again() &&
+        !(can_be_repeated(command) && parking_.has_room_for(*session, size_of_step(command, chip_))))
+      return Want::kOrdinary;
+  }
+  return Want::kNothing;  // a policy session cannot audit (Part 1, 17.7)
+}
+
+SessionBook::Admission SessionBook::admission(SpaceId id, const Command& command) const {
   const Space& space = books_.spaces.at(id);
-  const auto by_space = sessions_by_space(books_);
+  if (space.given_up) return Admission::kNever;
+  const bool starts = command.row().creates == wire::Creates::kSession;
+  if (starts && sessions_of_space(books_, id) >= space.limits.sessions) return Admission::kNever;
+  if (want(id, command) == Want::kNumber) return parking_.number_at(0) ? Admission::kNow : Admission::kNotNow;
+  const auto by_space = ordinary_sessions_by_space(books_);
   const auto found = by_space.find(id);
   const std::uint32_t held = found == by_space.end() ? 0 : found->second;
-  if (space.given_up || held >= space.limits.sessions) return Admission::kNever;
   return bank().admits(held, space.limits.terms.claim) ? Admission::kNow : Admission::kNotNow;
-}
-
-bool SessionBook::must_not_get(SpaceId id, std::uint32_t number) const {
-  return books_.spaces.at(id).tombstones.count(number) != 0;
-}
-
-std::optional<std::uint32_t> SessionBook::lowest_free_number(const std::set<std::uint32_t>& of_others) const {
-  for (std::uint32_t number = 0; number < chip_.session_numbers; ++number) {
-    if (of_others.count(number) != 0) continue;
-    const bool unwanted =
-        std::any_of(books_.unwanted_sessions.begin(), books_.unwanted_sessions.end(),
-                    [&](const UnwantedSession& session) { return wire::number_of(session.handle) == number; });
-    if (books_.sessions.count(number) == 0 && !unwanted) return number;
-  }
-  return std::nullopt;
 }
 
 Rc SessionBook::clear_the_way(SpaceId id) {
   Space& space = books_.spaces.at(id);
-  const auto active = [this] { return books_.sessions.size() + books_.unwanted_sessions.size(); };
-  while (active() >= chip_.active_sessions)
-    if (!residency_.flush_unwanted_session()) return rc::kSessionHandles;
+  if (const Rc code = parking_.free_a_number(id); code != rc::kSuccess) return code;
   // 3N + 1 commands where N numbers are in the way (TPM-RULES 24). Numbers that the TPM passes over are other
   // programs'.
   std::set<std::uint32_t> of_others;
   for (;;) {
-    const auto next = lowest_free_number(of_others);
+    const auto next = parking_.lowest_free_number(of_others);
     if (!next) return rc::kSessionHandles;
-    if (!must_not_get(id, *next)) return rc::kSuccess;
-    if (active() + 1 >= chip_.active_sessions) {
+    if (!is_taken_in(books_, id, *next)) return rc::kSuccess;
+    if (parking_.active() + 1 >= chip_.active_sessions) {
       // The last free one is in the way. If the client was told that its session is gone, the number may be used.
       const auto stone = space.tombstones.find(*next);
-      if (!stone->second.told) return rc::kSessionHandles;
-      space.tombstones.erase(stone);
-      return rc::kSuccess;
+      const bool told = stone != space.tombstones.end() && stone->second.told;
+      if (told) space.tombstones.erase(stone);
+      // Else the client will know the session by another number (book_started).
+      if (told || !parking_.make_way(id)) return rc::kSuccess;
     }
     const auto filler = residency_.add_filler();
     if (!filler) return filler.error();
     if (*filler != *next) of_others.insert(*next);
     // What the client may have would do as well: it is given back, and is the lowest one again.
-    if (*filler != *next && !must_not_get(id, *filler)) {
-      (void)residency_.flush_unwanted_session_of(*filler);
+    if (*filler != *next && !is_taken_in(books_, id, *filler)) {
+      (void)residency_.flush_unwanted_session_of(*filler, wire::Cause::kFiller);
       return rc::kSuccess;
     }
   }
 }
 
-bool SessionBook::book_started(SpaceId id, std::uint32_t handle, SessionKind kind) {
+std::optional<wire::ClientHandle> SessionBook::client_handle(SpaceId id, std::uint32_t handle) const {
+  if (!is_taken_in(books_, id, wire::number_of(handle))) return wire::ClientHandle{handle};
+  for (std::uint32_t number = 0; number < chip_.session_numbers; ++number)
+    if (!is_taken_in(books_, id, number)) return wire::ClientHandle{(handle & 0xFF000000) | number};
+  return std::nullopt;
+}
+
+std::optional<wire::ClientHandle> SessionBook::book_started(SpaceId id, const Command& command,
+                                                            const wire::Response& response) {
+  const std::uint32_t handle = response.handle()->value;
   const std::uint32_t number = wire::number_of(handle);
   std::erase_if(books_.unwanted_sessions, [&](const auto& u) { return wire::number_of(u.handle) == number; });
   const Space& space = books_.spaces.at(id);
   const bool taken = books_.sessions.erase(number) != 0;
   // Whose session it is now nobody can say, so it is nobody's, and the TPM will be asked what it holds.
   if (taken) port_.cost().distrusted = true;
-  if (taken || must_not_get(id, number)) {
+  const auto client = client_handle(id, handle);
+  if (taken || !client) {
     books_.unwanted_sessions.push_back(UnwantedSession{handle, true, 0});
-    return false;
+    return std::nullopt;
   }
   Session session;
   session.handle = handle;
-  session.kind = kind;
+  session.client = *client;
+  session.kind = kind_of_started(command);
   session.owner = space.owner;
   session.space = id;
   session.last_use = books_.tick;
   session.started_at = session.used_at = port_.now();
   session.lease = space.limits.terms.lease;
   session.tenure = space.limits.terms.tenure;
+  session.log = log_of_start(command);
+  if (session.can_be_made_again() && !parking_.has_room_for(space.owner)) session.log.rebuildable = Rebuildable::kFull;
+  if (!command.first_response_parameter_encrypted())
+    if (const auto nonce = wire::Reader(response.parameters()).tpm2b()) session.nonce = nonce_of(*nonce);
+  // A session that is of another kind than it says could not be made again.
+  const bool policy = wire::kind_of(handle) == wire::HandleKind::kPolicySession;
+  if (session.can_be_made_again() && (!policy || session.nonce.empty())) {
+    session.log.rebuildable = Rebuildable::kSecret;
+    session.log.start.clear();
+  }
   books_.sessions.insert_or_assign(number, std::move(session));
-  return true;
+  return client;
+}
+
+// --- policies and nonces
+
+void SessionBook::book_policy(SpaceId id, const Command& command) {
+  const auto handle = policy_session_of(command);
+  Session* session = handle ? usable_session(books_, id, handle->value) : nullptr;
+  if (session == nullptr) return;
+  if (command.row().policy == PolicyEffect::kRestart) {
+    session->log.clear();
+    session->asked_authority = false;
+    return;
+  }
+  if (asks_authority(command)) session->asked_authority = true;
+  if (command.code() == cc::kPolicyPassword) session->log.password = true;
+  if (command.code() == cc::kPolicyAuthValue) session->log.password = false;
+  if (session->can_be_made_again()) log_step(*session, id, command);
+}
+
+void SessionBook::log_step(Session& session, SpaceId id, const Command& command) {
+  PolicyLog& log = session.log;
+  if (!can_be_repeated(command)) {
+    log.rebuildable = Rebuildable::kStep;
+    return;
+  }
+  const auto key = key_of(id, command);
+  if (!key) {
+    log.rebuildable = Rebuildable::kStep;
+    return;
+  }
+  PolicyStep step = step_of(command, *key);
+  if (!parking_.has_room_for(session, step.size()))
+    log.rebuildable = Rebuildable::kFull;
+  else
+    log.steps.push_back(std::move(step));
+}
+
+// The transient key of a PolicySigned, as the TPM saves it: its client may let go of it. Empty: there is none.
+std::optional<wire::Bytes> SessionBook::key_of(SpaceId id, const Command& step) {
+  if (step.handle_count() < 2 || !wire::is_transient(step.handle(0).value)) return wire::Bytes();
+  const wire::ClientHandle key = step.handle(0);
+  const auto& objects = books_.spaces.at(id).objects;
+  const auto object = objects.find(key.value);
+  const Slot* slot = slot_of(books_, id, key);
+  if (object == objects.end()) return std::nullopt;
+  if (object->second.context.empty()) {
+    if (slot == nullptr) return std::nullopt;
+    auto context = port_.context_save(slot->tpm.value, wire::Cause::kSave);
+    if (!context) return std::nullopt;
+    set_context(books_, id, key, std::move(*context));
+  }
+  return object->second.context;
+}
+
+void SessionBook::book_uses(SpaceId id, const Command& command, const wire::Response& response) {
+  for (std::size_t i = 0; i < command.authorizations().size() && i < response.authorizations().size(); ++i) {
+    const wire::Authorization& authorization = command.authorizations()[i];
+    if (authorization.is_password()) continue;
+    Session* session = usable_session(books_, id, authorization.handle.value);
+    if (session == nullptr) continue;
+    if (!authorization.continues()) {
+      books_.sessions.erase(wire::number_of(session->handle));
+      continue;
+    }
+    const wire::ResponseAuthorization& answer = response.authorizations()[i];
+    session->nonce = nonce_of(response.bytes().subspan(answer.nonce_at, answer.nonce_size));
+    session->stale = false;
+    session->asked_authority = false;
+    session->log.clear();
+  }
 }
 
 // --- one less
@@ -115,16 +254,20 @@ void SessionBook::leave(SpaceId space) {
       ended.push_back(number);
   }
   for (const auto number : ended) drop(number);
+  drop_parked_of(books_, space);
+  for (auto& [copy, session] : books_.parked_files)
+    if (session.space == space) session.space = SpaceId{};
   enforce_abandoned_limits();
+  enforce_parked_limits();
 }
 
 // Each owner's at most so many, and all together at most half of what the chip has: then whoever left the most behind
-// loses the oldest.
+// loses the oldest. Those that can be made again hold nothing of the chip's.
 void SessionBook::enforce_abandoned_limits() {
   std::map<OwnerId, std::map<std::uint64_t, std::uint32_t>> abandoned;  // numbers by when they were used last
   std::size_t all = 0;
   for (const auto& [number, session] : books_.sessions) {
-    if (session.space.value != 0) continue;
+    if (session.space.value != 0 || session.can_be_made_again()) continue;
     abandoned[session.owner].emplace(session.last_use, number);
     ++all;
   }
@@ -144,15 +287,61 @@ void SessionBook::enforce_abandoned_limits() {
   }
 }
 
+// Files of parked sessions that nobody may ever load again.
+void SessionBook::enforce_parked_limits() {
+  std::map<OwnerId, std::map<std::uint64_t, ContextDigest>> abandoned;  // by when they were used last
+  for (const auto& [copy, session] : books_.parked_files)
+    if (session.space.value == 0) abandoned[session.owner].emplace(session.last_use, copy);
+  for (auto& [owner, files] : abandoned)
+    while (files.size() > quota_.abandoned_parked_per_owner) {
+      (void)take_parked_file(books_, files.begin()->second);
+      files.erase(files.begin());
+    }
+}
+
+// Its space is to meet no other session under its number until the client knows.
+void SessionBook::bury(const Session& session) {
+  port_.cost().reclaimed.push_back({session.owner.value, session.space.value, session.client.value});
+  if (session.space.value == 0 || session.client_saved) return;
+  Space& space = books_.spaces.at(session.space);
+  if (space.tombstones.size() >= kMaxTombstones) retire_tombstone(space);
+  space.tombstones[wire::number_of(session.client.value)] = Tombstone{++books_.reclaims, false};
+}
+
 void SessionBook::take(std::uint32_t number) {
   const Session session = books_.sessions.at(number);
-  port_.cost().reclaimed.push_back({session.owner.value, session.space.value, session.handle});
-  if (session.space.value != 0) {
-    Space& space = books_.spaces.at(session.space);
-    if (space.tombstones.size() >= kMaxTombstones) retire_tombstone(space);
-    space.tombstones[number] = Tombstone{++books_.reclaims, false};
-  }
   residency_.flush_session(number, wire::Cause::kReclaim);
+  bury(session);
+}
+
+void SessionBook::take_parked_one(const ParkedKey& key) {
+  bury(take_parked(books_, key));
+}
+
+void SessionBook::take_parked_file_of(const ContextDigest& copy) {
+  bury(take_parked_file(books_, copy));
+}
+
+// --- reserved ones
+
+// All others have to do with the places that are left.
+Rc SessionBook::reserve(std::uint32_t number) {
+  const auto it = books_.sessions.find(number);
+  if (it == books_.sessions.end() || it->second.client_saved || it->second.space.value == 0) return rc::kReferenceH0;
+  if (it->second.reserved) return rc::kSuccess;
+  std::uint32_t reserved = 0;
+  for (const auto& [other, session] : books_.sessions) reserved += session.reserved ? 1U : 0U;
+  if (reserved + 1 >= chip_.loaded_sessions) return rc::kSessionMemory;
+  if (const Rc code = residency_.load_session(number); code != rc::kSuccess) return code;
+  Session& session = books_.sessions.at(number);
+  session.reserved = true;
+  if (session.can_be_made_again()) session.log.rebuildable = Rebuildable::kReserved;
+  return rc::kSuccess;
+}
+
+void SessionBook::release(std::uint32_t number) {
+  const auto it = books_.sessions.find(number);
+  if (it != books_.sessions.end()) it->second.reserved = false;
 }
 
 void SessionBook::give_up(SpaceId id) {
@@ -160,6 +349,7 @@ void SessionBook::give_up(SpaceId id) {
   for (const auto& [number, session] : books_.sessions)
     if (session.space == id) all.push_back(number);
   for (const auto number : all) drop(number);
+  drop_parked_of(books_, id);
   Space& space = books_.spaces.at(id);
   while (!space.objects.empty()) residency_.drop_object(id, wire::ClientHandle{space.objects.begin()->first});
   space.given_up = true;

@@ -1,10 +1,13 @@
 // The session book: who may have one more of the chip's active sessions, who loses one, and under which number.
 //
 // Idea: three words, kept apart. *Saved*: put away by ContextSave, same number, same nonces, still active (residency).
-// *Reclaimed*: taken from its space because somebody waits; a tombstone keeps its number there (TPM-RULES 10, MISSION
-// M8). *Unwanted*: nobody's any more, flushed in idle time or when a number is needed.
-// A space knows numbers: its tombstones and its owner's client-saved sessions. A TPM gives the lowest free number, and
-// a StartAuthSession cannot be sent twice, so the free numbers that the space must not get are occupied first.
+// *Parked*: a policy session that can be made again has left the TPM (parking). *Reclaimed*: taken from its space
+// because somebody waits; a tombstone keeps its number there (TPM-RULES 10, MISSION M8). And *unwanted*: nobody's any
+// more, flushed in idle time or when a number is needed.
+// What can be made again takes nothing from anybody, so the bank is asked only for others: *ordinary* ones. It can
+// become one, by a policy step that cannot be repeated or by auditing; then the bank is asked.
+// A space knows numbers: its sessions', parked ones included, and its tombstones'. A TPM gives the lowest free number,
+// and a StartAuthSession cannot be sent twice, so the free numbers that the space must not get are occupied first.
 //
 // Threads: with the manager. Units: sessions; nanoseconds of the manager's clock.
 // Errors: response codes without a layer.
@@ -20,30 +23,48 @@
 #include "space/admission.h"
 #include "space/books.h"
 #include "space/chip.h"
+#include "space/parking.h"
 #include "space/residency.h"
 #include "space/tpm_port.h"
+#include "wire/command.h"
+#include "wire/response.h"
 
 namespace tpmspace::space {
 
 class SessionBook {
  public:
-  SessionBook(Books& books, const Chip& chip, const Quota& quota, TpmPort& port, Residency& residency)
-      : books_(books), chip_(chip), quota_(quota), port_(port), residency_(residency) {}
+  SessionBook(Books& books, const Chip& chip, const Quota& quota, TpmPort& port, Residency& residency, Parking& parking)
+      : books_(books), chip_(chip), quota_(quota), port_(port), residency_(residency), parking_(parking) {}
 
   // --- One more
+  // What a command asks of the chip's active sessions.
+  enum class Want : std::uint8_t {
+    kNothing,
+    kNumber,    // a session that can be made again: any number, for as long as nobody else needs it
+    kOrdinary,  // one more that stays: a new one, or one that could be made again until now
+  };
+  [[nodiscard]] Want want(SpaceId space, const wire::Command& command) const;
   enum class Admission : std::uint8_t {
     kNow,
     kNotNow,  // there may be one later
     kNever,   // the space's own limit, or it was given up
   };
-  [[nodiscard]] Admission admission(SpaceId space) const;
+  // Precondition: the command wants something. Of a number: whoever notices (Parking::number_at knows who does).
+  [[nodiscard]] Admission admission(SpaceId space, const wire::Command& command) const;
+  // When a number can be had for somebody who asked at `since`.
+  [[nodiscard]] std::optional<std::uint64_t> number_at(std::uint64_t since) const { return parking_.number_at(since); }
   // As it is now. Who had to wait need not be looked at again before it has changed.
   [[nodiscard]] Bank bank() const;
-  // The next session that the TPM starts has a number that the space may be given. Precondition: admission is kNow.
+  // The next session that the TPM starts has a number that the space does not know, if that can be had. Precondition:
+  // admission is kNow.
   wire::Rc clear_the_way(SpaceId space);
-  // Success of the space's StartAuthSession. False: the TPM gave a number that this space must not have, or that
-  // somebody else has; it is unwanted.
-  bool book_started(SpaceId space, std::uint32_t handle, SessionKind kind);
+  // Success of the space's StartAuthSession: the handle that its client shall know. Nullopt: the TPM gave a number that
+  // somebody else has, or the space knows them all; it is unwanted.
+  std::optional<wire::ClientHandle> book_started(SpaceId space, const wire::Command& command,
+                                                 const wire::Response& response);
+  // Success of a command: what it did to the policies of its sessions, and what the client knows of them since.
+  void book_policy(SpaceId space, const wire::Command& command);
+  void book_uses(SpaceId space, const wire::Command& command, const wire::Response& response);
 
   // --- One less
   // It becomes unwanted.
@@ -52,6 +73,13 @@ class SessionBook {
   void leave(SpaceId space);
   // Takes it from whoever has it; which one: space/reclaim.h.
   void take(std::uint32_t number);
+  void take_parked_one(const ParkedKey& key);
+  void take_parked_file_of(const ContextDigest& copy);
+
+  // --- Reserved ones (MISSION M11)
+  // SUCCESS, or why not: REFERENCE_H0 (nobody can use such a session), SESSION_MEMORY (it cannot be spared).
+  wire::Rc reserve(std::uint32_t number);
+  void release(std::uint32_t number);
   // Everything of the space is given up (Exhaustion::kClose).
   void give_up(SpaceId space);
 
@@ -62,16 +90,20 @@ class SessionBook {
  private:
   static constexpr std::size_t kMaxTombstones = 16;
 
-  [[nodiscard]] bool must_not_get(SpaceId space, std::uint32_t number) const;
-  [[nodiscard]] std::optional<std::uint32_t> lowest_free_number(const std::set<std::uint32_t>& of_others) const;
+  [[nodiscard]] std::optional<wire::ClientHandle> client_handle(SpaceId space, std::uint32_t handle) const;
+  void log_step(Session& session, SpaceId space, const wire::Command& command);
+  std::optional<wire::Bytes> key_of(SpaceId space, const wire::Command& step);
+  void bury(const Session& session);
   bool retire_tombstone(Space& space);
   void enforce_abandoned_limits();
+  void enforce_parked_limits();
 
   Books& books_;
   const Chip& chip_;
   const Quota& quota_;
   TpmPort& port_;
   Residency& residency_;
+  Parking& parking_;
 };
 
 }  // namespace tpmspace::space

@@ -61,7 +61,7 @@ TpmPort::Result<Response> TpmPort::forward(wire::Tpm& tpm, ByteView command, con
   return send(tpm, command, row, with_sessions, locality, Cause::kClient);
 }
 
-TpmPort::Result<Response> TpmPort::own(wire::CommandCode code, ByteView body, Cause cause) {
+TpmPort::Result<Response> TpmPort::own(wire::CommandCode code, ByteView body, Cause cause, std::uint8_t locality) {
   // A chip without the command keeps the specification's row: it will say so itself.
   const wire::CommandRow* row = table_.find(code);
   if (row == nullptr) row = wire::CommandTable::builtin().find(code);
@@ -71,8 +71,8 @@ TpmPort::Result<Response> TpmPort::own(wire::CommandCode code, ByteView body, Ca
                            .u32(code)
                            .raw(body)
                            .take();
-  auto response = send(tpm_, command, *row, false, 0, cause);
-  if (response && response->code() == rc::kCanceled) response = send(tpm_, command, *row, false, 0, cause);
+  auto response = send(tpm_, command, *row, false, locality, cause);
+  if (response && response->code() == rc::kCanceled) response = send(tpm_, command, *row, false, locality, cause);
   if (response && response->code() == rc::kInitialize && code != cc::kStartup) cost_.unpowered = true;
   if (response && !response->ok()) return tl::unexpected(response->code());
   return response;
@@ -114,6 +114,54 @@ TpmPort::Result<wire::TpmHandle> TpmPort::start_filler() {
   auto response = own(cc::kStartAuthSession, body, Cause::kFiller);
   if (!response) return tl::unexpected(response.error());
   return *response->handle();
+}
+
+TpmPort::Result<wire::TpmHandle> TpmPort::start_again(ByteView start) {
+  auto response = own(cc::kStartAuthSession, start.subspan(wire::kHeaderSize), Cause::kRebuild);
+  if (!response) return tl::unexpected(response.error());
+  if (wire::is_session(response->handle()->value)) return *response->handle();
+  cost_.distrusted = true;
+  return tl::unexpected(kNonsense);
+}
+
+Rc TpmPort::policy_step(const PolicyStep& step, wire::TpmHandle key, wire::TpmHandle session, std::uint8_t locality) {
+  Writer body;
+  if (step.code == cc::kPolicySigned) body.u32(key.value);
+  auto response = own(step.code, body.u32(session.value).raw(step.parameters).bytes(), Cause::kRebuild, locality);
+  return response ? rc::kSuccess : response.error();
+}
+
+TpmPort::Result<wire::Bytes> TpmPort::policy_digest(std::uint32_t session, Cause cause) {
+  auto response = own(cc::kPolicyGetDigest, Writer().u32(session).take(), cause);
+  if (!response) return tl::unexpected(response.error());
+  const auto digest = Reader(response->parameters()).tpm2b();
+  if (!digest) return tl::unexpected(kNonsense);
+  return wire::to_bytes(*digest);
+}
+
+TpmPort::Result<std::uint32_t> TpmPort::pcr_counter(Cause cause) {
+  auto response = own(cc::kPCRRead, Writer().u32(0).take(), cause);  // of no PCRs
+  if (!response) return tl::unexpected(response.error());
+  const auto counter = Reader(response->parameters()).u32();
+  if (!counter) return tl::unexpected(kNonsense);
+  return *counter;
+}
+
+Rc TpmPort::policy_of_no_pcr(std::uint32_t session) {
+  auto response = own(cc::kPolicyPCR, Writer().u32(session).tpm2b({}).u32(0).take(), Cause::kPark);
+  return response ? rc::kSuccess : response.error();
+}
+
+TpmPort::Result<wire::Bytes> TpmPort::name_of(std::uint32_t handle) {
+  const bool nv = wire::kind_of(handle) == wire::HandleKind::kNvIndex;
+  auto response = own(nv ? cc::kNVReadPublic : cc::kReadPublic, Writer().u32(handle).take(), Cause::kProbe);
+  if (!response && cost_.distrusted) return tl::unexpected(response.error());
+  if (!response) return wire::Bytes();
+  Reader in(response->parameters());  // the public area, then the Name
+  const auto area = in.tpm2b();
+  const auto name = in.tpm2b();
+  if (!area || !name) return tl::unexpected(kNonsense);
+  return wire::to_bytes(*name);
 }
 
 Rc TpmPort::startup_clear() {

@@ -11,6 +11,7 @@
 #include <tl/expected.hpp>
 #include <vector>
 
+#include "space/policy_log.h"
 #include "wire/command_table.h"
 #include "wire/handle.h"
 #include "wire/rc.h"
@@ -25,6 +26,7 @@ struct Cost {
   std::vector<wire::TpmUse> tpm;
   std::vector<wire::Reclaimed> reclaimed;
   std::uint32_t evictions = 0;
+  std::uint32_t parks = 0, rebuilds = 0;  // of policy sessions
   bool tpm_was_reset = false;
   bool tpm_lost = false;    // the back end is gone
   bool unpowered = false;   // one of our own commands was told INITIALIZE, and the TPM was not started since
@@ -48,6 +50,19 @@ class TpmPort {
   // An HMAC session of our own that nobody uses (TPM-RULES 24).
   Result<wire::TpmHandle> start_filler();
 
+  // --- Policy sessions that leave and come back. `cause`: kPark or kRebuild.
+  // `start`: a client's StartAuthSession without sessions.
+  Result<wire::TpmHandle> start_again(wire::ByteView start);
+  // `key`: of a PolicySigned.
+  wire::Rc policy_step(const PolicyStep& step, wire::TpmHandle key, wire::TpmHandle session, std::uint8_t locality);
+  Result<wire::Bytes> policy_digest(std::uint32_t session, wire::Cause cause);
+  Result<std::uint32_t> pcr_counter(wire::Cause cause);
+  // A PolicyPCR without PCRs: PCR_CHANGED if they have changed since the session's last one. It spoils the policy.
+  wire::Rc policy_of_no_pcr(std::uint32_t session);
+
+  // The Name of an object or NV index; empty for a sequence, and for what has none.
+  Result<wire::Bytes> name_of(std::uint32_t handle);
+
   wire::Rc startup_clear();
   struct Clocks {
     std::uint32_t reset_count = 0, restart_count = 0;
@@ -67,8 +82,8 @@ class TpmPort {
  private:
   Result<wire::Response> send(wire::Tpm& tpm, wire::ByteView command, const wire::CommandRow& row, bool with_sessions,
                               std::uint8_t locality, wire::Cause cause);
-  // One of our own commands: no sessions, locality 0. An unasked CANCELED is sent again once.
-  Result<wire::Response> own(wire::CommandCode code, wire::ByteView body, wire::Cause cause);
+  // One of our own commands, without sessions. An unasked CANCELED is sent again once.
+  Result<wire::Response> own(wire::CommandCode code, wire::ByteView body, wire::Cause cause, std::uint8_t locality = 0);
 
   wire::Tpm& tpm_;
   const wire::CommandTable& table_;

@@ -77,7 +77,7 @@ std::optional<WaitingLine::Id> WaitingLine::next(const Books& books, const Chip&
   if (guests_.empty()) return std::nullopt;
   const auto claim_of = [&](const Guest& guest) { return books.spaces.at(guest.waiter.space).limits.terms.claim; };
   const FairShares shares(books, chip, waiters(guests_.front()), claim_of(guests_.front()));
-  const auto held_by = sessions_by_space(books);
+  const auto held_by = ordinary_sessions_by_space(books);
   const auto held = [&](const Guest& guest) {
     const auto found = held_by.find(guest.waiter.space);
     return found == held_by.end() ? 0U : found->second;
@@ -96,7 +96,7 @@ std::optional<WaitingLine::Id> WaitingLine::next(const Books& books, const Chip&
   std::map<std::pair<std::uint32_t, std::uint32_t>, bool> admitted;  // by what is held, and the claim
   const auto may_go = [&](const Guest& guest) {
     const Space& space = books.spaces.at(guest.waiter.space);
-    if (space.given_up || held(guest) >= space.limits.sessions) return true;  // to be refused
+    if (space.given_up) return true;  // to be refused
     const auto [entry, is_new] = admitted.try_emplace({held(guest), claim_of(guest)}, false);
     if (is_new) entry->second = bank.admits(held(guest), claim_of(guest));
     return entry->second;

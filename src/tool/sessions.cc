@@ -14,17 +14,23 @@ using proto::WaitingEntry;
 
 constexpr int kTimeoutMs = 10'000;
 constexpr std::uint64_t kSecond = 1'000'000'000;
-constexpr const char* kRow = "{:<12}{:<12}{:<8}{:<14}{:<12}{:<14}{:<14}{}\n";
+constexpr const char* kRow = "{:<12}{:<12}{:<8}{:<22}{:<12}{:<12}{:<12}{:<12}{}\n";
 constexpr const char* kWaitingRow = "{:<12}{:<12}{:<14}{}\n";
 
 std::string connection_text(std::uint64_t connection) {
   return connection == 0 ? "-" : std::to_string(connection);
 }
 
+// A file of its client's, of a session that has left the TPM.
+std::string state_text(const SessionEntry& entry) {
+  const bool also = entry.parked && entry.state != proto::SessionState::kParked;
+  return state_name(entry.state) + (also ? ", parked" : "");
+}
+
 std::string row(const SessionEntry& entry) {
-  return fmt::format(kRow, fmt::format("0x{:08x}", entry.handle), entry.uid, kind_name(entry.kind),
-                     state_name(entry.state), connection_text(entry.connection), age_text(entry.age),
-                     age_text(entry.idle), age_text(entry.lease));
+  return fmt::format(kRow, fmt::format("0x{:08x}", entry.handle), entry.uid, kind_name(entry.kind), state_text(entry),
+                     connection_text(entry.connection), age_text(entry.age), age_text(entry.idle),
+                     age_text(entry.lease), rebuildable_text(entry.rebuildable));
 }
 
 std::string row(const WaitingEntry& entry) {
@@ -60,9 +66,10 @@ std::string json_span(std::uint64_t nanoseconds) {
 std::string json_row(const SessionEntry& entry) {
   return fmt::format(
       R"({{"handle": "0x{:08x}", "uid": {}, "kind": {}, "state": {}, "connection": {}, "age_ns": {}, "idle_ns": {}, )"
-      R"("lease_ns": {}}})",
+      R"("lease_ns": {}, "rebuildable": {}, "parked": {}}})",
       entry.handle, entry.uid, json_string(kind_name(entry.kind)), json_string(state_name(entry.state)),
-      json_connection(entry.connection), entry.age, entry.idle, json_span(entry.lease));
+      json_connection(entry.connection), entry.age, entry.idle, json_span(entry.lease),
+      json_string(rebuildable_text(entry.rebuildable)), entry.parked);
 }
 std::string json_row(const WaitingEntry& entry) {
   return fmt::format(R"({{"uid": {}, "connection": {}, "waited_ns": {}, "left_ns": {}}})", entry.uid,
@@ -100,8 +107,30 @@ std::string state_name(proto::SessionState state) {
       return "client-saved";
     case proto::SessionState::kAbandoned:
       return "abandoned";
+    case proto::SessionState::kParked:
+      return "parked";
   }
   return std::to_string(static_cast<unsigned>(state));
+}
+
+std::string rebuildable_text(proto::Rebuildable rebuildable) {
+  switch (rebuildable) {
+    case proto::Rebuildable::kYes:
+      return "yes";
+    case proto::Rebuildable::kNotPolicy:
+      return "no: hmac";
+    case proto::Rebuildable::kSecret:
+      return "no: salted or bound";
+    case proto::Rebuildable::kHash:
+      return "no: unknown hash";
+    case proto::Rebuildable::kReserved:
+      return "no: reserved";
+    case proto::Rebuildable::kStep:
+      return "no: policy cannot be repeated";
+    case proto::Rebuildable::kFull:
+      return "no: too many policy steps";
+  }
+  return std::to_string(static_cast<unsigned>(rebuildable));
 }
 
 std::string age_text(std::uint64_t nanoseconds) {
@@ -115,17 +144,20 @@ std::string age_text(std::uint64_t nanoseconds) {
 std::string sessions_text(const proto::Sessions& sessions) {
   std::string out = sessions.sessions.empty() ? "no sessions\n" : "";
   if (!sessions.sessions.empty())
-    out = fmt::format(kRow, "handle", "uid", "kind", "state", "connection", "age", "idle", "lease");
+    out =
+        fmt::format(kRow, "handle", "uid", "kind", "state", "connection", "age", "idle", "lease", "can be made again");
   for (const SessionEntry& entry : sessions.sessions) out += row(entry);
+  if (sessions.more_parked != 0) out += fmt::format("and {} more that are parked\n", sessions.more_parked);
   return out + waiting_text(sessions) + hidden_text(sessions);
 }
 
 std::string sessions_json(const proto::Sessions& sessions) {
   return fmt::format(
-      "{{\n  \"sessions\": {},\n  \"waiting\": {},\n  \"more_waiting\": {},\n  \"hidden_sessions\": {},\n"
+      "{{\n  \"sessions\": {},\n  \"more_parked\": {},\n  \"waiting\": {},\n  \"more_waiting\": {},\n  "
+      "\"hidden_sessions\": {},\n"
       "  \"hidden_waiting\": {}\n}}\n",
-      json_rows(sessions.sessions), json_rows(sessions.waiting), sessions.more_waiting, sessions.hidden_sessions,
-      sessions.hidden_waiting);
+      json_rows(sessions.sessions), sessions.more_parked, json_rows(sessions.waiting), sessions.more_waiting,
+      sessions.hidden_sessions, sessions.hidden_waiting);
 }
 
 int show_sessions(const std::string& socket, bool json) {

@@ -21,6 +21,7 @@ namespace tpmspace::tool {
 // "hmac"; "client-saved"; the number of one that we do not know.
 [[nodiscard]] std::string kind_name(proto::SessionKind kind);
 [[nodiscard]] std::string state_name(proto::SessionState state);
+[[nodiscard]] std::string rebuildable_text(proto::Rebuildable rebuildable);
 // "12.5 s", "endless".
 [[nodiscard]] std::string age_text(std::uint64_t nanoseconds);
 

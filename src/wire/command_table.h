@@ -83,6 +83,15 @@ enum class Effect : std::uint8_t {
   kPower,             // Startup, Shutdown
 };
 
+// What a command does to a policy session, which is the last of its handles.
+enum class PolicyEffect : std::uint8_t {
+  kNone,       // it is no policy command, or only looks
+  kStep,       // a step that has the same result when it is done again (TPM-RULES 28)
+  kFreshStep,  // likewise, unless it has a nonce of the session: its first parameter is not empty
+  kOnceOnly,   // a step that depends on a secret, the time or NV: it cannot be done for the client
+  kRestart,    // no step is left
+};
+
 inline constexpr std::size_t kMaxHandles = 3;
 inline constexpr std::size_t kMaxAuthorizations = 3;
 
@@ -104,6 +113,7 @@ struct CommandRow {
   // (TPM-RULES "Slots"; measured on libtpms).
   std::uint8_t scratch_slots = 0;
   Effect effect = Effect::kNone;
+  PolicyEffect policy = PolicyEffect::kNone;
 
   [[nodiscard]] bool has_response_handle() const { return creates != Creates::kNothing; }
 };

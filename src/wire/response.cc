@@ -15,16 +15,19 @@ Bytes success_response(ByteView parameters) {
 
 namespace {
 
-// The authorizations of a response: nonce, attributes, hmac, until nothing is left. False: malformed.
-bool read_session_attributes(ByteView area, std::vector<std::uint8_t>& out) {
-  Reader in(area);
+// The authorizations of a response that begin at `at`: nonce, attributes, hmac, until nothing is left. False:
+// malformed.
+bool read_authorizations(ByteView response, std::size_t at, std::vector<ResponseAuthorization>& out) {
+  Reader in(response.subspan(at));
   while (!in.empty()) {
     if (out.size() == kMaxAuthorizations) return false;
     const auto nonce = in.tpm2b();
+    const std::size_t nonce_end = at + in.offset();
     const auto attributes = in.u8();
     const auto hmac = in.tpm2b();
     if (!nonce || !attributes || !hmac) return false;
-    out.push_back(*attributes);
+    const std::size_t end = at + in.offset();
+    out.push_back({*attributes, nonce_end - nonce->size(), nonce->size(), end - hmac->size(), hmac->size()});
   }
   return true;
 }
@@ -58,7 +61,8 @@ std::optional<Response> Response::parse(Bytes message, const CommandRow& row, bo
   out.parameters_at_ = kHeaderSize + in.offset();
   out.parameters_size_ = parameters_size;
   if (!in.take(parameters_size)) return std::nullopt;
-  if (with_sessions && !read_session_attributes(in.rest(), out.session_attributes_)) return std::nullopt;
+  if (with_sessions && !read_authorizations(message, kHeaderSize + in.offset(), out.authorizations_))
+    return std::nullopt;
   out.bytes_ = std::move(message);
   return out;
 }
@@ -71,6 +75,25 @@ std::optional<TpmHandle> Response::handle() const {
 
 void Response::replace_handle(ClientHandle handle) {
   put_u32(bytes_, kHeaderSize, handle.value);
+}
+
+void Response::set_hmac(std::size_t index, ByteView hmac) {
+  ResponseAuthorization& authorization = authorizations_[index];
+  const std::size_t size_at = authorization.hmac_at - 2;
+  const ByteView old(bytes_);
+  Bytes out = Writer()
+                  .raw(old.first(size_at))
+                  .tpm2b(hmac)
+                  .raw(old.subspan(authorization.hmac_at + authorization.hmac_size))
+                  .take();
+  put_u32(out, 2, static_cast<std::uint32_t>(out.size()));
+  const std::size_t grown = out.size() - old.size();  // may wrap: then it shrank
+  bytes_ = std::move(out);
+  authorization.hmac_size = hmac.size();
+  for (std::size_t i = index + 1; i < authorizations_.size(); ++i) {
+    authorizations_[i].nonce_at += grown;
+    authorizations_[i].hmac_at += grown;
+  }
 }
 
 }  // namespace tpmspace::wire

@@ -20,6 +20,13 @@ namespace tpmspace::wire {
 // A success without sessions: header, then `parameters`.
 [[nodiscard]] Bytes success_response(ByteView parameters);
 
+// One authorization of a response. Offsets are from the response's first octet.
+struct ResponseAuthorization {
+  std::uint8_t attributes = 0;
+  std::size_t nonce_at = 0, nonce_size = 0;
+  std::size_t hmac_at = 0, hmac_size = 0;
+};
+
 class Response {
  public:
   // Checks header, size and, on success, that handle, parameter area and authorizations are there as `row` and
@@ -40,8 +47,10 @@ class Response {
   }
   // The parameter area, without its size field; empty unless ok().
   [[nodiscard]] ByteView parameters() const { return ByteView(bytes_).subspan(parameters_at_, parameters_size_); }
-  // The attributes of each authorization of the response, in order; empty unless ok() and with sessions.
-  [[nodiscard]] const std::vector<std::uint8_t>& session_attributes() const { return session_attributes_; }
+  // In the order of the command's; empty unless ok() and with sessions.
+  [[nodiscard]] const std::vector<ResponseAuthorization>& authorizations() const { return authorizations_; }
+  // Puts an HMAC where the TPM sent an empty one. Precondition: index < authorizations().size(), hmac.size() <= 65535.
+  void set_hmac(std::size_t index, ByteView hmac);
   [[nodiscard]] Bytes take() && { return std::move(bytes_); }
 
  private:
@@ -51,7 +60,7 @@ class Response {
   Rc code_ = 0;
   bool has_handle_ = false;
   std::size_t parameters_at_ = 0, parameters_size_ = 0;
-  std::vector<std::uint8_t> session_attributes_;
+  std::vector<ResponseAuthorization> authorizations_;
 };
 
 }  // namespace tpmspace::wire

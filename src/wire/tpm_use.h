@@ -18,8 +18,10 @@ enum class Cause : std::uint8_t {
   kProbe,    // Startup, ReadClock, GetCapability: finding out what the TPM did
   kReclaim,  // FlushContext of a session that is taken because somebody waits for one
   kFiller,   // StartAuthSession and ContextSave of sessions that only keep numbers occupied
+  kPark,     // what must be known of a policy session before it leaves, and its FlushContext
+  kRebuild,  // StartAuthSession and the steps of a policy session that comes back
 };
-inline constexpr std::size_t kCauses = 8;
+inline constexpr std::size_t kCauses = 10;
 
 // A session that was taken from somebody.
 struct Reclaimed {

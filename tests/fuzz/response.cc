@@ -17,9 +17,8 @@ void check(ByteView message, const wire::CommandRow& row, bool with_sessions) {
   require(parameters.empty() || (parameters.data() >= whole.data() &&
                                  parameters.data() + parameters.size() <= whole.data() + whole.size()),
           "parameters lie in the message");
-  require(response->session_attributes().size() <= wire::kMaxAuthorizations,
-          "no more authorizations than there can be");
-  require(with_sessions || response->session_attributes().empty(), "authorizations only with sessions");
+  require(response->authorizations().size() <= wire::kMaxAuthorizations, "no more authorizations than there can be");
+  require(with_sessions || response->authorizations().empty(), "authorizations only with sessions");
   require(response->handle().has_value() == (response->ok() && row.has_response_handle()),
           "a handle where there is one");
   if (!response->handle()) return;

@@ -278,7 +278,7 @@ std::optional<Heard> hear(ByteView command, ByteView response) {
   out.code = parsed->code();
   if (parsed->handle()) out.handle = parsed->handle()->value;
   if (parsed->ok()) out.parameters = wire::to_bytes(parsed->parameters());
-  out.session_attributes = parsed->session_attributes();
+  for (const auto& authorization : parsed->authorizations()) out.session_attributes.push_back(authorization.attributes);
   return out;
 }
 

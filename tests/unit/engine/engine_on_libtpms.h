@@ -38,6 +38,9 @@ class CountingTpm : public wire::Tpm {
   wire::Tpm& tpm_;
 };
 
+// What the bank gives out: the chip's 64, less those that are kept for rebuilding.
+inline constexpr int kToGive = 61;
+
 struct Answered {
   Rc code = 0;
   Bytes parameters;

@@ -129,7 +129,7 @@ TEST_F(PeersRows, ASixtyFifthSessionIsRefusedAndAFreedOneIsNot) {
   space::SpaceLimits refusing;
   refusing.terms.exhaustion = space::Exhaustion::kRefuse;
   const auto a = open(1), b = open(2, refusing);
-  for (int i = 0; i < 64; ++i) (void)session(a);
+  for (int i = 0; i < kToGive; ++i) (void)session(a);
   EXPECT_EQ(run(b, start_session(SessionType::kHmac)).code, 0x000B0905U);
   engine_->close(a);
   EXPECT_EQ(run(b, start_session(SessionType::kHmac)).code, 0U) << "what nobody wants makes room at once";

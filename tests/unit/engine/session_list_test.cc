@@ -57,7 +57,7 @@ TEST_F(SessionListTest, HasEachKindAndState) {
 
 TEST_F(SessionListTest, NamesSomeOfThoseThatWaitAndCountsTheOthers) {
   const auto hoarder = open(1);
-  for (int i = 0; i < 64; ++i) (void)session(hoarder);
+  for (int i = 0; i < kToGive; ++i) (void)session(hoarder);
   for (std::size_t i = 0; i < SessionList::kMaxWaiting + 5; ++i) {
     const auto command = wire::Command::parse(start_session(SessionType::kHmac), wire::CommandTable::builtin(), 4096);
     (void)engine_->submit(open(2), *command, 0, now_);
@@ -176,7 +176,7 @@ TEST_F(SessionListTest, AnEndlessDeadlineIsNoTimeToWakeAt) {
   limits.terms.exhaustion = space::Exhaustion::kWait;
   limits.terms.deadline = space::SessionTerms::kEndless;
   const auto hoarder = open(2, limits), waiter = open(1, limits);
-  for (int i = 0; i < 64; ++i) (void)session(hoarder);
+  for (int i = 0; i < kToGive; ++i) (void)session(hoarder);
   (void)engine_->submit(
       waiter, *wire::Command::parse(start_session(SessionType::kHmac), wire::CommandTable::builtin(), 4096), 0, now_);
   now_ += 100 * space::SessionTerms::kSecond;

@@ -45,14 +45,15 @@ TEST(Sessions, TheLargestListFitsAReply) {
 
 TEST(Sessions, WhatANewerManagerAddsIsSkipped) {
   wire::Writer record;
-  record.u32(0x03000001).u8(7).u8(9).u32(1).u64(2).u64(3).u64(4).u64(5).u32(0xAAAAAAAA);
+  record.u32(0x03000001).u8(7).u8(9).u32(1).u64(2).u64(3).u64(4).u64(5).u8(77).u8(1).u32(0xAAAAAAAA);
   wire::Writer body;
-  body.u16(kSessionsVersion).u32(0).u32(0).u32(0).u16(1).tpm2b(record.bytes()).u16(0).u32(0xBBBBBBBB);
+  body.u16(kSessionsVersion).u32(0).u32(0).u32(0).u32(0).u16(1).tpm2b(record.bytes()).u16(0).u32(0xBBBBBBBB);
   const auto told = decode_sessions(body.bytes());
   ASSERT_TRUE(told);
   EXPECT_EQ(static_cast<int>(told->sessions.at(0).kind), 7);
   EXPECT_EQ(static_cast<int>(told->sessions.at(0).state), 9);
   EXPECT_EQ(told->sessions.at(0).lease, 5U);
+  EXPECT_EQ(static_cast<int>(told->sessions.at(0).rebuildable), 77);
 }
 
 TEST(Sessions, WhatIsCutOffIsNone) {
@@ -62,7 +63,7 @@ TEST(Sessions, WhatIsCutOffIsNone) {
 }
 
 TEST(Sessions, OfAnotherVersionOrTooManyAreNone) {
-  EXPECT_FALSE(decode_sessions(wire::Writer().u16(2).u32(0).u32(0).u32(0).u16(0).u16(0).take()));
+  EXPECT_FALSE(decode_sessions(wire::Writer().u16(2).u32(0).u32(0).u32(0).u32(0).u16(0).u16(0).take()));
   EXPECT_FALSE(decode_flushed(wire::Writer().u16(2).u16(0).take()));
   wire::Writer many;
   many.u16(kSessionsVersion).u16(kMaxRecords + 1);

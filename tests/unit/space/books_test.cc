@@ -18,6 +18,7 @@ Books some_books() {
   books.slots.push_back(Slot{wire::TpmHandle{0x80000001}, SpaceId{}, wire::ClientHandle{}});
   Session session;
   session.handle = 0x03000004;
+  session.client = wire::ClientHandle{0x03000004};
   session.owner = OwnerId{1000};
   session.space = SpaceId{1};
   session.context = {9, 9};

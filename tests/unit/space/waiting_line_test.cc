@@ -48,7 +48,8 @@ class Line : public testing::Test {
   NoTpm tpm_;
   TpmPort port_{tpm_, wire::CommandTable::builtin(), [] { return std::uint64_t{0}; }};
   Residency residency_{books_, chip_, port_};
-  SessionBook book_{books_, chip_, quota_, port_, residency_};
+  Parking parking_{books_, chip_, quota_, port_, residency_};
+  SessionBook book_{books_, chip_, quota_, port_, residency_, parking_};
   WaitingLine line_;
   WaitingLine::Id last_ = 0;
 };

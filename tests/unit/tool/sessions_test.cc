@@ -22,19 +22,24 @@ proto::Sessions example() {
                   {.handle = 0x03000001,
                    .kind = proto::SessionKind::kPolicy,
                    .state = proto::SessionState::kAbandoned,
-                   .lease = proto::kEndless}};
+                   .lease = proto::kEndless,
+                   .rebuildable = proto::Rebuildable::kYes,
+                   .parked = true}};
   out.waiting = {{.uid = 7, .connection = 3, .waited = 2 * kSecond, .left = 28 * kSecond}};
   return out;
 }
 
 TEST(SessionsText, IsForPeople) {
-  EXPECT_EQ(sessions_text(example()),
-            "handle      uid         kind    state         connection  age           idle          lease\n"
-            "0x02000000  1000        hmac    saved         12          2 h 3 min     0.2 s         10.0 s\n"
-            "0x03000001  0           policy  abandoned     -           0.0 s         0.0 s         endless\n"
-            "\nwaiting for a session:\n"
-            "uid         connection  for           refused in\n"
-            "7           3           2.0 s         28.0 s\n");
+  EXPECT_EQ(
+      sessions_text(example()),
+      "handle      uid         kind    state                 connection  age         idle        lease       can be "
+      "made "
+      "again\n"
+      "0x02000000  1000        hmac    saved                 12          2 h 3 min   0.2 s       10.0 s      no: hmac\n"
+      "0x03000001  0           policy  abandoned, parked     -           0.0 s       0.0 s       endless     yes\n"
+      "\nwaiting for a session:\n"
+      "uid         connection  for           refused in\n"
+      "7           3           2.0 s         28.0 s\n");
   EXPECT_EQ(sessions_text({}), "no sessions\n");
 }
 
@@ -49,8 +54,9 @@ TEST(SessionsText, SaysWhatItDoesNotShow) {
 TEST(SessionsJson, IsForPrograms) {
   EXPECT_EQ(sessions_json(example()), R"({
   "sessions": [
-    {"handle": "0x02000000", "uid": 1000, "kind": "hmac", "state": "saved", "connection": 12, "age_ns": 7400000000000, "idle_ns": 250000000, "lease_ns": 10000000000},
-    {"handle": "0x03000001", "uid": 0, "kind": "policy", "state": "abandoned", "connection": null, "age_ns": 0, "idle_ns": 0, "lease_ns": null}],
+    {"handle": "0x02000000", "uid": 1000, "kind": "hmac", "state": "saved", "connection": 12, "age_ns": 7400000000000, "idle_ns": 250000000, "lease_ns": 10000000000, "rebuildable": "no: hmac", "parked": false},
+    {"handle": "0x03000001", "uid": 0, "kind": "policy", "state": "abandoned", "connection": null, "age_ns": 0, "idle_ns": 0, "lease_ns": null, "rebuildable": "yes", "parked": true}],
+  "more_parked": 0,
   "waiting": [
     {"uid": 7, "connection": 3, "waited_ns": 2000000000, "left_ns": 28000000000}],
   "more_waiting": 0,

@@ -147,8 +147,8 @@ TEST(ResponseParse, FindsHandleParametersAndSessionAttributes) {
   ASSERT_TRUE(response);
   EXPECT_EQ(response->handle()->value, 0x80000001U);
   EXPECT_TRUE(same_bytes(response->parameters(), hex("aabb")));
-  ASSERT_EQ(response->session_attributes().size(), 1U);
-  EXPECT_EQ(response->session_attributes()[0], 0x01);
+  ASSERT_EQ(response->authorizations().size(), 1U);
+  EXPECT_EQ(response->authorizations()[0].attributes, 0x01);
   response->replace_handle(ClientHandle{0x80000007});
   EXPECT_EQ(response->handle()->value, 0x80000007U);
 }

@@ -1,0 +1,274 @@
+#include "space/parking.h"
+
+#include <algorithm>
+#include <map>
+#include <tuple>
+#include <utility>
+
+#include "space/session_hmac.h"
+
+namespace tpmspace::space {
+
+using wire::Cause;
+using wire::Rc;
+namespace cc = wire::cc;
+namespace rc = wire::rc;
+
+namespace {
+
+// Its client may notice that it had left: what comes first in a policy, and what is encrypted for it, can depend on the
+// session's nonce.
+bool may_be_noticed(const Session& session) {
+  return session.log.steps.empty() || session.log.decrypts;
+}
+
+// A trial session's PolicyPCR does not look at the PCRs' counter.
+bool depends_on_pcrs(const Session& session) {
+  return session.kind == SessionKind::kPolicy && session.log.has(cc::kPolicyPCR);
+}
+
+std::map<OwnerId, std::uint32_t> rebuildable_by_owner(const Books& books) {
+  std::map<OwnerId, std::uint32_t> out;
+  for (const auto& [number, session] : books.sessions) out[session.owner] += session.can_be_made_again() ? 1U : 0U;
+  return out;
+}
+
+}  // namespace
+
+// --- numbers
+
+std::optional<std::uint64_t> Parking::number_at(std::uint64_t since) const {
+  if (active() < chip_.active_sessions || !books_.unwanted_sessions.empty()) return 0;
+  std::optional<std::uint64_t> out;
+  for (const auto& [number, session] : books_.sessions) {
+    if (!session.can_be_made_again()) continue;
+    if (!may_be_noticed(session)) return 0;
+    const std::uint64_t at = std::min(session.used_at, since) + kGrace;
+    out = std::min(out.value_or(at), at);
+  }
+  return out;
+}
+
+std::optional<std::uint32_t> Parking::session_to_park(std::optional<SpaceId> welcome_in) const {
+  const auto by_owner = rebuildable_by_owner(books_);
+  using Rank = std::tuple<bool, std::uint32_t, std::uint64_t>;
+  std::optional<std::pair<Rank, std::uint32_t>> best;
+  for (const auto& [number, session] : books_.sessions) {
+    if (!session.can_be_made_again() || residency_.is_pinned(session)) continue;
+    if (welcome_in && is_taken_in(books_, *welcome_in, number)) continue;
+    const bool noticed = may_be_noticed(session);
+    const std::uint32_t fewer = noticed ? chip_.active_sessions - by_owner.at(session.owner) : 0;
+    const std::pair candidate{Rank{noticed, fewer, session.last_use}, number};
+    if (!best || candidate < *best) best = candidate;
+  }
+  return best ? std::optional(best->second) : std::nullopt;
+}
+
+bool Parking::make_way(SpaceId space) {
+  const auto number = session_to_park(space);
+  return number && park(*number) == rc::kSuccess;
+}
+
+Rc Parking::free_a_number(SpaceId space) {
+  while (active() >= chip_.active_sessions) {
+    if (residency_.flush_unwanted_session() || make_way(space)) continue;
+    const auto number = session_to_park(std::nullopt);
+    if (!number) return rc::kSessionHandles;
+    const std::size_t before = active();
+    if (const Rc code = park(*number); code != rc::kSuccess) return code;
+    if (active() >= before) return rc::kSessionHandles;  // the TPM would not let go of it
+  }
+  return rc::kSuccess;
+}
+
+std::optional<std::uint32_t> Parking::lowest_free_number(const std::set<std::uint32_t>& of_others) const {
+  for (std::uint32_t number = 0; number < chip_.session_numbers; ++number) {
+    if (of_others.count(number) != 0) continue;
+    const bool unwanted =
+        std::any_of(books_.unwanted_sessions.begin(), books_.unwanted_sessions.end(),
+                    [&](const UnwantedSession& session) { return wire::number_of(session.handle) == number; });
+    if (books_.sessions.count(number) == 0 && !unwanted) return number;
+  }
+  return std::nullopt;
+}
+
+// That number is the next that the TPM will give: 3N + 1 commands where N lower ones are free (TPM-RULES 24).
+Rc Parking::free_number(std::uint32_t wanted) {
+  const auto holder = books_.sessions.find(wanted);
+  if (holder != books_.sessions.end()) {
+    if (!holder->second.can_be_made_again() || residency_.is_pinned(holder->second)) return rc::kReferenceH0;
+    if (const Rc code = park(wanted); code != rc::kSuccess) return code;
+  }
+  for (const auto& unwanted : books_.unwanted_sessions)
+    if (wire::number_of(unwanted.handle) == wanted) {
+      if (const Rc code = residency_.flush_unwanted_session_of(wanted, Cause::kFlush); code != rc::kSuccess)
+        return code;
+      break;
+    }
+  for (;;) {
+    const auto next = lowest_free_number();
+    if (!next || *next > wanted) return rc::kReferenceH0;  // it cannot be: the TPM keeps it for somebody else
+    if (*next == wanted) return rc::kSuccess;
+    if (active() + 1 >= chip_.active_sessions) return rc::kReferenceH0;  // others have what is left
+    const auto filler = residency_.add_filler();
+    if (!filler) return filler.error();
+    if (*filler >= wanted) return rc::kReferenceH0;  // another program has lower ones, or this one
+  }
+}
+
+// --- room in the books
+
+bool Parking::has_room_for(OwnerId owner) const {
+  const auto found = books_.parked_by_owner.find(owner);
+  const std::uint32_t parked = found == books_.parked_by_owner.end() ? 0 : found->second.sessions;
+  const auto by_owner = rebuildable_by_owner(books_);
+  const auto here = by_owner.find(owner);
+  return parked + (here == by_owner.end() ? 0 : here->second) < quota_.parked_sessions_per_owner;
+}
+
+bool Parking::has_room_for(const Session& session, std::size_t more) const {
+  const std::size_t size = session.log.size() + more;
+  if (session.log.steps.size() >= kMaxSteps || size > kMaxLogBytes) return false;
+  const auto found = books_.parked_by_owner.find(session.owner);
+  const std::uint64_t own = found == books_.parked_by_owner.end() ? 0 : found->second.bytes;
+  // Those in the TPM will be parked, too.
+  const std::uint64_t all = books_.parked_in_all.bytes + books_.sessions.size() * kMaxLogBytes;
+  return within_share(own, all, quota_.log_bytes, size);
+}
+
+// --- out
+
+Rc Parking::park(std::uint32_t number) {
+  wire::Bytes digest;
+  std::uint32_t counter = 0;
+  bool changed = false;
+  if (!books_.sessions.at(number).log.steps.empty()) {
+    const Rc loaded = residency_.load_session(number);
+    if (is_dead_context(loaded)) make_unwanted(books_, number);
+    if (loaded != rc::kSuccess) return loaded;
+    const Session& session = books_.sessions.at(number);
+    auto policy = port_.policy_digest(session.handle, Cause::kPark);
+    if (!policy) return policy.error();
+    digest = std::move(*policy);
+    if (depends_on_pcrs(session)) {
+      const auto now = port_.pcr_counter(Cause::kPark);
+      if (!now) return now.error();
+      counter = *now;
+      // The session itself knows what the counter was at its PolicyPCR, and says whether it has moved since.
+      const Rc code = port_.policy_of_no_pcr(session.handle);
+      if (code != rc::kSuccess && code != rc::kPcrChanged) return code;
+      changed = code == rc::kPcrChanged;
+    }
+  }
+  Session session = std::move(books_.sessions.at(number));
+  books_.sessions.erase(number);
+  books_.unwanted_sessions.push_back(UnwantedSession{session.handle, session.loaded(), session.sequence});
+  session.context.clear();
+  session.sequence = 0;
+  session.log.digest = std::move(digest);
+  session.log.pcr_counter = counter;
+  session.log.pcr_changed = changed;
+  add_parked(books_, std::move(session));
+  ++port_.cost().parks;
+  return residency_.flush_unwanted_session_of(number, Cause::kPark);
+}
+
+// --- in
+
+tl::expected<wire::TpmHandle, Rc> Parking::start_again(const Session& parked) {
+  constexpr int kAttempts = 4;
+  Rc why = rc::kSessionMemory;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    if (const Rc code = residency_.make_session_room(1); code != rc::kSuccess) return tl::unexpected(code);
+    const auto started = port_.start_again(parked.log.start);
+    if (started) {
+      const std::uint32_t number = wire::number_of(started->value);
+      const bool known = books_.sessions.count(number) != 0;
+      if (!known && wire::kind_of(started->value) == wire::kind_of(parked.client.value)) return *started;
+      port_.cost().distrusted = true;
+      return tl::unexpected(rc::kFailure);
+    }
+    why = started.error();
+    const bool again = (why == rc::kContextGap && residency_.refresh_oldest() == rc::kSuccess) ||
+                       (why == rc::kSessionMemory && residency_.evict_session() == rc::kSuccess) ||
+                       (why == rc::kSessionHandles && residency_.flush_unwanted_session());
+    if (!again) break;
+  }
+  return tl::unexpected(why);
+}
+
+Rc Parking::bring_back(const ParkedKey& key, std::uint8_t locality, bool own_number) {
+  if (books_.parked.at(key).log.pcr_changed) return rc::kPcrChanged;
+  const Rc number = own_number ? free_number(key.number) : free_a_number(key.space);
+  if (number != rc::kSuccess) return number;
+  // From here on nothing is parked, so that it stays where it is.
+  Session& parked = books_.parked.at(key);
+  const auto started = start_again(parked);
+  if (!started) return started.error();
+  std::erase_if(books_.unwanted_sessions, [&](const UnwantedSession& unwanted) {
+    return wire::number_of(unwanted.handle) == wire::number_of(started->value);
+  });
+  books_.unwanted_sessions.push_back(UnwantedSession{started->value, true, 0});  // until it is what it was
+  if (own_number && wire::number_of(started->value) != key.number) return rc::kReferenceH0;
+  if (const Rc code = repeat_steps(parked, *started, locality); code != rc::kSuccess) return code;
+
+  Session session = take_parked(books_, key);
+  std::erase_if(books_.unwanted_sessions,
+                [&](const UnwantedSession& unwanted) { return unwanted.handle == started->value; });
+  session.handle = started->value;
+  session.stale = true;
+  session.last_use = books_.tick;
+  session.log.digest.clear();
+  ++port_.cost().rebuilds;
+  books_.sessions.insert_or_assign(wire::number_of(started->value), std::move(session));
+  return rc::kSuccess;
+}
+
+Rc Parking::repeat_steps(Session& parked, wire::TpmHandle handle, std::uint8_t locality) {
+  for (const PolicyStep& step : parked.log.steps) {
+    const Rc code = repeat(step, handle, locality);
+    if (code == rc::kSuccess) continue;
+    if (Residency::is_for_another_try(code) || port_.cost().tpm_lost || port_.cost().distrusted) return code;
+    return pcr_has_changed(parked) ? rc::kPcrChanged : kNotTheSame;
+  }
+  return compare(parked, handle);
+}
+
+Rc Parking::repeat(const PolicyStep& step, wire::TpmHandle handle, std::uint8_t locality) {
+  if (step.key_context.empty()) return port_.policy_step(step, wire::TpmHandle{step.key}, handle, locality);
+  if (const Rc code = residency_.make_object_room(1); code != rc::kSuccess) return code;
+  const auto key = port_.context_load(step.key_context, Cause::kRebuild);
+  if (!key) return key.error();
+  const Rc booked = residency_.book_unwanted_object(*key);
+  if (booked != rc::kSuccess) return booked;
+  const Rc code = port_.policy_step(step, *key, handle, locality);
+  residency_.flush_unwanted_objects();
+  return code;
+}
+
+// Its policy is what it was when it left, and what its PolicyPCR saw is still so.
+Rc Parking::compare(Session& parked, wire::TpmHandle handle) {
+  if (parked.log.steps.empty()) return rc::kSuccess;
+  if (depends_on_pcrs(parked)) {
+    const auto counter = port_.pcr_counter(Cause::kRebuild);
+    if (!counter) return counter.error();
+    if (*counter != parked.log.pcr_counter) {
+      parked.log.pcr_changed = true;
+      return rc::kPcrChanged;
+    }
+  }
+  const auto digest = port_.policy_digest(handle.value, Cause::kRebuild);
+  if (!digest) return digest.error();
+  return *digest == parked.log.digest ? rc::kSuccess : kNotTheSame;
+}
+
+// Asks, and remembers it.
+bool Parking::pcr_has_changed(Session& parked) {
+  if (!depends_on_pcrs(parked)) return false;
+  const auto counter = port_.pcr_counter(Cause::kRebuild);
+  if (!counter || *counter == parked.log.pcr_counter) return false;
+  parked.log.pcr_changed = true;
+  return true;
+}
+
+}  // namespace tpmspace::space

@@ -1,0 +1,83 @@
+// What a policy session was started with and what was done to its policy since: how it can be made again after it has
+// left the TPM.
+//
+// Idea: a session that was started without a secret (no salt, no bind entity) is made again by the same
+// StartAuthSession and the same policy steps, as long as each of them has the same result when the manager does it.
+// PolicyRestart and every successful use set the policy back, and the steps with it. Threads: values. Limits:
+// `kMaxSteps`, `kMaxLogBytes` a session; beyond them it is an ordinary one until the policy is set back. Source:
+// TPM-RULES 22, 28; Part 3, 11.1 and 23.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "wire/bytes.h"
+#include "wire/command.h"
+
+namespace tpmspace::space {
+
+inline constexpr std::size_t kMaxSteps = 64;
+inline constexpr std::size_t kMaxLogBytes = 16 << 10;
+
+// Whether a session can be made again, and if not, why.
+enum class Rebuildable : std::uint8_t {
+  kYes = 0,
+  kNotPolicy = 1,  // an HMAC session: what it was started with cannot be had twice
+  kSecret = 2,     // salted, bound, or started under another session
+  kHash = 3,       // its hash is none that we can compute
+  kReserved = 4,   // it may not be moved
+  kStep = 5,       // one of its policy's steps cannot be done for its client; until the policy is set back
+  kFull = 6,       // its log has no room for another step; likewise
+};
+
+// Whether it is so only until the policy is set back.
+[[nodiscard]] constexpr bool passes(Rebuildable why) {
+  return why == Rebuildable::kStep || why == Rebuildable::kFull;
+}
+
+struct PolicyStep {
+  wire::CommandCode code = 0;
+  wire::Bytes parameters;
+  // PolicySigned's key: a transient object as the TPM saved it, or else its handle.
+  wire::Bytes key_context;
+  std::uint32_t key = 0;
+
+  [[nodiscard]] std::size_t size() const { return sizeof(*this) + parameters.size() + key_context.size(); }
+  bool operator==(const PolicyStep&) const = default;
+};
+
+struct PolicyLog {
+  Rebuildable rebuildable = Rebuildable::kNotPolicy;
+  wire::Bytes start;       // the client's StartAuthSession; empty unless it can ever be made again
+  std::uint16_t hash = 0;  // TPM_ALG_ID
+  bool decrypts = false;   // it was started with a symmetric algorithm, so its client may encrypt parameters
+  bool password = false;   // PolicyPassword: the HMAC field of its uses is a password
+  std::vector<PolicyStep> steps;
+  // Of one that has left the TPM:
+  wire::Bytes digest;             // its policyDigest then; empty: no steps
+  std::uint32_t pcr_counter = 0;  // the chip's then, if the log has a PolicyPCR
+  bool pcr_changed = false;       // a PCR has changed since its PolicyPCR
+
+  [[nodiscard]] bool can_be_made_again() const { return rebuildable == Rebuildable::kYes; }
+  [[nodiscard]] bool has(wire::CommandCode code) const;
+  [[nodiscard]] std::size_t size() const;
+  // The policy is set back: PolicyRestart, or a successful use.
+  void clear();
+  bool operator==(const PolicyLog&) const = default;
+};
+
+// The log of the session that this StartAuthSession started, or asks for.
+[[nodiscard]] PolicyLog log_of_start(const wire::Command& start);
+
+// The session whose policy this command changes: its handle in the command. Nullopt: none.
+[[nodiscard]] std::optional<wire::ClientHandle> policy_session_of(const wire::Command& command);
+// Whether the manager could do this step for the client, should the session have to be made again.
+[[nodiscard]] bool can_be_repeated(const wire::Command& step);
+// Precondition: as above; the key of a PolicySigned that is a transient object has `key_context`.
+[[nodiscard]] PolicyStep step_of(const wire::Command& step, wire::ByteView key_context);
+// Whether a PolicySigned or PolicySecret was given a nonce of the session.
+[[nodiscard]] bool has_nonce_of_session(const wire::Command& step);
+
+}  // namespace tpmspace::space

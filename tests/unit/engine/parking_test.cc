@@ -1,0 +1,404 @@
+// Policy sessions that leave the TPM when their numbers are needed, and come back when they are used, on libtpms in
+// virtual time. (The same with thousands of ESYS clients: tests/integration/parking_test.py.)
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
+#include "engine_on_libtpms.h"
+#include "wire/rewrite.h"
+
+namespace tpmspace::engine {
+namespace {
+
+constexpr Rc kReferenceH0 = 0x000B0910, kReferenceS0 = 0x000B0918;
+
+Bytes sha256(ByteView data) {
+  Bytes out(32);
+  (void)EVP_Digest(data.data(), data.size(), out.data(), nullptr, EVP_sha256(), nullptr);
+  return out;
+}
+
+Bytes policy_pcr(std::uint32_t session, std::uint32_t pcr = 10, ByteView digest = {}) {
+  const std::uint8_t select[3] = {static_cast<std::uint8_t>(pcr < 8 ? 1U << pcr : 0U),
+                                  static_cast<std::uint8_t>(pcr >= 8 && pcr < 16 ? 1U << (pcr - 8) : 0U),
+                                  static_cast<std::uint8_t>(pcr >= 16 ? 1U << (pcr - 16) : 0U)};
+  return command(cc::kPolicyPCR, {session}, {}, Writer().tpm2b(digest).u32(1).u16(kSha256).u8(3).raw(select).take());
+}
+Bytes pcr_extend(std::uint32_t pcr) {
+  return command(cc::kPCRExtend, {pcr}, password(), Writer().u32(1).u16(kSha256).raw(Bytes(32, 7)).take());
+}
+Bytes policy_password(std::uint32_t session) {
+  return command(cc::kPolicyPassword, {session}, {}, {});
+}
+Bytes policy_auth_value(std::uint32_t session) {
+  return command(cc::kPolicyAuthValue, {session}, {}, {});
+}
+Bytes policy_secret(std::uint32_t session, ByteView authorizations = password(), ByteView nonce = {}) {
+  return command(cc::kPolicySecret, {kOwner, session}, authorizations,
+                 Writer().tpm2b(nonce).tpm2b({}).tpm2b({}).u32(0).take());
+}
+Bytes policy_nv_written(std::uint32_t session) {
+  return command(cc::kPolicyNvWritten, {session}, {}, Writer().u8(1).take());
+}
+
+class Parking : public EngineOnLibtpms {
+ protected:
+  Answered ask(ConnectionId connection, const Bytes& bytes) { return run(connection, bytes); }
+  // So many others that every number is needed. `ordinary`: of them.
+  void push_out(int ordinary = kToGive) {
+    crowd_ = open(99);
+    for (int i = 0; i < ordinary; ++i) (void)session(crowd_);
+    for (int i = 0; i < 64 - ordinary + 1; ++i) {
+      const auto more = open(98);
+      const auto one = session(more, SessionType::kPolicy);
+      ASSERT_EQ(run(more, policy_command_code(one, cc::kUnseal)).code, 0U);
+    }
+  }
+  [[nodiscard]] bool is_parked(ConnectionId connection, std::uint32_t handle) const {
+    for (const auto& one : engine_->sessions().sessions)
+      if (one.connection == connection && one.handle == handle) return one.parked;
+    return false;
+  }
+  [[nodiscard]] std::uint32_t parked() const { return engine_->snapshot().sessions_parked; }
+
+  // A sealed object whose policy is that of the session now.
+  std::uint32_t sealed_with(ConnectionId c, std::uint32_t session) {
+    const auto digest = run(c, policy_get_digest(session));
+    EXPECT_EQ(digest.code, 0U);
+    const Bytes policy(digest.parameters.begin() + 2, digest.parameters.end());
+    const auto parent = run(c, create_primary(kOwner));
+    EXPECT_EQ(parent.code, 0U);
+    const Bytes secret{1, 2, 3, 4};
+    const auto made = run(c, create(parent.handle, sealed_template(policy), secret));
+    EXPECT_EQ(made.code, 0U);
+    wire::Reader in(made.parameters);
+    const auto private_part = *in.tpm2b(), public_part = *in.tpm2b();
+    const auto loaded = run(c, load(parent.handle, Writer().tpm2b(private_part).tpm2b(public_part).take()));
+    EXPECT_EQ(loaded.code, 0U);
+    return loaded.handle;
+  }
+  static bool is_secret(const Answered& answer) {
+    return answer.code == 0 && answer.parameters == Bytes{0, 4, 1, 2, 3, 4};
+  }
+
+  ConnectionId crowd_ = 0;
+};
+
+TEST_F(Parking, ASessionThatLeftIsUsedAsIfNothingHadHappened) {
+  const auto c = open();
+  const auto policy = session(c, SessionType::kPolicy);
+  ASSERT_EQ(ask(c, policy_command_code(policy, cc::kUnseal)).code, 0U);
+  const auto object = sealed_with(c, policy);
+  push_out();
+  EXPECT_GT(parked(), 0U);
+  EXPECT_TRUE(is_secret(ask(c, unseal(object, authorization(policy)))));
+  // A successful use sets the policy back, here and there.
+  EXPECT_EQ(ask(c, unseal(object, authorization(policy))).code, 0x99DU);
+  EXPECT_EQ(ask(c, policy_command_code(policy, cc::kUnseal)).code, 0U);
+  EXPECT_TRUE(is_secret(ask(c, unseal(object, authorization(policy, 0)))));
+  EXPECT_EQ(ask(c, policy_get_digest(policy)).code, kReferenceH0) << "it ended with its last use";
+}
+
+TEST_F(Parking, ManyMoreThanTheChipHas) {
+  std::vector<std::pair<ConnectionId, std::uint32_t>> all;
+  const auto maker = open();
+  const auto first = session(maker, SessionType::kPolicy);
+  ASSERT_EQ(ask(maker, policy_command_code(first, cc::kUnseal)).code, 0U);
+  const auto object = sealed_with(maker, first);
+  const auto context = ask(maker, context_save(object)).parameters;
+  for (std::uint64_t i = 0; i < 300; ++i) {
+    const auto c = open(1 + i % 5);
+    const auto one = session(c, SessionType::kPolicy);
+    ASSERT_EQ(ask(c, policy_command_code(one, cc::kUnseal)).code, 0U);
+    all.emplace_back(c, one);
+  }
+  EXPECT_GE(parked(), 300U - 64U);
+  for (const auto& [c, one] : all) {
+    const auto loaded = ask(c, context_load(context)).handle;
+    EXPECT_TRUE(is_secret(ask(c, unseal(loaded, authorization(one)))));
+  }
+  for (const auto& [c, one] : all) engine_->close(c);
+  engine_->close(maker);
+  idle();
+  EXPECT_EQ(parked(), 0U);
+}
+
+TEST_F(Parking, LooksAtIt) {
+  const auto c = open();
+  const auto policy = session(c, SessionType::kPolicy), fresh = session(c, SessionType::kPolicy);
+  ASSERT_EQ(ask(c, policy_nv_written(policy)).code, 0U);
+  ASSERT_EQ(ask(c, policy_nv_written(fresh)).code, 0U);
+  const auto digest = ask(c, policy_get_digest(policy)).parameters;
+  push_out();
+  ASSERT_TRUE(is_parked(c, policy) && is_parked(c, fresh));
+  const auto before = counting_->count;
+  EXPECT_EQ(ask(c, policy_get_digest(policy)).parameters, digest);
+  const auto list = ask(c, get_capability(1, 0x02000000, 10)).parameters;
+  EXPECT_EQ(list, Writer().u8(0).u32(1).u32(2).u32(policy).u32(fresh).take());
+  EXPECT_EQ(ask(c, policy_restart(policy)).code, 0U);
+  EXPECT_EQ(ask(c, policy_get_digest(policy)).parameters, Writer().tpm2b(Bytes(32)).take());
+  EXPECT_EQ(ask(c, flush_context(fresh)).code, 0U);
+  EXPECT_EQ(ask(c, policy_get_digest(fresh)).code, kReferenceH0);
+  EXPECT_EQ(counting_->count, before) << "the TPM was not asked";
+  EXPECT_EQ(ask(c, policy_nv_written(policy)).code, 0U);
+  EXPECT_EQ(ask(c, policy_get_digest(policy)).parameters, digest);
+}
+
+// --- PCRs
+
+TEST_F(Parking, APcrThatChangedMeanwhileIsNoticedAsByTheChip) {
+  for (const std::uint32_t extended : {10U, 7U, 16U}) {
+    start();
+    const auto c = open(), other = open(2);
+    const auto policy = session(c, SessionType::kPolicy);
+    ASSERT_EQ(ask(c, policy_pcr(policy)).code, 0U);
+    const auto object = sealed_with(c, policy);
+    push_out();
+    ASSERT_EQ(ask(other, pcr_extend(extended)).code, 0U);
+    const auto used = ask(c, unseal(object, authorization(policy)));
+    if (extended == 16)
+      EXPECT_TRUE(is_secret(used)) << "this one does not move the counter";
+    else
+      EXPECT_EQ(used.code, 0x000B0128U) << extended;
+    EXPECT_EQ(ask(c, policy_restart(policy)).code, 0U);
+    EXPECT_EQ(ask(c, policy_pcr(policy)).code, 0U);
+    EXPECT_EQ(ask(c, unseal(object, authorization(policy))).code, extended == 10 ? 0x99DU : 0U);
+  }
+}
+
+TEST_F(Parking, APcrThatChangedBeforeItLeftIsNoticedToo) {
+  const auto c = open(), other = open(2);
+  const auto policy = session(c, SessionType::kPolicy);
+  ASSERT_EQ(ask(c, policy_pcr(policy)).code, 0U);
+  const auto object = sealed_with(c, policy);
+  ASSERT_EQ(ask(other, pcr_extend(7)).code, 0U);
+  push_out();
+  EXPECT_EQ(ask(c, unseal(object, authorization(policy))).code, 0x000B0128U);
+  EXPECT_EQ(ask(c, policy_command_code(policy, cc::kUnseal)).code, 0x000B0128U);
+}
+
+// --- what becomes an ordinary session
+
+TEST_F(Parking, AStepThatCannotBeRepeatedAsksTheBank) {
+  const auto c = open(1, {.terms = {.exhaustion = space::Exhaustion::kRefuse}}), crowd = open(2);
+  const auto policy = session(c, SessionType::kPolicy);
+  ASSERT_EQ(ask(c, policy_command_code(policy, cc::kUnseal)).code, 0U);
+  for (int i = 0; i < kToGive; ++i) (void)session(crowd);
+  EXPECT_EQ(ask(c, policy_secret(policy)).code, 0x000B0905U);
+  EXPECT_EQ(ask(c, policy_auth_value(policy)).code, 0x000B0905U);
+  const auto object = sealed_with(c, policy);
+  EXPECT_TRUE(is_secret(ask(c, unseal(object, authorization(policy))))) << "it is as it was";
+  engine_->close(crowd);
+  EXPECT_EQ(ask(c, policy_secret(policy)).code, 0U);
+  push_out(kToGive - 1);
+  EXPECT_EQ(ask(c, policy_get_digest(policy)).code, 0U);
+  EXPECT_EQ(engine_->sessions().sessions.front().rebuildable, space::Rebuildable::kStep);
+  EXPECT_EQ(ask(c, policy_restart(policy)).code, 0U);
+  EXPECT_EQ(engine_->sessions().sessions.front().rebuildable, space::Rebuildable::kYes);
+}
+
+TEST_F(Parking, WhatCannotBeMadeAgain) {
+  const auto c = open();
+  const auto why = [&](std::uint32_t handle) {
+    for (const auto& one : engine_->sessions().sessions)
+      if (one.handle == handle) return one.rebuildable;
+    return space::Rebuildable::kFull;
+  };
+  EXPECT_EQ(why(session(c)), space::Rebuildable::kNotPolicy);
+  EXPECT_EQ(why(session(c, SessionType::kTrial)), space::Rebuildable::kYes);
+  const auto policy = session(c, SessionType::kPolicy);
+  EXPECT_EQ(why(policy), space::Rebuildable::kYes);
+  const auto key = ask(c, create_primary(kOwner)).handle;
+  const auto bound = ask(c, start_session(SessionType::kPolicy, kNull, key));
+  ASSERT_EQ(bound.code, 0U);
+  EXPECT_EQ(why(bound.handle), space::Rebuildable::kSecret);
+  const auto many = session(c, SessionType::kPolicy);
+  for (std::size_t i = 0; i < space::kMaxSteps; ++i) ASSERT_EQ(ask(c, policy_password(many)).code, 0U);
+  EXPECT_EQ(why(many), space::Rebuildable::kYes);
+  EXPECT_EQ(ask(c, policy_password(many)).code, 0U);
+  EXPECT_EQ(why(many), space::Rebuildable::kFull);
+}
+
+// --- nonces
+
+TEST_F(Parking, WhatDependsOnTheOldNonceNeverReachesTheTpm) {
+  const auto c = open();
+  const auto policy = session(c, SessionType::kPolicy);
+  ASSERT_EQ(ask(c, policy_command_code(policy, cc::kCreate)).code, 0U);
+  push_out(kToGive - 1);
+  ASSERT_TRUE(is_parked(c, policy));
+  const auto before = counting_->count;
+  const auto with = [&](std::uint32_t one, std::uint8_t attributes) { return authorization(one, attributes); };
+  EXPECT_EQ(ask(c, policy_auth_value(policy)).code, kReferenceH0);
+  EXPECT_EQ(ask(c, policy_secret(policy, password(), Bytes(16, 1))).code, kReferenceH0 + 1);
+  const auto random = [](const Bytes& authorizations) {
+    return command(cc::kGetRandom, {}, authorizations, Writer().u16(4).take());
+  };
+  EXPECT_EQ(ask(c, random(with(policy, 0x21))).code, kReferenceS0) << "decrypt";
+  EXPECT_EQ(ask(c, command(cc::kStirRandom, {}, with(policy, 0x21), Writer().tpm2b(Bytes(4)).take())).code,
+            kReferenceS0);
+  // An HMAC session first, whose HMAC covers the nonce of the one that encrypts.
+  const auto hmac = Writer().u32(0x02000001).u16(0).u8(1).tpm2b(Bytes(32)).take();
+  const auto mine = Writer().u32(policy).u16(0).u8(0x41).u16(0).take();
+  (void)hmac;
+  EXPECT_EQ(counting_->count, before);
+  EXPECT_EQ(ask(c, policy_secret(policy)).code, 0U) << "without a nonce it can be done";
+  (void)mine;
+}
+
+// As tpm2-tss 3.2.1 does it: an HMAC with an empty key, which a TPM would not ask for.
+TEST_F(Parking, AnHmacWithAnEmptyKeyIsCheckedTakenOffAndPutOnTheAnswer) {
+  const auto c = open();
+  const auto started = run(c, start_session(SessionType::kPolicy));
+  const auto policy = started.handle;
+  const Bytes nonce_tpm(started.parameters.begin() + 2, started.parameters.end());
+  ASSERT_EQ(ask(c, policy_command_code(policy, cc::kUnseal)).code, 0U);
+  const auto object = sealed_with(c, policy);
+  wire::Reader area(run(c, read_public(object)).parameters);
+  // ReadPublic: outPublic, name, qualifiedName.
+  const auto answer = run(c, read_public(object)).parameters;
+  wire::Reader in(answer);
+  (void)in.tpm2b();
+  const Bytes name = wire::to_bytes(*in.tpm2b());
+  push_out();
+  ASSERT_GT(parked(), 0U);
+
+  const Bytes nonce_caller(16, 0x77);
+  const auto signed_unseal = [&](const Bytes& nonce) {
+    const Bytes covered = sha256(Writer().u32(cc::kUnseal).raw(name).take());
+    const Bytes message = Writer().raw(covered).raw(nonce_caller).raw(nonce).u8(1).take();
+    Bytes hmac(32);
+    (void)HMAC(EVP_sha256(), "", 0, message.data(), message.size(), hmac.data(), nullptr);
+    return unseal(object, Writer().u32(policy).tpm2b(nonce_caller).u8(1).tpm2b(hmac).take());
+  };
+  EXPECT_EQ(ask(c, signed_unseal(Bytes(32, 9))).code, 0x000B09A2U) << "wrong: it is not forwarded";
+
+  const auto parsed = wire::Command::parse(signed_unseal(nonce_tpm), wire::CommandTable::builtin(), 4096);
+  (void)engine_->submit(c, *parsed, 0, now_);
+  std::optional<Bytes> raw;
+  while (!raw) {
+    auto step = engine_->step(now_);
+    if (step.reply) raw = step.reply->response;
+  }
+  const auto response = wire::Response::parse(*raw, parsed->row(), true);
+  ASSERT_TRUE(response);
+  ASSERT_EQ(response->code(), 0U);
+  const auto& answered = response->authorizations().at(0);
+  const ByteView new_nonce = response->bytes().subspan(answered.nonce_at, answered.nonce_size);
+  const Bytes covered = sha256(Writer().u32(0).u32(cc::kUnseal).raw(response->parameters()).take());
+  const Bytes message = Writer().raw(covered).raw(new_nonce).raw(nonce_caller).u8(1).take();
+  Bytes right(32);
+  (void)HMAC(EVP_sha256(), "", 0, message.data(), message.size(), right.data(), nullptr);
+  EXPECT_EQ(wire::to_bytes(response->bytes().subspan(answered.hmac_at, answered.hmac_size)), right);
+
+  // The client has the new nonce now: the TPM checks the next one itself.
+  ASSERT_EQ(ask(c, policy_command_code(policy, cc::kUnseal)).code, 0U);
+  EXPECT_TRUE(is_secret(ask(c, signed_unseal(wire::to_bytes(new_nonce)))));
+}
+
+// --- files
+
+TEST_F(Parking, AClientSavedOneIsParkedAndItsFileLoads) {
+  const auto c = open();
+  const auto policy = session(c, SessionType::kPolicy);
+  ASSERT_EQ(ask(c, policy_command_code(policy, cc::kUnseal)).code, 0U);
+  const auto object = sealed_with(c, policy);
+  const auto object_file = ask(c, context_save(object)).parameters;
+  const auto file = ask(c, context_save(policy)).parameters;
+  engine_->close(c);
+  push_out();
+  ASSERT_TRUE(is_parked(0, policy));
+  const auto next = open(), stranger = open(2);
+  EXPECT_EQ(ask(next, get_capability(1, 0x03000000, 10)).parameters,
+            Writer().u8(0).u32(1).u32(1).u32(0x02000000).take());
+  EXPECT_EQ(ask(stranger, context_load(file)).code, 0x000B01CBU);
+  EXPECT_EQ(ask(stranger, flush_context(policy)).code, 0x000B01CBU);
+  const auto loaded = ask(next, context_load(file));
+  EXPECT_EQ(loaded.code, 0U);
+  EXPECT_EQ(loaded.handle, policy);
+  EXPECT_EQ(ask(next, context_load(file)).code, 0x000B01CBU) << "once";
+  const auto again = ask(next, context_load(object_file)).handle;
+  EXPECT_TRUE(is_secret(ask(next, unseal(again, authorization(policy)))));
+}
+
+TEST_F(Parking, TwoFilesOfTheSameNumberGetTwo) {
+  const auto make = [&] {
+    const auto c = open();
+    const auto policy = session(c, SessionType::kPolicy);
+    EXPECT_EQ(ask(c, policy_command_code(policy, cc::kUnseal)).code, 0U);
+    auto file = ask(c, context_save(policy)).parameters;
+    engine_->close(c);
+    return file;
+  };
+  const auto one = make();
+  push_out();
+  engine_->close(crowd_);
+  idle();
+  std::vector<Bytes> files{one};
+  for (int i = 0; i < 70; ++i) files.push_back(make());
+  const auto c = open();
+  std::set<std::uint32_t> numbers;
+  for (std::size_t i = 0; i < 64; ++i) {
+    const auto loaded = ask(c, context_load(files[i]));
+    EXPECT_EQ(loaded.code, 0U);
+    EXPECT_TRUE(numbers.insert(loaded.handle & 0xFFFFFF).second);
+  }
+  EXPECT_EQ(ask(c, context_load(files[64])).code, 0x000B0905U) << "there are 64 numbers";
+  for (const auto number : numbers) EXPECT_EQ(ask(c, policy_nv_written(0x03000000 | number)).code, 0U);
+}
+
+// --- numbers
+
+// Its number is a session's Name, which the HMAC of another session covers (TPM-RULES 7).
+TEST_F(Parking, ANumberThatAnHmacCoversIsHad) {
+  const auto c = open();
+  const auto policy = session(c, SessionType::kPolicy);
+  ASSERT_EQ(ask(c, policy_command_code(policy, cc::kUnseal)).code, 0U);
+  push_out();
+  ASSERT_TRUE(is_parked(c, policy));
+  engine_->close(crowd_);
+  idle();
+  // Number 0 is free now, and 1 as well; somebody else comes first.
+  const auto hmac = session(c);
+  EXPECT_NE(hmac & 0xFFFFFF, policy & 0xFFFFFF) << "the space knows that number";
+  const auto audit = authorization(hmac, 0x81);
+  EXPECT_EQ(ask(c, command(cc::kPolicyNvWritten, {policy}, audit, Writer().u8(1).take())).code, 0U);
+  EXPECT_EQ(ask(c, policy_get_digest(policy)).code, 0U);
+}
+
+TEST_F(Parking, ANumberThatSomebodyElseHasIsSaidToBeGone) {
+  const auto c = open(), crowd = open(2), others = open(3);
+  const auto hmac = session(c);
+  const auto policy = session(c, SessionType::kPolicy);
+  ASSERT_EQ(ask(c, policy_command_code(policy, cc::kUnseal)).code, 0U);
+  for (int i = 0; i < kToGive - 2; ++i) (void)session(crowd);
+  for (int i = 0; i < 3; ++i) {
+    const auto other = session(others, SessionType::kPolicy);
+    ASSERT_EQ(ask(others, policy_command_code(other, cc::kUnseal)).code, 0U);
+  }
+  ASSERT_FALSE(is_parked(c, policy));
+  EXPECT_EQ(session(crowd) & 0xFFFFFF, policy & 0xFFFFFF);
+  ASSERT_TRUE(is_parked(c, policy));
+  const auto before = counting_->count;
+  const auto covered = command(cc::kPolicyNvWritten, {policy}, authorization(hmac, 0x81), Writer().u8(1).take());
+  EXPECT_EQ(ask(c, covered).code, kReferenceH0);
+  EXPECT_EQ(counting_->count, before) << "it is not sent to fail";
+  EXPECT_EQ(ask(c, policy_nv_written(policy)).code, 0U) << "where nothing covers it another number will do";
+  EXPECT_EQ(ask(c, covered).code, kReferenceH0) << "also when it is back";
+}
+
+// One connection may have as many as there are numbers, though all but three are somebody else's.
+TEST_F(Parking, WhatTheSpaceKnowsIsNotGivenItAgain) {
+  const auto crowd = open(2), c = open();
+  for (int i = 0; i < kToGive; ++i) (void)session(crowd);
+  std::set<std::uint32_t> numbers;
+  for (int i = 0; i < 64; ++i) {
+    const auto one = session(c, SessionType::kPolicy);
+    EXPECT_TRUE(numbers.insert(one).second) << std::hex << one;
+    ASSERT_EQ(ask(c, policy_nv_written(one)).code, 0U);
+  }
+  EXPECT_EQ(ask(c, start_session(SessionType::kPolicy)).code, 0x000B0905U) << "its own limit";
+  for (const auto one : numbers) EXPECT_EQ(ask(c, policy_command_code(one, cc::kUnseal)).code, 0U);
+}
+
+}  // namespace
+}  // namespace tpmspace::engine
