@@ -357,10 +357,11 @@ tl::expected<proto::Sessions, Error> Connection::sessions(int timeout_ms) {
   return broken(not_our_protocol());
 }
 
-tl::expected<std::vector<proto::SessionEntry>, Error> Connection::flush(const proto::FlushWhat& what, int timeout_ms) {
-  auto reply = call(proto::FlushRequest{what}, timeout_ms);
+tl::expected<std::vector<proto::SessionEntry>, Error> Connection::order(const proto::SessionOrder& what,
+                                                                        int timeout_ms) {
+  auto reply = call(proto::OrderRequest{what}, timeout_ms);
   if (!reply) return tl::make_unexpected(std::move(reply.error()));
-  if (auto* flushed = std::get_if<proto::FlushReply>(&*reply)) return std::move(flushed->sessions);
+  if (auto* done = std::get_if<proto::OrderReply>(&*reply)) return std::move(done->sessions);
   return broken(not_our_protocol());
 }
 

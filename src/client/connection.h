@@ -57,8 +57,8 @@ class Connection {
   [[nodiscard]] tl::expected<void, Error> set_locality(std::uint8_t locality, int timeout_ms);
   [[nodiscard]] tl::expected<proto::Status, Error> status(int timeout_ms);
   [[nodiscard]] tl::expected<proto::Sessions, Error> sessions(int timeout_ms);
-  // What was flushed. The reply comes after the TPM's current command.
-  [[nodiscard]] tl::expected<std::vector<proto::SessionEntry>, Error> flush(const proto::FlushWhat& what,
+  // The sessions it concerned. The reply comes after the TPM's current command.
+  [[nodiscard]] tl::expected<std::vector<proto::SessionEntry>, Error> order(const proto::SessionOrder& what,
                                                                             int timeout_ms);
 
   // Asks for the command in flight to be given up, without waiting for the reply.

@@ -54,9 +54,9 @@ void Connection::deliver(wire::ByteView response) {
   turn();
 }
 
-void Connection::deliver_flushed(const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions) {
+void Connection::deliver_order(const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions) {
   if (over_) return;
-  dialogue_.flushed(sessions);
+  dialogue_.order_done(sessions);
   turn();
 }
 

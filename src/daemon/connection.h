@@ -47,7 +47,7 @@ class Connection final : private Dialogue::Manager {
     [[nodiscard]] virtual proto::HelloReply hello() = 0;
     [[nodiscard]] virtual proto::Status status() = 0;
     [[nodiscard]] virtual proto::Sessions sessions(Connection& from) = 0;
-    [[nodiscard]] virtual std::optional<wire::Rc> flush(Connection& from, const proto::FlushWhat& what) = 0;
+    [[nodiscard]] virtual std::optional<wire::Rc> order(Connection& from, const proto::SessionOrder& what) = 0;
     virtual void answered_early(wire::Rc code) = 0;
     // `from` will be closed, because it did what `why` says.
     virtual void cut_off(Connection& from, const std::string& why) = 0;
@@ -76,8 +76,8 @@ class Connection final : private Dialogue::Manager {
   void turn();
   // The response to the command in flight.
   void deliver(wire::ByteView response);
-  // The reply to its order to flush.
-  void deliver_flushed(const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions);
+  // The reply to its order about sessions.
+  void deliver_order(const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions);
   // From now on only the answer to the command in flight is awaited.
   void stop_reading();
 
@@ -89,7 +89,7 @@ class Connection final : private Dialogue::Manager {
   proto::HelloReply hello() override { return host_.hello(); }
   proto::Status status() override { return host_.status(); }
   proto::Sessions sessions() override { return host_.sessions(*this); }
-  std::optional<wire::Rc> flush(const proto::FlushWhat& what) override { return host_.flush(*this, what); }
+  std::optional<wire::Rc> order(const proto::SessionOrder& what) override { return host_.order(*this, what); }
   void answered_early(wire::Rc code) override { host_.answered_early(code); }
   void cut_off(const std::string& why) override { host_.cut_off(*this, why); }
 

@@ -17,7 +17,7 @@ struct Overloaded : Fs... {
 template <typename... Fs>
 Overloaded(Fs...) -> Overloaded<Fs...>;
 
-constexpr auto kFlush = static_cast<std::uint32_t>(proto::MessageType::kFlush);
+constexpr auto kOrder = static_cast<std::uint32_t>(proto::MessageType::kOrder);
 
 proto::Refusal refusal(std::uint32_t type, wire::Rc code) {
   return {.type = type, .code = code, .version = proto::kProtocolVersion};
@@ -45,16 +45,16 @@ void Dialogue::drop_input() {
 }
 
 bool Dialogue::wants_input() const {
-  return !ended_ && !over_ && !held_ && !flushing_ && drained_ && output().empty();
+  return !ended_ && !over_ && !held_ && !ordering_ && drained_ && output().empty();
 }
 
 bool Dialogue::finished() const {
-  if (in_flight_ || flushing_ || !output().empty()) return false;
+  if (in_flight_ || ordering_ || !output().empty()) return false;
   return over_ || (ended_ && !held_ && drained_);
 }
 
 bool Dialogue::step() {
-  if (over_ || flushing_ || !output().empty()) return false;
+  if (over_ || ordering_ || !output().empty()) return false;
   if (held_) {
     if (in_flight_) return false;
     take(*std::exchange(held_, std::nullopt));
@@ -81,10 +81,10 @@ void Dialogue::answer(wire::ByteView response) {
   put(response);
 }
 
-void Dialogue::flushed(const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions) {
-  flushing_ = false;
-  put(proto::encode(sessions ? proto::Reply(proto::FlushReply{*sessions})
-                             : proto::Reply(refusal(kFlush, sessions.error()))));
+void Dialogue::order_done(const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions) {
+  ordering_ = false;
+  put(proto::encode(sessions ? proto::Reply(proto::OrderReply{*sessions})
+                             : proto::Reply(refusal(kOrder, sessions.error()))));
 }
 
 void Dialogue::sent(std::size_t octets) {
@@ -163,9 +163,9 @@ std::optional<proto::Reply> Dialogue::reply_to(const proto::Request& request) {
           },
           [&](const proto::StatusRequest&) -> Answer { return proto::StatusReply{manager_.status()}; },
           [&](const proto::SessionsRequest&) -> Answer { return proto::SessionsReply{manager_.sessions()}; },
-          [&](const proto::FlushRequest& wanted) -> Answer {
-            if (const auto refused = manager_.flush(wanted.what)) return refusal(kFlush, *refused);
-            flushing_ = true;
+          [&](const proto::OrderRequest& wanted) -> Answer {
+            if (const auto refused = manager_.order(wanted.what)) return refusal(kOrder, *refused);
+            ordering_ = true;
             return std::nullopt;
           },
       },

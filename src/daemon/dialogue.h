@@ -2,11 +2,11 @@
 //
 // Idea: one TPM command is in flight; one frame is read ahead. A control frame is answered at once; a TPM frame (or a
 // bad size, which is answered like one) waits its turn, and nothing more is read meanwhile, nor while sessions are
-// flushed: that takes the TPM. While output is waiting to be sent nothing is read or handled either: so a client that
-// does not read costs one response, one control reply, one held frame and the octets of one read. A bad command is
-// answered here, with our layer; the TPM never sees it.
-// Threads: belongs to the event loop; the table must outlive it. Errors: none; every octet stream is a conversation.
-// Source: DESIGN "The native protocol"; proto/frame.h, proto/control.h.
+// done that an order to them asks for: that takes the TPM. While output is waiting to be sent nothing is read or
+// handled either: so a client that does not read costs one response, one control reply, one held frame and the octets
+// of one read. A bad command is answered here, with our layer; the TPM never sees it. Threads: belongs to the event
+// loop; the table must outlive it. Errors: none; every octet stream is a conversation. Source: DESIGN "The native
+// protocol"; proto/frame.h, proto/control.h.
 #pragma once
 
 #include <cstdint>
@@ -40,8 +40,8 @@ class Dialogue {
     [[nodiscard]] virtual proto::HelloReply hello() = 0;
     [[nodiscard]] virtual proto::Status status() = 0;
     [[nodiscard]] virtual proto::Sessions sessions() = 0;
-    // Takes the order; `flushed` will be called with the reply. Or refuses it with a code (our layer included).
-    [[nodiscard]] virtual std::optional<wire::Rc> flush(const proto::FlushWhat& what) = 0;
+    // Takes the order; `order_done` will be called with the reply. Or refuses it with a code (our layer included).
+    [[nodiscard]] virtual std::optional<wire::Rc> order(const proto::SessionOrder& what) = 0;
     // A command was answered here, without the manager.
     virtual void answered_early(wire::Rc code) = 0;
     // The conversation ends here and not where the client wanted; `why` follows "because it".
@@ -63,8 +63,8 @@ class Dialogue {
   [[nodiscard]] bool step();
   // The response to the command in flight.
   void answer(wire::ByteView response);
-  // The sessions that were to be flushed are; or they are not, for that code.
-  void flushed(const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions);
+  // Those sessions it concerned; or it was not done, for that code.
+  void order_done(const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions);
 
   [[nodiscard]] bool in_flight() const { return in_flight_; }
   [[nodiscard]] bool wants_input() const;
@@ -96,7 +96,7 @@ class Dialogue {
   std::optional<proto::Arrival> held_;
   bool drained_ = true;  // the reader has no complete frame
   bool in_flight_ = false;
-  bool flushing_ = false;  // replies come in order: nothing is handled until this one is there
+  bool ordering_ = false;  // replies come in order: nothing is handled until this one is there
   bool hello_said_ = false;
   bool ended_ = false;  // by the client
   bool over_ = false;   // by us

@@ -44,17 +44,18 @@ bool is_administrator(const Peer& peer) {
   return peer.uid == 0 || peer.uid == ::geteuid();
 }
 
-struct SelectionOf {
-  engine::SessionSelection operator()(const proto::FlushThese& these) const {
-    return engine::TheseSessions{these.handles};
-  }
-  engine::SessionSelection operator()(const proto::FlushAbandoned&) const { return engine::AbandonedSessions{}; }
-  engine::SessionSelection operator()(const proto::FlushOwner& owner) const {
+struct OrderOf {
+  engine::SessionOrder operator()(const proto::FlushThese& these) const { return engine::TheseSessions{these.handles}; }
+  engine::SessionOrder operator()(const proto::FlushAbandoned&) const { return engine::AbandonedSessions{}; }
+  engine::SessionOrder operator()(const proto::FlushOwner& owner) const {
     return engine::SessionsOf{owner_of(Peer{.uid = owner.uid, .pid = 0})};
   }
+  engine::SessionOrder operator()(const proto::ReserveThis& one) const {
+    return engine::ReserveSession{one.handle, one.reserved};
+  }
 };
-engine::SessionSelection selection_of(const proto::FlushWhat& what) {
-  return std::visit(SelectionOf{}, what);
+engine::SessionOrder order_of(const proto::SessionOrder& what) {
+  return std::visit(OrderOf{}, what);
 }
 
 // Says nothing unless a service manager listens.
@@ -79,7 +80,7 @@ Server::Server(Log& log, const Limits& limits, Listener listener, TpmSource sour
             {.ready = [this] { on_tpm_ready(); },
              .failed = [this](const std::string& why) { on_tpm_failed(why); },
              .answered = [this](ClientId client, wire::ByteView response) { on_answer(client, response); },
-             .flushed = [this](ClientId client, const auto& sessions) { on_flushed(client, sessions); },
+             .order_done = [this](ClientId client, const auto& sessions) { on_order_done(client, sessions); },
              .stopped = [this] { on_tpm_stopped(); },
              .lost_or_found =
                  [this](bool lost) {
@@ -130,13 +131,13 @@ void Server::on_answer(ClientId client, wire::ByteView response) {
   if (found != clients_.end()) found->second.connection->deliver(response);
 }
 
-void Server::on_flushed(ClientId client, const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions) {
+void Server::on_order_done(ClientId client, const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions) {
   const auto found = clients_.find(client);
   if (found == clients_.end()) return;
   Connection& to = *found->second.connection;
   if (sessions && !sessions->empty())
-    log_.notice("uid {}, pid {} had sessions flushed: {}", to.peer().uid, to.peer().pid, sessions->size());
-  to.deliver_flushed(sessions);
+    log_.notice("uid {}, pid {} had its order about sessions done: {}", to.peer().uid, to.peer().pid, sessions->size());
+  to.deliver_order(sessions);
 }
 
 void Server::on_tpm_stopped() {
@@ -261,9 +262,9 @@ proto::Sessions Server::sessions(Connection& from) {
   return desk_.sessions(is_administrator(from.peer()) ? std::nullopt : std::optional(owner_of(from.peer())));
 }
 
-std::optional<wire::Rc> Server::flush(Connection& from, const proto::FlushWhat& what) {
+std::optional<wire::Rc> Server::order(Connection& from, const proto::SessionOrder& what) {
   if (!is_administrator(from.peer())) return kNotAllowed;
-  return desk_.flush(from.id(), selection_of(what));
+  return desk_.order(from.id(), order_of(what));
 }
 
 void Server::answered_early(wire::Rc code) {

@@ -44,7 +44,7 @@ class Server final : private Connection::Host {
   void on_tpm_ready();
   void on_tpm_failed(const std::string& why);
   void on_answer(ClientId client, wire::ByteView response);
-  void on_flushed(ClientId client, const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions);
+  void on_order_done(ClientId client, const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions);
   void on_tpm_stopped();
   // --- Clients ---
   void on_client(posix::Fd socket);
@@ -61,7 +61,7 @@ class Server final : private Connection::Host {
   proto::HelloReply hello() override;
   proto::Status status() override;
   proto::Sessions sessions(Connection& from) override;
-  std::optional<wire::Rc> flush(Connection& from, const proto::FlushWhat& what) override;
+  std::optional<wire::Rc> order(Connection& from, const proto::SessionOrder& what) override;
   void answered_early(wire::Rc code) override;
   void cut_off(Connection& from, const std::string& why) override;
   void again(Connection& from) override;

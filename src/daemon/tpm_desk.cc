@@ -133,24 +133,28 @@ void TpmDesk::cancel(ClientId client) {
     ask_to_give_up(id);
 }
 
-std::optional<wire::Rc> TpmDesk::flush(ClientId client, engine::SessionSelection selection) {
+std::optional<wire::Rc> TpmDesk::order(ClientId client, engine::SessionOrder what) {
   if (lost_ || gone_ || stopping_ != Stopping::kNo) return kFailure;
-  if (flush_orders_.size() >= limits::kFlushOrders) return kFull;
-  flush_orders_[++last_flush_order_] = client;
-  thread_.flush(last_flush_order_, std::move(selection));
+  if (orders_under_way_.size() >= limits::kFlushOrders) return kFull;
+  orders_under_way_[++last_order_] = client;
+  thread_.order(last_order_, std::move(what));
   return std::nullopt;
 }
 
-void TpmDesk::deliver(const engine::Flushed& flushed) {
-  const auto order = flush_orders_.find(flushed.order);
-  if (order == flush_orders_.end()) return;
+void TpmDesk::deliver(const engine::OrderDone& done) {
+  const auto order = orders_under_way_.find(done.order);
+  if (order == orders_under_way_.end()) return;
   const ClientId client = order->second;
-  flush_orders_.erase(order);
-  if (client != 0) callbacks_.flushed(client, entries_of(flushed.sessions, now_of_engine()));
+  orders_under_way_.erase(order);
+  if (client == 0) return;
+  if (done.code != 0)
+    callbacks_.order_done(client, tl::make_unexpected(wire::from_manager(done.code)));
+  else
+    callbacks_.order_done(client, entries_of(done.sessions, now_of_engine()));
 }
 
 void TpmDesk::close(ClientId client) {
-  for (auto& [order, from] : flush_orders_)
+  for (auto& [order, from] : orders_under_way_)
     if (from == client) from = 0;
   const auto found = clients_.find(client);
   if (found == clients_.end()) return;
@@ -201,7 +205,7 @@ void TpmDesk::handle(TpmThread::Stepped& event) {
   }
   if (event.sessions) sessions_ = std::move(event.sessions);
   if (wanted) deliver(*event.answer);
-  if (event.flushed) deliver(*event.flushed);
+  if (event.order_done) deliver(*event.order_done);
 }
 
 void TpmDesk::deliver(const TpmThread::Answer& answer) {
@@ -235,10 +239,10 @@ void TpmDesk::lose_chip(const engine::Gate::Running& running) {
   callbacks_.lost_or_found(true);
   for (const JobId id : waiting) answer_early(id, kFailure);
   // The thread still has these orders; what becomes of them nobody is told.
-  std::vector<ClientId> flushing;
-  for (auto& [order, client] : flush_orders_)
-    if (const ClientId one = std::exchange(client, 0); one != 0) flushing.push_back(one);
-  for (const ClientId client : flushing) callbacks_.flushed(client, tl::make_unexpected(kFailure));
+  std::vector<ClientId> ordering;
+  for (auto& [order, client] : orders_under_way_)
+    if (const ClientId one = std::exchange(client, 0); one != 0) ordering.push_back(one);
+  for (const ClientId client : ordering) callbacks_.order_done(client, tl::make_unexpected(kFailure));
 }
 
 void TpmDesk::handle(TpmThread::Drained&) {

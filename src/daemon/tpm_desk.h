@@ -36,9 +36,9 @@ class TpmDesk {
     std::function<void(const std::string& why)> failed;
     // The client's command is done. The callback may submit the client's next one.
     std::function<void(ClientId client, wire::ByteView response)> answered;
-    // The client's order to flush is done, or it will not be, for that code.
+    // The client's order about sessions is done, or it will not be, for that code.
     std::function<void(ClientId client, const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions)>
-        flushed;
+        order_done;
     std::function<void()> stopped;
     std::function<void(bool lost)> lost_or_found;
   };
@@ -61,8 +61,8 @@ class TpmDesk {
   void cancel(ClientId client);
   // The client is gone: its command is given up, its space ends.
   void close(ClientId client);
-  // `flushed` will be called, unless the client is closed before. Or it is refused with a code.
-  [[nodiscard]] std::optional<wire::Rc> flush(ClientId client, engine::SessionSelection selection);
+  // `order_done` will be called, unless the client is closed before. Or it is refused with a code.
+  [[nodiscard]] std::optional<wire::Rc> order(ClientId client, engine::SessionOrder what);
   void answered_early(wire::Rc code) { counters_.add_early_answer(code); }
 
   // Ends the thread: the command at the TPM has limits::kStopGrace to end by itself, then it is cancelled, then the TPM
@@ -92,7 +92,7 @@ class TpmDesk {
   void handle(TpmThread::Drained& event);
   void handle(TpmThread::Stopped& event);
   void deliver(const TpmThread::Answer& answer);
-  void deliver(const engine::Flushed& flushed);
+  void deliver(const engine::OrderDone& done);
   void note(const observe::Account& account);
 
   void look_at_deadline();
@@ -120,8 +120,8 @@ class TpmDesk {
   std::unordered_set<JobId> cancels_;                 // to be asked again; clients may be gone
   std::vector<std::pair<ClientId, wire::Rc>> early_;  // to be delivered
   JobId last_job_ = 0;
-  std::map<std::uint64_t, ClientId> flush_orders_;  // that the thread has; clients may be gone: 0
-  std::uint64_t last_flush_order_ = 0;
+  std::map<std::uint64_t, ClientId> orders_under_way_;  // that the thread has; clients may be gone: 0
+  std::uint64_t last_order_ = 0;
   std::shared_ptr<const engine::SessionList> sessions_;  // null: none yet
   bool ready_ = false;
   bool lost_ = false;

@@ -79,7 +79,7 @@ class TpmThread::Worker {
     const auto found = clients_.find(order.client);
     if (found != clients_.end() && found->second.ticket == order.ticket) drop_withdrawn(found->second);
   }
-  void apply(Flush& order) { engine_.flush_sessions(order.order, std::move(order.selection)); }
+  void apply(AboutSessions& order) { engine_.order_sessions(order.order, std::move(order.what)); }
   void apply(const Drain&) { draining_ = true; }
   void apply(const Stop&) { stopping_ = true; }
 
@@ -95,8 +95,8 @@ class TpmThread::Worker {
       Stepped event;
       if (step.reply) event.answer = finish(*step.reply);
       event.account = step.account;
-      event.flushed = step.flushed;
-      if (event.flushed) name_clients(event.flushed->sessions);
+      event.order_done = step.order_done;
+      if (event.order_done) name_clients(event.order_done->sessions);
       event.snapshot = engine_.snapshot();
       event.sessions = changed_sessions();
       owner_.events_.put(std::move(event));
@@ -237,8 +237,8 @@ void TpmThread::submit(space::OwnerId owner, ClientId client, JobId job, wire::C
 void TpmThread::close(ClientId client) {
   orders_.put(Order{{}, Close{client}});
 }
-void TpmThread::flush(std::uint64_t order, engine::SessionSelection selection) {
-  orders_.put(Order{{}, Flush{order, std::move(selection)}});
+void TpmThread::order(std::uint64_t order, engine::SessionOrder what) {
+  orders_.put(Order{{}, AboutSessions{order, std::move(what)}});
 }
 void TpmThread::drain() {
   orders_.put(Order{{}, Drain{}});

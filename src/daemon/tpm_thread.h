@@ -51,7 +51,7 @@ class TpmThread {
   struct Stepped {
     std::optional<Answer> answer;
     std::optional<observe::Account> account;
-    std::optional<engine::Flushed> flushed;  // `order` as it was given; connections are ClientIds
+    std::optional<engine::OrderDone> order_done;  // `order` as it was given; connections are ClientIds
     engine::Snapshot snapshot;
     std::shared_ptr<const engine::SessionList> sessions;  // null: as before; connections are ClientIds
   };
@@ -86,7 +86,7 @@ class TpmThread {
   // Its job is dropped without an answer.
   void close(ClientId client);
   // The event that has Flushed comes when they are.
-  void flush(std::uint64_t order, engine::SessionSelection selection);
+  void order(std::uint64_t order, engine::SessionOrder what);
   void drain();
   // The command at the TPM ends, those that wait are dropped, the TPM is emptied. Also before Ready.
   void stop();
@@ -125,15 +125,15 @@ class TpmThread {
     ClientId client = 0;
     engine::Ticket ticket = 0;
   };
-  struct Flush {
+  struct AboutSessions {
     std::uint64_t order = 0;
-    engine::SessionSelection selection;
+    engine::SessionOrder what;
   };
   struct Drain {};
   struct Stop {};
   struct Order {
     std::optional<space::OwnerId> counted;  // in room_
-    std::variant<Open, Submit, Close, Drop, Flush, Drain, Stop> what;
+    std::variant<Open, Submit, Close, Drop, AboutSessions, Drain, Stop> what;
   };
 
   // What gives something back is not counted: there is one Close for each Open, and one Drop for each command that the

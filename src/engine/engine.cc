@@ -91,9 +91,8 @@ Step Engine::step(Time now) {
     return step;
   }
   me.answered_cancelled_last = false;
-  if (!me.flush_orders.empty() && (me.queue.size() == 0 || !me.flushed_last)) return me.go_on_flushing(now);
-  me.flushed_last = false;
-  if (!me.reserve_orders.empty()) return me.reserve_next();
+  if (!me.orders.empty() && (me.queue.size() == 0 || !me.ordered_last)) return me.go_on_with_order(now);
+  me.ordered_last = false;
   if (auto step = me.serve_lines(now)) return std::move(*step);
   const bool backlog = me.manager.unwanted() > kUnwantedBacklog && !me.tidied_last && now >= me.not_before;
   if (me.queue.size() > 0 && !backlog) return me.run_next(now);

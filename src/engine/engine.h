@@ -41,26 +41,21 @@ struct Reply {
   wire::Bytes response;
 };
 
-// What an administrator's order to flush came to.
-struct Flushed {
+// What an administrator's order came to.
+struct OrderDone {
   std::uint64_t order = 0;
   std::vector<SessionView> sessions;  // as they were; at most what the chip has, and SessionList::kMaxParked
-};
-
-// What an administrator's order to reserve a session, or to let go of it, came to.
-struct Reserved {
-  std::uint64_t order = 0;
-  wire::Rc code = 0;  // REFERENCE_H0: there is no such session; SESSION_MEMORY: no more can be spared
+  // Of ReserveSession: REFERENCE_H0 (there is no such session that is in use), SESSION_MEMORY (no more can be spared).
+  wire::Rc code = 0;
 };
 
 // What one step did.
 struct Step {
   std::optional<Reply> reply;
   std::optional<observe::Account> account;  // present iff the TPM was used or a client was answered
-  std::optional<Flushed> flushed;           // an order is done
-  std::optional<Reserved> reserved;         // likewise
-  bool idle = false;                        // nothing was done and nothing can be done before `wake` or new input
-  std::optional<Time> wake;                 // with idle: there will be something to do then
+  std::optional<OrderDone> order_done;
+  bool idle = false;         // nothing was done and nothing can be done before `wake` or new input
+  std::optional<Time> wake;  // with idle: there will be something to do then
 };
 
 // Counts for status; all about this moment. Sessions as DESIGN "Sessions" names their states.
@@ -92,13 +87,9 @@ class Engine {
   // when somebody needs the room). Client-saved sessions stay.
   void close(ConnectionId connection);
 
-  // The sessions selected are taken from whoever has them, as a reclaim does it; one in a step, clients' commands in
-  // between. `order` comes back in Step::flushed.
-  void flush_sessions(std::uint64_t order, SessionSelection selection);
-
-  // A session in the TPM stays loaded under its number, and nobody else can be given its place (the kernel's trusted
-  // keys use sessions that were handed to it); or not any more. `order` comes back in Step::reserved.
-  void reserve_session(std::uint64_t order, std::uint32_t handle, bool reserved);
+  // Sessions that are selected are taken from whoever has them, as a reclaim does it; one in a step, clients' commands
+  // in between. `order` comes back in Step::order_done.
+  void order_sessions(std::uint64_t order, SessionOrder what);
 
   // At most one client command (with the swapping it needs), or one TPM command of idle work.
   [[nodiscard]] Step step(Time now);

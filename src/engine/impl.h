@@ -36,19 +36,12 @@ struct Connection {
   std::optional<Waiting> waiting;
 };
 
-// An administrator's order to flush, under way.
-struct FlushOrder {
-  SessionSelection selection;
+// An administrator's order, under way.
+struct OrderUnderWay {
+  SessionOrder what;
   bool begun = false;
   std::vector<SessionView> to_take;  // of those that were there when it began; from the back
-  Flushed done;
-};
-
-// And one to keep a session where it is, or to let go of it.
-struct ReserveOrder {
-  std::uint64_t order = 0;
-  std::uint32_t handle = 0;
-  bool reserved = false;
+  OrderDone done;
 };
 
 struct Engine::Impl {
@@ -77,9 +70,10 @@ struct Engine::Impl {
   [[nodiscard]] std::size_t waiting() const { return line.size() + numbers.size(); }
   Step end_waiting(Ticket ticket, Time now);
   // The next session of the first order.
-  Step go_on_flushing(Time now);
-  void begin_flushing(FlushOrder& order, std::optional<space::Cost>& cost);
-  Step reserve_next();
+  Step go_on_with_order(Time now);
+  Step go_on_flushing(OrderUnderWay& order);
+  void begin_flushing(OrderUnderWay& order, std::optional<space::Cost>& cost);
+  Step reserve(OrderUnderWay& order, const ReserveSession& which);
   std::optional<Waiting> take_waiting(Ticket ticket);
   Step idle(Time now);
   Step account_only(space::Cost cost) const;
@@ -99,14 +93,13 @@ struct Engine::Impl {
   space::NumberLine numbers;
   Time look_at_line = 0, look_at_numbers = 0;
   std::deque<Reply> cancelled;
-  std::deque<FlushOrder> flush_orders;
-  std::deque<ReserveOrder> reserve_orders;
+  std::deque<OrderUnderWay> orders;
   Ticket last_ticket = 0;
   Time last_activity = 0;
   Time not_before = 0;  // idle work, after the back end was lost
   bool tidied_last = false;
   bool answered_cancelled_last = false;  // whoever waits has every other step
-  bool flushed_last = false;             // likewise
+  bool ordered_last = false;             // likewise
   bool served_number_last = false;       // likewise
 };
 

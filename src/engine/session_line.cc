@@ -138,40 +138,54 @@ Step Engine::Impl::end_waiting(Ticket ticket, Time now) {
   return step;
 }
 
-// --- orders to take some
+// --- an administrator's orders
 
-void Engine::flush_sessions(std::uint64_t order, SessionSelection selection) {
-  impl_->flush_orders.push_back(
-      FlushOrder{.selection = std::move(selection), .begun = false, .to_take = {}, .done = {order, {}}});
+void Engine::order_sessions(std::uint64_t order, SessionOrder what) {
+  OrderUnderWay under_way;
+  under_way.what = std::move(what);
+  under_way.done.order = order;
+  impl_->orders.push_back(std::move(under_way));
+}
+
+Step Engine::Impl::go_on_with_order(Time now) {
+  ordered_last = true;
+  OrderUnderWay& order = orders.front();
+  const auto* which = std::get_if<ReserveSession>(&order.what);
+  Step step = which != nullptr ? reserve(order, *which) : go_on_flushing(order);
+  if (step.account && step.account->tpm_lost) not_before = now + kLostPause;
+  if (order.to_take.empty()) {
+    std::reverse(order.done.sessions.begin(), order.done.sessions.end());
+    step.order_done = std::move(order.done);
+    orders.pop_front();
+  }
+  return step;
 }
 
 // Those that are parked go at once: the TPM has nothing to do with them.
-void Engine::Impl::begin_flushing(FlushOrder& order, std::optional<space::Cost>& cost) {
+void Engine::Impl::begin_flushing(OrderUnderWay& order, std::optional<space::Cost>& cost) {
   const space::Books& books = manager.books();
   for (const auto& [number, session] : books.sessions)
-    if (const SessionView view = view_of(session); selects(order.selection, view)) order.to_take.push_back(view);
+    if (const SessionView view = view_of(session); selects(order.what, view)) order.to_take.push_back(view);
   std::vector<space::ParkedKey> parked;
   for (const auto& [key, session] : books.parked)
-    if (selects(order.selection, view_of(session, true))) parked.push_back(key);
+    if (selects(order.what, view_of(session, true))) parked.push_back(key);
   std::vector<space::ContextDigest> files;
   for (const auto& [copy, session] : books.parked_files)
-    if (selects(order.selection, view_of(session, true))) files.push_back(copy);
-  if (parked.empty() && files.empty()) return;
+    if (selects(order.what, view_of(session, true))) files.push_back(copy);
+  const auto tell = [&](const space::Session& session) {
+    if (order.done.sessions.size() < SessionList::kMaxParked) order.done.sessions.push_back(view_of(session, true));
+  };
   for (const auto& key : parked) {
-    if (order.done.sessions.size() < SessionList::kMaxParked)
-      order.done.sessions.push_back(view_of(books.parked.at(key), true));
+    tell(books.parked.at(key));
     cost = merged(std::move(cost), manager.take_parked_session(key));
   }
   for (const auto& copy : files) {
-    if (order.done.sessions.size() < SessionList::kMaxParked)
-      order.done.sessions.push_back(view_of(books.parked_files.at(copy), true));
+    tell(books.parked_files.at(copy));
     cost = merged(std::move(cost), manager.take_parked_file(copy));
   }
 }
 
-Step Engine::Impl::go_on_flushing(Time now) {
-  flushed_last = true;
-  FlushOrder& order = flush_orders.front();
+Step Engine::Impl::go_on_flushing(OrderUnderWay& order) {
   const auto& sessions = manager.books().sessions;
   std::optional<space::Cost> cost;
   if (!std::exchange(order.begun, true)) begin_flushing(order, cost);
@@ -181,36 +195,20 @@ Step Engine::Impl::go_on_flushing(Time now) {
     const std::uint32_t number = wire::number_of(view.handle);
     const auto found = sessions.find(number);
     // Its owner may have taken it up again meanwhile.
-    if (found != sessions.end() && is_same(found->second, view) && selects(order.selection, view_of(found->second))) {
+    if (found != sessions.end() && is_same(found->second, view) && selects(order.what, view_of(found->second))) {
       order.done.sessions.push_back(view_of(found->second));
       cost = merged(std::move(cost), manager.take_session(number));
     }
   }
-  Step step;
-  if (cost) {
-    step = account_only(std::move(*cost));
-    if (step.account->tpm_lost) not_before = now + kLostPause;
-  }
-  if (order.to_take.empty()) {
-    std::reverse(order.done.sessions.begin(), order.done.sessions.end());
-    step.flushed = std::move(order.done);
-    flush_orders.pop_front();
-  }
-  return step;
+  return cost ? account_only(std::move(*cost)) : Step{};
 }
 
-// --- reserved ones
-
-void Engine::reserve_session(std::uint64_t order, std::uint32_t handle, bool reserved) {
-  impl_->reserve_orders.push_back({order, handle, reserved});
-}
-
-Step Engine::Impl::reserve_next() {
-  const ReserveOrder order = reserve_orders.front();
-  reserve_orders.pop_front();
-  wire::Rc result = 0;
-  Step step = account_only(manager.reserve_session(wire::number_of(order.handle), order.reserved, result));
-  step.reserved = Reserved{order.order, result};
+Step Engine::Impl::reserve(OrderUnderWay& order, const ReserveSession& which) {
+  const std::uint32_t number = wire::number_of(which.handle);
+  Step step = account_only(manager.reserve_session(number, which.reserved, order.done.code));
+  const auto found = manager.books().sessions.find(number);
+  if (order.done.code == 0 && found != manager.books().sessions.end())
+    order.done.sessions.push_back(view_of(found->second));
   return step;
 }
 

@@ -22,6 +22,7 @@ struct Selects {
   }
   bool operator()(const AbandonedSessions&) const { return session.state == SessionState::kAbandoned; }
   bool operator()(const SessionsOf& of) const { return session.owner == of.owner; }
+  bool operator()(const ReserveSession&) const { return false; }
 };
 
 }  // namespace
@@ -39,8 +40,8 @@ SessionView view_of(const space::Session& session, bool parked) {
           .parked = parked};
 }
 
-bool selects(const SessionSelection& selection, const SessionView& session) {
-  return std::visit(Selects{session}, selection);
+bool selects(const SessionOrder& order, const SessionView& session) {
+  return std::visit(Selects{session}, order);
 }
 
 }  // namespace tpmspace::engine

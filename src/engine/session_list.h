@@ -56,7 +56,7 @@ struct SessionList {
   bool operator==(const SessionList&) const = default;
 };
 
-// Which sessions an administrator takes away.
+// What an administrator may order: that sessions are taken away,
 struct TheseSessions {
   std::vector<std::uint32_t> handles;  // of sessions in the TPM; their type octets may be wrong
 };
@@ -64,9 +64,16 @@ struct AbandonedSessions {};
 struct SessionsOf {
   space::OwnerId owner;
 };
-using SessionSelection = std::variant<TheseSessions, AbandonedSessions, SessionsOf>;
+// or that a session in the TPM stays loaded under its number, and its place is nobody else's (the kernel's trusted keys
+// use sessions that were handed to it); or not any more.
+struct ReserveSession {
+  std::uint32_t handle = 0;
+  bool reserved = false;
+};
+using SessionOrder = std::variant<TheseSessions, AbandonedSessions, SessionsOf, ReserveSession>;
 
 [[nodiscard]] SessionView view_of(const space::Session& session, bool parked = false);
-[[nodiscard]] bool selects(const SessionSelection& selection, const SessionView& session);
+// Whether it is to be taken away.
+[[nodiscard]] bool selects(const SessionOrder& order, const SessionView& session);
 
 }  // namespace tpmspace::engine

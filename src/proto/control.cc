@@ -71,7 +71,7 @@ std::uint32_t type_of(const Request& request) {
                         [](const Locality&) { return number(MessageType::kLocality); },
                         [](const StatusRequest&) { return number(MessageType::kStatus); },
                         [](const SessionsRequest&) { return number(MessageType::kSessions); },
-                        [](const FlushRequest&) { return number(MessageType::kFlush); },
+                        [](const OrderRequest&) { return number(MessageType::kOrder); },
                     },
                     request);
 }
@@ -83,7 +83,7 @@ std::uint32_t type_of(const Reply& reply) {
                         [](const LocalityReply&) { return number(MessageType::kLocality); },
                         [](const StatusReply&) { return number(MessageType::kStatus); },
                         [](const SessionsReply&) { return number(MessageType::kSessions); },
-                        [](const FlushReply&) { return number(MessageType::kFlush); },
+                        [](const OrderReply&) { return number(MessageType::kOrder); },
                         [](const Refusal& refusal) { return refusal.type; },
                     },
                     reply);
@@ -94,7 +94,7 @@ wire::Bytes encode(const Request& request) {
   std::visit(Overloaded{
                  [&](const Hello& hello) { body.u16(hello.version); },
                  [&](const Locality& locality) { body.u8(locality.locality); },
-                 [&](const FlushRequest& flush) { body.raw(encode_flush(flush.what)); },
+                 [&](const OrderRequest& flush) { body.raw(encode_order(flush.what)); },
                  [](const auto&) {},
              },
              request);
@@ -111,7 +111,7 @@ wire::Bytes encode(const Reply& reply) {
                  },
                  [&](const StatusReply& status) { body.raw(encode_status(status.status)); },
                  [&](const SessionsReply& sessions) { body.raw(encode_sessions(sessions.sessions)); },
-                 [&](const FlushReply& flushed) { body.raw(encode_flushed(flushed.sessions)); },
+                 [&](const OrderReply& flushed) { body.raw(encode_flushed(flushed.sessions)); },
                  [&](const Refusal& refused) {
                    if (refused.type == number(MessageType::kHello)) body.u16(refused.version);
                  },
@@ -143,10 +143,10 @@ tl::expected<Request, Refusal> decode_request(const ControlFrame& frame) {
     case MessageType::kSessions:
       if (!reader.empty()) return refuse(frame.type, wire::rc::kSize);
       return SessionsRequest{};
-    case MessageType::kFlush: {
-      auto what = decode_flush(frame.body);
+    case MessageType::kOrder: {
+      auto what = decode_order(frame.body);
       if (!what) return refuse(frame.type, wire::rc::kSize);
-      return FlushRequest{std::move(*what)};
+      return OrderRequest{std::move(*what)};
     }
   }
   return refuse(frame.type, wire::rc::kCommandCode);
@@ -176,10 +176,10 @@ std::optional<Reply> decode_reply(const ControlFrame& frame) {
       if (!sessions) return std::nullopt;
       return SessionsReply{std::move(*sessions)};
     }
-    case MessageType::kFlush: {
+    case MessageType::kOrder: {
       auto flushed = decode_flushed(reader.rest());
       if (!flushed) return std::nullopt;
-      return FlushReply{std::move(*flushed)};
+      return OrderReply{std::move(*flushed)};
     }
   }
   return std::nullopt;

@@ -13,13 +13,14 @@
 //   Locality   u8 locality                -   (for the commands that follow)
 //   Status     -                          a `Status` (proto/status.h)
 //   Sessions   -                          `Sessions` (proto/sessions.h); who is no administrator is told of its own
-//   Flush      which (proto/sessions.h)   `Flushed`; for administrators. It comes when they are flushed, and until then
-//                                         nothing else of the connection is handled
+//   Order      what (proto/sessions.h)    the sessions it concerned; for administrators. It comes when it is done, and
+//                                         until then nothing else of the connection is handled
 //
 // Refusals, all from our layer (11): an unknown message type: COMMAND_CODE; a body that is too short or too long: SIZE;
 // an unknown version in Hello: VALUE and, after the code, u16 the version that we speak; a locality that cannot be had:
-// LOCALITY; a frame of an impossible size: COMMAND_SIZE. Of Flush: who may not: DISABLED; too many at a time: MEMORY; a
-// TPM that is lost: FAILURE; a body that says nothing: SIZE.
+// LOCALITY; a frame of an impossible size: COMMAND_SIZE. Of Order: who may not: DISABLED; too many at a time: MEMORY; a
+// TPM that is lost: FAILURE; a body that says nothing: SIZE; a session that cannot be kept: REFERENCE_H0 if there is no
+// such one in use, SESSION_MEMORY if no more of them can be spared.
 // Threads: values. Units: integers are big-endian; a string is UINT16 length + UTF-8.
 // Errors: decoding is total. Requests: a Request or the Refusal to answer with. Replies: a Reply, or nullopt for what
 // is no reply that we understand.
@@ -46,7 +47,7 @@ enum class MessageType : std::uint32_t {
   kLocality = 3,
   kStatus = 4,
   kSessions = 5,
-  kFlush = 6
+  kOrder = 6
 };
 inline constexpr std::uint32_t kReply = 0x80000000;
 
@@ -60,10 +61,10 @@ struct Locality {
 };
 struct StatusRequest {};
 struct SessionsRequest {};
-struct FlushRequest {
-  FlushWhat what;
+struct OrderRequest {
+  SessionOrder what;
 };
-using Request = std::variant<Hello, Cancel, Locality, StatusRequest, SessionsRequest, FlushRequest>;
+using Request = std::variant<Hello, Cancel, Locality, StatusRequest, SessionsRequest, OrderRequest>;
 
 // What the manager replies.
 struct HelloReply {
@@ -79,15 +80,15 @@ struct StatusReply {
 struct SessionsReply {
   Sessions sessions;
 };
-struct FlushReply {
-  std::vector<SessionEntry> sessions;  // as they were
+struct OrderReply {
+  std::vector<SessionEntry> sessions;  // that it concerned, as they were
 };
 struct Refusal {
   std::uint32_t type = 0;                    // of the request, without kReply
   wire::Rc code = 0;                         // not 0; our layer
   std::uint16_t version = kProtocolVersion;  // sent only when `type` is Hello
 };
-using Reply = std::variant<HelloReply, CancelReply, LocalityReply, StatusReply, SessionsReply, FlushReply, Refusal>;
+using Reply = std::variant<HelloReply, CancelReply, LocalityReply, StatusReply, SessionsReply, OrderReply, Refusal>;
 
 // Both give whole frames, ready to be sent.
 [[nodiscard]] wire::Bytes encode(const Request& request);

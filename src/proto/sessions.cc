@@ -5,7 +5,7 @@
 namespace tpmspace::proto {
 namespace {
 
-constexpr std::uint8_t kThese = 1, kAbandonedOnes = 2, kOfOwner = 3;
+constexpr std::uint8_t kThese = 1, kAbandonedOnes = 2, kOfOwner = 3, kReserve = 4, kRelease = 5;
 
 template <typename... Fs>
 struct Overloaded : Fs... {
@@ -111,7 +111,7 @@ std::optional<std::vector<SessionEntry>> decode_flushed(wire::ByteView body) {
   return out;
 }
 
-wire::Bytes encode_flush(const FlushWhat& what) {
+wire::Bytes encode_order(const SessionOrder& what) {
   wire::Writer out;
   std::visit(Overloaded{
                  [&](const FlushThese& these) {
@@ -121,15 +121,16 @@ wire::Bytes encode_flush(const FlushWhat& what) {
                  },
                  [&](const FlushAbandoned&) { out.u8(kAbandonedOnes); },
                  [&](const FlushOwner& owner) { out.u8(kOfOwner).u32(owner.uid); },
+                 [&](const ReserveThis& one) { out.u8(one.reserved ? kReserve : kRelease).u32(one.handle); },
              },
              what);
   return out.take();
 }
 
-std::optional<FlushWhat> decode_flush(wire::ByteView body) {
+std::optional<SessionOrder> decode_order(wire::ByteView body) {
   wire::Reader reader(body);
   const auto what = reader.u8();
-  FlushWhat out;
+  SessionOrder out;
   if (what == kThese) {
     const auto n = reader.u16();
     if (!n || *n > kMaxHandles || reader.remaining() != *n * sizeof(std::uint32_t)) return std::nullopt;
@@ -140,6 +141,10 @@ std::optional<FlushWhat> decode_flush(wire::ByteView body) {
     const auto uid = reader.u32();
     if (!uid) return std::nullopt;
     out = FlushOwner{*uid};
+  } else if (what == kReserve || what == kRelease) {
+    const auto handle = reader.u32();
+    if (!handle) return std::nullopt;
+    out = ReserveThis{*handle, what == kReserve};
   } else if (what == kAbandonedOnes) {
     out = FlushAbandoned{};
   } else {

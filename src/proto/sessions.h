@@ -1,5 +1,5 @@
-// The sessions in the TPM as the manager tells of them: what `tpmspace sessions` shows, and what `tpmspace flush` says
-// and is told.
+// The sessions in the TPM as the manager tells of them: what `tpmspace sessions` shows, and what `tpmspace flush`
+// and `tpmspace reserve` say and are told.
 //
 // Idea: values with named fields. Each record carries its length: a reader skips what a newer manager puts behind what
 // it knows, and shows a kind or state that it does not know as its number.
@@ -10,8 +10,10 @@
 //   records         u16 count, then for each: u16 length, record
 //   Sessions        u16 version (1), u32 hidden sessions, u32 hidden waiting, u32 more waiting, u32 more parked,
 //                   Session records, Waiting records
-//   Flushed         u16 version (1), Session records
-//   which to flush  u8 what: 1 these: u16 count, u32 handle each; 2 abandoned ones; 3 of an owner: u32 uid
+//   Concerned       u16 version (1), Session records
+//   Order           u8 what: to flush 1 these: u16 count, u32 handle each; 2 abandoned ones; 3 those of an owner: u32
+//   uid;
+//                   to keep loaded 4 this one: u32 handle; and no longer 5: u32 handle
 //
 // Threads: values. Units: nanoseconds, as spans that end or begin when the manager answers; kEndless: no end.
 // Sizes: at most kMaxRecords of a kind are sent, 80 KiB in all; at most kMaxHandles are asked for.
@@ -96,7 +98,12 @@ struct FlushOwner {
   std::uint32_t uid = 0;
   bool operator==(const FlushOwner&) const = default;
 };
-using FlushWhat = std::variant<FlushThese, FlushAbandoned, FlushOwner>;
+struct ReserveThis {
+  std::uint32_t handle = 0;
+  bool reserved = true;  // false: no longer
+  bool operator==(const ReserveThis&) const = default;
+};
+using SessionOrder = std::variant<FlushThese, FlushAbandoned, FlushOwner, ReserveThis>;
 
 // The bodies of the replies, after the response code.
 [[nodiscard]] wire::Bytes encode_sessions(const Sessions& sessions);
@@ -105,7 +112,7 @@ using FlushWhat = std::variant<FlushThese, FlushAbandoned, FlushOwner>;
 [[nodiscard]] std::optional<std::vector<SessionEntry>> decode_flushed(wire::ByteView body);
 
 // The body of the request.
-[[nodiscard]] wire::Bytes encode_flush(const FlushWhat& what);
-[[nodiscard]] std::optional<FlushWhat> decode_flush(wire::ByteView body);
+[[nodiscard]] wire::Bytes encode_order(const SessionOrder& what);
+[[nodiscard]] std::optional<SessionOrder> decode_order(wire::ByteView body);
 
 }  // namespace tpmspace::proto

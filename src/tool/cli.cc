@@ -124,6 +124,19 @@ Invocation parse_command_line(int argc, char** argv) {
       "A client whose session was taken is told so when it uses it: 0x000b0910 or 0x000b0918.\n"
       "The exit code is 0; 1: refused, no manager, or a session named is not there; 2: a usage error.");
 
+  ReserveOptions reserve;
+  CLI::App* reserve_app =
+      subcommand(app, "reserve", "keep a session loaded under its number, for the kernel say (administrators only)");
+  add_socket(reserve_app, reserve.socket);
+  reserve_app->add_option("handle", reserve.handle, "0x03000000, as `tpmspace sessions` shows it")
+      ->required()
+      ->type_name("HANDLE");
+  reserve_app->add_flag("--release", reserve.release, "it may be moved and taken again");
+  reserve_app->footer(
+      "Its program must stay connected. Of three places in the TPM at most two can be kept so, and with each of them\n"
+      "commands of other programs can use one session less at a time.\n"
+      "The exit code is 0; 1: refused, no manager, or there is no such session; 2: a usage error.");
+
   DoctorOptions doctor;
   CLI::App* doctor_app = subcommand(app, "doctor", "what TPM there is, who can reach it, what is wrong, what to do");
   add_socket(doctor_app, doctor.socket);
@@ -145,6 +158,7 @@ Invocation parse_command_line(int argc, char** argv) {
   if (status_app->parsed()) return status;
   if (sessions_app->parsed()) return sessions;
   if (flush_app->parsed()) return flush;
+  if (reserve_app->parsed()) return reserve;
   if (doctor_app->parsed()) return doctor;
   if (!run.command.empty()) return run;
   complain("run needs a command: tpmspace run [--tpm SPEC] -- CMD...");

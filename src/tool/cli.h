@@ -28,8 +28,8 @@ struct DoctorOptions {
 struct Exit {
   int code = 0;
 };
-using Invocation =
-    std::variant<Exit, RunOptions, ConnectOptions, StatusOptions, SessionsOptions, FlushOptions, DoctorOptions>;
+using Invocation = std::variant<Exit, RunOptions, ConnectOptions, StatusOptions, SessionsOptions, FlushOptions,
+                                ReserveOptions, DoctorOptions>;
 
 [[nodiscard]] Invocation parse_command_line(int argc, char** argv);
 

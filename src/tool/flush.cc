@@ -29,16 +29,17 @@ std::optional<std::uint32_t> parse_handle(std::string_view text) {
   return type == 0x02 || type == 0x03 ? std::optional(out) : std::nullopt;
 }
 
-tl::expected<proto::FlushWhat, std::string> these(const std::vector<std::string>& handles) {
+std::string not_a_handle(const std::string& text) {
+  return "\"" + text + "\" is no session's handle: those are 0x02... or 0x03..., as `tpmspace sessions` shows them";
+}
+
+tl::expected<proto::SessionOrder, std::string> these(const std::vector<std::string>& handles) {
   proto::FlushThese out;
   if (handles.size() > proto::kMaxHandles)
     return tl::make_unexpected(fmt::format("flush takes at most {} handles", proto::kMaxHandles));
   for (const std::string& text : handles) {
     const auto handle = parse_handle(text);
-    if (!handle)
-      return tl::make_unexpected("\"" + text +
-                                 "\" is no session's handle: those are 0x02... or 0x03..., as `tpmspace sessions` "
-                                 "shows them");
+    if (!handle) return tl::make_unexpected(not_a_handle(text));
     out.handles.push_back(*handle);
   }
   return out;
@@ -46,7 +47,11 @@ tl::expected<proto::FlushWhat, std::string> these(const std::vector<std::string>
 
 std::string why(const client::Error& error) {
   if (error.code == wire::from_manager(wire::rc::kDisabled))
-    return error.what + ": only root and the user that tpmspaced runs as may flush sessions; sudo may help";
+    return error.what + ": only root and the user that tpmspaced runs as may do that; sudo may help";
+  if (error.code == wire::from_manager(wire::rc::kReferenceH0))
+    return error.what + ": no program has such a session in the TPM now; `tpmspace sessions` shows them";
+  if (error.code == wire::from_manager(wire::rc::kSessionMemory))
+    return error.what + ": no more can be kept loaded: the chip has few places, and everybody needs one";
   if (error.code == wire::from_manager(wire::rc::kMemory))
     return error.what + ": too many such orders are under way; try again";
   if (error.code == wire::from_manager(wire::rc::kFailure))
@@ -56,7 +61,7 @@ std::string why(const client::Error& error) {
 
 }  // namespace
 
-tl::expected<proto::FlushWhat, std::string> what_to_flush(const FlushOptions& options) {
+tl::expected<proto::SessionOrder, std::string> what_to_flush(const FlushOptions& options) {
   const int kinds = (options.handles.empty() ? 0 : 1) + (options.abandoned ? 1 : 0) + (options.owner ? 1 : 0);
   if (kinds != 1)
     return tl::make_unexpected("flush needs one of: handles, --abandoned, --owner UID; `tpmspace flush --help`");
@@ -74,7 +79,7 @@ std::string flushed_text(const std::vector<proto::SessionEntry>& flushed) {
   return out;
 }
 
-std::vector<std::string> not_there(const proto::FlushWhat& what, const std::vector<proto::SessionEntry>& flushed) {
+std::vector<std::string> not_there(const proto::SessionOrder& what, const std::vector<proto::SessionEntry>& flushed) {
   std::vector<std::string> out;
   const auto* named = std::get_if<proto::FlushThese>(&what);
   if (named == nullptr) return out;
@@ -98,7 +103,7 @@ int flush_sessions(const std::string& socket, const FlushOptions& options) {
     complain(connection.error().what);
     return kExitFailure;
   }
-  const auto flushed = connection->flush(*what, kTimeoutMs);
+  const auto flushed = connection->order(*what, kTimeoutMs);
   if (!flushed) {
     complain(why(flushed.error()));
     return kExitFailure;
@@ -108,6 +113,33 @@ int flush_sessions(const std::string& socket, const FlushOptions& options) {
     if (!print(flushed_text(*flushed))) return kExitFailure;
   for (const std::string& sentence : missing) complain(sentence);
   return missing.empty() ? kExitOk : kExitFailure;
+}
+
+int reserve_session(const std::string& socket, const ReserveOptions& options) {
+  const auto handle = parse_handle(options.handle);
+  if (!handle) {
+    complain(not_a_handle(options.handle));
+    return kExitUsage;
+  }
+  auto connection = client::Connection::open(socket);
+  if (!connection) {
+    complain(connection.error().what);
+    return kExitFailure;
+  }
+  const auto done = connection->order(proto::ReserveThis{*handle, !options.release}, kTimeoutMs);
+  if (!done) {
+    complain(why(done.error()));
+    return kExitFailure;
+  }
+  if (done->empty()) {
+    complain(fmt::format("there is no session 0x{:08x} in the TPM", *handle));
+    return kExitFailure;
+  }
+  std::string out;
+  for (const auto& entry : *done)
+    out += fmt::format("0x{:08x} of uid {} {}\n", entry.handle, entry.uid,
+                       options.release ? "may be moved and taken again" : "stays loaded until it is released or ends");
+  return print(out) ? kExitOk : kExitFailure;
 }
 
 }  // namespace tpmspace::tool

@@ -1,4 +1,5 @@
-// `tpmspace flush`: the administrator takes sessions away from whoever has them.
+// `tpmspace flush`: the administrator takes sessions away from whoever has them. `tpmspace reserve`: he keeps one
+// loaded.
 //
 // Idea: as the manager's own reclaim does it: the client whose session it was is told so when it uses it again, and
 // nobody gets another session under that number in its place.
@@ -23,15 +24,22 @@ struct FlushOptions {
   std::optional<std::uint32_t> owner;  // a uid
 };
 
+struct ReserveOptions {
+  std::string socket;
+  std::string handle;
+  bool release = false;
+};
+
 // Which sessions that means, or a sentence that says what is wrong with it.
-[[nodiscard]] tl::expected<proto::FlushWhat, std::string> what_to_flush(const FlushOptions& options);
+[[nodiscard]] tl::expected<proto::SessionOrder, std::string> what_to_flush(const FlushOptions& options);
 // A line for each session that was flushed; or that there was none.
 [[nodiscard]] std::string flushed_text(const std::vector<proto::SessionEntry>& flushed);
 // The sentences for those named that were not there.
-[[nodiscard]] std::vector<std::string> not_there(const proto::FlushWhat& what,
+[[nodiscard]] std::vector<std::string> not_there(const proto::SessionOrder& what,
                                                  const std::vector<proto::SessionEntry>& flushed);
 
 // `socket`: options.socket, or the default. Returns the exit code.
 [[nodiscard]] int flush_sessions(const std::string& socket, const FlushOptions& options);
+[[nodiscard]] int reserve_session(const std::string& socket, const ReserveOptions& options);
 
 }  // namespace tpmspace::tool

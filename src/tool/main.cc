@@ -30,6 +30,9 @@ struct Execute {
   int operator()(const FlushOptions& options) const {
     return flush_sessions(socket_or_default(options.socket), options);
   }
+  int operator()(const ReserveOptions& options) const {
+    return reserve_session(socket_or_default(options.socket), options);
+  }
   int operator()(const DoctorOptions& options) const { return examine(socket_or_default(options.socket), ""); }
 };
 

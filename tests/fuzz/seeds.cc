@@ -105,14 +105,14 @@ void write_control(const fs::path& directory) {
   add(proto::encode(proto::Reply(proto::StatusReply{status})));
   control.add(after({0, 0, 0, 0}, proto::encode_status(status)));
   add(proto::encode(proto::Request(proto::SessionsRequest{})));
-  add(proto::encode(proto::Request(proto::FlushRequest{proto::FlushThese{{0x02000000, 0x03000001}}})));
-  add(proto::encode(proto::Request(proto::FlushRequest{proto::FlushAbandoned{}})));
-  add(proto::encode(proto::Request(proto::FlushRequest{proto::FlushOwner{1000}})));
+  add(proto::encode(proto::Request(proto::OrderRequest{proto::FlushThese{{0x02000000, 0x03000001}}})));
+  add(proto::encode(proto::Request(proto::OrderRequest{proto::FlushAbandoned{}})));
+  add(proto::encode(proto::Request(proto::OrderRequest{proto::FlushOwner{1000}})));
   proto::Sessions sessions;
   sessions.sessions = {{.handle = 0x03000001, .kind = proto::SessionKind::kPolicy, .uid = 1000, .lease = 9}};
   sessions.waiting = {{.uid = 1000, .connection = 3, .waited = 4, .left = 5}};
   add(proto::encode(proto::Reply(proto::SessionsReply{sessions})));
-  add(proto::encode(proto::Reply(proto::FlushReply{sessions.sessions})));
+  add(proto::encode(proto::Reply(proto::OrderReply{sessions.sessions})));
 }
 
 void write_space(const fs::path& directory) {

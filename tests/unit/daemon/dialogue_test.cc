@@ -26,8 +26,8 @@ class FakeManager final : public Dialogue::Manager {
   proto::HelloReply hello() override { return {1, "test", 7}; }
   proto::Status status() override { return {}; }
   proto::Sessions sessions() override { return {}; }
-  std::optional<wire::Rc> flush(const proto::FlushWhat& what) override {
-    if (!refuse) to_flush.push_back(what);
+  std::optional<wire::Rc> order(const proto::SessionOrder& what) override {
+    if (!refuse) ordered.push_back(what);
     return refuse;
   }
   void answered_early(wire::Rc code) override { early.push_back(code); }
@@ -38,7 +38,7 @@ class FakeManager final : public Dialogue::Manager {
   std::vector<std::uint8_t> localities;
   std::vector<wire::Rc> early;
   std::vector<std::string> cut_off_because;
-  std::vector<proto::FlushWhat> to_flush;
+  std::vector<proto::SessionOrder> ordered;
   int cancels = 0;
 };
 
@@ -117,14 +117,14 @@ TEST_F(DialogueTest, WhileACommandRunsOnlyControlFramesAreAnswered) {
 }
 
 Bytes flush_abandoned() {
-  return proto::encode(proto::Request(proto::FlushRequest{proto::FlushAbandoned{}}));
+  return proto::encode(proto::Request(proto::OrderRequest{proto::FlushAbandoned{}}));
 }
 
 TEST_F(DialogueTest, NothingIsHandledUntilSessionsAreFlushed) {
   feed(joined({proto::encode(proto::Request(proto::Hello{})), random_command(1), flush_abandoned(),
                proto::encode(proto::Request(proto::SessionsRequest{})), random_command(2)}));
   talk();
-  EXPECT_EQ(manager_.to_flush, std::vector{proto::FlushWhat(proto::FlushAbandoned{})});
+  EXPECT_EQ(manager_.ordered, std::vector{proto::SessionOrder(proto::FlushAbandoned{})});
   EXPECT_FALSE(dialogue_.wants_input());
   dialogue_.answer(wire::error_response(1));
   EXPECT_EQ(talk(), wire::error_response(1)) << "the command in flight has its answer all the same";
@@ -132,8 +132,8 @@ TEST_F(DialogueTest, NothingIsHandledUntilSessionsAreFlushed) {
   dialogue_.end_of_input();
   EXPECT_FALSE(dialogue_.finished());
   const std::vector<proto::SessionEntry> flushed{{.handle = 0x03000001}};
-  dialogue_.flushed(flushed);
-  EXPECT_EQ(talk(), joined({proto::encode(proto::Reply(proto::FlushReply{flushed})),
+  dialogue_.order_done(flushed);
+  EXPECT_EQ(talk(), joined({proto::encode(proto::Reply(proto::OrderReply{flushed})),
                             proto::encode(proto::Reply(proto::SessionsReply{}))}));
   EXPECT_EQ(manager_.submitted.size(), 2U);
 }
@@ -147,7 +147,7 @@ TEST_F(DialogueTest, AnOrderToFlushThatIsRefusedBlocksNothing) {
   manager_.refuse.reset();
   feed(flush_abandoned());
   talk();
-  dialogue_.flushed(tl::make_unexpected(wire::from_manager(wire::rc::kFailure)));
+  dialogue_.order_done(tl::make_unexpected(wire::from_manager(wire::rc::kFailure)));
   EXPECT_EQ(talk(), refusal(6, wire::rc::kFailure));
   EXPECT_TRUE(dialogue_.wants_input());
 }

@@ -400,5 +400,49 @@ TEST_F(Parking, WhatTheSpaceKnowsIsNotGivenItAgain) {
   for (const auto one : numbers) EXPECT_EQ(ask(c, policy_command_code(one, cc::kUnseal)).code, 0U);
 }
 
+// --- reserved ones (MISSION M11)
+
+TEST_F(Parking, AReservedOneStaysWhereItIs) {
+  const auto c = open();
+  const auto policy = session(c, SessionType::kPolicy), second = session(c);
+  ASSERT_EQ(ask(c, policy_nv_written(policy)).code, 0U);
+  const auto order = [&](std::uint32_t handle, bool reserved) {
+    engine_->order_sessions(1, ReserveSession{handle, reserved});
+    const auto step = engine_->step(now_);
+    EXPECT_TRUE(step.order_done);
+    EXPECT_EQ(engine_->check(), std::nullopt);
+    return step.order_done ? step.order_done->code : 1;
+  };
+  const auto loaded_in_tpm = [&] {
+    const auto list = *tpm_->transact(get_capability(1, 0x02000000, 10), 0);
+    return Bytes(list.begin() + 19, list.end());
+  };
+  EXPECT_EQ(order(policy, true), 0U);
+  EXPECT_EQ(order(second, true), 0U);
+  const auto third = session(c);
+  EXPECT_EQ(order(third, true), 0x903U) << "others need a place";
+  EXPECT_EQ(order(0x02000030, true), 0x910U);
+  push_out(kToGive - 3);
+  EXPECT_FALSE(is_parked(c, policy));
+  const auto others = open(3);
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(ask(others, start_session(SessionType::kPolicy)).code, 0U);
+  const auto list = loaded_in_tpm();
+  const auto wanted = Writer().u32(policy).take();
+  EXPECT_NE(std::search(list.begin(), list.end(), wanted.begin(), wanted.end()), list.end());
+  EXPECT_EQ(ask(c, policy_get_digest(policy)).code, 0U);
+  EXPECT_EQ(order(policy, false), 0U);
+  EXPECT_EQ(order(third, true), 0U) << "now there is a place";
+}
+
+TEST_F(Parking, ReservedOnesAreNobodysToGive) {
+  const auto c = open(), crowd = open(2, {.terms = {.exhaustion = space::Exhaustion::kRefuse}});
+  const auto mine = session(c);
+  engine_->order_sessions(1, ReserveSession{mine, true});
+  (void)engine_->step(now_);
+  int given = 0;
+  while (ask(crowd, start_session(SessionType::kHmac)).code == 0) ++given;
+  EXPECT_EQ(given, kToGive - 1);
+}
+
 }  // namespace
 }  // namespace tpmspace::engine

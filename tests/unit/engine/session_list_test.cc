@@ -12,13 +12,13 @@ class SessionListTest : public EngineOnLibtpms {
     return out;
   }
   // Everything to its end; the order's outcome.
-  std::optional<Flushed> flush(const SessionSelection& selection) {
-    engine_->flush_sessions(7, selection);
-    std::optional<Flushed> out;
+  std::optional<OrderDone> flush(const SessionOrder& selection) {
+    engine_->order_sessions(7, selection);
+    std::optional<OrderDone> out;
     for (Step step; !step.idle;) {
       step = engine_->step(now_);
       EXPECT_EQ(engine_->check(), std::nullopt);
-      if (step.flushed) out = step.flushed;
+      if (step.order_done) out = step.order_done;
     }
     EXPECT_TRUE(out && out->order == 7);
     return out;
@@ -102,7 +102,7 @@ TEST_F(SessionListTest, FlushByStateAndByOwner) {
 TEST_F(SessionListTest, ClientsHaveEveryOtherStep) {
   const auto hoarder = open(1), other = open(2);
   for (int i = 0; i < 8; ++i) (void)session(hoarder);
-  engine_->flush_sessions(1, SessionsOf{space::OwnerId{1}});
+  engine_->order_sessions(1, SessionsOf{space::OwnerId{1}});
   (void)engine_->submit(other, *wire::Command::parse(get_random(), wire::CommandTable::builtin(), 4096), 0, now_);
   bool answered = false;
   for (int i = 0; i < 3; ++i) answered = answered || engine_->step(now_).reply.has_value();
@@ -113,17 +113,17 @@ TEST_F(SessionListTest, ClientsHaveEveryOtherStep) {
 TEST_F(SessionListTest, WhatItsClientEndedMeanwhileIsNotTold) {
   const auto one = open(1);
   const auto first = session(one), second = session(one);
-  engine_->flush_sessions(1, SessionsOf{space::OwnerId{1}});
+  engine_->order_sessions(1, SessionsOf{space::OwnerId{1}});
   auto step = engine_->step(now_);  // begins with the last one
-  EXPECT_FALSE(step.flushed);
+  EXPECT_FALSE(step.order_done);
   EXPECT_EQ(engine_->sessions().sessions.size(), 1U);
   // In the step between, its client ends the other.
   (void)engine_->submit(one, *wire::Command::parse(flush_context(first), wire::CommandTable::builtin(), 4096), 0, now_);
   EXPECT_TRUE(engine_->step(now_).reply);
   step = engine_->step(now_);
-  ASSERT_TRUE(step.flushed);
-  ASSERT_EQ(step.flushed->sessions.size(), 1U);
-  EXPECT_EQ(step.flushed->sessions[0].handle, second);
+  ASSERT_TRUE(step.order_done);
+  ASSERT_EQ(step.order_done->sessions.size(), 1U);
+  EXPECT_EQ(step.order_done->sessions[0].handle, second);
 }
 
 // What a hostile review found.
@@ -152,14 +152,14 @@ TEST_F(SessionListTest, AnAbandonedSessionThatWasTakenUpAgainIsNotFlushed) {
   const auto saved = run(one, context_save(a));
   (void)run(one, context_save(b));
   engine_->close(one);
-  engine_->flush_sessions(1, AbandonedSessions{});
-  EXPECT_FALSE(engine_->step(now_).flushed);
+  engine_->order_sessions(1, AbandonedSessions{});
+  EXPECT_FALSE(engine_->step(now_).order_done);
   (void)engine_->submit(
       again, *wire::Command::parse(context_load(saved.parameters), wire::CommandTable::builtin(), 4096), 0, now_);
   EXPECT_TRUE(engine_->step(now_).reply);
   const auto step = engine_->step(now_);
-  ASSERT_TRUE(step.flushed);
-  EXPECT_EQ(step.flushed->sessions.size(), 1U);
+  ASSERT_TRUE(step.order_done);
+  EXPECT_EQ(step.order_done->sessions.size(), 1U);
 }
 
 TEST_F(SessionListTest, NobodyClaimsMoreThanTheChipHas) {

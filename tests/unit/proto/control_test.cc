@@ -31,9 +31,9 @@ TEST(Request, ThereAndBack) {
   EXPECT_TRUE(status && std::holds_alternative<StatusRequest>(*status));
   const auto sessions = decode_request(read(encode(Request(SessionsRequest{}))));
   EXPECT_TRUE(sessions && std::holds_alternative<SessionsRequest>(*sessions));
-  const auto flush = decode_request(read(encode(Request(FlushRequest{FlushOwner{1000}}))));
-  ASSERT_TRUE(flush && std::holds_alternative<FlushRequest>(*flush));
-  EXPECT_EQ(std::get<FlushRequest>(*flush).what, FlushWhat(FlushOwner{1000}));
+  const auto flush = decode_request(read(encode(Request(OrderRequest{FlushOwner{1000}}))));
+  ASSERT_TRUE(flush && std::holds_alternative<OrderRequest>(*flush));
+  EXPECT_EQ(std::get<OrderRequest>(*flush).what, SessionOrder(FlushOwner{1000}));
 }
 
 TEST(Request, HelloOnTheWireIsAsDocumented) {
@@ -91,9 +91,9 @@ TEST(Reply, ThereAndBack) {
   ASSERT_TRUE(listed && std::holds_alternative<SessionsReply>(*listed));
   EXPECT_EQ(std::get<SessionsReply>(*listed).sessions, sessions);
   const SessionEntry entry{.handle = 0x02000003, .uid = 7};
-  const auto flushed = decode_reply(read(encode(Reply(FlushReply{{entry}}))));
-  ASSERT_TRUE(flushed && std::holds_alternative<FlushReply>(*flushed));
-  EXPECT_EQ(std::get<FlushReply>(*flushed).sessions, std::vector{entry});
+  const auto flushed = decode_reply(read(encode(Reply(OrderReply{{entry}}))));
+  ASSERT_TRUE(flushed && std::holds_alternative<OrderReply>(*flushed));
+  EXPECT_EQ(std::get<OrderReply>(*flushed).sessions, std::vector{entry});
 }
 
 TEST(Reply, ARefusedHelloTellsOurVersion) {

@@ -72,20 +72,20 @@ TEST(Sessions, OfAnotherVersionOrTooManyAreNone) {
 }
 
 TEST(Flush, ThereAndBack) {
-  for (const FlushWhat& what : {FlushWhat(FlushThese{{0x02000000, 0x03FFFFFF}}), FlushWhat(FlushThese{}),
-                                FlushWhat(FlushAbandoned{}), FlushWhat(FlushOwner{0xFFFFFFFF})})
-    EXPECT_EQ(decode_flush(encode_flush(what)), what);
-  EXPECT_LE(encode_flush(FlushThese{std::vector<std::uint32_t>(1000)}).size(), kMaxControlSize - kFrameHeaderSize);
+  for (const SessionOrder& what : {SessionOrder(FlushThese{{0x02000000, 0x03FFFFFF}}), SessionOrder(FlushThese{}),
+                                   SessionOrder(FlushAbandoned{}), SessionOrder(FlushOwner{0xFFFFFFFF})})
+    EXPECT_EQ(decode_order(encode_order(what)), what);
+  EXPECT_LE(encode_order(FlushThese{std::vector<std::uint32_t>(1000)}).size(), kMaxControlSize - kFrameHeaderSize);
 }
 
 TEST(Flush, WhatSaysNothingIsNone) {
   for (const Bytes& body :
        {Bytes{}, Bytes{0}, Bytes{4}, Bytes{1}, Bytes{1, 0}, Bytes{1, 0, 1, 2, 0, 0}, Bytes{1, 0, 1, 2, 0, 0, 0, 0},
         Bytes{2, 0}, Bytes{3}, Bytes{3, 0, 0, 0}, Bytes{3, 0, 0, 0, 0, 0}})
-    EXPECT_FALSE(decode_flush(body));
+    EXPECT_FALSE(decode_order(body));
   wire::Writer many;
   many.u8(1).u16(kMaxHandles + 1).raw(Bytes((kMaxHandles + 1) * 4));
-  EXPECT_FALSE(decode_flush(many.bytes()));
+  EXPECT_FALSE(decode_order(many.bytes()));
 }
 
 }  // namespace

@@ -90,15 +90,15 @@ FlushOptions handles(std::vector<std::string> named) {
 
 TEST(WhatToFlush, IsOneOfThree) {
   EXPECT_EQ(what_to_flush(handles({"0x03000001", "0X2000aBc"})),
-            proto::FlushWhat(proto::FlushThese{{0x03000001, 0x02000ABC}}));
+            proto::SessionOrder(proto::FlushThese{{0x03000001, 0x02000ABC}}));
   FlushOptions options;
   EXPECT_FALSE(what_to_flush(options));
   options.abandoned = true;
-  EXPECT_EQ(what_to_flush(options), proto::FlushWhat(proto::FlushAbandoned{}));
+  EXPECT_EQ(what_to_flush(options), proto::SessionOrder(proto::FlushAbandoned{}));
   options.owner = 0;
   EXPECT_FALSE(what_to_flush(options));
   options.abandoned = false;
-  EXPECT_EQ(what_to_flush(options), proto::FlushWhat(proto::FlushOwner{0}));
+  EXPECT_EQ(what_to_flush(options), proto::SessionOrder(proto::FlushOwner{0}));
   options.handles = {"0x03000001"};
   EXPECT_FALSE(what_to_flush(options));
 }
