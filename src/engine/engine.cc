@@ -107,11 +107,7 @@ Step Engine::step(Time now) {
 
 Step Engine::Impl::run_next(Time now) {
   const Ticket ticket = queue.pop()->item;
-  const Connection& connection = connections.at(tickets.at(ticket));
-  const auto which = must_wait(connection, now);
-  if (!which) return serve(ticket, now);
-  wait_in(*which, ticket, now);
-  return Step{};
+  return must_wait(ticket, now) ? Step{} : serve(ticket, now);
 }
 
 std::optional<Waiting> Engine::Impl::take_waiting(Ticket ticket) {

@@ -57,10 +57,8 @@ struct Engine::Impl {
   Step run_next(Time now);
   // The client's command, in its connection's name. `waited`: so long, for a session.
   Step serve(Ticket ticket, Time now, std::optional<Time> waited = std::nullopt);
-  // The line that its command belongs into; nullopt: it may run now.
-  enum class Line : std::uint8_t { kSessions, kNumbers };
-  std::optional<Line> must_wait(const Connection& connection, Time now) const;
-  void wait_in(Line which, Ticket ticket, Time now);
+  // False: it may run now. Else it is in the line that it belongs into.
+  bool must_wait(Ticket ticket, Time now);
   // Something for those that wait for a session or a number; nullopt: nothing can be done before `look_at_line`.
   std::optional<Step> serve_lines(Time now);
   std::optional<Step> serve_session_line(Time now);

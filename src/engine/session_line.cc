@@ -33,44 +33,46 @@ space::Cost merged(std::optional<space::Cost> one, space::Cost other) {
 
 // --- the lines
 
-std::optional<Engine::Impl::Line> Engine::Impl::must_wait(const Connection& connection, Time now) const {
+bool Engine::Impl::must_wait(Ticket ticket, Time now) {
   using space::SessionBook;
+  const Connection& connection = connections.at(tickets.at(ticket));
   const wire::Command& command = connection.waiting->command;
-  const auto want = manager.wants(connection.space, command);
-  if (want == SessionBook::Want::kNothing) return std::nullopt;
+  const auto wish = manager.wish_of(connection.space, command);
+  if (wish.want == SessionBook::Want::kNothing) return false;
   const auto& terms = manager.books().spaces.at(connection.space).limits.terms;
   // The manager refuses what it cannot have.
-  if (terms.exhaustion == space::Exhaustion::kRefuse) return std::nullopt;
-  const auto admission = manager.session_book().admission(connection.space, command);
-  if (admission == SessionBook::Admission::kNever) return std::nullopt;
-  if (want == SessionBook::Want::kNumber) {
-    const auto at = manager.session_book().number_at(now);
-    const bool now_at_once = at && *at <= now && numbers.empty();
-    return now_at_once ? std::nullopt : std::optional(Line::kNumbers);
-  }
-  const bool now_at_once = admission == SessionBook::Admission::kNow && line.empty();
-  return now_at_once ? std::nullopt : std::optional(Line::kSessions);
-}
-
-void Engine::Impl::wait_in(Line which, Ticket ticket, Time now) {
-  const Connection& connection = connections.at(tickets.at(ticket));
-  const auto& terms = manager.books().spaces.at(connection.space).limits.terms;
+  if (terms.exhaustion == space::Exhaustion::kRefuse) return false;
+  const auto admission =
+      wish.number ? SessionBook::Admission::kNow : manager.session_book().admission(connection.space, command);
+  if (admission == SessionBook::Admission::kNever) return false;
   const Time deadline = terms.deadline > UINT64_MAX - now ? UINT64_MAX : now + terms.deadline;
-  if (which == Line::kNumbers) {
-    numbers.add(
-        {.id = ticket, .space = connection.space, .owner = connection.owner, .since = now, .deadline = deadline});
-    return;
+  if (wish.want == SessionBook::Want::kNumber) {
+    const auto at = manager.session_book().number_at(now, wish.number);
+    if (at && *at <= now && (wish.number || numbers.empty())) return false;
+    numbers.add({.id = ticket,
+                 .space = connection.space,
+                 .owner = connection.owner,
+                 .since = now,
+                 .deadline = deadline,
+                 .number = wish.number});
+  } else {
+    if (admission == SessionBook::Admission::kNow && line.empty()) return false;
+    line.add({.id = ticket,
+              .waiter = {.space = connection.space, .owner = connection.owner, .since = now},
+              .deadline = deadline,
+              .may_take = terms.exhaustion == space::Exhaustion::kReclaim});
+    line_saw.reset();
   }
-  line.add({.id = ticket,
-            .waiter = {.space = connection.space, .owner = connection.owner, .since = now},
-            .deadline = deadline,
-            .may_take = terms.exhaustion == space::Exhaustion::kReclaim});
-  line_saw.reset();
+  manager.await(connection.space, command, true);
+  return true;
 }
 
 void Engine::Impl::leave_line(Ticket ticket) {
-  if (line.remove(ticket)) line_saw.reset();
-  numbers.remove(ticket);
+  const bool waited_here = line.remove(ticket);
+  if (waited_here) line_saw.reset();
+  if (!numbers.remove(ticket) && !waited_here) return;
+  const Connection& connection = connections.at(tickets.at(ticket));
+  manager.await(connection.space, connection.waiting->command, false);
 }
 
 Time Engine::Impl::waits_since(Ticket ticket) const {
@@ -92,6 +94,8 @@ std::optional<Step> Engine::Impl::serve_session_line(Time now) {
     const Time waited = now - line.since(*next);
     line.served(*next, now);
     line_saw.reset();
+    const Connection& connection = connections.at(tickets.at(*next));
+    manager.await(connection.space, connection.waiting->command, false);
     return serve(*next, now, waited);
   }
   const auto taking = line.taking(manager.books(), manager.chip(), now);
@@ -116,6 +120,8 @@ std::optional<Step> Engine::Impl::serve_number_line(Time now) {
   if (!next || (queue.size() > 0 && std::exchange(served_number_last, !served_number_last))) return std::nullopt;
   const Time waited = now - numbers.find(*next)->since;
   numbers.served(*next);
+  const Connection& connection = connections.at(tickets.at(*next));
+  manager.await(connection.space, connection.waiting->command, false);
   return serve(*next, now, waited);
 }
 

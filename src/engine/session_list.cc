@@ -36,7 +36,7 @@ SessionView view_of(const space::Session& session, bool parked) {
           .started_at = session.started_at,
           .used_at = session.used_at,
           .lease = session.lease,
-          .rebuildable = session.log.rebuildable,
+          .rebuildable = session.reserved ? space::Rebuildable::kReserved : session.log.rebuildable,
           .parked = parked};
 }
 

@@ -75,16 +75,21 @@ std::optional<std::string> check_tombstones(const Books& books, const Chip& chip
   return std::nullopt;
 }
 
+// What a parked session costs.
+std::uint64_t size_of(const Session& session) {
+  return sizeof(session) + session.nonce.size() + session.log.size();
+}
+
 // What is true of a session wherever it is.
-std::optional<std::string> check_session(const Books& books, const Session& session) {
+std::optional<std::string> check_session(const Books& books, const Chip& chip, const Session& session) {
   if (!wire::is_session(session.handle)) return "a session's handle is not a session's";
   if (!wire::is_session(session.client.value)) return "a client knows a session by what is no session's handle";
   if (wire::kind_of(session.handle) != wire::kind_of(session.client.value)) return "a session is of two kinds";
   if (session.last_use > books.tick) return "a session was used in the future";
   if (session.space.value == 0 && !session.client_saved) return "a session of nobody is not client-saved";
-  if (session.can_be_made_again() && session.log.start.empty()) return "nobody knows how to make a session again";
-  if (session.log.steps.size() > kMaxSteps) return "a log has more steps than its limit";
-  if (session.reserved && session.can_be_made_again()) return "a reserved session may leave";
+  if (wire::number_of(session.client.value) >= chip.session_numbers) return "a client knows an impossible number";
+  if (!session.log.is_plausible()) return "nobody can make a session again as its log says";
+  if (session.nonce.size() > kMaxNonce) return "a nonce is longer than any";
   if (session.space.value == 0) return std::nullopt;
   const auto space = books.spaces.find(session.space);
   if (space == books.spaces.end()) return "a session's space is not open";
@@ -95,7 +100,7 @@ std::optional<std::string> check_session(const Books& books, const Session& sess
 std::optional<std::string> check_sessions(const Books& books, const Chip& chip) {
   std::set<ParkedKey> known;
   for (const auto& [number, session] : books.sessions) {
-    if (auto wrong = check_session(books, session)) return wrong;
+    if (auto wrong = check_session(books, chip, session)) return wrong;
     if (number != wire::number_of(session.handle)) return "a session is booked under another's number";
     if (session.reserved && !session.loaded()) return "a reserved session is not loaded";
     if (!session.client_saved && !known.insert({session.space, wire::number_of(session.client.value)}).second)
@@ -114,16 +119,16 @@ std::optional<std::string> check_sessions(const Books& books, const Chip& chip) 
   return std::nullopt;
 }
 
-std::optional<std::string> check_parked(const Books& books) {
+std::optional<std::string> check_parked(const Books& books, const Chip& chip) {
   std::map<OwnerId, ParkedSum> sums;
   ParkedSum all;
   const auto check_one = [&](const Session& session) -> std::optional<std::string> {
-    if (auto wrong = check_session(books, session)) return wrong;
+    if (auto wrong = check_session(books, chip, session)) return wrong;
     if (!session.can_be_made_again()) return "a parked session cannot be made again";
     if (!session.context.empty()) return "a parked session has a context in the TPM";
     for (ParkedSum* sum : {&sums[session.owner], &all}) {
       ++sum->sessions;
-      sum->bytes += session.log.size();
+      sum->bytes += size_of(session);
     }
     return std::nullopt;
   };
@@ -522,7 +527,29 @@ bool knows_number(const Books& books, SpaceId space, std::uint32_t number) {
 }
 
 bool is_taken_in(const Books& books, SpaceId space, std::uint32_t number) {
-  return books.spaces.at(space).tombstones.count(number) != 0 || knows_number(books, space, number);
+  if (books.spaces.at(space).tombstones.count(number) != 0 || knows_number(books, space, number)) return true;
+  return std::any_of(books.parked_files.begin(), books.parked_files.end(), [&](const auto& entry) {
+    return entry.second.space == space && wire::number_of(entry.second.client.value) == number;
+  });
+}
+
+namespace {
+
+// The oldest of those whose client was told.
+void retire_tombstone(Space& space) {
+  auto oldest = space.tombstones.end();
+  for (auto it = space.tombstones.begin(); it != space.tombstones.end(); ++it)
+    if (it->second.told && (oldest == space.tombstones.end() || it->second.order < oldest->second.order)) oldest = it;
+  if (oldest != space.tombstones.end()) space.tombstones.erase(oldest);
+}
+
+}  // namespace
+
+void add_tombstone(Books& books, const Session& session) {
+  if (session.space.value == 0 || session.client_saved) return;
+  Space& space = books.spaces.at(session.space);
+  if (space.tombstones.size() >= kMaxTombstones) retire_tombstone(space);
+  space.tombstones[wire::number_of(session.client.value)] = Tombstone{++books.reclaims, false};
 }
 
 std::uint32_t loaded_sessions(const Books& books) {
@@ -544,6 +571,7 @@ std::uint32_t sessions_of_space(const Books& books, SpaceId space) {
   for (const auto& [number, session] : books.sessions) out += session.space == space ? 1U : 0U;
   for (auto it = books.parked.lower_bound({space, 0}); it != books.parked.end() && it->first.space == space; ++it)
     ++out;
+  for (const auto& [copy, session] : books.parked_files) out += session.space == space ? 1U : 0U;
   return out;
 }
 
@@ -551,7 +579,7 @@ namespace {
 
 void count_parked(Books& books, const Session& session, bool more) {
   const auto change = [&](ParkedSum& sum) {
-    const std::uint64_t bytes = session.log.size();
+    const std::uint64_t bytes = size_of(session);
     sum.sessions = more ? sum.sessions + 1 : sum.sessions - 1;
     sum.bytes = more ? sum.bytes + bytes : sum.bytes - bytes;
   };
@@ -613,7 +641,7 @@ std::optional<std::string> check(const Books& books, const Chip& chip) {
   if (auto wrong = check_holdings(books)) return wrong;
   if (auto wrong = check_tombstones(books, chip)) return wrong;
   if (auto wrong = check_sessions(books, chip)) return wrong;
-  return check_parked(books);
+  return check_parked(books, chip);
 }
 
 Bytes encode(const Books& books) {
@@ -638,6 +666,7 @@ Bytes encode(const Books& books) {
       .u64(books.last_space)
       .u64(books.newest_sequence)
       .u64(books.reclaims)
+      .u64(books.last_token)
       .u32(books.reset_count)
       .u32(books.restart_count);
   out.u8(books.in_doubt ? std::uint8_t{1} : std::uint8_t{0});
@@ -651,14 +680,16 @@ std::optional<Books> decode(ByteView image) {
   if (!get_spaces(in, out) || !get_sessions(in, out) || !get_parked(in, out)) return std::nullopt;
   if (!get_slots(in, out) || !get_unwanted(in, out)) return std::nullopt;
   const auto tick = in.u64(), last_space = in.u64(), newest = in.u64(), reclaims = in.u64();
+  const auto last_token = in.u64();
   const auto reset = in.u32(), restart = in.u32();
   const auto in_doubt = get_flag(in);
-  if (!tick || !last_space || !newest || !reclaims || !reset || !restart || !in_doubt || !in.empty())
+  if (!tick || !last_space || !newest || !reclaims || !last_token || !reset || !restart || !in_doubt || !in.empty())
     return std::nullopt;
   out.tick = *tick;
   out.last_space = *last_space;
   out.newest_sequence = *newest;
   out.reclaims = *reclaims;
+  out.last_token = *last_token;
   out.reset_count = *reset;
   out.restart_count = *restart;
   out.in_doubt = *in_doubt;

@@ -71,8 +71,11 @@ struct Session {
   PolicyLog log;
 
   [[nodiscard]] bool loaded() const { return context.empty(); }
+  // Somebody waits in a line with a command for it: it is the last to leave. Not part of an image.
+  bool awaited = false;
+
   // It can leave the TPM at any time, so it takes nothing from anybody; others are given by the bank.
-  [[nodiscard]] bool can_be_made_again() const { return log.can_be_made_again(); }
+  [[nodiscard]] bool can_be_made_again() const { return !reserved && log.can_be_made_again(); }
 };
 
 // A session that was taken from a space (reclaimed). Its number stands for nothing else there until the client has
@@ -89,6 +92,11 @@ struct Space {
   std::map<std::uint32_t, Tombstone> tombstones;  // by number
   bool given_up = false;                          // Exhaustion::kClose: it answers SESSION_HANDLES until it is closed
 };
+
+inline constexpr std::size_t kMaxNonce = 64;  // the largest digest (Part 2, 10.4.3)
+
+// Of sessions that were taken, at most so many of those whose clients were told stay in a space.
+inline constexpr std::size_t kMaxTombstones = 16;
 
 // What all spaces of one owner hold.
 struct Holding {
@@ -145,6 +153,7 @@ struct Books {
   std::uint64_t last_space = 0;
   std::uint64_t newest_sequence = 0;  // of any session context the TPM made
   std::uint64_t reclaims = 0;         // orders tombstones
+  std::uint64_t last_token = 0;       // of the contexts that clients have of parked sessions
   std::uint32_t reset_count = 0, restart_count = 0;
   bool in_doubt = false;  // the TPM gave an answer nobody can believe, and could not be asked what it holds since
 };
@@ -180,8 +189,10 @@ void erase_objects_if(Books& books, Gone gone) {
 [[nodiscard]] std::uint32_t loaded_sessions(const Books& books);  // unwanted ones included
 // Whether the space has a session, in the TPM or parked, that its client knows by that number.
 [[nodiscard]] bool knows_number(const Books& books, SpaceId space, std::uint32_t number);
+// The session was taken from its space, if it is in one: its number stands for nothing else there.
+void add_tombstone(Books& books, const Session& session);
 
-// Whether that number stands for something in the space already: a session or a tombstone.
+// Whether that number stands for something in the space already: a session, a file of its own client, a tombstone.
 [[nodiscard]] bool is_taken_in(const Books& books, SpaceId space, std::uint32_t number);
 
 // How many sessions each space has that cannot be made again (reserved ones apart); under 0 those that nobody has any

@@ -61,7 +61,9 @@ std::vector<std::uint32_t> saved_session_handles(const Books& books, OwnerId own
   };
   for (const auto& [number, session] : books.sessions) add(session);
   for (const auto& [copy, session] : books.parked_files) add(session);
-  return in_order(std::move(out), first);
+  out = in_order(std::move(out), first);
+  out.erase(std::unique(out.begin(), out.end()), out.end());  // files of parked ones may have the same number
+  return out;
 }
 
 std::uint32_t left_of(std::uint32_t limit, std::uint32_t used) {

@@ -1,5 +1,7 @@
 #include "space/context_commands.h"
 
+#include <utility>
+
 #include "space/context.h"
 #include "wire/response.h"
 
@@ -76,9 +78,16 @@ Bytes ContextCommands::flush_session(SpaceId space, std::uint32_t handle) {
     residency_.flush_session(at_tpm, wire::Cause::kClient);
     return port_.cost().tpm_lost ? refuse(rc::kFailure) : wire::success_response({});
   }
-  for (const auto& [copy, session] : books_.parked_files) {
-    if (!is_file(session)) continue;
-    (void)take_parked_file(books_, ContextDigest(copy));
+  // Several may have that number: this connection's own is meant, or else the one that was used last.
+  const auto later = [&](const auto& one, const auto& other) {
+    return std::pair(one.second.space == space, one.second.last_use) <
+           std::pair(other.second.space == space, other.second.last_use);
+  };
+  auto found = books_.parked_files.end();
+  for (auto it = books_.parked_files.begin(); it != books_.parked_files.end(); ++it)
+    if (is_file(it->second) && (found == books_.parked_files.end() || later(*found, *it))) found = it;
+  if (found != books_.parked_files.end()) {
+    (void)take_parked_file(books_, ContextDigest(found->first));
     return wire::success_response({});
   }
   return refuse(number < chip_.session_numbers ? kUnknownContext : kWrongContextType);
@@ -94,12 +103,30 @@ std::optional<Bytes> ContextCommands::save_known_context(SpaceId space, const Co
     if (it == objects.end() || it->second.context.empty()) return std::nullopt;
     return wire::success_response(it->second.context);
   }
+  if (const Session* parked = parked_session(books_, space, handle.value); parked != nullptr)
+    return parked->client == handle ? std::optional(save_parked(space, handle)) : std::nullopt;
   Session* session = usable_session(books_, space, handle.value);
   if (session == nullptr || session->loaded() || session->client != handle) return std::nullopt;
   session->client_saved = true;
   session->client_copy = digest_of(session->context);
   session->last_use = books_.tick;
   return wire::success_response(session->context);
+}
+
+// What the client gets is a token for what is here (TPM-RULES 15): its session need not come back for it.
+Bytes ContextCommands::save_parked(SpaceId space, ClientHandle handle) {
+  constexpr std::uint32_t kNullHierarchy = 0x40000007;
+  Session session = take_parked(books_, {space, wire::number_of(handle.value)});
+  // No two are the same, whoever made them and when.
+  const Bytes mark =
+      wire::Writer().u32(books_.reset_count).u64(port_.now()).u64(++books_.last_token).u64(space.value).take();
+  const Bytes token =
+      wire::Writer().u64(books_.newest_sequence).u32(handle.value).u32(kNullHierarchy).tpm2b(mark).take();
+  session.client_saved = true;
+  session.client_copy = digest_of(token);
+  session.last_use = books_.tick;
+  add_parked(books_, std::move(session));
+  return wire::success_response(token);
 }
 
 // Sessions never reach the TPM from a client's blob: the manager has the newest one and loads it when it is used.

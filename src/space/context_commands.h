@@ -31,6 +31,7 @@ class ContextCommands {
   wire::Bytes flush_session(SpaceId space, std::uint32_t handle);
   std::optional<wire::Bytes> save_known_context(SpaceId space, const wire::Command& command);
   std::optional<wire::Bytes> load_session_context(SpaceId space, const wire::Command& command);
+  wire::Bytes save_parked(SpaceId space, wire::ClientHandle handle);
   wire::Bytes take_up(SpaceId space, Session& session);
 
   Books& books_;

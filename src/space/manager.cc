@@ -109,12 +109,22 @@ void Manager::close(SpaceId space) {
   erase_space(books_, space);
 }
 
+// What its clients know of the sessions' nonces until the answer is delivered.
+void Manager::note_nonces(SpaceId space, const Command& command, Outcome& outcome) {
+  for (const Authorization& authorization : command.authorizations()) {
+    const Session* session = usable_session(books_, space, authorization.handle.value);
+    if (session != nullptr) outcome.nonces.emplace_back(session->client, session->nonce);
+  }
+}
+
 void Manager::undo(SpaceId space, const Outcome& outcome) {
-  if (outcome.saved_session)
-    for (auto& [number, session] : books_.sessions)
-      if (session.client_saved && session.space == space &&
-          wire::number_of(session.client.value) == *outcome.saved_session)
-        session.client_saved = false;
+  for (const auto& [client, nonce] : outcome.nonces) {
+    Session* session = usable_session(books_, space, client.value);
+    if (session == nullptr) continue;
+    session->nonce = nonce;
+    session->stale = true;
+  }
+  if (outcome.saved_session) undo_save(space, *outcome.saved_session);
   if (outcome.loaded_session) {
     if (Session* session = usable_session(books_, space, *outcome.loaded_session)) {
       session->client_saved = true;
@@ -130,6 +140,22 @@ void Manager::undo(SpaceId space, const Outcome& outcome) {
       session_book_.drop(wire::number_of(session->handle));
   } else if (books_.spaces.at(space).objects.count(outcome.created->value) != 0) {
     residency_.drop_object(space, *outcome.created);
+  }
+}
+
+// Nobody has the context.
+void Manager::undo_save(SpaceId space, std::uint32_t number) {
+  const auto is_it = [&](const Session& session) {
+    return session.client_saved && session.space == space && wire::number_of(session.client.value) == number;
+  };
+  for (auto& [at_tpm, session] : books_.sessions)
+    if (is_it(session)) session.client_saved = false;
+  for (const auto& [copy, file] : books_.parked_files) {
+    if (!is_it(file) || file.last_use != books_.tick) continue;
+    Session session = space::take_parked_file(books_, ContextDigest(copy));
+    session.client_saved = false;
+    add_parked(books_, std::move(session));
+    return;
   }
 }
 
@@ -178,7 +204,7 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
     // What had to come back under another number is one of those now.
     if (const auto refusal = stale_nonces_.refusal(space, command)) return refuse(*refusal);
     const auto hmacs = stale_nonces_.check(space, command);
-    if (!hmacs) return refuse(hmacs.error());
+    if (!hmacs) return refuse(as_lack_of_room(hmacs.error(), rc::kSessionMemory));
 
     auto response =
         port_.forward(client_tpm, translate(space, command, *hmacs), command.row(), command.has_sessions(), locality);
@@ -190,6 +216,7 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
         return refuse(rc::kFailure);
       }
       stale_nonces_.answer(space, command, *hmacs, *response);
+      note_nonces(space, command, outcome);
       book(space, command, *response, outcome);
       // A number that the space must not meet again, or a handle that somebody else has.
       if (command.row().has_response_handle() && !outcome.created)
@@ -278,15 +305,27 @@ Manager::Refusal Manager::within_limits(SpaceId id, const Command& command) {
     if (!within_share(books_.holdings.at(space.owner).bytes, all, quota_.context_bytes, chip_.max_response))
       return rc::kObjectMemory;
   }
-  if (wants(id, command) == SessionBook::Want::kNothing) return std::nullopt;
+  if (stale_nonces_.refusal(id, command) || session_book_.want(id, command) == SessionBook::Want::kNothing)
+    return std::nullopt;
   if (session_book_.admission(id, command) != SessionBook::Admission::kNow) return rc::kSessionHandles;
   return std::nullopt;
 }
 
 // What is refused anyway wants nothing.
-SessionBook::Want Manager::wants(SpaceId space, const Command& command) const {
-  if (stale_nonces_.refusal(space, command)) return SessionBook::Want::kNothing;
-  return session_book_.want(space, command);
+Manager::Wish Manager::wish_of(SpaceId space, const Command& command) {
+  using Want = SessionBook::Want;
+  if (stale_nonces_.refusal(space, command)) return {};
+  if (const Want want = session_book_.want(space, command); want != Want::kNothing) return {want, std::nullopt};
+  if (!stale_nonces_.numbers_are_covered(space, command)) return {};
+  for (std::size_t i = 0; i < command.handle_count(); ++i) {
+    if (!wire::is_session(command.handle(i).value)) continue;
+    const Session* session = known_session(books_, space, command.handle(i).value);
+    if (session == nullptr || !session->can_be_made_again()) continue;
+    const bool here = usable_session(books_, space, command.handle(i).value) != nullptr;
+    if (!here || session->handle != session->client.value)
+      return {Want::kNumber, wire::number_of(session->client.value)};
+  }
+  return {};
 }
 
 // --- sessions that have left the TPM
@@ -294,15 +333,13 @@ SessionBook::Want Manager::wants(SpaceId space, const Command& command) const {
 // Precondition: `resolve` refused nothing. Those that are in the TPM stay there meanwhile.
 Rc Manager::bring_back_sessions(SpaceId space, const Command& command, std::uint8_t locality) {
   for (Session* session : sessions_of(space, command)) session->last_use = books_.tick;
-  const auto& authorizations = command.authorizations();
-  const bool covered = std::any_of(authorizations.begin(), authorizations.end(),
-                                   [](const Authorization& authorization) { return !authorization.is_password(); });
+  const bool covered = stale_nonces_.numbers_are_covered(space, command);
   for (unsigned i = 0; i < command.handle_count(); ++i) {
     if (!wire::is_session(command.handle(i).value)) continue;
     const Rc code = bring_back(space, command.handle(i).value, locality, covered ? std::optional(i) : std::nullopt);
     if (code != rc::kSuccess) return code;
   }
-  for (const Authorization& authorization : authorizations) {
+  for (const Authorization& authorization : command.authorizations()) {
     if (authorization.is_password()) continue;
     const Rc code = bring_back(space, authorization.handle.value, locality, std::nullopt);
     if (code != rc::kSuccess) return code;
@@ -315,7 +352,8 @@ Rc Manager::bring_back(SpaceId space, std::uint32_t handle, std::uint8_t localit
   const auto its_number_is_taken = [&] { return wire::from_manager(rc::kReferenceH0 + *covered); };
   if (const Session* session = usable_session(books_, space, handle)) {
     if (!covered || session->handle == session->client.value) return rc::kSuccess;
-    if (!session->can_be_made_again()) return its_number_is_taken();
+    if (!session->can_be_made_again() || !parking_.can_have_number(wire::number_of(handle)))
+      return its_number_is_taken();
     const Rc code = parking_.park(wire::number_of(session->handle));
     if (code != rc::kSuccess) return as_lack_of_room(code, rc::kSessionHandles);
   }
@@ -326,7 +364,7 @@ Rc Manager::bring_back(SpaceId space, std::uint32_t handle, std::uint8_t localit
     session_book_.take_parked_one(key);
     return kGoneMeanwhile;
   }
-  if (code == rc::kPcrChanged) return wire::from_manager(code);
+  if (code == rc::kPcrChanged || code == rc::kLocality) return wire::from_manager(code);
   if (code == rc::kReferenceH0 && covered) return its_number_is_taken();
   return as_lack_of_room(code, rc::kSessionHandles);
 }
@@ -416,7 +454,7 @@ bool Manager::repair(const Command& command, Rc code, bool& resynchronised) {
       return residency_.evict_object() == rc::kSuccess || residency_.evict_session() == rc::kSuccess ||
              resynchronise_once(resynchronised);
     case rc::kSessionHandles:
-      return residency_.flush_unwanted_session();
+      return residency_.flush_unwanted_session() || parking_.make_way();
     case rc::kInitialize:
       return command.code() != cc::kStartup && recovery_.after_power_loss();
     default:
@@ -550,6 +588,10 @@ void Manager::note_waited_for(SpaceId space, const Outcome& outcome) {
   if (!outcome.created) return;
   Session* session = usable_session(books_, space, outcome.created->value);
   if (session != nullptr) session->served_at = port_.now();
+}
+
+void Manager::await(SpaceId space, const Command& command, bool awaited) {
+  for (Session* session : sessions_of(space, command)) session->awaited = awaited;
 }
 
 Cost Manager::take_session(std::uint32_t number) {

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "space/books.h"
@@ -33,6 +34,8 @@ struct Outcome {
   // What came into being for the client, and the session it put away or got back: `undo` takes all of it back.
   std::optional<wire::ClientHandle> created;
   std::optional<std::uint32_t> saved_session, loaded_session;  // as the client knows them
+  // Of the sessions that were used, as they were for the client before.
+  std::vector<std::pair<wire::ClientHandle, wire::Bytes>> nonces;
   Cost cost;
 };
 
@@ -55,9 +58,15 @@ class Manager {
 
   // Who may have a session, and who waits for one (space/waiting_line.h asks).
   [[nodiscard]] const SessionBook& session_book() const { return session_book_; }
-  [[nodiscard]] SessionBook::Want wants(SpaceId space, const wire::Command& command) const;
+  struct Wish {
+    SessionBook::Want want = SessionBook::Want::kNothing;
+    std::optional<std::uint32_t> number;  // with kNumber: that one
+  };
+  [[nodiscard]] Wish wish_of(SpaceId space, const wire::Command& command);
   // The session that this made had been waited for.
   void note_waited_for(SpaceId space, const Outcome& outcome);
+  // That command waits in a line, or no longer: the sessions that it names are the last to leave the TPM.
+  void await(SpaceId space, const wire::Command& command, bool awaited);
   // A session is taken from whoever has it. At most one TPM command.
   Cost take_session(std::uint32_t number);
   Cost take_parked_session(const ParkedKey& key);
@@ -109,6 +118,8 @@ class Manager {
   void rewrite_capabilities(SpaceId space, const wire::Command& command, wire::Response& response) const;
   void forget_copies_of_used_sequences(SpaceId space, const wire::Command& command);
 
+  void undo_save(SpaceId space, std::uint32_t number);
+  void note_nonces(SpaceId space, const wire::Command& command, Outcome& outcome);
   std::vector<Session*> sessions_of(SpaceId space, const wire::Command& command);
   wire::ClientHandle free_handle(SpaceId space) const;
   wire::Rc drop_unloadable_object(SpaceId space, wire::ClientHandle handle);

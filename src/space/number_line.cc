@@ -24,15 +24,19 @@ std::optional<NumberLine::Id> NumberLine::expired(std::uint64_t now) const {
 
 std::optional<NumberLine::Id> NumberLine::next(const SessionBook& book, std::uint64_t now) const {
   if (guests_.empty()) return std::nullopt;
-  const auto at = book.number_at(first_came());
-  if (!at || *at > now) return std::nullopt;
+  const auto any_at = book.number_at(guests_.front().since, std::nullopt);  // who came first
+  const auto may_go = [&](const Guest& guest) {
+    const auto at = guest.number ? book.number_at(guest.since, guest.number) : any_at;
+    return at && *at <= now;
+  };
   const auto turn_of = [&](const Guest& guest) {
     const auto turn = last_turn_.find(guest.owner);
     return turn == last_turn_.end() ? 0 : turn->second;
   };
-  return std::min_element(guests_.begin(), guests_.end(),
-                          [&](const Guest& one, const Guest& other) { return turn_of(one) < turn_of(other); })
-      ->id;  // the first of them: who came first
+  const Guest* first = nullptr;
+  for (const Guest& guest : guests_)
+    if (may_go(guest) && (first == nullptr || turn_of(guest) < turn_of(*first))) first = &guest;
+  return first == nullptr ? std::nullopt : std::optional(first->id);
 }
 
 void NumberLine::served(Id id) {
@@ -44,9 +48,12 @@ void NumberLine::served(Id id) {
 
 std::uint64_t NumberLine::look_again(const SessionBook& book) const {
   std::uint64_t out = UINT64_MAX;
-  for (const Guest& guest : guests_) out = std::min(out, guest.deadline);
-  const auto at = book.number_at(first_came());
-  return at ? std::min(out, *at) : out;
+  const auto any_at = book.number_at(guests_.front().since, std::nullopt);
+  for (const Guest& guest : guests_) {
+    const auto at = guest.number ? book.number_at(guest.since, guest.number) : any_at;
+    out = std::min({out, guest.deadline, at.value_or(UINT64_MAX)});
+  }
+  return out;
 }
 
 }  // namespace tpmspace::space

@@ -25,6 +25,7 @@ class NumberLine {
     OwnerId owner;
     std::uint64_t since = 0;
     std::uint64_t deadline = 0;
+    std::optional<std::uint32_t> number;  // nullopt: any will do
   };
 
   void add(const Guest& guest) { guests_.push_back(guest); }
@@ -46,8 +47,6 @@ class NumberLine {
   [[nodiscard]] std::uint64_t look_again(const SessionBook& book) const;
 
  private:
-  [[nodiscard]] std::uint64_t first_came() const { return guests_.front().since; }
-
   std::vector<Guest> guests_;
   std::map<OwnerId, std::uint64_t> last_turn_;  // of those that were served while others waited
   std::uint64_t turns_ = 0;

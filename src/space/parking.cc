@@ -27,6 +27,10 @@ bool depends_on_pcrs(const Session& session) {
   return session.kind == SessionKind::kPolicy && session.log.has(cc::kPolicyPCR);
 }
 
+bool says_nothing_of_the_step(Rc code) {
+  return Residency::is_for_another_try(code) || code == rc::kFailure || code == rc::kInitialize;
+}
+
 std::map<OwnerId, std::uint32_t> rebuildable_by_owner(const Books& books) {
   std::map<OwnerId, std::uint32_t> out;
   for (const auto& [number, session] : books.sessions) out[session.owner] += session.can_be_made_again() ? 1U : 0U;
@@ -42,41 +46,56 @@ std::optional<std::uint64_t> Parking::number_at(std::uint64_t since) const {
   std::optional<std::uint64_t> out;
   for (const auto& [number, session] : books_.sessions) {
     if (!session.can_be_made_again()) continue;
-    if (!may_be_noticed(session)) return 0;
     const std::uint64_t at = std::min(session.used_at, since) + kGrace;
     out = std::min(out.value_or(at), at);
   }
   return out;
 }
 
-std::optional<std::uint32_t> Parking::session_to_park(std::optional<SpaceId> welcome_in) const {
+std::uint64_t Parking::number_at(std::uint64_t since, std::uint32_t number) const {
+  const auto holder = books_.sessions.find(number);
+  const bool leaves = holder != books_.sessions.end() && can_have_number(number);
+  return leaves ? std::min(holder->second.used_at, since) + kGrace : 0;
+}
+
+std::vector<std::uint32_t> Parking::sessions_to_park() const {
   const auto by_owner = rebuildable_by_owner(books_);
-  using Rank = std::tuple<bool, std::uint32_t, std::uint64_t>;
-  std::optional<std::pair<Rank, std::uint32_t>> best;
+  const std::uint64_t now = port_.now();
+  using Rank = std::tuple<bool, bool, bool, bool, std::uint64_t>;
+  std::vector<std::pair<Rank, std::uint32_t>> ranked;
   for (const auto& [number, session] : books_.sessions) {
     if (!session.can_be_made_again() || residency_.is_pinned(session)) continue;
-    if (welcome_in && is_taken_in(books_, *welcome_in, number)) continue;
-    const bool noticed = may_be_noticed(session);
-    const std::uint32_t fewer = noticed ? chip_.active_sessions - by_owner.at(session.owner) : 0;
-    const std::pair candidate{Rank{noticed, fewer, session.last_use}, number};
-    if (!best || candidate < *best) best = candidate;
+    const bool above_share = std::uint64_t{by_owner.at(session.owner)} * by_owner.size() > chip_.active_sessions;
+    const bool fresh = now < session.used_at + kGrace;
+    ranked.emplace_back(Rank{session.awaited, !above_share, fresh, may_be_noticed(session), session.last_use}, number);
   }
-  return best ? std::optional(best->second) : std::nullopt;
+  std::sort(ranked.begin(), ranked.end());
+  std::vector<std::uint32_t> out;
+  out.reserve(ranked.size());
+  for (const auto& [rank, number] : ranked) out.push_back(number);
+  return out;
+}
+
+// One that will not leave now does not stop the others.
+bool Parking::park_one(std::optional<SpaceId> welcome_in) {
+  for (const std::uint32_t number : sessions_to_park()) {
+    if (welcome_in && is_taken_in(books_, *welcome_in, number)) continue;
+    const std::size_t before = active();
+    if (books_.sessions.count(number) != 0) (void)park(number);
+    if (active() < before) return true;
+    if (port_.cost().tpm_lost || port_.cost().distrusted) return false;
+  }
+  return false;
 }
 
 bool Parking::make_way(SpaceId space) {
-  const auto number = session_to_park(space);
-  return number && park(*number) == rc::kSuccess;
+  return park_one(space);
 }
 
 Rc Parking::free_a_number(SpaceId space) {
   while (active() >= chip_.active_sessions) {
-    if (residency_.flush_unwanted_session() || make_way(space)) continue;
-    const auto number = session_to_park(std::nullopt);
-    if (!number) return rc::kSessionHandles;
-    const std::size_t before = active();
-    if (const Rc code = park(*number); code != rc::kSuccess) return code;
-    if (active() >= before) return rc::kSessionHandles;  // the TPM would not let go of it
+    if (residency_.flush_unwanted_session() || park_one(space) || park_one(std::nullopt)) continue;
+    return port_.cost().tpm_lost || port_.cost().distrusted ? rc::kFailure : rc::kSessionHandles;
   }
   return rc::kSuccess;
 }
@@ -92,48 +111,58 @@ std::optional<std::uint32_t> Parking::lowest_free_number(const std::set<std::uin
   return std::nullopt;
 }
 
+bool Parking::can_have_number(std::uint32_t number) const {
+  const auto holder = books_.sessions.find(number);
+  return holder == books_.sessions.end() ||
+         (holder->second.can_be_made_again() && !residency_.is_pinned(holder->second));
+}
+
 // That number is the next that the TPM will give: 3N + 1 commands where N lower ones are free (TPM-RULES 24).
 Rc Parking::free_number(std::uint32_t wanted) {
-  const auto holder = books_.sessions.find(wanted);
-  if (holder != books_.sessions.end()) {
-    if (!holder->second.can_be_made_again() || residency_.is_pinned(holder->second)) return rc::kReferenceH0;
+  if (!can_have_number(wanted)) return rc::kReferenceH0;
+  if (books_.sessions.count(wanted) != 0)
     if (const Rc code = park(wanted); code != rc::kSuccess) return code;
-  }
-  for (const auto& unwanted : books_.unwanted_sessions)
-    if (wire::number_of(unwanted.handle) == wanted) {
-      if (const Rc code = residency_.flush_unwanted_session_of(wanted, Cause::kFlush); code != rc::kSuccess)
-        return code;
-      break;
-    }
-  for (;;) {
+  const auto is_it = [&](const UnwantedSession& session) { return wire::number_of(session.handle) == wanted; };
+  if (std::any_of(books_.unwanted_sessions.begin(), books_.unwanted_sessions.end(), is_it))
+    if (const Rc code = residency_.flush_unwanted_session_of(wanted, Cause::kFlush); code != rc::kSuccess) return code;
+  for (std::uint32_t fillers = 0; fillers < chip_.session_numbers; ++fillers) {
     const auto next = lowest_free_number();
-    if (!next || *next > wanted) return rc::kReferenceH0;  // it cannot be: the TPM keeps it for somebody else
-    if (*next == wanted) return rc::kSuccess;
+    if (next == wanted) return rc::kSuccess;
+    if (!next || *next > wanted) return rc::kReferenceH0;                // somebody else has it
     if (active() + 1 >= chip_.active_sessions) return rc::kReferenceH0;  // others have what is left
     const auto filler = residency_.add_filler();
     if (!filler) return filler.error();
     if (*filler >= wanted) return rc::kReferenceH0;  // another program has lower ones, or this one
   }
+  return rc::kReferenceH0;
 }
 
 // --- room in the books
 
 bool Parking::has_room_for(OwnerId owner) const {
   const auto found = books_.parked_by_owner.find(owner);
-  const std::uint32_t parked = found == books_.parked_by_owner.end() ? 0 : found->second.sessions;
+  const ParkedSum parked = found == books_.parked_by_owner.end() ? ParkedSum{} : found->second;
   const auto by_owner = rebuildable_by_owner(books_);
   const auto here = by_owner.find(owner);
-  return parked + (here == by_owner.end() ? 0 : here->second) < quota_.parked_sessions_per_owner;
+  return parked.sessions + (here == by_owner.end() ? 0 : here->second) < quota_.parked_sessions_per_owner &&
+         within_share(parked.bytes, bytes_in_all(), quota_.log_bytes, sizeof(Session));
 }
 
-bool Parking::has_room_for(const Session& session, std::size_t more) const {
-  const std::size_t size = session.log.size() + more;
+bool Parking::has_room_for(const Session& session, const wire::Command& step) const {
+  const bool slow = step.code() == cc::kPolicySigned;
+  if (slow && session.log.count(step.code()) >= kMaxSlowSteps) return false;
+  const bool keeps_key = slow && wire::is_transient(step.handle(0).value);
+  const std::size_t size =
+      session.log.size() + sizeof(PolicyStep) + step.parameters().size() + (keeps_key ? chip_.max_response : 0);
   if (session.log.steps.size() >= kMaxSteps || size > kMaxLogBytes) return false;
   const auto found = books_.parked_by_owner.find(session.owner);
   const std::uint64_t own = found == books_.parked_by_owner.end() ? 0 : found->second.bytes;
-  // Those in the TPM will be parked, too.
-  const std::uint64_t all = books_.parked_in_all.bytes + books_.sessions.size() * kMaxLogBytes;
-  return within_share(own, all, quota_.log_bytes, size);
+  return within_share(own, bytes_in_all(), quota_.log_bytes, size);
+}
+
+// Those in the TPM will be parked, too.
+std::uint64_t Parking::bytes_in_all() const {
+  return books_.parked_in_all.bytes + books_.sessions.size() * (sizeof(Session) + kMaxLogBytes);
 }
 
 // --- out
@@ -144,7 +173,8 @@ Rc Parking::park(std::uint32_t number) {
   bool changed = false;
   if (!books_.sessions.at(number).log.steps.empty()) {
     const Rc loaded = residency_.load_session(number);
-    if (is_dead_context(loaded)) make_unwanted(books_, number);
+    const bool sure = !port_.cost().tpm_lost && !port_.cost().distrusted;
+    if (sure && is_dead_context(loaded)) lose(number);  // somebody else flushed it
     if (loaded != rc::kSuccess) return loaded;
     const Session& session = books_.sessions.at(number);
     auto policy = port_.policy_digest(session.handle, Cause::kPark);
@@ -156,7 +186,10 @@ Rc Parking::park(std::uint32_t number) {
       counter = *now;
       // The session itself knows what the counter was at its PolicyPCR, and says whether it has moved since.
       const Rc code = port_.policy_of_no_pcr(session.handle);
-      if (code != rc::kSuccess && code != rc::kPcrChanged) return code;
+      if (code != rc::kSuccess && code != rc::kPcrChanged) {
+        lose(number);  // whether that was done nobody knows, so nobody knows its policy
+        return code;
+      }
       changed = code == rc::kPcrChanged;
     }
   }
@@ -165,12 +198,23 @@ Rc Parking::park(std::uint32_t number) {
   books_.unwanted_sessions.push_back(UnwantedSession{session.handle, session.loaded(), session.sequence});
   session.context.clear();
   session.sequence = 0;
+  session.awaited = false;
   session.log.digest = std::move(digest);
   session.log.pcr_counter = counter;
   session.log.pcr_changed = changed;
   add_parked(books_, std::move(session));
   ++port_.cost().parks;
   return residency_.flush_unwanted_session_of(number, Cause::kPark);
+}
+
+// It is gone, and its client will be told when it uses it.
+void Parking::lose(std::uint32_t number) {
+  const auto it = books_.sessions.find(number);
+  if (it == books_.sessions.end()) return;
+  const Session session = it->second;
+  port_.cost().reclaimed.push_back({session.owner.value, session.space.value, session.client.value});
+  make_unwanted(books_, number);
+  add_tombstone(books_, session);
 }
 
 // --- in
@@ -191,7 +235,7 @@ tl::expected<wire::TpmHandle, Rc> Parking::start_again(const Session& parked) {
     why = started.error();
     const bool again = (why == rc::kContextGap && residency_.refresh_oldest() == rc::kSuccess) ||
                        (why == rc::kSessionMemory && residency_.evict_session() == rc::kSuccess) ||
-                       (why == rc::kSessionHandles && residency_.flush_unwanted_session());
+                       (why == rc::kSessionHandles && (residency_.flush_unwanted_session() || park_one(std::nullopt)));
     if (!again) break;
   }
   return tl::unexpected(why);
@@ -201,7 +245,6 @@ Rc Parking::bring_back(const ParkedKey& key, std::uint8_t locality, bool own_num
   if (books_.parked.at(key).log.pcr_changed) return rc::kPcrChanged;
   const Rc number = own_number ? free_number(key.number) : free_a_number(key.space);
   if (number != rc::kSuccess) return number;
-  // From here on nothing is parked, so that it stays where it is.
   Session& parked = books_.parked.at(key);
   const auto started = start_again(parked);
   if (!started) return started.error();
@@ -228,7 +271,7 @@ Rc Parking::repeat_steps(Session& parked, wire::TpmHandle handle, std::uint8_t l
   for (const PolicyStep& step : parked.log.steps) {
     const Rc code = repeat(step, handle, locality);
     if (code == rc::kSuccess) continue;
-    if (Residency::is_for_another_try(code) || port_.cost().tpm_lost || port_.cost().distrusted) return code;
+    if (says_nothing_of_the_step(code) || port_.cost().tpm_lost || port_.cost().distrusted) return code;
     return pcr_has_changed(parked) ? rc::kPcrChanged : kNotTheSame;
   }
   return compare(parked, handle);

@@ -15,11 +15,18 @@ namespace {
 constexpr std::uint32_t kNullHandle = 0x40000007;  // TPM_RH_NULL
 constexpr std::uint16_t kAlgNull = 0x0010;
 constexpr std::uint8_t kPolicy = 1, kTrial = 3;  // TPM_SE
+constexpr std::size_t kMaxDigest = 64;
+
+// A PolicySigned or PolicySecret was given a nonce of the session: its size can be read also when it is encrypted.
+bool has_nonce(const Command& step) {
+  return wire::Reader(step.parameters()).u16().value_or(0) != 0;
+}
 
 }  // namespace
 
-bool PolicyLog::has(wire::CommandCode code) const {
-  return std::any_of(steps.begin(), steps.end(), [code](const PolicyStep& step) { return step.code == code; });
+std::size_t PolicyLog::count(wire::CommandCode code) const {
+  const auto out = std::count_if(steps.begin(), steps.end(), [code](const PolicyStep& s) { return s.code == code; });
+  return static_cast<std::size_t>(out);
 }
 
 std::size_t PolicyLog::size() const {
@@ -29,12 +36,49 @@ std::size_t PolicyLog::size() const {
 }
 
 void PolicyLog::clear() {
-  if (passes(rebuildable)) rebuildable = Rebuildable::kYes;
+  if (passes(rebuildable) && !start.empty()) rebuildable = Rebuildable::kYes;
   password = false;
   steps.clear();
   digest.clear();
   pcr_counter = 0;
   pcr_changed = false;
+}
+
+void PolicyLog::give_up(Rebuildable why) {
+  rebuildable = why;
+  start.clear();
+}
+
+bool PolicyLog::can_repeat(const Command& step) const {
+  if (step.first_parameter_encrypted()) return false;
+  // Nobody's authorization is asked for, and no nonce: only the policy's digest is wanted.
+  if (trial && step.code() == cc::kPolicyAuthValue) return true;
+  // What it stands for would be looked up again.
+  if (trial && step.code() == cc::kPolicyPCR && wire::Reader(step.parameters()).u16().value_or(0) == 0) return false;
+  const PolicyEffect effect = step.row().policy;
+  return effect == PolicyEffect::kStep || (effect == PolicyEffect::kFreshStep && (trial || !has_nonce(step)));
+}
+
+bool PolicyLog::needs_nonce(const Command& step) const {
+  if (trial) return false;
+  const bool may_have_one = step.code() == cc::kPolicySigned || step.code() == cc::kPolicySecret;
+  return step.code() == cc::kPolicyAuthValue || (may_have_one && has_nonce(step));
+}
+
+bool PolicyLog::is_plausible() const {
+  if (size() > kMaxLogBytes + sizeof(*this) + kMaxSteps * sizeof(PolicyStep)) return false;
+  if (digest.size() > kMaxDigest || steps.size() > kMaxSteps) return false;
+  for (const PolicyStep& step : steps) {
+    const wire::CommandRow* row = wire::CommandTable::builtin().find(step.code);
+    if (row == nullptr || (row->policy != PolicyEffect::kStep && row->policy != PolicyEffect::kFreshStep &&
+                           step.code != cc::kPolicyAuthValue))
+      return false;
+  }
+  if (start.empty()) return rebuildable != Rebuildable::kYes;
+  const auto command = Command::parse(start, wire::CommandTable::builtin(), kMaxLogBytes);
+  if (!command || command->code() != cc::kStartAuthSession) return false;
+  const PolicyLog started = log_of_start(*command);
+  return started.can_be_made_again() && started.hash == hash && started.trial == trial;
 }
 
 PolicyLog log_of_start(const Command& start) {
@@ -52,6 +96,7 @@ PolicyLog log_of_start(const Command& start) {
   if (!hash) return out;
   out.hash = *hash;
   out.decrypts = *symmetric != kAlgNull;
+  out.trial = *type == kTrial;
   if (*type != kPolicy && *type != kTrial) return out;
   const bool secret = start.handle(0).value != kNullHandle || start.handle(1).value != kNullHandle;
   if (secret || start.has_sessions()) {
@@ -69,17 +114,6 @@ std::optional<wire::ClientHandle> policy_session_of(const Command& command) {
   if (command.row().policy == PolicyEffect::kNone || command.handle_count() == 0) return std::nullopt;
   const wire::ClientHandle last = command.handle(command.handle_count() - 1);
   return wire::is_session(last.value) ? std::optional(last) : std::nullopt;
-}
-
-bool has_nonce_of_session(const Command& step) {
-  if (step.code() != cc::kPolicySigned && step.code() != cc::kPolicySecret) return false;
-  return wire::Reader(step.parameters()).u16().value_or(0) != 0;  // its size can be read also when it is encrypted
-}
-
-bool can_be_repeated(const Command& step) {
-  const PolicyEffect effect = step.row().policy;
-  if (effect != PolicyEffect::kStep && effect != PolicyEffect::kFreshStep) return false;
-  return !step.first_parameter_encrypted() && !has_nonce_of_session(step);
 }
 
 PolicyStep step_of(const Command& step, wire::ByteView key_context) {

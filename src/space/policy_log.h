@@ -3,9 +3,12 @@
 //
 // Idea: a session that was started without a secret (no salt, no bind entity) is made again by the same
 // StartAuthSession and the same policy steps, as long as each of them has the same result when the manager does it.
-// PolicyRestart and every successful use set the policy back, and the steps with it. Threads: values. Limits:
-// `kMaxSteps`, `kMaxLogBytes` a session; beyond them it is an ordinary one until the policy is set back. Source:
-// TPM-RULES 22, 28; Part 3, 11.1 and 23.
+// PolicyRestart and every successful use set the policy back, and the steps with it.
+//
+// Threads: values.
+// Limits: `kMaxSteps`, `kMaxSlowSteps`, `kMaxLogBytes` a session; beyond them it is an ordinary one until the policy is
+// set back.
+// Source: TPM-RULES 22, 28; Part 3, 11.1 and 23.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +21,8 @@
 
 namespace tpmspace::space {
 
-inline constexpr std::size_t kMaxSteps = 64;
+inline constexpr std::size_t kMaxSteps = 32;
+inline constexpr std::size_t kMaxSlowSteps = 4;  // PolicySigned: a public-key operation each
 inline constexpr std::size_t kMaxLogBytes = 16 << 10;
 
 // Whether a session can be made again, and if not, why.
@@ -29,7 +33,7 @@ enum class Rebuildable : std::uint8_t {
   kHash = 3,       // its hash is none that we can compute
   kReserved = 4,   // it may not be moved
   kStep = 5,       // one of its policy's steps cannot be done for its client; until the policy is set back
-  kFull = 6,       // its log has no room for another step; likewise
+  kFull = 6,       // there is no room for its log; likewise, if it was for a step
 };
 
 // Whether it is so only until the policy is set back.
@@ -51,6 +55,7 @@ struct PolicyStep {
 struct PolicyLog {
   Rebuildable rebuildable = Rebuildable::kNotPolicy;
   wire::Bytes start;       // the client's StartAuthSession; empty unless it can ever be made again
+  bool trial = false;      // its policy is not judged
   std::uint16_t hash = 0;  // TPM_ALG_ID
   bool decrypts = false;   // it was started with a symmetric algorithm, so its client may encrypt parameters
   bool password = false;   // PolicyPassword: the HMAC field of its uses is a password
@@ -61,10 +66,19 @@ struct PolicyLog {
   bool pcr_changed = false;       // a PCR has changed since its PolicyPCR
 
   [[nodiscard]] bool can_be_made_again() const { return rebuildable == Rebuildable::kYes; }
-  [[nodiscard]] bool has(wire::CommandCode code) const;
+  [[nodiscard]] std::size_t count(wire::CommandCode code) const;
+  [[nodiscard]] bool has(wire::CommandCode code) const { return count(code) > 0; }
   [[nodiscard]] std::size_t size() const;
+  // Whether the manager could do this step for the client, should the session have to be made again.
+  [[nodiscard]] bool can_repeat(const wire::Command& step) const;
+  // Whether that step depends on a nonce that its client may not have.
+  [[nodiscard]] bool needs_nonce(const wire::Command& step) const;
   // The policy is set back: PolicyRestart, or a successful use.
   void clear();
+  // It can never be made again.
+  void give_up(Rebuildable why);
+  // For images that nobody vouches for: it is one that we could have made.
+  [[nodiscard]] bool is_plausible() const;
   bool operator==(const PolicyLog&) const = default;
 };
 
@@ -73,11 +87,7 @@ struct PolicyLog {
 
 // The session whose policy this command changes: its handle in the command. Nullopt: none.
 [[nodiscard]] std::optional<wire::ClientHandle> policy_session_of(const wire::Command& command);
-// Whether the manager could do this step for the client, should the session have to be made again.
-[[nodiscard]] bool can_be_repeated(const wire::Command& step);
-// Precondition: as above; the key of a PolicySigned that is a transient object has `key_context`.
+// Precondition: it can be repeated; the key of a PolicySigned that is a transient object has `key_context`.
 [[nodiscard]] PolicyStep step_of(const wire::Command& step, wire::ByteView key_context);
-// Whether a PolicySigned or PolicySecret was given a nonce of the session.
-[[nodiscard]] bool has_nonce_of_session(const wire::Command& step);
 
 }  // namespace tpmspace::space

@@ -225,7 +225,9 @@ Rc Residency::load_session(std::uint32_t number) {
 
 TpmPort::Result<std::uint32_t> Residency::add_filler() {
   if (const Rc code = make_session_room(1); code != rc::kSuccess) return tl::unexpected(code);
-  const auto started = port_.start_filler();
+  auto started = port_.start_filler();
+  if (!started && started.error() == rc::kContextGap && refresh_oldest() == rc::kSuccess)
+    started = port_.start_filler();
   if (!started) return tl::unexpected(started.error());
   if (!wire::is_session(started->value)) {
     port_.cost().distrusted = true;
@@ -237,13 +239,16 @@ TpmPort::Result<std::uint32_t> Residency::add_filler() {
     return tl::unexpected(rc::kFailure);
   }
   books_.unwanted_sessions.push_back(UnwantedSession{started->value, true, 0});
-  const auto context = port_.context_save(started->value, Cause::kFiller);
+  auto context = port_.context_save(started->value, Cause::kFiller);
+  if (!context && context.error() == rc::kContextGap && refresh_oldest() == rc::kSuccess)
+    context = port_.context_save(started->value, Cause::kFiller);
   if (!context) return tl::unexpected(context.error());
   const auto info = read_context(*context);
   UnwantedSession& filler = books_.unwanted_sessions.back();
   filler.loaded = false;
   filler.sequence = info->sequence;
   books_.newest_sequence = std::max(books_.newest_sequence, filler.sequence);
+  keep_gap();
   return number;
 }
 

@@ -16,8 +16,6 @@ namespace rc = wire::rc;
 
 namespace {
 
-constexpr std::size_t kMaxNonce = 64;  // the largest digest (Part 2, 10.4.3)
-
 // A TPM that sends a longer one is not believed: it is as if the client had none.
 wire::Bytes nonce_of(wire::ByteView sent) {
   return sent.size() > kMaxNonce ? wire::Bytes() : wire::to_bytes(sent);
@@ -59,12 +57,6 @@ Bank SessionBook::bank() const {
 
 namespace {
 
-// What the log grows by.
-std::size_t size_of_step(const Command& command, const Chip& chip) {
-  const bool has_key = command.handle_count() > 1 && wire::is_transient(command.handle(0).value);
-  return sizeof(PolicyStep) + command.parameters().size() + (has_key ? chip.max_response : 0);
-}
-
 bool is_step(const Command& command) {
   const PolicyEffect effect = command.row().policy;
   return effect != PolicyEffect::kNone && effect != PolicyEffect::kRestart;
@@ -80,7 +72,7 @@ SessionBook::Want SessionBook::want(SpaceId id, const Command& command) const {
   if (const auto handle = policy_session_of(command); handle && is_step(command)) {
     const Session* session = known_session(books_, id, handle->value);
     if (session != nullptr && session->can_be_made_again() &&
-        !(can_be_repeated(command) && parking_.has_room_for(*session, size_of_step(command, chip_))))
+        !(session->log.can_repeat(command) && parking_.has_room_for(*session, command)))
       return Want::kOrdinary;
   }
   return Want::kNothing;  // a policy session cannot audit (Part 1, 17.7)
@@ -104,16 +96,14 @@ Rc SessionBook::clear_the_way(SpaceId id) {
   // 3N + 1 commands where N numbers are in the way (TPM-RULES 24). Numbers that the TPM passes over are other
   // programs'.
   std::set<std::uint32_t> of_others;
-  for (;;) {
+  for (int fillers = 0; fillers < kMaxFillers; ++fillers) {
     const auto next = parking_.lowest_free_number(of_others);
-    if (!next) return rc::kSessionHandles;
-    if (!is_taken_in(books_, id, *next)) return rc::kSuccess;
+    if (!next || !is_taken_in(books_, id, *next)) return rc::kSuccess;
     if (parking_.active() + 1 >= chip_.active_sessions) {
       // The last free one is in the way. If the client was told that its session is gone, the number may be used.
       const auto stone = space.tombstones.find(*next);
       const bool told = stone != space.tombstones.end() && stone->second.told;
       if (told) space.tombstones.erase(stone);
-      // Else the client will know the session by another number (book_started).
       if (told || !parking_.make_way(id)) return rc::kSuccess;
     }
     const auto filler = residency_.add_filler();
@@ -125,6 +115,7 @@ Rc SessionBook::clear_the_way(SpaceId id) {
       return rc::kSuccess;
     }
   }
+  return rc::kSuccess;  // its client will know the session by another number (book_started)
 }
 
 std::optional<wire::ClientHandle> SessionBook::client_handle(SpaceId id, std::uint32_t handle) const {
@@ -159,15 +150,14 @@ std::optional<wire::ClientHandle> SessionBook::book_started(SpaceId id, const Co
   session.lease = space.limits.terms.lease;
   session.tenure = space.limits.terms.tenure;
   session.log = log_of_start(command);
-  if (session.can_be_made_again() && !parking_.has_room_for(space.owner)) session.log.rebuildable = Rebuildable::kFull;
+  if (session.can_be_made_again() && !parking_.has_room_for(space.owner)) session.log.give_up(Rebuildable::kFull);
   if (!command.first_response_parameter_encrypted())
     if (const auto nonce = wire::Reader(response.parameters()).tpm2b()) session.nonce = nonce_of(*nonce);
   // A session that is of another kind than it says could not be made again.
   const bool policy = wire::kind_of(handle) == wire::HandleKind::kPolicySession;
-  if (session.can_be_made_again() && (!policy || session.nonce.empty())) {
-    session.log.rebuildable = Rebuildable::kSecret;
-    session.log.start.clear();
-  }
+  if (!policy || session.nonce.empty())
+    session.log.give_up(session.log.rebuildable == Rebuildable::kNotPolicy ? Rebuildable::kNotPolicy
+                                                                           : Rebuildable::kSecret);
   books_.sessions.insert_or_assign(number, std::move(session));
   return client;
 }
@@ -191,7 +181,7 @@ void SessionBook::book_policy(SpaceId id, const Command& command) {
 
 void SessionBook::log_step(Session& session, SpaceId id, const Command& command) {
   PolicyLog& log = session.log;
-  if (!can_be_repeated(command)) {
+  if (!log.can_repeat(command)) {
     log.rebuildable = Rebuildable::kStep;
     return;
   }
@@ -200,11 +190,10 @@ void SessionBook::log_step(Session& session, SpaceId id, const Command& command)
     log.rebuildable = Rebuildable::kStep;
     return;
   }
-  PolicyStep step = step_of(command, *key);
-  if (!parking_.has_room_for(session, step.size()))
+  if (!parking_.has_room_for(session, command))
     log.rebuildable = Rebuildable::kFull;
   else
-    log.steps.push_back(std::move(step));
+    log.steps.push_back(step_of(command, *key));
 }
 
 // The transient key of a PolicySigned, as the TPM saves it: its client may let go of it. Empty: there is none.
@@ -302,10 +291,7 @@ void SessionBook::enforce_parked_limits() {
 // Its space is to meet no other session under its number until the client knows.
 void SessionBook::bury(const Session& session) {
   port_.cost().reclaimed.push_back({session.owner.value, session.space.value, session.client.value});
-  if (session.space.value == 0 || session.client_saved) return;
-  Space& space = books_.spaces.at(session.space);
-  if (space.tombstones.size() >= kMaxTombstones) retire_tombstone(space);
-  space.tombstones[wire::number_of(session.client.value)] = Tombstone{++books_.reclaims, false};
+  add_tombstone(books_, session);
 }
 
 void SessionBook::take(std::uint32_t number) {
@@ -333,9 +319,7 @@ Rc SessionBook::reserve(std::uint32_t number) {
   for (const auto& [other, session] : books_.sessions) reserved += session.reserved ? 1U : 0U;
   if (reserved + 1 >= chip_.loaded_sessions) return rc::kSessionMemory;
   if (const Rc code = residency_.load_session(number); code != rc::kSuccess) return code;
-  Session& session = books_.sessions.at(number);
-  session.reserved = true;
-  if (session.can_be_made_again()) session.log.rebuildable = Rebuildable::kReserved;
+  books_.sessions.at(number).reserved = true;
   return rc::kSuccess;
 }
 
@@ -356,16 +340,6 @@ void SessionBook::give_up(SpaceId id) {
 }
 
 // --- tombstones
-
-// The oldest of those whose client was told.
-bool SessionBook::retire_tombstone(Space& space) {
-  auto oldest = space.tombstones.end();
-  for (auto it = space.tombstones.begin(); it != space.tombstones.end(); ++it)
-    if (it->second.told && (oldest == space.tombstones.end() || it->second.order < oldest->second.order)) oldest = it;
-  if (oldest == space.tombstones.end()) return false;
-  space.tombstones.erase(oldest);
-  return true;
-}
 
 void SessionBook::tell(SpaceId space, std::uint32_t handle) {
   auto& stones = books_.spaces.at(space).tombstones;

@@ -11,9 +11,9 @@
 //
 // Threads: with the manager. Units: sessions; nanoseconds of the manager's clock.
 // Errors: response codes without a layer.
-// Limits: tombstones of a space whose client was told are at most `kMaxTombstones`; all of them, and fillers, no more
-// than the chip has numbers.
-// Source: DESIGN, "Sessions"; TPM-RULES 10, 11, 24.
+// Limits: tombstones of a space whose client was told are at most `kMaxTombstones`, all of them no more than the chip
+// has numbers; a StartAuthSession is preceded by at most `kMaxFillers` others. Source: DESIGN, "Sessions"; TPM-RULES
+// 10, 11, 24.
 #pragma once
 
 #include <cstdint>
@@ -40,7 +40,7 @@ class SessionBook {
   // What a command asks of the chip's active sessions.
   enum class Want : std::uint8_t {
     kNothing,
-    kNumber,    // a session that can be made again: any number, for as long as nobody else needs it
+    kNumber,    // a session that can be made again: a number, for as long as nobody else needs it
     kOrdinary,  // one more that stays: a new one, or one that could be made again until now
   };
   [[nodiscard]] Want want(SpaceId space, const wire::Command& command) const;
@@ -51,8 +51,10 @@ class SessionBook {
   };
   // Precondition: the command wants something. Of a number: whoever notices (Parking::number_at knows who does).
   [[nodiscard]] Admission admission(SpaceId space, const wire::Command& command) const;
-  // When a number can be had for somebody who asked at `since`.
-  [[nodiscard]] std::optional<std::uint64_t> number_at(std::uint64_t since) const { return parking_.number_at(since); }
+  // When a number can be had for somebody who asked at `since`: any, or that one.
+  [[nodiscard]] std::optional<std::uint64_t> number_at(std::uint64_t since, std::optional<std::uint32_t> which) const {
+    return which ? parking_.number_at(since, *which) : parking_.number_at(since);
+  }
   // As it is now. Who had to wait need not be looked at again before it has changed.
   [[nodiscard]] Bank bank() const;
   // The next session that the TPM starts has a number that the space does not know, if that can be had. Precondition:
@@ -88,13 +90,12 @@ class SessionBook {
   void tell(SpaceId space, std::uint32_t handle);
 
  private:
-  static constexpr std::size_t kMaxTombstones = 16;
+  static constexpr int kMaxFillers = 8;
 
   [[nodiscard]] std::optional<wire::ClientHandle> client_handle(SpaceId space, std::uint32_t handle) const;
   void log_step(Session& session, SpaceId space, const wire::Command& command);
   std::optional<wire::Bytes> key_of(SpaceId space, const wire::Command& step);
   void bury(const Session& session);
-  bool retire_tombstone(Space& space);
   void enforce_abandoned_limits();
   void enforce_parked_limits();
 

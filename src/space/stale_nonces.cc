@@ -10,7 +10,6 @@ using wire::ByteView;
 using wire::Command;
 using wire::Rc;
 namespace attribute = wire::session_attribute;
-namespace cc = wire::cc;
 namespace rc = wire::rc;
 
 namespace {
@@ -21,23 +20,34 @@ bool has(const Authorization& authorization, std::uint8_t attributes) {
 
 }  // namespace
 
+bool StaleNonces::is_stale(SpaceId space, std::uint32_t handle) const {
+  if (!wire::is_session(handle)) return false;
+  const Session* session = usable_session(books_, space, handle);
+  return session != nullptr ? session->stale : parked_session(books_, space, handle) != nullptr;
+}
+
+bool StaleNonces::numbers_are_covered(SpaceId space, const Command& command) const {
+  for (const Authorization& authorization : command.authorizations()) {
+    if (authorization.is_password()) continue;
+    if (has(authorization, attribute::kAudit)) return true;
+    if (authorization.hmac_size > 0 && !is_stale(space, authorization.handle.value)) return true;
+  }
+  return false;
+}
+
 std::optional<Rc> StaleNonces::refusal(SpaceId space, const Command& command) const {
-  const auto is_stale = [&](std::uint32_t handle) {
-    if (!wire::is_session(handle)) return false;
-    const Session* session = usable_session(books_, space, handle);
-    return session != nullptr ? session->stale : parked_session(books_, space, handle) != nullptr;
-  };
   for (unsigned i = 0; i < command.handle_count(); ++i) {
-    if (!is_stale(command.handle(i).value)) continue;
-    if (command.code() == cc::kPolicyAuthValue || has_nonce_of_session(command)) return rc::kReferenceH0 + i;
+    if (!is_stale(space, command.handle(i).value)) continue;
+    if (known_session(books_, space, command.handle(i).value)->log.needs_nonce(command)) return rc::kReferenceH0 + i;
   }
   for (unsigned i = 0; i < command.authorizations().size(); ++i) {
     const Authorization& authorization = command.authorizations()[i];
-    if (!is_stale(authorization.handle.value)) continue;
+    if (!is_stale(space, authorization.handle.value)) continue;
     if (has(authorization, attribute::kDecrypt)) return rc::kReferenceS0 + i;
     // The first one's HMAC covers this one's nonce.
     const Authorization& first = command.authorizations()[0];
-    const bool is_covered = i > 0 && !first.is_password() && first.hmac_size > 0 && !is_stale(first.handle.value);
+    const bool is_covered =
+        i > 0 && !first.is_password() && first.hmac_size > 0 && !is_stale(space, first.handle.value);
     if (is_covered && has(authorization, attribute::kEncrypt)) return rc::kReferenceS0 + i;
   }
   return std::nullopt;
@@ -96,7 +106,13 @@ tl::expected<StaleNonces::Hmacs, Rc> StaleNonces::check(SpaceId space, const Com
     if (session == nullptr || !session->stale || session->log.password) continue;
     if (!names) {
       auto asked = names_of(space, command);
-      if (!asked) return tl::unexpected(asked.error());
+      if (!asked) {
+        // Either nobody knows, or the TPM will refuse such a handle also in the command, whatever its HMAC.
+        if (Residency::is_for_another_try(asked.error()) || port_.cost().tpm_lost || port_.cost().distrusted)
+          return tl::unexpected(asked.error());
+        out[i] = true;
+        continue;
+      }
       names = std::move(*asked);
     }
     const Bytes right = hmac_of_command(session->log.hash, command, *names, i, nonces_for(space, command, i));

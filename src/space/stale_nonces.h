@@ -5,8 +5,11 @@
 // something else, or count a failure. Such commands are answered as those on a session that was taken. An HMAC without
 // a secret (tpm2-tss before 4.2) is checked as the TPM would check it, taken off, and put on the answer. With the
 // answer the client has the new nonce, and nothing here concerns the session any more. A parked session will be such a
-// one. Threads: with the manager. Errors: response codes without a layer. Source: TPM-RULES 29, 30; Part 1, 17.6
-// and 21.
+// one.
+//
+// Threads: with the manager.
+// Errors: response codes without a layer.
+// Source: TPM-RULES 29, 30; Part 1, 17.6 and 21.
 #pragma once
 
 #include <array>
@@ -14,6 +17,7 @@
 #include <tl/expected.hpp>
 
 #include "space/books.h"
+#include "space/residency.h"
 #include "space/tpm_port.h"
 #include "wire/command.h"
 #include "wire/response.h"
@@ -27,6 +31,9 @@ class StaleNonces {
   // What must not reach the TPM: REFERENCE_Hx or REFERENCE_Sx.
   [[nodiscard]] std::optional<wire::Rc> refusal(SpaceId space, const wire::Command& command) const;
 
+  // Whether an HMAC that the TPM will check, or an audit, covers the command's handles (TPM-RULES 7).
+  [[nodiscard]] bool numbers_are_covered(SpaceId space, const wire::Command& command) const;
+
   using Hmacs = std::array<bool, wire::kMaxAuthorizations>;
   // Those that are to be taken off; BAD_AUTH for a wrong one. Precondition: nothing is parked or in the way any more.
   // Asks the TPM for Names if it must.
@@ -35,6 +42,7 @@ class StaleNonces {
   void answer(SpaceId space, const wire::Command& command, const Hmacs& taken_off, wire::Response& response) const;
 
  private:
+  [[nodiscard]] bool is_stale(SpaceId space, std::uint32_t handle) const;
   tl::expected<std::vector<wire::Bytes>, wire::Rc> names_of(SpaceId space, const wire::Command& command);
   [[nodiscard]] std::vector<wire::ByteView> nonces_for(SpaceId space, const wire::Command& command,
                                                        std::size_t authorization) const;

@@ -60,7 +60,7 @@ class TpmPort {
   // A PolicyPCR without PCRs: PCR_CHANGED if they have changed since the session's last one. It spoils the policy.
   wire::Rc policy_of_no_pcr(std::uint32_t session);
 
-  // The Name of an object or NV index; empty for a sequence, and for what has none.
+  // The Name of an object or NV index; empty for a sequence.
   Result<wire::Bytes> name_of(std::uint32_t handle);
 
   wire::Rc startup_clear();

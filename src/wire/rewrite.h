@@ -1,7 +1,9 @@
 // A client's command with other handles, as the TPM shall get it.
 //
 // Idea: what a command's HMACs cover (the Names of its handles, its parameters) does not change by it; the handle of an
-// authorization is not covered, nor is an HMAC itself. Threads: values.
+// authorization is not covered, nor is an HMAC itself.
+//
+// Threads: values.
 // Source: TPM 2.0 library, Part 1, 18.8 (authorizations); TPM-RULES 6, 7.
 #pragma once
 
