@@ -136,7 +136,8 @@ void Server::on_order_done(ClientId client, const tl::expected<std::vector<proto
   if (found == clients_.end()) return;
   Connection& to = *found->second.connection;
   if (sessions && !sessions->empty())
-    log_.notice("uid {}, pid {} had its order about sessions done: {}", to.peer().uid, to.peer().pid, sessions->size());
+    log_.notice("an order about sessions of uid {}, pid {} concerned {}", to.peer().uid, to.peer().pid,
+                sessions->size());
   to.deliver_order(sessions);
 }
 

@@ -144,7 +144,7 @@ class Swtpm(unittest.TestCase):
     def test_after_a_kill_the_next_daemon_starts_with_an_empty_tpm(self):
         with harness.Swtpm() as tpm:
             with harness.Daemon(tpm.spec) as daemon, daemon.connect() as client:
-                for _ in range(64):
+                for _ in range(harness.SESSIONS_TO_GIVE):
                     client.run(harness.start_auth_session())
                 client.run(harness.create_primary())
                 daemon.process.kill()
@@ -152,7 +152,7 @@ class Swtpm(unittest.TestCase):
                 daemon.exit_code = 0
             with harness.Daemon(tpm.spec) as daemon, daemon.connect() as client:
                 self.assertIn("were left in the TPM and are flushed", daemon.log())
-                for _ in range(64):
+                for _ in range(harness.SESSIONS_TO_GIVE):
                     client.run(harness.start_auth_session())
 
 

@@ -27,7 +27,7 @@ class Short(unittest.TestCase):
         self.observer = self.enterContext(self.daemon.connect())
         self.observer.hello()
 
-    def hoard(self, count=64):
+    def hoard(self, count=harness.SESSIONS_TO_GIVE):
         hoarder = self.enterContext(self.daemon.connect())
         return hoarder, [handle_of(hoarder.run(start_auth_session())) for _ in range(count)]
 

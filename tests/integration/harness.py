@@ -91,6 +91,10 @@ def create_primary(rsa=False):
     return command(CREATE_PRIMARY, body, tag=0x8002)
 
 
+# HMAC sessions that can be had: the chip's 64, less those that are kept for policy sessions that come back.
+SESSIONS_TO_GIVE = 61
+
+
 def start_auth_session():
     """An unsalted, unbound HMAC session."""
     body = struct.pack(">II", 0x40000007, 0x40000007) + struct.pack(">H", 16) + bytes(16)

@@ -56,11 +56,11 @@ class Swtpm:
 
 
 def fill(daemon):
-    """A client that holds five keys and all 64 sessions."""
+    """A client that holds five keys and all sessions that can be had."""
     client = daemon.connect()
     for _ in range(5):
         client.run(harness.create_primary())
-    for _ in range(64):
+    for _ in range(harness.SESSIONS_TO_GIVE):
         client.run(harness.start_auth_session())
     return client
 
@@ -87,7 +87,7 @@ class RestartTest(unittest.TestCase):
         self.assertTrue(self.tpm.handles(0x03000000), "sessions were left behind")
         with harness.Daemon(self.spec, socket_path=daemon.path) as successor:  # the stale socket is replaced
             with successor.connect() as newcomer:
-                for _ in range(64):
+                for _ in range(harness.SESSIONS_TO_GIVE):
                     newcomer.run(harness.start_auth_session())
 
 

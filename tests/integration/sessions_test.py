@@ -110,17 +110,17 @@ class SessionsTest(unittest.TestCase):
         client = self.enterContext(self.daemon.connect())
         client.run(start_auth_session())
         self.assertIsNone(self.only_session()["lease_ns"])
-        self.assertIn(" endless\n", self.tool("sessions"))
+        self.assertIn(" endless ", self.tool("sessions"))
 
     def test_those_that_wait(self):
         self.start(config='[profile.default]\nexhaustion = "wait"\n')
         hoarder, waiter = (self.enterContext(self.daemon.connect()) for _ in range(2))
-        for _ in range(64):
+        for _ in range(harness.SESSIONS_TO_GIVE):
             hoarder.run(start_auth_session())
         waiter.send(start_auth_session())
         self.daemon.wait_until(lambda: self.sessions()["waiting"], "it waits")
         told = self.sessions()
-        self.assertEqual(len(told["sessions"]), 64)
+        self.assertEqual(len(told["sessions"]), harness.SESSIONS_TO_GIVE)
         (one,) = told["waiting"]
         self.assertEqual(one["uid"], os.getuid())
         self.assertNotEqual(one["connection"], told["sessions"][0]["connection"])
@@ -159,7 +159,7 @@ class SessionsTest(unittest.TestCase):
         self.assertEqual(sorted(one["uid"] for one in self.sessions()["sessions"]), [0, OTHER_UID])
         other.hello()
         rc, body = other.control(SESSIONS)
-        version, hidden, _, _, shown, _, _, _, _, uid = struct.unpack(">HIIIHHIBBI", body[:28])
+        version, hidden, _, _, _, shown, _, _, _, _, uid = struct.unpack(">HIIIIHHIBBI", body[:32])
         self.assertEqual((rc, version, hidden, shown, uid), (0, 1, 1, 1, OTHER_UID))
 
     # --- flush
@@ -210,7 +210,7 @@ class SessionsTest(unittest.TestCase):
         self.assertEqual(self.only_session()["handle"], f"0x{kept:08x}")
         for handle in taken:
             self.assertEqual(code_of(other.command(use(handle))), MANAGER | REFERENCE_S0)
-        self.daemon.wait_for_log("had sessions flushed: 5")
+        self.daemon.wait_for_log("concerned 5")
 
     def test_another_user_may_not_flush(self):
         self.start("embedded", "--socket-mode", "0666")
@@ -227,7 +227,30 @@ class SessionsTest(unittest.TestCase):
                                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=harness.TIMEOUT,
                                check=False, preexec_fn=self.become_other)
         self.assertEqual(done.returncode, 1)
-        self.assertIn("only root and the user that tpmspaced runs as may flush sessions", done.stderr)
+        self.assertIn("only root and the user that tpmspaced runs as may do that", done.stderr)
+
+    # --- reserved ones
+
+    def test_a_session_is_kept_for_the_system(self):
+        self.start()
+        client = self.enterContext(self.daemon.connect())
+        kept, *others = (handle_of(client.run(start_auth_session())) for _ in range(6))
+        self.assertIn("stays loaded", self.tool("reserve", f"0x{kept:08x}"))
+        for handle in others:
+            client.run(use(handle))
+        told = {one["handle"]: one for one in self.sessions()["sessions"]}[f"0x{kept:08x}"]
+        self.assertEqual((told["state"], told["rebuildable"]), ("loaded", "no: reserved"))
+        self.tool("reserve", f"0x{others[0]:08x}")
+        full = self.run_tool("reserve", f"0x{others[1]:08x}")
+        self.assertEqual(full.returncode, 1)
+        self.assertIn("no more can be kept loaded", full.stderr)
+        none = self.run_tool("reserve", "0x0200003f")
+        self.assertEqual(none.returncode, 1)
+        self.assertIn("no program has such a session", none.stderr)
+        self.assertIn("may be moved", self.tool("reserve", "--release", f"0x{kept:08x}"))
+        for handle in others:
+            client.run(use(handle))
+        self.assertEqual(code_of(client.command(use(kept))), 0)
 
     @staticmethod
     def become_other():
