@@ -1,7 +1,9 @@
 """The chip's sessions run short: who waits, who is served, who loses one, through the daemon."""
 
+import ctypes
 import os
 import select
+import socket
 import struct
 import unittest
 
@@ -17,6 +19,27 @@ def with_session(handle):
     """GetRandom with that session as an audit session, without its HMAC."""
     area = struct.pack(">IHBH", handle, 0, 0x81, 0)
     return command(harness.GET_RANDOM, struct.pack(">I", len(area)) + area + struct.pack(">H", 8), tag=0x8002)
+
+
+def socket_from_new_namespace(path, uid):
+    """Connected by a process of that user that is alone in a user namespace of its own. None: not allowed here."""
+    clone_newuser = 0x10000000
+    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setresuid(uid, uid, uid)
+            if ctypes.CDLL(None, use_errno=True).unshare(clone_newuser) == 0:
+                with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connected:
+                    connected.connect(path)
+                    socket.send_fds(there, [b"x"], [connected.fileno()])
+        finally:
+            os._exit(0)
+    there.close()
+    with here:
+        _, fds, _, _ = socket.recv_fds(here, 1, 1)
+    os.waitpid(child, 0)
+    return socket.socket(fileno=fds[0]) if fds else None
 
 
 class Short(unittest.TestCase):
@@ -45,6 +68,28 @@ class Short(unittest.TestCase):
         victim.run(flush_context(mine))
         status = self.observer.status()
         self.assertEqual((status["sessions_waits"], status["sessions_reclaims"]), (1, 1))
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root, to be two users")
+    def test_a_hundred_namespaces_are_one_user(self):
+        self.start()
+        with effective_user(OTHER_USER):
+            victim, second = (self.enterContext(self.daemon.connect()) for _ in range(2))
+        idle = handle_of(victim.run(start_auth_session()))
+        hoarders = []
+        for _ in range(100):
+            connected = socket_from_new_namespace(self.daemon.path, OTHER_USER - 1)
+            if connected is None:
+                self.skipTest("no user namespaces here")
+            hoarders.append(self.enterContext(harness.Client(connected)))
+        for hoarder in hoarders:
+            hoarder.send(start_auth_session())
+        self.daemon.wait_until(lambda: self.observer.status()["sessions_waiting"] > 0, "they have all that can be had")
+        served = handle_of(second.run(start_auth_session()))
+        # They are many, and one user: he does not wait behind each of them, and keeps what he had.
+        status = self.observer.status()
+        self.assertGreater(status["sessions_waiting"], 0)
+        for client, handle in ((victim, idle), (second, served)):
+            client.run(with_session(handle))
 
     @unittest.skipUnless(os.geteuid() == 0, "needs root, to be two users")
     def test_who_waits_blocks_nobody(self):

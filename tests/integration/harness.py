@@ -130,9 +130,12 @@ class Client:
     """A connection that speaks raw octets. `frame` waits for one whole frame."""
 
     def __init__(self, path):
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        """`path`: of the socket to connect to; or one that is connected."""
+        connected = isinstance(path, socket.socket)
+        self.socket = path if connected else socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.settimeout(TIMEOUT)
-        self.socket.connect(path)
+        if not connected:
+            self.socket.connect(path)
         self.buffer = b""
 
     def __enter__(self):
