@@ -46,6 +46,30 @@ CommandAttributes attributes(std::uint32_t raw) {
   return CommandAttributes{raw};
 }
 
+TEST(CommandTable, ARowSaysWhatEachHandleIsFor) {
+  for (const auto& row : CommandTable::builtin().rows())
+    for (std::size_t i = 0; i < kMaxHandles; ++i)
+      EXPECT_EQ(row.uses.at(i) == HandleUse::kUnknown, i >= row.handles) << row.name << ", handle " << i + 1;
+}
+
+TEST(CommandTable, WhatAuthorizesAnNvIndexStandsBeforeIt) {
+  for (const auto& row : CommandTable::builtin().rows())
+    for (std::size_t i = 0; i < row.handles; ++i)
+      if (row.uses.at(i) == HandleUse::kNvAuthority) {
+        ASSERT_LT(i + 1, row.handles) << row.name;
+        const auto next = row.uses.at(i + 1);
+        EXPECT_TRUE(next == HandleUse::kNvRead || next == HandleUse::kNvWrite || next == HandleUse::kNvLock)
+            << row.name;
+      }
+}
+
+TEST(CommandTable, WhatAHandleIsForIsUnknownWhereTheChipCountsOtherwise) {
+  CommandTable table = CommandTable::builtin();
+  const CommandAttributes chip[] = {CommandAttributes{cc::kUnseal | 2U << 25}};  // with two handles
+  EXPECT_EQ(table.adopt(chip).size(), 1U);
+  EXPECT_EQ(table.find(cc::kUnseal)->uses.at(0), HandleUse::kUnknown);
+}
+
 TEST(CommandTable, AdoptingDropsWhatTheChipLacks) {
   CommandTable table = CommandTable::builtin();
   const CommandAttributes chip[] = {attributes(0x0000017B)};  // GetRandom alone
