@@ -63,6 +63,21 @@ TEST(CommandTable, WhatAuthorizesAnNvIndexStandsBeforeIt) {
       }
 }
 
+TEST(CommandTable, WhatAuthorizesIsAuthorized) {
+  for (const auto& row : CommandTable::builtin().rows())
+    for (std::size_t i = 0; i < row.handles; ++i) switch (row.uses.at(i)) {
+        case HandleUse::kAuthority:  // but for what a session is bound to: its value enters the session's key
+        case HandleUse::kNvAuthority:
+        case HandleUse::kNvLockAll:
+        case HandleUse::kPcrExtend:
+        case HandleUse::kPcrReset:
+          EXPECT_TRUE(i < row.auth_handles || row.code == cc::kStartAuthSession) << row.name;
+          break;
+        default:
+          break;
+      }
+}
+
 TEST(CommandTable, WhatAHandleIsForIsUnknownWhereTheChipCountsOtherwise) {
   CommandTable table = CommandTable::builtin();
   const CommandAttributes chip[] = {CommandAttributes{cc::kUnseal | 2U << 25}};  // with two handles
