@@ -5,6 +5,8 @@
 #include <optional>
 
 #include "engine/engine.h"
+#include "guard/shipped.h"
+#include "guard/verdict.h"
 #include "tests/support/tpm_commands.h"
 #include "wire/command.h"
 #include "wire/response.h"
@@ -65,7 +67,17 @@ void engine_policy(benchmark::State& state) {
   engine_command(state, support::policy_command_code(0x03000000, wire::cc::kUnseal));
 }
 
+// A quote: a handle, a scheme and a selection of PCRs to judge; a dozen ranges of commands to find it in.
+void verdict(benchmark::State& state) {
+  const Bytes pcrs = wire::Writer().u32(1).u16(support::kSha256).u8(3).u8(0xFF).u8(0).u8(0).take();
+  const Bytes bytes = support::command(wire::cc::kQuote, {0x80000000}, support::password(),
+                                       wire::Writer().tpm2b(Bytes(20)).u16(support::kAlgNull).raw(pcrs).take());
+  const auto command = wire::Command::parse(bytes, wire::CommandTable::builtin(), kMaxCommand);
+  for (auto _ : state) benchmark::DoNotOptimize(guard::judge(guard::safe(), *command, 0));
+}
+
 BENCHMARK(parse)->Name("parse a Sign command");
+BENCHMARK(verdict)->Name("guard: a verdict on a Quote");
 BENCHMARK(engine_random)->Name("engine: GetRandom");
 BENCHMARK(engine_policy)->Name("engine: a command with a session's handle");
 

@@ -7,6 +7,7 @@
 // Source: TPM 2.0 library, Part 3 (rev. 1.59 and 1.83); section numbers are those of rev. 1.59 unless they say 1.83.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -92,16 +93,55 @@ enum class PolicyEffect : std::uint8_t {
   kRestart,    // no step is left
 };
 
+// What a command does with what stands in a place of its handle area. The guard's ranges are written in these words.
+enum class HandleUse : std::uint8_t {
+  kUnknown,      // only the chip knows: anything
+  kOwn,          // a session, a sequence, what is to be saved: nothing that clients share can stand here
+  kPublic,       // its public area is read, and nothing else
+  kUse,          // a key: its secret, its authorization, or the TPM's time for its public part
+  kParent,       // something is made, loaded or wrapped under it: a storage key or a hierarchy
+  kSaltKey,      // a session's salt is decrypted with it
+  kAuthority,    // it authorizes, or a session is bound to it: what a wrong value can lock
+  kNvAuthority,  // authorizes what is done to the NV index in the next place: owner, platform or that index itself
+  kNvRead,
+  kNvWrite,
+  kNvLock,
+  kNvLockAll,  // it authorizes, and NV indices that are not named are locked
+  kNvDefine,
+  kPcrExtend,
+  kPcrReset,
+  kEvict,  // is made persistent, or ends being it
+};
+
+// What in the parameters names something that is not everybody's, and comes after so many TPM2Bs.
+enum class Names : std::uint8_t {
+  kNothing,
+  kHierarchy,         // TPMI_RH_HIERARCHY or TPMI_RH_ENABLES
+  kHashAndHierarchy,  // TPMI_ALG_HASH, then a hierarchy
+  kPersistent,        // TPMI_DH_PERSISTENT
+  kNvPublic,          // TPM2B_NV_PUBLIC
+  kNvPublic2,         // TPM2B_NV_PUBLIC_2
+  kPcrs,              // TPML_PCR_SELECTION
+  kScheme,            // TPMT_SIG_SCHEME: one with a counter names a commitment that anybody's may be
+  kSchemeAndPcrs,     // TPMT_SIG_SCHEME, then TPML_PCR_SELECTION
+};
+struct NamedInParameters {
+  Names what = Names::kNothing;
+  std::uint8_t after = 0;  // TPM2Bs; their contents may be encrypted, their sizes never are
+};
+
 inline constexpr std::size_t kMaxHandles = 3;
 inline constexpr std::size_t kMaxAuthorizations = 3;
 
 struct CommandRow {
   CommandCode code = 0;
-  std::string_view name;          // "TPM2_CreatePrimary"
-  std::uint8_t handles = 0;       // in the handle area of the command, 0..3
+  std::string_view name;     // "TPM2_CreatePrimary"
+  std::uint8_t handles = 0;  // in the handle area of the command, 0..3
+  std::array<HandleUse, kMaxHandles> uses = {};
   std::uint8_t auth_handles = 0;  // how many of them (the first ones) need an authorization
   PermissionClass permission = PermissionClass::kVendor;
   DurationClass duration = DurationClass::kLong;
+  NamedInParameters names = {};
   std::string_view section;  // of Part 3: "24.1"
 
   Creates creates = Creates::kNothing;  // response handle, if not kNothing

@@ -29,6 +29,11 @@ enum class HandleKind : std::uint8_t {
 [[nodiscard]] constexpr bool is_persistent(std::uint32_t h) {
   return kind_of(h) == HandleKind::kPersistent;
 }
+// NV indices, and the external and permanent ones of rev. 1.83 (TPM_HT_EXTERNAL_NV, TPM_HT_PERMANENT_NV).
+[[nodiscard]] constexpr bool is_nv(std::uint32_t h) {
+  const auto top = h >> 24;
+  return top == 0x01 || top == 0x11 || top == 0x12;
+}
 [[nodiscard]] constexpr bool is_session(std::uint32_t h) {
   return kind_of(h) == HandleKind::kHmacSession || kind_of(h) == HandleKind::kPolicySession;
 }
@@ -38,6 +43,7 @@ enum class HandleKind : std::uint8_t {
 }
 
 inline constexpr std::uint32_t kFirstTransient = 0x80000000;
+inline constexpr std::uint32_t kLockoutHandle = 0x4000000A;    // TPM_RH_LOCKOUT: the dictionary-attack logic
 inline constexpr std::uint32_t kPasswordSession = 0x40000009;  // TPM_RS_PW
 
 // TPM_RH_...: the hierarchies an object can live in (Part 2, 7.4).

@@ -56,6 +56,7 @@ inline constexpr Rc kValue = 0x084;
 inline constexpr Rc kHierarchy = 0x085;
 inline constexpr Rc kHandle = 0x08B;
 inline constexpr Rc kAuthFail = 0x08E;
+inline constexpr Rc kScheme = 0x092;
 inline constexpr Rc kSize = 0x095;
 inline constexpr Rc kTag = 0x097;
 inline constexpr Rc kInsufficient = 0x09A;

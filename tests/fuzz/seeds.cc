@@ -80,8 +80,12 @@ Bytes after(std::initializer_list<std::uint8_t> head, ByteView rest) {
 }
 
 void write_wire(const fs::path& directory) {
-  Corpus command(directory, "command"), response(directory, "response"), frame(directory, "frame");
-  for (const auto& one : command_of_every_row()) command.add(after({0}, one));
+  Corpus command(directory, "command"), guard(directory, "guard"), response(directory, "response"),
+      frame(directory, "frame");
+  for (const auto& one : command_of_every_row()) {
+    command.add(after({0}, one));
+    guard.add(after({0, 0, 0, 3}, one));
+  }
   Writer chip;
   for (const auto code : {0x10400173U, 0x0000017BU, 0x36000001U}) chip.u32(code);
   command.add(after({3}, join({chip.take(), get_random()})));

@@ -46,6 +46,45 @@ CommandAttributes attributes(std::uint32_t raw) {
   return CommandAttributes{raw};
 }
 
+TEST(CommandTable, ARowSaysWhatEachHandleIsFor) {
+  for (const auto& row : CommandTable::builtin().rows())
+    for (std::size_t i = 0; i < kMaxHandles; ++i)
+      EXPECT_EQ(row.uses.at(i) == HandleUse::kUnknown, i >= row.handles) << row.name << ", handle " << i + 1;
+}
+
+TEST(CommandTable, WhatAuthorizesAnNvIndexStandsBeforeIt) {
+  for (const auto& row : CommandTable::builtin().rows())
+    for (std::size_t i = 0; i < row.handles; ++i)
+      if (row.uses.at(i) == HandleUse::kNvAuthority) {
+        ASSERT_LT(i + 1, row.handles) << row.name;
+        const auto next = row.uses.at(i + 1);
+        EXPECT_TRUE(next == HandleUse::kNvRead || next == HandleUse::kNvWrite || next == HandleUse::kNvLock)
+            << row.name;
+      }
+}
+
+TEST(CommandTable, WhatAuthorizesIsAuthorized) {
+  for (const auto& row : CommandTable::builtin().rows())
+    for (std::size_t i = 0; i < row.handles; ++i) switch (row.uses.at(i)) {
+        case HandleUse::kAuthority:  // but for what a session is bound to: its value enters the session's key
+        case HandleUse::kNvAuthority:
+        case HandleUse::kNvLockAll:
+        case HandleUse::kPcrExtend:
+        case HandleUse::kPcrReset:
+          EXPECT_TRUE(i < row.auth_handles || row.code == cc::kStartAuthSession) << row.name;
+          break;
+        default:
+          break;
+      }
+}
+
+TEST(CommandTable, WhatAHandleIsForIsUnknownWhereTheChipCountsOtherwise) {
+  CommandTable table = CommandTable::builtin();
+  const CommandAttributes chip[] = {CommandAttributes{cc::kUnseal | 2U << 25}};  // with two handles
+  EXPECT_EQ(table.adopt(chip).size(), 1U);
+  EXPECT_EQ(table.find(cc::kUnseal)->uses.at(0), HandleUse::kUnknown);
+}
+
 TEST(CommandTable, AdoptingDropsWhatTheChipLacks) {
   CommandTable table = CommandTable::builtin();
   const CommandAttributes chip[] = {attributes(0x0000017B)};  // GetRandom alone

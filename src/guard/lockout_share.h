@@ -1,0 +1,74 @@
+// How many wrong authorizations an owner has left, so that none can lock the TPM for the others.
+//
+// Idea: the chip counts wrong authorizations of what it protects, takes one off each recovery time, and locks when they
+// are too many. We count the same, for each owner and for all, and stop an owner before the chip does: at a quarter of
+// the chip's tries (at least one), and at the last quarter (at least one), which unprivileged owners never touch
+// whoever made the failures before. A privileged owner is never stopped here; his failures count for all.
+// A count is never below the chip's own: each failure begins a new recovery time, as it does in the reference code
+// (other chips recover no later), and the chip's counter is taken over whenever somebody has read it.
+// Who is protected, whose failure it is and what the chip's parameters are, the caller knows (TPM-RULES 33, 34): one
+// command fails at most once.
+// Threads: a value. Units: nanoseconds of a clock that never goes back; tries. Limits: kMaxOwners with failures at a
+// time; one more owner is answered as if it had none left.
+// Source: TPM 2.0 library, Part 1, 19.8 (dictionary attack protection).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+
+namespace tpmspace::guard {
+
+class LockoutShare {
+ public:
+  using Owner = std::uint64_t;
+  using Time = std::uint64_t;
+
+  static constexpr std::size_t kMaxOwners = 4096;
+
+  struct Chip {
+    std::uint32_t tries = 3;            // TPM_PT_MAX_AUTH_FAIL
+    Time recovery = 1'000'000'000'000;  // TPM_PT_LOCKOUT_INTERVAL; 0: the chip's protection is off
+    bool operator==(const Chip&) const = default;
+  };
+
+  explicit LockoutShare(const Chip& chip) : chip_(chip) {}
+
+  // Whether an unprivileged owner may send what would count if it failed. False: LOCKOUT from our layer.
+  [[nodiscard]] bool may_try(Owner owner, Time now) const;
+  // How long until it may, if nobody fails meanwhile; 0: now. UINT64_MAX: never (the chip has too few tries to share).
+  [[nodiscard]] Time wait(Owner owner, Time now) const;
+
+  // The chip counted a failure.
+  void failed(Owner owner, Time now);
+  void privileged_failed(Time now);
+  // TPM_PT_LOCKOUT_COUNTER was read: what others did to it, a reset, or that it recovered faster. Zero forgives all.
+  void counter_read(std::uint32_t counter, Time now);
+  // DictionaryAttackParameters. Failures stay.
+  void chip_changed(const Chip& chip, Time now);
+
+  // Units: tries.
+  [[nodiscard]] std::uint32_t share() const { return quarter(); }    // of one unprivileged owner
+  [[nodiscard]] std::uint32_t reserve() const { return quarter(); }  // that unprivileged owners never touch
+  [[nodiscard]] std::uint32_t failures(Owner owner, Time now) const;
+  [[nodiscard]] std::uint32_t failures(Time now) const;
+  [[nodiscard]] std::size_t owners() const { return owners_.size(); }
+
+ private:
+  struct Count {
+    std::uint32_t failures = 0;
+    Time since = 0;  // the recovery time began
+  };
+  [[nodiscard]] std::uint32_t aged(const Count& count, Time now) const;
+  [[nodiscard]] Time until_below(const Count& count, std::uint32_t limit, Time now) const;
+  [[nodiscard]] Time until_place(Time now) const;
+  [[nodiscard]] std::uint32_t quarter() const;  // of the chip's tries, at least one
+  void add_failure(Count& count, Time now) const;
+  void forget_recovered(Time now);
+
+  Chip chip_;
+  Count all_;
+  std::map<Owner, Count> owners_;
+};
+
+}  // namespace tpmspace::guard

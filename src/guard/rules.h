@@ -1,0 +1,76 @@
+// Which profile a client gets: rules over who it is and which door it came by, and the first that matches wins.
+//
+// Idea: a rule names what must be so; what it does not name may be anything; what is not known about a client matches
+// no rule that names it. A rule that names the executable can only narrow, since a client chooses what it seems to be
+// (connect, fork, exec): its profile is intersected with what the rules after it give. When nothing matches the client
+// gets `safe`. So neither lying about an executable nor being unknown ever gives more.
+// Threads: constant after `make`; judging allocates (the profiles' names), so a connection does it once.
+// Errors: one sentence: a rule names a profile that does not exist, or a profile has the name of a shipped one.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <tl/expected.hpp>
+#include <vector>
+
+#include "guard/numbers.h"
+#include "guard/pattern.h"
+#include "guard/principal.h"
+#include "guard/profile.h"
+
+namespace tpmspace::guard {
+
+struct Rule {
+  int line = 0;  // where it was written, for people; 0: nowhere
+
+  std::optional<std::string> door;  // its name
+  std::optional<Numbers> uids;
+  std::optional<Numbers> gids;  // one of the client's is among them
+  std::optional<Pattern> executable;
+  std::optional<Pattern> cgroup;
+  std::optional<std::uint64_t> user_namespace;
+  std::optional<std::uint64_t> mount_namespace;
+  std::optional<std::string> lsm_label;
+
+  std::string profile;  // which such a client gets
+  Numbers disabled;     // commands that it is denied beyond that: answered DISABLED
+
+  [[nodiscard]] bool matches(const Principal& principal, std::string_view through_door) const;
+  [[nodiscard]] bool only_narrows() const { return executable.has_value(); }
+};
+
+// A client's profile, and why: places in Policy::rules(), in order. All but the last only narrowed; so did the last
+// when `by_default`: no rule gave a profile, so `safe` did.
+struct Choice {
+  Profile profile;
+  std::vector<std::size_t> rules;
+  bool by_default = false;
+};
+
+class Policy {
+ public:
+  using Profiles = std::map<std::string, Profile, std::less<>>;
+
+  // `own`: profiles beside the shipped ones, by their names.
+  [[nodiscard]] static tl::expected<Policy, std::string> make(Profiles own, std::vector<Rule> rules);
+  // As installed: root and the daemon's own uid get `admin`, everybody else `safe`.
+  [[nodiscard]] static Policy standard(std::uint32_t own_uid);
+
+  [[nodiscard]] Choice choose(const Principal& principal, std::string_view door) const;
+  // Null: none has this name.
+  [[nodiscard]] const Profile* profile(std::string_view name) const;
+  [[nodiscard]] const std::vector<Rule>& rules() const { return rules_; }
+
+ private:
+  Policy() = default;
+
+  Profiles profiles_;
+  std::vector<Rule> rules_;  // each names a profile that is there
+};
+
+}  // namespace tpmspace::guard

@@ -1,0 +1,307 @@
+#include "guard/verdict.h"
+
+#include <algorithm>
+#include <bit>
+#include <optional>
+
+#include "wire/handle.h"
+
+namespace tpmspace::guard {
+namespace {
+
+using wire::HandleKind;
+using wire::HandleUse;
+using wire::Names;
+namespace rc = wire::rc;
+
+constexpr Verdict kAllowed = {};
+constexpr std::uint32_t kNull = static_cast<std::uint32_t>(wire::Hierarchy::kNull);
+constexpr Numbers::Range kEveryNvIndex = {0x01000000, 0x01FFFFFF}, kEveryPcr = {0, 0x00FFFFFF},
+                         kEverything = {0, UINT32_MAX};
+
+Verdict allowed_if(bool allowed, Reason reason, wire::Rc code) {
+  return allowed ? kAllowed : Verdict{reason, code};
+}
+
+// --- Handles. `n` counts from 1.
+
+// What the row does not explain may be anything.
+Verdict unexplained(const Profile& profile, std::uint32_t handle, unsigned n) {
+  const bool everything = std::all_of(kSets.begin(), kSets.end(), [&](const SetOfProfile& one) {
+    return one.set == &Profile::commands || one.set == &Profile::localities || (profile.*one.set).contains(handle);
+  });
+  return allowed_if(everything, Reason::kUnknownUse, rc::in_handle(rc::kHandle, n));
+}
+
+Verdict hierarchy(const Profile& profile, std::uint32_t handle, HandleUse use, unsigned n) {
+  const bool means_none = handle == kNull && use != HandleUse::kParent && use != HandleUse::kUnknown;
+  if (!means_none && !profile.hierarchies.contains(handle))
+    return {Reason::kHierarchy, rc::in_handle(rc::kHierarchy, n)};
+  if (use == HandleUse::kNvLockAll)
+    return allowed_if(profile.nv_lock.contains(kEveryNvIndex), Reason::kNv, rc::kNvAuthorization);
+  return kAllowed;
+}
+
+Verdict persistent(const Profile& profile, std::uint32_t handle, HandleUse use, unsigned n) {
+  const Numbers* set = &profile.persistent_use;
+  switch (use) {
+    case HandleUse::kUnknown:
+      return unexplained(profile, handle, n);
+    case HandleUse::kPublic:
+      set = &profile.persistent_public;
+      break;
+    case HandleUse::kParent:
+      set = &profile.persistent_parent;
+      break;
+    case HandleUse::kSaltKey:
+      set = &profile.persistent_salt;
+      break;
+    case HandleUse::kEvict:
+      set = &profile.persistent_evict;
+      break;
+    default:
+      break;
+  }
+  return allowed_if(set->contains(handle), Reason::kPersistent, rc::in_handle(rc::kHandle, n));
+}
+
+const Numbers* nv_set(const Profile& profile, HandleUse use) {
+  switch (use) {
+    case HandleUse::kPublic:
+      return &profile.nv_public;
+    case HandleUse::kAuthority:
+      return &profile.nv_authorize;
+    case HandleUse::kNvRead:
+      return &profile.nv_read;
+    case HandleUse::kNvWrite:
+      return &profile.nv_write;
+    case HandleUse::kNvLock:
+      return &profile.nv_lock;
+    case HandleUse::kNvDefine:
+      return &profile.nv_define;
+    default:
+      return nullptr;
+  }
+}
+
+Verdict nv_index(const Profile& profile, std::uint32_t handle, HandleUse use, unsigned n) {
+  const Numbers* set = nv_set(profile, use);
+  if (set == nullptr) return unexplained(profile, handle, n);
+  return allowed_if(set->contains(handle), Reason::kNv, rc::kNvAuthorization);
+}
+
+// The index itself, judged in the next place; owner or platform, if they may do it to this index; another index only
+// gives its authorization, and then the TPM refuses.
+Verdict nv_authority(const Profile& profile, std::uint32_t authority, std::uint32_t index, unsigned n) {
+  if (authority == index) return kAllowed;
+  if (wire::is_nv(authority)) return nv_index(profile, authority, HandleUse::kAuthority, n);
+  if (!profile.hierarchies.contains(authority)) return {Reason::kHierarchy, rc::in_handle(rc::kHierarchy, n)};
+  return allowed_if(profile.nv_by_owner.contains(index), Reason::kNvAuthority, rc::kNvAuthorization);
+}
+
+Verdict pcr(const Profile& profile, std::uint32_t handle, HandleUse use, unsigned n) {
+  const Numbers* set = nullptr;
+  if (use == HandleUse::kPcrExtend) set = &profile.pcr_extend;
+  if (use == HandleUse::kPcrReset) set = &profile.pcr_reset;
+  if (use == HandleUse::kAuthority) set = &profile.pcr_read;  // PolicySecret, bind: no more than knowing of it
+  if (set == nullptr) return unexplained(profile, handle, n);
+  return allowed_if(set->contains(handle), Reason::kPcr, rc::kPcr);
+}
+
+Verdict judge_handle(const Profile& profile, const wire::Command& command, std::size_t index) {
+  const std::uint32_t handle = command.handle(index).value;
+  const HandleUse use = command.row().uses[index];
+  const auto n = static_cast<unsigned>(index + 1);
+  if (use == HandleUse::kNvAuthority) return nv_authority(profile, handle, command.handle(index + 1).value, n);
+  if (wire::is_transient(handle) || wire::is_session(handle)) return kAllowed;
+  if (wire::is_persistent(handle)) return persistent(profile, handle, use, n);
+  if (wire::is_nv(handle)) return nv_index(profile, handle, use, n);
+  if (wire::kind_of(handle) == HandleKind::kPcr) return pcr(profile, handle, use, n);
+  if (wire::kind_of(handle) == HandleKind::kAttachedComponent && use == HandleUse::kPublic) return kAllowed;
+  return hierarchy(profile, handle, use, n);
+}
+
+// --- Parameters. `n` counts from 1.
+
+constexpr std::uint16_t kNoScheme = 0x0010, kAnonymous = 0x001A;  // TPM_ALG_NULL, TPM_ALG_ECDAA
+constexpr std::uint32_t kMaxSelections =
+    16;  // a TPM takes HASH_COUNT banks, of PCR_SELECT_MAX octets: fewer than these
+
+Verdict unreadable(wire::Rc code, unsigned n) {
+  return {Reason::kUnreadable, rc::in_parameter(code, n)};
+}
+
+Verdict judge_hierarchy(const Profile& profile, wire::Reader& in, unsigned n) {
+  const auto handle = in.u32();
+  if (!handle) return unreadable(rc::kInsufficient, n);
+  return allowed_if(*handle == kNull || profile.hierarchies.contains(*handle), Reason::kHierarchy,
+                    rc::in_parameter(rc::kHierarchy, n));
+}
+
+Verdict judge_persistent(const Profile& profile, wire::Reader& in, unsigned n) {
+  const auto handle = in.u32();
+  if (!handle) return unreadable(rc::kInsufficient, n);
+  return allowed_if(profile.persistent_evict.contains(*handle), Reason::kPersistent, rc::in_parameter(rc::kHandle, n));
+}
+
+// The index is the first of TPMS_NV_PUBLIC; TPMT_NV_PUBLIC_2 has its kind before that, in one octet.
+Verdict judge_nv_public(const Profile& profile, wire::Reader& in, bool with_kind, unsigned n) {
+  const auto size = in.u16();
+  const bool kind = !with_kind || in.u8();
+  const auto index = in.u32();
+  if (!size || !kind || !index) return unreadable(rc::kInsufficient, n);
+  return allowed_if(profile.nv_define.contains(*index), Reason::kNv, rc::kNvAuthorization);
+}
+
+// Selections of all banks together, as one.
+Verdict judge_pcrs(const Profile& profile, wire::Reader& in, unsigned n) {
+  const auto count = in.u32();
+  if (!count) return unreadable(rc::kInsufficient, n);
+  if (*count > kMaxSelections) return unreadable(rc::kSize, n);
+  std::uint64_t selected = 0;
+  for (std::uint32_t i = 0; i < *count; ++i) {
+    const auto hash = in.u16();
+    const auto size = in.u8();
+    if (!hash || !size) return unreadable(rc::kInsufficient, n);
+    if (*size > sizeof selected) return unreadable(rc::kValue, n);
+    const auto select = in.take(*size);
+    if (!select) return unreadable(rc::kInsufficient, n);
+    for (std::size_t octet = 0; octet < select->size(); ++octet)
+      selected |= std::uint64_t{(*select)[octet]} << (8 * octet);
+  }
+  for (; selected != 0; selected &= selected - 1)
+    if (!profile.pcr_read.contains(static_cast<std::uint32_t>(std::countr_zero(selected))))
+      return {Reason::kPcr, rc::kPcr};
+  return kAllowed;
+}
+
+// Leaves `in` behind the scheme. What may commit may spend.
+Verdict judge_scheme(const Profile& profile, wire::Reader& in, unsigned n) {
+  const auto scheme = in.u16();
+  if (!scheme) return unreadable(rc::kInsufficient, n);
+  if (*scheme == kAnonymous && !profile.commands.contains(wire::cc::kCommit))
+    return {Reason::kCommitment, rc::in_parameter(rc::kScheme, n)};
+  if (*scheme == kNoScheme) return kAllowed;
+  const bool complete = in.u16().has_value() && (*scheme != kAnonymous || in.u16().has_value());  // hash, counter
+  return complete ? kAllowed : unreadable(rc::kInsufficient, n);
+}
+
+Verdict judge_scheme_and_pcrs(const Profile& profile, wire::Reader& in, unsigned n) {
+  const Verdict verdict = judge_scheme(profile, in, n);
+  return verdict.allowed() ? judge_pcrs(profile, in, n + 1) : verdict;
+}
+
+Verdict judge_hash_and_hierarchy(const Profile& profile, wire::Reader& in, unsigned n) {
+  return in.u16() ? judge_hierarchy(profile, in, n + 1) : unreadable(rc::kInsufficient, n);
+}
+
+// What a profile allows whole need not be read: what is wrong with it is for the TPM to say.
+bool must_read(const Profile& profile, Names names) {
+  const bool may_commit = profile.commands.contains(wire::cc::kCommit);
+  switch (names) {
+    case Names::kNothing:
+      return false;
+    case Names::kHierarchy:
+    case Names::kHashAndHierarchy:
+      return !profile.hierarchies.contains(kEverything);
+    case Names::kPersistent:
+      return !profile.persistent_evict.contains(kEverything);
+    case Names::kNvPublic:
+    case Names::kNvPublic2:
+      return !profile.nv_define.contains(kEverything);
+    case Names::kPcrs:
+      return !profile.pcr_read.contains(kEveryPcr);
+    case Names::kScheme:
+      return !may_commit;
+    case Names::kSchemeAndPcrs:
+      return !may_commit || !profile.pcr_read.contains(kEveryPcr);
+  }
+  return true;
+}
+
+// Counted from 1; it encrypts the first parameter.
+std::optional<unsigned> session_that_hides(const wire::Command& command) {
+  const auto& sessions = command.authorizations();
+  for (std::size_t i = 0; i < sessions.size(); ++i)
+    if ((sessions[i].attributes & wire::session_attribute::kDecrypt) != 0) return static_cast<unsigned>(i + 1);
+  return std::nullopt;
+}
+
+Verdict judge_parameters(const Profile& profile, const wire::Command& command) {
+  const auto [names, after] = command.row().names;
+  if (!must_read(profile, names)) return kAllowed;
+  if (after == 0)
+    if (const auto session = session_that_hides(command))
+      return {Reason::kHidden, rc::in_session(rc::kAttributes, *session)};
+  wire::Reader in(command.parameters());
+  for (unsigned i = 1; i <= after; ++i)
+    if (!in.tpm2b()) return unreadable(rc::kInsufficient, i);
+
+  const unsigned n = after + 1U;
+  switch (names) {
+    case Names::kNothing:
+      return kAllowed;
+    case Names::kHierarchy:
+      return judge_hierarchy(profile, in, n);
+    case Names::kHashAndHierarchy:
+      return judge_hash_and_hierarchy(profile, in, n);
+    case Names::kPersistent:
+      return judge_persistent(profile, in, n);
+    case Names::kNvPublic:
+      return judge_nv_public(profile, in, false, n);
+    case Names::kNvPublic2:
+      return judge_nv_public(profile, in, true, n);
+    case Names::kPcrs:
+      return judge_pcrs(profile, in, n);
+    case Names::kScheme:
+      return judge_scheme(profile, in, n);
+    case Names::kSchemeAndPcrs:
+      return judge_scheme_and_pcrs(profile, in, n);
+  }
+  return unreadable(rc::kInsufficient, n);
+}
+
+}  // namespace
+
+Verdict judge(const Profile& profile, const wire::Command& command, std::uint8_t locality) {
+  if (!profile.commands.contains(command.code())) return {Reason::kNoSuchCommand, rc::kCommandCode};
+  if (profile.disabled.contains(command.code())) return {Reason::kDisabled, rc::kDisabled};
+  if (!profile.localities.contains(locality)) return {Reason::kLocality, rc::kLocality};
+  for (std::size_t i = 0; i < command.handle_count(); ++i)
+    if (const Verdict verdict = judge_handle(profile, command, i); !verdict.allowed()) return verdict;
+  return judge_parameters(profile, command);
+}
+
+std::string_view sentence(Reason reason) {
+  switch (reason) {
+    case Reason::kAllowed:
+      return "allowed";
+    case Reason::kNoSuchCommand:
+      return "the profile does not list this command";
+    case Reason::kDisabled:
+      return "a rule takes this command away";
+    case Reason::kLocality:
+      return "the profile does not list this locality";
+    case Reason::kHierarchy:
+      return "the profile does not list this hierarchy";
+    case Reason::kPersistent:
+      return "the profile does not list this persistent object for what the command does with it";
+    case Reason::kNv:
+      return "the profile does not list this NV index for what the command does with it";
+    case Reason::kNvAuthority:
+      return "the profile does not list this NV index as one to be used by the authorization of owner or platform";
+    case Reason::kPcr:
+      return "the profile does not list this PCR for what the command does with it";
+    case Reason::kCommitment:
+      return "this scheme spends a counter that all clients share, which needs TPM2_Commit";
+    case Reason::kUnknownUse:
+      return "nobody knows what the command does with this handle, and the profile does not allow everything for it";
+    case Reason::kHidden:
+      return "the parameter that must be judged is encrypted";
+    case Reason::kUnreadable:
+      return "the parameter that must be judged cannot be read";
+  }
+  return "";
+}
+
+}  // namespace tpmspace::guard

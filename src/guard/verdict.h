@@ -1,0 +1,56 @@
+// Whether a command may go on to the TPM: a profile's answer.
+//
+// Idea: the command's row says what it does with each handle and what its parameters name (wire/command_table.h); the
+// profile says to what that may be done. Whatever the row does not explain is refused unless the profile allows it
+// everything. What lies in a client's own space (transient objects, sequences, sessions) is the manager's to judge:
+// FlushContext and ContextLoad name nothing else, so their parameters are not read.
+//
+// Judged in the parameters are: PCR selections (PCR_Read, Quote, PolicyPCR, Create, CreatePrimary: wherever values or
+// their digest come out); the hierarchy of LoadExternal, Hash, SequenceComplete, HierarchyControl; the handle of
+// EvictControl; the index of NV_DefineSpace; a signing scheme that spends a commitment, for which Commit is needed.
+// PCRs of PCR_Allocate and PCR_SetAuthPolicy are not: who may do that may do it to all. What a profile allows whole is
+// not read; where something must be read and is encrypted or cannot be parsed, the answer is no.
+//
+// Threads: pure. Costs: well below 1 us; nothing is allocated (bench, unit tests).
+// Codes: without a layer; what the TPM would say of an entity that is not there or not right (docs/profiles.md).
+// Source: TPM-RULES 32; TPM 2.0 library, Part 3 (handle areas), Part 2, 6.6.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "guard/profile.h"
+#include "wire/command.h"
+#include "wire/rc.h"
+
+namespace tpmspace::guard {
+
+enum class Reason : std::uint8_t {
+  kAllowed,
+  kNoSuchCommand,  // COMMAND_CODE
+  kDisabled,       // DISABLED
+  kLocality,       // LOCALITY
+  kHierarchy,      // HIERARCHY, handle or parameter number n
+  kPersistent,     // HANDLE, n
+  kNv,             // NV_AUTHORIZATION
+  kNvAuthority,    // NV_AUTHORIZATION: not by owner or platform
+  kPcr,            // PCR
+  kCommitment,     // SCHEME, n: it would spend a commitment
+  kUnknownUse,     // HANDLE, n: what the command does with it only the chip knows
+  kHidden,         // ATTRIBUTES, session n: the parameter that must be judged is encrypted
+  kUnreadable,     // the TPM's code for it, parameter n
+};
+// "this NV index is not among those it may do that to": for an audit record and `policy explain`.
+[[nodiscard]] std::string_view sentence(Reason reason);
+
+struct Verdict {
+  Reason reason = Reason::kAllowed;
+  wire::Rc rc = wire::rc::kSuccess;
+
+  [[nodiscard]] bool allowed() const { return reason == Reason::kAllowed; }
+  bool operator==(const Verdict&) const = default;
+};
+
+[[nodiscard]] Verdict judge(const Profile& profile, const wire::Command& command, std::uint8_t locality);
+
+}  // namespace tpmspace::guard

@@ -1,0 +1,166 @@
+// The guard against a chip that counts: whatever unprivileged owners do, the last tries stay.
+#include "guard/lockout_share.h"
+
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include <map>
+
+namespace tpmspace::guard {
+namespace {
+
+using Owner = LockoutShare::Owner;
+using Time = LockoutShare::Time;
+
+LockoutShare of(std::uint32_t tries, Time recovery = 1000) {
+  return LockoutShare({.tries = tries, .recovery = recovery});
+}
+
+TEST(LockoutShare, IsAQuarterOfTheTriesAndAtLeastOne) {
+  const struct {
+    std::uint32_t tries, share;
+  } cases[] = {{0, 1}, {1, 1}, {3, 1}, {7, 1}, {8, 2}, {32, 8}, {UINT32_MAX, UINT32_MAX / 4}};
+  for (const auto& [tries, share] : cases) {
+    EXPECT_EQ(of(tries).share(), share) << tries;
+    EXPECT_EQ(of(tries).reserve(), share) << tries;
+  }
+}
+
+TEST(LockoutShare, StopsAnOwnerAtItsShareUntilItsFailuresAgeOut) {
+  LockoutShare shares = of(32);
+  for (int i = 0; i < 8; ++i) {
+    EXPECT_TRUE(shares.may_try(1, 0)) << i;
+    shares.failed(1, 0);
+  }
+  EXPECT_FALSE(shares.may_try(1, 0));
+  EXPECT_TRUE(shares.may_try(2, 0)) << "another has its own";
+  EXPECT_EQ(shares.wait(1, 0), 1000U);
+  EXPECT_EQ(shares.wait(1, 400), 600U);
+  EXPECT_FALSE(shares.may_try(1, 999));
+  EXPECT_TRUE(shares.may_try(1, 1000)) << "one has aged out";
+  shares.failed(1, 1000);
+  EXPECT_FALSE(shares.may_try(1, 1999));
+  EXPECT_EQ(shares.failures(1, 5000), 4U);
+}
+
+TEST(LockoutShare, FourOwnersAtOnceDoNotLockAChipOfThreeTries) {
+  LockoutShare shares = of(3);
+  int failures = 0;
+  for (int round = 0; round < 10; ++round)
+    for (Owner owner = 1; owner <= 4; ++owner)
+      if (shares.may_try(owner, 0)) {
+        shares.failed(owner, 0);
+        ++failures;
+      }
+  EXPECT_EQ(failures, 2) << "the third try is nobody's but the administrator's";
+}
+
+TEST(LockoutShare, WhatThePrivilegedFailCountsForAll) {
+  LockoutShare shares = of(4);
+  for (int i = 0; i < 3; ++i) shares.privileged_failed(0);
+  EXPECT_FALSE(shares.may_try(1, 0));
+  EXPECT_EQ(shares.failures(1, 0), 0U);
+  EXPECT_TRUE(shares.may_try(1, 1000));
+}
+
+TEST(LockoutShare, TakesOverWhatTheChipSays) {
+  LockoutShare shares = of(32);
+  shares.counter_read(24, 0);  // somebody beside us
+  EXPECT_FALSE(shares.may_try(1, 0));
+  EXPECT_TRUE(shares.may_try(1, 1000));
+  for (int i = 0; i < 8; ++i) shares.failed(1, 1000);
+  shares.counter_read(5, 1000);
+  EXPECT_FALSE(shares.may_try(1, 1000)) << "its own failures are still its own";
+  shares.counter_read(0, 1000);
+  EXPECT_TRUE(shares.may_try(1, 1000)) << "DictionaryAttackLockReset forgives all";
+  EXPECT_EQ(shares.owners(), 0U);
+}
+
+TEST(LockoutShare, OddParameters) {
+  LockoutShare off = of(3, 0);
+  for (int i = 0; i < 10; ++i) off.failed(1, 0);
+  EXPECT_TRUE(off.may_try(1, 0)) << "recovery time 0: the chip does not protect";
+  EXPECT_FALSE(of(1).may_try(1, 0)) << "the only try is not for everybody";
+  EXPECT_EQ(of(1).wait(1, 0), UINT64_MAX);
+  LockoutShare endless = of(8, UINT64_MAX);
+  endless.failed(1, 5);
+  endless.failed(1, 5);
+  EXPECT_EQ(endless.wait(1, 6), UINT64_MAX);
+  EXPECT_FALSE(endless.may_try(1, UINT64_MAX - 1));
+}
+
+TEST(LockoutShare, NewParametersKeepTheFailures) {
+  LockoutShare shares = of(32);
+  for (int i = 0; i < 4; ++i) shares.failed(1, 0);
+  shares.chip_changed({.tries = 16, .recovery = 10}, 1500);
+  EXPECT_EQ(shares.failures(1, 1500), 3U);
+  EXPECT_EQ(shares.failures(1, 1510), 2U);
+  EXPECT_EQ(shares.share(), 4U);
+}
+
+TEST(LockoutShare, TheTableIsBounded) {
+  LockoutShare shares = of(UINT32_MAX);
+  for (Owner owner = 0; owner < 2 * LockoutShare::kMaxOwners; ++owner) shares.failed(owner, owner % 2);
+  EXPECT_EQ(shares.owners(), LockoutShare::kMaxOwners);
+  constexpr Owner kNewcomer = 1'000'000;
+  EXPECT_FALSE(shares.may_try(kNewcomer, 1)) << "no place to count it in";
+  EXPECT_EQ(shares.wait(kNewcomer, 1), 999U) << "half of them began at 0";
+  EXPECT_TRUE(shares.may_try(kNewcomer, 1000));
+  shares.failed(kNewcomer, 1001);
+  EXPECT_EQ(shares.owners(), 1U);
+}
+
+// A chip, by the specification's words. `restarts`: a failure begins a new recovery time, as in the reference code;
+// otherwise the time runs on from whenever it began.
+struct ChipModel {
+  bool restarts = true;
+  std::uint32_t tries = 0;
+  Time recovery = 0, next = 0;
+  std::uint32_t counter = 0;
+
+  void advance(Time now) {
+    for (; now >= next; next += recovery)
+      if (counter > 0) --counter;
+  }
+  void fail(Time now) {
+    ++counter;
+    if (restarts) next = now + recovery;
+  }
+};
+
+RC_GTEST_PROP(LockoutShare, NoCrowdTakesTheLastTries, ()) {
+  const auto tries = *rc::gen::inRange(1U, 40U);
+  const auto recovery = *rc::gen::inRange<Time>(1, 50);
+  LockoutShare shares = of(tries, recovery);
+  ChipModel chip{.restarts = *rc::gen::arbitrary<bool>(),
+                 .tries = tries,
+                 .recovery = recovery,
+                 .next = *rc::gen::inRange<Time>(1, recovery + 1)};
+  std::map<Owner, std::uint32_t> in_this_moment;
+  Time now = 0;
+  for (int i = 0; i < 300; ++i) {
+    const auto passes = *rc::gen::weightedElement<Time>({{8, 0}, {2, 1}, {1, recovery}});
+    if (passes > 0) in_this_moment.clear();
+    now += passes;
+    chip.advance(now);
+    RC_ASSERT(shares.failures(now) >= chip.counter);
+    const auto owner = *rc::gen::inRange<Owner>(1, 8);
+    if (*rc::gen::inRange(0, 20) == 0) {
+      shares.counter_read(chip.counter, now);
+      RC_ASSERT(shares.failures(now) == chip.counter);
+      if (chip.counter == 0) in_this_moment.clear();
+    } else if (shares.may_try(owner, now)) {
+      RC_ASSERT(shares.wait(owner, now) == 0U);
+      shares.failed(owner, now);
+      chip.fail(now);
+      RC_ASSERT(++in_this_moment[owner] <= shares.share());
+      RC_ASSERT(chip.counter <= tries - shares.reserve());
+    } else if (const Time wait = shares.wait(owner, now); wait != UINT64_MAX) {
+      RC_ASSERT(!shares.may_try(owner, now + wait - 1));
+      RC_ASSERT(shares.may_try(owner, now + wait));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace tpmspace::guard

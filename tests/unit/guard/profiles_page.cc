@@ -1,0 +1,158 @@
+#include "profiles_page.h"
+
+#include <fmt/format.h>
+
+#include "guard/shipped.h"
+#include "wire/handle.h"
+
+namespace tpmspace::guard {
+namespace {
+
+constexpr std::string_view kBegin = R"(# Profiles
+
+A profile says what a client may do. These come with tpmspace; the tables are made from the code, and a test compares
+them with it. tpmspaced does not apply them yet. After a change:
+
+    TPMSPACE_WRITE_DOCS=1 build/asan/bin/unit_guard --gtest_filter='ProfilesPage.*'
+
+| Profile | For |
+|---|---|
+| `safe` | everybody whom no rule gives another: keys of one's own, sealing, policy sessions, quotes, random numbers, public reads. Nothing that changes what others see, spends what others share, or uses what others put there |
+| `storage` | who keeps keys and data: as `safe` without attestation, and writes NV indices by their own authorization |
+| `attest` | who says what this machine is: as `safe`, with the persistent keys of the endorsement range, anonymous signatures and the audit of commands |
+| `provision` | who sets up: as `safe`, with NV indices and persistent objects made, used and removed, and the authorizations of the owner and endorsement hierarchies changed. No lockout, no platform, no PCR |
+| `admin` | who may do everything, vendor commands and those newer than the table included |
+
+Every list is an allow-list: what is not in it is refused.
+
+## What a refusal looks like
+
+The TPM's own codes, spoken by tpmspace (layer 11: `0x000B…`), before the TPM sees the command. `n` is the number of the
+handle or parameter.
+
+| Code | When |
+|---|---|
+| `0x143` COMMAND_CODE | the profile does not list the command: as if the chip lacked it |
+| `0x120` DISABLED | it lists the command, and a rule about who, door or time takes it away |
+| `0x907` LOCALITY | the locality is not listed |
+| `0x085` HIERARCHY, `n` | the hierarchy is not listed; TPM_RH_LOCKOUT in any place, as what a session is bound to included |
+| `0x08B` HANDLE, `n` | the persistent object is not listed for what the command does with it |
+| `0x149` NV_AUTHORIZATION | the NV index is not listed for that, or not by the authorization of owner or platform |
+| `0x127` PCR | a PCR is not listed for that |
+| `0x092` SCHEME, `n` | an ECDAA signature spends a commitment, of which all clients share the counter: it needs TPM2_Commit |
+| `0x082` ATTRIBUTES, session `n` | a session encrypts the parameter that must be judged |
+
+A parameter that must be judged and cannot be read is refused with the TPM's code for that.
+
+## What is judged in the parameters
+
+PCR selections of PCR_Read, Quote, PolicyPCR, Create and CreatePrimary (`pcr.read`: wherever values or their digest come
+out); the hierarchy in LoadExternal, Hash, SequenceComplete and HierarchyControl; the handle in EvictControl; the index
+in NV_DefineSpace; the scheme of a signature. FlushContext and ContextLoad name only what is of the client's own space.
+
+## Commands
+)";
+
+constexpr std::string_view kSetsBegin = R"(
+## What they may do it to
+
+A handle in none of these is refused, but for what is in the client's own space (transient objects, sequences,
+sessions). `persistent.use` is any use of a persistent key but as a parent, as the salt key of a session, or by
+ReadPublic; computing with its public part is one. `nv.by-owner` are the indices that may be read, written and locked by
+the authorization of the owner or platform hierarchy instead of their own; that of the owner is usually empty.
+
+)";
+
+constexpr std::string_view kLimitsBegin = R"(
+## What they may have
+
+)";
+
+std::string header() {
+  std::string first = "| |", second = "|---|";
+  for (const Profile* profile : shipped_profiles()) {
+    first += fmt::format(" `{}` |", profile->name);
+    second += "---|";
+  }
+  return first + "\n" + second + "\n";
+}
+
+template <typename Cell>
+std::string row(std::string_view name, const Cell& cell) {
+  std::string out = fmt::format("| {} |", name);
+  for (const Profile* profile : shipped_profiles()) out += fmt::format(" {} |", cell(*profile));
+  return out + "\n";
+}
+
+std::string number(std::string_view set, std::uint32_t n) {
+  if (!set.starts_with("hierarchies"))
+    return set.starts_with("persistent") || set.starts_with("nv") ? fmt::format("`{:#010x}`", n) : fmt::format("{}", n);
+  switch (n) {
+    case static_cast<std::uint32_t>(wire::Hierarchy::kOwner):
+      return "owner";
+    case static_cast<std::uint32_t>(wire::Hierarchy::kNull):
+      return "null";
+    case static_cast<std::uint32_t>(wire::Hierarchy::kEndorsement):
+      return "endorsement";
+    default:
+      return fmt::format("`{:#x}`", n);
+  }
+}
+
+std::string cell_of(std::string_view set, const Numbers& numbers) {
+  if (numbers.empty()) return "none";
+  if (numbers == Numbers::all() || (set.starts_with("pcr") && numbers.contains({0, 0x00FFFFFF}))) return "all";
+  std::string out;
+  for (const auto& range : numbers.ranges()) {
+    if (!out.empty()) out += ", ";
+    out += number(set, range.first);
+    if (range.last != range.first) out += "–" + number(set, range.last);
+  }
+  return out;
+}
+
+std::string commands() {
+  std::string out = "\n" + header();
+  for (const auto& one : wire::CommandTable::builtin().rows())
+    out += row(fmt::format("`{}`", one.name),
+               [&](const Profile& profile) { return profile.commands.contains(one.code) ? "yes" : "—"; });
+  const auto vendor = *commands_named("vendor");
+  return out + row("vendor commands, and newer ones", [&](const Profile& profile) {
+           return (profile.commands & vendor) == vendor ? "yes" : (profile.commands & vendor).empty() ? "—" : "some";
+         });
+}
+
+std::string sets() {
+  std::string out = header();
+  for (const auto& one : kSets)
+    if (one.set != &Profile::commands)
+      out += row(fmt::format("`{}`", one.name),
+                 [&](const Profile& profile) { return cell_of(one.name, profile.*one.set); });
+  return out;
+}
+
+std::string limits() {
+  const auto seconds = [](std::uint64_t nanoseconds) { return fmt::format("{} s", nanoseconds / 1'000'000'000); };
+  const auto count = [](std::uint32_t n) { return n == kUnlimited ? "unlimited" : fmt::format("{}", n); };
+  constexpr std::string_view kExhaustion[] = {"refuse", "close", "wait", "reclaim"};
+  return header() + row("connections of one owner", [&](const Profile& p) { return count(p.limits.connections); }) +
+         row("objects of a space", [&](const Profile& p) { return count(p.limits.objects); }) +
+         row("sessions of a space", [&](const Profile& p) { return count(p.limits.sessions); }) +
+         row("saved contexts", [&](const Profile& p) { return fmt::format("{} MiB", p.limits.bytes >> 20); }) +
+         row("share of TPM time", [&](const Profile& p) { return count(p.limits.share); }) +
+         row("priority", [&](const Profile& p) { return count(p.limits.priority); }) +
+         row("claim, sessions", [&](const Profile& p) { return count(p.terms.claim); }) +
+         row("lease", [&](const Profile& p) { return seconds(p.terms.lease); }) +
+         row("tenure", [&](const Profile& p) { return seconds(p.terms.tenure); }) +
+         row("deadline", [&](const Profile& p) { return seconds(p.terms.deadline); }) +
+         row("without a session",
+             [&](const Profile& p) { return kExhaustion[static_cast<std::size_t>(p.terms.exhaustion)]; });
+}
+
+}  // namespace
+
+std::string profiles_page() {
+  return std::string(kBegin) + commands() + std::string(kSetsBegin) + sets() + std::string(kLimitsBegin) + limits();
+}
+
+}  // namespace tpmspace::guard
