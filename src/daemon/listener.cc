@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "daemon/limits.h"
+#include "daemon/peer_identity.h"
 #include "proto/socket_path.h"
 
 namespace tpmspace::daemon {
@@ -78,9 +79,8 @@ Result check_directory(const std::string& path, bool make) {
 }
 
 pid_t peer_pid(int fd) {
-  ucred peer{};
-  socklen_t size = sizeof peer;
-  return ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 ? peer.pid : 0;
+  const auto peer = peer_credentials(fd);
+  return peer ? peer->pid : 0;
 }
 
 // What lies at PATH may be replaced: nothing, or a socket that nobody serves.

@@ -11,6 +11,7 @@
 #include <system_error>
 #include <utility>
 
+#include "daemon/peer_identity.h"
 #include "daemon/version.h"
 
 namespace tpmspace::daemon {
@@ -33,10 +34,9 @@ TpmDesk::Terms terms_of(const Limits& limits) {
 }
 
 std::optional<Peer> peer_of(int fd) {
-  ucred peer{};
-  socklen_t size = sizeof peer;
-  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return std::nullopt;
-  return Peer{peer.uid, peer.pid};
+  const auto peer = peer_credentials(fd);
+  if (!peer) return std::nullopt;
+  return Peer{peer->uid, peer->pid};
 }
 
 // Until there are rules: root, and whom the daemon runs as.

@@ -156,6 +156,25 @@ void write_texts(const fs::path& directory) {
     config.add(std::string(text));
 }
 
+void write_peer(const fs::path& directory) {
+  Corpus peer(directory, "peer");
+  const std::string id(64, 'a'), pod = "2c48913c_b29f_11e7_9350_020968147796";
+  for (const std::string& path :
+       {std::string("/system.slice/nginx.service"), "/system.slice/docker-" + id + ".scope", "/docker/" + id,
+        std::string("/user.slice/user-1000.slice/user@1000.service/app.slice"), "/libpod_parent/libpod-" + id,
+        "/kubepods.slice/kubepods-pod" + pod + ".slice/cri-containerd-" + id + ".scope",
+        "/kubepods/burstable/pod2c48913c-b29f-11e7-9350-020968147796/crio-" + id, std::string("/../x (deleted)")}) {
+    peer.add(path);
+    peer.add("9:name=systemd:/\n0::" + path + "\n");
+  }
+  peer.add("42 (a) b) S 1 42 42 0 -1 4194560 113 0 0 0 0 1 2 3 20 0 1 0 4711 2326528 195\n");
+  peer.add("Name:\tx\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nGroups:\t1 2 \n");
+  peer.add(
+      "31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw\n"
+      "41 31 0:38 /x\\040y /sys/fs/cgroup/unified rw shared:9 master:1 - cgroup2 cgroup2 rw\n");
+  peer.add("system_u:system_r:httpd_t:s0");
+}
+
 // A client's life, as engine.cc reads it: octets that mean steps. See there.
 void write_engine(const fs::path& directory) {
   Corpus engine(directory, "engine");
@@ -213,6 +232,7 @@ int main(int argc, char** argv) {
   write_control(directory);
   write_space(directory);
   write_texts(directory);
+  write_peer(directory);
   write_engine(directory);
   write_engine_libtpms(directory);
   write_found(argv[1], directory);

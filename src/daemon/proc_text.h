@@ -1,0 +1,60 @@
+// What the texts of /proc say: of a process, of its cgroup, of the mounts.
+//
+// Idea: pure functions over texts that somebody else read, so that every odd one can be tried. Some octets in them are
+// chosen by whoever is asked about (the name of a program, of a file, of a cgroup below one that was given to him):
+// they are taken as they are and never as part of the text around them.
+// Threads: functions of their arguments. Units: clock ticks of sysconf(_SC_CLK_TCK), since boot.
+// Limits: a path is shorter than PATH_MAX, a label at most 4096 octets; how long a text may be is the reader's affair.
+// Errors: nullopt: the text does not say it, or is not such a text.
+// Source: proc(5), cgroups(7), cgroup_namespaces(7).
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace tpmspace::daemon {
+
+// Octets of the longest LSM label that is believed.
+inline constexpr std::size_t kMaxLabel = 4096;
+
+// /proc/PID/stat. The name of the program stands in it in parentheses and may have any octets, parentheses too.
+struct ProcessStart {
+  pid_t pid = 0;
+  std::uint64_t ticks = 0;
+  bool operator==(const ProcessStart&) const = default;
+};
+[[nodiscard]] std::optional<ProcessStart> parse_stat(std::string_view text);
+
+// The effective ids in /proc/PID/status. What stands behind them in the text need not be there.
+struct EffectiveIds {
+  uid_t uid = static_cast<uid_t>(-1);
+  gid_t gid = static_cast<gid_t>(-1);
+  bool operator==(const EffectiveIds&) const = default;
+};
+[[nodiscard]] std::optional<EffectiveIds> parse_status(std::string_view text);
+
+// The cgroup v2 path in /proc/PID/cgroup: the line "0::/...". A path that leads out of our cgroup namespace ("/../x")
+// says nothing.
+[[nodiscard]] std::optional<std::string> parse_cgroup(std::string_view text);
+
+// Where cgroup v2 is mounted, in /proc/self/mountinfo: on a hybrid system beside the v1 hierarchies, so not at
+// /sys/fs/cgroup itself. A mount of the whole hierarchy goes before one of a part of it.
+struct Cgroup2Mount {
+  std::string point;
+  std::string root;  // what of the hierarchy is mounted there
+  bool operator==(const Cgroup2Mount&) const = default;
+};
+[[nodiscard]] std::optional<Cgroup2Mount> parse_mountinfo(std::string_view text);
+
+// What readlink says of /proc/PID/exe. A file that is deleted has no path.
+[[nodiscard]] std::optional<std::string> parse_executable(std::string_view text);
+
+// What SO_PEERSEC says, with or without a NUL behind it.
+[[nodiscard]] std::optional<std::string> parse_label(std::string_view text);
+
+}  // namespace tpmspace::daemon

@@ -1,0 +1,145 @@
+// What the texts of /proc say, and the odd ones that say nothing.
+#include "daemon/proc_text.h"
+
+#include <gtest/gtest.h>
+
+#include <climits>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace tpmspace::daemon {
+namespace {
+
+using namespace std::string_view_literals;
+
+// Fields 3 to 23, the 22nd is the start.
+std::string stat_of(const std::string& name, const std::string& start = "4711") {
+  return "42 (" + name + ") S 1 42 42 0 -1 4194560 113 0 0 0 0 1 2 3 20 0 1 0 " + start + " 2326528 195 0\n";
+}
+
+TEST(ProcText, StatTellsTheStartWhateverTheProgramIsCalled) {
+  const ProcessStart expected{42, 4711};
+  for (const std::string name :
+       {"sleep", "", "a b", ")", "((", ") S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 99 ", "1 (init) S 0 1 1 0",
+        "x\ny", " (", "\xFF\x01"})
+    EXPECT_EQ(parse_stat(stat_of(name)), expected) << name;
+  EXPECT_EQ(parse_stat(stat_of("x", "18446744073709551615")), (ProcessStart{42, UINT64_MAX}));
+}
+
+TEST(ProcText, WhatIsNoStatHasNoStart) {
+  const std::string whole = stat_of("sleep");
+  for (std::size_t length = 0; length <= whole.find("4711") + 4; ++length)
+    EXPECT_EQ(parse_stat(whole.substr(0, length)), std::nullopt) << length;
+  for (const std::string& text :
+       {stat_of("x", "18446744073709551616"), stat_of("x", "-1"), stat_of("x", "+1"), stat_of("x", "0x1"),
+        stat_of("x", ""), "0" + stat_of("x").substr(2), "-1" + stat_of("x").substr(2), " " + stat_of("x"),
+        "99999999999" + stat_of("x").substr(2), stat_of("x").substr(3), std::string(") (\n"), std::string(" () ")})
+    EXPECT_EQ(parse_stat(text), std::nullopt) << text;
+}
+
+TEST(ProcText, StatusTellsTheEffectiveIds) {
+  const std::string head = "Name:\tx\nUmask:\t0022\nState:\tS (sleeping)\nTgid:\t42\n";
+  EXPECT_EQ(parse_status(head + "Uid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nFDSize:\t64\nGro"), (EffectiveIds{2, 6}));
+  EXPECT_EQ(parse_status("Uid:\t0\t4294967294\t0\t0\nGid:\t0\t0\t0\t0\n"), (EffectiveIds{4294967294, 0}));
+  for (const std::string_view text :
+       {""sv, "Uid:\t1\t2\t3\t4\n"sv, "Gid:\t5\t6\t7\t8\n"sv, "Gid:\t5\t6\t7\t8\nUid:\t1\t2\t3\t4\n"sv,
+        "Uid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8"sv, "Uid:\t1\nGid:\t5\t6\t7\t8\n"sv, "Uid: 1 2 3 4\nGid:\t5\t6\t7\t8\n"sv,
+        "Uid:\t1\t-2\t3\t4\nGid:\t5\t6\t7\t8\n"sv, "Uid:\t1\t4294967296\t3\t4\nGid:\t5\t6\t7\t8\n"sv,
+        "xUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\n"sv, "Uid:\t1\t2\t3\t4\nGid:\t\t\t\t\n"sv})
+    EXPECT_EQ(parse_status(text), std::nullopt) << text;
+}
+
+struct CgroupCase {
+  std::string text;
+  std::optional<std::string> path;
+};
+
+TEST(ProcText, Cgroup) {
+  const std::string longest = "/" + std::string(PATH_MAX - 2, 'x');
+  const std::vector<CgroupCase> cases = {
+      {"0::/system.slice/nginx.service\n", "/system.slice/nginx.service"},
+      {"0::/\n", "/"},
+      // Hybrid: v1 hierarchies stand before it.
+      {"9:name=systemd:/old\n5:devices:/x\n1:cpu,cpuacct:/\n0::/new\n", "/new"},
+      {"0::/a (deleted)\n", "/a (deleted)"},  // a living process is in no deleted cgroup: one is called so
+      {"0::/a b:c\\x2d\x01\xFF\n", "/a b:c\\x2d\x01\xFF"},
+      {"0::/...\n", "/..."},
+      {"0::" + longest + "\n", longest},
+      // A cgroup namespace shows what is outside of it so.
+      {"0::/../sibling\n", std::nullopt},
+      {"0::/..\n", std::nullopt},
+      {"0::/../../a\n", std::nullopt},
+      {"0::/a/../b\n", std::nullopt},
+      {"0::/a/..\n", std::nullopt},
+      {"0::/./a\n", std::nullopt},
+      // Only v1.
+      {"9:name=systemd:/system.slice/nginx.service\n5:devices:/\n", std::nullopt},
+      {"", std::nullopt},
+      {"0::/cut", std::nullopt},
+      {"0::\n", std::nullopt},
+      {"0::relative\n", std::nullopt},
+      {"0::/a//b\n", std::nullopt},
+      {"0::/a/\n", std::nullopt},
+      {"0::" + longest + "x\n", std::nullopt},
+      {std::string("0::/a\0b\n", 8), std::nullopt},
+      {"00::/a\n", std::nullopt},
+      {" 0::/a\n", std::nullopt},
+      {"1:name=0::/a:/b\n", std::nullopt},
+  };
+  for (const auto& one : cases) EXPECT_EQ(parse_cgroup(one.text), one.path) << one.text.substr(0, 100);
+}
+
+constexpr std::string_view kHybrid =
+    "22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n"
+    "31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755\n"
+    "36 31 0:33 / /sys/fs/cgroup/devices rw,relatime - cgroup cgroup rw,devices\n"
+    "41 31 0:38 / /sys/fs/cgroup/unified rw,relatime shared:9 master:1 - cgroup2 cgroup2 rw\n";
+
+TEST(ProcText, Mountinfo) {
+  EXPECT_EQ(parse_mountinfo(kHybrid), (Cgroup2Mount{"/sys/fs/cgroup/unified", "/"}));
+  EXPECT_EQ(parse_mountinfo("29 22 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"),
+            (Cgroup2Mount{"/sys/fs/cgroup", "/"}));
+  EXPECT_EQ(parse_mountinfo("29 22 0:26 / /a\\040b\\134\\012c rw - cgroup2 none rw\n"),
+            (Cgroup2Mount{"/a b\\\nc", "/"}));
+  // What is no escape stays.
+  EXPECT_EQ(parse_mountinfo("29 22 0:26 / /a\\04 rw - cgroup2 none rw\n"), (Cgroup2Mount{"/a\\04", "/"}));
+  EXPECT_EQ(parse_mountinfo("29 22 0:26 / /a\\400\\ rw - cgroup2 none rw\n"), (Cgroup2Mount{"/a\\400\\", "/"}));
+}
+
+TEST(ProcText, MountinfoPrefersTheWholeHierarchy) {
+  const std::string part = "50 22 0:26 /machine/x /part rw - cgroup2 none rw\n";
+  EXPECT_EQ(parse_mountinfo(part), (Cgroup2Mount{"/part", "/machine/x"}));
+  EXPECT_EQ(parse_mountinfo(part + std::string(kHybrid)), (Cgroup2Mount{"/sys/fs/cgroup/unified", "/"}));
+}
+
+TEST(ProcText, MountinfoWithoutCgroup2) {
+  for (const std::string_view text :
+       {""sv, "\n\n"sv, "cgroup2"sv, "- cgroup2 x\n"sv, "1 2 3 / /x rw cgroup2 x rw\n"sv, "1 2 3 / /x - cgroup2\n"sv,
+        "36 31 0:33 / /cgroup2 rw - cgroup cgroup2 rw\n"sv, "36 31 0:33 / relative rw - cgroup2 x rw\n"sv,
+        "36 31 0:33 x /y rw - cgroup2 x rw\n"sv, "36 31 0:33 / /x\\000y rw - cgroup2 x rw\n"sv,
+        "36 31 0:33 / /cut rw - cgroup2 x rw"sv, "36 31 0:33 / /x rw -cgroup2 x rw\n"sv})
+    EXPECT_EQ(parse_mountinfo(text), std::nullopt) << text;
+}
+
+TEST(ProcText, Executable) {
+  EXPECT_EQ(parse_executable("/usr/bin/tpm2"), "/usr/bin/tpm2");
+  EXPECT_EQ(parse_executable("/a (deleted)/b"), "/a (deleted)/b");
+  for (const std::string& text :
+       {std::string(), std::string("x"), std::string("/usr/bin/tpm2 (deleted)"), std::string("/memfd:x (deleted)"),
+        std::string("/a\0b", 4), std::string(PATH_MAX, '/')})
+    EXPECT_EQ(parse_executable(text), std::nullopt) << text.substr(0, 100);
+}
+
+TEST(ProcText, Label) {
+  EXPECT_EQ(parse_label("system_u:system_r:httpd_t:s0\0"sv), "system_u:system_r:httpd_t:s0");
+  EXPECT_EQ(parse_label("unconfined"), "unconfined");
+  EXPECT_EQ(parse_label("/usr/sbin/nginx (enforce)\n"), "/usr/sbin/nginx (enforce)");
+  EXPECT_EQ(parse_label(std::string(kMaxLabel, 'x')), std::string(kMaxLabel, 'x'));
+  for (const std::string& text : {std::string(), std::string(1, '\0'), std::string("\n"), std::string("a\0b", 3),
+                                  std::string("a\nb"), std::string("a\x7F"), std::string(kMaxLabel + 1, 'x')})
+    EXPECT_EQ(parse_label(text), std::nullopt) << text.substr(0, 100);
+}
+
+}  // namespace
+}  // namespace tpmspace::daemon
