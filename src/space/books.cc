@@ -544,6 +544,7 @@ std::uint32_t sessions_of_space(const Books& books, SpaceId space) {
   for (const auto& [number, session] : books.sessions) out += session.space == space ? 1U : 0U;
   for (auto it = books.parked.lower_bound({space, 0}); it != books.parked.end() && it->first.space == space; ++it)
     ++out;
+  for (const auto& [copy, session] : books.parked_files) out += session.space == space ? 1U : 0U;
   return out;
 }
 

@@ -71,17 +71,21 @@ Bytes ContextCommands::flush_session(SpaceId space, std::uint32_t handle) {
   const auto is_file = [&](const Session& session) {
     return session.client_saved && session.owner == owner && wire::number_of(session.client.value) == number;
   };
-  for (const auto& [at_tpm, session] : books_.sessions) {
-    if (!is_file(session)) continue;
-    residency_.flush_session(at_tpm, wire::Cause::kClient);
-    return port_.cost().tpm_lost ? refuse(rc::kFailure) : wire::success_response({});
-  }
-  for (const auto& [copy, session] : books_.parked_files) {
-    if (!is_file(session)) continue;
-    (void)take_parked_file(books_, ContextDigest(copy));
+  // Of several by that number the newest, so that which it is does not depend on who had to leave the TPM.
+  const Session* newest = nullptr;
+  const auto consider = [&](const Session& session) {
+    if (is_file(session) && (newest == nullptr || newest->last_use < session.last_use)) newest = &session;
+  };
+  for (const auto& [at_tpm, session] : books_.sessions) consider(session);
+  const Session* in_tpm = newest;
+  for (const auto& [copy, session] : books_.parked_files) consider(session);
+  if (newest == nullptr) return refuse(number < chip_.session_numbers ? kUnknownContext : kWrongContextType);
+  if (newest != in_tpm) {
+    (void)take_parked_file(books_, ContextDigest(newest->client_copy));
     return wire::success_response({});
   }
-  return refuse(number < chip_.session_numbers ? kUnknownContext : kWrongContextType);
+  residency_.flush_session(wire::number_of(newest->handle), wire::Cause::kClient);
+  return port_.cost().tpm_lost ? refuse(rc::kFailure) : wire::success_response({});
 }
 
 // A valid copy that we hold is as good as a new one; nothing has to move for it.
