@@ -73,24 +73,23 @@ Bytes ContextCommands::flush_session(SpaceId space, std::uint32_t handle) {
   const auto is_file = [&](const Session& session) {
     return session.client_saved && session.owner == owner && wire::number_of(session.client.value) == number;
   };
-  for (const auto& [at_tpm, session] : books_.sessions) {
-    if (!is_file(session)) continue;
-    residency_.flush_session(at_tpm, wire::Cause::kClient);
-    return port_.cost().tpm_lost ? refuse(rc::kFailure) : wire::success_response({});
-  }
-  // Several may have that number: this connection's own is meant, or else the one that was used last.
-  const auto later = [&](const auto& one, const auto& other) {
-    return std::pair(one.second.space == space, one.second.last_use) <
-           std::pair(other.second.space == space, other.second.last_use);
+  // Of several by that number this connection's own is meant, or else the newest: which it is does not depend on who had
+  // to leave the TPM.
+  const Session* meant = nullptr;
+  const auto rank = [&](const Session& session) { return std::pair(session.space == space, session.last_use); };
+  const auto consider = [&](const Session& session) {
+    if (is_file(session) && (meant == nullptr || rank(*meant) < rank(session))) meant = &session;
   };
-  auto found = books_.parked_files.end();
-  for (auto it = books_.parked_files.begin(); it != books_.parked_files.end(); ++it)
-    if (is_file(it->second) && (found == books_.parked_files.end() || later(*found, *it))) found = it;
-  if (found != books_.parked_files.end()) {
-    (void)take_parked_file(books_, ContextDigest(found->first));
+  for (const auto& [at_tpm, session] : books_.sessions) consider(session);
+  const Session* in_tpm = meant;
+  for (const auto& [copy, session] : books_.parked_files) consider(session);
+  if (meant == nullptr) return refuse(number < chip_.session_numbers ? kUnknownContext : kWrongContextType);
+  if (meant != in_tpm) {
+    (void)take_parked_file(books_, ContextDigest(meant->client_copy));
     return wire::success_response({});
   }
-  return refuse(number < chip_.session_numbers ? kUnknownContext : kWrongContextType);
+  residency_.flush_session(wire::number_of(meant->handle), wire::Cause::kClient);
+  return port_.cost().tpm_lost ? refuse(rc::kFailure) : wire::success_response({});
 }
 
 // A valid copy that we hold is as good as a new one; nothing has to move for it.

@@ -131,26 +131,44 @@ Rc pcr_extend(Call& call) {
 
 Rc pcr_read(Call& call) {
   constexpr std::size_t kMostDigests = 8;
-  const std::uint32_t count = call.in.u32();
-  const std::uint16_t hash = call.in.u16();
-  const auto size = call.in.u8();
-  const auto bits = call.in.raw().take(size);
-  if (count != 1 || hash != alg::kSha256) call.in.fail(wire::rc::kValue);
-  if (!bits) call.in.fail(wire::rc::kInsufficient);
+  PcrSelection selection = take_selection(call.in);
   if (const Rc code = call.in.end(); code != 0) return code;
-  Bytes selected(size, 0);
-  std::vector<Bytes> values;
-  for (std::size_t pcr = 0; pcr < kPcrs && pcr / 8 < size; ++pcr) {
-    if (((*bits)[pcr / 8] >> (pcr % 8) & 1) == 0 || values.size() == kMostDigests) continue;
-    selected[pcr / 8] = static_cast<std::uint8_t>(selected[pcr / 8] | (1U << (pcr % 8)));
-    const Bytes& value = call.tpm.chip->pcrs[pcr];
-    const auto initial = static_cast<std::uint8_t>(pcr >= 17 && pcr <= 22 ? 0xFF : 0x00);
-    values.push_back(value.empty() ? Bytes(kDigestSize, initial) : value);
-  }
-  call.out.u32(call.tpm.chip->pcr_counter).u32(1).u16(hash).u8(size).raw(selected);
-  call.out.u32(static_cast<std::uint32_t>(values.size()));
-  for (const auto& value : values) call.out.tpm2b(value);
+  if (selection.pcrs.size() > kMostDigests) return wire::rc::kFailure;  // nobody here asks for so many
+  call.out.u32(call.tpm.chip->pcr_counter).raw(selection.marshalled);
+  call.out.u32(static_cast<std::uint32_t>(selection.pcrs.size()));
+  for (const auto pcr : selection.pcrs) call.out.tpm2b(pcr_value(*call.tpm.chip, pcr));
   return wire::rc::kSuccess;
 }
 
 }  // namespace tpmspace::simulation::commands
+
+namespace tpmspace::simulation {
+
+wire::Bytes pcr_value(const ChipState& chip, std::size_t pcr) {
+  const auto initial = static_cast<std::uint8_t>(pcr >= 17 && pcr <= 22 ? 0xFF : 0x00);
+  return chip.pcrs[pcr].empty() ? wire::Bytes(kDigestSize, initial) : chip.pcrs[pcr];
+}
+
+PcrSelection take_selection(Parameters& in) {
+  constexpr std::uint8_t kSelectSize = 3;
+  PcrSelection out;
+  const std::uint32_t count = in.u32();
+  wire::Writer marshalled;
+  marshalled.u32(count);
+  if (count > 1) in.fail(wire::rc::kValue);  // there may be as many as banks; nobody here says so
+  if (count == 1) {
+    const std::uint16_t hash = in.u16();
+    if (hash != alg::kSha256) in.fail(codes::kHash);
+    const std::uint8_t size = in.u8();
+    if (size != kSelectSize) in.fail(wire::rc::kValue);
+    const auto bits = in.raw().take(size);
+    if (!bits) in.fail(wire::rc::kInsufficient);
+    marshalled.u16(hash).u8(size).raw(bits.value_or(wire::ByteView{}));
+    for (std::size_t pcr = 0; bits && pcr < kPcrs && pcr / 8 < size; ++pcr)
+      if (((*bits)[pcr / 8] >> (pcr % 8) & 1) != 0) out.pcrs.push_back(pcr);
+  }
+  out.marshalled = marshalled.take();
+  return out;
+}
+
+}  // namespace tpmspace::simulation

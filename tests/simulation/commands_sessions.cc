@@ -1,4 +1,6 @@
 // Starting sessions, and policy. Source: TPM 2.0 library, Part 3, 11 and 23.
+#include <algorithm>
+
 #include "codes.h"
 #include "digest.h"
 #include "model_state.h"
@@ -100,6 +102,77 @@ Rc policy_auth_value(Call& call) {
   extend_policy(session, {wire::cc::kPolicyAuthValue});
   session.password_needed = false;
   session.auth_value_needed = true;
+  return wire::rc::kSuccess;
+}
+
+Rc policy_pcr(Call& call) {
+  const Bytes expected = call.in.tpm2b();
+  call.in.next();
+  const PcrSelection selection = take_selection(call.in);
+  if (const Rc code = call.in.end(); code != 0) return code;
+  const ChipState& chip = *call.tpm.chip;
+  Session& session = call.session(0);
+  wire::Writer values;
+  for (const auto pcr : selection.pcrs) values.raw(pcr_value(chip, pcr));
+  Bytes digest = sha256({values.bytes()});
+  if (session.type == SessionType::kTrial) {
+    if (!expected.empty()) digest = expected;
+  } else {
+    if (session.pcr_counter != 0 && session.pcr_counter != chip.pcr_counter) return wire::rc::kPcrChanged;
+    if (!expected.empty() && expected != digest) return wire::rc::in_parameter(wire::rc::kValue, 1);
+    session.pcr_counter = chip.pcr_counter;
+  }
+  session.policy_digest = sha256(
+      {session.policy_digest, wire::Writer().u32(wire::cc::kPolicyPCR).raw(selection.marshalled).bytes(), digest});
+  return wire::rc::kSuccess;
+}
+
+Rc policy_or(Call& call) {
+  constexpr std::uint32_t kFewest = 2, kMost = 8;
+  const std::uint32_t count = call.in.u32();
+  if (count < kFewest || count > kMost) call.in.fail(wire::rc::kSize);
+  std::vector<Bytes> branches;
+  for (std::uint32_t i = 0; i < count && call.in.end() != wire::rc::kInsufficient && i < kMost; ++i)
+    branches.push_back(call.in.tpm2b());
+  if (const Rc code = call.in.end(); code != 0) return code;
+  Session& session = call.session(0);
+  const bool here = std::find(branches.begin(), branches.end(), session.policy_digest) != branches.end();
+  if (!here && session.type != SessionType::kTrial) return wire::rc::in_parameter(wire::rc::kValue, 1);
+  wire::Writer data;
+  data.raw(Bytes(kDigestSize, 0)).u32(wire::cc::kPolicyOR);
+  for (const auto& branch : branches) data.raw(branch);
+  session.policy_digest = sha256({data.bytes()});
+  return wire::rc::kSuccess;
+}
+
+Rc policy_nv_written(Call& call) {
+  const std::uint8_t written = call.in.u8();
+  if (written > 1) call.in.fail(wire::rc::kValue);
+  if (const Rc code = call.in.end(); code != 0) return code;
+  Session& session = call.session(0);
+  if (session.nv_written && *session.nv_written != (written == 1)) return wire::rc::in_parameter(wire::rc::kValue, 1);
+  session.nv_written = written == 1;
+  session.policy_digest =
+      sha256({session.policy_digest, wire::Writer().u32(wire::cc::kPolicyNvWritten).u8(written).bytes()});
+  return wire::rc::kSuccess;
+}
+
+Rc policy_locality(Call& call) {
+  constexpr std::uint8_t kFirstExtended = 32, kAll = 0x1F;
+  const std::uint8_t asked = call.in.u8();
+  if (const Rc code = call.in.end(); code != 0) return code;
+  Session& session = call.session(0);
+  const Rc out_of_range = wire::rc::in_parameter(codes::kRange, 1);
+  if (asked == 0) return out_of_range;
+  const bool extended = asked >= kFirstExtended;
+  if (session.locality != 0 && extended != (session.locality >= kFirstExtended)) return out_of_range;
+  if (extended && session.locality != 0 && session.locality != asked) return out_of_range;
+  const auto before = session.locality == 0 ? kAll : session.locality;
+  const auto after = static_cast<std::uint8_t>(extended ? asked : before & asked);
+  if (after == 0) return out_of_range;
+  session.locality = after;
+  session.policy_digest =
+      sha256({session.policy_digest, wire::Writer().u32(wire::cc::kPolicyLocality).u8(asked).bytes()});
   return wire::rc::kSuccess;
 }
 

@@ -52,6 +52,8 @@ constexpr std::array kOrdinary = {
     VerbShare{Verb::kEventComplete, 2},
     VerbShare{Verb::kStartSession, 9},
     VerbShare{Verb::kPolicyCommandCode, 4},
+    VerbShare{Verb::kPolicyPcr, 3},
+    VerbShare{Verb::kPolicyOther, 3},
     VerbShare{Verb::kPolicyPlain, 5},
     VerbShare{Verb::kPolicySecret, 3},
     VerbShare{Verb::kListHandles, 4},
@@ -66,10 +68,16 @@ bool is_about_sessions(Verb verb) {
          verb == Verb::kPolicyCommandCode;
 }
 
+bool is_about_policies(Verb verb) {
+  return verb == Verb::kStartSession || verb == Verb::kPolicyCommandCode || verb == Verb::kPolicyPcr ||
+         verb == Verb::kPolicyOther || verb == Verb::kUnseal;
+}
+
 Verb verb_of(std::uint16_t number, const Weights& weights) {
   std::vector<VerbShare> shares;
   for (const auto& entry : kOrdinary) {
-    const unsigned factor = is_about_sessions(entry.verb) ? weights.sessions : 1;
+    const unsigned factor =
+        (is_about_sessions(entry.verb) ? weights.sessions : 1) * (is_about_policies(entry.verb) ? weights.policies : 1);
     shares.push_back({entry.verb, entry.share * weights.ordinary * factor});
   }
   shares.push_back({Verb::kPersist, 8 * weights.persist});
@@ -115,6 +123,8 @@ const char* name_of(Verb verb) {
                                 "EventSequenceComplete",
                                 "StartAuthSession",
                                 "PolicyCommandCode",
+                                "PolicyPCR",
+                                "PolicyOther",
                                 "PolicyPlain",
                                 "PolicySecret",
                                 "GetCapability(HANDLES)",
@@ -166,6 +176,8 @@ class ReferenceClient::Composer {
         break;
       case Verb::kStartSession:
       case Verb::kPolicyCommandCode:
+      case Verb::kPolicyPcr:
+      case Verb::kPolicyOther:
       case Verb::kPolicyPlain:
       case Verb::kPolicySecret:
         use_session();
@@ -250,8 +262,23 @@ class ReferenceClient::Composer {
     said_.ending_sessions.push_back(session->handle);
   }
 
-  [[nodiscard]] bool wants_policy_session() const {
-    return said_.verb == Verb::kUnseal && chosen_ != nullptr && chosen_->made_as == Template::kPolicySealed;
+  // The policy that opens it.
+  [[nodiscard]] static std::optional<Entity::Policy> policy_of(Template kind) {
+    switch (kind) {
+      case Template::kPolicySealed:
+        return Entity::Policy::kUnseal;
+      case Template::kPcrSealed:
+        return Entity::Policy::kPcr;
+      case Template::kPasswordSealed:
+        return Entity::Policy::kPassword;
+      case Template::kBranchSealed:
+        return Entity::Policy::kBranch;
+      default:
+        return std::nullopt;
+    }
+  }
+  [[nodiscard]] std::optional<Entity::Policy> wanted_policy() const {
+    return said_.verb == Verb::kUnseal && chosen_ != nullptr ? policy_of(chosen_->made_as) : std::nullopt;
   }
 
   // Authorization for the entity chosen last (whose auth value is known), by `step_.auth`.
@@ -259,10 +286,11 @@ class ReferenceClient::Composer {
     Use use;
     if (chosen_ != nullptr) use.secret = chosen_->auth;
     const bool continues = number % 3 != 0;
-    if (wants_policy_session()) {
-      use_session_as(use,
-                     pick(number, [](const Entity& e) { return is_policy(e) && e.policy == Entity::Policy::kUnseal; }),
+    if (const auto policy = wanted_policy()) {
+      const Bytes password = use.secret;
+      use_session_as(use, pick(number, [&](const Entity& e) { return is_policy(e) && e.policy == *policy; }),
                      continues);
+      if (*policy == Entity::Policy::kPassword) use.secret = password;
       return use;
     }
     switch (number % 16) {
@@ -326,10 +354,11 @@ class ReferenceClient::Composer {
   }
 
   [[nodiscard]] Template pick_template(std::uint16_t number) const {
-    constexpr std::array kinds = {Template::kParent,        Template::kHmacKey, Template::kSealed,
-                                  Template::kHmacKey,       Template::kParent,  Template::kPolicySealed,
-                                  Template::kStClearKey,    Template::kHmacKey, Template::kStClearParent,
-                                  Template::kAdminPolicyKey};
+    constexpr std::array kinds = {Template::kParent,         Template::kHmacKey,   Template::kSealed,
+                                  Template::kHmacKey,        Template::kParent,    Template::kPolicySealed,
+                                  Template::kStClearKey,     Template::kHmacKey,   Template::kStClearParent,
+                                  Template::kAdminPolicyKey, Template::kPcrSealed, Template::kPasswordSealed,
+                                  Template::kBranchSealed};
     return kinds[number % kinds.size()];
   }
 
@@ -412,7 +441,7 @@ class ReferenceClient::Composer {
       }
       case Verb::kUnseal:
         said_.handle = choose(step_.a, [](const Entity& e) {
-          return is_object(e) && (e.made_as == Template::kSealed || e.made_as == Template::kPolicySealed);
+          return is_object(e) && (e.made_as == Template::kSealed || policy_of(e.made_as));
         });
         authorize();
         build([&](std::size_t s) { return speech::unseal(said_.handle[s], auths(s)); });
@@ -543,7 +572,8 @@ class ReferenceClient::Composer {
   void start_session() {
     constexpr std::array kinds = {speech::SessionKind::kHmac, speech::SessionKind::kPolicy, speech::SessionKind::kHmac,
                                   speech::SessionKind::kTrial};
-    const auto kind = kinds[step_.b % kinds.size()];
+    const bool any = client_.weights_.policies == 1 || step_.b % 8 == 7;
+    const auto kind = any ? kinds[step_.b % kinds.size()] : speech::SessionKind::kPolicy;
     Handles key = both(kNull);
     Handles bind = both(kNull);
     const bool may_bind = client_.weights_.bound_sessions;
@@ -573,11 +603,19 @@ class ReferenceClient::Composer {
         said_.policy =
             commands[step_.b % commands.size()] == cc::kUnseal ? Entity::Policy::kUnseal : Entity::Policy::kOther;
         break;
+      case Verb::kPolicyPcr:
+        policy_pcr();
+        break;
+      case Verb::kPolicyOther:
+        other_policy();
+        break;
       case Verb::kPolicyPlain:
         said_.handle = choose(step_.a, is_policy);
         build([&](std::size_t s) { return speech::policy_plain(plain[step_.b % plain.size()], said_.handle[s]); });
         if (plain[step_.b % plain.size()] == cc::kPolicyRestart)
           said_.policy = Entity::Policy::kNothing;
+        else if (plain[step_.b % plain.size()] == cc::kPolicyPassword)
+          said_.policy = Entity::Policy::kPassword;
         else if (plain[step_.b % plain.size()] != cc::kPolicyGetDigest)
           said_.policy = Entity::Policy::kOther;
         break;
@@ -597,6 +635,36 @@ class ReferenceClient::Composer {
         build([&](std::size_t s) { return speech::policy_secret(entity[s], session[s], auths(s)); });
       }
     }
+  }
+
+  // Mostly of a PCR that nobody extends, so that its policy opens something.
+  void policy_pcr() {
+    std::optional<std::uint32_t> pcr = speech::kUntouchedPcr;
+    Bytes expected;
+    if (step_.b % 8 == 5) pcr = std::nullopt;
+    if (step_.b % 8 == 6) pcr = step_.c % 2 == 0 ? 16 : step_.c / 2U % 4;  // what PCR_Extend extends
+    if (step_.b % 8 == 7) expected = sha256({Bytes(kDigestSize, step_.c % 2 == 0 ? 0 : 1)});
+    said_.handle = choose(step_.a, is_policy);
+    said_.policy = pcr == speech::kUntouchedPcr ? Entity::Policy::kPcr : Entity::Policy::kOther;
+    build([&](std::size_t s) { return speech::policy_pcr(said_.handle[s], pcr, expected); });
+  }
+
+  void other_policy() {
+    said_.policy = Entity::Policy::kOther;
+    if (step_.b % 2 == 0) {
+      said_.handle = choose(step_.a, [](const Entity& e) {
+        return is_policy(e) && (e.policy == Entity::Policy::kUnseal || e.policy == Entity::Policy::kPcr);
+      });
+      said_.policy = Entity::Policy::kBranch;
+      return build([&](std::size_t s) { return speech::policy_or(said_.handle[s], speech::branches()); });
+    }
+    said_.handle = choose(step_.a, is_policy);
+    const bool locality = step_.b % 4 == 1;
+    constexpr std::array<std::uint8_t, 8> localities = {1, 1, 3, 0x1F, 2, 0, 32, 255};
+    const auto octet = static_cast<std::uint8_t>(locality ? localities[step_.c % localities.size()] : step_.c % 3);
+    build([&](std::size_t s) {
+      return speech::policy_octet(locality ? cc::kPolicyLocality : cc::kPolicyNvWritten, said_.handle[s], octet);
+    });
   }
 
   void ask_or_change_chip() {

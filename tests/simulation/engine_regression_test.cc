@@ -118,5 +118,59 @@ TEST_F(EngineOnModel, AFlushThatMeetsARestartIsDoneAfterwards) {
   expect_books_agree();
 }
 
+class ParkedFiles : public EngineOnModel {
+ protected:
+  Heard policy_session(ConnectionId who) {
+    return say(who, speech::start_auth_session(kNull, kNull, speech::SessionKind::kPolicy));
+  }
+  Heard step(ConnectionId who, std::uint32_t session) {
+    return say(who, speech::policy_command_code(session, wire::cc::kUnseal));
+  }
+  // Others need all numbers, and are gone again.
+  void crowd() {
+    std::vector<ConnectionId> others;
+    for (std::uint32_t i = 0; i < chip_.active_sessions; ++i) {
+      others.push_back(open(2));
+      ASSERT_TRUE(step(others.back(), policy_session(others.back()).handle).ok());
+    }
+    EXPECT_GT(engine_->snapshot().sessions_parked, 0U);
+    for (const auto one : others) engine_->close(one);
+    idle();
+  }
+};
+
+TEST_F(ParkedFiles, CountForTheirSpacesLimitWhereverTheyAre) {
+  space::SpaceLimits limits;
+  limits.sessions = 3;
+  const auto a = engine_->open(space::OwnerId{1}, limits);
+  for (int i = 0; i < 3; ++i) {
+    const auto session = policy_session(a);
+    ASSERT_TRUE(step(a, session.handle).ok());
+    ASSERT_TRUE(say(a, speech::context_save(session.handle)).ok());
+  }
+  EXPECT_EQ(policy_session(a).code, wire::from_manager(wire::rc::kSessionHandles));
+  crowd();
+  EXPECT_EQ(engine_->snapshot().sessions_parked, 3U);
+  EXPECT_EQ(policy_session(a).code, wire::from_manager(wire::rc::kSessionHandles));
+}
+
+TEST_F(ParkedFiles, OfSeveralByOneNumberTheNewestIsFlushedWhereverItIs) {
+  const auto a = open(), b = open();
+  const auto newer = policy_session(b);
+  ASSERT_TRUE(step(b, newer.handle).ok());
+  crowd();
+  const auto older = policy_session(a);
+  ASSERT_EQ(older.handle, newer.handle);
+  ASSERT_TRUE(say(a, speech::policy_secret(kOwner, older.handle, kEmptyPassword)).ok());  // it cannot leave
+  const auto older_file = say(a, speech::context_save(older.handle)).parameters;
+  const auto newer_file = say(b, speech::context_save(newer.handle)).parameters;
+  crowd();
+  ASSERT_EQ(engine_->snapshot().sessions_parked, 1U);
+  EXPECT_TRUE(say(open(), speech::flush_context(older.handle)).ok());
+  EXPECT_EQ(engine_->snapshot().sessions_parked, 0U);
+  EXPECT_EQ(say(b, speech::context_load(newer_file)).code, 0x000B01CBU);
+  EXPECT_TRUE(say(a, speech::context_load(older_file)).ok());
+}
+
 }  // namespace
 }  // namespace tpmspace::simulation

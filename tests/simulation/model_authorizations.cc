@@ -108,12 +108,21 @@ struct Entity {
   }
 };
 
+// Whether a TPMA_LOCALITY allows it: five bits, or one extended locality.
+bool is_at(std::uint8_t allowed, std::uint8_t locality) {
+  constexpr std::uint8_t kExtended = 32;
+  return allowed < kExtended ? (allowed >> locality & 1) != 0 : allowed == locality;
+}
+
 Rc check_policy(const Call& call, const Session& session, const Entity& entity) {
   if (call.code == wire::cc::kPolicySecret && !session.password_needed && !session.auth_value_needed)
     return codes::kMode;
+  if (session.pcr_counter != 0 && session.pcr_counter != call.tpm.chip->pcr_counter) return wire::rc::kPcrChanged;
   if (entity.object->area.policy != session.policy_digest) return codes::kPolicyFail;
   if (session.command_code != 0 && session.command_code != call.code) return codes::kPolicyCc;
   if (session.command_code == 0 && entity.admin) return codes::kPolicyFail;
+  if (session.locality != 0 && !is_at(session.locality, call.locality)) return wire::rc::kLocality;
+  if (session.nv_written) return codes::kPolicyFail;  // the entity is no NV index
   return wire::rc::kSuccess;
 }
 

@@ -52,12 +52,15 @@ constexpr std::array kRows = {
     ModelRow{cc::kLoadExternal, {}, 0, false, commands::load_external},
     ModelRow{cc::kPolicyAuthValue, kPolicy, 0, false, commands::policy_auth_value},
     ModelRow{cc::kPolicyCommandCode, kPolicy, 0, false, commands::policy_command_code},
+    ModelRow{cc::kPolicyLocality, kPolicy, 0, false, commands::policy_locality},
+    ModelRow{cc::kPolicyOR, kPolicy, 0, false, commands::policy_or},
     ModelRow{cc::kReadPublic, kObject, 0, false, commands::read_public},
     ModelRow{cc::kStartAuthSession, kStartSession, 0, false, commands::start_auth_session},
     ModelRow{cc::kGetCapability, {}, 0, false, commands::get_capability},
     ModelRow{cc::kGetRandom, {}, 0, false, commands::get_random},
     ModelRow{cc::kGetTestResult, {}, 0, false, commands::get_test_result},
     ModelRow{cc::kPCRRead, {}, 0, false, commands::pcr_read},
+    ModelRow{cc::kPolicyPCR, kPolicy, 0, false, commands::policy_pcr},
     ModelRow{cc::kPolicyRestart, kPolicy, 0, false, commands::policy_restart},
     ModelRow{cc::kReadClock, {}, 0, false, commands::read_clock},
     ModelRow{cc::kPCRExtend, kPcr, 1, false, commands::pcr_extend},
@@ -65,6 +68,7 @@ constexpr std::array kRows = {
     ModelRow{cc::kHashSequenceStart, {}, 0, false, commands::hash_sequence_start},
     ModelRow{cc::kPolicyGetDigest, kPolicy, 0, false, commands::policy_get_digest},
     ModelRow{cc::kPolicyPassword, kPolicy, 0, false, commands::policy_password},
+    ModelRow{cc::kPolicyNvWritten, kPolicy, 0, false, commands::policy_nv_written},
     ModelRow{cc::kCreateLoaded, kParent, 1, false, commands::create_loaded},
 };
 // clang-format on

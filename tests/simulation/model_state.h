@@ -161,6 +161,14 @@ struct ModelRow {
 // And after it: audit, nonces, ends of sessions. The authorization area of the response.
 [[nodiscard]] wire::Bytes finish_sessions(Call& call);
 [[nodiscard]] bool sessions_allowed(wire::CommandCode code);
+// The value of a PCR; it need not have been set since the start.
+[[nodiscard]] wire::Bytes pcr_value(const ChipState& chip, std::size_t pcr);
+// TPML_PCR_SELECTION, of the one bank that is kept: what was selected of those that there are, as it is hashed.
+struct PcrSelection {
+  std::vector<std::size_t> pcrs;
+  wire::Bytes marshalled;
+};
+[[nodiscard]] PcrSelection take_selection(Parameters& in);
 // The Name of a handle in `Call::handles` (Part 1, 16).
 [[nodiscard]] wire::Bytes name_of(Call& call, std::size_t index);
 
@@ -197,6 +205,10 @@ wire::Rc policy_auth_value(Call&);
 wire::Rc policy_restart(Call&);
 wire::Rc policy_get_digest(Call&);
 wire::Rc policy_secret(Call&);
+wire::Rc policy_pcr(Call&);
+wire::Rc policy_or(Call&);
+wire::Rc policy_nv_written(Call&);
+wire::Rc policy_locality(Call&);
 wire::Rc clear(Call&);
 wire::Rc hierarchy_control(Call&);
 wire::Rc change_eps(Call&);

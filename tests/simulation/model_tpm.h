@@ -40,7 +40,7 @@ class ModelTpm final : public wire::Tpm {
     [[nodiscard]] static Limits endless() {
       Limits limits;
       limits.object_slots = 1U << 24;
-      limits.loaded_sessions = 64;
+      limits.loaded_sessions = limits.active_sessions = 256;
       limits.copies_at_the_top = true;
       return limits;
     }

@@ -34,8 +34,8 @@ Entity* ReferenceClient::find_session(std::uint32_t handle, std::size_t side) {
   return nullptr;
 }
 
-void ReferenceClient::lose_session(std::uint32_t side0_handle) {
-  if (Entity* session = find_session(side0_handle, 0)) session->alive = false;
+void ReferenceClient::lose_session(std::uint32_t handle, std::size_t side) {
+  if (Entity* session = find_session(handle, side)) session->alive = false;
 }
 
 void ReferenceClient::end_session(const Handles& handle) {
@@ -52,15 +52,25 @@ void ReferenceClient::forget_volatile() {
   for (auto& entity : entities_) entity.alive = false;
 }
 
+namespace {
+
+// What a policy is after a step that makes `step` of an empty one.
+Entity::Policy after(Entity::Policy before, Entity::Policy step) {
+  using Policy = Entity::Policy;
+  if (step == Policy::kNothing) return step;  // set back
+  if (step == Policy::kBranch) return before == Policy::kUnseal || before == Policy::kPcr ? step : Policy::kOther;
+  return before == Policy::kNothing ? step : Policy::kOther;
+}
+
+}  // namespace
+
 void ReferenceClient::learn_policy(const Utterance& utterance) {
   // A successful use in the authorization area resets the digest (TPM-RULES 22).
   for (const auto& session : utterance.used_sessions)
     if (Entity* used = find_session(session[0], 0)) used->policy = Entity::Policy::kNothing;
   if (!utterance.policy) return;
   if (Entity* session = find_session(utterance.handle[0], 0))
-    session->policy = *utterance.policy == Entity::Policy::kUnseal && session->policy != Entity::Policy::kNothing
-                          ? Entity::Policy::kOther
-                          : *utterance.policy;
+    session->policy = after(session->policy, *utterance.policy);
 }
 
 void ReferenceClient::learn(const Utterance& utterance, const std::array<Heard, kSides>& heard) {

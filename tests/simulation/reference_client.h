@@ -54,6 +54,8 @@ enum class Verb : std::uint8_t {
   kEventComplete,
   kStartSession,
   kPolicyCommandCode,
+  kPolicyPcr,
+  kPolicyOther,  // PolicyOR, PolicyNvWritten, PolicyLocality
   kPolicyPlain,
   kPolicySecret,
   kListHandles,
@@ -65,7 +67,7 @@ enum class Verb : std::uint8_t {
   kHierarchyControl,
   kChangeSeed,
 };
-inline constexpr std::size_t kVerbs = 31;
+inline constexpr std::size_t kVerbs = 33;
 [[nodiscard]] const char* name_of(Verb verb);
 
 // How often each verb is chosen, relative to the others.
@@ -73,6 +75,7 @@ struct Weights {
   unsigned ordinary = 4;
   unsigned persist = 1;
   unsigned sessions = 1;  // starting, saving and using them, times `ordinary`
+  unsigned policies = 1;  // policy sessions, their steps and what they open; above 1 most sessions are such
   unsigned global = 1;    // Clear, HierarchyControl, ChangeEPS, ChangePPS, in thirds of `ordinary`
   bool wild = true;       // stale, foreign and garbage handles
   // Either bound sessions or objects without a private part: libtpms 0.9.2 fails for good (0x101) when a bound session
@@ -95,7 +98,7 @@ struct Entity {
   bool alive = true;                           // as far as the client knows
   std::array<std::uint32_t, kSides> parent{};  // of an object that was made under another one; 0: none
   // Of a policy session, as far as the client knows: what its digest stands for.
-  enum class Policy : std::uint8_t { kNothing, kUnseal, kOther };
+  enum class Policy : std::uint8_t { kNothing, kUnseal, kPcr, kPassword, kBranch, kOther };
   Policy policy = Policy::kNothing;
   bool saved = false;  // a session that was put into a blob
 };
@@ -167,7 +170,7 @@ class ReferenceClient {
       if (entity.kind == EntityKind::kSession && entity.alive && !exists(entity)) entity.alive = false;
   }
   // A blob of ours was taken over by somebody else's load, or flushed.
-  void lose_session(std::uint32_t side0_handle);
+  void lose_session(std::uint32_t handle, std::size_t side = 0);
 
  private:
   class Composer;

@@ -11,6 +11,9 @@ void Session::reset_policy() {
   password_needed = false;
   auth_value_needed = false;
   command_code = 0;
+  pcr_counter = 0;
+  locality = 0;
+  nv_written.reset();
   std::fill(policy_digest.begin(), policy_digest.end(), std::uint8_t{0});
 }
 
@@ -22,6 +25,9 @@ wire::Bytes Session::serialize() const {
       .u16(nonce_size)
       .u8(static_cast<std::uint8_t>(flags))
       .u32(command_code)
+      .u32(pcr_counter)
+      .u8(locality)
+      .u8(static_cast<std::uint8_t>(nv_written ? 1 + (*nv_written ? 1 : 0) : 0))
       .tpm2b(policy_digest)
       .take();
 }
@@ -32,6 +38,9 @@ std::optional<Session> Session::parse(wire::ByteView bytes) {
   const auto nonce_size = in.u16();
   const auto flags = in.u8();
   const auto command_code = in.u32();
+  const auto pcr_counter = in.u32();
+  const auto locality = in.u8();
+  const auto nv_written = in.u8();
   const auto digest = in.tpm2b();
   if (!digest || !in.empty()) return std::nullopt;
   Session out;
@@ -42,6 +51,9 @@ std::optional<Session> Session::parse(wire::ByteView bytes) {
   out.password_needed = (*flags & 4) != 0;
   out.auth_value_needed = (*flags & 8) != 0;
   out.command_code = *command_code;
+  out.pcr_counter = *pcr_counter;
+  out.locality = *locality;
+  if (*nv_written != 0) out.nv_written = *nv_written == 2;
   out.policy_digest = wire::to_bytes(*digest);
   return out;
 }

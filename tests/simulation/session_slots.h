@@ -29,6 +29,9 @@ struct Session {
   bool password_needed = false;
   bool auth_value_needed = false;
   std::uint32_t command_code = 0;  // PolicyCommandCode; 0: any
+  std::uint32_t pcr_counter = 0;   // PolicyPCR: the chip's then; 0: none
+  std::uint8_t locality = 0;       // PolicyLocality; 0: any
+  std::optional<bool> nv_written;  // PolicyNvWritten
   wire::Bytes policy_digest;
 
   [[nodiscard]] bool is_policy() const { return type != SessionType::kHmac; }

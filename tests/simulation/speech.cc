@@ -55,6 +55,28 @@ Bytes hmac_key_template(std::uint32_t extra) {
       .take();
 }
 
+Bytes sealed_with(ByteView policy) {
+  return public_area(alg::kKeyedHash, kFixed | attribute::kNoDa, policy).u16(alg::kNull).u16(0).take();
+}
+
+// The policy of one step: what is hashed behind its code.
+Bytes one_step(std::uint32_t code, ByteView behind) {
+  return sha256({Bytes(kDigestSize, 0), Writer().u32(code).bytes(), behind});
+}
+
+Bytes branch_policy() {
+  Writer both;
+  for (const Bytes& branch : branches()) both.raw(branch);
+  return one_step(cc::kPolicyOR, both.bytes());
+}
+
+Bytes selection_of(std::optional<std::uint32_t> pcr) {
+  if (!pcr) return Writer().u32(0).take();
+  Bytes selection(3, 0);
+  selection[*pcr / 8] = static_cast<std::uint8_t>(1U << (*pcr % 8));
+  return Writer().u32(1).u16(alg::kSha256).u8(3).raw(selection).take();
+}
+
 Bytes no_parameters(std::uint32_t code, const std::vector<std::uint32_t>& handles, const Auths& auths) {
   return command(code, handles, auths, {});
 }
@@ -76,7 +98,13 @@ Bytes template_of(Template kind) {
     case Template::kSealed:
       return public_area(alg::kKeyedHash, kFixed | kUsable, {}).u16(alg::kNull).u16(0).take();
     case Template::kPolicySealed:
-      return public_area(alg::kKeyedHash, kFixed | attribute::kNoDa, unseal_policy()).u16(alg::kNull).u16(0).take();
+      return sealed_with(unseal_policy());
+    case Template::kPcrSealed:
+      return sealed_with(pcr_policy());
+    case Template::kPasswordSealed:
+      return sealed_with(one_step(cc::kPolicyAuthValue, {}));
+    case Template::kBranchSealed:
+      return sealed_with(branch_policy());
   }
   return {};
 }
@@ -87,8 +115,16 @@ Bytes secret_of(Template kind, std::uint64_t individual) {
 }
 
 Bytes unseal_policy() {
-  const Bytes start(kDigestSize, 0);
-  return sha256({start, Writer().u32(cc::kPolicyCommandCode).u32(cc::kUnseal).bytes()});
+  return one_step(cc::kPolicyCommandCode, Writer().u32(cc::kUnseal).bytes());
+}
+
+Bytes pcr_policy() {
+  return one_step(cc::kPolicyPCR,
+                  Writer().raw(selection_of(kUntouchedPcr)).raw(sha256({Bytes(kDigestSize, 0)})).bytes());
+}
+
+std::vector<Bytes> branches() {
+  return {unseal_policy(), pcr_policy()};
 }
 
 Bytes command(std::uint32_t code, const std::vector<std::uint32_t>& handles, const Auths& auths, ByteView parameters) {
@@ -233,6 +269,21 @@ Bytes policy_plain(std::uint32_t code, std::uint32_t session) {
   return no_parameters(code, {session}, {});
 }
 
+Bytes policy_pcr(std::uint32_t session, std::optional<std::uint32_t> pcr, ByteView expected) {
+  return command(cc::kPolicyPCR, {session}, {}, Writer().tpm2b(expected).raw(selection_of(pcr)).bytes());
+}
+
+Bytes policy_or(std::uint32_t session, const std::vector<Bytes>& branches) {
+  Writer parameters;
+  parameters.u32(static_cast<std::uint32_t>(branches.size()));
+  for (const Bytes& branch : branches) parameters.tpm2b(branch);
+  return command(cc::kPolicyOR, {session}, {}, parameters.bytes());
+}
+
+Bytes policy_octet(std::uint32_t code, std::uint32_t session, std::uint8_t octet) {
+  return command(code, {session}, {}, Writer().u8(octet).bytes());
+}
+
 Bytes policy_secret(std::uint32_t entity, std::uint32_t session, const Auths& auths) {
   return command(cc::kPolicySecret, {entity, session}, auths, Writer().u16(0).u16(0).u16(0).u32(0).bytes());
 }
@@ -253,9 +304,7 @@ Bytes pcr_extend(std::uint32_t pcr, const Auths& auths, ByteView digest) {
 }
 
 Bytes pcr_read(std::uint32_t pcr) {
-  Bytes selection(3, 0);
-  selection[pcr / 8] = static_cast<std::uint8_t>(1U << (pcr % 8));
-  return command(cc::kPCRRead, {}, {}, Writer().u32(1).u16(alg::kSha256).u8(3).raw(selection).bytes());
+  return command(cc::kPCRRead, {}, {}, selection_of(pcr));
 }
 
 Bytes Heard::tpm2b(std::size_t index) const {

@@ -31,13 +31,21 @@ enum class Template : std::uint8_t {
   kStClearKey,      // as kHmacKey, and gone with the next Startup(CLEAR)
   kStClearParent,   // as kParent, likewise
   kAdminPolicyKey,  // as kHmacKey, ADMIN role by policy only
+  kPcrSealed,       // data, opened with PolicyPCR
+  kPasswordSealed,  // data, opened with PolicyPassword
+  kBranchSealed,    // data, opened with one of two branches of a PolicyOR
 };
-inline constexpr std::size_t kTemplates = 7;
+inline constexpr std::size_t kTemplates = 10;
 
 [[nodiscard]] wire::Bytes template_of(Template kind);
 // The key or data that such an object is created with; empty where the TPM makes it.
 [[nodiscard]] wire::Bytes secret_of(Template kind, std::uint64_t individual);
 [[nodiscard]] wire::Bytes unseal_policy();
+// PolicyPCR of a PCR that nobody extends.
+[[nodiscard]] wire::Bytes pcr_policy();
+inline constexpr std::uint32_t kUntouchedPcr = 11;
+// The branches of kBranchSealed: PolicyCommandCode(Unseal), PolicyPCR.
+[[nodiscard]] std::vector<wire::Bytes> branches();
 
 [[nodiscard]] wire::Bytes command(std::uint32_t code, const std::vector<std::uint32_t>& handles, const Auths& auths,
                                   wire::ByteView parameters);
@@ -78,6 +86,11 @@ enum class SessionKind : std::uint8_t { kHmac = 0, kPolicy = 1, kTrial = 3 };
 [[nodiscard]] wire::Bytes policy_command_code(std::uint32_t session, std::uint32_t code);
 // PolicyPassword, PolicyAuthValue, PolicyRestart, PolicyGetDigest: nothing but the session.
 [[nodiscard]] wire::Bytes policy_plain(std::uint32_t code, std::uint32_t session);
+// `expected`: of the PCR; empty: whatever it is now.
+[[nodiscard]] wire::Bytes policy_pcr(std::uint32_t session, std::optional<std::uint32_t> pcr, wire::ByteView expected);
+[[nodiscard]] wire::Bytes policy_or(std::uint32_t session, const std::vector<wire::Bytes>& branches);
+// PolicyNvWritten, PolicyLocality: an octet.
+[[nodiscard]] wire::Bytes policy_octet(std::uint32_t code, std::uint32_t session, std::uint8_t octet);
 [[nodiscard]] wire::Bytes policy_secret(std::uint32_t entity, std::uint32_t session, const Auths& auths);
 [[nodiscard]] wire::Bytes clear(std::uint32_t authority, const Auths& auths);
 [[nodiscard]] wire::Bytes change_seed(std::uint32_t code, const Auths& auths);

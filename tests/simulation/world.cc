@@ -90,7 +90,7 @@ void World::start_subject() {
   }
   chip_.object_slots = facts->object_slots;
   chip_.loaded_sessions = facts->loaded_sessions;
-  chip_.active_sessions = facts->active_sessions;
+  chip_.active_sessions = std::min(facts->active_sessions, config_.sessions_for_us);
   chip_.session_numbers = facts->active_max;
   chip_.context_gap = facts->context_gap;
   chip_.max_command = facts->max_command;
@@ -127,6 +127,8 @@ World::Tally& World::Tally::operator+=(const Tally& other) {
   resets += other.resets;
   faults += other.faults;
   taken += other.taken;
+  parks += other.parks;
+  rebuilds += other.rebuilds;
   return *this;
 }
 
@@ -173,14 +175,32 @@ std::vector<std::uint32_t> World::sessions_of_others(const Connection& connectio
   return out;
 }
 
+void World::Known::set_policy_back() {
+  repeatable = true;
+  asked_authority = false;
+  steps = 0;
+  pcr_counter.reset();
+  pcrs.clear();
+}
+
+const World::Known* World::usable(const Connection& connection, std::uint32_t shared_handle) {
+  for (const auto& [own, known] : connection.sessions)
+    if (known.saved_at == 0 && wire::number_of(known.shared) == wire::number_of(shared_handle)) return &known;
+  return nullptr;
+}
+World::Known* World::usable(Connection& connection, std::uint32_t shared_handle) {
+  return const_cast<Known*>(usable(std::as_const(connection), shared_handle));
+}
+
 // A session handle as the private TPM knows it; what is not this client's own becomes one that nobody has there.
 std::uint32_t World::to_private(Connection& connection, std::uint32_t shared_handle) const {
   const std::uint32_t number = wire::number_of(shared_handle);
   if (number >= chip_.session_numbers) return shared_handle;
   const std::uint32_t type = shared_handle & 0xFF000000U;
-  const auto known = connection.sessions.find(number);
-  if (known != connection.sessions.end()) return type | wire::number_of(known->second.own);
-  std::uint32_t unused = chip_.session_numbers - 1;
+  if (const Known* known = usable(connection, number)) return type | wire::number_of(known->own);
+  for (const auto& [own, known] : connection.sessions)
+    if (wire::number_of(known.shared) == number) return type | own;
+  std::uint32_t unused = ModelTpm::Limits::endless().active_sessions - 1;
   while (unused > 0 && connection.own_tpm->is_active(unused)) --unused;
   return type | unused;
 }
@@ -257,6 +277,7 @@ std::string World::close(Connection& connection) {
 }
 
 // Each owner's oldest go first; then, with more than half of the chip's in all, the oldest of who left the most behind.
+// Those that can be made again hold nothing of the chip's; so many of them that theirs would matter no world has.
 void World::enforce_abandoned_limits() {
   struct Left {
     std::uint64_t saved_at = 0;
@@ -268,6 +289,7 @@ void World::enforce_abandoned_limits() {
   for (auto& connection : connections_) {
     if (connection.open) continue;
     for (const auto& [number, known] : connection.sessions) {
+      if (known.can_be_made_again()) continue;
       of_owner[connection.owner].push_back({known.saved_at, &connection, number});
       ++all;
     }
@@ -299,9 +321,9 @@ void World::enforce_abandoned_limits() {
 std::string World::submit(Connection& connection, const Step& step) {
   connection.client->set_foreign_sessions(sessions_of_others(connection));
   connection.client->forget_sessions_unless([&](const Entity& entity) {
-    const auto known = connection.sessions.find(wire::number_of(entity.handle[0]));
+    const auto known = connection.sessions.find(wire::number_of(entity.handle[1]));
     return known != connection.sessions.end() &&
-           wire::number_of(known->second.own) == wire::number_of(entity.handle[1]);
+           wire::number_of(known->second.shared) == wire::number_of(entity.handle[0]);
   });
   Pending pending;
   pending.said = connection.client->say(step);
@@ -326,20 +348,42 @@ std::string World::cancel(Connection& connection) {
   return engine_->cancel(connection.pending->ticket) ? "" : "a waiting command could not be cancelled";
 }
 
-// What the engine took from somebody is gone for the private TPM too, whether the client knows it or not.
-void World::take_away(const observe::Account& account) {
+// What the engine took from somebody is gone for the private TPM too, whether the client knows it or not. Where nobody
+// takes from anybody only those go that cannot come back: what a PolicyPCR saw is not so any more.
+std::string World::take_away(const observe::Account& account) {
+  const bool nobody_takes = config_.space.terms.exhaustion != space::Exhaustion::kReclaim;
   for (const auto& taken : account.reclaimed) {
-    trace(fmt::format("{:#x} is taken", taken.handle));
-    const std::uint32_t number = wire::number_of(taken.handle);
+    trace(fmt::format("{:#x} of {} is taken", taken.handle, taken.space));
+    // Of several by that handle (files may be) it is as among others: those that an authority was asked for go last,
+    // and what was used longest ago goes first.
+    Connection* from = nullptr;
+    const Known* session = nullptr;
     for (auto& connection : connections_) {
-      const auto known = connection.sessions.find(number);
-      if (known == connection.sessions.end()) continue;
-      static_cast<void>(connection.own_tpm->transact(speech::flush_context(known->second.own), 0));
-      connection.taken.insert(number);
-      ++tally_.taken;
+      const bool here = connection.open && connection.engine_id == taken.space;
+      if (!here && (taken.space != 0 || connection.open)) continue;
+      if (connection.owner.value != taken.owner) continue;
+      for (const auto& [own, known] : connection.sessions) {
+        if (known.shared != taken.handle) continue;
+        const bool cannot_come_back = known.can_be_made_again() && known.saved_at == 0 && pcrs_have_changed(known);
+        if (!cannot_come_back && (nobody_takes || known.can_be_made_again())) continue;
+        const auto rank = [](const Known& one) { return std::pair(one.asked_authority, one.used_at); };
+        if (session != nullptr && rank(*session) < rank(known)) continue;
+        from = &connection;
+        session = &known;
+      }
     }
+    if (session == nullptr) return blurred_ ? "" : "a session was taken for nothing";
+    if (session->saved_at == 0) from->taken.insert(wire::number_of(taken.handle));
+    static_cast<void>(from->own_tpm->transact(speech::flush_context(session->own), 0));
+    ++tally_.taken;
   }
   if (!account.reclaimed.empty()) forget_dead_sessions();
+  return {};
+}
+
+bool World::pcrs_have_changed(const Known& session) const {
+  return std::any_of(session.pcrs.begin(), session.pcrs.end(),
+                     [this](const auto& seen) { return private_chip_->pcrs[seen.first] != seen.second; });
 }
 
 // An answer nobody waits for any more: the daemon has answered at the deadline, or its client is gone.
@@ -399,7 +443,9 @@ std::string World::turn() {
   }
   if (!moment.step.account)  // a StartAuthSession went into the line
     return moment.step.reply ? "somebody was answered without an account" : "";
-  take_away(*moment.step.account);
+  tally_.parks += moment.step.account->parks;
+  tally_.rebuilds += moment.step.account->rebuilds;
+  if (auto trouble = take_away(*moment.step.account); !trouble.empty()) return trouble;
   if (moment.step.account->tpm.size() > kMostTpmCommandsAStep)
     return fmt::format("one step sent {} TPM commands", moment.step.account->tpm.size());
   for (const auto& use : moment.step.account->tpm) ++tally_.tpm_commands[static_cast<std::size_t>(use.cause)];
@@ -515,8 +561,9 @@ std::string World::check_invariants() {
   if (blurred_) return {};  // until the engine has had the time to ask: see run_until_quiet
   if (snapshot.objects != objects)
     return fmt::format("{} objects in the books, {} in private TPMs", snapshot.objects, objects);
-  if (snapshot.sessions != sessions)
-    return fmt::format("{} sessions in the books, {} in private TPMs", snapshot.sessions, sessions);
+  if (snapshot.sessions + snapshot.sessions_parked != sessions)
+    return fmt::format("{} sessions in the books and {} parked, {} in private TPMs", snapshot.sessions,
+                       snapshot.sessions_parked, sessions);
   return check_against_subject();
 }
 

@@ -27,10 +27,11 @@ namespace tpmspace::simulation {
 
 struct WorldConfig {
   Weights weights;
-  ModelTpm::Limits limits;  // of the subject, if it is a model
-  FaultRates faults;        // likewise
-  bool embedded = false;    // the subject is libtpms
-  std::uint64_t seed = 1;   // of the faults
+  ModelTpm::Limits limits;                     // of the subject, if it is a model
+  FaultRates faults;                           // likewise
+  bool embedded = false;                       // the subject is libtpms
+  std::uint32_t sessions_for_us = UINT32_MAX;  // of the subject's active ones, at most
+  std::uint64_t seed = 1;                      // of the faults
   std::uint32_t owners = 3;
   std::size_t connections = 6;  // at most
   space::SpaceLimits space;
@@ -69,15 +70,33 @@ class World {
     std::uint64_t resets = 0;
     std::uint64_t faults = 0;
     std::uint64_t taken = 0;  // sessions, because somebody waited
+    std::uint64_t parks = 0, rebuilds = 0;
 
     Tally& operator+=(const Tally& other);
   };
   [[nodiscard]] Tally tally() const;
 
  private:
-  struct Known {                        // an active session of a client
+  // A session of a client: in the TPM, parked, or in a file of its client.
+  struct Known {
     std::uint32_t shared = 0, own = 0;  // handles, through the engine and on the private TPM
     std::uint64_t saved_at = 0;         // order of the client's ContextSave; 0: usable
+    std::uint64_t used_at = 0;          // order of commands about it
+    bool renumbered = false;            // the TPM may know it by another number than its client
+    bool asked_authority = false;       // by a PolicySecret; it is taken last
+    // From here on for what the engine may do with it, as the world sees it (TPM-RULES 22, 28, 30).
+    bool policy = false;         // a policy session that was started without a secret
+    bool trial = false;          // likewise, and it authorizes nothing
+    bool repeatable = true;      // and so is its policy; until that is set back
+    std::uint32_t steps = 0;     // of its policy
+    std::uint64_t nonce_at = 0;  // parks there had been when its client got its newest nonce
+    // What its PolicyPCRs saw, if there was any: the chip's counter, and the PCRs.
+    std::optional<std::uint32_t> pcr_counter;
+    std::map<std::uint32_t, wire::Bytes> pcrs;
+    std::uint64_t pcrs_at = 0;  // parks there had been then
+
+    [[nodiscard]] bool can_be_made_again() const { return policy && repeatable; }
+    void set_policy_back();
   };
   struct Pending {
     engine::Ticket ticket = 0;
@@ -93,7 +112,7 @@ class World {
     space::SpaceLimits limits;
     std::unique_ptr<ModelTpm> own_tpm;
     std::unique_ptr<ReferenceClient> client;
-    std::map<std::uint32_t, Known> sessions;  // by number, through the engine
+    std::map<std::uint32_t, Known> sessions;  // by number on the private TPM
     std::set<std::uint32_t> taken;            // numbers of sessions that were taken from it, until it lets go of them
     std::optional<Pending> pending;
     bool open = true;
@@ -115,7 +134,9 @@ class World {
   [[nodiscard]] std::string cancel(Connection& connection);
   void abandon(Connection& connection);
   void abandon_what_is_served();
-  void take_away(const observe::Account& account);
+  [[nodiscard]] std::string take_away(const observe::Account& account);
+  [[nodiscard]] std::uint32_t ordinary_sessions() const;  // of everybody
+  [[nodiscard]] std::size_t all_sessions() const;         // likewise, parked ones and files included
   [[nodiscard]] bool bank_admits(const Connection& connection) const;
   void change_limits(Connection& connection, const Step& step);
   [[nodiscard]] std::string turn();  // one engine step
@@ -131,15 +152,31 @@ class World {
                                           const std::array<speech::Heard, kSides>& heard) const;
   [[nodiscard]] std::optional<std::string> permitted(Connection& connection, const Pending& pending,
                                                      const speech::Heard& heard, const Moment& moment) const;
+  [[nodiscard]] std::optional<std::string> permitted_by_bank(const Connection& connection, const Utterance& said,
+                                                             bool faults) const;
+  [[nodiscard]] std::optional<std::string> permitted_by_parking(const Connection& connection, const Utterance& said,
+                                                                wire::Rc code) const;
   [[nodiscard]] bool names_too_many_sessions(const Utterance& said) const;
+  [[nodiscard]] std::vector<const Known*> sessions_named(const Connection& connection, const wire::Command& said) const;
+  [[nodiscard]] bool becomes_ordinary(const Connection& connection, const wire::Command& said) const;
+  [[nodiscard]] bool knows_all_numbers(const Connection& connection) const;
+  // It has left the TPM since its client got its nonce, for all that the world knows.
+  [[nodiscard]] bool may_be_stale(const Known& session) const {
+    return session.policy && session.nonce_at < tally_.parks;
+  }
+  [[nodiscard]] bool pcrs_have_changed(const Known& session) const;
   [[nodiscard]] bool claim_is_true(const Connection& connection, const Utterance& said, wire::Rc code) const;
   [[nodiscard]] std::string load_foreign_session(Connection& connection, const Pending& pending,
                                                  const speech::Heard& heard);
-  [[nodiscard]] std::optional<std::string> flush_owner_mates_session(Connection& connection, const Utterance& said,
-                                                                     const speech::Heard& heard);
+  [[nodiscard]] std::optional<std::string> flush_owners_file(Connection& connection, const Utterance& said,
+                                                             const speech::Heard& heard);
   void give_back(Connection& connection, const Utterance& said, const speech::Heard& heard);
   void take_newest_twin(Utterance& said) const;
   void note_sessions(Connection& connection, const Utterance& said, const std::array<speech::Heard, kSides>& heard);
+  void note_started(Connection& connection, Known& session, const wire::Command& command) const;
+  void note_use(Connection& connection, const Utterance& said);
+  void note_policies(Connection& connection, const wire::Command& command);
+  void note_pcrs(Known& session, const wire::Command& command) const;
   void reset_private_tpms(const observe::Account& account);
   void enforce_abandoned_limits();
   void forget_dead_sessions();
@@ -150,6 +187,9 @@ class World {
   [[nodiscard]] Connection* find(std::uint64_t client_id);
   [[nodiscard]] Connection* by_engine_id(engine::ConnectionId id);
   [[nodiscard]] std::vector<Connection*> live();
+  // The one that the client may use under that number, through the engine. Null: none.
+  [[nodiscard]] static Known* usable(Connection& connection, std::uint32_t shared_handle);
+  [[nodiscard]] static const Known* usable(const Connection& connection, std::uint32_t shared_handle);
   [[nodiscard]] std::uint32_t to_private(Connection& connection, std::uint32_t shared_handle) const;
   [[nodiscard]] std::vector<std::uint32_t> sessions_of_others(const Connection& connection) const;
   [[nodiscard]] speech::Heard ask_private(Connection& connection, const wire::Bytes& command);
@@ -171,6 +211,7 @@ class World {
   std::list<Connection> connections_;  // closed ones stay while they left saved sessions behind
   std::uint64_t next_client_ = 1;
   std::uint64_t next_save_ = 1;
+  std::uint64_t next_use_ = 1;
   bool reset_unnoticed_ = false;
   bool came_to_rest_ = false;
   bool finishing_ = false;  // no faults any more

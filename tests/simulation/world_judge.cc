@@ -5,6 +5,7 @@
 #include <set>
 
 #include "space/admission.h"
+#include "space/policy_log.h"
 #include "wire/response.h"
 #include "world.h"
 
@@ -15,6 +16,14 @@ using speech::Heard;
 using wire::Rc;
 
 constexpr Rc kExclusive = 0x121;
+constexpr std::uint32_t kNull = 0x40000007;
+
+// Of a TPMS_CONTEXT: sequence, savedHandle.
+std::uint32_t saved_handle_of(wire::ByteView context) {
+  wire::Reader in(context);
+  static_cast<void>(in.u64());
+  return in.u32().value_or(0);
+}
 
 // What only the transport, the chip's state or somebody's limits decide; nothing was done.
 bool is_passing_trouble(Rc code) {
@@ -48,6 +57,8 @@ bool is_ours_to_say(Rc code) {
     case wire::rc::kSessionMemory:
     case wire::rc::kSessionHandles:
     case wire::rc::kCanceled:
+    case wire::rc::kBadAuth:
+    case wire::rc::kPcrChanged:
       return true;
     default:
       break;
@@ -120,6 +131,7 @@ std::string World::judge(Connection& connection, const Moment& moment) {
     return fmt::format("{}: the manager says {:#x}", pending.said.text, heard->code);
   if (account.rc != heard->code) return fmt::format("{}: the account says {:#x}", pending.said.text, account.rc);
 
+  if (heard->ok() || !account.tpm.empty()) note_use(connection, pending.said);
   const bool after = reset_came_after_command(account);
   if (!after) reset_private_tpms(account);
   std::string trouble;
@@ -127,8 +139,8 @@ std::string World::judge(Connection& connection, const Moment& moment) {
     connection.client->learn(pending.said, {*heard, *heard});
   } else if (const auto why = permitted(connection, pending, *heard, moment)) {
     trace(fmt::format("  permitted: {}", *why));
-  } else if (const auto mates = flush_owner_mates_session(connection, pending.said, *heard)) {
-    trouble = *mates;
+  } else if (const auto file = flush_owners_file(connection, pending.said, *heard)) {
+    trouble = *file;
   } else if (pending.said.blob && pending.said.blob->about.kind == EntityKind::kSession) {
     take_newest_twin(pending.said);
     trouble = load_foreign_session(connection, pending, *heard);
@@ -142,7 +154,13 @@ std::string World::judge(Connection& connection, const Moment& moment) {
 }
 
 // The documented differences between the engine and a private TPM where the command is *not* carried out:
-//   - SESSION_HANDLES from our layer: the chip's active sessions are used up (as the bank sees it), or the space's;
+//   - SESSION_HANDLES from our layer: the chip's active sessions are used up (as the bank sees it), or the space's, or
+//     the numbers that the space can tell apart; to a StartAuthSession, or to a step after which a policy session could
+//     not be made again. To any command about sessions that can be made again: ordinary ones have all the places;
+//   - PCR_CHANGED from our layer, to any command about a session: it left the TPM after its PolicyPCR, and the chip's
+//     counter has moved since. (A private TPM says so only where the session authorizes, and to the next PolicyPCR.)
+//   - REFERENCE_H from our layer: the session has left the TPM since its client got a nonce, and the command depends on
+//     that nonce (PolicyAuthValue); or it has another number in the TPM than its client knows, and an HMAC covers that;
 //   - OBJECT_MEMORY from our layer: the space holds as many objects as it may;
 //   - SESSION_MEMORY from our layer: the command names more sessions than the chip can hold loaded;
 //   - EXCLUSIVE: another client's command ended the exclusive audit (TPM-RULES 9);
@@ -162,12 +180,10 @@ std::optional<std::string> World::permitted(Connection& connection, const Pendin
     return "a session that was taken is let go";
   if (heard.ok()) return std::nullopt;
   if ((pending.cancelled || pending.abandoned) && ours && code == wire::rc::kCanceled) return "cancelled";
-  if (ours && code == wire::rc::kSessionHandles && pending.said.verb == Verb::kStartSession) {
-    if (connection.sessions.size() >= connection.limits.sessions) return "the space has no session left";
-    if (!bank_admits(connection)) return "the bank does not admit it";
-    if (connection.limits.terms.exhaustion != space::Exhaustion::kRefuse) return "it has waited in vain";
-    return std::nullopt;
-  }
+  if (ours && code == wire::rc::kSessionHandles)
+    if (auto why = permitted_by_bank(connection, pending.said, moment.faults != 0)) return why;
+  if (ours)
+    if (auto why = permitted_by_parking(connection, pending.said, code)) return why;
   if (ours && code == wire::rc::kObjectMemory && makes_object(pending.said.verb)) {
     if (connection.own_tpm->loaded_objects().size() >= connection.limits.objects) return "the space is full";
     if (config_.engine.max_bytes < engine::Config{}.max_bytes) return "no memory for one more context";
@@ -180,17 +196,149 @@ std::optional<std::string> World::permitted(Connection& connection, const Pendin
   return std::nullopt;
 }
 
+namespace {
+
+template <typename Sessions>
+std::uint32_t count_ordinary(const Sessions& sessions) {
+  return static_cast<std::uint32_t>(std::count_if(sessions.begin(), sessions.end(),
+                                                  [](const auto& entry) { return !entry.second.can_be_made_again(); }));
+}
+
+bool starts_what_can_be_made_again(const wire::Command& command) {
+  wire::Reader in(command.parameters());
+  const auto nonce = in.tpm2b(), salt = in.tpm2b();
+  const bool policy = nonce && salt && in.u8().value_or(0) != static_cast<std::uint8_t>(speech::SessionKind::kHmac);
+  return policy && command.handle(0).value == kNull && command.handle(1).value == kNull;
+}
+
+// A step of a policy that nobody can do in the client's place.
+bool is_once_only(wire::CommandCode code) {
+  return code == wire::cc::kPolicySecret || code == wire::cc::kPolicyAuthValue;
+}
+
+bool is_policy_step(wire::CommandCode code) {
+  switch (code) {
+    case wire::cc::kPolicySecret:
+    case wire::cc::kPolicyAuthValue:
+    case wire::cc::kPolicyPassword:
+    case wire::cc::kPolicyCommandCode:
+    case wire::cc::kPolicyPCR:
+    case wire::cc::kPolicyOR:
+    case wire::cc::kPolicyNvWritten:
+    case wire::cc::kPolicyLocality:
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool is_covered_by_hmac(const wire::Command& command) {
+  return std::any_of(command.authorizations().begin(), command.authorizations().end(),
+                     [](const auto& one) { return !one.is_password(); });
+}
+
+}  // namespace
+
 // From what the world knows, not from the engine's books.
 bool World::bank_admits(const Connection& connection) const {
-  space::Bank bank(chip_.active_sessions);
+  const std::uint32_t sessions = chip_.active_sessions - chip_.kept_for_rebuilding();
+  space::Bank bank(sessions);
   for (const auto& one : connections_) {
-    const auto held = static_cast<std::uint32_t>(one.sessions.size());
+    const std::uint32_t held = count_ordinary(one.sessions);
     if (!one.open)
       bank.add_lost(held);
     else if (held > 0)
-      bank.add_holder(held, one.limits.terms.claim);
+      bank.add_holder(held, std::min(sessions, one.limits.terms.claim));
   }
-  return bank.admits(static_cast<std::uint32_t>(connection.sessions.size()), connection.limits.terms.claim);
+  return bank.admits(count_ordinary(connection.sessions), std::min(sessions, connection.limits.terms.claim));
+}
+
+std::uint32_t World::ordinary_sessions() const {
+  std::uint32_t out = 0;
+  for (const auto& one : connections_) out += count_ordinary(one.sessions);
+  return out;
+}
+
+std::size_t World::all_sessions() const {
+  std::size_t out = 0;
+  for (const auto& one : connections_) out += one.sessions.size();
+  return out;
+}
+
+// Those that it may use, and those that were taken from it and that it does not know of.
+bool World::knows_all_numbers(const Connection& connection) const {
+  std::set<std::uint32_t> numbers = connection.taken;
+  for (const auto& [own, known] : connection.sessions)
+    if (known.saved_at == 0) numbers.insert(wire::number_of(known.shared));
+  return numbers.size() >= chip_.session_numbers;
+}
+
+std::vector<const World::Known*> World::sessions_named(const Connection& connection, const wire::Command& said) const {
+  std::set<const Known*> out;
+  const auto add = [&](std::uint32_t handle) {
+    const Known* known = wire::is_session(handle) ? usable(connection, handle) : nullptr;
+    if (known != nullptr) out.insert(known);
+  };
+  for (std::size_t i = 0; i < said.handle_count(); ++i) add(said.handle(i).value);
+  for (const auto& one : said.authorizations())
+    if (!one.is_password()) add(one.handle.value);
+  return {out.begin(), out.end()};
+}
+
+// It asks for a step of a session that can be made again, and could not be after that step.
+bool World::becomes_ordinary(const Connection& connection, const wire::Command& said) const {
+  if (!is_policy_step(said.code())) return false;
+  const Known* session = usable(connection, said.handle(said.handle_count() - 1).value);
+  if (session == nullptr || !session->can_be_made_again()) return false;
+  return is_once_only(said.code()) || session->steps >= space::kMaxSteps;
+}
+
+// SESSION_HANDLES.
+std::optional<std::string> World::permitted_by_bank(const Connection& connection, const Utterance& said,
+                                                    bool faults) const {
+  const auto command = wire::Command::parse(said.bytes[0], table_, chip_.max_command);
+  if (!command) return std::nullopt;
+  if (said.verb == Verb::kContextLoad)
+    return knows_all_numbers(connection) ? std::optional("the space knows all numbers") : std::nullopt;
+  const bool starts = said.verb == Verb::kStartSession;
+  if (starts && connection.sessions.size() >= connection.limits.sessions) return "the space has no session left";
+  if (starts && knows_all_numbers(connection)) return "the space knows all numbers";
+  if (starts || becomes_ordinary(connection, *command)) {
+    const bool number = starts && starts_what_can_be_made_again(*command);
+    if (number && ordinary_sessions() >= chip_.active_sessions) return "ordinary sessions have all numbers";
+    if (!number && !bank_admits(connection)) return "the bank does not admit it";
+    if (connection.limits.terms.exhaustion != space::Exhaustion::kRefuse) return "it has waited in vain";
+    if (faults) return "a fault met one that should have left";
+  }
+  const auto named = sessions_named(connection, *command);
+  auto places = static_cast<std::uint32_t>(
+      std::count_if(named.begin(), named.end(), [](const Known* session) { return session->can_be_made_again(); }));
+  if (places == 0) return std::nullopt;
+  if (faults) return "a fault met a session on its way back";
+  if (starts) ++places;
+  if (ordinary_sessions() + places > chip_.active_sessions) return "ordinary sessions have the places";
+  return std::nullopt;
+}
+
+std::optional<std::string> World::permitted_by_parking(const Connection& connection, const Utterance& said,
+                                                       Rc code) const {
+  const auto command = wire::Command::parse(said.bytes[0], table_, chip_.max_command);
+  if (!command) return std::nullopt;
+  if (code == wire::rc::kPcrChanged) {
+    for (const Known* session : sessions_named(connection, *command)) {
+      const bool moved = session->pcr_counter && *session->pcr_counter != private_chip_->pcr_counter;
+      if (moved && session->can_be_made_again() && session->pcrs_at < tally_.parks)
+        return "a PCR has changed since the session left";
+    }
+  }
+  if (code < wire::rc::kReferenceH0 || code - wire::rc::kReferenceH0 >= command->handle_count()) return std::nullopt;
+  const std::uint32_t handle = command->handle(code - wire::rc::kReferenceH0).value;
+  const Known* session = wire::is_session(handle) ? usable(connection, handle) : nullptr;
+  if (session == nullptr || !(may_be_stale(*session) || session->renumbered)) return std::nullopt;
+  if (command->code() == wire::cc::kPolicyAuthValue && may_be_stale(*session))
+    return "its client does not know the session's nonce";
+  if (is_covered_by_hmac(*command)) return "the session has another number now";
+  return std::nullopt;
 }
 
 bool World::names_too_many_sessions(const Utterance& said) const {
@@ -222,6 +370,13 @@ bool World::claim_is_true(const Connection& connection, const Utterance& said, R
   }
   if (plain >= wire::rc::kReferenceS0 && plain - wire::rc::kReferenceS0 < parsed->authorizations().size())
     return session_missing(parsed->authorizations()[plain - wire::rc::kReferenceS0].handle.value);
+  // An HMAC that is not what it should be is found before the TPM looks at the policy.
+  if (wire::base_code(plain) == wire::rc::kBadAuth)
+    return std::any_of(parsed->authorizations().begin(), parsed->authorizations().end(), [&](const auto& one) {
+      const auto known = connection.sessions.find(wire::number_of(one.handle.value));
+      return !one.is_password() && one.hmac_size > 0 && known != connection.sessions.end() &&
+             may_be_stale(known->second);
+    });
   // A session number beyond the chip's, in the handle or the authorization area.
   return wire::base_code(plain) == wire::rc::kValue;
 }
@@ -255,7 +410,7 @@ std::string World::compare(Connection& connection, const Utterance& said, const 
 // since nobody has the context.
 void World::give_back(Connection& connection, const Utterance& said, const Heard& heard) {
   if (heard.ok() && said.verb == Verb::kContextSave && wire::is_session(said.handle[0])) {
-    const auto known = connection.sessions.find(wire::number_of(said.handle[0]));
+    const auto known = connection.sessions.find(wire::number_of(said.handle[1]));
     if (known == connection.sessions.end()) return;
     static_cast<void>(connection.own_tpm->transact(speech::context_load(connection.client->unlearn_save(said)), 0));
     known->second.saved_at = 0;
@@ -266,9 +421,9 @@ void World::give_back(Connection& connection, const Utterance& said, const Heard
     static_cast<void>(connection.own_tpm->transact(speech::flush_context(heard.handle), 0));
     return;
   }
-  const auto known = connection.sessions.find(wire::number_of(heard.handle));
-  if (said.verb == Verb::kContextLoad || known == connection.sessions.end()) return;
-  static_cast<void>(connection.own_tpm->transact(speech::flush_context(known->second.own), 0));
+  const Known* known = usable(connection, heard.handle);
+  if (said.verb == Verb::kContextLoad || known == nullptr) return;
+  static_cast<void>(connection.own_tpm->transact(speech::flush_context(known->own), 0));
 }
 
 std::string World::compare_lists(const Connection& connection, const Utterance& said,
@@ -291,14 +446,16 @@ std::string World::compare_lists(const Connection& connection, const Utterance& 
   // Pages of session lists begin elsewhere, because the numbers differ: whole lists only.
   if (wire::number_of(said.handle[0]) != 0 || heard[0].parameters[0] != 0 || heard[1].parameters[0] != 0) return {};
   const bool saved = wire::kind_of(said.handle[0]) == wire::HandleKind::kPolicySession;
-  std::set<std::uint32_t> expected;
+  std::multiset<std::uint32_t> expected;
   for (const auto& other : connections_) {
     const bool shown = saved ? other.owner == connection.owner : &other == &connection;
     if (!shown) continue;
     for (const auto& [number, known] : other.sessions)
-      if ((known.saved_at != 0) == saved) expected.insert(saved ? 0x02000000 | number : known.shared);
+      if ((known.saved_at != 0) == saved)
+        expected.insert(saved ? 0x02000000 | wire::number_of(known.shared) : known.shared);
   }
-  return expected == std::set<std::uint32_t>(shared.begin(), shared.end()) ? "" : said.text + ": session lists differ";
+  return expected == std::multiset<std::uint32_t>(shared.begin(), shared.end()) ? ""
+                                                                                : said.text + ": session lists differ";
 }
 
 // While the command waited, somebody may have been given the very same octets as a new context.
@@ -317,8 +474,6 @@ std::string World::load_foreign_session(Connection& connection, const Pending& p
   const Utterance& said = pending.said;
   const Blob& blob = *said.blob;
   Connection* saver = find(blob.client);
-  // It would stand under the handle of one that was taken, and the client may not know.
-  if (heard.code == kUnknown && connection.taken.count(wire::number_of(blob.about.handle[0])) != 0) return {};
   if (said.blob_changed) {
     if (heard.ok()) return said.text + ": a changed session context was loaded";
     return {};
@@ -335,41 +490,110 @@ std::string World::load_foreign_session(Connection& connection, const Pending& p
   }
   const auto here = connection.own_tpm->adopt_session(*saver->own_tpm, blob.context[1]);
   if (!here) return heard.code == kUnknown ? "" : fmt::format("{}: a stale context: {:#x}", said.text, heard.code);
-  const std::uint32_t number = wire::number_of(blob.about.handle[0]);
-  saver->sessions.erase(number);
-  if (saver->client) saver->client->lose_session(blob.about.handle[0]);
+  auto left = saver->sessions.extract(wire::number_of(blob.about.handle[1]));
+  if (left.empty()) return said.text + ": a session that nobody has was loaded";
+  left.key() = wire::number_of(saved_handle_of(*here));
+  left.mapped().own = saved_handle_of(*here);
+  connection.sessions.insert(std::move(left));
+  saver->client->lose_session(blob.about.handle[1], 1);
   Utterance moved = said;
   moved.bytes[1] = speech::context_load(*here);
   return compare(connection, moved, heard);
 }
 
-// FlushContext of a session that another connection of the owner saved is allowed, too: files outlive connections.
-std::optional<std::string> World::flush_owner_mates_session(Connection& connection, const Utterance& said,
-                                                            const Heard& heard) {
+// FlushContext of a session that any connection of the owner saved is allowed, too: files outlive connections. Several
+// files may be of the same number: the newest goes.
+std::optional<std::string> World::flush_owners_file(Connection& connection, const Utterance& said, const Heard& heard) {
   if (said.verb != Verb::kFlush || !wire::is_session(said.handle[0])) return std::nullopt;
-  const std::uint32_t number = wire::number_of(said.handle[0]);
+  if (usable(connection, said.handle[0]) != nullptr) return std::nullopt;
+  Connection* saver = nullptr;
+  const Known* newest = nullptr;
   for (auto& mate : connections_) {
-    const auto known = mate.sessions.find(number);
-    if (&mate == &connection || mate.owner != connection.owner || known == mate.sessions.end()) continue;
-    if (known->second.saved_at == 0) continue;
-    if (!heard.ok()) return fmt::format("{}: the owner's saved session: {:#x}", said.text, heard.code);
-    static_cast<void>(mate.own_tpm->transact(speech::flush_context(known->second.own), 0));
-    mate.client->lose_session(said.handle[0]);
-    mate.sessions.erase(known);
-    return "";
+    if (mate.owner != connection.owner) continue;
+    for (const auto& [own, known] : mate.sessions) {
+      if (known.saved_at == 0 || wire::number_of(known.shared) != wire::number_of(said.handle[0])) continue;
+      if (newest != nullptr && newest->saved_at > known.saved_at) continue;
+      saver = &mate;
+      newest = &known;
+    }
   }
-  return std::nullopt;
+  if (newest == nullptr) return std::nullopt;
+  if (!heard.ok()) return fmt::format("{}: the owner's saved session: {:#x}", said.text, heard.code);
+  static_cast<void>(saver->own_tpm->transact(speech::flush_context(newest->own), 0));
+  saver->client->lose_session(newest->own, 1);
+  saver->sessions.erase(wire::number_of(newest->own));
+  return "";
 }
+
+// --- what the world knows of sessions
 
 void World::note_sessions(Connection& connection, const Utterance& said, const std::array<Heard, kSides>& heard) {
   if (!heard[0].ok()) return;
+  const auto command = wire::Command::parse(said.bytes[0], table_, chip_.max_command);
+  note_policies(connection, *command);
   if (wire::is_session(heard[0].handle)) {
-    connection.sessions[wire::number_of(heard[0].handle)] = Known{heard[0].handle, heard[1].handle, 0};
+    Known& session = connection.sessions[wire::number_of(heard[1].handle)];
+    if (said.verb == Verb::kStartSession) note_started(connection, session, *command);
+    if (said.verb == Verb::kContextLoad && session.shared != heard[0].handle) session.renumbered = true;
+    session.shared = heard[0].handle;
+    session.own = heard[1].handle;
+    session.saved_at = 0;
     connection.taken.erase(wire::number_of(heard[0].handle));  // its client had been told
   }
   if (said.verb != Verb::kContextSave || !wire::is_session(said.handle[0])) return;
-  const auto known = connection.sessions.find(wire::number_of(said.handle[0]));
-  if (known != connection.sessions.end()) known->second.saved_at = next_save_++;
+  if (Known* known = usable(connection, said.handle[0])) known->saved_at = next_save_++;
+}
+
+void World::note_started(Connection& connection, Known& session, const wire::Command& command) const {
+  session = Known{};
+  // The chip may have had no other number to give than one that stands for something else here.
+  const std::size_t others = connection.sessions.size() - 1 + connection.taken.size();
+  session.renumbered = others > 0 && all_sessions() + others >= chip_.active_sessions;
+  session.policy = starts_what_can_be_made_again(command);
+  wire::Reader in(command.parameters());
+  static_cast<void>(in.tpm2b());
+  static_cast<void>(in.tpm2b());
+  session.trial = in.u8() == static_cast<std::uint8_t>(speech::SessionKind::kTrial);
+  session.nonce_at = tally_.parks;
+  session.used_at = next_use_ - 1;
+}
+
+void World::note_use(Connection& connection, const Utterance& said) {
+  const auto command = wire::Command::parse(said.bytes[0], table_, chip_.max_command);
+  for (const Known* session : sessions_named(connection, *command))
+    connection.sessions.at(wire::number_of(session->own)).used_at = next_use_;
+  ++next_use_;
+}
+
+// Success: the steps of policies, then the uses.
+void World::note_policies(Connection& connection, const wire::Command& command) {
+  Known* session =
+      command.handle_count() == 0 ? nullptr : usable(connection, command.handle(command.handle_count() - 1).value);
+  if (session != nullptr && command.code() == wire::cc::kPolicyRestart) session->set_policy_back();
+  if (session != nullptr && command.code() == wire::cc::kPolicySecret) session->asked_authority = true;
+  if (session != nullptr && is_policy_step(command.code())) {
+    if (is_once_only(command.code()) || ++session->steps > space::kMaxSteps) session->repeatable = false;
+    if (command.code() == wire::cc::kPolicyPCR) note_pcrs(*session, command);
+  }
+  for (const auto& one : command.authorizations()) {
+    if (one.is_password() || !one.continues()) continue;
+    Known* used = usable(connection, one.handle.value);
+    if (used == nullptr) continue;
+    used->set_policy_back();
+    used->nonce_at = tally_.parks;
+  }
+}
+
+void World::note_pcrs(Known& session, const wire::Command& command) const {
+  if (session.pcrs.empty() && !session.pcr_counter) session.pcrs_at = tally_.parks;
+  if (!session.trial) session.pcr_counter = private_chip_->pcr_counter;
+  wire::Reader in(command.parameters());
+  static_cast<void>(in.tpm2b());
+  const auto count = in.u32().value_or(0);
+  static_cast<void>(in.u16());
+  const auto selected = count == 0 ? std::nullopt : in.take(in.u8().value_or(0));
+  for (std::uint32_t pcr = 0; selected && pcr < kPcrs && pcr / 8 < selected->size(); ++pcr)
+    if (((*selected)[pcr / 8] >> (pcr % 8) & 1) != 0) session.pcrs.emplace(pcr, private_chip_->pcrs[pcr]);
 }
 
 void World::reset_private_tpms(const observe::Account& account) {

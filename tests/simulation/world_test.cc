@@ -137,12 +137,36 @@ void hoarders(WorldConfig& config) {
 void waiters(WorldConfig& config) {
   short_terms(config, space::Exhaustion::kWait);
 }
+// Far more policy sessions than numbers.
+void parkers(WorldConfig& config) {
+  config.limits.active_sessions = 16;
+  config.weights.policies = 4;
+  config.connections = 20;
+  config.restless = false;
+}
+void parkers_with_files(WorldConfig& config) {
+  parkers(config);
+  config.limits.active_sessions = 7;
+  config.weights.sessions = 3;
+  config.weights.global = 0;
+  config.restless = true;
+}
+void patient_parkers(WorldConfig& config) {
+  short_terms(config, space::Exhaustion::kReclaim);
+  config.weights.policies = 3;
+  config.connections = 20;
+}
 void libtpms(WorldConfig& config) {
   config.embedded = true;
 }
 void libtpms_power(WorldConfig& config) {
   config.embedded = true;
   config.power_cycles = true;
+}
+void libtpms_parkers(WorldConfig& config) {
+  parkers(config);
+  config.embedded = true;
+  config.sessions_for_us = 16;
 }
 void libtpms_crowd(WorldConfig& config) {
   config.embedded = true;
@@ -168,11 +192,15 @@ constexpr Climate kClimates[] = {
     {"FewKeptSessions", few_kept_sessions},
     {"Hoarders", hoarders},
     {"Waiters", waiters},
+    {"Parkers", parkers},
+    {"ParkersWithFiles", parkers_with_files},
+    {"PatientParkers", patient_parkers},
     {"Liar", liar},
     {"Vanishing", vanishing},
     {"Libtpms", libtpms},
     {"LibtpmsPowerLosses", libtpms_power},
     {"LibtpmsCrowd", libtpms_crowd},
+    {"LibtpmsParkers", libtpms_parkers},
 };
 
 WorldConfig config_of(const Climate& climate, std::uint64_t seed) {
@@ -284,6 +312,11 @@ TEST(World, ClimatesAreWhatTheyAreCalled) {
   EXPECT_GT(tally_of("HesitantChip", 2).faults, 0U);
   EXPECT_GT(tally_of("Hoarders", 2).taken, 0U);
   EXPECT_EQ(tally_of("Waiters", 2).taken, 0U);
+  for (const char* parkers : {"Parkers", "ParkersWithFiles", "PatientParkers", "LibtpmsParkers"}) {
+    const auto tally = tally_of(parkers, 2);
+    EXPECT_GT(tally.parks, 100U) << parkers;
+    EXPECT_GT(tally.rebuilds, 100U) << parkers;
+  }
   EXPECT_GT(tally_of("Liar", 5).faults, 0U);
   EXPECT_GT(tally_of("PowerLosses", 5).resets, 0U);
   EXPECT_GT(tally_of("LibtpmsPowerLosses", 5).resets, 0U);
