@@ -76,9 +76,11 @@ std::optional<std::string> check_tombstones(const Books& books, const Chip& chip
 }
 
 // What is true of a session wherever it is.
-std::optional<std::string> check_session(const Books& books, const Session& session) {
+std::optional<std::string> check_session(const Books& books, const Chip& chip, const Session& session) {
   if (!wire::is_session(session.handle)) return "a session's handle is not a session's";
   if (!wire::is_session(session.client.value)) return "a client knows a session by what is no session's handle";
+  if (wire::number_of(session.client.value) >= chip.session_numbers)
+    return "a client knows a session by a number that no session can have";
   if (wire::kind_of(session.handle) != wire::kind_of(session.client.value)) return "a session is of two kinds";
   if (session.last_use > books.tick) return "a session was used in the future";
   if (session.space.value == 0 && !session.client_saved) return "a session of nobody is not client-saved";
@@ -95,7 +97,7 @@ std::optional<std::string> check_session(const Books& books, const Session& sess
 std::optional<std::string> check_sessions(const Books& books, const Chip& chip) {
   std::set<ParkedKey> known;
   for (const auto& [number, session] : books.sessions) {
-    if (auto wrong = check_session(books, session)) return wrong;
+    if (auto wrong = check_session(books, chip, session)) return wrong;
     if (number != wire::number_of(session.handle)) return "a session is booked under another's number";
     if (session.reserved && !session.loaded()) return "a reserved session is not loaded";
     if (!session.client_saved && !known.insert({session.space, wire::number_of(session.client.value)}).second)
@@ -114,11 +116,11 @@ std::optional<std::string> check_sessions(const Books& books, const Chip& chip) 
   return std::nullopt;
 }
 
-std::optional<std::string> check_parked(const Books& books) {
+std::optional<std::string> check_parked(const Books& books, const Chip& chip) {
   std::map<OwnerId, ParkedSum> sums;
   ParkedSum all;
   const auto check_one = [&](const Session& session) -> std::optional<std::string> {
-    if (auto wrong = check_session(books, session)) return wrong;
+    if (auto wrong = check_session(books, chip, session)) return wrong;
     if (!session.can_be_made_again()) return "a parked session cannot be made again";
     if (!session.context.empty()) return "a parked session has a context in the TPM";
     for (ParkedSum* sum : {&sums[session.owner], &all}) {
@@ -614,7 +616,7 @@ std::optional<std::string> check(const Books& books, const Chip& chip) {
   if (auto wrong = check_holdings(books)) return wrong;
   if (auto wrong = check_tombstones(books, chip)) return wrong;
   if (auto wrong = check_sessions(books, chip)) return wrong;
-  return check_parked(books);
+  return check_parked(books, chip);
 }
 
 Bytes encode(const Books& books) {
