@@ -84,6 +84,8 @@ std::uint64_t size_of(const Session& session) {
 std::optional<std::string> check_session(const Books& books, const Chip& chip, const Session& session) {
   if (!wire::is_session(session.handle)) return "a session's handle is not a session's";
   if (!wire::is_session(session.client.value)) return "a client knows a session by what is no session's handle";
+  if (wire::number_of(session.client.value) >= chip.session_numbers)
+    return "a client knows a session by a number that no session can have";
   if (wire::kind_of(session.handle) != wire::kind_of(session.client.value)) return "a session is of two kinds";
   if (session.last_use > books.tick) return "a session was used in the future";
   if (session.space.value == 0 && !session.client_saved) return "a session of nobody is not client-saved";

@@ -45,12 +45,12 @@ std::uint32_t free_slots_needed(const Command& command) {
 
 // A response handle of another kind than the command makes is no answer to that command. (ContextLoad only comes so far
 // for objects and sequences.)
-bool creates_what_it_should(const Command& command, const Response& response) {
+bool creates_what_it_should(const Command& command, const Response& response, const Chip& chip) {
   if (command.row().effect == Effect::kContextSave) return read_context(response.parameters()).has_value();
   const auto handle = response.handle();
   if (!handle) return true;
-  return command.row().creates == Creates::kSession ? wire::is_session(handle->value)
-                                                    : wire::is_transient(handle->value);
+  if (command.row().creates != Creates::kSession) return wire::is_transient(handle->value);
+  return wire::is_session(handle->value) && wire::number_of(handle->value) < chip.session_numbers;
 }
 
 // Why something could not be made resident, as the client's own TPM would put it. Warnings that our own commands met
@@ -211,7 +211,7 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
     forget_copies_of_used_sequences(space, command);
     if (!response) return refuse(response.error());
     if (response->ok()) {
-      if (!creates_what_it_should(command, *response)) {
+      if (!creates_what_it_should(command, *response, chip_)) {
         port_.cost().distrusted = true;
         return refuse(rc::kFailure);
       }

@@ -227,8 +227,8 @@ tl::expected<wire::TpmHandle, Rc> Parking::start_again(const Session& parked) {
     const auto started = port_.start_again(parked.log.start);
     if (started) {
       const std::uint32_t number = wire::number_of(started->value);
-      const bool known = books_.sessions.count(number) != 0;
-      if (!known && wire::kind_of(started->value) == wire::kind_of(parked.client.value)) return *started;
+      const bool possible = number < chip_.session_numbers && books_.sessions.count(number) == 0;
+      if (possible && wire::kind_of(started->value) == wire::kind_of(parked.client.value)) return *started;
       port_.cost().distrusted = true;
       return tl::unexpected(rc::kFailure);
     }

@@ -101,18 +101,44 @@ class Commands {
     }
   }
   Bytes use_session() {
-    switch (input_.below(6)) {
+    switch (input_.below(8)) {
       case 0:
-        return policy_command_code(session(), cc::kUnseal);
-      case 1:
         return policy_get_digest(session());
-      case 2:
+      case 1:
         return policy_restart(session());
+      case 2:
       case 3:
-        return command(cc::kPolicySecret, {kOwner, session()}, authorizations(),
-                       Writer().u16(0).u16(0).u16(0).u32(0).take());
+      case 4:
+        return policy_step();
       default:
-        return start_session(static_cast<SessionType>(input_.u8() % 4), input_.u8() < 0xC0 ? kNull : object(), kNull);
+        // Mostly one that can leave the TPM and be made again.
+        return start_session(static_cast<SessionType>((0x1311 >> input_.below(4) * 4) & 3),
+                             input_.u8() < 0xE0 ? kNull : object(), input_.u8() < 0xE0 ? kNull : object());
+    }
+  }
+  Bytes policy_step() {
+    const std::uint32_t on = 0x03000000U + input_.u8() % 8U;
+    switch (input_.below(9)) {
+      case 0:
+        return policy_command_code(on, cc::kUnseal);
+      case 1:
+        return command(cc::kPolicySecret, {kOwner, on}, authorizations(), Writer().u16(0).u16(0).u16(0).u32(0).take());
+      case 2:
+        return command(cc::kPolicyPCR, {on}, {},
+                       Writer().u16(0).u32(1).u16(kSha256).u8(3).u8(input_.u8()).u8(0).u8(input_.u8() & 1).take());
+      case 3:
+        return command(cc::kPolicyPassword, {on}, {}, {});
+      case 4:
+        return command(cc::kPolicyAuthValue, {on}, {}, {});
+      case 5:
+        return command(cc::kPolicyNvWritten, {on}, {}, Writer().u8(input_.u8() & 1).take());
+      case 6:
+        return command(cc::kPolicyLocality, {on}, {}, Writer().u8(input_.u8()).take());
+      case 7:
+        return command(cc::kPolicyOR, {on}, {}, Writer().u32(2).tpm2b(Bytes(32)).tpm2b(Bytes(32, input_.u8())).take());
+      default:  // by a key that may be in the TPM; nonce, cpHash, policyRef, expiration, signature
+        return command(cc::kPolicySigned, {object(), on}, {},
+                       Writer().u16(0).u16(0).u16(0).u32(0).u16(0x0005).u16(kSha256).raw(Bytes(32)).take());
     }
   }
   Bytes use_context() {
@@ -128,9 +154,12 @@ class Commands {
     }
   }
   Bytes use_chip() {
-    switch (input_.below(8)) {
+    switch (input_.below(9)) {
       case 0:
         return get_random();
+      case 8:
+        return command(cc::kPCRExtend, {input_.u8() % 24U}, password(),
+                       Writer().u32(1).u16(kSha256).raw(Bytes(32, 1)).take());
       case 1:
         return get_capability(1, std::uint32_t{input_.u8()} << 24, 1U + input_.u8());
       case 2:

@@ -62,7 +62,9 @@ class Play {
     require(facts.has_value(), "libtpms is brought up");
     chip_.object_slots = facts->object_slots;
     chip_.loaded_sessions = facts->loaded_sessions;
-    chip_.active_sessions = facts->active_sessions;
+    // With few of them policy sessions leave and come back.
+    chip_.active_sessions =
+        input_.below(2) == 0 ? facts->active_sessions : 3U + static_cast<std::uint32_t>(input_.below(6));
     chip_.reset_count = facts->reset_count;
     chip_.restart_count = facts->restart_count;
     chip_.context_gap = input_.below(2) == 0 ? facts->context_gap : 255;

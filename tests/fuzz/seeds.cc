@@ -135,6 +135,20 @@ void write_space(const fs::path& directory) {
   session.space = one;
   session.context = Bytes(4, 2);
   full.sessions[1] = session;
+  session.context.clear();
+  session.handle = 0x03000002;
+  session.client = {0x03000002};
+  session.kind = space::SessionKind::kPolicy;
+  session.log.rebuildable = space::Rebuildable::kYes;
+  session.log.hash = kSha256;
+  session.log.start = start_session(SessionType::kPolicy);
+  session.log.steps = {{cc::kPolicyCommandCode, Bytes(4), {}, 0}, {cc::kPolicySigned, Bytes(6), Bytes(9, 3), 0}};
+  session.log.digest = Bytes(32, 4);
+  space::add_parked(full, session);
+  session.client_saved = true;
+  session.client_copy.fill(5);
+  session.log.pcr_changed = true;
+  space::add_parked(full, session);
   full.slots.push_back(space::Slot{{0x80000000}, {1}, {0x80000000}});
   full.unwanted_sessions.push_back(space::UnwantedSession{0x02000002, true});
   books.add(space::encode(full));
@@ -175,6 +189,42 @@ void write_peer(const fs::path& directory) {
   peer.add("system_u:system_r:httpd_t:s0");
 }
 
+// Clients with policy sessions and their steps, more than a chip with few numbers has: `head` says what chip, `run` is
+// the step that says a command and runs it (Play::act); what the others mean, Commands says.
+Bytes parkers(std::initializer_list<std::uint8_t> head, std::uint8_t run, std::uint32_t seed) {
+  Bytes out(head);
+  const auto draw = [&](std::uint32_t below) {
+    seed = seed * 1664525 + 1013904223;
+    return static_cast<std::uint8_t>((seed >> 16) % below);
+  };
+  const auto add = [&](std::initializer_list<std::uint8_t> octets) { out.insert(out.end(), octets); };
+  for (int i = 0; i < 6; ++i) add({0, 0x7F});  // open
+  for (int i = 0; i < 60; ++i) {
+    const std::uint8_t who = draw(6), number = draw(8);
+    add({run, who});
+    switch (draw(8)) {
+      case 0:
+      case 1:
+      case 2:
+        add({3, 5, draw(4), 0, 0});  // start
+        break;
+      case 3:
+      case 4:
+        add({3, 2, number, draw(9), draw(2), 0});  // a step
+        break;
+      case 5:
+        add({2, 1, 0, 0x80, draw(2), static_cast<std::uint8_t>(0x80 + number)});  // use
+        break;
+      case 6:
+        add({3, 2, number, 1, 0x80, 1, draw(8)});  // PolicySecret under another session
+        break;
+      default:
+        add({5, draw(4), draw(4), number});  // save, load, flush
+    }
+  }
+  return out;
+}
+
 // A client's life, as engine.cc reads it: octets that mean steps. See there.
 void write_engine(const fs::path& directory) {
   Corpus engine(directory, "engine");
@@ -184,6 +234,8 @@ void write_engine(const fs::path& directory) {
       for (const std::uint8_t octet : {std::uint8_t(i % 11), i, std::uint8_t(i * 7), std::uint8_t(i % 5)})
         life.push_back(octet);
     engine.add(life);
+    for (std::uint8_t i = 0; i < 12; ++i)
+      engine.add(parkers({mode, 0, 0, std::uint8_t(1 + i % 4), 0, 0}, 1, i * 3U + mode));
     for (std::uint8_t i = 0; i < 12; ++i) {
       Bytes other = {mode, std::uint8_t(i % 3), 2, 60, std::uint8_t(i % 2), i};
       for (unsigned j = 0; j < 200; ++j) other.push_back(static_cast<std::uint8_t>((j * (2U * i + 3U)) ^ (j >> 2)));
@@ -199,6 +251,7 @@ void write_engine_libtpms(const fs::path& directory) {
     Bytes life = {std::uint8_t(i % 2), std::uint8_t(i % 4)};
     for (unsigned j = 0; j < 300; ++j) life.push_back(static_cast<std::uint8_t>((j * (2U * i + 3U)) ^ (j >> 2)));
     engine.add(life);
+    engine.add(parkers({1, i, 0, 0}, 6, i));
   }
 }
 

@@ -48,6 +48,15 @@ TEST_F(LyingTpm, AnObjectsHandleForASessionIsNoAnswer) {
   expect_victim_unharmed();
 }
 
+TEST_F(LyingTpm, ANumberThatNoSessionCanHaveIsNoAnswer) {
+  for (const std::uint32_t handle : {0x02000040U, 0x02FFFFFFU}) {
+    meddler_->put_handle_once(cc::kStartAuthSession, handle);
+    EXPECT_EQ(run(liar_, start_session(SessionType::kHmac)).code, kOurFailure) << std::hex << handle;
+    expect_nothing_left_over();
+  }
+  expect_victim_unharmed();
+}
+
 TEST_F(LyingTpm, ASessionsHandleForAnObjectIsNoAnswer) {
   for (const std::uint32_t handle : {policy_, 0x02000005U, 0x81000001U, 0x40000001U, 0U}) {
     meddler_->put_handle_once(cc::kCreatePrimary, handle);
