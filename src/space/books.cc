@@ -355,6 +355,7 @@ std::optional<Session> get_session(Reader& in) {
   out.context = std::move(*context);
   out.nonce = std::move(*nonce);
   out.log = std::move(*log);
+  out.log.trial = out.kind == SessionKind::kTrial;  // not in the image twice
   return out;
 }
 

@@ -73,8 +73,8 @@ Bytes ContextCommands::flush_session(SpaceId space, std::uint32_t handle) {
   const auto is_file = [&](const Session& session) {
     return session.client_saved && session.owner == owner && wire::number_of(session.client.value) == number;
   };
-  // Of several by that number this connection's own is meant, or else the newest: which it is does not depend on who had
-  // to leave the TPM.
+  // Of several by that number this connection's own is meant, or else the newest: which it is does not depend on who
+  // had to leave the TPM.
   const Session* meant = nullptr;
   const auto rank = [&](const Session& session) { return std::pair(session.space == space, session.last_use); };
   const auto consider = [&](const Session& session) {

@@ -273,10 +273,14 @@ std::uint64_t Residency::gap() const {
 }
 
 Rc Residency::refresh_oldest() {
-  // Nobody's saved sessions count for the TPM's gap as well, and leaving is cheaper than a refresh.
-  for (std::size_t i = 0; i < books_.unwanted_sessions.size(); ++i)
-    if (!books_.unwanted_sessions[i].loaded) return flush_unwanted_session_at(i, Cause::kFlush);
   Session* oldest = oldest_saved();
+  // Nobody's saved sessions count for the TPM's gap as well, and leaving is cheaper than a refresh. What is younger
+  // does not count, and may be a filler that is needed where it is.
+  for (std::size_t i = 0; i < books_.unwanted_sessions.size(); ++i) {
+    const UnwantedSession& unwanted = books_.unwanted_sessions[i];
+    if (!unwanted.loaded && (oldest == nullptr || unwanted.sequence < oldest->sequence))
+      return flush_unwanted_session_at(i, Cause::kFlush);
+  }
   if (oldest == nullptr || loaded_sessions(books_) >= chip_.loaded_sessions) return rc::kContextGap;
   const auto loaded = port_.context_load(oldest->context, Cause::kRefresh);
   if (!loaded && is_dead_context(loaded.error())) {
@@ -335,6 +339,7 @@ Rc Residency::flush_unwanted_session_of(std::uint32_t number, Cause cause) {
   const auto it = std::find_if(sessions.begin(), sessions.end(), [&](const UnwantedSession& session) {
     return wire::number_of(session.handle) == number;
   });
+  if (it == sessions.end()) return rc::kSuccess;  // it has left to keep the context gap open
   return flush_unwanted_session_at(static_cast<std::size_t>(it - sessions.begin()), cause);
 }
 

@@ -118,6 +118,17 @@ TEST_F(EngineOnModel, AFlushThatMeetsARestartIsDoneAfterwards) {
   expect_books_agree();
 }
 
+TEST_F(EngineOnModel, BooksWithATrialSessionAreTakenBack) {
+  const auto a = open();
+  const auto trial = say(a, speech::start_auth_session(kNull, kNull, speech::SessionKind::kTrial));
+  ASSERT_TRUE(say(a, speech::policy_command_code(trial.handle, wire::cc::kUnseal)).ok());
+  const auto books = engine_->save_books();
+  engine_ = std::make_unique<engine::Engine>(meddler_, wire::CommandTable::builtin(), chip_, engine::Config{},
+                                             [this] { return clock_.now(); });
+  ASSERT_TRUE(engine_->restore_books(books));
+  EXPECT_EQ(engine_->save_books(), books);
+}
+
 class ParkedFiles : public EngineOnModel {
  protected:
   Heard policy_session(ConnectionId who) {

@@ -349,8 +349,9 @@ std::string World::cancel(Connection& connection) {
 }
 
 // What the engine took from somebody is gone for the private TPM too, whether the client knows it or not. Where nobody
-// takes from anybody only those go that cannot come back: what a PolicyPCR saw is not so any more.
-std::string World::take_away(const observe::Account& account) {
+// takes from anybody only those go that cannot come back (what a PolicyPCR saw is not so any more), or that a fault
+// met.
+std::string World::take_away(const observe::Account& account, bool faults) {
   const bool nobody_takes = config_.space.terms.exhaustion != space::Exhaustion::kReclaim;
   for (const auto& taken : account.reclaimed) {
     trace(fmt::format("{:#x} of {} is taken", taken.handle, taken.space));
@@ -365,7 +366,7 @@ std::string World::take_away(const observe::Account& account) {
       for (const auto& [own, known] : connection.sessions) {
         if (known.shared != taken.handle) continue;
         const bool cannot_come_back = known.can_be_made_again() && known.saved_at == 0 && pcrs_have_changed(known);
-        if (!cannot_come_back && (nobody_takes || known.can_be_made_again())) continue;
+        if (!cannot_come_back && !faults && (nobody_takes || known.can_be_made_again())) continue;
         const auto rank = [](const Known& one) { return std::pair(one.asked_authority, one.used_at); };
         if (session != nullptr && rank(*session) < rank(known)) continue;
         from = &connection;
@@ -445,7 +446,7 @@ std::string World::turn() {
     return moment.step.reply ? "somebody was answered without an account" : "";
   tally_.parks += moment.step.account->parks;
   tally_.rebuilds += moment.step.account->rebuilds;
-  if (auto trouble = take_away(*moment.step.account); !trouble.empty()) return trouble;
+  if (auto trouble = take_away(*moment.step.account, moment.faults != 0); !trouble.empty()) return trouble;
   if (moment.step.account->tpm.size() > kMostTpmCommandsAStep)
     return fmt::format("one step sent {} TPM commands", moment.step.account->tpm.size());
   for (const auto& use : moment.step.account->tpm) ++tally_.tpm_commands[static_cast<std::size_t>(use.cause)];

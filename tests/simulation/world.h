@@ -90,6 +90,7 @@ class World {
     bool repeatable = true;      // and so is its policy; until that is set back
     std::uint32_t steps = 0;     // of its policy
     std::uint64_t nonce_at = 0;  // parks there had been when its client got its newest nonce
+    bool nonce_lost = false;     // with an answer that nobody wanted
     // What its PolicyPCRs saw, if there was any: the chip's counter, and the PCRs.
     std::optional<std::uint32_t> pcr_counter;
     std::map<std::uint32_t, wire::Bytes> pcrs;
@@ -134,7 +135,7 @@ class World {
   [[nodiscard]] std::string cancel(Connection& connection);
   void abandon(Connection& connection);
   void abandon_what_is_served();
-  [[nodiscard]] std::string take_away(const observe::Account& account);
+  [[nodiscard]] std::string take_away(const observe::Account& account, bool faults);
   [[nodiscard]] std::uint32_t ordinary_sessions() const;  // of everybody
   [[nodiscard]] std::size_t all_sessions() const;         // likewise, parked ones and files included
   [[nodiscard]] bool bank_admits(const Connection& connection) const;
@@ -162,7 +163,7 @@ class World {
   [[nodiscard]] bool knows_all_numbers(const Connection& connection) const;
   // It has left the TPM since its client got its nonce, for all that the world knows.
   [[nodiscard]] bool may_be_stale(const Known& session) const {
-    return session.policy && session.nonce_at < tally_.parks;
+    return session.nonce_lost || (session.policy && session.nonce_at < tally_.parks);
   }
   [[nodiscard]] bool pcrs_have_changed(const Known& session) const;
   [[nodiscard]] bool claim_is_true(const Connection& connection, const Utterance& said, wire::Rc code) const;

@@ -211,9 +211,12 @@ bool starts_what_can_be_made_again(const wire::Command& command) {
   return policy && command.handle(0).value == kNull && command.handle(1).value == kNull;
 }
 
-// A step of a policy that nobody can do in the client's place.
-bool is_once_only(wire::CommandCode code) {
-  return code == wire::cc::kPolicySecret || code == wire::cc::kPolicyAuthValue;
+// Whether anybody can do that step of a policy in the client's place. A trial session asks nobody for an authorization,
+// but it would look at the PCRs again.
+bool can_be_repeated(const wire::Command& step, bool trial) {
+  if (step.code() == wire::cc::kPolicyAuthValue) return trial;
+  if (step.code() == wire::cc::kPolicyPCR) return !trial || wire::Reader(step.parameters()).u16().value_or(0) != 0;
+  return step.code() != wire::cc::kPolicySecret;
 }
 
 bool is_policy_step(wire::CommandCode code) {
@@ -233,8 +236,10 @@ bool is_policy_step(wire::CommandCode code) {
 }
 
 bool is_covered_by_hmac(const wire::Command& command) {
-  return std::any_of(command.authorizations().begin(), command.authorizations().end(),
-                     [](const auto& one) { return !one.is_password(); });
+  return std::any_of(command.authorizations().begin(), command.authorizations().end(), [](const auto& one) {
+    const bool audits = (one.attributes & wire::session_attribute::kAudit) != 0;
+    return !one.is_password() && (audits || one.hmac_size > 0);
+  });
 }
 
 }  // namespace
@@ -265,11 +270,10 @@ std::size_t World::all_sessions() const {
   return out;
 }
 
-// Those that it may use, and those that were taken from it and that it does not know of.
+// Those that it may use or has in files, and those that were taken from it and that it does not know of.
 bool World::knows_all_numbers(const Connection& connection) const {
   std::set<std::uint32_t> numbers = connection.taken;
-  for (const auto& [own, known] : connection.sessions)
-    if (known.saved_at == 0) numbers.insert(wire::number_of(known.shared));
+  for (const auto& [own, known] : connection.sessions) numbers.insert(wire::number_of(known.shared));
   return numbers.size() >= chip_.session_numbers;
 }
 
@@ -290,7 +294,7 @@ bool World::becomes_ordinary(const Connection& connection, const wire::Command& 
   if (!is_policy_step(said.code())) return false;
   const Known* session = usable(connection, said.handle(said.handle_count() - 1).value);
   if (session == nullptr || !session->can_be_made_again()) return false;
-  return is_once_only(said.code()) || session->steps >= space::kMaxSteps;
+  return !can_be_repeated(said, session->trial) || session->steps >= space::kMaxSteps;
 }
 
 // SESSION_HANDLES.
@@ -315,6 +319,8 @@ std::optional<std::string> World::permitted_by_bank(const Connection& connection
       std::count_if(named.begin(), named.end(), [](const Known* session) { return session->can_be_made_again(); }));
   if (places == 0) return std::nullopt;
   if (faults) return "a fault met a session on its way back";
+  if (is_covered_by_hmac(*command) && connection.limits.terms.exhaustion != space::Exhaustion::kRefuse)
+    return "it has waited in vain for its own number";
   if (starts) ++places;
   if (ordinary_sessions() + places > chip_.active_sessions) return "ordinary sessions have the places";
   return std::nullopt;
@@ -335,7 +341,7 @@ std::optional<std::string> World::permitted_by_parking(const Connection& connect
   const std::uint32_t handle = command->handle(code - wire::rc::kReferenceH0).value;
   const Known* session = wire::is_session(handle) ? usable(connection, handle) : nullptr;
   if (session == nullptr || !(may_be_stale(*session) || session->renumbered)) return std::nullopt;
-  if (command->code() == wire::cc::kPolicyAuthValue && may_be_stale(*session))
+  if (command->code() == wire::cc::kPolicyAuthValue && !session->trial && may_be_stale(*session))
     return "its client does not know the session's nonce";
   if (is_covered_by_hmac(*command)) return "the session has another number now";
   return std::nullopt;
@@ -409,6 +415,11 @@ std::string World::compare(Connection& connection, const Utterance& said, const 
 // An abandoned command was done, and what it made is given back at once; a session that it put away is there again,
 // since nobody has the context.
 void World::give_back(Connection& connection, const Utterance& said, const Heard& heard) {
+  const auto command = wire::Command::parse(said.bytes[0], table_, chip_.max_command);
+  for (const auto& one : command->authorizations()) {
+    Known* used = one.is_password() ? nullptr : usable(connection, one.handle.value);
+    if (heard.ok() && used != nullptr) used->nonce_lost = true;
+  }
   if (heard.ok() && said.verb == Verb::kContextSave && wire::is_session(said.handle[0])) {
     const auto known = connection.sessions.find(wire::number_of(said.handle[1]));
     if (known == connection.sessions.end()) return;
@@ -446,7 +457,7 @@ std::string World::compare_lists(const Connection& connection, const Utterance& 
   // Pages of session lists begin elsewhere, because the numbers differ: whole lists only.
   if (wire::number_of(said.handle[0]) != 0 || heard[0].parameters[0] != 0 || heard[1].parameters[0] != 0) return {};
   const bool saved = wire::kind_of(said.handle[0]) == wire::HandleKind::kPolicySession;
-  std::multiset<std::uint32_t> expected;
+  std::set<std::uint32_t> expected;
   for (const auto& other : connections_) {
     const bool shown = saved ? other.owner == connection.owner : &other == &connection;
     if (!shown) continue;
@@ -454,8 +465,7 @@ std::string World::compare_lists(const Connection& connection, const Utterance& 
       if ((known.saved_at != 0) == saved)
         expected.insert(saved ? 0x02000000 | wire::number_of(known.shared) : known.shared);
   }
-  return expected == std::multiset<std::uint32_t>(shared.begin(), shared.end()) ? ""
-                                                                                : said.text + ": session lists differ";
+  return expected == std::set<std::uint32_t>(shared.begin(), shared.end()) ? "" : said.text + ": session lists differ";
 }
 
 // While the command waited, somebody may have been given the very same octets as a new context.
@@ -502,7 +512,7 @@ std::string World::load_foreign_session(Connection& connection, const Pending& p
 }
 
 // FlushContext of a session that any connection of the owner saved is allowed, too: files outlive connections. Several
-// files may be of the same number: the newest goes.
+// files may be of the same number: its own goes, or else the newest.
 std::optional<std::string> World::flush_owners_file(Connection& connection, const Utterance& said, const Heard& heard) {
   if (said.verb != Verb::kFlush || !wire::is_session(said.handle[0])) return std::nullopt;
   if (usable(connection, said.handle[0]) != nullptr) return std::nullopt;
@@ -512,7 +522,9 @@ std::optional<std::string> World::flush_owners_file(Connection& connection, cons
     if (mate.owner != connection.owner) continue;
     for (const auto& [own, known] : mate.sessions) {
       if (known.saved_at == 0 || wire::number_of(known.shared) != wire::number_of(said.handle[0])) continue;
-      if (newest != nullptr && newest->saved_at > known.saved_at) continue;
+      const auto rank = [](bool of_this_one, const Known& one) { return std::pair(of_this_one, one.saved_at); };
+      const bool here = &mate == &connection;
+      if (newest != nullptr && rank(saver == &connection, *newest) > rank(here, known)) continue;
       saver = &mate;
       newest = &known;
     }
@@ -548,7 +560,8 @@ void World::note_started(Connection& connection, Known& session, const wire::Com
   session = Known{};
   // The chip may have had no other number to give than one that stands for something else here.
   const std::size_t others = connection.sessions.size() - 1 + connection.taken.size();
-  session.renumbered = others > 0 && all_sessions() + others >= chip_.active_sessions;
+  constexpr std::size_t kMostInTheWay = 8;  // beyond them it is not tried
+  session.renumbered = others >= kMostInTheWay || (others > 0 && all_sessions() + others >= chip_.active_sessions);
   session.policy = starts_what_can_be_made_again(command);
   wire::Reader in(command.parameters());
   static_cast<void>(in.tpm2b());
@@ -572,7 +585,7 @@ void World::note_policies(Connection& connection, const wire::Command& command) 
   if (session != nullptr && command.code() == wire::cc::kPolicyRestart) session->set_policy_back();
   if (session != nullptr && command.code() == wire::cc::kPolicySecret) session->asked_authority = true;
   if (session != nullptr && is_policy_step(command.code())) {
-    if (is_once_only(command.code()) || ++session->steps > space::kMaxSteps) session->repeatable = false;
+    if (!can_be_repeated(command, session->trial) || ++session->steps > space::kMaxSteps) session->repeatable = false;
     if (command.code() == wire::cc::kPolicyPCR) note_pcrs(*session, command);
   }
   for (const auto& one : command.authorizations()) {
@@ -581,6 +594,7 @@ void World::note_policies(Connection& connection, const wire::Command& command) 
     if (used == nullptr) continue;
     used->set_policy_back();
     used->nonce_at = tally_.parks;
+    used->nonce_lost = false;
   }
 }
 
