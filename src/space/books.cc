@@ -530,10 +530,12 @@ bool knows_number(const Books& books, SpaceId space, std::uint32_t number) {
 }
 
 bool is_taken_in(const Books& books, SpaceId space, std::uint32_t number) {
-  if (books.spaces.at(space).tombstones.count(number) != 0 || knows_number(books, space, number)) return true;
-  return std::any_of(books.parked_files.begin(), books.parked_files.end(), [&](const auto& entry) {
+  const auto is_it = [&](const auto& entry) {
     return entry.second.space == space && wire::number_of(entry.second.client.value) == number;
-  });
+  };
+  return books.spaces.at(space).tombstones.count(number) != 0 || books.parked.count({space, number}) != 0 ||
+         std::any_of(books.sessions.begin(), books.sessions.end(), is_it) ||
+         std::any_of(books.parked_files.begin(), books.parked_files.end(), is_it);
 }
 
 namespace {

@@ -151,10 +151,14 @@ Bytes ContextCommands::take_up(SpaceId space, Session& session) {
   auto& stones = books_.spaces.at(space).tombstones;
   const std::uint32_t old = wire::number_of(session.client.value);
   if (const auto stone = stones.find(old); stone != stones.end() && stone->second.told) stones.erase(stone);
+  const SpaceId saved_in = std::exchange(session.space, SpaceId{});  // its number is not taken by itself
   if (is_taken_in(books_, space, old)) {
     std::uint32_t number = 0;
     while (number < chip_.session_numbers && is_taken_in(books_, space, number)) ++number;
-    if (number == chip_.session_numbers) return refuse(rc::kSessionHandles);
+    if (number == chip_.session_numbers) {
+      session.space = saved_in;
+      return refuse(rc::kSessionHandles);
+    }
     session.client = ClientHandle{(session.client.value & 0xFF000000) | number};
   }
   session.client_saved = false;
