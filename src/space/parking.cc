@@ -27,8 +27,10 @@ bool depends_on_pcrs(const Session& session) {
   return session.kind == SessionKind::kPolicy && session.log.has(cc::kPolicyPCR);
 }
 
+// Also that the TPM does not know what was made for it a moment ago: another program flushed it.
 bool says_nothing_of_the_step(Rc code) {
-  return Residency::is_for_another_try(code) || code == rc::kFailure || code == rc::kInitialize;
+  const bool unknown = code >= rc::kReferenceH0 && code < rc::kReferenceH0 + 2;
+  return Residency::is_for_another_try(code) || code == rc::kFailure || code == rc::kInitialize || unknown;
 }
 
 std::map<OwnerId, std::uint32_t> rebuildable_by_owner(const Books& books) {
@@ -187,7 +189,8 @@ Rc Parking::park(std::uint32_t number) {
       // The session itself knows what the counter was at its PolicyPCR, and says whether it has moved since.
       const Rc code = port_.policy_of_no_pcr(session.handle);
       if (code != rc::kSuccess && code != rc::kPcrChanged) {
-        lose(number);  // whether that was done nobody knows, so nobody knows its policy
+        // Without an answer nobody knows whether that was done, so nobody knows its policy.
+        if (port_.cost().tpm_lost || port_.cost().distrusted) lose(number);
         return code;
       }
       changed = code == rc::kPcrChanged;
