@@ -1,46 +1,11 @@
 // Policy sessions that leave the TPM when their numbers are needed, and come back when they are used, on libtpms in
 // virtual time. (The same with thousands of ESYS clients: tests/integration/parking_test.py.)
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
-
-#include "engine_on_libtpms.h"
-#include "wire/rewrite.h"
+#include "engine_that_parks.h"
 
 namespace tpmspace::engine {
 namespace {
 
-constexpr Rc kReferenceH0 = 0x000B0910, kReferenceS0 = 0x000B0918;
-
-Bytes sha256(ByteView data) {
-  Bytes out(32);
-  (void)EVP_Digest(data.data(), data.size(), out.data(), nullptr, EVP_sha256(), nullptr);
-  return out;
-}
-
-Bytes policy_pcr(std::uint32_t session, std::uint32_t pcr = 10, ByteView digest = {}) {
-  const std::uint8_t select[3] = {static_cast<std::uint8_t>(pcr < 8 ? 1U << pcr : 0U),
-                                  static_cast<std::uint8_t>(pcr >= 8 && pcr < 16 ? 1U << (pcr - 8) : 0U),
-                                  static_cast<std::uint8_t>(pcr >= 16 ? 1U << (pcr - 16) : 0U)};
-  return command(cc::kPolicyPCR, {session}, {}, Writer().tpm2b(digest).u32(1).u16(kSha256).u8(3).raw(select).take());
-}
-Bytes pcr_extend(std::uint32_t pcr) {
-  return command(cc::kPCRExtend, {pcr}, password(), Writer().u32(1).u16(kSha256).raw(Bytes(32, 7)).take());
-}
-Bytes policy_password(std::uint32_t session) {
-  return command(cc::kPolicyPassword, {session}, {}, {});
-}
-Bytes policy_auth_value(std::uint32_t session) {
-  return command(cc::kPolicyAuthValue, {session}, {}, {});
-}
-Bytes policy_secret(std::uint32_t session, ByteView authorizations = password(), ByteView nonce = {}) {
-  return command(cc::kPolicySecret, {kOwner, session}, authorizations,
-                 Writer().tpm2b(nonce).tpm2b({}).tpm2b({}).u32(0).take());
-}
-Bytes policy_nv_written(std::uint32_t session) {
-  return command(cc::kPolicyNvWritten, {session}, {}, Writer().u8(1).take());
-}
-
-class Parking : public EngineOnLibtpms {
+class Parking : public EngineThatParks {
  protected:
   Answered ask(ConnectionId connection, const Bytes& bytes) { return run(connection, bytes); }
   // So many others that every number is needed. `ordinary`: of them.
@@ -52,32 +17,6 @@ class Parking : public EngineOnLibtpms {
       const auto one = session(more, SessionType::kPolicy);
       ASSERT_EQ(run(more, policy_command_code(one, cc::kUnseal)).code, 0U);
     }
-  }
-  [[nodiscard]] bool is_parked(ConnectionId connection, std::uint32_t handle) const {
-    for (const auto& one : engine_->sessions().sessions)
-      if (one.connection == connection && one.handle == handle) return one.parked;
-    return false;
-  }
-  [[nodiscard]] std::uint32_t parked() const { return engine_->snapshot().sessions_parked; }
-
-  // A sealed object whose policy is that of the session now.
-  std::uint32_t sealed_with(ConnectionId c, std::uint32_t session) {
-    const auto digest = run(c, policy_get_digest(session));
-    EXPECT_EQ(digest.code, 0U);
-    const Bytes policy(digest.parameters.begin() + 2, digest.parameters.end());
-    const auto parent = run(c, create_primary(kOwner));
-    EXPECT_EQ(parent.code, 0U);
-    const Bytes secret{1, 2, 3, 4};
-    const auto made = run(c, create(parent.handle, sealed_template(policy), secret));
-    EXPECT_EQ(made.code, 0U);
-    wire::Reader in(made.parameters);
-    const auto private_part = *in.tpm2b(), public_part = *in.tpm2b();
-    const auto loaded = run(c, load(parent.handle, Writer().tpm2b(private_part).tpm2b(public_part).take()));
-    EXPECT_EQ(loaded.code, 0U);
-    return loaded.handle;
-  }
-  static bool is_secret(const Answered& answer) {
-    return answer.code == 0 && answer.parameters == Bytes{0, 4, 1, 2, 3, 4};
   }
 
   ConnectionId crowd_ = 0;
@@ -158,7 +97,7 @@ TEST_F(Parking, APcrThatChangedMeanwhileIsNoticedAsByTheChip) {
     if (extended == 16)
       EXPECT_TRUE(is_secret(used)) << "this one does not move the counter";
     else
-      EXPECT_EQ(used.code, 0x000B0128U) << extended;
+      EXPECT_EQ(used.code, kPcrChanged) << extended;
     EXPECT_EQ(ask(c, policy_restart(policy)).code, 0U);
     EXPECT_EQ(ask(c, policy_pcr(policy)).code, 0U);
     EXPECT_EQ(ask(c, unseal(object, authorization(policy))).code, extended == 10 ? 0x99DU : 0U);
@@ -172,8 +111,8 @@ TEST_F(Parking, APcrThatChangedBeforeItLeftIsNoticedToo) {
   const auto object = sealed_with(c, policy);
   ASSERT_EQ(ask(other, pcr_extend(7)).code, 0U);
   push_out();
-  EXPECT_EQ(ask(c, unseal(object, authorization(policy))).code, 0x000B0128U);
-  EXPECT_EQ(ask(c, policy_command_code(policy, cc::kUnseal)).code, 0x000B0128U);
+  EXPECT_EQ(ask(c, unseal(object, authorization(policy))).code, kPcrChanged);
+  EXPECT_EQ(ask(c, policy_command_code(policy, cc::kUnseal)).code, kPcrChanged);
 }
 
 // --- what becomes an ordinary session
@@ -183,8 +122,8 @@ TEST_F(Parking, AStepThatCannotBeRepeatedAsksTheBank) {
   const auto policy = session(c, SessionType::kPolicy);
   ASSERT_EQ(ask(c, policy_command_code(policy, cc::kUnseal)).code, 0U);
   for (int i = 0; i < kToGive; ++i) (void)session(crowd);
-  EXPECT_EQ(ask(c, policy_secret(policy)).code, 0x000B0905U);
-  EXPECT_EQ(ask(c, policy_auth_value(policy)).code, 0x000B0905U);
+  EXPECT_EQ(ask(c, policy_secret(policy)).code, kNoMoreSessions);
+  EXPECT_EQ(ask(c, policy_auth_value(policy)).code, kNoMoreSessions);
   const auto object = sealed_with(c, policy);
   EXPECT_TRUE(is_secret(ask(c, unseal(object, authorization(policy))))) << "it is as it was";
   engine_->close(crowd);
@@ -250,49 +189,19 @@ TEST_F(Parking, AnHmacWithAnEmptyKeyIsCheckedTakenOffAndPutOnTheAnswer) {
   const auto c = open();
   const auto started = run(c, start_session(SessionType::kPolicy));
   const auto policy = started.handle;
-  const Bytes nonce_tpm(started.parameters.begin() + 2, started.parameters.end());
   ASSERT_EQ(ask(c, policy_command_code(policy, cc::kUnseal)).code, 0U);
   const auto object = sealed_with(c, policy);
-  wire::Reader area(run(c, read_public(object)).parameters);
-  // ReadPublic: outPublic, name, qualifiedName.
-  const auto answer = run(c, read_public(object)).parameters;
-  wire::Reader in(answer);
-  (void)in.tpm2b();
-  const Bytes name = wire::to_bytes(*in.tpm2b());
+  const UnsealWithHmac with_hmac{.object = object, .session = policy, .name = name_of(c, object)};
   push_out();
   ASSERT_GT(parked(), 0U);
-
-  const Bytes nonce_caller(16, 0x77);
-  const auto signed_unseal = [&](const Bytes& nonce) {
-    const Bytes covered = sha256(Writer().u32(cc::kUnseal).raw(name).take());
-    const Bytes message = Writer().raw(covered).raw(nonce_caller).raw(nonce).u8(1).take();
-    Bytes hmac(32);
-    (void)HMAC(EVP_sha256(), "", 0, message.data(), message.size(), hmac.data(), nullptr);
-    return unseal(object, Writer().u32(policy).tpm2b(nonce_caller).u8(1).tpm2b(hmac).take());
-  };
-  EXPECT_EQ(ask(c, signed_unseal(Bytes(32, 9))).code, 0x000B09A2U) << "wrong: it is not forwarded";
-
-  const auto parsed = wire::Command::parse(signed_unseal(nonce_tpm), wire::CommandTable::builtin(), 4096);
-  (void)engine_->submit(c, *parsed, 0, now_);
-  std::optional<Bytes> raw;
-  while (!raw) {
-    auto step = engine_->step(now_);
-    if (step.reply) raw = step.reply->response;
-  }
-  const auto response = wire::Response::parse(*raw, parsed->row(), true);
-  ASSERT_TRUE(response);
-  ASSERT_EQ(response->code(), 0U);
-  const auto& answered = response->authorizations().at(0);
-  const ByteView new_nonce = response->bytes().subspan(answered.nonce_at, answered.nonce_size);
-  const Bytes covered = sha256(Writer().u32(0).u32(cc::kUnseal).raw(response->parameters()).take());
-  const Bytes message = Writer().raw(covered).raw(new_nonce).raw(nonce_caller).u8(1).take();
-  Bytes right(32);
-  (void)HMAC(EVP_sha256(), "", 0, message.data(), message.size(), right.data(), nullptr);
-  EXPECT_EQ(wire::to_bytes(response->bytes().subspan(answered.hmac_at, answered.hmac_size)), right);
+  EXPECT_EQ(ask(c, with_hmac.bytes(Bytes(32, 9))).code, 0x000B09A2U) << "wrong: it is not forwarded";
+  const auto response = answer_to(c, with_hmac.bytes(nonce_in(started)));
+  ASSERT_TRUE(response && response->ok());
+  EXPECT_EQ(UnsealWithHmac::hmac_of(*response), with_hmac.right_hmac_of(*response));
 
   // The client has the new nonce now: the TPM checks the next one itself.
   ASSERT_EQ(ask(c, policy_command_code(policy, cc::kUnseal)).code, 0U);
-  EXPECT_TRUE(is_secret(ask(c, signed_unseal(wire::to_bytes(new_nonce)))));
+  EXPECT_TRUE(is_secret(ask(c, with_hmac.bytes(UnsealWithHmac::nonce_of(*response)))));
 }
 
 // --- files
@@ -342,7 +251,7 @@ TEST_F(Parking, TwoFilesOfTheSameNumberGetTwo) {
     EXPECT_EQ(loaded.code, 0U);
     EXPECT_TRUE(numbers.insert(loaded.handle & 0xFFFFFF).second);
   }
-  EXPECT_EQ(ask(c, context_load(files[64])).code, 0x000B0905U) << "there are 64 numbers";
+  EXPECT_EQ(ask(c, context_load(files[64])).code, kNoMoreSessions) << "there are 64 numbers";
   for (const auto number : numbers) EXPECT_EQ(ask(c, policy_nv_written(0x03000000 | number)).code, 0U);
 }
 
@@ -396,7 +305,7 @@ TEST_F(Parking, WhatTheSpaceKnowsIsNotGivenItAgain) {
     EXPECT_TRUE(numbers.insert(one).second) << std::hex << one;
     ASSERT_EQ(ask(c, policy_nv_written(one)).code, 0U);
   }
-  EXPECT_EQ(ask(c, start_session(SessionType::kPolicy)).code, 0x000B0905U) << "its own limit";
+  EXPECT_EQ(ask(c, start_session(SessionType::kPolicy)).code, kNoMoreSessions) << "its own limit";
   for (const auto one : numbers) EXPECT_EQ(ask(c, policy_command_code(one, cc::kUnseal)).code, 0U);
 }
 
