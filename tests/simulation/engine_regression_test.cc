@@ -141,7 +141,7 @@ class ParkedFiles : public EngineOnModel {
   void crowd() {
     std::vector<ConnectionId> others;
     for (std::uint32_t i = 0; i < chip_.active_sessions; ++i) {
-      others.push_back(open(2));
+      others.push_back(open(100 + i));  // each is below his share
       ASSERT_TRUE(step(others.back(), policy_session(others.back()).handle).ok());
     }
     EXPECT_GT(engine_->snapshot().sessions_parked, 0U);
