@@ -631,6 +631,15 @@ void forget_parked(Books& books) {
   books.parked_in_all = {};
 }
 
+bool lose_session(Books& books, std::uint32_t number) {
+  const auto it = books.sessions.find(number);
+  if (it == books.sessions.end()) return false;
+  const Session lost = std::move(it->second);
+  books.sessions.erase(it);
+  add_tombstone(books, lost);
+  return true;
+}
+
 bool make_unwanted(Books& books, std::uint32_t number) {
   const auto it = books.sessions.find(number);
   if (it == books.sessions.end()) return false;

@@ -208,6 +208,8 @@ Session take_parked(Books& books, const ParkedKey& key);
 Session take_parked_file(Books& books, const ContextDigest& copy);
 void drop_parked_of(Books& books, SpaceId space);  // those that its clients may use
 void forget_parked(Books& books);
+// A session is gone from the TPM, and not by its client: that leaves a tombstone. False: there is none of that number.
+bool lose_session(Books& books, std::uint32_t number);
 // A session becomes nobody's, and the last of the unwanted ones. False: there is none of that number.
 bool make_unwanted(Books& books, std::uint32_t number);
 

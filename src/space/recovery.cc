@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <vector>
 
 namespace tpmspace::space {
 
@@ -209,15 +210,16 @@ bool Recovery::compare_sessions() {
   for (const auto handle : *loaded) loaded_numbers.insert(wire::number_of(handle));
   for (const auto handle : *saved) saved_numbers.insert(wire::number_of(handle));
 
-  erase_if_value(books_.sessions, [&](auto& entry) {
-    auto& [number, session] = entry;
+  std::vector<std::uint32_t> gone;
+  for (auto& [number, session] : books_.sessions) {
     if (loaded_numbers.count(number) != 0) {
       // A copy of what is loaded would be stale. A TPM that lists more than it has places for is not believed.
       if (loaded_sessions(books_) < chip_.loaded_sessions) session.context.clear();
-      return false;
+    } else if (session.loaded() || saved_numbers.count(number) == 0) {
+      gone.push_back(number);
     }
-    return session.loaded() || saved_numbers.count(number) == 0;
-  });
+  }
+  for (const std::uint32_t number : gone) lose_session(books_, number);
   std::erase_if(books_.unwanted_sessions, [&](const UnwantedSession& unwanted) {
     const auto number = wire::number_of(unwanted.handle);
     return loaded_numbers.count(number) == 0 && saved_numbers.count(number) == 0;

@@ -285,7 +285,7 @@ Rc Residency::refresh_oldest() {
   const auto loaded = port_.context_load(oldest->context, Cause::kRefresh);
   if (!loaded && is_dead_context(loaded.error())) {
     // Flushed by another user of the chip; kept, it would be the oldest for ever.
-    books_.sessions.erase(wire::number_of(oldest->handle));
+    lose_session(books_, wire::number_of(oldest->handle));
     return rc::kSuccess;
   }
   if (!loaded) return loaded.error();

@@ -131,7 +131,7 @@ std::optional<wire::ClientHandle> SessionBook::book_started(SpaceId id, const Co
   const std::uint32_t number = wire::number_of(handle);
   std::erase_if(books_.unwanted_sessions, [&](const auto& u) { return wire::number_of(u.handle) == number; });
   const Space& space = books_.spaces.at(id);
-  const bool taken = books_.sessions.erase(number) != 0;
+  const bool taken = lose_session(books_, number);
   // Whose session it is now nobody can say, so it is nobody's, and the TPM will be asked what it holds.
   if (taken) port_.cost().distrusted = true;
   const auto client = client_handle(id, handle);

@@ -20,6 +20,8 @@ const speech::Auths kEmptyPassword = {speech::Auth{}};
 
 class EngineOnModel : public EngineOnModelTpm {
  protected:
+  using EngineOnModelTpm::EngineOnModelTpm;
+
   ConnectionId open(std::uint64_t owner = 1) { return engine_->open(space::OwnerId{owner}, {}); }
 
   void idle() {
@@ -131,6 +133,8 @@ TEST_F(EngineOnModel, BooksWithATrialSessionAreTakenBack) {
 
 class ParkedFiles : public EngineOnModel {
  protected:
+  using EngineOnModel::EngineOnModel;
+
   Heard policy_session(ConnectionId who) {
     return say(who, speech::start_auth_session(kNull, kNull, speech::SessionKind::kPolicy));
   }
@@ -181,6 +185,40 @@ TEST_F(ParkedFiles, OfSeveralByOneNumberTheNewestIsFlushedWhereverItIs) {
   EXPECT_EQ(engine_->snapshot().sessions_parked, 0U);
   EXPECT_EQ(say(b, speech::context_load(newer_file)).code, 0x000B01CBU);
   EXPECT_TRUE(say(a, speech::context_load(older_file)).ok());
+}
+
+class ParkedOnOldChip : public ParkedFiles {
+ protected:
+  ParkedOnOldChip() : ParkedFiles(old_chip()) {}
+
+ private:
+  static ModelTpm::Limits old_chip() {
+    ModelTpm::Limits limits;
+    limits.context_gap = 255;
+    return limits;
+  }
+};
+
+TEST_F(ParkedOnOldChip, WhatStandsInTheWayOfANumberStaysThereWhenTheGapMustBeKeptOpen) {
+  // A cluster of old contexts, so that keeping the gap open takes many saves.
+  const auto old = open(3);
+  for (int i = 0; i < 40; ++i) ASSERT_TRUE(say(old, speech::context_save(start_session(old).handle)).ok());
+  const auto a = open();
+  const auto parked = policy_session(a);
+  ASSERT_TRUE(step(a, parked.handle).ok());
+  crowd();
+  ASSERT_EQ(engine_->snapshot().sessions_parked, 1U);
+  // Another program has the number that would be the next.
+  const auto others = model_.transact(speech::start_auth_session(kNull, kNull, speech::SessionKind::kHmac), 0);
+  ASSERT_TRUE(others);
+  for (int i = 0; i < 300; ++i) {
+    const auto session = start_session(a);
+    ASSERT_TRUE(session.ok()) << i;
+    ASSERT_NE(wire::number_of(session.handle), wire::number_of(parked.handle));
+    ASSERT_TRUE(say(a, speech::context_save(session.handle)).ok());
+    ASSERT_TRUE(say(a, speech::flush_context(session.handle)).ok());
+    ASSERT_EQ(engine_->check(), std::nullopt);
+  }
 }
 
 }  // namespace

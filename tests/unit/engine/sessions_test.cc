@@ -293,6 +293,45 @@ TEST_F(Sessions, ATakenHandleNeverStandsForAnotherSession) {
   EXPECT_EQ(in_tpm(), 3U) << "nothing of ours stays to keep numbers occupied";
 }
 
+// Another program of a shared chip may flush what is ours. Its client was not told, so the handle stands for nothing
+// else; however we find out.
+TEST_F(Sessions, WhatAnotherProgramFlushedIsNotGivenAgainUntold) {
+  const auto victim = open(1), other = open(2);
+  const auto flush_behind_our_back = [&](std::uint32_t handle) {
+    ASSERT_EQ(wire::read_header(*tpm_->transact(flush_context(handle), 0))->code, 0U);
+  };
+  const auto lost = [&](std::uint32_t handle) {
+    EXPECT_NE(session(victim), handle);
+    EXPECT_EQ(run(victim, audited_by(handle)).code, 0x000B0918U);
+    EXPECT_EQ(run(victim, flush_context(handle)).code, 0U);
+  };
+  // The TPM gives its number to somebody else.
+  const auto given = session(victim);
+  flush_behind_our_back(given);
+  (void)run(other, start_session(SessionType::kHmac));
+  idle();
+  lost(given);
+  // The lists are compared, because of another one of that client.
+  const auto told = session(victim), listed = session(victim);
+  flush_behind_our_back(told);
+  flush_behind_our_back(listed);
+  EXPECT_EQ(run(victim, audited_by(told)).code, 0x000B0918U);
+  lost(listed);
+}
+
+TEST_F(Sessions, WhatARefreshFindsGoneIsNotGivenAgainUntold) {
+  start(255);
+  const auto victim = open(1), other = open(2);
+  const auto mine = session(victim);
+  std::vector<std::uint32_t> others;
+  for (int i = 0; i < 5; ++i) others.push_back(session(other));
+  ASSERT_EQ(wire::read_header(*tpm_->transact(flush_context(mine), 0))->code, 0U);
+  for (int i = 0; i < 300; ++i)
+    ASSERT_EQ(run(other, audited_by(others[static_cast<std::size_t>(i) % others.size()])).code, 0U);
+  EXPECT_NE(session(victim), mine);
+  EXPECT_EQ(run(victim, audited_by(mine)).code, 0x000B0918U);
+}
+
 TEST_F(Sessions, SeventyReclaimsInOneConnectionWithoutAFlush) {
   const auto victim = open(1), hoarder = open(1), thief = open(2);
   std::vector<std::uint32_t> hoard;
