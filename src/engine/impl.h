@@ -1,5 +1,5 @@
 // What is behind `Engine`, for the files that share the work: engine.cc (one command, idle work), session_line.cc
-// (those that wait for a session, and orders to take some). Nobody else includes it.
+// (those that wait for a session or a number), session_orders.cc (an administrator's orders). Nobody else includes it.
 #pragma once
 
 #include <cstdint>
@@ -70,7 +70,7 @@ struct Engine::Impl {
   // The next session of the first order.
   Step go_on_with_order(Time now);
   Step go_on_flushing(OrderUnderWay& order);
-  void begin_flushing(OrderUnderWay& order, std::optional<space::Cost>& cost);
+  Step begin_flushing(OrderUnderWay& order);
   Step reserve(OrderUnderWay& order, const ReserveSession& which);
   std::optional<Waiting> take_waiting(Ticket ticket);
   Step idle(Time now);

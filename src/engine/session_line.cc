@@ -1,4 +1,4 @@
-// Those that wait for a session, and an administrator's orders to take some.
+// Those that wait for a session or a number.
 #include <algorithm>
 #include <utility>
 
@@ -8,30 +8,6 @@
 namespace tpmspace::engine {
 
 namespace rc = wire::rc;
-
-namespace {
-
-// Still the same one, whatever happened to it since.
-bool is_same(const space::Session& session, const SessionView& view) {
-  return session.owner == view.owner && session.started_at == view.started_at;
-}
-
-// What several parts of one step cost.
-space::Cost merged(std::optional<space::Cost> one, space::Cost other) {
-  if (!one) return other;
-  one->tpm.insert(one->tpm.end(), other.tpm.begin(), other.tpm.end());
-  one->reclaimed.insert(one->reclaimed.end(), other.reclaimed.begin(), other.reclaimed.end());
-  one->evictions += other.evictions;
-  one->parks += other.parks;
-  one->rebuilds += other.rebuilds;
-  one->tpm_was_reset |= other.tpm_was_reset;
-  one->tpm_lost |= other.tpm_lost;
-  return std::move(*one);
-}
-
-}  // namespace
-
-// --- the lines
 
 bool Engine::Impl::must_wait(Ticket ticket, Time now) {
   using space::SessionBook;
@@ -141,80 +117,6 @@ Step Engine::Impl::end_waiting(Ticket ticket, Time now) {
   step.account = to_account(&connection, id, waiting->command.code(), kExhausted, {});
   step.account->waited = waited;
   step.reply = Reply{id, ticket, wire::error_response(kExhausted)};
-  return step;
-}
-
-// --- an administrator's orders
-
-void Engine::order_sessions(std::uint64_t order, SessionOrder what) {
-  OrderUnderWay under_way;
-  under_way.what = std::move(what);
-  under_way.done.order = order;
-  impl_->orders.push_back(std::move(under_way));
-}
-
-Step Engine::Impl::go_on_with_order(Time now) {
-  ordered_last = true;
-  OrderUnderWay& order = orders.front();
-  const auto* which = std::get_if<ReserveSession>(&order.what);
-  Step step = which != nullptr ? reserve(order, *which) : go_on_flushing(order);
-  if (step.account && step.account->tpm_lost) not_before = now + kLostPause;
-  if (order.to_take.empty()) {
-    std::reverse(order.done.sessions.begin(), order.done.sessions.end());
-    step.order_done = std::move(order.done);
-    orders.pop_front();
-  }
-  return step;
-}
-
-// Those that are parked go at once: the TPM has nothing to do with them.
-void Engine::Impl::begin_flushing(OrderUnderWay& order, std::optional<space::Cost>& cost) {
-  const space::Books& books = manager.books();
-  for (const auto& [number, session] : books.sessions)
-    if (const SessionView view = view_of(session); selects(order.what, view)) order.to_take.push_back(view);
-  std::vector<space::ParkedKey> parked;
-  for (const auto& [key, session] : books.parked)
-    if (selects(order.what, view_of(session, true))) parked.push_back(key);
-  std::vector<space::ContextDigest> files;
-  for (const auto& [copy, session] : books.parked_files)
-    if (selects(order.what, view_of(session, true))) files.push_back(copy);
-  const auto tell = [&](const space::Session& session) {
-    if (order.done.sessions.size() < SessionList::kMaxParked) order.done.sessions.push_back(view_of(session, true));
-  };
-  for (const auto& key : parked) {
-    tell(books.parked.at(key));
-    cost = merged(std::move(cost), manager.take_parked_session(key));
-  }
-  for (const auto& copy : files) {
-    tell(books.parked_files.at(copy));
-    cost = merged(std::move(cost), manager.take_parked_file(copy));
-  }
-}
-
-Step Engine::Impl::go_on_flushing(OrderUnderWay& order) {
-  const auto& sessions = manager.books().sessions;
-  std::optional<space::Cost> cost;
-  if (!std::exchange(order.begun, true)) begin_flushing(order, cost);
-  if (!order.to_take.empty()) {
-    const SessionView view = order.to_take.back();
-    order.to_take.pop_back();
-    const std::uint32_t number = wire::number_of(view.handle);
-    const auto found = sessions.find(number);
-    // Its owner may have taken it up again meanwhile.
-    if (found != sessions.end() && is_same(found->second, view) && selects(order.what, view_of(found->second))) {
-      order.done.sessions.push_back(view_of(found->second));
-      cost = merged(std::move(cost), manager.take_session(number));
-    }
-  }
-  return cost ? account_only(std::move(*cost)) : Step{};
-}
-
-Step Engine::Impl::reserve(OrderUnderWay& order, const ReserveSession& which) {
-  const std::uint32_t number = wire::number_of(which.handle);
-  Step step = account_only(manager.reserve_session(number, which.reserved, order.done.code));
-  const auto found = manager.books().sessions.find(number);
-  if (order.done.code == 0 && found != manager.books().sessions.end())
-    order.done.sessions.push_back(view_of(found->second));
   return step;
 }
 

@@ -161,6 +161,8 @@ struct Books {
 // Opens and closes a space. What is in the TPM of it is the caller's business.
 SpaceId open_space(Books& books, OwnerId owner, const SpaceLimits& limits);
 void erase_space(Books& books, SpaceId space);
+// One that comes whole, from an image. False: there is one of that number.
+bool adopt_space(Books& books, SpaceId id, Space space);
 
 // Precondition: the space is open; for the last one, it has that object.
 void add_object(Books& books, SpaceId space, wire::ClientHandle handle, Object object);
@@ -187,8 +189,6 @@ void erase_objects_if(Books& books, Gone gone) {
 // Either.
 [[nodiscard]] Session* known_session(Books& books, SpaceId space, std::uint32_t handle);
 [[nodiscard]] std::uint32_t loaded_sessions(const Books& books);  // unwanted ones included
-// Whether the space has a session, in the TPM or parked, that its client knows by that number.
-[[nodiscard]] bool knows_number(const Books& books, SpaceId space, std::uint32_t number);
 // The session was taken from its space, if it is in one: its number stands for nothing else there.
 void add_tombstone(Books& books, const Session& session);
 
@@ -201,6 +201,8 @@ void add_tombstone(Books& books, const Session& session);
 // All that its clients may use or have put away.
 [[nodiscard]] std::uint32_t sessions_of_space(const Books& books, SpaceId space);
 
+// What a parked session costs. Octets.
+[[nodiscard]] std::uint64_t size_of_parked(const Session& session);
 // A session that has left the TPM: client-saved or not decides where it goes. Precondition: its key is free.
 void add_parked(Books& books, Session session);
 // Takes it out again. Precondition: it is there.

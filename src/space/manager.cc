@@ -152,7 +152,7 @@ void Manager::undo_save(SpaceId space, std::uint32_t number) {
     if (is_it(session)) session.client_saved = false;
   for (const auto& [copy, file] : books_.parked_files) {
     if (!is_it(file) || file.last_use != books_.tick) continue;
-    Session session = space::take_parked_file(books_, ContextDigest(copy));
+    Session session = take_parked_file(books_, ContextDigest(copy));
     session.client_saved = false;
     add_parked(books_, std::move(session));
     return;
@@ -599,13 +599,9 @@ Cost Manager::take_session(std::uint32_t number) {
   return settle();
 }
 
-Cost Manager::take_parked_session(const ParkedKey& key) {
-  session_book_.take_parked_one(key);
-  return settle();
-}
-
-Cost Manager::take_parked_file(const ContextDigest& copy) {
-  session_book_.take_parked_file_of(copy);
+Cost Manager::take_parked_sessions(const std::vector<ParkedKey>& sessions, const std::vector<ContextDigest>& files) {
+  for (const ParkedKey& key : sessions) session_book_.take_parked_one(key);
+  for (const ContextDigest& copy : files) session_book_.take_parked_file_of(copy);
   return settle();
 }
 

@@ -69,8 +69,8 @@ class Manager {
   void await(SpaceId space, const wire::Command& command, bool awaited);
   // A session is taken from whoever has it. At most one TPM command.
   Cost take_session(std::uint32_t number);
-  Cost take_parked_session(const ParkedKey& key);
-  Cost take_parked_file(const ContextDigest& copy);
+  // Those are parked there. No TPM command.
+  Cost take_parked_sessions(const std::vector<ParkedKey>& sessions, const std::vector<ContextDigest>& files);
   // A session in the TPM stays where it is, or may be moved again (MISSION M11).
   Cost reserve_session(std::uint32_t number, bool reserved, wire::Rc& result);
   // Exhaustion::kClose.
