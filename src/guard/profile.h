@@ -1,6 +1,6 @@
 // What a client may do and have: a profile, as a plain value.
 //
-// Idea: allow-lists only. Everything a profile allows is a set of numbers (guard/numbers.h): command codes, and for
+// Idea: allow-lists only. Everything a profile allows is a set of numbers (wire/numbers.h): command codes, and for
 // each thing that can be done to what clients share, the handles it may be done to. What is in no set is refused, so a
 // command newer than the table is, and so is a handle of a kind that nobody thought of. `narrow` is therefore the
 // intersection of each set and the smaller of each limit.
@@ -16,10 +16,12 @@
 #include <string_view>
 #include <tl/expected.hpp>
 
-#include "guard/numbers.h"
 #include "wire/command_table.h"
+#include "wire/numbers.h"
 
 namespace tpmspace::guard {
+
+using wire::Numbers;
 
 inline constexpr std::uint32_t kUnlimited = UINT32_MAX;
 

@@ -18,10 +18,10 @@
 #include <tl/expected.hpp>
 #include <vector>
 
-#include "guard/numbers.h"
 #include "guard/pattern.h"
 #include "guard/principal.h"
 #include "guard/profile.h"
+#include "wire/numbers.h"
 
 namespace tpmspace::guard {
 

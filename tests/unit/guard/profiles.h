@@ -7,11 +7,14 @@
 
 #include <vector>
 
+#include "../../support/any_numbers.h"
 #include "../../support/tpm_commands.h"
 #include "guard/profile.h"
 #include "wire/command.h"
 
 namespace tpmspace::guard {
+
+using support::any_numbers;
 
 inline wire::Command parsed(wire::Bytes bytes, const wire::CommandTable& table = wire::CommandTable::builtin()) {
   auto out = wire::Command::parse(std::move(bytes), table, 4096);
@@ -33,18 +36,6 @@ inline wire::Bytes command_of(const wire::CommandRow& row, const std::vector<std
       .u32(row.code)
       .raw(body.bytes())
       .take();
-}
-
-// Within [first, last].
-inline rc::Gen<Numbers> any_numbers(std::uint32_t first, std::uint32_t last) {
-  const auto number = rc::gen::inRange(first, last + 1);
-  return rc::gen::map(
-      rc::gen::container<std::vector<std::pair<std::uint32_t, std::uint32_t>>>(rc::gen::pair(number, number)),
-      [](const std::vector<std::pair<std::uint32_t, std::uint32_t>>& pairs) {
-        std::vector<Numbers::Range> out;
-        for (const auto& [a, b] : pairs) out.push_back({std::min(a, b), std::max(a, b)});
-        return Numbers(std::move(out));
-      });
 }
 
 // The handles of `any_command`.

@@ -10,7 +10,7 @@
 #include <span>
 #include <vector>
 
-namespace tpmspace::guard {
+namespace tpmspace::wire {
 
 class Numbers {
  public:
@@ -41,4 +41,4 @@ class Numbers {
   std::vector<Range> ranges_;
 };
 
-}  // namespace tpmspace::guard
+}  // namespace tpmspace::wire

@@ -1,10 +1,10 @@
-#include "guard/numbers.h"
+#include "wire/numbers.h"
 
 #include <algorithm>
 #include <iterator>
 #include <utility>
 
-namespace tpmspace::guard {
+namespace tpmspace::wire {
 
 Numbers::Numbers(std::vector<Range> ranges) : ranges_(std::move(ranges)) {
   std::sort(ranges_.begin(), ranges_.end(), [](const Range& a, const Range& b) { return a.first < b.first; });
@@ -42,4 +42,4 @@ Numbers operator|(const Numbers& a, const Numbers& b) {
   return Numbers(std::move(both));
 }
 
-}  // namespace tpmspace::guard
+}  // namespace tpmspace::wire

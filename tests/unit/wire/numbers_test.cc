@@ -1,11 +1,11 @@
-#include "guard/numbers.h"
+#include "wire/numbers.h"
 
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
-#include "profiles.h"
+#include "../../support/any_numbers.h"
 
-namespace tpmspace::guard {
+namespace tpmspace::wire {
 namespace {
 
 TEST(Numbers, HaveOneFormOnly) {
@@ -31,7 +31,7 @@ TEST(Numbers, OfEverythingAndNothing) {
 }
 
 RC_GTEST_PROP(Numbers, AreSets, ()) {
-  const auto a = *any_numbers(0, 40), b = *any_numbers(0, 40);
+  const auto a = *support::any_numbers(0, 40), b = *support::any_numbers(0, 40);
   for (std::uint32_t n = 0; n <= 50; ++n) {
     RC_ASSERT((a | b).contains(n) == (a.contains(n) || b.contains(n)));
     RC_ASSERT((a & b).contains(n) == (a.contains(n) && b.contains(n)));
@@ -44,4 +44,4 @@ RC_GTEST_PROP(Numbers, AreSets, ()) {
 }
 
 }  // namespace
-}  // namespace tpmspace::guard
+}  // namespace tpmspace::wire
