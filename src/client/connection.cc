@@ -1,5 +1,6 @@
 #include "client/connection.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -156,6 +157,17 @@ tl::expected<Connection, Error> Connection::open(const std::string& path) {
   auto socket = connect_socket(path);
   if (!socket) return tl::make_unexpected(std::move(socket.error()));
   return adopt(std::move(*socket), path);
+}
+
+tl::expected<Connection, Error> Connection::share(int fd) {
+  const std::string name = "descriptor " + std::to_string(fd);
+  struct stat info {};
+  if (fstat(fd, &info) != 0 || !S_ISSOCK(info.st_mode))
+    return tl::make_unexpected(
+        Error{Error::Kind::kBadPath, name + " is no socket; `tpmspace open` passes one on to its command", 0});
+  posix::Fd own(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  if (!own) return tl::make_unexpected(Error{Error::Kind::kSystem, name + ": " + reason(errno), 0});
+  return adopt(std::move(own), name);
 }
 
 Connection Connection::adopt(posix::Fd socket, std::string name) {
@@ -324,45 +336,53 @@ Error Connection::hello_refused(const proto::Refusal& refusal) const {
   return {Error::Kind::kRefused, what, refusal.code};
 }
 
-tl::expected<proto::HelloReply, Error> Connection::hello(int timeout_ms) {
-  auto reply = call(proto::Hello{}, timeout_ms);
+template <typename Wanted>
+tl::expected<Wanted, Error> Connection::ask(const proto::Request& request, int timeout_ms) {
+  auto reply = call(request, timeout_ms);
   if (!reply) return tl::make_unexpected(std::move(reply.error()));
-  if (auto* hello = std::get_if<proto::HelloReply>(&*reply)) return std::move(*hello);
+  if (auto* wanted = std::get_if<Wanted>(&*reply)) return std::move(*wanted);
   return broken(not_our_protocol());
+}
+
+tl::expected<proto::HelloReply, Error> Connection::hello(int timeout_ms) {
+  return ask<proto::HelloReply>(proto::Hello{}, timeout_ms);
 }
 
 tl::expected<void, Error> Connection::cancel(int timeout_ms) {
-  auto reply = call(proto::Cancel{}, timeout_ms);
-  if (!reply) return tl::make_unexpected(std::move(reply.error()));
-  return {};
+  return ask<proto::CancelReply>(proto::Cancel{}, timeout_ms).map([](const auto&) {});
 }
 
 tl::expected<void, Error> Connection::set_locality(std::uint8_t locality, int timeout_ms) {
-  auto reply = call(proto::Locality{locality}, timeout_ms);
-  if (!reply) return tl::make_unexpected(std::move(reply.error()));
-  return {};
+  return ask<proto::LocalityReply>(proto::Locality{locality}, timeout_ms).map([](const auto&) {});
 }
 
 tl::expected<proto::Status, Error> Connection::status(int timeout_ms) {
-  auto reply = call(proto::StatusRequest{}, timeout_ms);
-  if (!reply) return tl::make_unexpected(std::move(reply.error()));
-  if (auto* status = std::get_if<proto::StatusReply>(&*reply)) return std::move(status->status);
-  return broken(not_our_protocol());
+  return ask<proto::StatusReply>(proto::StatusRequest{}, timeout_ms).map([](auto reply) { return reply.status; });
 }
 
 tl::expected<proto::Sessions, Error> Connection::sessions(int timeout_ms) {
-  auto reply = call(proto::SessionsRequest{}, timeout_ms);
-  if (!reply) return tl::make_unexpected(std::move(reply.error()));
-  if (auto* sessions = std::get_if<proto::SessionsReply>(&*reply)) return std::move(sessions->sessions);
-  return broken(not_our_protocol());
+  return ask<proto::SessionsReply>(proto::SessionsRequest{}, timeout_ms).map([](auto reply) { return reply.sessions; });
 }
 
 tl::expected<std::vector<proto::SessionEntry>, Error> Connection::order(const proto::SessionOrder& what,
                                                                         int timeout_ms) {
-  auto reply = call(proto::OrderRequest{what}, timeout_ms);
-  if (!reply) return tl::make_unexpected(std::move(reply.error()));
-  if (auto* done = std::get_if<proto::OrderReply>(&*reply)) return std::move(done->sessions);
-  return broken(not_our_protocol());
+  return ask<proto::OrderReply>(proto::OrderRequest{what}, timeout_ms).map([](auto reply) { return reply.sessions; });
+}
+
+tl::expected<void, Error> Connection::narrow(const std::string& profile, int timeout_ms) {
+  return ask<proto::NarrowReply>(proto::Narrow{profile}, timeout_ms).map([](const auto&) {});
+}
+
+tl::expected<proto::Outcome, Error> Connection::reload(int timeout_ms) {
+  return ask<proto::ReloadReply>(proto::Reload{}, timeout_ms).map([](auto reply) { return reply.outcome; });
+}
+
+tl::expected<std::vector<proto::DoorEntry>, Error> Connection::doors(int timeout_ms) {
+  return ask<proto::DoorsReply>(proto::DoorsRequest{}, timeout_ms).map([](auto reply) { return reply.doors; });
+}
+
+tl::expected<proto::Outcome, Error> Connection::change_door(const proto::DoorOrder& what, int timeout_ms) {
+  return ask<proto::DoorReply>(proto::DoorRequest{what}, timeout_ms).map([](auto reply) { return reply.outcome; });
 }
 
 tl::expected<void, Error> Connection::post_cancel() {

@@ -40,6 +40,8 @@ class Connection {
   static constexpr std::size_t kMaxKept = 16;
 
   [[nodiscard]] static tl::expected<Connection, Error> open(const std::string& path);
+  // A descriptor that is connected already and stays the caller's; only one may use it at a time.
+  [[nodiscard]] static tl::expected<Connection, Error> share(int fd);
   // A socket that is connected already; `name` is for error sentences.
   [[nodiscard]] static Connection adopt(posix::Fd socket, std::string name);
 
@@ -60,6 +62,15 @@ class Connection {
   // The sessions it concerned. The reply comes after the TPM's current command.
   [[nodiscard]] tl::expected<std::vector<proto::SessionEntry>, Error> order(const proto::SessionOrder& what,
                                                                             int timeout_ms);
+
+  // From now on this connection may do no more than that profile allows, too; it can never be undone.
+  [[nodiscard]] tl::expected<void, Error> narrow(const std::string& profile, int timeout_ms);
+  // For administrators. The outcome says what was done, or why it was not.
+  [[nodiscard]] tl::expected<proto::Outcome, Error> reload(int timeout_ms);
+  [[nodiscard]] tl::expected<std::vector<proto::DoorEntry>, Error> doors(int timeout_ms);
+  [[nodiscard]] tl::expected<proto::Outcome, Error> change_door(const proto::DoorOrder& what, int timeout_ms);
+  // The socket, given away; the object is of no use afterwards. Precondition: nothing is awaited.
+  [[nodiscard]] posix::Fd release() { return std::move(socket_); }
 
   // Asks for the command in flight to be given up, without waiting for the reply.
   [[nodiscard]] tl::expected<void, Error> post_cancel();
@@ -87,6 +98,9 @@ class Connection {
   // Sends Hello first if it was never said.
   [[nodiscard]] tl::expected<void, Error> post(const proto::Request& request, Awaited awaited);
   [[nodiscard]] tl::expected<proto::Reply, Error> call(const proto::Request& request, int timeout_ms);
+
+  template <typename Wanted>
+  [[nodiscard]] tl::expected<Wanted, Error> ask(const proto::Request& request, int timeout_ms);
 
   // Reads what is there, waiting for the first octet until the deadline. False: nothing came.
   [[nodiscard]] tl::expected<bool, Error> fill(const Deadline& deadline);

@@ -39,15 +39,18 @@ class ClientLimits {
   };
 
   // `total` 0: no limit.
-  ClientLimits(std::uint32_t total, std::uint32_t of_owner) : max_total_(total), max_of_owner_(of_owner) {}
+  explicit ClientLimits(std::uint32_t total) : max_total_(total) {}
 
-  [[nodiscard]] Verdict judge(space::OwnerId owner) const {
+  [[nodiscard]] Verdict judge(space::OwnerId owner, std::uint32_t max_of_owner) const {
     if (max_total_ != 0 && total_ >= max_total_) return Verdict::kTooMany;
-    const auto found = by_owner_.find(owner);
-    return found != by_owner_.end() && found->second >= max_of_owner_ ? Verdict::kTooManyOfOwner : Verdict::kWelcome;
+    return total_of(owner) >= max_of_owner ? Verdict::kTooManyOfOwner : Verdict::kWelcome;
   }
   [[nodiscard]] Place take(space::OwnerId owner) { return {*this, owner}; }
   [[nodiscard]] std::size_t total() const { return total_; }
+  [[nodiscard]] std::size_t total_of(space::OwnerId owner) const {
+    const auto found = by_owner_.find(owner);
+    return found == by_owner_.end() ? 0 : found->second;
+  }
 
  private:
   void give_back(space::OwnerId owner) {
@@ -57,7 +60,6 @@ class ClientLimits {
   }
 
   std::uint32_t max_total_;
-  std::uint32_t max_of_owner_;
   std::size_t total_ = 0;
   std::map<space::OwnerId, std::size_t> by_owner_;
 };

@@ -1,13 +1,11 @@
 // One client's socket and the dialogue that is held over it.
 //
 // Idea: all judgement is in `Dialogue`; here octets are moved without ever waiting. What the dialogue asks for goes to
-// the `Host`, with the connection's identity. While output cannot be sent nothing is read: the dialogue says so.
-// A hangup ends a connection at once; a client that only stopped sending (shutdown) still gets its answer.
+// the `Host`, with the connection, which bears its badge. While output cannot be sent nothing is read: the dialogue
+// says so. A hangup ends a connection at once; a client that only stopped sending (shutdown) still gets its answer.
 // Threads: belongs to the event loop. The host destroys a connection after `over`, not from within it.
 // Errors: whatever goes wrong with a socket is the end of its connection.
 #pragma once
-
-#include <sys/types.h>
 
 #include <chrono>
 #include <cstdint>
@@ -16,21 +14,11 @@
 
 #include "daemon/dialogue.h"
 #include "daemon/event_loop.h"
+#include "daemon/gatekeeper.h"
 #include "daemon/tpm_thread.h"
 #include "posix/fd.h"
-#include "space/owner.h"
 
 namespace tpmspace::daemon {
-
-// Who is at the other end, as the kernel says (SO_PEERCRED).
-struct Peer {
-  uid_t uid = 0;
-  pid_t pid = 0;
-};
-// 0 is nobody's.
-[[nodiscard]] inline space::OwnerId owner_of(const Peer& peer) {
-  return {std::uint64_t{peer.uid} + 1};
-}
 
 class Connection final : private Dialogue::Manager {
  public:
@@ -44,10 +32,16 @@ class Connection final : private Dialogue::Manager {
     [[nodiscard]] virtual std::optional<wire::Rc> submit(Connection& from, wire::Command command,
                                                          std::uint8_t locality) = 0;
     virtual void cancel(Connection& from) = 0;
+    [[nodiscard]] virtual bool may_have_locality(Connection& from, std::uint8_t locality) = 0;
+    [[nodiscard]] virtual std::optional<wire::Rc> narrow(Connection& from, const std::string& profile) = 0;
     [[nodiscard]] virtual proto::HelloReply hello() = 0;
-    [[nodiscard]] virtual proto::Status status() = 0;
-    [[nodiscard]] virtual proto::Sessions sessions(Connection& from) = 0;
+    [[nodiscard]] virtual proto::Status status(Connection& from) = 0;
+    [[nodiscard]] virtual tl::expected<proto::Sessions, wire::Rc> sessions(Connection& from) = 0;
     [[nodiscard]] virtual std::optional<wire::Rc> order(Connection& from, const proto::SessionOrder& what) = 0;
+    [[nodiscard]] virtual tl::expected<proto::Outcome, wire::Rc> reload(Connection& from) = 0;
+    [[nodiscard]] virtual tl::expected<std::vector<proto::DoorEntry>, wire::Rc> doors(Connection& from) = 0;
+    [[nodiscard]] virtual tl::expected<proto::Outcome, wire::Rc> change_door(Connection& from,
+                                                                             const proto::DoorOrder& what) = 0;
     virtual void answered_early(wire::Rc code) = 0;
     // `from` will be closed, because it did what `why` says.
     virtual void cut_off(Connection& from, const std::string& why) = 0;
@@ -57,18 +51,13 @@ class Connection final : private Dialogue::Manager {
     virtual void over(Connection& from) = 0;
   };
 
-  struct Identity {
-    ClientId id = 0;
-    Peer peer;
-    std::optional<wire::Rc> refusal;  // above a limit: see Dialogue
-  };
+  // `refusal`: above a limit, see Dialogue.
+  Connection(EventLoop& loop, Host& host, posix::Fd socket, ClientId id, Badge badge, std::optional<wire::Rc> refusal,
+             const wire::CommandTable& table, std::size_t max_command);
 
-  Connection(EventLoop& loop, Host& host, posix::Fd socket, const Identity& identity, const wire::CommandTable& table,
-             std::size_t max_command);
-
-  [[nodiscard]] ClientId id() const { return identity_.id; }
-  [[nodiscard]] const Peer& peer() const { return identity_.peer; }
-  [[nodiscard]] bool is_refused() const { return identity_.refusal.has_value(); }
+  [[nodiscard]] ClientId id() const { return id_; }
+  [[nodiscard]] Badge& badge() { return badge_; }
+  [[nodiscard]] const Badge& badge() const { return badge_; }
   [[nodiscard]] bool in_flight() const { return dialogue_.in_flight(); }
   [[nodiscard]] std::chrono::steady_clock::time_point since() const { return since_; }
 
@@ -86,10 +75,17 @@ class Connection final : private Dialogue::Manager {
     return host_.submit(*this, std::move(command), locality);
   }
   void cancel() override { host_.cancel(*this); }
+  bool may_have_locality(std::uint8_t locality) override { return host_.may_have_locality(*this, locality); }
+  std::optional<wire::Rc> narrow(const std::string& profile) override { return host_.narrow(*this, profile); }
   proto::HelloReply hello() override { return host_.hello(); }
-  proto::Status status() override { return host_.status(); }
-  proto::Sessions sessions() override { return host_.sessions(*this); }
+  proto::Status status() override { return host_.status(*this); }
+  tl::expected<proto::Sessions, wire::Rc> sessions() override { return host_.sessions(*this); }
   std::optional<wire::Rc> order(const proto::SessionOrder& what) override { return host_.order(*this, what); }
+  tl::expected<proto::Outcome, wire::Rc> reload() override { return host_.reload(*this); }
+  tl::expected<std::vector<proto::DoorEntry>, wire::Rc> doors() override { return host_.doors(*this); }
+  tl::expected<proto::Outcome, wire::Rc> change_door(const proto::DoorOrder& what) override {
+    return host_.change_door(*this, what);
+  }
   void answered_early(wire::Rc code) override { host_.answered_early(code); }
   void cut_off(const std::string& why) override { host_.cut_off(*this, why); }
 
@@ -100,7 +96,8 @@ class Connection final : private Dialogue::Manager {
   void update_watch();
 
   Host& host_;
-  const Identity identity_;
+  const ClientId id_;
+  Badge badge_;
   const std::chrono::steady_clock::time_point since_ = std::chrono::steady_clock::now();
   posix::Fd socket_;
   Dialogue dialogue_;

@@ -17,10 +17,18 @@ struct Overloaded : Fs... {
 template <typename... Fs>
 Overloaded(Fs...) -> Overloaded<Fs...>;
 
-constexpr auto kOrder = static_cast<std::uint32_t>(proto::MessageType::kOrder);
-
 proto::Refusal refusal(std::uint32_t type, wire::Rc code) {
   return {.type = type, .code = code, .version = proto::kProtocolVersion};
+}
+proto::Refusal refusal(proto::MessageType type, wire::Rc code) {
+  return refusal(static_cast<std::uint32_t>(type), code);
+}
+
+// The reply that has the result in it, or the refusal.
+template <typename Reply, typename Result>
+proto::Reply done_or_refused(proto::MessageType type, tl::expected<Result, wire::Rc> result) {
+  if (!result) return refusal(type, result.error());
+  return Reply{std::move(*result)};
 }
 
 // Part 1, 17: 0..4, and 32..255 as the extended localities.
@@ -30,9 +38,13 @@ bool is_locality(std::uint8_t value) {
 
 }  // namespace
 
-Dialogue::Dialogue(Manager& manager, const wire::CommandTable& table, std::size_t max_command,
-                   std::optional<wire::Rc> refusal)
-    : manager_(manager), table_(table), max_command_(max_command), refusal_(refusal), reader_(max_command) {}
+Dialogue::Dialogue(Manager& manager, const wire::CommandTable& table, std::size_t max_command, Beginning beginning)
+    : manager_(manager),
+      table_(table),
+      max_command_(max_command),
+      refusal_(beginning.refusal),
+      reader_(max_command),
+      locality_(beginning.locality) {}
 
 void Dialogue::feed(wire::ByteView data) {
   reader_.feed(data);
@@ -84,7 +96,7 @@ void Dialogue::answer(wire::ByteView response) {
 void Dialogue::order_done(const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions) {
   ordering_ = false;
   put(proto::encode(sessions ? proto::Reply(proto::OrderReply{*sessions})
-                             : proto::Reply(refusal(kOrder, sessions.error()))));
+                             : proto::Reply(refusal(proto::MessageType::kOrder, sessions.error()))));
 }
 
 void Dialogue::sent(std::size_t octets) {
@@ -155,18 +167,33 @@ std::optional<proto::Reply> Dialogue::reply_to(const proto::Request& request) {
             return proto::CancelReply{};
           },
           [&](const proto::Locality& wanted) -> Answer {
-            if (!is_locality(wanted.locality))
-              return refusal(static_cast<std::uint32_t>(proto::MessageType::kLocality),
-                             wire::from_manager(wire::rc::kLocality));
+            if (!is_locality(wanted.locality) || !manager_.may_have_locality(wanted.locality))
+              return refusal(proto::MessageType::kLocality, wire::from_manager(wire::rc::kLocality));
             locality_ = wanted.locality;
             return proto::LocalityReply{};
           },
           [&](const proto::StatusRequest&) -> Answer { return proto::StatusReply{manager_.status()}; },
-          [&](const proto::SessionsRequest&) -> Answer { return proto::SessionsReply{manager_.sessions()}; },
+          [&](const proto::SessionsRequest&) -> Answer {
+            return done_or_refused<proto::SessionsReply>(proto::MessageType::kSessions, manager_.sessions());
+          },
           [&](const proto::OrderRequest& wanted) -> Answer {
-            if (const auto refused = manager_.order(wanted.what)) return refusal(kOrder, *refused);
+            if (const auto refused = manager_.order(wanted.what)) return refusal(proto::MessageType::kOrder, *refused);
             ordering_ = true;
             return std::nullopt;
+          },
+          [&](const proto::Narrow& wanted) -> Answer {
+            if (const auto refused = manager_.narrow(wanted.profile))
+              return refusal(proto::MessageType::kNarrow, *refused);
+            return proto::NarrowReply{};
+          },
+          [&](const proto::Reload&) -> Answer {
+            return done_or_refused<proto::ReloadReply>(proto::MessageType::kReload, manager_.reload());
+          },
+          [&](const proto::DoorsRequest&) -> Answer {
+            return done_or_refused<proto::DoorsReply>(proto::MessageType::kDoors, manager_.doors());
+          },
+          [&](const proto::DoorRequest& wanted) -> Answer {
+            return done_or_refused<proto::DoorReply>(proto::MessageType::kDoor, manager_.change_door(wanted.what));
           },
       },
       request);

@@ -23,6 +23,13 @@
 
 namespace tpmspace::daemon {
 
+// How a conversation begins.
+struct Beginning {
+  std::uint8_t locality = 0;
+  // A connection above a limit: its first frame is answered with that code and the conversation is over.
+  std::optional<wire::Rc> refusal = std::nullopt;
+};
+
 class Dialogue {
  public:
   // What a conversation asks of the daemon.
@@ -37,21 +44,28 @@ class Dialogue {
     [[nodiscard]] virtual std::optional<wire::Rc> submit(wire::Command command, std::uint8_t locality) = 0;
     // The command in flight is no longer wanted; its answer is (CANCELED, or the result if it was too late).
     virtual void cancel() = 0;
+    // Whether the commands that follow may have it.
+    [[nodiscard]] virtual bool may_have_locality(std::uint8_t locality) = 0;
+    // From now on no more is allowed than that profile allows, too. Or a code (our layer included).
+    [[nodiscard]] virtual std::optional<wire::Rc> narrow(const std::string& profile) = 0;
     [[nodiscard]] virtual proto::HelloReply hello() = 0;
     [[nodiscard]] virtual proto::Status status() = 0;
-    [[nodiscard]] virtual proto::Sessions sessions() = 0;
+    // Or a code, likewise.
+    [[nodiscard]] virtual tl::expected<proto::Sessions, wire::Rc> sessions() = 0;
     // Takes the order; `order_done` will be called with the reply. Or refuses it with a code (our layer included).
     [[nodiscard]] virtual std::optional<wire::Rc> order(const proto::SessionOrder& what) = 0;
+    // The configuration is read again; the doors; one more or less. Or a code, likewise.
+    [[nodiscard]] virtual tl::expected<proto::Outcome, wire::Rc> reload() = 0;
+    [[nodiscard]] virtual tl::expected<std::vector<proto::DoorEntry>, wire::Rc> doors() = 0;
+    [[nodiscard]] virtual tl::expected<proto::Outcome, wire::Rc> change_door(const proto::DoorOrder& what) = 0;
     // A command was answered here, without the manager.
     virtual void answered_early(wire::Rc code) = 0;
     // The conversation ends here and not where the client wanted; `why` follows "because it".
     virtual void cut_off(const std::string& why) = 0;
   };
 
-  // `max_command`: the chip's command buffer. With `refusal`, a connection above a limit: its first frame is answered
-  // with that code and the conversation is over.
-  Dialogue(Manager& manager, const wire::CommandTable& table, std::size_t max_command,
-           std::optional<wire::Rc> refusal = std::nullopt);
+  // `max_command`: the chip's command buffer.
+  Dialogue(Manager& manager, const wire::CommandTable& table, std::size_t max_command, Beginning beginning = {});
 
   // What arrived. Precondition: wants_input().
   void feed(wire::ByteView data);
@@ -100,7 +114,7 @@ class Dialogue {
   bool hello_said_ = false;
   bool ended_ = false;  // by the client
   bool over_ = false;   // by us
-  std::uint8_t locality_ = 0;
+  std::uint8_t locality_;
   wire::Bytes output_;
   std::size_t sent_ = 0;  // of output_
 };

@@ -31,6 +31,13 @@ std::string last_error() {
   return std::strerror(errno);
 }
 
+// To chown: as it is.
+constexpr auto kSame = static_cast<uid_t>(-1);
+
+std::string id_text(const std::optional<uid_t>& id) {
+  return id ? std::to_string(*id) : "of its own";
+}
+
 std::string directory_of(const std::string& path) {
   const auto slash = path.rfind('/');
   if (slash == std::string::npos) return ".";
@@ -153,20 +160,21 @@ tl::expected<posix::Fd, std::string> take_lock(const std::string& path) {
 
 }  // namespace
 
-tl::expected<Listener, std::string> Listener::claim(const std::string& path, mode_t mode, bool make_directory) {
+tl::expected<Listener, std::string> Listener::claim(const Place& place) {
+  const std::string& path = place.path;
   if (path.empty()) return fault("the socket's path is empty: name one with --socket PATH");
   if (auto fits = check_length(path, "name another with --socket PATH"); !fits) return tl::unexpected(fits.error());
-  if (auto ok = check_directory(path, make_directory); !ok) return tl::unexpected(ok.error());
+  if (auto ok = check_directory(path, place.make_directory); !ok) return tl::unexpected(ok.error());
   auto lock = take_lock(path);
   if (!lock) return tl::unexpected(lock.error());
   // From here on the destructor takes the lock file away.
-  Listener out(path, mode, std::move(*lock));
+  Listener out(place, std::move(*lock));
   if (auto ok = check_place(path); !ok) return tl::unexpected(ok.error());
   return out;
 }
 
 tl::expected<Listener, std::string> Listener::inherit(int fd) {
-  Listener out("", 0, posix::Fd());
+  Listener out(Place{}, posix::Fd());
   out.socket_.reset(fd);
   if (sd_is_socket_unix(fd, SOCK_STREAM, 1, nullptr, 0) <= 0)
     return fault("the descriptor that systemd handed over is not a listening Unix stream socket");
@@ -175,40 +183,50 @@ tl::expected<Listener, std::string> Listener::inherit(int fd) {
   sockaddr_un address{};
   socklen_t size = sizeof address;
   if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0)
-    out.path_.assign(address.sun_path, ::strnlen(address.sun_path, sizeof address.sun_path));
+    out.place_.path.assign(address.sun_path, ::strnlen(address.sun_path, sizeof address.sun_path));
   // It would serve, but no client of ours could name it.
-  if (auto fits = check_length(out.path_, "choose another ListenStream="); !fits) return tl::unexpected(fits.error());
+  if (auto fits = check_length(out.place_.path, "choose another ListenStream="); !fits)
+    return tl::unexpected(fits.error());
   return out;
 }
 
 Listener::~Listener() {
   withdraw();
-  if (lock_ && same_file(lock_.get(), lock_path(path_))) ::unlink(lock_path(path_).c_str());
+  if (lock_ && same_file(lock_.get(), lock_path(place_.path))) ::unlink(lock_path(place_.path).c_str());
+}
+
+// It has our umask's mode until it has its owner, so nobody comes in too early.
+tl::expected<void, std::string> Listener::set_up(int fd, const std::string& temporary, struct stat& info) const {
+  if ((place_.owner || place_.group) &&
+      ::lchown(temporary.c_str(), place_.owner.value_or(kSame), place_.group.value_or(kSame)) != 0)
+    return fault(
+        "the socket {} cannot be given to user {}, group {}: {}; tpmspaced must be root for that, or the group "
+        "one of its own",
+        place_.path, id_text(place_.owner), id_text(place_.group), last_error());
+  if (::lstat(temporary.c_str(), &info) != 0 || ::chmod(temporary.c_str(), place_.mode) != 0 ||
+      ::listen(fd, limits::kBacklog) != 0)
+    return fault("the socket {} cannot be set up: {}", place_.path, last_error());
+  return {};
 }
 
 tl::expected<void, std::string> Listener::publish() {
   if (socket_) return {};
-  const std::string temporary = new_path(path_);
+  const std::string temporary = new_path(place_.path);
   ::unlink(temporary.c_str());  // left by one that died here; we hold the lock
   posix::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return fault("no socket can be made: {}", last_error());
   const sockaddr_un address = address_of(temporary);
   if (::bind(fd.get(), generic(address), sizeof address) != 0)
-    return fault("the socket {} cannot be made: {}", path_, last_error());
+    return fault("the socket {} cannot be made: {}", place_.path, last_error());
 
   struct stat info {};
-  if (::lstat(temporary.c_str(), &info) != 0 || ::chmod(temporary.c_str(), mode_) != 0 ||
-      ::listen(fd.get(), limits::kBacklog) != 0) {
-    auto out = fault("the socket {} cannot be set up: {}", path_, last_error());
+  auto ready = set_up(fd.get(), temporary, info);
+  if (ready) ready = check_place(place_.path);
+  if (ready && ::rename(temporary.c_str(), place_.path.c_str()) != 0)
+    ready = fault("the socket {} cannot be put in its place: {}", place_.path, last_error());
+  if (!ready) {
     ::unlink(temporary.c_str());
-    return out;
-  }
-  auto place = check_place(path_);
-  if (place && ::rename(temporary.c_str(), path_.c_str()) != 0)
-    place = fault("the socket {} cannot be put in its place: {}", path_, last_error());
-  if (!place) {
-    ::unlink(temporary.c_str());
-    return place;
+    return ready;
   }
   published_as_ = Inode{info.st_dev, info.st_ino};
   socket_ = std::move(fd);
@@ -217,8 +235,8 @@ tl::expected<void, std::string> Listener::publish() {
 
 void Listener::withdraw() {
   struct stat info {};
-  if (published_as_ && ::lstat(path_.c_str(), &info) == 0 && *published_as_ == Inode{info.st_dev, info.st_ino})
-    ::unlink(path_.c_str());
+  if (published_as_ && ::lstat(place_.path.c_str(), &info) == 0 && *published_as_ == Inode{info.st_dev, info.st_ino})
+    ::unlink(place_.path.c_str());
   published_as_.reset();
   socket_.reset();
 }

@@ -21,9 +21,15 @@ namespace tpmspace::daemon {
 
 class Listener {
  public:
-  // `make_directory`: PATH is our own default, so its directory is made if it is missing.
-  [[nodiscard]] static tl::expected<Listener, std::string> claim(const std::string& path, mode_t mode,
-                                                                 bool make_directory);
+  // Where, and who may connect.
+  struct Place {
+    std::string path = {};
+    mode_t mode = 0600;
+    std::optional<uid_t> owner = {};  // other than ours
+    std::optional<gid_t> group = {};
+    bool make_directory = false;  // it is our own default, so its directory is made if it is missing
+  };
+  [[nodiscard]] static tl::expected<Listener, std::string> claim(const Place& place);
   // The descriptor must be a listening Unix stream socket; it is owned from now on.
   [[nodiscard]] static tl::expected<Listener, std::string> inherit(int fd);
 
@@ -37,7 +43,8 @@ class Listener {
   void withdraw();
 
   [[nodiscard]] int fd() const { return socket_.get(); }
-  [[nodiscard]] const std::string& path() const { return path_; }
+  [[nodiscard]] const std::string& path() const { return place_.path; }
+  [[nodiscard]] const Place& place() const { return place_; }
 
  private:
   struct Inode {
@@ -45,14 +52,15 @@ class Listener {
     ino_t number = 0;
     bool operator==(const Inode&) const = default;
   };
-  Listener(std::string path, mode_t mode, posix::Fd lock)
-      : path_(std::move(path)), mode_(mode), lock_(std::move(lock)) {}
+  Listener(Place place, posix::Fd lock) : place_(std::move(place)), lock_(std::move(lock)) {}
 
-  std::string path_;
-  mode_t mode_ = 0;
+  // Who may connect; and then it listens. `info`: what it is in the file system.
+  [[nodiscard]] tl::expected<void, std::string> set_up(int fd, const std::string& temporary, struct stat& info) const;
+
+  Place place_;
   posix::Fd lock_;  // none: inherited
   posix::Fd socket_;
-  std::optional<Inode> published_as_;  // what we renamed onto path_
+  std::optional<Inode> published_as_;  // what we renamed onto its path
 };
 
 }  // namespace tpmspace::daemon

@@ -16,10 +16,7 @@ class OwnerRoom {
  public:
   explicit OwnerRoom(std::size_t size) : size_(size) {}
 
-  [[nodiscard]] bool has_place(space::OwnerId owner) const {
-    const auto found = by_owner_.find(owner);
-    return space::within_share(found == by_owner_.end() ? 0 : found->second, all_, size_, 1);
-  }
+  [[nodiscard]] bool has_place(space::OwnerId owner) const { return space::within_share(taken(owner), all_, size_, 1); }
   // Also where there is none: what must be done to give something back is never refused.
   void take(space::OwnerId owner) {
     ++by_owner_[owner];
@@ -33,6 +30,10 @@ class OwnerRoom {
     if (found->second == 0) by_owner_.erase(found);
   }
   [[nodiscard]] std::size_t taken() const { return all_; }
+  [[nodiscard]] std::size_t taken(space::OwnerId owner) const {
+    const auto found = by_owner_.find(owner);
+    return found == by_owner_.end() ? 0 : found->second;
+  }
 
  private:
   std::size_t size_;

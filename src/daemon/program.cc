@@ -37,7 +37,7 @@ tl::expected<Listener, std::string> make_listener(const Config& config) {
   if (handed_over > 1)
     return tl::unexpected(std::string("systemd hands over more than one socket: name one ListenStream= only"));
   if (handed_over == 1) return Listener::inherit(SD_LISTEN_FDS_START);
-  return Listener::claim(config.socket, config.socket_mode, config.default_socket);
+  return Listener::claim({.path = config.socket, .mode = config.socket_mode, .make_directory = config.default_socket});
 }
 
 int fail(Log& log, const std::string& why) {
@@ -57,13 +57,21 @@ int serve(Log& log, const Config& config) {
   auto listener = make_listener(config);
   if (!listener) return fail(log, listener.error());
 
+  auto audit = AuditLog::open(log, "");
+  if (!audit) return fail(log, audit.error());
+  Access access;
+  auto policy = policy_of(access, access.doors, ::geteuid());
+  if (!policy) return fail(log, policy.error());
+  Server::Terms terms{config.limits, access, *policy, [] { return tl::expected<Access, std::string>(Access{}); }};
+
   if (config.default_ledger) make_ledger_directory(config.ledger);
   raise_descriptor_limit(log);
   const sigset_t signals = stop_signals();
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   int code = 0;
   {
-    Server server(log, config.limits, std::move(*listener), tpm_source(*spec, log, config.ledger));
+    Server server(log, std::move(*audit), std::move(terms), std::move(*listener),
+                  tpm_source(*spec, log, config.ledger));
     code = server.run();
     // From here on a signal ends us: whoever sends one does not want to wait for what is left.
     ::pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);

@@ -18,6 +18,7 @@ namespace tpmspace::daemon {
 namespace {
 
 constexpr wire::Rc kNoPlace = wire::from_manager(wire::rc::kMemory);
+constexpr wire::Rc kNoSuchProfile = wire::from_manager(wire::rc::kValue);
 constexpr wire::Rc kNotAllowed = wire::from_manager(wire::rc::kDisabled);
 
 engine::Config engine_config(const Limits& limits) {
@@ -28,27 +29,40 @@ engine::Config engine_config(const Limits& limits) {
 }
 
 TpmDesk::Terms terms_of(const Limits& limits) {
-  return {.engine = engine_config(limits),
-          .space = {.objects = limits.objects, .sessions = limits.sessions, .terms = limits.terms},
-          .queue = limits.queue};
+  return {.engine = engine_config(limits), .queue = limits.queue};
 }
 
-std::optional<Peer> peer_of(int fd) {
-  const auto peer = peer_credentials(fd);
-  if (!peer) return std::nullopt;
-  return Peer{peer->uid, peer->pid};
+space::SpaceLimits most_of_a_space(const Limits& limits) {
+  return {.objects = limits.objects, .sessions = limits.sessions, .terms = limits.terms};
 }
 
-// Until there are rules: root, and whom the daemon runs as.
-bool is_administrator(const Peer& peer) {
-  return peer.uid == 0 || peer.uid == ::geteuid();
+// What is known of whoever did it.
+observe::AuditRecord record_of(observe::AuditEvent event, const Connection& from) {
+  const Badge& badge = from.badge();
+  observe::AuditRecord out;
+  out.event = event;
+  out.uid = badge.who.uid;
+  out.pid = badge.who.pid;
+  out.executable = badge.who.executable;
+  out.cgroup = badge.who.cgroup;
+  out.door = badge.entrance.door;
+  out.connection = from.id();
+  out.profile = badge.grant->profile().name;
+  return out;
+}
+
+// Where the rule that gave the profile was written.
+std::optional<int> line_of(const guard::Choice& choice, const guard::Policy& policy) {
+  if (choice.rules.empty()) return std::nullopt;
+  const int line = policy.rules().at(choice.rules.back()).line;
+  return line == 0 ? std::nullopt : std::optional(line);
 }
 
 struct OrderOf {
   engine::SessionOrder operator()(const proto::FlushThese& these) const { return engine::TheseSessions{these.handles}; }
   engine::SessionOrder operator()(const proto::FlushAbandoned&) const { return engine::AbandonedSessions{}; }
   engine::SessionOrder operator()(const proto::FlushOwner& owner) const {
-    return engine::SessionsOf{owner_of(Peer{.uid = owner.uid, .pid = 0})};
+    return engine::SessionsOf{owner_of(owner.uid)};
   }
   engine::SessionOrder operator()(const proto::ReserveThis& one) const {
     return engine::ReserveSession{one.handle, one.reserved};
@@ -65,18 +79,25 @@ void tell_manager(const std::string& state) {
 
 }  // namespace
 
-Server::Server(Log& log, const Limits& limits, Listener listener, TpmSource source)
+Server::Server(Log& log, AuditLog audit, Terms terms, Listener main_door, TpmSource source)
     : log_(log),
-      limits_(limits),
-      listener_(std::move(listener)),
-      places_(limits.connections, limits.connections_per_owner),
+      limits_(terms.limits),
+      reread_(std::move(terms.reread)),
+      audit_(std::move(audit)),
+      access_(std::move(terms.access)),
+      gatekeeper_(std::move(terms.policy), most_of_a_space(limits_)),
+      places_(limits_.connections),
+      doors_(loop_, log, std::move(main_door),
+             [this](posix::Fd client, const Entrance& entrance, Doors::Visit visit, bool welcome) {
+               on_client(std::move(client), entrance, std::move(visit), welcome);
+             }),
       again_turn_(loop_.deferred([this] {
         for (const ClientId id : std::exchange(again_, {}))
           if (const auto found = clients_.find(id); found != clients_.end()) found->second.connection->turn();
       })),
       burial_(loop_.deferred([this] { bury(); })),
       refused_timer_(loop_.timer([this] { drop_slow_refused(); })),
-      desk_(loop_, log, std::move(source), terms_of(limits),
+      desk_(loop_, log, std::move(source), terms_of(limits_),
             {.ready = [this] { on_tpm_ready(); },
              .failed = [this](const std::string& why) { on_tpm_failed(why); },
              .answered = [this](ClientId client, wire::ByteView response) { on_answer(client, response); },
@@ -84,13 +105,12 @@ Server::Server(Log& log, const Limits& limits, Listener listener, TpmSource sour
              .stopped = [this] { on_tpm_stopped(); },
              .lost_or_found =
                  [this](bool lost) {
-                   tell_manager(lost ? "STATUS=The TPM does not answer" : "STATUS=Serving " + listener_.path());
-                 }}) {
+                   tell_manager(lost ? "STATUS=The TPM does not answer" : "STATUS=Serving " + doors_.main_path());
+                 },
+             .accounted = [this](const observe::Account& account) { on_account(account); }}) {
   loop_.on_signal(SIGTERM, [this] { on_stop_signal(); });
   loop_.on_signal(SIGINT, [this] { on_stop_signal(); });
-  loop_.on_signal(SIGHUP, [this] {
-    log_.notice("SIGHUP: the configuration is read at the start only; restart tpmspaced to apply a new one");
-  });
+  loop_.on_signal(SIGHUP, [this] { (void)read_policy_again(); });
 }
 
 int Server::run() {
@@ -103,19 +123,18 @@ int Server::run() {
 
 void Server::on_tpm_ready() {
   if (stopping_) return;
-  if (auto ok = listener_.publish(); !ok) {
+  if (auto ok = doors_.open(); !ok) {
     log_.error("{}", ok.error());
     desk_.stop();
     stopping_ = true;
     exit_code_ = 1;
     return;
   }
-  acceptor_.emplace(loop_, log_, listener_.fd(), [this](posix::Fd client) { on_client(std::move(client)); });
   const auto& chip = desk_.chip();
   log_.info("serving {} on {} ({} {}): {} object slots, {} loaded sessions, {} active sessions", desk_.name(),
-            listener_.path(), chip.manufacturer, chip.vendor, chip.chip.object_slots, chip.chip.loaded_sessions,
+            doors_.main_path(), chip.manufacturer, chip.vendor, chip.chip.object_slots, chip.chip.loaded_sessions,
             chip.chip.active_sessions);
-  tell_manager(fmt::format("READY=1\nSTATUS=Serving {}", listener_.path()));
+  tell_manager(fmt::format("READY=1\nSTATUS=Serving {}", doors_.main_path()));
 }
 
 void Server::on_tpm_failed(const std::string& why) {
@@ -135,9 +154,11 @@ void Server::on_order_done(ClientId client, const tl::expected<std::vector<proto
   const auto found = clients_.find(client);
   if (found == clients_.end()) return;
   Connection& to = *found->second.connection;
-  if (sessions && !sessions->empty())
-    log_.notice("an order about sessions of uid {}, pid {} concerned {}", to.peer().uid, to.peer().pid,
-                sessions->size());
+  if (sessions && !sessions->empty()) {
+    auto record = record_of(observe::AuditEvent::kOrder, to);
+    record.reason = fmt::format("an order about sessions concerned {}", sessions->size());
+    audit_.write(record);
+  }
   to.deliver_order(sessions);
 }
 
@@ -148,44 +169,50 @@ void Server::on_tpm_stopped() {
 
 // --- Clients ---------------------------------------------------------------------------------------------------------
 
-void Server::on_client(posix::Fd socket) {
-  const auto peer = peer_of(socket.get());
-  if (!peer) return;
-  const bool welcome = has_room(*peer);
+void Server::on_client(posix::Fd socket, const Entrance& entrance, Doors::Visit visit, bool door_has_room) {
+  auto badge = gatekeeper_.admit(socket.get(), entrance, since_boot());
+  if (!badge) return;
+  const bool welcome = has_room(*badge, door_has_room);
   if (!welcome && refused_now_ >= limits::kRefusedAtATime) return;
 
-  Connection::Identity identity{.id = ++last_client_, .peer = *peer, .refusal = std::nullopt};
-  if (!welcome) identity.refusal = kNoPlace;
+  const ClientId id = ++last_client_;
+  const auto owner = badge->owner;
+  const auto uid = badge->who.uid;
+  log_.debug("client {}: uid {}, pid {}, profile {}", id, uid, badge->who.pid.value_or(0),
+             badge->grant->profile().name);
   Connection::Host& host = *this;
-  Client client;
+  Client client{.connection = nullptr, .place = std::nullopt, .visit = std::move(visit)};
   try {
-    client.connection = std::make_unique<Connection>(loop_, host, std::move(socket), identity, desk_.table(),
+    client.connection = std::make_unique<Connection>(loop_, host, std::move(socket), id, std::move(*badge),
+                                                     welcome ? std::nullopt : std::optional(kNoPlace), desk_.table(),
                                                      desk_.chip().chip.max_command);
   } catch (const std::system_error& e) {
     // The kernel's limit of watched descriptors: this client cannot be served, the others are.
-    log_.warning("a client of uid {} cannot be served: {}", peer->uid, e.what());
+    log_.warning("a client of uid {} cannot be served: {}", uid, e.what());
     return;
   }
   if (welcome) {
-    client.place.emplace(places_.take(owner_of(*peer)));
+    client.place.emplace(places_.take(owner));
   } else {
     ++refused_now_;
     if (!refused_timer_.armed()) refused_timer_.arm(limits::kRefusedPatience);
   }
-  log_.debug("client {}: uid {}, pid {}", identity.id, peer->uid, peer->pid);
-  clients_.emplace(identity.id, std::move(client));
+  clients_.emplace(id, std::move(client));
 }
 
-bool Server::has_room(const Peer& peer) {
-  const auto verdict = places_.judge(owner_of(peer));
-  if (verdict == ClientLimits::Verdict::kWelcome) return true;
+bool Server::has_room(const Badge& badge, bool door_has_room) {
+  const auto of_owner = std::min(limits_.connections_per_owner, badge.grant->profile().limits.connections);
+  const auto verdict = places_.judge(badge.owner, of_owner);
+  if (door_has_room && verdict == ClientLimits::Verdict::kWelcome) return true;
   ++refused_ever_;
   if (const auto held_back = refused_lines_.allow(RateLimit::Clock::now())) {
     const bool total = verdict == ClientLimits::Verdict::kTooMany;
-    log_.warning(
-        "a connection of uid {}, pid {} is refused: the limit of connections {} is {} ({} more such before this)",
-        peer.uid, peer.pid, total ? "in all" : "of one owner",
-        total ? limits_.connections : limits_.connections_per_owner, *held_back);
+    const std::string limit = verdict == ClientLimits::Verdict::kWelcome
+                                  ? fmt::format("of the door \"{}\" is used up", badge.entrance.door)
+                              : total ? fmt::format("in all is {}", limits_.connections)
+                                      : fmt::format("of one owner is {}", of_owner);
+    log_.warning("a connection of uid {}, pid {} is refused: the limit of connections {} ({} more such before this)",
+                 badge.who.uid, badge.who.pid.value_or(0), limit, *held_back);
   }
   return false;
 }
@@ -201,7 +228,7 @@ void Server::drop_slow_refused() {
 
 void Server::bury() {
   dead_.clear();
-  if (acceptor_) acceptor_->on_descriptor_freed();
+  doors_.on_descriptor_freed();
 }
 
 // --- Signals ---------------------------------------------------------------------------------------------------------
@@ -218,8 +245,7 @@ void Server::begin_stop() {
   stopping_ = true;
   tell_manager("STOPPING=1\nSTATUS=Emptying the TPM");
   log_.info("stopping; connections: {}", places_.total());
-  acceptor_.reset();
-  listener_.withdraw();
+  doors_.close();
   desk_.stop();
   std::vector<ClientId> all;
   for (const auto& [id, client] : clients_) all.push_back(id);
@@ -228,8 +254,25 @@ void Server::begin_stop() {
 
 // --- Connection::Host ------------------------------------------------------------------------------------------------
 
+const Grant& Server::rights_of(Connection& from) {
+  Badge& badge = from.badge();
+  // What cannot be told to the TPM's thread now is told with the next command.
+  if (gatekeeper_.renew(badge)) (void)desk_.set_limits(from.id(), badge.grant->limits);
+  return *badge.grant;
+}
+
 std::optional<wire::Rc> Server::submit(Connection& from, wire::Command command, std::uint8_t locality) {
-  return desk_.submit(from.id(), owner_of(from.peer()), std::move(command), locality);
+  const Grant& rights = rights_of(from);
+  if (const auto verdict = Gatekeeper::judge(from.badge(), command, locality); !verdict.allowed()) {
+    auto record = record_of(observe::AuditEvent::kRefused, from);
+    record.command = command.row().name;
+    record.code = wire::from_manager(verdict.rc);
+    record.reason = guard::sentence(verdict.reason);
+    record.rule = line_of(rights.choice, gatekeeper_.policy());
+    audit_.write(record);
+    return record.code;
+  }
+  return desk_.submit(from.id(), from.badge().owner, rights.limits, std::move(command), locality);
 }
 
 void Server::cancel(Connection& from) {
@@ -242,9 +285,33 @@ proto::HelloReply Server::hello() {
           .pid = static_cast<std::uint32_t>(::getpid())};
 }
 
-proto::Status Server::status() {
+bool Server::may_have_locality(Connection& from, std::uint8_t locality) {
+  return rights_of(from).profile().localities.contains(locality);
+}
+
+std::optional<wire::Rc> Server::narrow(Connection& from, const std::string& profile) {
+  Badge& badge = from.badge();
+  (void)rights_of(from);
+  const auto before = badge;
+  if (!gatekeeper_.narrow(badge, profile, from.id())) return kNoSuchProfile;
+  // Else commands would run on terms that were given away.
+  if (!desk_.set_limits(from.id(), badge.grant->limits)) {
+    badge = before;
+    return kNoPlace;
+  }
+  auto record = record_of(observe::AuditEvent::kNarrowed, from);
+  record.reason = fmt::format("from now on no more than {}", profile);
+  audit_.write(record);
+  return std::nullopt;
+}
+
+proto::Status Server::status(Connection& from) {
   proto::Status out;
-  desk_.fill(out);
+  const bool whole = is_administrator(from);
+  if (whole)
+    desk_.fill(out);
+  else
+    desk_.fill_for(from.badge().owner, out);
   out.server_version = kServerName;
   out.server_pid = static_cast<std::uint64_t>(::getpid());
   out.server_uptime = static_cast<std::uint64_t>(
@@ -253,19 +320,116 @@ proto::Status Server::status() {
   out.limits_objects_per_space = limits_.objects;
   out.limits_sessions_per_space = limits_.sessions;
   out.limits_bytes = limits_.bytes;
-  out.connections_now = places_.total();
-  out.connections_ever = last_client_;
-  out.connections_refused = refused_ever_;
+  out.connections_now = whole ? places_.total() : places_.total_of(from.badge().owner);
+  out.connections_ever = whole ? last_client_ : 0;
+  out.connections_refused = whole ? refused_ever_ : 0;
   return out;
 }
 
-proto::Sessions Server::sessions(Connection& from) {
-  return desk_.sessions(is_administrator(from.peer()) ? std::nullopt : std::optional(owner_of(from.peer())));
+tl::expected<proto::Sessions, wire::Rc> Server::sessions(Connection& from) {
+  if (is_administrator(from)) return desk_.sessions(std::nullopt);
+  // Its owner's are not its own.
+  if (from.badge().narrowed) return tl::make_unexpected(kNotAllowed);
+  return desk_.sessions(from.badge().owner);
 }
 
 std::optional<wire::Rc> Server::order(Connection& from, const proto::SessionOrder& what) {
-  if (!is_administrator(from.peer())) return kNotAllowed;
+  if (!is_administrator(from)) return kNotAllowed;
   return desk_.order(from.id(), order_of(what));
+}
+
+// --- Policy and doors
+
+tl::expected<proto::Outcome, wire::Rc> Server::reload(Connection& from) {
+  if (!is_administrator(from)) return tl::make_unexpected(kNotAllowed);
+  return read_policy_again();
+}
+
+proto::Outcome Server::read_policy_again() {
+  observe::AuditRecord record;
+  record.event = observe::AuditEvent::kPolicy;
+  auto access = reread_();
+  auto used = access ? use(*access, doors_.with_run_time(access->doors)) : tl::make_unexpected(access.error());
+  proto::Outcome out{.done = used.has_value(), .sentence = ""};
+  if (used) {
+    const auto troubles = doors_.replace(access->doors);
+    out.sentence = fmt::format("the configuration was read again: {} profiles, {} rules, {} doors of its own",
+                               access->profiles.size(), access->rules.size(), access->doors.size());
+    for (const auto& trouble : troubles) out.sentence += "; but " + trouble;
+  } else {
+    out.sentence = "nothing was changed: " + used.error();
+    log_.error("{}", out.sentence);
+  }
+  record.reason = out.sentence;
+  audit_.write(record);
+  return out;
+}
+
+tl::expected<void, std::string> Server::use(Access access, const std::vector<DoorTerms>& doors) {
+  auto policy = policy_of(access, doors, ::geteuid());
+  if (!policy) return tl::make_unexpected(policy.error());
+  access_ = std::move(access);
+  gatekeeper_.set_policy(std::move(*policy));
+  return {};
+}
+
+tl::expected<std::vector<proto::DoorEntry>, wire::Rc> Server::doors(Connection& from) {
+  if (!is_administrator(from)) return tl::make_unexpected(kNotAllowed);
+  return doors_.list();
+}
+
+tl::expected<proto::Outcome, wire::Rc> Server::change_door(Connection& from, const proto::DoorOrder& what) {
+  if (!is_administrator(from)) return tl::make_unexpected(kNotAllowed);
+  auto record = record_of(observe::AuditEvent::kDoor, from);
+  proto::Outcome out;
+  if (const auto* entry = std::get_if<proto::DoorEntry>(&what)) {
+    const auto added = add_door(*entry);
+    out = {.done = added.has_value(),
+           .sentence = added ? fmt::format("the door \"{}\" is at {}", entry->name, entry->path) : added.error()};
+  } else {
+    const std::string& name = std::get<proto::RemoveDoor>(what).name;
+    const auto removed = doors_.remove(name);
+    // Those who came by it keep what they have: its rule goes with the next change of policy, its name is free.
+    out = {.done = removed.has_value(),
+           .sentence = removed ? fmt::format("the door \"{}\" is gone", name)
+                               : fmt::format("there is no door \"{}\" that could be taken away", name)};
+  }
+  record.reason = out.sentence;
+  audit_.write(record);
+  return out;
+}
+
+tl::expected<void, std::string> Server::add_door(const proto::DoorEntry& entry) {
+  const auto owner = [](std::uint32_t id) { return id == proto::kKeep ? std::nullopt : std::optional(id); };
+  DoorTerms terms{.name = entry.name,
+                  .place = {.path = entry.path,
+                            .mode = static_cast<mode_t>(entry.mode & 0777U),
+                            .owner = owner(entry.uid),
+                            .group = owner(entry.gid)},
+                  .profile = entry.profile,
+                  .locality = entry.locality,
+                  .connections = entry.limit,
+                  .at_run_time = true};
+  if (entry.name.empty()) return tl::make_unexpected(std::string("a door needs a name"));
+  auto doors = doors_.terms();
+  doors.push_back(terms);
+  // First its rule, then the door: nobody comes by it whom it does not judge.
+  const auto policy = policy_of(access_, doors, ::geteuid());
+  if (!policy) return tl::make_unexpected(policy.error());
+  if (auto added = doors_.add(std::move(terms)); !added) return added;
+  gatekeeper_.set_policy(*policy);
+  return {};
+}
+
+void Server::on_account(const observe::Account& account) {
+  for (const auto& session : account.reclaimed) {
+    observe::AuditRecord record;
+    record.event = observe::AuditEvent::kReclaimed;
+    if (session.owner != 0) record.uid = uid_of({session.owner});
+    record.handle = session.handle;
+    record.reason = "a session was taken, because others waited or an administrator said so";
+    audit_.write(record);
+  }
 }
 
 void Server::answered_early(wire::Rc code) {
@@ -274,8 +438,8 @@ void Server::answered_early(wire::Rc code) {
 
 void Server::cut_off(Connection& from, const std::string& why) {
   if (const auto held_back = cut_off_lines_.allow(RateLimit::Clock::now()))
-    log_.info("the connection of uid {}, pid {} is closed, because it {} ({} more such before this)", from.peer().uid,
-              from.peer().pid, why, *held_back);
+    log_.info("the connection of uid {}, pid {} is closed, because it {} ({} more such before this)",
+              from.badge().who.uid, from.badge().who.pid.value_or(0), why, *held_back);
 }
 
 void Server::again(Connection& from) {

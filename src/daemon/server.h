@@ -1,4 +1,4 @@
-// The daemon's wiring: listener, connections, the TPM's desk, signals, the service manager.
+// The daemon's wiring: doors, gatekeeper, connections, the TPM's desk, signals, the service manager.
 //
 // Idea: one event loop; every method runs in it. The life of a daemon is: the TPM is brought up; the socket appears and
 // READY is said; clients come and go; TERM: no new clients, nothing more is read, the command at the TPM ends, the TPM
@@ -14,12 +14,14 @@
 #include <unordered_map>
 #include <vector>
 
-#include "daemon/acceptor.h"
+#include "daemon/access.h"
+#include "daemon/audit_log.h"
 #include "daemon/client_limits.h"
 #include "daemon/config.h"
 #include "daemon/connection.h"
+#include "daemon/doors.h"
 #include "daemon/event_loop.h"
-#include "daemon/listener.h"
+#include "daemon/gatekeeper.h"
 #include "daemon/log.h"
 #include "daemon/tpm_desk.h"
 #include "daemon/tpm_source.h"
@@ -28,8 +30,15 @@ namespace tpmspace::daemon {
 
 class Server final : private Connection::Host {
  public:
+  struct Terms {
+    Limits limits;
+    Access access;
+    std::shared_ptr<const guard::Policy> policy;  // made of it
+    // The configuration, read again.
+    std::function<tl::expected<Access, std::string>()> reread;
+  };
   // Precondition: SIGTERM, SIGINT and SIGHUP are blocked.
-  Server(Log& log, const Limits& limits, Listener listener, TpmSource source);
+  Server(Log& log, AuditLog audit, Terms terms, Listener main_door, TpmSource source);
 
   // Until the daemon's end; the exit code.
   [[nodiscard]] int run();
@@ -38,6 +47,7 @@ class Server final : private Connection::Host {
   struct Client {
     std::unique_ptr<Connection> connection;
     std::optional<ClientLimits::Place> place;  // none: above a limit, to be answered and closed
+    Doors::Visit visit;
   };
 
   // --- TPM ---
@@ -47,34 +57,51 @@ class Server final : private Connection::Host {
   void on_order_done(ClientId client, const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions);
   void on_tpm_stopped();
   // --- Clients ---
-  void on_client(posix::Fd socket);
-  [[nodiscard]] bool has_room(const Peer& peer);
+  void on_client(posix::Fd socket, const Entrance& entrance, Doors::Visit visit, bool door_has_room);
+  [[nodiscard]] bool has_room(const Badge& badge, bool door_has_room);
   void drop_slow_refused();
   void bury();
   // --- Signals ---
   void on_stop_signal();
+  proto::Outcome read_policy_again();
   void begin_stop();
 
   // --- Connection::Host ---
   std::optional<wire::Rc> submit(Connection& from, wire::Command command, std::uint8_t locality) override;
   void cancel(Connection& from) override;
+  bool may_have_locality(Connection& from, std::uint8_t locality) override;
+  std::optional<wire::Rc> narrow(Connection& from, const std::string& profile) override;
   proto::HelloReply hello() override;
-  proto::Status status() override;
-  proto::Sessions sessions(Connection& from) override;
+  proto::Status status(Connection& from) override;
+  tl::expected<proto::Sessions, wire::Rc> sessions(Connection& from) override;
   std::optional<wire::Rc> order(Connection& from, const proto::SessionOrder& what) override;
+  tl::expected<proto::Outcome, wire::Rc> reload(Connection& from) override;
+  tl::expected<std::vector<proto::DoorEntry>, wire::Rc> doors(Connection& from) override;
+  tl::expected<proto::Outcome, wire::Rc> change_door(Connection& from, const proto::DoorOrder& what) override;
   void answered_early(wire::Rc code) override;
   void cut_off(Connection& from, const std::string& why) override;
   void again(Connection& from) override;
   void over(Connection& from) override;
 
+  void on_account(const observe::Account& account);
+  // By the policy of now.
+  [[nodiscard]] const Grant& rights_of(Connection& from);
+  [[nodiscard]] bool is_administrator(Connection& from) { return rights_of(from).profile().administer; }
+  tl::expected<void, std::string> use(Access access, const std::vector<DoorTerms>& doors);
+  tl::expected<void, std::string> add_door(const proto::DoorEntry& entry);
+
   // Constant.
   Log& log_;
   const Limits limits_;
+  const std::function<tl::expected<Access, std::string>()> reread_;
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
 
   EventLoop loop_;
-  Listener listener_;
+  AuditLog audit_;
+  Access access_;
+  Gatekeeper gatekeeper_;
   ClientLimits places_;
+  Doors doors_;
   std::unordered_map<ClientId, Client> clients_;
   ClientId last_client_ = 0;
   std::uint64_t refused_ever_ = 0;
@@ -89,7 +116,6 @@ class Server final : private Connection::Host {
   Deferred again_turn_;
   Deferred burial_;
   Timer refused_timer_;
-  std::optional<Acceptor> acceptor_;
   TpmDesk desk_;
 };
 

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <utility>
 
+#include "daemon/gatekeeper.h"
 #include "wire/response.h"
 
 namespace tpmspace::daemon {
@@ -26,11 +27,6 @@ std::uint64_t now_of_engine() {
 
 std::uint64_t span(std::uint64_t from, std::uint64_t to) {
   return to > from ? to - from : 0;
-}
-
-// See owner_of (connection.h).
-std::uint32_t uid_of(space::OwnerId owner) {
-  return static_cast<std::uint32_t>(owner.value - 1);
 }
 
 proto::SessionState state_of(engine::SessionState state) {
@@ -84,13 +80,13 @@ TpmDesk::TpmDesk(EventLoop& loop, Log& log, TpmSource source, const Terms& terms
       early_turn_(loop.deferred([this] { deliver_early(); })),
       stop_timer_(loop.timer([this] { press_on(); })) {}
 
-std::optional<wire::Rc> TpmDesk::submit(ClientId client, space::OwnerId owner, wire::Command command,
-                                        std::uint8_t locality) {
+std::optional<wire::Rc> TpmDesk::submit(ClientId client, space::OwnerId owner, const space::SpaceLimits& limits,
+                                        wire::Command command, std::uint8_t locality) {
   if (lost_ || gone_ || stopping_ != Stopping::kNo) return kFailure;
   // Who submits and leaves while a long command runs has nothing in the queue any more, but its orders still wait.
   if (!queue_.has_place(owner) || !thread_.has_room(owner)) return kFull;
   const auto [entry, is_new] = clients_.try_emplace(client, Client{.owner = owner});
-  if (is_new) thread_.open(owner, client, terms_.space);
+  if (is_new) thread_.open(owner, client, limits);
   const JobId job = ++last_job_;
   entry->second.job = job;
   jobs_[job] = {.client = client, .owner = owner};
@@ -99,6 +95,14 @@ std::optional<wire::Rc> TpmDesk::submit(ClientId client, space::OwnerId owner, w
   thread_.submit(owner, client, job, std::move(command), locality);
   if (!deadline_timer_.armed()) deadline_timer_.arm(limits::kWatchdogPeriod);
   return std::nullopt;
+}
+
+bool TpmDesk::set_limits(ClientId client, const space::SpaceLimits& limits) {
+  const auto found = clients_.find(client);
+  if (found == clients_.end()) return true;
+  if (!thread_.has_room(found->second.owner)) return false;
+  thread_.set_limits(found->second.owner, client, limits);
+  return true;
 }
 
 ClientId TpmDesk::finish(JobId id) {
@@ -202,6 +206,7 @@ void TpmDesk::handle(TpmThread::Stepped& event) {
   if (event.account) {
     counters_.add(*event.account, wanted);
     note(*event.account);
+    callbacks_.accounted(*event.account);
   }
   if (event.sessions) sessions_ = std::move(event.sessions);
   if (wanted) deliver(*event.answer);
@@ -304,11 +309,7 @@ proto::Sessions TpmDesk::sessions(std::optional<space::OwnerId> only) const {
   return out;
 }
 
-void TpmDesk::fill(proto::Status& status) {
-  counters_.fill(status);
-  const auto now = Watchdog::Clock::now();
-  const auto running = thread_.running();
-  watchdog_.look(running, now);
+void TpmDesk::fill_chip(proto::Status& status) const {
   status.tpm_backend = name_;
   status.tpm_manufacturer = chip_.manufacturer;
   status.tpm_vendor = chip_.vendor;
@@ -319,11 +320,32 @@ void TpmDesk::fill(proto::Status& status) {
   status.chip_active_sessions = chip_.chip.active_sessions;
   status.chip_context_gap = chip_.chip.context_gap;
   status.chip_max_command = chip_.chip.max_command;
+}
+
+void TpmDesk::fill(proto::Status& status) {
+  counters_.fill(status);
+  fill_chip(status);
+  const auto now = Watchdog::Clock::now();
+  const auto running = thread_.running();
+  watchdog_.look(running, now);
   const bool one_runs = running && running->ticket != 0;
   status.queue_now = jobs_.size() - std::min<std::size_t>(jobs_.size(), one_runs ? 1 : 0);
   status.current_command = running ? running->code : 0;
   status.current_time = static_cast<std::uint64_t>(
       std::chrono::duration_cast<std::chrono::nanoseconds>(watchdog_.running_for(now)).count());
+}
+
+void TpmDesk::fill_for(space::OwnerId owner, proto::Status& status) {
+  fill_chip(status);
+  status.server_own_only = true;
+  status.queue_now = queue_.taken(owner);
+  if (sessions_ == nullptr) return;
+  for (const auto& view : sessions_->sessions) {
+    if (view.owner != owner) continue;
+    (view.parked ? status.sessions_parked : status.spaces_sessions) += 1;
+  }
+  for (const auto& view : sessions_->waiting)
+    if (view.owner == owner) ++status.sessions_waiting;
 }
 
 }  // namespace tpmspace::daemon

@@ -41,10 +41,11 @@ class TpmDesk {
         order_done;
     std::function<void()> stopped;
     std::function<void(bool lost)> lost_or_found;
+    // What a step did.
+    std::function<void(const observe::Account& account)> accounted;
   };
   struct Terms {
     engine::Config engine;
-    space::SpaceLimits space;
     std::uint32_t queue = limits::kQueue;
   };
 
@@ -55,9 +56,12 @@ class TpmDesk {
   [[nodiscard]] const ChipReport& chip() const { return chip_; }
   [[nodiscard]] const std::string& name() const { return name_; }
 
-  // Precondition: the client has no command here.
-  [[nodiscard]] std::optional<wire::Rc> submit(ClientId client, space::OwnerId owner, wire::Command command,
-                                               std::uint8_t locality);
+  // Precondition: the client has no command here. With the first one its space is opened, with these limits.
+  [[nodiscard]] std::optional<wire::Rc> submit(ClientId client, space::OwnerId owner, const space::SpaceLimits& limits,
+                                               wire::Command command, std::uint8_t locality);
+  // For the commands that follow. A client that has no space yet gets one with its first command. False: too much of
+  // its owner's waits.
+  bool set_limits(ClientId client, const space::SpaceLimits& limits);
   void cancel(ClientId client);
   // The client is gone: its command is given up, its space ends.
   void close(ClientId client);
@@ -70,6 +74,8 @@ class TpmDesk {
   void stop();
 
   void fill(proto::Status& status);
+  // What is nobody's secret, and the owner's own numbers: commands that wait or run, sessions.
+  void fill_for(space::OwnerId owner, proto::Status& status);
   // With `only`, the others' are hidden: counted.
   [[nodiscard]] proto::Sessions sessions(std::optional<space::OwnerId> only) const;
 
@@ -95,6 +101,7 @@ class TpmDesk {
   void deliver(const engine::OrderDone& done);
   void note(const observe::Account& account);
 
+  void fill_chip(proto::Status& status) const;
   void look_at_deadline();
   void lose_chip(const engine::Gate::Running& running);
   // Takes the job off the desk; its client.

@@ -58,6 +58,7 @@ class TpmThread::Worker {
     clients_[order.client].connection = connection;
     client_of_[connection] = order.client;
   }
+  void apply(const SetLimits& order) { engine_.set_limits(clients_.at(order.client).connection, order.limits); }
   void apply(Submit& order) {
     Client& client = clients_.at(order.client);
     const std::lock_guard lock(owner_.shared_.mutex);
@@ -224,6 +225,10 @@ std::vector<TpmThread::Event> TpmThread::take_events() {
 
 void TpmThread::open(space::OwnerId owner, ClientId client, const space::SpaceLimits& limits) {
   put_counted(owner, Open{client, owner, limits});
+}
+
+void TpmThread::set_limits(space::OwnerId owner, ClientId client, const space::SpaceLimits& limits) {
+  put_counted(owner, SetLimits{client, limits});
 }
 
 void TpmThread::submit(space::OwnerId owner, ClientId client, JobId job, wire::Command command, std::uint8_t locality) {

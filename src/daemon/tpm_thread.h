@@ -81,6 +81,8 @@ class TpmThread {
   // Whether the owner may submit: not too many of its orders wait.
   [[nodiscard]] bool has_room(space::OwnerId owner) const { return room_.has_place(owner); }
   void open(space::OwnerId owner, ClientId client, const space::SpaceLimits& limits);
+  // Precondition: the client is open. For the jobs that follow.
+  void set_limits(space::OwnerId owner, ClientId client, const space::SpaceLimits& limits);
   // Precondition: the client is open and has no job. The command must have been parsed with `table()`.
   void submit(space::OwnerId owner, ClientId client, JobId job, wire::Command command, std::uint8_t locality);
   // Its job is dropped without an answer.
@@ -112,6 +114,10 @@ class TpmThread {
     space::OwnerId owner;
     space::SpaceLimits limits;
   };
+  struct SetLimits {
+    ClientId client = 0;
+    space::SpaceLimits limits;
+  };
   struct Submit {
     ClientId client = 0;
     JobId job = 0;
@@ -133,7 +139,7 @@ class TpmThread {
   struct Stop {};
   struct Order {
     std::optional<space::OwnerId> counted;  // in room_
-    std::variant<Open, Submit, Close, Drop, AboutSessions, Drain, Stop> what;
+    std::variant<Open, SetLimits, Submit, Close, Drop, AboutSessions, Drain, Stop> what;
   };
 
   // What gives something back is not counted: there is one Close for each Open, and one Drop for each command that the

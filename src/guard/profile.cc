@@ -52,6 +52,7 @@ Profile narrow(const Profile& a, const Profile& b) {
   out.disabled = a.disabled | b.disabled;
   out.terms = narrow(a.terms, b.terms);
   out.limits = narrow(a.limits, b.limits);
+  out.administer = a.administer && b.administer;
   return out;
 }
 

@@ -82,6 +82,10 @@ struct Profile {
   SessionTerms terms = {};
   Limits limits = {};
 
+  // The manager itself: sees what is others', and may flush their sessions, keep sessions where they are, make doors,
+  // have the policy read again.
+  bool administer = false;
+
   bool operator==(const Profile&) const = default;
 };
 

@@ -88,6 +88,7 @@ Profile make_admin() {
   Profile out;
   out.name = "admin";
   for (const auto& one : kSets) out.*one.set = Numbers::all();
+  out.administer = true;
   return out;
 }
 

@@ -1,6 +1,6 @@
 #include "proto/control.h"
 
-#include <algorithm>
+#include "proto/text.h"
 
 namespace tpmspace::proto {
 namespace {
@@ -14,20 +14,6 @@ Overloaded(Fs...) -> Overloaded<Fs...>;  // clang 14 does not deduce aggregates
 
 constexpr std::uint32_t number(MessageType type) {
   return static_cast<std::uint32_t>(type);
-}
-
-void put_string(wire::Writer& out, const std::string& text) {
-  const std::size_t size = std::min<std::size_t>(text.size(), 0xFFFF);
-  out.u16(static_cast<std::uint16_t>(size));
-  for (std::size_t i = 0; i < size; ++i) out.u8(static_cast<std::uint8_t>(text[i]));
-}
-
-std::optional<std::string> get_string(wire::Reader& reader) {
-  const auto body = reader.tpm2b();
-  if (!body) return std::nullopt;
-  std::string text;
-  for (const std::uint8_t c : *body) text.push_back(static_cast<char>(c));
-  return text;
 }
 
 tl::unexpected<Refusal> refuse(std::uint32_t type, wire::Rc code) {
@@ -72,6 +58,10 @@ std::uint32_t type_of(const Request& request) {
                         [](const StatusRequest&) { return number(MessageType::kStatus); },
                         [](const SessionsRequest&) { return number(MessageType::kSessions); },
                         [](const OrderRequest&) { return number(MessageType::kOrder); },
+                        [](const Narrow&) { return number(MessageType::kNarrow); },
+                        [](const Reload&) { return number(MessageType::kReload); },
+                        [](const DoorsRequest&) { return number(MessageType::kDoors); },
+                        [](const DoorRequest&) { return number(MessageType::kDoor); },
                     },
                     request);
 }
@@ -84,6 +74,10 @@ std::uint32_t type_of(const Reply& reply) {
                         [](const StatusReply&) { return number(MessageType::kStatus); },
                         [](const SessionsReply&) { return number(MessageType::kSessions); },
                         [](const OrderReply&) { return number(MessageType::kOrder); },
+                        [](const NarrowReply&) { return number(MessageType::kNarrow); },
+                        [](const ReloadReply&) { return number(MessageType::kReload); },
+                        [](const DoorsReply&) { return number(MessageType::kDoors); },
+                        [](const DoorReply&) { return number(MessageType::kDoor); },
                         [](const Refusal& refusal) { return refusal.type; },
                     },
                     reply);
@@ -95,6 +89,8 @@ wire::Bytes encode(const Request& request) {
                  [&](const Hello& hello) { body.u16(hello.version); },
                  [&](const Locality& locality) { body.u8(locality.locality); },
                  [&](const OrderRequest& flush) { body.raw(encode_order(flush.what)); },
+                 [&](const Narrow& narrow) { put_string(body, narrow.profile); },
+                 [&](const DoorRequest& door) { body.raw(encode_door_order(door.what)); },
                  [](const auto&) {},
              },
              request);
@@ -112,6 +108,9 @@ wire::Bytes encode(const Reply& reply) {
                  [&](const StatusReply& status) { body.raw(encode_status(status.status)); },
                  [&](const SessionsReply& sessions) { body.raw(encode_sessions(sessions.sessions)); },
                  [&](const OrderReply& flushed) { body.raw(encode_flushed(flushed.sessions)); },
+                 [&](const ReloadReply& reload) { body.raw(encode_outcome(reload.outcome)); },
+                 [&](const DoorsReply& doors) { body.raw(encode_doors(doors.doors)); },
+                 [&](const DoorReply& door) { body.raw(encode_outcome(door.outcome)); },
                  [&](const Refusal& refused) {
                    if (refused.type == number(MessageType::kHello)) body.u16(refused.version);
                  },
@@ -148,6 +147,22 @@ tl::expected<Request, Refusal> decode_request(const ControlFrame& frame) {
       if (!what) return refuse(frame.type, wire::rc::kSize);
       return OrderRequest{std::move(*what)};
     }
+    case MessageType::kNarrow: {
+      auto profile = get_string(reader);
+      if (!profile || !reader.empty()) return refuse(frame.type, wire::rc::kSize);
+      return Narrow{std::move(*profile)};
+    }
+    case MessageType::kReload:
+      if (!reader.empty()) return refuse(frame.type, wire::rc::kSize);
+      return Reload{};
+    case MessageType::kDoors:
+      if (!reader.empty()) return refuse(frame.type, wire::rc::kSize);
+      return DoorsRequest{};
+    case MessageType::kDoor: {
+      auto what = decode_door_order(frame.body);
+      if (!what) return refuse(frame.type, wire::rc::kSize);
+      return DoorRequest{std::move(*what)};
+    }
   }
   return refuse(frame.type, wire::rc::kCommandCode);
 }
@@ -180,6 +195,23 @@ std::optional<Reply> decode_reply(const ControlFrame& frame) {
       auto flushed = decode_flushed(reader.rest());
       if (!flushed) return std::nullopt;
       return OrderReply{std::move(*flushed)};
+    }
+    case MessageType::kNarrow:
+      return NarrowReply{};
+    case MessageType::kReload: {
+      auto outcome = decode_outcome(reader.rest());
+      if (!outcome) return std::nullopt;
+      return ReloadReply{std::move(*outcome)};
+    }
+    case MessageType::kDoors: {
+      auto doors = decode_doors(reader.rest());
+      if (!doors) return std::nullopt;
+      return DoorsReply{std::move(*doors)};
+    }
+    case MessageType::kDoor: {
+      auto outcome = decode_outcome(reader.rest());
+      if (!outcome) return std::nullopt;
+      return DoorReply{std::move(*outcome)};
     }
   }
   return std::nullopt;

@@ -15,15 +15,20 @@
 //   Sessions   -                          `Sessions` (proto/sessions.h); who is no administrator is told of its own
 //   Order      what (proto/sessions.h)    the sessions it concerned; for administrators. It comes when it is done, and
 //                                         until then nothing else of the connection is handled
+//   Narrow     string profile             -   (from now on no more than that profile allows, too; for ever)
+//   Reload     -                          Outcome (proto/doors.h): the configuration is read again; for administrators
+//   Doors      -                          Doors (proto/doors.h); for administrators
+//   Door       Order (proto/doors.h)      Outcome; for administrators
 //
 // Refusals, all from our layer (11): an unknown message type: COMMAND_CODE; a body that is too short or too long: SIZE;
 // an unknown version in Hello: VALUE and, after the code, u16 the version that we speak; a locality that cannot be had:
 // LOCALITY; a frame of an impossible size: COMMAND_SIZE. Of Order: who may not: DISABLED; too many at a time: MEMORY; a
 // TPM that is lost: FAILURE; a body that says nothing: SIZE; a session that cannot be kept: REFERENCE_H0 if there is no
-// such one in use, SESSION_MEMORY if no more of them can be spared.
-// Threads: values. Units: integers are big-endian; a string is UINT16 length + UTF-8.
-// Errors: decoding is total. Requests: a Request or the Refusal to answer with. Replies: a Reply, or nullopt for what
-// is no reply that we understand.
+// such one in use, SESSION_MEMORY if no more of them can be spared. A profile that does not exist: VALUE. After Narrow
+// the connection may do Hello, Cancel, Status, Narrow and Locality; all else is DISABLED unless the profile
+// administers. Threads: values. Units: integers are big-endian; a string is UINT16 length + UTF-8. Errors: decoding is
+// total. Requests: a Request or the Refusal to answer with. Replies: a Reply, or nullopt for what is no reply that we
+// understand.
 #pragma once
 
 #include <cstdint>
@@ -33,6 +38,7 @@
 #include <variant>
 #include <vector>
 
+#include "proto/doors.h"
 #include "proto/frame.h"
 #include "proto/sessions.h"
 #include "proto/status.h"
@@ -47,7 +53,11 @@ enum class MessageType : std::uint32_t {
   kLocality = 3,
   kStatus = 4,
   kSessions = 5,
-  kOrder = 6
+  kOrder = 6,
+  kNarrow = 7,
+  kReload = 8,
+  kDoors = 9,
+  kDoor = 10
 };
 inline constexpr std::uint32_t kReply = 0x80000000;
 
@@ -64,7 +74,16 @@ struct SessionsRequest {};
 struct OrderRequest {
   SessionOrder what;
 };
-using Request = std::variant<Hello, Cancel, Locality, StatusRequest, SessionsRequest, OrderRequest>;
+struct Narrow {
+  std::string profile;
+};
+struct Reload {};
+struct DoorsRequest {};
+struct DoorRequest {
+  DoorOrder what;
+};
+using Request = std::variant<Hello, Cancel, Locality, StatusRequest, SessionsRequest, OrderRequest, Narrow, Reload,
+                             DoorsRequest, DoorRequest>;
 
 // What the manager replies.
 struct HelloReply {
@@ -83,12 +102,23 @@ struct SessionsReply {
 struct OrderReply {
   std::vector<SessionEntry> sessions;  // that it concerned, as they were
 };
+struct NarrowReply {};
+struct ReloadReply {
+  Outcome outcome;
+};
+struct DoorsReply {
+  std::vector<DoorEntry> doors;
+};
+struct DoorReply {
+  Outcome outcome;
+};
 struct Refusal {
   std::uint32_t type = 0;                    // of the request, without kReply
   wire::Rc code = 0;                         // not 0; our layer
   std::uint16_t version = kProtocolVersion;  // sent only when `type` is Hello
 };
-using Reply = std::variant<HelloReply, CancelReply, LocalityReply, StatusReply, SessionsReply, OrderReply, Refusal>;
+using Reply = std::variant<HelloReply, CancelReply, LocalityReply, StatusReply, SessionsReply, OrderReply, NarrowReply,
+                           ReloadReply, DoorsReply, DoorReply, Refusal>;
 
 // Both give whole frames, ready to be sent.
 [[nodiscard]] wire::Bytes encode(const Request& request);

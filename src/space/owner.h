@@ -52,6 +52,8 @@ struct SpaceLimits {
   std::uint32_t objects = 1000;  // transient objects and sequences
   std::uint32_t sessions = 64;   // active ones, those it saved itself included
   SessionTerms terms = {};
+  // 0, or a number of its own: what it saves for later is neither for other spaces of its owner, nor theirs for it.
+  std::uint64_t seclusion = 0;
 };
 
 }  // namespace tpmspace::space

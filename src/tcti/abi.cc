@@ -110,7 +110,7 @@ TSS2_RC init(TSS2_TCTI_CONTEXT* opaque, const char* text) {
     log_error(config.error());
     return TSS2_TCTI_RC_BAD_VALUE;
   }
-  auto connection = client::Connection::open(config->path);
+  auto connection = config->fd ? client::Connection::share(*config->fd) : client::Connection::open(config->path);
   if (!connection) {
     log_error(connection.error().what);
     return to_tcti(connection.error());
@@ -119,7 +119,8 @@ TSS2_RC init(TSS2_TCTI_CONTEXT* opaque, const char* text) {
   if (config->locality && *config->locality != 0) {
     const TSS2_RC set = session->set_locality(*config->locality);
     if (set != TSS2_RC_SUCCESS) {
-      log_error("tpmspaced at " + config->path + " does not give locality " + std::to_string(*config->locality));
+      const std::string where = config->fd ? "fd " + std::to_string(*config->fd) : config->path;
+      log_error("tpmspaced at " + where + " does not give locality " + std::to_string(*config->locality));
       return set;
     }
   }
@@ -132,7 +133,7 @@ const TSS2_TCTI_INFO kInfo = {
     kVersion,
     "tcti-space",
     "TCTI for tpmspaced, the TPM 2.0 access broker and resource manager.",
-    "Nothing (the default socket), a path, or key=value pairs separated by commas: path=PATH,locality=N. "
+    "Nothing (the default socket), a path, or key=value pairs separated by commas: path=PATH,locality=N or fd=N. "
     "The default is $TPMSPACE_SOCKET, else $XDG_RUNTIME_DIR/tpmspace/tpm.sock if it is there, else "
     "/run/tpmspace/tpm.sock.",
     Tss2_Tcti_Space_Init,

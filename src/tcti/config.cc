@@ -12,11 +12,12 @@ using Failure = tl::unexpected<std::string>;
 Failure bad(std::string_view item, std::string_view why) {
   std::string sentence("\"");
   sentence.append(item).append("\" in the TCTI configuration: ").append(why);
-  return Failure(sentence.append("; write space:path=PATH,locality=N or space:/absolute/path"));
+  return Failure(sentence.append("; write space:path=PATH,locality=N or space:/absolute/path or space:fd=N"));
 }
 
-std::optional<std::uint8_t> small_number(std::string_view text) {
-  std::uint8_t value = 0;
+template <typename T>
+std::optional<T> number(std::string_view text) {
+  T value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
   return value;
@@ -36,8 +37,14 @@ tl::expected<void, std::string> take(std::string_view item, Config& config) {
   }
   if (key == "locality") {
     if (config.locality) return bad(item, "a second locality");
-    config.locality = small_number(value);
+    config.locality = number<std::uint8_t>(value);
     if (!config.locality) return bad(item, "a locality is a number from 0 to 255");
+    return {};
+  }
+  if (key == "fd") {
+    if (config.fd) return bad(item, "a second descriptor");
+    config.fd = number<int>(value);
+    if (!config.fd || *config.fd < 0) return bad(item, "a descriptor is a number from 0 on");
     return {};
   }
   return bad(item, "unknown key");
@@ -58,7 +65,8 @@ tl::expected<Config, std::string> parse_config(std::string_view text) {
     text.remove_prefix(comma + 1);
     if (text.empty()) return bad(",", "nothing after the last comma");
   }
-  if (config.path.empty()) config.path = client::default_socket_path();
+  if (config.fd && !config.path.empty()) return bad("fd", "it stands instead of a path, not beside one");
+  if (config.path.empty() && !config.fd) config.path = client::default_socket_path();
   return config;
 }
 

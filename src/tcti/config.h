@@ -3,6 +3,8 @@
 //   ""  or none             the default socket (client/socket_path.h), locality 0
 //   "/run/x/tpm.sock"       a lone path: the whole string, commas and all
 //   "path=…,locality=N"     in any order, each at most once; N is decimal, 0..255
+//   "fd=N"                  a descriptor that is connected already (`tpmspace open`), instead of a path. It stays open
+//                           when the context is gone, so the next one can use it: one at a time
 // Threads: `parse_config` reads the environment for the default path.
 // Errors: whatever else it says, an unknown key above all, is an error; the sentence says which part.
 #pragma once
@@ -16,7 +18,8 @@
 namespace tpmspace::tcti {
 
 struct Config {
-  std::string path;
+  std::string path;  // empty with `fd`
+  std::optional<int> fd;
   std::optional<std::uint8_t> locality;  // nullopt: the manager's default
 };
 

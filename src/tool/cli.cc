@@ -41,7 +41,7 @@ std::size_t command_at(const CLI::App* run, const Words& words) {
 }
 
 // Cuts the command off what CLI11 shall read.
-Words take_command(const CLI::App* run, Words& words) {
+Words take_command_of(const CLI::App* run, Words& words) {
   if (words.empty() || words[0] != run->get_name()) return {};
   const Words rest(words.begin() + 1, words.end());
   const std::size_t at = command_at(run, rest);
@@ -70,13 +70,36 @@ std::optional<std::string> unknown_subcommand(const CLI::App& app, const Words& 
   return "there is no subcommand \"" + words[0] + "\"; the subcommands are " + list_of(known);
 }
 
-// The command of `run` is not CLI11's business, but it belongs in its help.
-class RunHelp : public CLI::Formatter {
+// The command is not CLI11's business, but it belongs in the help.
+class HelpWithCommand : public CLI::Formatter {
  public:
-  std::string make_usage(const CLI::App*, std::string) const override {
-    return "Usage: tpmspace run [OPTIONS] [--] CMD...\n";
+  std::string make_usage(const CLI::App* app, std::string) const override {
+    return "Usage: tpmspace " + app->get_name() + " [OPTIONS] [--] CMD...\n";
   }
 };
+
+CLI::App* add_doors(CLI::App& app, DoorOptions& door) {
+  CLI::App* door_app = subcommand(app, "door", "the sockets by which clients come in (administrators only)");
+  door_app->require_subcommand(1);
+  add_socket(door_app, door.socket);
+  CLI::App* list = subcommand(*door_app, "list", "all of them, and how many connections came by each");
+  list->add_flag("--json", door.json, "as JSON");
+  CLI::App* add = subcommand(*door_app, "add", "one more, until tpmspaced ends");
+  add->add_option("name", door.name, "for rules, and for `door remove`")->required()->type_name("NAME");
+  add->add_option("path", door.path, "of the socket")->required()->type_name("PATH");
+  add->add_option("--mode", door.mode, "who may connect")->type_name("OCTAL")->capture_default_str();
+  add->add_option("--owner", door.owner, "of the socket")->type_name("USER");
+  add->add_option("--group", door.group, "of the socket")->type_name("GROUP");
+  add->add_option("--profile", door.profile, "of whoever comes by it and no rule names (default: the standard rule's)")
+      ->type_name("NAME");
+  add->add_option("--locality", door.locality, "of whoever comes by it, unchangeable")->type_name("N");
+  add->add_option("--connections", door.connections, "at a time; 0: no limit")->type_name("N");
+  CLI::App* remove = subcommand(*door_app, "remove", "one less; who came by it stays connected");
+  remove->add_option("name", door.name)->required()->type_name("NAME");
+  add->parse_complete_callback([&door] { door.what = DoorOptions::What::kAdd; });
+  remove->parse_complete_callback([&door] { door.what = DoorOptions::What::kRemove; });
+  return door_app;
+}
 
 }  // namespace
 
@@ -91,7 +114,7 @@ Invocation parse_command_line(int argc, char** argv) {
   run_app->add_option("--tpm", run.tpm, "the TPM, as tpmspaced --tpm takes it")
       ->type_name("SPEC")
       ->capture_default_str();
-  run_app->formatter(std::make_shared<RunHelp>());
+  run_app->formatter(std::make_shared<HelpWithCommand>());
   run_app->add_option("--tpmspaced", run.daemon, "path of tpmspaced")->group("");
   run_app->footer(
       "The exit code is the command's; 125: run itself failed, 126: CMD cannot be executed, 127: it is not there.");
@@ -137,6 +160,22 @@ Invocation parse_command_line(int argc, char** argv) {
       "commands of other programs can use one session less at a time.\n"
       "The exit code is 0; 1: refused, no manager, or there is no such session; 2: a usage error.");
 
+  OpenOptions open;
+  CLI::App* open_app =
+      subcommand(app, "open", "run a command with a connection that can do no more than a profile allows");
+  add_socket(open_app, open.socket);
+  open_app->add_option("--profile", open.profile, "as the configuration names it, or safe, storage, attest, provision")
+      ->required()
+      ->type_name("NAME");
+  open_app->formatter(std::make_shared<HelpWithCommand>());
+  open_app->footer(
+      "The command finds the connection in TSS2_TCTI, TPM2TOOLS_TCTI and so on: \"space:fd=N\". Nothing can widen it\n"
+      "again. The exit code is the command's; 125: open itself failed, 126: CMD cannot be executed, 127: it is not "
+      "there.");
+
+  DoorOptions door;
+  const CLI::App* door_app = add_doors(app, door);
+
   DoctorOptions doctor;
   CLI::App* doctor_app = subcommand(app, "doctor", "what TPM there is, who can reach it, what is wrong, what to do");
   add_socket(doctor_app, doctor.socket);
@@ -146,8 +185,10 @@ Invocation parse_command_line(int argc, char** argv) {
     complain(*unknown);
     return Exit{kExitUsage};
   }
-  const int usage_error = !words.empty() && words[0] == run_app->get_name() ? kExitRunFailed : kExitUsage;
-  run.command = take_command(run_app, words);
+  const bool has_command = !words.empty() && (words[0] == run_app->get_name() || words[0] == open_app->get_name());
+  const int usage_error = has_command ? kExitRunFailed : kExitUsage;
+  run.command = take_command_of(run_app, words);
+  open.command = take_command_of(open_app, words);
   std::reverse(words.begin(), words.end());  // as CLI11 wants them
   try {
     app.parse(std::move(words));
@@ -160,8 +201,11 @@ Invocation parse_command_line(int argc, char** argv) {
   if (flush_app->parsed()) return flush;
   if (reserve_app->parsed()) return reserve;
   if (doctor_app->parsed()) return doctor;
+  if (door_app->parsed()) return door;
   if (!run.command.empty()) return run;
-  complain("run needs a command: tpmspace run [--tpm SPEC] -- CMD...");
+  if (!open.command.empty()) return open;
+  complain(open_app->parsed() ? "open needs a command: tpmspace open --profile NAME -- CMD..."
+                              : "run needs a command: tpmspace run [--tpm SPEC] -- CMD...");
   return Exit{usage_error};
 }
 

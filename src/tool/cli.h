@@ -5,7 +5,9 @@
 #include <string>
 #include <variant>
 
+#include "tool/door.h"
 #include "tool/flush.h"
+#include "tool/open.h"
 #include "tool/run.h"
 
 namespace tpmspace::tool {
@@ -29,7 +31,7 @@ struct Exit {
   int code = 0;
 };
 using Invocation = std::variant<Exit, RunOptions, ConnectOptions, StatusOptions, SessionsOptions, FlushOptions,
-                                ReserveOptions, DoctorOptions>;
+                                ReserveOptions, DoctorOptions, DoorOptions, OpenOptions>;
 
 [[nodiscard]] Invocation parse_command_line(int argc, char** argv);
 

@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "tool/json.h"
+#include "proto/json.h"
 
 namespace tpmspace::tool {
 namespace {
@@ -16,11 +16,11 @@ constexpr const char* kInstalledProfiles = "/etc/tpm2-tss/fapi-profiles";
 constexpr std::string_view kEmbedded = "embedded:";
 
 std::string config_text(const FapiPlaces& places, const std::string& profiles) {
-  return "{\n  \"profile_name\": \"P_ECCP256SHA256\",\n  \"profile_dir\": " + json_string(profiles + "/") +
-         ",\n  \"user_dir\": " + json_string(places.keystore + "/user") +
-         ",\n  \"system_dir\": " + json_string(places.keystore + "/system") +
-         ",\n  \"log_dir\": " + json_string(places.scratch + "/log") +
-         ",\n  \"tcti\": " + json_string("space:path=" + places.socket) +
+  return "{\n  \"profile_name\": \"P_ECCP256SHA256\",\n  \"profile_dir\": " + proto::json_string(profiles + "/") +
+         ",\n  \"user_dir\": " + proto::json_string(places.keystore + "/user") +
+         ",\n  \"system_dir\": " + proto::json_string(places.keystore + "/system") +
+         ",\n  \"log_dir\": " + proto::json_string(places.scratch + "/log") +
+         ",\n  \"tcti\": " + proto::json_string("space:path=" + places.socket) +
          ",\n  \"system_pcrs\": [],\n  \"ek_cert_less\": \"yes\"\n}\n";
 }
 

@@ -33,6 +33,8 @@ struct Execute {
   int operator()(const ReserveOptions& options) const {
     return reserve_session(socket_or_default(options.socket), options);
   }
+  int operator()(const DoorOptions& options) const { return manage_doors(socket_or_default(options.socket), options); }
+  int operator()(const OpenOptions& options) const { return open_narrowed(socket_or_default(options.socket), options); }
   int operator()(const DoctorOptions& options) const { return examine(socket_or_default(options.socket), ""); }
 };
 

@@ -31,7 +31,9 @@ int run_command(const RunOptions& options, const LibraryPlaces& library, const W
                 PrivateDaemon& daemon, const Signals& signals) {
   Launch launch;
   launch.arguments = options.command;
-  launch.environment = client_environment(workplace.socket(), workplace.fapi_config(), library);
+  launch.environment = client_environment("space:path=" + workplace.socket(), library);
+  launch.environment.push_back({"TPMSPACE_SOCKET", workplace.socket()});
+  launch.environment.push_back({"TSS2_FAPICONF", workplace.fapi_config()});
   launch.mask = signals.outer();
   const auto command = spawn(launch);
   if (!command) {
@@ -56,14 +58,9 @@ int fail(const std::string& sentence) {
 
 }  // namespace
 
-std::vector<Variable> client_environment(const std::string& socket, const std::string& fapi_config,
-                                         const LibraryPlaces& library) {
-  const std::string tcti = "space:path=" + socket;
-  std::vector<Variable> out = {{"TPMSPACE_SOCKET", socket},
-                               {"TPM2TOOLS_TCTI", tcti},
-                               {"TPM2OPENSSL_TCTI", tcti},
-                               {"TPM2_PKCS11_TCTI", tcti},
-                               {"TSS2_FAPICONF", fapi_config}};
+std::vector<Variable> client_environment(const std::string& tcti, const LibraryPlaces& library) {
+  std::vector<Variable> out = {
+      {"TPM2TOOLS_TCTI", tcti}, {"TPM2OPENSSL_TCTI", tcti}, {"TPM2_PKCS11_TCTI", tcti}, {"TSS2_TCTI", tcti}};
   if (library.beside.empty() || library.beside == library.by_itself) return out;
   const std::string folder = library.beside.substr(0, library.beside.rfind('/'));
   const char* old = std::getenv("LD_LIBRARY_PATH");

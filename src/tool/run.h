@@ -24,8 +24,7 @@ struct RunOptions {
 
 [[nodiscard]] int run(const RunOptions& options);
 
-// What a command needs to use the manager at `socket`.
-[[nodiscard]] std::vector<Variable> client_environment(const std::string& socket, const std::string& fapi_config,
-                                                       const LibraryPlaces& library);
+// What a command needs to use the manager that the TCTI `tcti` reaches: "space:path=…".
+[[nodiscard]] std::vector<Variable> client_environment(const std::string& tcti, const LibraryPlaces& library);
 
 }  // namespace tpmspace::tool

@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include "client/connection.h"
+#include "proto/json.h"
 #include "tool/exit_code.h"
-#include "tool/json.h"
 
 namespace tpmspace::tool {
 namespace {
@@ -67,9 +67,9 @@ std::string json_row(const SessionEntry& entry) {
   return fmt::format(
       R"({{"handle": "0x{:08x}", "uid": {}, "kind": {}, "state": {}, "connection": {}, "age_ns": {}, "idle_ns": {}, )"
       R"("lease_ns": {}, "rebuildable": {}, "parked": {}}})",
-      entry.handle, entry.uid, json_string(kind_name(entry.kind)), json_string(state_name(entry.state)),
+      entry.handle, entry.uid, proto::json_string(kind_name(entry.kind)), proto::json_string(state_name(entry.state)),
       json_connection(entry.connection), entry.age, entry.idle, json_span(entry.lease),
-      json_string(rebuildable_text(entry.rebuildable)), entry.parked);
+      proto::json_string(rebuildable_text(entry.rebuildable)), entry.parked);
 }
 std::string json_row(const WaitingEntry& entry) {
   return fmt::format(R"({{"uid": {}, "connection": {}, "waited_ns": {}, "left_ns": {}}})", entry.uid,

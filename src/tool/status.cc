@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "client/connection.h"
+#include "proto/json.h"
 #include "tool/exit_code.h"
-#include "tool/json.h"
 #include "wire/command_table.h"
 
 namespace tpmspace::tool {
@@ -42,16 +42,16 @@ struct TextValue {
 
 std::string json_use(const CommandUse& use) {
   return fmt::format(R"({{"command": {}, "code": {}, "count": {}, "time_ns": {}}})",
-                     json_string(command_name(use.code)), use.code, use.count, use.nanoseconds);
+                     proto::json_string(command_name(use.code)), use.code, use.count, use.nanoseconds);
 }
 
 struct JsonValue {
   StatusField field;
-  std::string operator()(const std::string& text) const { return json_string(text); }
+  std::string operator()(const std::string& text) const { return proto::json_string(text); }
   std::string operator()(bool flag) const { return flag ? "true" : "false"; }
   std::string operator()(std::uint64_t number) const {
     if (field.kind != FieldKind::kCommand) return std::to_string(number);
-    return number == 0 ? "null" : json_string(command_name(number));
+    return number == 0 ? "null" : proto::json_string(command_name(number));
   }
   std::string operator()(const std::vector<CommandUse>& uses) const {
     std::string out = "[";
@@ -128,9 +128,9 @@ std::string status_json(const proto::Status& status) {
     std::string members;
     for (const auto& [field, value] : group.values) {
       const std::string name = std::string(field.name) + (field.kind == FieldKind::kNanoseconds ? "_ns" : "");
-      members += fmt::format("{}{}: {}", members.empty() ? "" : ", ", json_string(name), value);
+      members += fmt::format("{}{}: {}", members.empty() ? "" : ", ", proto::json_string(name), value);
     }
-    out += fmt::format("{}\n  {}: {{{}}}", out.size() > 1 ? "," : "", json_string(group.name), members);
+    out += fmt::format("{}\n  {}: {{{}}}", out.size() > 1 ? "," : "", proto::json_string(group.name), members);
   }
   return out + "\n}\n";
 }

@@ -25,7 +25,25 @@ class FakeManager final : public Dialogue::Manager {
   void cancel() override { ++cancels; }
   proto::HelloReply hello() override { return {1, "test", 7}; }
   proto::Status status() override { return {}; }
-  proto::Sessions sessions() override { return {}; }
+  bool may_have_locality(std::uint8_t locality) override { return locality != 4; }
+  std::optional<wire::Rc> narrow(const std::string& profile) override {
+    if (!refuse) narrowed_to.push_back(profile);
+    return refuse;
+  }
+  tl::expected<proto::Sessions, wire::Rc> sessions() override {
+    if (refuse) return tl::make_unexpected(*refuse);
+    return proto::Sessions{};
+  }
+  tl::expected<proto::Outcome, wire::Rc> reload() override { return outcome("read again"); }
+  tl::expected<std::vector<proto::DoorEntry>, wire::Rc> doors() override {
+    if (refuse) return tl::make_unexpected(*refuse);
+    return std::vector{proto::DoorEntry{.name = "main", .path = "/a"}};
+  }
+  tl::expected<proto::Outcome, wire::Rc> change_door(const proto::DoorOrder&) override { return outcome("made"); }
+  tl::expected<proto::Outcome, wire::Rc> outcome(const std::string& sentence) const {
+    if (refuse) return tl::make_unexpected(*refuse);
+    return proto::Outcome{true, sentence};
+  }
   std::optional<wire::Rc> order(const proto::SessionOrder& what) override {
     if (!refuse) ordered.push_back(what);
     return refuse;
@@ -39,6 +57,7 @@ class FakeManager final : public Dialogue::Manager {
   std::vector<wire::Rc> early;
   std::vector<std::string> cut_off_because;
   std::vector<proto::SessionOrder> ordered;
+  std::vector<std::string> narrowed_to;
   int cancels = 0;
 };
 
@@ -281,7 +300,7 @@ TEST(RefusedDialogue, TheFirstFrameIsAnsweredAndItEnds) {
   };
   for (const auto& [sent, wanted] : cases) {
     FakeManager manager;
-    Dialogue dialogue(manager, table, 4096, kFull);
+    Dialogue dialogue(manager, table, 4096, {.locality = 0, .refusal = kFull});
     dialogue.feed(sent);
     EXPECT_TRUE(dialogue.step());
     EXPECT_EQ(wire::to_bytes(dialogue.output()), wanted);

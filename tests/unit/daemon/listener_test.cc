@@ -50,7 +50,7 @@ class ListenerTest : public testing::Test {
     return ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0;
   }
   static std::string refusal(const std::string& path) {
-    auto got = Listener::claim(path, 0600, false);
+    auto got = Listener::claim({.path = path, .mode = 0600});
     return got ? "claimed" : got.error();
   }
   [[nodiscard]] std::size_t files() const {
@@ -64,7 +64,7 @@ class ListenerTest : public testing::Test {
 
 TEST_F(ListenerTest, AppearsOnPublishAndLeavesNothing) {
   {
-    auto listener = Listener::claim(path("s"), 0640, false);
+    auto listener = Listener::claim({.path = path("s"), .mode = 0640});
     ASSERT_TRUE(listener) << listener.error();
     EXPECT_FALSE(std::filesystem::exists(path("s")));
     ASSERT_TRUE(listener->publish());
@@ -78,7 +78,7 @@ TEST_F(ListenerTest, AppearsOnPublishAndLeavesNothing) {
 }
 
 TEST_F(ListenerTest, AClaimKeepsASecondOneOut) {
-  auto first = Listener::claim(path("s"), 0600, false);
+  auto first = Listener::claim({.path = path("s"), .mode = 0600});
   ASSERT_TRUE(first);
   EXPECT_EQ(refusal(path("s")),
             "another tpmspaced (pid " + std::to_string(::getpid()) + ") is starting or stopping at " + path("s"));
@@ -97,7 +97,7 @@ TEST_F(ListenerTest, AStaleSocketIsReplaced) {
   bound(path("s"), SOCK_STREAM, true).reset();
   bound(path("s.new"), SOCK_STREAM, false).reset();
   std::ofstream(path("s.lock")) << "1\n";
-  auto listener = Listener::claim(path("s"), 0600, false);
+  auto listener = Listener::claim({.path = path("s"), .mode = 0600});
   ASSERT_TRUE(listener) << listener.error();
   ASSERT_TRUE(listener->publish());
   EXPECT_TRUE(can_connect(path("s")));
@@ -116,7 +116,7 @@ TEST_F(ListenerTest, WhatIsNoSocketOfOursIsRefused) {
 }
 
 TEST_F(ListenerTest, WhatAppearsMeanwhileIsNotOverwritten) {
-  auto listener = Listener::claim(path("s"), 0600, false);
+  auto listener = Listener::claim({.path = path("s"), .mode = 0600});
   ASSERT_TRUE(listener);
   std::ofstream(path("s")) << "precious";
   const auto published = listener->publish();
@@ -126,7 +126,7 @@ TEST_F(ListenerTest, WhatAppearsMeanwhileIsNotOverwritten) {
 }
 
 TEST_F(ListenerTest, SomebodyElsesSocketIsNotRemoved) {
-  auto listener = Listener::claim(path("s"), 0600, false);
+  auto listener = Listener::claim({.path = path("s"), .mode = 0600});
   ASSERT_TRUE(listener);
   ASSERT_TRUE(listener->publish());
   ASSERT_EQ(::unlink(path("s").c_str()), 0);
@@ -138,7 +138,7 @@ TEST_F(ListenerTest, SomebodyElsesSocketIsNotRemoved) {
 TEST_F(ListenerTest, TheLimitOfThePathIsSaid) {
   const std::string longest = path(std::string(proto::kMaxSocketPath - directory_.size() - 1, 'a'));
   {
-    auto listener = Listener::claim(longest, 0600, false);
+    auto listener = Listener::claim({.path = longest, .mode = 0600});
     ASSERT_TRUE(listener) << listener.error();
     ASSERT_TRUE(listener->publish());
     EXPECT_TRUE(can_connect(longest));
@@ -152,11 +152,11 @@ TEST_F(ListenerTest, OnlyTheDefaultDirectoryIsMade) {
   EXPECT_EQ(refusal(path("no/s")), "the directory " + path("no") + " does not exist, so the socket " + path("no/s") +
                                        " cannot be made: make it, or name another path");
   {
-    auto listener = Listener::claim(path("no/s"), 0600, true);
+    auto listener = Listener::claim({.path = path("no/s"), .mode = 0600, .make_directory = true});
     ASSERT_TRUE(listener) << listener.error();
     ASSERT_TRUE(listener->publish());
   }
-  EXPECT_TRUE(Listener::claim(path("no/s"), 0600, true));
+  EXPECT_TRUE(Listener::claim({.path = path("no/s"), .mode = 0600, .make_directory = true}));
   std::ofstream(path("file")) << "x";
   EXPECT_EQ(refusal(path("file/s")),
             path("file") + " is not a directory, so the socket " + path("file/s") + " cannot be made");

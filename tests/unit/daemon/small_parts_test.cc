@@ -87,23 +87,24 @@ TEST(Watchdog, ACommandIsOverdueOnlyWhenTheSameOneStays) {
 TEST(ClientLimits, PlacesGiveThemselvesBack) {
   using Verdict = ClientLimits::Verdict;
   const space::OwnerId alice{1}, bob{2};
-  ClientLimits limits(3, 2);
+  ClientLimits limits(3);
   auto a = std::make_optional(limits.take(alice));
   auto b = limits.take(alice);
-  EXPECT_EQ(limits.judge(alice), Verdict::kTooManyOfOwner);
-  EXPECT_EQ(limits.judge(bob), Verdict::kWelcome);
+  EXPECT_EQ(limits.judge(alice, 2), Verdict::kTooManyOfOwner);
+  EXPECT_EQ(limits.judge(bob, 2), Verdict::kWelcome);
   const auto c = limits.take(bob);
-  EXPECT_EQ(limits.judge(bob), Verdict::kTooMany);
+  EXPECT_EQ(limits.judge(bob, 2), Verdict::kTooMany);
   auto moved = std::move(a);
   a.reset();  // NOLINT(bugprone-use-after-move): what is moved from must not give a place back
   EXPECT_EQ(limits.total(), 3U);
+  EXPECT_EQ(limits.total_of(alice), 2U);
   moved.reset();
   EXPECT_EQ(limits.total(), 2U);
-  EXPECT_EQ(limits.judge(alice), Verdict::kWelcome);
+  EXPECT_EQ(limits.judge(alice, 2), Verdict::kWelcome);
 
-  ClientLimits endless(0, 1);
+  ClientLimits endless(0);
   const auto d = endless.take(alice);
-  EXPECT_EQ(endless.judge(bob), Verdict::kWelcome);
+  EXPECT_EQ(endless.judge(bob, 1), Verdict::kWelcome);
 }
 
 TEST(RateLimit, CountsWhatItHoldsBack) {

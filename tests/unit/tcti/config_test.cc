@@ -26,19 +26,20 @@ TEST_P(ConfigTable, IsReadAsWritten) {
   EXPECT_EQ(config->locality ? *config->locality : -1, row.locality);
 }
 
-INSTANTIATE_TEST_SUITE_P(Rows, ConfigTable,
-                         testing::Values(Row{"", "/default", -1}, Row{"/a/b", "/a/b", -1},
-                                         Row{"/a,locality=1", "/a,locality=1", -1}, Row{"path=/a", "/a", -1},
-                                         Row{"path=relative", "relative", -1}, Row{"locality=3", "/default", 3},
-                                         Row{"path=/a,locality=0", "/a", 0}, Row{"locality=255,path=/a=b", "/a=b", 255},
-                                         Row{"path=", nullptr, 0}, Row{"path", nullptr, 0},
-                                         Row{"path=/a,path=/b", nullptr, 0}, Row{"locality=1,locality=1", nullptr, 0},
-                                         Row{"locality=", nullptr, 0}, Row{"locality=256", nullptr, 0},
-                                         Row{"locality=-1", nullptr, 0}, Row{"locality=1x", nullptr, 0},
-                                         Row{"locality= 1", nullptr, 0}, Row{"host=localhost", nullptr, 0},
-                                         Row{"Path=/a", nullptr, 0}, Row{",", nullptr, 0}, Row{"path=/a,", nullptr, 0},
-                                         Row{"path=/a,,locality=1", nullptr, 0}, Row{"=", nullptr, 0}),
-                         [](const auto& row) { return "Row" + std::to_string(row.index); });
+INSTANTIATE_TEST_SUITE_P(
+    Rows, ConfigTable,
+    testing::Values(Row{"", "/default", -1}, Row{"/a/b", "/a/b", -1}, Row{"/a,locality=1", "/a,locality=1", -1},
+                    Row{"path=/a", "/a", -1}, Row{"path=relative", "relative", -1}, Row{"locality=3", "/default", 3},
+                    Row{"path=/a,locality=0", "/a", 0}, Row{"locality=255,path=/a=b", "/a=b", 255},
+                    Row{"path=", nullptr, 0}, Row{"path", nullptr, 0}, Row{"path=/a,path=/b", nullptr, 0},
+                    Row{"locality=1,locality=1", nullptr, 0}, Row{"locality=", nullptr, 0},
+                    Row{"locality=256", nullptr, 0}, Row{"locality=-1", nullptr, 0}, Row{"locality=1x", nullptr, 0},
+                    Row{"locality= 1", nullptr, 0}, Row{"host=localhost", nullptr, 0}, Row{"Path=/a", nullptr, 0},
+                    Row{",", nullptr, 0}, Row{"path=/a,", nullptr, 0}, Row{"path=/a,,locality=1", nullptr, 0},
+                    Row{"=", nullptr, 0}, Row{"fd=", nullptr, 0}, Row{"fd=-1", nullptr, 0},
+                    Row{"fd=3,fd=4", nullptr, 0}, Row{"fd=3,path=/a", nullptr, 0}, Row{"fd=3x", nullptr, 0},
+                    Row{"fd=3", "", -1}, Row{"fd=3,locality=2", "", 2}),
+    [](const auto& row) { return "Row" + std::to_string(row.index); });
 
 }  // namespace
 }  // namespace tpmspace::tcti

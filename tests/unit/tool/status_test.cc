@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "tool/json.h"
+#include "proto/json.h"
 
 namespace tpmspace::tool {
 namespace {
@@ -47,13 +47,13 @@ TEST(StatusJson, IsForPrograms) {
 }
 
 TEST(JsonString, EscapesAndReplaces) {
-  EXPECT_EQ(json_string("a/b"), "\"a/b\"");
-  EXPECT_EQ(json_string("\"\\\n\t"), R"("\"\\\n\u0009")");
-  EXPECT_EQ(json_string("grün €😀"), "\"grün €😀\"");
-  EXPECT_EQ(json_string("a\xFF\xC3"), R"("a\ufffd\ufffd")");
-  EXPECT_EQ(json_string("\xC0\xAF"), R"("\ufffd\ufffd")");            // overlong
-  EXPECT_EQ(json_string("\xED\xA0\x80"), R"("\ufffd\ufffd\ufffd")");  // a surrogate
-  EXPECT_EQ(json_string(std::string_view("\0", 1)), R"("\u0000")");
+  EXPECT_EQ(proto::json_string("a/b"), "\"a/b\"");
+  EXPECT_EQ(proto::json_string("\"\\\n\t"), R"("\"\\\n\u0009")");
+  EXPECT_EQ(proto::json_string("grün €😀"), "\"grün €😀\"");
+  EXPECT_EQ(proto::json_string("a\xFF\xC3"), R"("a\ufffd\ufffd")");
+  EXPECT_EQ(proto::json_string("\xC0\xAF"), R"("\ufffd\ufffd")");            // overlong
+  EXPECT_EQ(proto::json_string("\xED\xA0\x80"), R"("\ufffd\ufffd\ufffd")");  // a surrogate
+  EXPECT_EQ(proto::json_string(std::string_view("\0", 1)), R"("\u0000")");
 }
 
 TEST(Duration, HasAUnitThatFits) {

@@ -5,9 +5,9 @@
 #include <string>
 #include <string_view>
 
-namespace tpmspace::tool {
+namespace tpmspace::proto {
 
 // In quotes, escaped. Octets that are no UTF-8 become U+FFFD: what comes from a TPM is not ours to trust.
 [[nodiscard]] std::string json_string(std::string_view text);
 
-}  // namespace tpmspace::tool
+}  // namespace tpmspace::proto

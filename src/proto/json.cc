@@ -1,11 +1,11 @@
-#include "tool/json.h"
-
-#include <fmt/format.h>
+#include "proto/json.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
+#include <cstdio>
 
-namespace tpmspace::tool {
+namespace tpmspace::proto {
 namespace {
 
 bool continues(char c) {
@@ -35,8 +35,11 @@ std::string escaped(char c) {
       return "\\\\";
     case '\n':
       return "\\n";
-    default:
-      return fmt::format("\\u{:04x}", static_cast<std::uint8_t>(c));
+    default: {
+      std::array<char, 8> text{};
+      (void)std::snprintf(text.data(), text.size(), "\\u%04x", static_cast<std::uint8_t>(c));
+      return text.data();
+    }
   }
 }
 
@@ -59,4 +62,4 @@ std::string json_string(std::string_view text) {
   return out;
 }
 
-}  // namespace tpmspace::tool
+}  // namespace tpmspace::proto

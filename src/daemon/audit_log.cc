@@ -1,0 +1,144 @@
+#include "daemon/audit_log.h"
+
+#include <fcntl.h>
+#include <fmt/chrono.h>
+#include <fmt/core.h>
+#include <sys/uio.h>
+#include <systemd/sd-journal.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "proto/json.h"
+
+namespace tpmspace::daemon {
+namespace {
+
+using observe::AuditEvent;
+using observe::AuditRecord;
+
+// What only an administrator can cause.
+bool is_his_own_doing(AuditEvent event) {
+  return event == AuditEvent::kOrder || event == AuditEvent::kPolicy || event == AuditEvent::kDoor;
+}
+
+// Calls `text(name, value)` and `number(name, value)` for what the record says.
+template <typename Text, typename Number>
+void for_each_field(const AuditRecord& record, unsigned held_back, const Text& text, const Number& number) {
+  const auto text_if = [&](const char* name, const std::string& value) {
+    if (!value.empty()) text(name, value);
+  };
+  text("event", std::string(name_of(record.event)));
+  if (record.uid) number("uid", *record.uid);
+  if (record.pid) number("pid", *record.pid);
+  if (record.executable) text("executable", *record.executable);
+  if (record.cgroup) text("cgroup", *record.cgroup);
+  text_if("door", record.door);
+  if (record.connection != 0) number("connection", record.connection);
+  text_if("command", record.command);
+  if (record.code) text("code", fmt::format("0x{:08x}", *record.code));
+  if (record.handle) text("handle", fmt::format("0x{:08x}", *record.handle));
+  text_if("profile", record.profile);
+  if (record.rule) number("rule_line", *record.rule);
+  text_if("reason", record.reason);
+  if (held_back != 0) number("held_back", held_back);
+}
+
+std::string upper(std::string name) {
+  for (char& c : name)
+    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
+  return name;
+}
+
+}  // namespace
+
+tl::expected<AuditLog, std::string> AuditLog::open(Log& log, const std::string& where) {
+  if (where.empty()) return AuditLog(log, Sink::kLog, {});
+  if (where == "journal") return AuditLog(log, Sink::kJournal, {});
+  posix::Fd file(::open(where.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW, 0600));
+  if (!file)
+    return tl::unexpected(
+        fmt::format("the audit file {} cannot be opened: {}; \"audit\" is a path, \"journal\", or \"\" for the log",
+                    where, std::strerror(errno)));
+  return AuditLog(log, Sink::kFile, std::move(file));
+}
+
+void AuditLog::write(const AuditRecord& record) {
+  const auto held_back = allowed(record);
+  if (!held_back) return;
+  switch (sink_) {
+    case Sink::kLog:
+      return log_->notice("{}", sentence(record, *held_back));
+    case Sink::kJournal:
+      return to_journal(record, *held_back);
+    case Sink::kFile:
+      return to_file(json(record, *held_back, std::chrono::system_clock::now()));
+  }
+}
+
+std::optional<unsigned> AuditLog::allowed(const AuditRecord& record) {
+  if (is_his_own_doing(record.event)) return 0;
+  std::uint64_t user = record.uid ? std::uint64_t{*record.uid} + 1 : 0;
+  if (!users_.contains(user) && users_.size() >= kMaxUsers) user = 0;
+  return users_[user].allow(RateLimit::Clock::now());
+}
+
+std::string AuditLog::sentence(const AuditRecord& record, unsigned held_back) {
+  std::string out = record.uid ? fmt::format("uid {}", *record.uid) : std::string("tpmspaced");
+  if (record.pid) out += fmt::format(", pid {}", *record.pid);
+  if (record.executable) out += fmt::format(" ({})", *record.executable);
+  out += fmt::format(": {}", name_of(record.event));
+  if (!record.command.empty()) out += " " + record.command;
+  if (record.handle) out += fmt::format(" 0x{:08x}", *record.handle);
+  if (record.code) out += fmt::format(" with 0x{:x}", *record.code);
+  if (!record.reason.empty()) out += ": " + record.reason;
+  if (!record.profile.empty()) out += fmt::format(" (profile {}", record.profile);
+  if (!record.profile.empty()) out += record.rule ? fmt::format(", rule on line {})", *record.rule) : ")";
+  if (held_back != 0) out += fmt::format(" [{} more before this]", held_back);
+  return out;
+}
+
+std::string AuditLog::json(const AuditRecord& record, unsigned held_back, std::chrono::system_clock::time_point now) {
+  const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count();
+  std::string out = fmt::format("{{\"time\": \"{:%Y-%m-%dT%H:%M:%S}.{:03}Z\"",
+                                fmt::gmtime(static_cast<std::time_t>(milliseconds / 1000)), milliseconds % 1000);
+  for_each_field(
+      record, held_back,
+      [&](const char* name, const std::string& value) {
+        out += fmt::format(", \"{}\": {}", name, proto::json_string(value));
+      },
+      [&](const char* name, auto value) { out += fmt::format(", \"{}\": {}", name, value); });
+  return out + "}\n";
+}
+
+void AuditLog::to_file(const std::string& line) {
+  ssize_t n = 0;
+  do n = ::write(file_.get(), line.data(), line.size());
+  while (n < 0 && errno == EINTR);
+  const bool whole = n >= 0 && static_cast<std::size_t>(n) == line.size();
+  if (!whole && !std::exchange(trouble_said_, true))
+    log_->error("the audit file cannot be written: {}", n < 0 ? std::strerror(errno) : "there is no room");
+  if (whole) trouble_said_ = false;
+}
+
+void AuditLog::to_journal(const AuditRecord& record, unsigned held_back) {
+  std::vector<std::string> fields = {"MESSAGE=" + sentence(record, held_back), "PRIORITY=5",
+                                     "SYSLOG_IDENTIFIER=tpmspaced"};
+  for_each_field(
+      record, held_back,
+      [&](const char* name, const std::string& value) {
+        fields.push_back(fmt::format("TPMSPACE_{}={}", upper(name), value));
+      },
+      [&](const char* name, auto value) { fields.push_back(fmt::format("TPMSPACE_{}={}", upper(name), value)); });
+  std::vector<iovec> parts;
+  for (std::string& field : fields) parts.push_back({field.data(), field.size()});
+  const int result = ::sd_journal_sendv(parts.data(), static_cast<int>(parts.size()));
+  if (result < 0 && !std::exchange(trouble_said_, true))
+    log_->error("the journal cannot be written: {}", std::strerror(-result));
+  if (result >= 0) trouble_said_ = false;
+}
+
+}  // namespace tpmspace::daemon

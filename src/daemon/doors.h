@@ -1,0 +1,99 @@
+// The doors: sockets by which clients come in, each with its own mode, profile, locality and limit.
+//
+// Idea: the main door is there from the beginning to the end; the others are in the configuration, which a reload may
+// change, or are made at run time and end with the daemon. `claim` finds out early whether a place can be had; `open`
+// lets clients in. A door that is taken away lets nobody in any more, and who came by it stays.
+// Threads: belongs to the event loop. Limits: kMaxDoors beside the main one.
+// Errors: one sentence: what, why, what to do.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <tl/expected.hpp>
+#include <vector>
+
+#include "daemon/acceptor.h"
+#include "daemon/event_loop.h"
+#include "daemon/gatekeeper.h"
+#include "daemon/listener.h"
+#include "daemon/log.h"
+#include "proto/doors.h"
+
+namespace tpmspace::daemon {
+
+inline constexpr const char* kMainDoor = "main";
+
+struct DoorTerms {
+  std::string name = {};
+  Listener::Place place = {};
+  std::string profile = {};  // of whom no rule names; empty: the standard rule is next
+  std::optional<std::uint8_t> locality = {};
+  std::uint32_t connections = 0;  // at a time; 0: no limit
+  bool at_run_time = false;
+};
+
+class Doors {
+ public:
+  static constexpr std::size_t kMaxDoors = proto::kMaxDoors - 1;
+
+  // What a connection holds of its door.
+  class Visit {
+   public:
+    explicit Visit(std::shared_ptr<std::uint32_t> count) : count_(std::move(count)) { ++*count_; }
+    Visit(Visit&&) = default;
+    Visit& operator=(Visit&&) = delete;
+    ~Visit() {
+      if (count_) --*count_;
+    }
+
+   private:
+    std::shared_ptr<std::uint32_t> count_;  // outlives its door
+  };
+
+  // `welcome`: there is room at the door.
+  using OnClient = std::function<void(posix::Fd client, const Entrance& entrance, Visit visit, bool welcome)>;
+
+  Doors(EventLoop& loop, Log& log, Listener main, OnClient on_client);
+
+  // A place for it; clients come as soon as the others are let in.
+  [[nodiscard]] tl::expected<void, std::string> add(DoorTerms terms);
+  // Nullopt: there is no such door, or it is the main one.
+  [[nodiscard]] std::optional<DoorTerms> remove(const std::string& name);
+  // Those of the configuration are these now; what is the same stays as it is. Those that could not be made are told,
+  // the others are there.
+  [[nodiscard]] std::vector<std::string> replace(const std::vector<DoorTerms>& configured);
+
+  [[nodiscard]] tl::expected<void, std::string> open();
+  // Nobody comes in any more.
+  void close();
+  // A descriptor was given back.
+  void on_descriptor_freed();
+
+  [[nodiscard]] const std::string& main_path() const { return doors_.front()->listener.path(); }
+  // The main one is the first.
+  [[nodiscard]] std::vector<proto::DoorEntry> list() const;
+  [[nodiscard]] std::vector<DoorTerms> terms() const;
+  // These, and those that were made at run time.
+  [[nodiscard]] std::vector<DoorTerms> with_run_time(std::vector<DoorTerms> configured) const;
+
+ private:
+  struct Door {
+    DoorTerms terms;
+    Listener listener;
+    std::shared_ptr<std::uint32_t> connections = std::make_shared<std::uint32_t>(0);
+    std::optional<Acceptor> acceptor = std::nullopt;
+  };
+  [[nodiscard]] tl::expected<void, std::string> let_in(Door& door);
+  [[nodiscard]] Door* find(const std::string& name);
+
+  EventLoop& loop_;
+  Log& log_;
+  OnClient on_client_;
+  bool open_ = false;
+  std::vector<std::unique_ptr<Door>> doors_;
+};
+
+}  // namespace tpmspace::daemon

@@ -1,0 +1,104 @@
+// The guard in the event loop: whoever connects gets a badge, and each command is judged by it.
+//
+// Idea: a badge says who has come, from the kernel, once (peer_identity.h), by which door, and what that allows: a
+// grant, which connections with equal rights share. A new policy takes nobody's badge away: the next command is judged
+// by what the new policy gives to the same principal. A connection may narrow itself: that is kept as a profile of its
+// own, and whatever a later policy gives is intersected with it, so what was narrowed never widens.
+// An owner, whom space and queue know as a number, is a uid; those that /etc/subuid lends to a user are that user.
+// Threads: belongs to the event loop. Limits: one grant for each set of rules that somebody now connected matches.
+// Errors: nullopt for a socket that does not tell who is there.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "daemon/peer_identity.h"
+#include "daemon/subordinate_ids.h"
+#include "guard/rules.h"
+#include "guard/verdict.h"
+#include "space/owner.h"
+
+namespace tpmspace::daemon {
+
+// Where somebody came in.
+struct Entrance {
+  std::string door = {};                             // its name
+  std::optional<std::uint8_t> locality = {};         // of everybody who comes by it, and of nobody else's choosing
+  bool operator==(const Entrance&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
+};
+
+// What a badge allows.
+struct Grant {
+  guard::Choice choice;
+  space::SpaceLimits limits;
+  std::uint64_t policy = 0;  // which one gave it
+
+  [[nodiscard]] const guard::Profile& profile() const { return choice.profile; }
+};
+
+struct Badge {
+  guard::Principal who = {};
+  space::OwnerId owner = {};
+  Entrance entrance = {};
+  std::shared_ptr<const guard::Profile> narrowed = {};  // by itself, for ever; null: never
+  std::uint64_t seclusion = 0;                          // of who narrowed itself: space::SpaceLimits
+  std::shared_ptr<const Grant> grant = {};              // never null
+};
+
+// 0 is nobody's.
+[[nodiscard]] inline space::OwnerId owner_of(std::uint32_t uid) {
+  return {std::uint64_t{uid} + 1};
+}
+[[nodiscard]] inline std::uint32_t uid_of(space::OwnerId owner) {
+  return static_cast<std::uint32_t>(owner.value - 1);
+}
+
+class Gatekeeper {
+ public:
+  // No space gets more than `most`, but for the terms of its sessions, which are its profile's.
+  Gatekeeper(std::shared_ptr<const guard::Policy> policy, const space::SpaceLimits& most);
+
+  // `accepted`: as PeerReader::read wants it.
+  [[nodiscard]] std::optional<Badge> admit(int socket, const Entrance& entrance, SinceBoot accepted);
+  // /etc/subuid is read again, too; who is connected stays who he was.
+  void set_policy(std::shared_ptr<const guard::Policy> policy);
+  [[nodiscard]] const guard::Policy& policy() const { return *policy_; }
+
+  // True: another policy is there than when the badge was last looked at, and the grant follows it now.
+  [[nodiscard]] bool renew(Badge& badge);
+  // From now on no more than that profile, too, and what it saves for later is its own: `seclusion` is a number that no
+  // other connection has. False: there is no profile of that name.
+  [[nodiscard]] bool narrow(Badge& badge, std::string_view profile, std::uint64_t seclusion);
+
+  [[nodiscard]] static guard::Verdict judge(const Badge& badge, const wire::Command& command, std::uint8_t locality) {
+    return guard::judge(badge.grant->profile(), command, locality);
+  }
+
+ private:
+  // What two connections of equal rights have in common: the rules that matched, and their door's locality.
+  using Rights = std::pair<std::vector<std::size_t>, std::optional<std::uint8_t>>;
+
+  [[nodiscard]] std::shared_ptr<const Grant> grant_for(const Badge& badge);
+  [[nodiscard]] space::SpaceLimits limits_of(const guard::Profile& profile) const;
+
+  PeerReader reader_;
+  std::shared_ptr<const guard::Policy> policy_;
+  std::uint64_t policies_ = 1;
+  space::SpaceLimits most_;
+  std::map<Rights, std::weak_ptr<const Grant>> grants_;
+  SubordinateIds subordinates_;
+};
+
+// `limits` and `terms` of a profile as the manager of spaces takes them.
+[[nodiscard]] space::SessionTerms terms_of(const guard::SessionTerms& terms);
+
+// What the kernel said, as the guard takes it.
+[[nodiscard]] guard::Principal principal_of(PeerIdentity identity);
+
+}  // namespace tpmspace::daemon

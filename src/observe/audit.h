@@ -1,0 +1,64 @@
+// An audit record: something that was refused, taken away or ordered, as a value. No I/O.
+//
+// Idea: who, what, why, and which rule. What does not apply is empty. How it is written: daemon/audit_log.h.
+// Threads: a value. Octets that a client can choose (executable, cgroup) are as the kernel has them: whoever shows them
+// escapes them.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace tpmspace::observe {
+
+enum class AuditEvent : std::uint8_t {
+  kRefused,    // the guard refused a command
+  kLockout,    // the lockout guard answered one
+  kReclaimed,  // a session was taken from its owner
+  kOrder,      // an administrator's order about sessions
+  kPolicy,     // the configuration was read again, or could not be
+  kDoor,       // a door was made or taken away
+  kNarrowed,   // a connection gave rights away
+};
+[[nodiscard]] constexpr std::string_view name_of(AuditEvent event) {
+  switch (event) {
+    case AuditEvent::kRefused:
+      return "refused";
+    case AuditEvent::kLockout:
+      return "lockout";
+    case AuditEvent::kReclaimed:
+      return "reclaimed";
+    case AuditEvent::kOrder:
+      return "order";
+    case AuditEvent::kPolicy:
+      return "policy";
+    case AuditEvent::kDoor:
+      return "door";
+    case AuditEvent::kNarrowed:
+      return "narrowed";
+  }
+  return "";
+}
+
+struct AuditRecord {
+  AuditEvent event = AuditEvent::kRefused;
+  // Who.
+  std::optional<std::uint32_t> uid = {};
+  std::optional<std::int32_t> pid = {};
+  std::optional<std::string> executable = {}, cgroup = {};
+  std::string door = {};
+  std::uint64_t connection = 0;
+  // What.
+  std::string command = {};                  // "TPM2_Clear"
+  std::optional<std::uint32_t> code = {};    // what the client was answered
+  std::optional<std::uint32_t> handle = {};  // of the session it is about
+  // Why.
+  std::string profile = {};
+  std::optional<int> rule = {};  // the line it was written in
+  std::string reason = {};       // a sentence without its full stop
+
+  bool operator==(const AuditRecord&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
+};
+
+}  // namespace tpmspace::observe

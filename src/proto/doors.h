@@ -1,0 +1,61 @@
+// The doors as the manager tells of them, and orders to make one or take it away: `tpmspace door`.
+//
+// Idea: as in proto/sessions.h: values with named fields, each record with its length.
+//
+//   Door      string name, string path, u32 mode, u32 uid, u32 gid, string profile, u8 has locality, u8 locality,
+//             u32 connections, u32 limit, u8 made at run time
+//   Doors     u16 version (1), u16 count, then for each: u16 length, Door
+//   Order     u8 what: 1 add: Door (what is told only is ignored); 2 remove: string name
+//   Outcome   u8 done, string sentence: what was done, or why not
+//
+// Threads: values. Units: connections. Sizes: at most kMaxDoors. kKeep as uid or gid: the manager's own.
+// Errors: decoding is total; nullopt for what is too short, too long or of another version.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "wire/bytes.h"
+
+namespace tpmspace::proto {
+
+inline constexpr std::uint16_t kDoorsVersion = 1;
+inline constexpr std::size_t kMaxDoors = 64;
+inline constexpr std::uint32_t kKeep = UINT32_MAX;
+
+struct DoorEntry {
+  std::string name = {};
+  std::string path = {};
+  std::uint32_t mode = 0666;
+  std::uint32_t uid = kKeep, gid = kKeep;
+  std::string profile = {};  // empty: the rules say
+  std::optional<std::uint8_t> locality = {};
+  std::uint32_t connections = 0;  // now
+  std::uint32_t limit = 0;        // of them; 0: none
+  bool at_run_time = false;       // it is not in the configuration
+
+  bool operator==(const DoorEntry&) const = default;
+};
+struct RemoveDoor {
+  std::string name;
+  bool operator==(const RemoveDoor&) const = default;
+};
+using DoorOrder = std::variant<DoorEntry, RemoveDoor>;
+
+struct Outcome {
+  bool done = false;
+  std::string sentence;
+  bool operator==(const Outcome&) const = default;
+};
+
+[[nodiscard]] wire::Bytes encode_doors(const std::vector<DoorEntry>& doors);
+[[nodiscard]] std::optional<std::vector<DoorEntry>> decode_doors(wire::ByteView body);
+[[nodiscard]] wire::Bytes encode_door_order(const DoorOrder& order);
+[[nodiscard]] std::optional<DoorOrder> decode_door_order(wire::ByteView body);
+[[nodiscard]] wire::Bytes encode_outcome(const Outcome& outcome);
+[[nodiscard]] std::optional<Outcome> decode_outcome(wire::ByteView body);
+
+}  // namespace tpmspace::proto

@@ -1,0 +1,133 @@
+#include "tool/door.h"
+
+#include <fmt/format.h>
+#include <grp.h>
+#include <pwd.h>
+
+#include <charconv>
+#include <filesystem>
+#include <optional>
+#include <string_view>
+#include <tl/expected.hpp>
+
+#include "client/connection.h"
+#include "proto/json.h"
+#include "tool/exit_code.h"
+#include "wire/rc.h"
+
+namespace tpmspace::tool {
+namespace {
+
+constexpr int kTimeoutMs = 30'000;
+
+std::optional<std::uint32_t> number(std::string_view text, int base) {
+  std::uint32_t out = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out, base);
+  if (text.empty() || error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return out;
+}
+
+std::string why(const client::Error& error) {
+  if (error.code == wire::from_manager(wire::rc::kDisabled))
+    return error.what + ": only an administrator may do that (a profile with administer = true: root's); sudo may help";
+  return error.what;
+}
+
+int fail(const std::string& sentence, int code = kExitFailure) {
+  complain(sentence);
+  return code;
+}
+
+tl::expected<proto::DoorEntry, std::string> entry_of(const DoorOptions& options) {
+  const auto fault = [](const std::string& sentence) { return tl::make_unexpected(sentence); };
+  proto::DoorEntry out;
+  out.name = options.name;
+  out.path = std::filesystem::absolute(options.path).string();  // the manager has another working directory
+  const auto mode = number(options.mode, 8);
+  if (!mode || *mode > 0777U) return fault("--mode: permission bits in octal are wanted, such as 0660");
+  out.mode = *mode;
+  if (!options.owner.empty()) {
+    const passwd* user = ::getpwnam(options.owner.c_str());
+    const auto uid = user != nullptr ? std::optional<std::uint32_t>(user->pw_uid) : number(options.owner, 10);
+    if (!uid) return fault("--owner: there is no user \"" + options.owner + "\"");
+    out.uid = *uid;
+  }
+  if (!options.group.empty()) {
+    const group* found = ::getgrnam(options.group.c_str());
+    const auto gid = found != nullptr ? std::optional<std::uint32_t>(found->gr_gid) : number(options.group, 10);
+    if (!gid) return fault("--group: there is no group \"" + options.group + "\"");
+    out.gid = *gid;
+  }
+  out.profile = options.profile;
+  if (options.locality > 255) return fault("--locality: it is a number from 0 to 4, or from 32 to 255");
+  if (options.locality >= 0) out.locality = static_cast<std::uint8_t>(options.locality);
+  out.limit = options.connections;
+  return out;
+}
+
+int tell(const tl::expected<proto::Outcome, client::Error>& outcome) {
+  if (!outcome) return fail(why(outcome.error()));
+  if (!outcome->done) return fail(outcome->sentence);
+  return print(outcome->sentence + "\n") ? kExitOk : kExitFailure;
+}
+
+}  // namespace
+
+std::string doors_text(const std::vector<proto::DoorEntry>& doors) {
+  std::string out;
+  for (const auto& door : doors) {
+    out += fmt::format("{}  {}  mode {:04o}", door.name, door.path, door.mode);
+    if (door.uid != proto::kKeep) out += fmt::format(", owner {}", door.uid);
+    if (door.gid != proto::kKeep) out += fmt::format(", group {}", door.gid);
+    out += door.profile.empty() ? ", profile by the rules" : ", profile " + door.profile;
+    if (door.locality) out += fmt::format(", locality {}", *door.locality);
+    out += door.limit == 0 ? fmt::format(", {} connections", door.connections)
+                           : fmt::format(", {} of {} connections", door.connections, door.limit);
+    if (door.at_run_time) out += ", until tpmspaced ends";
+    out += "\n";
+  }
+  return out;
+}
+
+std::string doors_json(const std::vector<proto::DoorEntry>& doors) {
+  const auto id = [](std::uint32_t value) {
+    return value == proto::kKeep ? std::string("null") : std::to_string(value);
+  };
+  std::string out = "[";
+  for (const auto& door : doors)
+    out += fmt::format(
+        "{}\n  {{\"name\": {}, \"path\": {}, \"mode\": \"{:04o}\", \"uid\": {}, \"gid\": {}, \"profile\": {}, "
+        "\"locality\": {}, \"connections\": {}, \"limit\": {}, \"at_run_time\": {}}}",
+        out.size() > 1 ? "," : "", proto::json_string(door.name), proto::json_string(door.path), door.mode,
+        id(door.uid), id(door.gid), door.profile.empty() ? "null" : proto::json_string(door.profile),
+        door.locality ? std::to_string(*door.locality) : "null", door.connections, door.limit, door.at_run_time);
+  return out + "\n]\n";
+}
+
+int manage_doors(const std::string& socket, const DoorOptions& options) {
+  auto connection = client::Connection::open(socket);
+  if (!connection) return fail(connection.error().what);
+  switch (options.what) {
+    case DoorOptions::What::kList: {
+      const auto doors = connection->doors(kTimeoutMs);
+      if (!doors) return fail(why(doors.error()));
+      return print(options.json ? doors_json(*doors) : doors_text(*doors)) ? kExitOk : kExitFailure;
+    }
+    case DoorOptions::What::kAdd: {
+      const auto entry = entry_of(options);
+      if (!entry) return fail(entry.error(), kExitUsage);
+      return tell(connection->change_door(*entry, kTimeoutMs));
+    }
+    case DoorOptions::What::kRemove:
+      return tell(connection->change_door(proto::RemoveDoor{options.name}, kTimeoutMs));
+  }
+  return kExitUsage;
+}
+
+int reload_policy(const std::string& socket) {
+  auto connection = client::Connection::open(socket);
+  if (!connection) return fail(connection.error().what);
+  return tell(connection->reload(kTimeoutMs));
+}
+
+}  // namespace tpmspace::tool

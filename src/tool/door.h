@@ -1,0 +1,33 @@
+// `tpmspace door`: the sockets by which clients come in; one more, or one less, until tpmspaced ends.
+//
+// Threads: one. Units: connections. Errors: a sentence on stderr, exit code 1; 2 for what is no order.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "proto/doors.h"
+
+namespace tpmspace::tool {
+
+struct DoorOptions {
+  enum class What : std::uint8_t { kList, kAdd, kRemove };
+  What what = What::kList;
+  std::string socket;
+  bool json = false;
+  // Of the door.
+  std::string name, path, mode = "0666", owner, group, profile;
+  int locality = -1;  // -1: as its profile says
+  std::uint32_t connections = 0;
+};
+
+[[nodiscard]] std::string doors_text(const std::vector<proto::DoorEntry>& doors);
+// One array, one line a door.
+[[nodiscard]] std::string doors_json(const std::vector<proto::DoorEntry>& doors);
+
+[[nodiscard]] int manage_doors(const std::string& socket, const DoorOptions& options);
+// `tpmspace policy reload`.
+[[nodiscard]] int reload_policy(const std::string& socket);
+
+}  // namespace tpmspace::tool

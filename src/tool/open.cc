@@ -1,0 +1,58 @@
+#include "tool/open.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+#include "client/connection.h"
+#include "tool/exit_code.h"
+#include "tool/run.h"
+#include "wire/rc.h"
+
+namespace tpmspace::tool {
+namespace {
+
+constexpr int kTimeoutMs = 30'000;
+
+int fail(const std::string& sentence) {
+  complain(sentence);
+  return kExitRunFailed;
+}
+
+std::string why(const client::Error& error, const std::string& profile) {
+  if (error.code == wire::from_manager(wire::rc::kValue))
+    return error.what + ": there is no profile \"" + profile +
+           "\"; those that come with tpmspace are safe, storage, attest, provision and admin, others are in its "
+           "configuration";
+  return error.what;
+}
+
+}  // namespace
+
+int open_narrowed(const std::string& socket, const OpenOptions& options) {
+  auto connection = client::Connection::open(socket);
+  if (!connection) return fail(connection.error().what);
+  if (const auto narrowed = connection->narrow(options.profile, kTimeoutMs); !narrowed)
+    return fail(why(narrowed.error(), options.profile));
+
+  posix::Fd kept = connection->release();
+  // Above what programs expect to be free for themselves.
+  const posix::Fd fd(::fcntl(kept.get(), F_DUPFD, 10));
+  if (!fd) return fail(std::string("no descriptor is left: ") + std::strerror(errno));
+  for (const Variable& variable : client_environment("space:fd=" + std::to_string(fd.get()), find_library()))
+    if (variable.value) ::setenv(variable.name.c_str(), variable.value->c_str(), 1);
+
+  std::vector<char*> words;
+  auto command = options.command;
+  for (std::string& word : command) words.push_back(word.data());
+  words.push_back(nullptr);
+  ::execvp(words[0], words.data());
+  const int error = errno;
+  complain("cannot run " + options.command[0] + ": " + std::strerror(error));
+  return error == ENOENT ? kExitNotFound : kExitCannotExecute;
+}
+
+}  // namespace tpmspace::tool
