@@ -25,7 +25,8 @@ std::optional<DoorEntry> get(wire::Reader& in) {
   const auto has_locality = in.u8(), locality = in.u8();
   const auto connections = in.u32(), limit = in.u32();
   const auto at_run_time = in.u8();
-  if (!name || !path || !profile || !at_run_time) return std::nullopt;
+  const bool numbers = mode && uid && gid && has_locality && locality && connections && limit && at_run_time;
+  if (!name || !path || !profile || !numbers) return std::nullopt;
   return DoorEntry{.name = std::move(*name),
                    .path = std::move(*path),
                    .mode = *mode,

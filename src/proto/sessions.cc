@@ -29,7 +29,9 @@ bool get(wire::Reader& reader, SessionEntry& entry) {
   const auto uid = reader.u32();
   const auto connection = reader.u64(), age = reader.u64(), idle = reader.u64(), lease = reader.u64();
   const auto rebuildable = reader.u8(), parked = reader.u8();
-  if (!parked) return false;
+  // A shorter integer may be there where a longer one was not.
+  if (!handle || !kind || !state || !uid || !connection || !age || !idle || !lease || !rebuildable || !parked)
+    return false;
   entry = {*handle, SessionKind{*kind},        SessionState{*state}, *uid, *connection, *age, *idle,
            *lease,  Rebuildable{*rebuildable}, *parked != 0};
   return true;
@@ -37,7 +39,7 @@ bool get(wire::Reader& reader, SessionEntry& entry) {
 bool get(wire::Reader& reader, WaitingEntry& entry) {
   const auto uid = reader.u32();
   const auto connection = reader.u64(), waited = reader.u64(), left = reader.u64();
-  if (!left) return false;
+  if (!uid || !connection || !waited || !left) return false;
   entry = {*uid, *connection, *waited, *left};
   return true;
 }

@@ -242,13 +242,51 @@ TEST_F(DialogueTest, ALocalityIsForWhatFollows) {
   EXPECT_EQ(talk(), proto::encode(proto::Reply(proto::LocalityReply{})));
   dialogue_.answer(wire::error_response(1));
   talk();
-  for (const std::uint8_t wrong : std::initializer_list<std::uint8_t>{5, 31}) {
+  for (const std::uint8_t wrong : std::initializer_list<std::uint8_t>{5, 31, 4}) {  // 4: not for this one
     feed(proto::encode(proto::Request(proto::Locality{wrong})));
     EXPECT_EQ(talk(), refusal(3, wire::rc::kLocality));
   }
   feed(random_command(2));
   talk();
   EXPECT_EQ(manager_.localities, (std::vector<std::uint8_t>{0, 3}));
+}
+
+TEST_F(DialogueTest, ItsDoorsLocalityIsThereFromTheBeginning) {
+  Dialogue dialogue(manager_, wire::CommandTable::builtin(), 4096, {.locality = 2, .refusal = std::nullopt});
+  dialogue.feed(random_command(2));
+  while (dialogue.step()) {
+  }
+  EXPECT_EQ(manager_.localities, std::vector<std::uint8_t>{2});
+}
+
+TEST_F(DialogueTest, RightsCanBeGivenAway) {
+  feed(proto::encode(proto::Request(proto::Hello{})));
+  talk();
+  feed(proto::encode(proto::Request(proto::Narrow{"safe"})));
+  EXPECT_EQ(talk(), proto::encode(proto::Reply(proto::NarrowReply{})));
+  EXPECT_EQ(manager_.narrowed_to, std::vector<std::string>{"safe"});
+  manager_.refuse = wire::from_manager(wire::rc::kValue);
+  feed(proto::encode(proto::Request(proto::Narrow{"nobody's"})));
+  EXPECT_EQ(talk(), refusal(7, wire::rc::kValue));
+}
+
+TEST_F(DialogueTest, AnAdministratorsOrdersAreAnsweredOrRefused) {
+  feed(proto::encode(proto::Request(proto::Hello{})));
+  talk();
+  const proto::Request asked[] = {proto::Reload{}, proto::DoorsRequest{}, proto::DoorRequest{proto::RemoveDoor{"two"}}};
+  const proto::Reply told[] = {
+      proto::ReloadReply{{true, "read again"}},
+      proto::DoorsReply{{proto::DoorEntry{.name = "main", .path = "/a"}}},
+      proto::DoorReply{{true, "made"}},
+  };
+  for (std::size_t i = 0; i < std::size(asked); ++i) {
+    manager_.refuse.reset();
+    feed(proto::encode(asked[i]));
+    EXPECT_EQ(talk(), proto::encode(told[i]));
+    manager_.refuse = wire::from_manager(wire::rc::kDisabled);
+    feed(proto::encode(asked[i]));
+    EXPECT_EQ(talk(), refusal(proto::type_of(asked[i]), wire::rc::kDisabled));
+  }
 }
 
 TEST_F(DialogueTest, ACancelWithNothingInFlightAsksNobody) {

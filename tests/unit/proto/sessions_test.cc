@@ -62,6 +62,15 @@ TEST(Sessions, WhatIsCutOffIsNone) {
   for (std::size_t n = 0; n < flushed.size(); ++n) EXPECT_FALSE(decode_flushed(wire::ByteView(flushed).first(n))) << n;
 }
 
+// Behind a number that is not whole there may be octets enough for a smaller one.
+TEST(Sessions, ARecordThatIsTooShortIsNone) {
+  for (std::size_t n = 0; n < 44; ++n) {
+    wire::Writer body;
+    body.u16(kSessionsVersion).u16(1).tpm2b(Bytes(n));
+    EXPECT_FALSE(decode_flushed(body.bytes())) << n;
+  }
+}
+
 TEST(Sessions, OfAnotherVersionOrTooManyAreNone) {
   EXPECT_FALSE(decode_sessions(wire::Writer().u16(2).u32(0).u32(0).u32(0).u32(0).u16(0).u16(0).take()));
   EXPECT_FALSE(decode_flushed(wire::Writer().u16(2).u16(0).take()));

@@ -1,0 +1,297 @@
+"""Who may do what, end to end: tpm2-tools under several users through one daemon, doors, narrowing, reload, attacks.
+
+The examples are those of the mails that the project began with (MISSION M16 to M24).
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import struct
+import subprocess
+import tempfile
+import unittest
+
+import harness
+from tools_test import LIBRARY
+
+# Control messages, and what they are refused with.
+SESSIONS, ORDER, NARROW, RELOAD, DOORS, DOOR = 5, 6, 7, 8, 9, 10
+DISABLED, HIERARCHY, PCR, HANDLE = 0x120, 0x085, 0x127, 0x08B
+OWNER, LOCKOUT, NULL = 0x40000001, 0x4000000A, 0x40000007
+# Users without an account: what counts is the number.
+ALICE, BOB, CAROL = 21001, 21002, 21003
+
+
+class Refused(Exception):
+    """A tool ended with another exit code than 0; it says the code of the TPM or the manager."""
+
+
+class User:
+    """Somebody with a directory to work in, and tpm2_* as functions: user("createprimary", "-c", "p.ctx")."""
+
+    def __init__(self, daemon, uid, groups=(), path=None):
+        harness.need_root()
+        harness.need("setpriv")
+        harness.need("tpm2_createprimary")
+        self._temporary = tempfile.TemporaryDirectory(prefix="tpmspace-user-")
+        self.directory = pathlib.Path(self._temporary.name)
+        os.chown(self.directory, uid, uid)
+        listed = ",".join(str(group) for group in groups)
+        self.prefix = ["setpriv", f"--reuid={uid}", f"--regid={uid}"]
+        self.prefix += [f"--groups={listed}"] if groups else ["--clear-groups"]
+        self.environment = {**os.environ, "TPM2TOOLS_TCTI": f"space:path={path or daemon.path}",
+                            "LD_LIBRARY_PATH": str(LIBRARY)}
+        self.environment.pop("LD_PRELOAD", None)
+        # Whoever makes the daemon's directory keeps it to himself.
+        os.chmod(daemon.directory, 0o755)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self._temporary.cleanup()
+
+    def run(self, *line, **options):
+        return subprocess.run([*self.prefix, *line], cwd=self.directory, env=self.environment, stdin=subprocess.DEVNULL,
+                              capture_output=True, timeout=harness.TIMEOUT, check=False, **options)
+
+    def __call__(self, tool, *arguments):
+        done = self.run(f"tpm2_{tool}", *arguments)
+        if done.returncode != 0:
+            raise Refused(f"tpm2_{tool} {' '.join(arguments)}: exit {done.returncode}\n{done.stderr.decode()}")
+        return done.stdout
+
+
+class GuardTest(unittest.TestCase):
+    def refused(self, code, user, tool, *arguments):
+        """The tool says that code, with our layer; `tpm2_rc_decode` reads it sensibly."""
+        with self.assertRaises(Refused) as raised:
+            user(tool, *arguments)
+        self.assertIn(f"0x{harness.MANAGER | code:X}".lower(), str(raised.exception).lower())
+
+    def assert_code(self, response, code):
+        self.assertEqual(hex(harness.code_of(response)), hex(harness.MANAGER | code))
+
+
+class AsInstalled(GuardTest):
+    @contextlib.contextmanager
+    def everybody(self, config=None):
+        with harness.Daemon("embedded", "--socket-mode", "0666", config=config) as daemon:
+            with User(daemon, 0) as root, User(daemon, ALICE) as alice:
+                yield daemon, root, alice
+
+    def test_common_flows_pass_under_safe(self):
+        with self.everybody() as (_, _, alice):
+            alice("getrandom", "8")
+            alice("createprimary", "-C", "o", "-G", "ecc", "-c", "p.ctx")
+            alice("create", "-C", "p.ctx", "-G", "ecc", "-u", "k.pub", "-r", "k.priv")
+            alice("load", "-C", "p.ctx", "-u", "k.pub", "-r", "k.priv", "-c", "k.ctx")
+            (alice.directory / "m").write_text("message")
+            alice("sign", "-c", "k.ctx", "-g", "sha256", "-o", "sig", "m")
+            alice("verifysignature", "-c", "k.ctx", "-g", "sha256", "-m", "m", "-s", "sig")
+            alice("readpublic", "-c", "k.ctx")
+            (alice.directory / "secret").write_text("secret")
+            alice("startauthsession", "-S", "s", "--policy-session")
+            alice("policypcr", "-S", "s", "-l", "sha256:0", "-L", "policy")
+            alice("flushcontext", "s")
+            alice("create", "-C", "p.ctx", "-i", "secret", "-L", "policy", "-u", "d.pub", "-r", "d.priv")
+            alice("load", "-C", "p.ctx", "-u", "d.pub", "-r", "d.priv", "-c", "d.ctx")
+            self.assertEqual(alice("unseal", "-c", "d.ctx", "-p", "pcr:sha256:0"), b"secret")
+            alice("hash", "-g", "sha256", "m")
+            alice("pcrread", "sha256:0,1,2")
+            alice("createek", "-G", "ecc", "-c", "ek.ctx")
+            alice("createak", "-C", "ek.ctx", "-c", "ak.ctx", "-G", "ecc", "-g", "sha256", "-s", "ecdsa")
+            alice("quote", "-c", "ak.ctx", "-l", "sha256:0,1", "-q", "0011")
+            alice("getcap", "properties-fixed")
+            alice("getcap", "commands")
+            alice("getcap", "handles-persistent")
+            alice("createprimary", "-C", "n", "-G", "ecc", "-c", "n.ctx")
+            alice("testparms", "ecc")
+
+    def test_what_others_see_cannot_be_changed(self):
+        with self.everybody() as (_, root, alice):
+            root("nvdefine", "0x1500016", "-C", "o", "-s", "8", "-a", "ownerread|ownerwrite|authread|authwrite")
+            root("createprimary", "-C", "o", "-G", "ecc", "-c", "p.ctx")
+            root("evictcontrol", "-C", "o", "-c", "p.ctx", "0x81000001")
+            no_such = harness.COMMAND_CODE
+            self.refused(no_such, alice, "clear")
+            self.refused(no_such, alice, "dictionarylockout", "-c")
+            self.refused(no_such, alice, "nvdefine", "0x1500017", "-C", "o", "-s", "8")
+            self.refused(no_such, alice, "nvundefine", "0x1500016", "-C", "o")
+            self.refused(no_such, alice, "pcrextend", "16:sha256=" + 64 * "1")
+            self.refused(no_such, alice, "pcrreset", "16")
+            self.refused(no_such, alice, "changeauth", "-c", "o", "secret")
+            self.refused(no_such, alice, "evictcontrol", "-C", "o", "-c", "0x81000001")
+            # By owner's authorization, which is empty: whose index it is nobody asked.
+            self.refused(0x149, alice, "nvread", "0x1500016", "-C", "o", "-s", "1")
+            # Another's key: it can be a parent, and no more.
+            alice("create", "-C", "0x81000001", "-G", "ecc", "-u", "k.pub", "-r", "k.priv")
+            self.refused(0x085, alice, "createprimary", "-C", "p", "-G", "ecc", "-c", "x.ctx")
+            root("clear")
+
+    def test_a_refused_code_reads_sensibly(self):
+        harness.need("tpm2_rc_decode")
+        for code, words in ((0xB0143, "command code not supported"), (0xB0120, "command is disabled"),
+                            (0xB0149, "NV"), (0xB0185, "hierarchy"), (0xB0907, "locality"), (0xB0921, "lockout"),
+                            (0xB018B, "handle")):
+            text = subprocess.run(["tpm2_rc_decode", hex(code)], capture_output=True, text=True, check=True).stdout
+            self.assertIn(words.lower(), text.lower())
+
+    def test_a_user_who_is_no_administrator_sees_his_own_only(self):
+        with self.everybody() as (daemon, root, alice):
+            with daemon.connect() as roots:
+                roots.run(harness.start_auth_session())
+                for user, own_only in ((root, False), (alice, True)):
+                    status = json.loads(user.run(harness.program("tpmspace"), "status", "--socket", daemon.path,
+                                                 "--json").stdout)
+                    self.assertEqual(status["server"]["own_only"], own_only)
+                    self.assertEqual(status["spaces"]["sessions"], 0 if own_only else 1)
+                    self.assertEqual(status["connections"]["now"], 1 if own_only else 2)
+                    self.assertEqual(status["client_commands"]["answered"] > 0, not own_only)
+                done = alice.run(harness.program("tpmspace"), "door", "list", "--socket", daemon.path)
+                self.assertEqual(done.returncode, 1)
+                self.assertIn(b"only an administrator", done.stderr)
+
+
+class Attacks(GuardTest):
+    """As somebody who has `safe`."""
+
+    @contextlib.contextmanager
+    def somebody(self):
+        harness.need_root()
+        with harness.Daemon("embedded", "--socket-mode", "0666") as daemon:
+            os.chmod(daemon.directory, 0o755)
+            with harness.effective_user(ALICE):
+                client = daemon.connect()
+            with client:
+                yield daemon, client
+
+    def test_lockouts_authorization_is_out_of_reach(self):
+        with self.somebody() as (daemon, client):
+            # bind: one wrong HMAC of this session would disable lockoutAuth (TPM-RULES 34)
+            body = struct.pack(">II", NULL, LOCKOUT) + struct.pack(">H", 16) + bytes(16)
+            bound = harness.command(harness.START_AUTH_SESSION, body + struct.pack(">HBHH", 0, 0, 0x0010, 0x000B))
+            self.assert_code(client.command(bound), 0x200 | HIERARCHY)
+            # PolicySecret with a wrong password
+            policy = struct.pack(">II", NULL, NULL) + struct.pack(">H", 16) + bytes(16)
+            policy += struct.pack(">HBHH", 0, 1, 0x0010, 0x000B)
+            session = harness.handle_of(client.run(harness.command(harness.START_AUTH_SESSION, policy)))
+            wrong = struct.pack(">IIHBH", 9 + 5, 0x40000009, 0, 1, 5) + b"wrong"
+            body = struct.pack(">II", LOCKOUT, session) + wrong + struct.pack(">HHHi", 0, 0, 0, 0)
+            self.assert_code(client.command(harness.command(0x151, body, tag=0x8002)), 0x100 | HIERARCHY)
+            # Root finds it as it was: nothing wrong ever got there.
+            with daemon.connect() as root:
+                root.run(harness.command(0x139, struct.pack(">I", LOCKOUT) + harness.password(), tag=0x8002))
+
+    def test_an_event_sequence_extends_no_pcr(self):
+        with self.somebody() as (_, client):
+            start = harness.command(0x186, struct.pack(">HH", 0, 0x0010))  # HashSequenceStart, TPM_ALG_NULL: an event
+            sequence = harness.handle_of(client.run(start))
+            two = struct.pack(">I", 18) + 2 * struct.pack(">IHBH", 0x40000009, 0, 1, 0)
+            complete = lambda pcr: harness.command(0x185, struct.pack(">II", pcr, sequence) + two + struct.pack(">H", 0),
+                                                   tag=0x8002)
+            self.assert_code(client.command(complete(16)), PCR)
+            client.run(complete(NULL))
+
+    def test_who_is_not_asked_for_control_messages_gets_none(self):
+        with self.somebody() as (_, client):
+            client.hello()
+            for kind, body in ((ORDER, b"\x02"), (RELOAD, b""), (DOORS, b""), (DOOR, b"\x02\x00\x01x")):
+                self.assertEqual(client.control(kind, body)[0], harness.MANAGER | DISABLED, kind)
+            self.assertEqual(client.control(SESSIONS)[0], 0)
+            self.assertEqual(client.control(harness.LOCALITY_MESSAGE, b"\x02")[0], harness.MANAGER | harness.LOCALITY)
+
+    def test_roots_narrowed_descriptor_is_worth_no_more_than_its_profile(self):
+        harness.need_root()
+        with harness.Daemon("embedded") as daemon, daemon.connect() as client:
+            client.hello()
+            self.assertEqual(client.control(DOORS)[0], 0)
+            kept = harness.handle_of(client.run(harness.create_primary()))
+            self.assertEqual(client.control(NARROW, b"\x00\x05nobod")[0], harness.MANAGER | harness.VALUE)
+            self.assertEqual(client.control(NARROW, b"\x00\x04safe")[0], 0)
+            for kind, body in ((ORDER, b"\x02"), (RELOAD, b""), (DOORS, b""), (DOOR, b"\x02\x00\x01x"), (SESSIONS, b"")):
+                self.assertEqual(client.control(kind, body)[0], harness.MANAGER | DISABLED, kind)
+            self.assertEqual(client.control(NARROW, b"\x00\x05admin")[0], 0)
+            self.assertEqual(client.control(DOORS)[0], harness.MANAGER | DISABLED)
+            self.assertEqual(client.control(harness.LOCALITY_MESSAGE, b"\x03")[0], harness.MANAGER | harness.LOCALITY)
+            self.assertEqual(client.status()["server_own_only"], 1)
+            self.assertEqual(client.control(harness.CANCEL)[0], 0)
+            self.assert_code(client.command(harness.command(0x126, struct.pack(">I", LOCKOUT) + harness.password(),
+                                                            tag=0x8002)), harness.COMMAND_CODE)  # Clear
+            client.run(harness.command(harness.READ_PUBLIC, struct.pack(">I", kept)))  # what it loaded stays its own
+
+    def test_an_identity_is_that_at_connect(self):
+        """Root connects and hands the descriptor to a program of Alice's: it is root's, until it is narrowed."""
+        harness.need_root()
+        with harness.Daemon("embedded", "--socket-mode", "0666") as daemon, daemon.connect() as client:
+            code = ("import os, socket, sys; os.setuid(21001); s = socket.socket(fileno=int(sys.argv[1]));"
+                    "s.sendall(bytes.fromhex('80010000000c0000017b0004')); print(s.recv(99)[6:10].hex())")
+            os.set_inheritable(client.socket.fileno(), True)
+            done = subprocess.run(["python3", "-c", code, str(client.socket.fileno())], close_fds=False,
+                                  capture_output=True, text=True, timeout=harness.TIMEOUT, check=True)
+            self.assertEqual(done.stdout, "00000000\n")
+            self.assertIn("uid 0", daemon.log())
+
+
+class Doors(GuardTest):
+    def tell(self, daemon, *arguments, uid=0):
+        harness.need("setpriv")
+        return subprocess.run(["setpriv", f"--reuid={uid}", "--clear-groups", harness.program("tpmspace"), *arguments,
+                               "--socket", daemon.path], capture_output=True, text=True, timeout=harness.TIMEOUT,
+                              check=False)
+
+    def test_one_is_made_and_taken_away_at_run_time(self):
+        harness.need_root()
+        with harness.Daemon("embedded") as daemon:
+            os.chmod(daemon.directory, 0o755)
+            path = str(daemon.directory / "two")
+            line = ("door", "add", "two", path, "--mode", "0660", "--group", str(BOB), "--profile", "storage",
+                    "--connections", "1")
+            done = self.tell(daemon, *line)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            info = os.stat(path)
+            self.assertEqual((info.st_gid, info.st_mode & 0o777), (BOB, 0o660))
+            listed = json.loads(self.tell(daemon, "door", "list", "--json").stdout)
+            self.assertEqual([(d["name"], d["profile"], d["gid"], d["at_run_time"]) for d in listed],
+                             [("main", None, None, False), ("two", "storage", BOB, True)])
+            for again, sentence in ((line, "there is a door"), (("door", "add", "main", path), "there is a door"),
+                                    (("door", "add", "x", path + "x", "--profile", "no"), "\"no\""),
+                                    (("door", "add", "x", "/nowhere/x"), "does not exist"),
+                                    (("door", "remove", "main"), "there is no door"),
+                                    (("door", "remove", "x"), "there is no door")):
+                done = self.tell(daemon, *again)
+                self.assertEqual(done.returncode, 1, again)
+                self.assertIn(sentence, done.stderr)
+
+            # Root has the door's profile there: a container's root is root, too.
+            with harness.Client(path) as client:
+                self.assert_code(client.command(harness.command(0x145, struct.pack(">H", 0))), harness.COMMAND_CODE)
+                with harness.Client(path) as second:  # the door's limit
+                    self.assert_code(second.command(harness.get_random()), harness.MEMORY)
+                    self.assertTrue(second.is_closed())
+                self.assertEqual(self.tell(daemon, "door", "remove", "two").returncode, 0)
+                self.assertFalse(os.path.exists(path))
+                # Who came by it stays, and stays what he was, also when the policy is looked at anew.
+                daemon.signal(1)
+                daemon.wait_for_log("read again")
+                self.assert_code(client.command(harness.command(0x145, struct.pack(">H", 0))), harness.COMMAND_CODE)
+                client.run(harness.get_random())
+
+    def test_open_hands_a_narrowed_descriptor_to_a_command(self):
+        harness.need_root()
+        with harness.Daemon("embedded") as daemon, User(daemon, ALICE) as alice:
+            environment = {k: v for k, v in alice.environment.items() if k != "TPM2TOOLS_TCTI"}
+            environment["LD_LIBRARY_PATH"] = str(LIBRARY)
+            script = ("set -e; tpm2_createprimary -C o -G ecc -c p.ctx -Q; tpm2_readpublic -c p.ctx -Q;"
+                      "tpm2_getcap handles-transient; ! tpm2_clear")
+            line = [str(LIBRARY.parent / "bin/tpmspace"), "open", "--profile", "safe", "--socket", daemon.path, "--",
+                    *alice.prefix, "sh", "-c", script]
+            done = subprocess.run(line, cwd=alice.directory, env=environment, capture_output=True, text=True,
+                                  timeout=harness.TIMEOUT, check=False)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn("0x000b0143", done.stderr.lower())
+
+
+if __name__ == "__main__":
+    harness.main()

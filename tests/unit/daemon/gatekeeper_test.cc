@@ -1,0 +1,169 @@
+// Badges: who gets which profile at the door, and what a new policy, a door's locality and narrowing make of it.
+#include "daemon/gatekeeper.h"
+
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+
+#include "../../support/tpm_commands.h"
+#include "daemon/access.h"
+#include "guard/shipped.h"
+#include "posix/fd.h"
+
+namespace tpmspace::daemon {
+namespace {
+
+std::shared_ptr<const guard::Policy> policy(std::vector<guard::Rule> rules = {}, std::uint32_t own_uid = 0) {
+  Access access;
+  access.rules = std::move(rules);
+  auto out = policy_of(access, {}, own_uid);
+  EXPECT_TRUE(out) << out.error();
+  return *out;
+}
+
+guard::Rule everybody(const std::string& profile) {
+  guard::Rule out;
+  out.profile = profile;
+  return out;
+}
+
+class GatekeeperTest : public testing::Test {
+ protected:
+  GatekeeperTest() {
+    std::array<int, 2> ends{};
+    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+    ours_.reset(ends[0]);
+    theirs_.reset(ends[1]);
+  }
+  [[nodiscard]] Badge admit(Gatekeeper& keeper, const Entrance& entrance = {.door = "main"}) const {
+    auto badge = keeper.admit(ours_.get(), entrance, since_boot());
+    EXPECT_TRUE(badge);
+    return *std::move(badge);
+  }
+
+  posix::Fd ours_, theirs_;
+  const space::SpaceLimits most_;
+};
+
+TEST_F(GatekeeperTest, TheDaemonsOwnUserIsTheAdministrator) {
+  Gatekeeper keeper(policy({}, ::geteuid()), most_);
+  const Badge badge = admit(keeper);
+  EXPECT_EQ(badge.who.uid, ::geteuid());
+  EXPECT_EQ(badge.owner, owner_of(::geteuid()));
+  EXPECT_EQ(uid_of(badge.owner), ::geteuid());
+  EXPECT_EQ(badge.grant->profile(), guard::admin());
+  EXPECT_TRUE(badge.grant->profile().administer);
+}
+
+TEST_F(GatekeeperTest, ThoseOfEqualRightsShareThem) {
+  Gatekeeper keeper(policy({}, ::geteuid()), most_);
+  const Badge one = admit(keeper), two = admit(keeper);
+  EXPECT_EQ(one.grant, two.grant);
+  EXPECT_NE(one.grant, admit(keeper, {.door = "x", .locality = 2}).grant);
+}
+
+TEST_F(GatekeeperTest, ANewPolicyHoldsFromTheNextLookOn) {
+  Gatekeeper keeper(policy({}, ::geteuid()), most_);
+  Badge badge = admit(keeper);
+  EXPECT_FALSE(keeper.renew(badge));
+  keeper.set_policy(policy({everybody("storage")}));
+  EXPECT_EQ(badge.grant->profile(), guard::admin());
+  EXPECT_TRUE(keeper.renew(badge));
+  EXPECT_EQ(badge.grant->profile(), guard::storage());
+  EXPECT_FALSE(keeper.renew(badge));
+}
+
+TEST_F(GatekeeperTest, ADoorsLocalityIsTheOnlyOne) {
+  Gatekeeper keeper(policy({}, ::geteuid()), most_);
+  const Badge badge = admit(keeper, {.door = "tpm-locality-2", .locality = 2});
+  EXPECT_EQ(badge.grant->profile().localities, wire::Numbers::one(2));
+}
+
+TEST_F(GatekeeperTest, WhatWasNarrowedNeverWidens) {
+  Gatekeeper keeper(policy({everybody("storage")}), most_);
+  Badge badge = admit(keeper);
+  ASSERT_TRUE(keeper.narrow(badge, "safe", 7));
+  const guard::Profile both = guard::narrow(guard::storage(), guard::safe());
+  EXPECT_EQ(badge.grant->profile(), both);
+  EXPECT_EQ(badge.grant->limits.seclusion, 7U);
+
+  EXPECT_FALSE(keeper.narrow(badge, "nobody's", 7));
+  EXPECT_EQ(badge.grant->profile(), both);
+  ASSERT_TRUE(keeper.narrow(badge, "admin", 7));
+  EXPECT_EQ(badge.grant->profile().commands, both.commands);
+  EXPECT_FALSE(badge.grant->profile().administer);
+
+  keeper.set_policy(policy({everybody("admin")}));
+  ASSERT_TRUE(keeper.renew(badge));
+  EXPECT_EQ(badge.grant->profile().commands, guard::safe().commands);
+  EXPECT_FALSE(badge.grant->profile().administer);
+}
+
+TEST_F(GatekeeperTest, LimitsAreTheSmallerOfTheDaemonsAndTheProfiles) {
+  guard::Profile small = guard::safe();
+  small.name = "small";
+  small.limits.objects = 5;
+  small.limits.sessions = 500;
+  small.terms.exhaustion = guard::Exhaustion::kRefuse;
+  small.terms.claim = 2;
+  Access access;
+  access.profiles.emplace(small.name, small);
+  access.rules.push_back(everybody("small"));
+  Gatekeeper keeper(*policy_of(access, {}, 0), most_);
+  const auto limits = admit(keeper).grant->limits;
+  EXPECT_EQ(limits.objects, 5U);
+  EXPECT_EQ(limits.sessions, most_.sessions);
+  EXPECT_EQ(limits.terms.claim, 2U);
+  EXPECT_EQ(limits.terms.exhaustion, space::Exhaustion::kRefuse);
+}
+
+TEST_F(GatekeeperTest, JudgesByTheBadge) {
+  Gatekeeper keeper(policy({everybody("safe")}), most_);
+  const Badge badge = admit(keeper);
+  const auto command = [](std::uint32_t code) {
+    auto bytes = wire::Writer().u16(wire::kTagNoSessions).u32(12).u32(code).u16(8).take();
+    return *wire::Command::parse(std::move(bytes), wire::CommandTable::builtin(), 4096);
+  };
+  EXPECT_TRUE(Gatekeeper::judge(badge, command(wire::cc::kGetRandom), 0).allowed());
+  EXPECT_EQ(Gatekeeper::judge(badge, command(wire::cc::kGetRandom), 1).rc, wire::rc::kLocality);
+  EXPECT_EQ(Gatekeeper::judge(badge, command(wire::cc::kStartup), 0).rc, wire::rc::kCommandCode);
+}
+
+TEST(Principal, HasThePrimaryGroupToo) {
+  PeerIdentity identity;
+  identity.uid = 33;
+  identity.gid = 34;
+  EXPECT_FALSE(principal_of(identity).gids);
+  identity.groups = {{1, 2}};
+  EXPECT_EQ(principal_of(identity).gids, (std::vector<std::uint32_t>{1, 2, 34}));
+}
+
+struct Loans {
+  const char* text;
+  std::uint32_t uid, holder;
+};
+class SubordinateIdsTable : public testing::TestWithParam<Loans> {};
+
+TEST_P(SubordinateIdsTable, TheHolder) {
+  const auto uid_of_name = [](const std::string& name) -> std::optional<std::uint32_t> {
+    if (name == "alice") return 1000;
+    if (name == "root") return 0;
+    return std::nullopt;
+  };
+  EXPECT_EQ(SubordinateIds::parse(GetParam().text, uid_of_name).holder_of(GetParam().uid), GetParam().holder);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Rows, SubordinateIdsTable,
+    testing::Values(Loans{"", 5, 5}, Loans{"alice:100000:65536\n", 100000, 1000},
+                    Loans{"alice:100000:65536", 165535, 1000}, Loans{"alice:100000:65536\n", 165536, 165536},
+                    Loans{"# lent\n\nbob:1:2\nalice:100000:1\n", 100000, 1000}, Loans{"1001:200000:10\n", 200009, 1001},
+                    Loans{"alice:100000:0\n", 100000, 100000}, Loans{"alice:100000:4294967295\n", 100001, 100001},
+                    Loans{"alice:0:10\n", 0, 0}, Loans{"alice:1\n", 1, 1}, Loans{"alice:x:10\n", 0, 0},
+                    // What root is lent is not root.
+                    Loans{"root:100000:65536\n", 100000, 100000}, Loans{"alice:10:5\n1001:10:5\n", 12, 1000}));
+
+}  // namespace
+}  // namespace tpmspace::daemon
