@@ -91,6 +91,7 @@ void LockoutShare::forgive(Time now) {
 }
 
 void LockoutShare::chip_changed(const Chip& chip, Time now) {
+  if (chip == chip_) return;  // else whoever asks for them would begin recovery times anew
   all_ = {aged(all_, now), now};
   for (Counts* counts : {&owners_, &beside_})
     for (auto& [owner, count] : *counts) count = {aged(count, now), now};

@@ -52,6 +52,9 @@ struct SpaceLimits {
   std::uint32_t objects = 1000;  // transient objects and sequences
   std::uint32_t sessions = 64;   // active ones, those it saved itself included
   SessionTerms terms = {};
+  // Its wrong authorizations count for its owner's share, and it is stopped when that is used up; false: it may lock
+  // the TPM for all (who administers lockout may).
+  bool shares_tries = false;
 };
 
 }  // namespace tpmspace::space

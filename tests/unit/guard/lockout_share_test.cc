@@ -122,6 +122,8 @@ TEST(LockoutShare, NewParametersKeepTheFailures) {
   EXPECT_EQ(shares.failures(1, 1500), 3U);
   EXPECT_EQ(shares.failures(1, 1510), 2U);
   EXPECT_EQ(shares.share(), 4U);
+  shares.chip_changed({.tries = 16, .recovery = 10}, 1519);
+  EXPECT_EQ(shares.failures(1, 1520), 1U) << "the same ones: no recovery time begins anew";
 }
 
 TEST(LockoutShare, TheTableIsBounded) {
