@@ -60,6 +60,8 @@ void StatusCounters::add(const observe::Account& account, bool delivered) {
   sums_.sessions_parks += account.parks;
   sums_.sessions_rebuilds += account.rebuilds;
   if (account.waited) ++sums_.sessions_waits;
+  if (account.auth_failed) ++sums_.lockout_failures;
+  if (account.stopped_for_lockout) ++sums_.lockout_stopped;
   if (account.tpm_was_reset) ++sums_.tpm_resets;
 }
 
@@ -97,6 +99,8 @@ void StatusCounters::fill(proto::Status& status) const {
   status.sessions_reclaims = sums_.sessions_reclaims;
   status.sessions_parks = sums_.sessions_parks;
   status.sessions_rebuilds = sums_.sessions_rebuilds;
+  status.lockout_failures = sums_.lockout_failures;
+  status.lockout_stopped = sums_.lockout_stopped;
   status.sessions_parked = snapshot_.sessions_parked;
   status.sessions_waiting = snapshot_.waiting_for_session;
   status.tpm_commands_time = sums_.tpm_commands_time;

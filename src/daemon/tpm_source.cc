@@ -26,7 +26,10 @@ space::Chip chip_of(const tpm::ChipFacts& facts, tpm::Kind kind) {
           .reset_count = facts.reset_count,
           .restart_count = facts.restart_count,
           .keep_free_objects = keep_free,
-          .keep_free_sessions = keep_free};
+          .keep_free_sessions = keep_free,
+          .max_auth_fail = facts.max_auth_fail,
+          .lockout_interval = facts.lockout_interval,
+          .lockout_counter = facts.lockout_counter};
 }
 
 std::vector<std::string> notes_of(const tpm::ChipFacts& facts) {

@@ -125,7 +125,10 @@ Step Engine::Impl::serve(Ticket ticket, Time now, std::optional<Time> waited) {
   if (!waiting) return Step{};
 
   const Time began = clock();
-  auto outcome = manager.execute(connection.space, waiting->command, waiting->locality, clients);
+  const space::SpaceLimits limits = manager.books().spaces.at(connection.space).limits;
+  auto outcome = manager.execute(connection.space, waiting->command, waiting->locality, clients,
+                                 lockout.tries_of(connection.owner, limits, began));
+  const bool auth_failed = lockout.note(connection.owner, limits, outcome.failure, clock());
   if (gate.end())
     manager.undo(connection.space, outcome);
   else if (waited)
@@ -134,6 +137,8 @@ Step Engine::Impl::serve(Ticket ticket, Time now, std::optional<Time> waited) {
   Step step;
   step.account = to_account(&connection, id, waiting->command.code(), outcome.code, std::move(outcome.cost));
   step.account->waited = waited;
+  step.account->auth_failed = auth_failed;
+  step.account->stopped_for_lockout = outcome.stopped_for_lockout;
   queue.charge(connection.owner.value, std::max(clock() - began, kLeastCharge));
   step.reply = Reply{id, ticket, std::move(outcome.response)};
   if (step.account->tpm_lost) not_before = now + kLostPause;
@@ -157,7 +162,7 @@ Step Engine::Impl::idle(Time now) {
     if (cost->tpm_lost || cost->unpowered || manager.books().in_doubt) not_before = now + kLostPause;
     return account_only(std::move(*cost));
   }
-  if (manager.chip().keep_free_objects == 0 && manager.chip().keep_free_sessions == 0) return step;
+  if (!manager.chip().has_other_users()) return step;
   if (manager.loaded() == 0) return step;
   if (now < last_activity + config.put_away_after) {
     step.wake = last_activity + config.put_away_after;
@@ -174,14 +179,15 @@ Step Engine::Impl::idle(Time now) {
   return step;
 }
 
-Step Engine::Impl::account_only(space::Cost cost) const {
+Step Engine::Impl::account_only(space::Cost cost) {
   Step step;
   step.account = to_account(nullptr, 0, 0, 0, std::move(cost));
   return step;
 }
 
 observe::Account Engine::Impl::to_account(const Connection* connection, ConnectionId id, std::uint32_t code,
-                                          wire::Rc rc, space::Cost cost) const {
+                                          wire::Rc rc, space::Cost cost) {
+  lockout.learn(cost.lockout, clock());
   observe::Account account;
   account.owner = connection != nullptr ? connection->owner.value : 0;
   account.connection = id;

@@ -1,4 +1,4 @@
-// The engine of one TPM: guard (to come), queue and space joined by one `step`.
+// The engine of one TPM: guard (as far as it counts wrong tries), queue and space joined by one `step`.
 //
 // Idea: pure. It sees bytes, a `wire::Tpm`, and the time it is given; it opens nothing, logs nothing, knows no socket.
 // The daemon's thread moves bytes, calls `step` and sleeps; the simulator calls the same `step` in virtual time.

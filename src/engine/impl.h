@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "engine/lockout_guard.h"
 #include "engine/watched_tpm.h"
 #include "queue/fair_queue.h"
 #include "space/manager.h"
@@ -52,7 +53,8 @@ struct Engine::Impl {
         gate(tpm),
         own(tpm, table, gate, false),
         clients(tpm, table, gate, true),
-        manager(own, table, chip, space::Quota{settings.max_bytes, settings.client_saved_sessions_per_owner}, now_of) {}
+        manager(own, table, chip, space::Quota{settings.max_bytes, settings.client_saved_sessions_per_owner}, now_of),
+        lockout(chip, now_of()) {}
 
   Step run_next(Time now);
   // The client's command, in its connection's name. `waited`: so long, for a session.
@@ -74,15 +76,16 @@ struct Engine::Impl {
   Step reserve(OrderUnderWay& order, const ReserveSession& which);
   std::optional<Waiting> take_waiting(Ticket ticket);
   Step idle(Time now);
-  Step account_only(space::Cost cost) const;
+  Step account_only(space::Cost cost);
   observe::Account to_account(const Connection* connection, ConnectionId id, std::uint32_t code, wire::Rc rc,
-                              space::Cost cost) const;
+                              space::Cost cost);
 
   Config config;
   std::function<Time()> clock;
   Gate gate;
   WatchedTpm own, clients;
   space::Manager manager;
+  LockoutGuard lockout;
   queue::FairQueue queue;
   std::map<ConnectionId, Connection> connections;
   std::map<Ticket, ConnectionId> tickets;  // of waiting commands, in the queue or in the line

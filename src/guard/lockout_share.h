@@ -1,16 +1,17 @@
 // How many wrong authorizations an owner has left, so that none can lock the TPM for the others.
 //
 // Idea: the chip counts wrong authorizations of what it protects, takes one off each recovery time, and locks when they
-// are too many. We count the same, for each owner and for all, and stop an owner before the chip does: at a quarter of
-// the chip's tries (at least one), and at the last quarter (at least one), which unprivileged owners never touch
-// whoever made the failures before. A privileged owner is never stopped here; his failures count for all.
-// A count is never below the chip's own: each failure begins a new recovery time, as it does in the reference code
-// (other chips recover no later), and the chip's counter is taken over whenever somebody has read it.
-// Who is protected, whose failure it is and what the chip's parameters are, the caller knows (TPM-RULES 33, 34): one
-// command fails at most once.
-// Threads: a value. Units: nanoseconds of a clock that never goes back; tries. Limits: kMaxOwners with failures at a
-// time; one more owner is answered as if it had none left.
-// Source: TPM 2.0 library, Part 1, 19.8 (dictionary attack protection).
+// are too many. We count the same, for each owner and for all, and stop owners before the chip does. The last quarter
+// of the chip's tries (at least one) no unprivileged owner ever touches, whoever made the failures before. Of the
+// others an owner has at most a quarter of the chip's (at least one), and never more than would then still be there:
+// whoever comes next finds some, until there is none left. A privileged owner is never stopped here; his failures count
+// for all. What spends something else than the chip's tries (the PIN of an NV index) is counted beside: as many of
+// those an owner may make, and is stopped alike. A count is never below the chip's own: each failure begins a new
+// recovery time, as it does in the reference code (other chips recover no later), and the chip's counter is taken over
+// whenever somebody has read it. Who is protected, whose failure it is and what the chip's parameters are, the caller
+// knows (TPM-RULES 33, 34): one command fails at most once. Threads: a value. Units: nanoseconds of a clock that never
+// goes back; tries. Limits: kMaxOwners with failures of each kind at a time; one more owner is answered as if it had
+// none left. Source: TPM 2.0 library, Part 1, 19.8 (dictionary attack protection).
 #pragma once
 
 #include <cstddef>
@@ -42,15 +43,21 @@ class LockoutShare {
   // The chip counted a failure.
   void failed(Owner owner, Time now);
   void privileged_failed(Time now);
-  // TPM_PT_LOCKOUT_COUNTER was read: what others did to it, a reset, or that it recovered faster. Zero forgives all.
+  // The chip did not count it, but it cost somebody a try.
+  void failed_beside(Owner owner, Time now);
+  // TPM_PT_LOCKOUT_COUNTER was read: what others did to it, or that it recovered faster. Zero forgives all that the
+  // chip had counted.
   void counter_read(std::uint32_t counter, Time now);
+  // An administrator has set the counter back: everybody begins anew.
+  void forgive(Time now);
   // DictionaryAttackParameters. Failures stay.
   void chip_changed(const Chip& chip, Time now);
 
   // Units: tries.
-  [[nodiscard]] std::uint32_t share() const { return quarter(); }    // of one unprivileged owner
+  [[nodiscard]] std::uint32_t share() const { return quarter(); }    // of one unprivileged owner, at most
   [[nodiscard]] std::uint32_t reserve() const { return quarter(); }  // that unprivileged owners never touch
   [[nodiscard]] std::uint32_t failures(Owner owner, Time now) const;
+  [[nodiscard]] std::uint32_t failures_beside(Owner owner, Time now) const;
   [[nodiscard]] std::uint32_t failures(Time now) const;
   [[nodiscard]] std::size_t owners() const { return owners_.size(); }
 
@@ -59,16 +66,18 @@ class LockoutShare {
     std::uint32_t failures = 0;
     Time since = 0;  // the recovery time began
   };
+  using Counts = std::map<Owner, Count>;
+
   [[nodiscard]] std::uint32_t aged(const Count& count, Time now) const;
-  [[nodiscard]] Time until_below(const Count& count, std::uint32_t limit, Time now) const;
-  [[nodiscard]] Time until_place(Time now) const;
+  [[nodiscard]] std::uint32_t failures_in(const Counts& counts, Owner owner, Time now) const;
+  [[nodiscard]] bool has_place(const Counts& counts, Owner owner, Time now) const;
   [[nodiscard]] std::uint32_t quarter() const;  // of the chip's tries, at least one
   void add_failure(Count& count, Time now) const;
-  void forget_recovered(Time now);
+  void add_failure(Counts& counts, Owner owner, Time now) const;
 
   Chip chip_;
   Count all_;
-  std::map<Owner, Count> owners_;
+  Counts owners_, beside_;
 };
 
 }  // namespace tpmspace::guard

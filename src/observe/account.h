@@ -26,6 +26,8 @@ struct Account {
   std::uint32_t rebuilds = 0;           // and those that came back
   std::vector<Reclaimed> reclaimed;     // sessions that were taken because somebody waited, or an administrator said so
   std::optional<std::uint64_t> waited;  // nanoseconds that this StartAuthSession waited for a session
+  bool auth_failed = false;             // a wrong authorization cost its owner, or the chip, a try
+  bool stopped_for_lockout = false;     // rc is LOCKOUT because the owner has none left
   bool tpm_was_reset = false;           // noticed in this step; everything loaded and saved is gone
   bool tpm_lost = false;                // the back end is gone
   [[nodiscard]] std::uint64_t tpm_nanoseconds() const {

@@ -22,6 +22,9 @@
 
 namespace tpmspace::space {
 
+// Whether the chip counts wrong authorizations of something (TPMA_OBJECT noDA, TPMA_NV_NO_DA clear).
+enum class CountsMisses : std::uint8_t { kUnknown = 0, kNo = 1, kYes = 2 };
+
 // A transient object or a sequence of one space. Whether it is in the TPM, the slots say.
 struct Object {
   bool sequence = false;
@@ -29,6 +32,7 @@ struct Object {
   // stays valid for its life; a sequence's only until its next use (TPM-RULES 14).
   wire::Bytes context;
   std::uint64_t last_use = 0;
+  CountsMisses counts_misses = CountsMisses::kUnknown;  // it does not change while the object lives
 };
 
 // One of the TPM's object slots that is taken by us.
@@ -63,6 +67,8 @@ struct Session {
   std::uint64_t served_at = 0;
   // Somebody outside was asked for it (PolicySigned, PolicySecret, PolicyTicket): to be taken last.
   bool asked_authority = false;
+  // Its bind entity is, or may be, one that counts misses: so does each of its uses (TPM-RULES 34).
+  bool bound_to_what_counts = false;
   // Neither taken nor moved: it stays loaded (MISSION M11).
   bool reserved = false;
   wire::Bytes nonce;  // nonceTPM as its client knows it; empty: not known to us

@@ -83,6 +83,8 @@ std::optional<std::string> check_session(const Books& books, const Chip& chip, c
   if (session.last_use > books.tick) return "a session was used in the future";
   if (session.space.value == 0 && !session.client_saved) return "a session of nobody is not client-saved";
   if (wire::number_of(session.client.value) >= chip.session_numbers) return "a client knows an impossible number";
+  if (session.bound_to_what_counts && session.log.can_be_made_again())
+    return "a session that is bound can be made again";
   if (!session.log.is_plausible()) return "nobody can make a session again as its log says";
   if (session.nonce.size() > kMaxNonce) return "a nonce is longer than any";
   if (session.space.value == 0) return std::nullopt;

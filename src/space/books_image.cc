@@ -14,7 +14,7 @@ using wire::Writer;
 namespace {
 
 // The image: a version, then every field in the order of the declarations.
-constexpr std::uint32_t kImageVersion = 3;
+constexpr std::uint32_t kImageVersion = 4;
 
 std::uint8_t flag(bool set) {
   return set ? 1 : 0;
@@ -33,7 +33,7 @@ std::optional<Bytes> get_blob(Reader& in) {
 }
 
 void put(Writer& out, const Object& object) {
-  out.u8(flag(object.sequence)).u64(object.last_use);
+  out.u8(flag(object.sequence)).u8(static_cast<std::uint8_t>(object.counts_misses)).u64(object.last_use);
   put_blob(out, object.context);
 }
 
@@ -64,10 +64,13 @@ bool get_list(Reader& in, Each each) {
 std::optional<Object> get_object(Reader& in) {
   Object out;
   const auto sequence = get_flag(in);
+  const auto counts_misses = in.u8();
   const auto last_use = in.u64();
   auto context = get_blob(in);
-  if (!sequence || !last_use || !context) return std::nullopt;
+  if (!sequence || !counts_misses || !last_use || !context) return std::nullopt;
+  if (*counts_misses > static_cast<std::uint8_t>(CountsMisses::kYes)) return std::nullopt;
   out.sequence = *sequence;
+  out.counts_misses = static_cast<CountsMisses>(*counts_misses);
   out.last_use = *last_use;
   out.context = std::move(*context);
   return out;
@@ -77,16 +80,20 @@ void put(Writer& out, const SpaceLimits& limits) {
   const SessionTerms& terms = limits.terms;
   out.u32(limits.objects).u32(limits.sessions).u32(terms.claim);
   out.u64(terms.lease).u64(terms.tenure).u64(terms.deadline).u8(static_cast<std::uint8_t>(terms.exhaustion));
+  out.u8(flag(limits.shares_tries));
 }
 
 std::optional<SpaceLimits> get_limits(Reader& in) {
   const auto objects = in.u32(), sessions = in.u32(), claim = in.u32();
   const auto lease = in.u64(), tenure = in.u64(), deadline = in.u64();
   const auto exhaustion = in.u8();
-  if (!objects || !sessions || !claim || !lease || !tenure || !deadline || !exhaustion) return std::nullopt;
+  const auto shares_tries = get_flag(in);
+  if (!objects || !sessions || !claim || !lease || !tenure || !deadline || !exhaustion || !shares_tries)
+    return std::nullopt;
   if (*exhaustion > static_cast<std::uint8_t>(Exhaustion::kClose)) return std::nullopt;
   return SpaceLimits{*objects, *sessions,
-                     SessionTerms{*claim, *lease, *tenure, *deadline, static_cast<Exhaustion>(*exhaustion)}};
+                     SessionTerms{*claim, *lease, *tenure, *deadline, static_cast<Exhaustion>(*exhaustion)},
+                     *shares_tries};
 }
 
 void put(Writer& out, const Space& space) {
@@ -106,6 +113,7 @@ void put(Writer& out, const PolicyLog& log) {
   out.u8(static_cast<std::uint8_t>(log.rebuildable)).u16(log.hash);
   out.u8(flag(log.decrypts));
   out.u8(flag(log.password));
+  out.u8(flag(log.auth_value));
   put_blob(out, log.start);
   out.u32(static_cast<std::uint32_t>(log.steps.size()));
   for (const PolicyStep& step : log.steps) {
@@ -125,6 +133,7 @@ void put(Writer& out, const Session& session) {
   out.u64(session.started_at).u64(session.used_at).u64(session.lease).u64(session.tenure);
   out.u64(session.served_at);
   out.u8(flag(session.asked_authority));
+  out.u8(flag(session.bound_to_what_counts));
   out.u8(flag(session.reserved));
   out.u8(flag(session.stale));
   put_blob(out, session.context);
@@ -154,10 +163,10 @@ std::optional<PolicyLog> get_log(Reader& in) {
   PolicyLog out;
   const auto rebuildable = in.u8();
   const auto hash = in.u16();
-  const auto decrypts = get_flag(in), password = get_flag(in);
+  const auto decrypts = get_flag(in), password = get_flag(in), auth_value = get_flag(in);
   auto start = get_blob(in);
   if (!rebuildable || *rebuildable > static_cast<std::uint8_t>(Rebuildable::kFull)) return std::nullopt;
-  if (!hash || !decrypts || !password || !start) return std::nullopt;
+  if (!hash || !decrypts || !password || !auth_value || !start) return std::nullopt;
   const bool steps = get_list(in, [&] {
     auto step = get_step(in);
     if (step) out.steps.push_back(std::move(*step));
@@ -171,6 +180,7 @@ std::optional<PolicyLog> get_log(Reader& in) {
   out.hash = *hash;
   out.decrypts = *decrypts;
   out.password = *password;
+  out.auth_value = *auth_value;
   out.start = std::move(*start);
   out.digest = std::move(*digest);
   out.pcr_counter = *counter;
@@ -188,14 +198,15 @@ std::optional<Session> get_session(Reader& in) {
   const auto client_copy = in.take(out.client_copy.size());
   const auto last_use = in.u64(), started_at = in.u64(), used_at = in.u64(), lease = in.u64(), tenure = in.u64();
   const auto served_at = in.u64();
-  const auto asked_authority = get_flag(in), reserved = get_flag(in), stale = get_flag(in);
+  const auto asked_authority = get_flag(in), bound_to_what_counts = get_flag(in), reserved = get_flag(in);
+  const auto stale = get_flag(in);
   auto context = get_blob(in), nonce = get_blob(in);
   auto log = get_log(in);
   if (!handle || !client || !kind || !owner || !space || !client_saved || !sequence || !client_copy)
     return std::nullopt;
   if (!last_use || !started_at || !used_at || !lease || !tenure || !served_at || !asked_authority || !reserved)
     return std::nullopt;
-  if (!stale || !context || !nonce || !log) return std::nullopt;
+  if (!bound_to_what_counts || !stale || !context || !nonce || !log) return std::nullopt;
   out.handle = *handle;
   out.client = wire::ClientHandle{*client};
   out.kind = *kind;
@@ -211,6 +222,7 @@ std::optional<Session> get_session(Reader& in) {
   out.tenure = *tenure;
   out.served_at = *served_at;
   out.asked_authority = *asked_authority;
+  out.bound_to_what_counts = *bound_to_what_counts;
   out.reserved = *reserved;
   out.stale = *stale;
   out.context = std::move(*context);

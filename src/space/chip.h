@@ -1,9 +1,10 @@
 // What one TPM can hold, asked from the chip at start (TPM-RULES 20: ask, do not assume). Filled by tpm/bring_up.
-// Threads: a value, constant once made. Units: octets and entities. Source: Part 2, 6.13 (TPM_PT).
+// Threads: a value, constant once made. Units: octets, entities, tries, seconds. Source: Part 2, 6.13 (TPM_PT).
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace tpmspace::space {
@@ -21,6 +22,12 @@ struct Chip {
   // Between commands at least this much stays free, because others use the chip too (a device; TPM-RULES 35).
   std::uint32_t keep_free_objects = 0;
   std::uint32_t keep_free_sessions = 0;
+  // How it counts wrong authorizations, at start; what changes later comes with `LockoutNews`.
+  std::uint32_t max_auth_fail = 3;        // MAX_AUTH_FAIL; the default is a fresh libtpms'
+  std::uint32_t lockout_interval = 1000;  // LOCKOUT_INTERVAL, seconds; 0: it does not count
+  std::uint32_t lockout_counter = 0;      // LOCKOUT_COUNTER
+
+  [[nodiscard]] bool has_other_users() const { return keep_free_objects != 0 || keep_free_sessions != 0; }
 
   // Active sessions that the bank gives to nobody: those that have left the TPM come back with them, as many as one
   // command can use.
@@ -28,6 +35,13 @@ struct Chip {
     constexpr std::uint32_t kMost = 3, kOneOf = 16;  // a chip with fewer than 48 cannot spare so many
     return std::min(kMost, active_sessions / kOneOf);
   }
+};
+
+// What was learned in passing of how the chip counts wrong authorizations, in the order in which it is true.
+struct LockoutNews {
+  std::optional<std::uint32_t> max_auth_fail, lockout_interval;
+  bool counter_was_reset = false;  // by an administrator
+  std::optional<std::uint32_t> lockout_counter;
 };
 
 }  // namespace tpmspace::space

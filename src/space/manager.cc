@@ -78,7 +78,8 @@ Manager::Manager(wire::Tpm& tpm, const wire::CommandTable& table, const Chip& ch
       recovery_(books_, chip_, port_),
       parking_(books_, chip_, quota_, port_, residency_),
       session_book_(books_, chip_, quota_, port_, residency_, parking_),
-      stale_nonces_(books_, port_) {
+      stale_nonces_(books_, port_),
+      protection_(books_, chip_, port_, residency_) {
   books_.reset_count = chip.reset_count;
   books_.restart_count = chip.restart_count;
 }
@@ -161,11 +162,13 @@ void Manager::undo_save(SpaceId space, std::uint32_t number) {
 
 // --- one command
 
-Outcome Manager::execute(SpaceId space, const Command& command, std::uint8_t locality, wire::Tpm& client_tpm) {
+Outcome Manager::execute(SpaceId space, const Command& command, std::uint8_t locality, wire::Tpm& client_tpm,
+                         Tries tries) {
   Outcome outcome;
   residency_.pin(++books_.tick);
-  outcome.response = run(space, command, locality, client_tpm, outcome);
+  outcome.response = run(space, command, locality, client_tpm, tries, outcome);
   if (const auto header = wire::read_header(outcome.response)) outcome.code = header->code;
+  outcome.failure = protection_.failure(space, command, outcome.code);
   if (outcome.code == rc::kSuccess && command.row().effect == Effect::kContextSave &&
       wire::is_session(command.handle(0).value))
     outcome.saved_session = wire::number_of(command.handle(0).value);
@@ -182,10 +185,11 @@ Cost Manager::settle() {
   if (port_.cost().unpowered) (void)recovery_.after_power_loss();
   if (port_.cost().distrusted) books_.in_doubt = true;
   if (books_.in_doubt) (void)recovery_.resynchronise();
+  protection_.read_if_due();
   return port_.take_cost();
 }
 
-Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality, wire::Tpm& client_tpm,
+Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality, wire::Tpm& client_tpm, Tries tries,
                    Outcome& outcome) {
   if (books_.spaces.at(space).given_up) return refuse(rc::kSessionHandles);
   if (auto answer = answer_without_tpm(space, command)) return std::move(*answer);
@@ -196,6 +200,10 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
   for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
     if (const auto refusal = resolve(space, command)) return refuse(*refusal);
     if (const auto refusal = stale_nonces_.refusal(space, command)) return refuse(*refusal);
+    if (tries == Tries::kNone && protection_.may_count(space, command)) {
+      outcome.stopped_for_lockout = true;
+      return refuse(rc::kLockout);
+    }
     Rc code = bring_back_sessions(space, command, locality);
     if (code == rc::kSuccess) code = make_resident(space, command);
     if (code == kGoneMeanwhile || disproves_the_books(code, resynchronised)) continue;
@@ -500,6 +508,7 @@ void Manager::book(SpaceId space, const Command& command, Response& response, Ou
   if (row.effect == Effect::kContextSave) book_client_save(space, command, response);
   if (command.code() == cc::kStartup) recovery_.after_startup();
   if (row.extensive) recovery_.after_extensive(command);
+  protection_.book(command, response);
   rewrite_capabilities(space, command, response);
 }
 
@@ -513,6 +522,7 @@ void Manager::book_created(SpaceId space, const Command& command, Response& resp
   Object object;
   object.last_use = books_.tick;
   object.sequence = command.row().creates == Creates::kSequence;
+  object.counts_misses = counts_misses_of_created(command);
   if (command.row().effect == Effect::kContextLoad) {
     object.context = wire::to_bytes(command.parameters());
     object.sequence = read_context(object.context)->is_sequence();

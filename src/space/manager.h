@@ -17,6 +17,7 @@
 #include "space/chip.h"
 #include "space/context_commands.h"
 #include "space/parking.h"
+#include "space/protection.h"
 #include "space/recovery.h"
 #include "space/residency.h"
 #include "space/session_book.h"
@@ -36,8 +37,13 @@ struct Outcome {
   std::optional<std::uint32_t> saved_session, loaded_session;  // as the client knows them
   // Of the sessions that were used, as they were for the client before.
   std::vector<std::pair<wire::ClientHandle, wire::Bytes>> nonces;
+  Failure failure = Failure::kNone;  // a wrong authorization
+  bool stopped_for_lockout = false;  // it was answered LOCKOUT, since it could have been one
   Cost cost;
 };
+
+// Whether the owner of a space may be wrong once more.
+enum class Tries : std::uint8_t { kLeft, kNone };
 
 class Manager {
  public:
@@ -51,8 +57,10 @@ class Manager {
   // What it held becomes nobody's and is flushed by `tidy` or when the room is needed; client-saved sessions stay.
   void close(SpaceId space);
 
-  // Precondition: the space is open. `client_tpm` is the same TPM, for the client's own command alone.
-  Outcome execute(SpaceId space, const wire::Command& command, std::uint8_t locality, wire::Tpm& client_tpm);
+  // Precondition: the space is open. `client_tpm` is the same TPM, for the client's own command alone. Without tries
+  // what could cost one is answered LOCKOUT, and nothing has changed.
+  Outcome execute(SpaceId space, const wire::Command& command, std::uint8_t locality, wire::Tpm& client_tpm,
+                  Tries tries = Tries::kLeft);
   // The response could not be delivered: nobody knows the handle, nobody has the context.
   void undo(SpaceId space, const Outcome& outcome);
 
@@ -96,7 +104,7 @@ class Manager {
   [[nodiscard]] SpaceLimits possible(SpaceLimits limits) const;
   Cost settle();
   wire::Bytes run(SpaceId space, const wire::Command& command, std::uint8_t locality, wire::Tpm& client_tpm,
-                  Outcome& outcome);
+                  Tries tries, Outcome& outcome);
   // Contexts, lists of handles, and what is known of a parked session.
   std::optional<wire::Bytes> answer_without_tpm(SpaceId space, const wire::Command& command);
   std::optional<wire::Bytes> answer_for_parked(SpaceId space, const wire::Command& command);
@@ -138,6 +146,7 @@ class Manager {
   Parking parking_;
   SessionBook session_book_;
   StaleNonces stale_nonces_;
+  Protection protection_;
 };
 
 }  // namespace tpmspace::space

@@ -54,6 +54,9 @@ struct SpaceLimits {
   SessionTerms terms = {};
   // 0, or a number of its own: what it saves for later is neither for other spaces of its owner, nor theirs for it.
   std::uint64_t seclusion = 0;
+  // Its wrong authorizations count for its owner's share, and it is stopped when that is used up; false: it may lock
+  // the TPM for all (who administers lockout may).
+  bool shares_tries = false;
 };
 
 }  // namespace tpmspace::space

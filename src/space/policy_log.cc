@@ -37,7 +37,7 @@ std::size_t PolicyLog::size() const {
 
 void PolicyLog::clear() {
   if (passes(rebuildable) && !start.empty()) rebuildable = Rebuildable::kYes;
-  password = false;
+  password = auth_value = false;
   steps.clear();
   digest.clear();
   pcr_counter = 0;

@@ -54,11 +54,12 @@ struct PolicyStep {
 
 struct PolicyLog {
   Rebuildable rebuildable = Rebuildable::kNotPolicy;
-  wire::Bytes start;       // the client's StartAuthSession; empty unless it can ever be made again
-  bool trial = false;      // its policy is not judged
-  std::uint16_t hash = 0;  // TPM_ALG_ID
-  bool decrypts = false;   // it was started with a symmetric algorithm, so its client may encrypt parameters
-  bool password = false;   // PolicyPassword: the HMAC field of its uses is a password
+  wire::Bytes start;        // the client's StartAuthSession; empty unless it can ever be made again
+  bool trial = false;       // its policy is not judged
+  std::uint16_t hash = 0;   // TPM_ALG_ID
+  bool decrypts = false;    // it was started with a symmetric algorithm, so its client may encrypt parameters
+  bool password = false;    // PolicyPassword: the HMAC field of its uses is a password
+  bool auth_value = false;  // PolicyAuthValue or PolicyPassword: its uses try the authValue of what they authorize
   std::vector<PolicyStep> steps;
   // Of one that has left the TPM:
   wire::Bytes digest;             // its policyDigest then; empty: no steps

@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "space/protection.h"
+
 namespace tpmspace::space {
 
 using wire::Command;
@@ -149,6 +151,7 @@ std::optional<wire::ClientHandle> SessionBook::book_started(SpaceId id, const Co
   session.started_at = session.used_at = port_.now();
   session.lease = space.limits.terms.lease;
   session.tenure = space.limits.terms.tenure;
+  session.bound_to_what_counts = binds_to_what_counts(books_, id, command);
   session.log = log_of_start(command);
   if (session.can_be_made_again() && !parking_.has_room_for(space.owner)) session.log.give_up(Rebuildable::kFull);
   if (!command.first_response_parameter_encrypted())
@@ -174,6 +177,7 @@ void SessionBook::book_policy(SpaceId id, const Command& command) {
     return;
   }
   if (asks_authority(command)) session->asked_authority = true;
+  if (command.code() == cc::kPolicyPassword || command.code() == cc::kPolicyAuthValue) session->log.auth_value = true;
   if (command.code() == cc::kPolicyPassword) session->log.password = true;
   if (command.code() == cc::kPolicyAuthValue) session->log.password = false;
   if (session->can_be_made_again()) log_step(*session, id, command);

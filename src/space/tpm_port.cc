@@ -18,7 +18,8 @@ namespace rc = wire::rc;
 
 namespace {
 
-constexpr std::uint32_t kCapHandles = 1;  // TPM_CAP_HANDLES
+constexpr std::uint32_t kCapHandles = 1, kCapTpmProperties = 6;                                   // TPM_CAP
+constexpr std::uint32_t kLockoutCounter = 0x20E, kMaxAuthFail = 0x20F, kLockoutInterval = 0x210;  // TPM_PT
 constexpr std::uint32_t kPage = 64;
 constexpr int kMaxPages = 64;
 
@@ -32,6 +33,28 @@ bool is_of_range(std::uint32_t handle, std::uint32_t first) {
 constexpr Rc kNonsense = rc::kFailure;
 
 }  // namespace
+
+std::optional<std::uint32_t> attributes_in(ByteView area, bool nv) {
+  Reader in(area);  // TPMT_PUBLIC: type, nameAlg; TPMS_NV_PUBLIC: nvIndex, nameAlg
+  if (!in.take(nv ? 6 : 4)) return std::nullopt;
+  return in.u32();
+}
+
+void learn_lockout(LockoutNews& news, ByteView capability_data) {
+  Reader in(capability_data);
+  const auto more = in.u8();
+  const auto capability = in.u32();
+  const auto count = in.u32();
+  if (!more || capability != kCapTpmProperties || !count) return;
+  for (std::uint32_t i = 0; i < *count; ++i) {
+    const auto property = in.u32();
+    const auto value = in.u32();
+    if (!property || !value) return;
+    if (*property == kLockoutCounter) news.lockout_counter = *value;
+    if (*property == kMaxAuthFail) news.max_auth_fail = *value;
+    if (*property == kLockoutInterval) news.lockout_interval = *value;
+  }
+}
 
 TpmPort::TpmPort(wire::Tpm& tpm, const wire::CommandTable& table, Clock clock)
     : tpm_(tpm), table_(table), clock_(std::move(clock)) {}
@@ -162,6 +185,25 @@ TpmPort::Result<wire::Bytes> TpmPort::name_of(std::uint32_t handle) {
   const auto name = in.tpm2b();
   if (!area || !name) return tl::unexpected(kNonsense);
   return wire::to_bytes(*name);
+}
+
+TpmPort::Result<std::uint32_t> TpmPort::attributes_of(std::uint32_t handle) {
+  const bool nv = wire::is_nv(handle);
+  auto response = own(nv ? cc::kNVReadPublic : cc::kReadPublic, Writer().u32(handle).take(), Cause::kProbe);
+  if (!response) return tl::unexpected(response.error());
+  const auto area = Reader(response->parameters()).tpm2b();
+  const auto attributes = area ? attributes_in(*area, nv) : std::nullopt;
+  if (!attributes) return tl::unexpected(kNonsense);
+  return *attributes;
+}
+
+Rc TpmPort::read_lockout() {
+  constexpr std::uint32_t kThree = kLockoutInterval - kLockoutCounter + 1;
+  auto response =
+      own(cc::kGetCapability, Writer().u32(kCapTpmProperties).u32(kLockoutCounter).u32(kThree).take(), Cause::kProbe);
+  if (!response) return response.error();
+  learn_lockout(cost_.lockout, response->parameters());
+  return rc::kSuccess;
 }
 
 Rc TpmPort::startup_clear() {

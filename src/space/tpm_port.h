@@ -8,9 +8,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <tl/expected.hpp>
 #include <vector>
 
+#include "space/chip.h"
 #include "space/policy_log.h"
 #include "wire/command_table.h"
 #include "wire/handle.h"
@@ -27,11 +29,17 @@ struct Cost {
   std::vector<wire::Reclaimed> reclaimed;
   std::uint32_t evictions = 0;
   std::uint32_t parks = 0, rebuilds = 0;  // of policy sessions
+  LockoutNews lockout;
   bool tpm_was_reset = false;
   bool tpm_lost = false;    // the back end is gone
   bool unpowered = false;   // one of our own commands was told INITIALIZE, and the TPM was not started since
   bool distrusted = false;  // an answer was no TPM response, or there was none: the books must be compared
 };
+
+// TPMA_OBJECT in a TPMT_PUBLIC (or the template of a CreateLoaded), TPMA_NV in a TPMS_NV_PUBLIC. Nullopt: too short.
+[[nodiscard]] std::optional<std::uint32_t> attributes_in(wire::ByteView area, bool nv);
+// What the answer to a GetCapability says of it, if anything: the parameters of a success.
+void learn_lockout(LockoutNews& news, wire::ByteView capability_data);
 
 class TpmPort {
  public:
@@ -62,6 +70,11 @@ class TpmPort {
 
   // The Name of an object or NV index; empty for a sequence.
   Result<wire::Bytes> name_of(std::uint32_t handle);
+
+  // TPMA_OBJECT of an object, TPMA_NV of an NV index.
+  Result<std::uint32_t> attributes_of(std::uint32_t handle);
+  // How the chip counts wrong authorizations, onto the account.
+  wire::Rc read_lockout();
 
   wire::Rc startup_clear();
   struct Clocks {

@@ -27,7 +27,8 @@ constexpr std::uint32_t kFirstFixed = 0x100, kManufacturer = 0x105, kVendorStrin
                         kFirmware1 = 0x10B, kFirmware2 = 0x10C, kTransientMin = 0x10E, kLoadedMin = 0x110,
                         kActiveSessionsMax = 0x111, kContextGapMax = 0x114, kMaxCommandSize = 0x11E,
                         kMaxResponseSize = 0x11F, kFirstVariable = 0x200, kLoadedAvailable = 0x204,
-                        kActiveAvailable = 0x206, kTransientAvailable = 0x207, kLastVariable = 0x2FF;
+                        kActiveAvailable = 0x206, kTransientAvailable = 0x207, kLockoutCounter = 0x20E,
+                        kMaxAuthFail = 0x20F, kLockoutInterval = 0x210, kLastVariable = 0x2FF;
 
 // Bounds on what a TPM may tell us; each far above any chip, and small enough to live with if a TPM lies.
 constexpr std::size_t kMaxPages = 64;
@@ -279,6 +280,9 @@ Expected<void> read_limits(const Properties& properties, ChipFacts& facts) {
   facts.context_gap = property(properties, kContextGapMax).value_or(255);  // the smallest of old chips
   facts.max_command = std::min(property(properties, kMaxCommandSize).value_or(kSmallestBuffer), kLargestBuffer);
   facts.max_response = std::min(property(properties, kMaxResponseSize).value_or(kSmallestBuffer), kLargestBuffer);
+  facts.max_auth_fail = property(properties, kMaxAuthFail).value_or(facts.max_auth_fail);
+  facts.lockout_interval = property(properties, kLockoutInterval).value_or(facts.lockout_interval);
+  facts.lockout_counter = property(properties, kLockoutCounter).value_or(facts.lockout_counter);
   if (facts.object_slots == 0) return Failure("the TPM has no free object slot even now that it is empty");
   if (facts.loaded_sessions == 0 || facts.active_sessions == 0)
     return Failure(

@@ -35,6 +35,10 @@ struct ChipFacts {
   std::uint32_t max_response = 0;  // MAX_RESPONSE_SIZE, octets
   std::uint32_t reset_count = 0;   // TPMS_CLOCK_INFO
   std::uint32_t restart_count = 0;
+  // How it counts wrong authorizations. A chip that says nothing of it is taken for a careful one.
+  std::uint32_t max_auth_fail = 3;        // MAX_AUTH_FAIL
+  std::uint32_t lockout_interval = 1000;  // LOCKOUT_INTERVAL, seconds
+  std::uint32_t lockout_counter = 0;      // LOCKOUT_COUNTER
 
   std::string manufacturer;             // "IBM"; printable ASCII
   std::string vendor;                   // "SW   TPM"; printable ASCII

@@ -95,6 +95,7 @@ class Play {
     const std::uint8_t what = input_.u8();
     limits.objects = 1 + (what >> 2) % 16U;
     limits.sessions = 1 + (what >> 4) % 8U;
+    limits.shares_tries = what % 2U == 1;
     connections_.push_back(engine_->open(space::OwnerId{1U + what % 3U}, limits));
   }
 

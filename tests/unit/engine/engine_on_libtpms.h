@@ -68,6 +68,9 @@ class EngineOnLibtpms : public testing::Test {
     chip_.reset_count = facts->reset_count;
     chip_.restart_count = facts->restart_count;
     chip_.context_gap = context_gap;
+    chip_.max_auth_fail = facts->max_auth_fail;
+    chip_.lockout_interval = facts->lockout_interval;
+    chip_.lockout_counter = facts->lockout_counter;
     engine_ =
         std::make_unique<Engine>(*counting_, wire::CommandTable::builtin(), chip_, config, [this] { return ++now_; });
   }
@@ -88,6 +91,7 @@ class EngineOnLibtpms : public testing::Test {
       if (step.idle && step.wake) now_ = std::max(now_, *step.wake);
       if (!step.reply) continue;
       EXPECT_EQ(step.reply->ticket, ticket);
+      account_ = *step.account;
       auto response = wire::Response::parse(step.reply->response, command.row(), command.has_sessions());
       EXPECT_TRUE(response) << "malformed response to " << command.row().name;
       if (!response) return {};
@@ -122,6 +126,7 @@ class EngineOnLibtpms : public testing::Test {
   }
 
   std::uint64_t now_ = 1;
+  observe::Account account_;  // of the last command that was run
   space::Chip chip_;
   std::unique_ptr<tpm::EmbeddedTpm> tpm_;
   std::unique_ptr<CountingTpm> counting_;

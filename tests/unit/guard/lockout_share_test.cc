@@ -55,6 +55,32 @@ TEST(LockoutShare, FourOwnersAtOnceDoNotLockAChipOfThreeTries) {
   EXPECT_EQ(failures, 2) << "the third try is nobody's but the administrator's";
 }
 
+TEST(LockoutShare, WhoeverComesNextFindsSome) {
+  LockoutShare shares = of(32);  // 24 for all
+  std::map<Owner, int> failures;
+  for (Owner owner = 1; owner <= 10; ++owner)
+    for (; shares.may_try(owner, 0); ++failures[owner]) shares.failed(owner, 0);
+  const std::map<Owner, int> expected{{1, 8}, {2, 8}, {3, 4}, {4, 2}, {5, 1}, {6, 1}};
+  EXPECT_EQ(failures, expected);
+  EXPECT_EQ(shares.wait(7, 0), 1000U) << "the seventh has to wait for one of the others' to age out";
+}
+
+TEST(LockoutShare, WhatSpendsSomethingElseIsCountedBeside) {
+  LockoutShare shares = of(32);
+  for (int i = 0; i < 8; ++i) {
+    EXPECT_TRUE(shares.may_try(1, 0)) << i;
+    shares.failed_beside(1, 0);
+  }
+  EXPECT_FALSE(shares.may_try(1, 0));
+  EXPECT_EQ(shares.failures(0), 0U) << "the chip has counted nothing";
+  EXPECT_EQ(shares.failures_beside(1, 0), 8U);
+  shares.counter_read(0, 0);
+  EXPECT_FALSE(shares.may_try(1, 0)) << "its counter says nothing of them";
+  EXPECT_EQ(shares.wait(1, 0), 1000U);
+  shares.forgive(0);
+  EXPECT_TRUE(shares.may_try(1, 0));
+}
+
 TEST(LockoutShare, WhatThePrivilegedFailCountsForAll) {
   LockoutShare shares = of(4);
   for (int i = 0; i < 3; ++i) shares.privileged_failed(0);
@@ -72,7 +98,7 @@ TEST(LockoutShare, TakesOverWhatTheChipSays) {
   shares.counter_read(5, 1000);
   EXPECT_FALSE(shares.may_try(1, 1000)) << "its own failures are still its own";
   shares.counter_read(0, 1000);
-  EXPECT_TRUE(shares.may_try(1, 1000)) << "DictionaryAttackLockReset forgives all";
+  EXPECT_TRUE(shares.may_try(1, 1000)) << "the chip has forgotten them all";
   EXPECT_EQ(shares.owners(), 0U);
 }
 
@@ -96,6 +122,8 @@ TEST(LockoutShare, NewParametersKeepTheFailures) {
   EXPECT_EQ(shares.failures(1, 1500), 3U);
   EXPECT_EQ(shares.failures(1, 1510), 2U);
   EXPECT_EQ(shares.share(), 4U);
+  shares.chip_changed({.tries = 16, .recovery = 10}, 1519);
+  EXPECT_EQ(shares.failures(1, 1520), 1U) << "the same ones: no recovery time begins anew";
 }
 
 TEST(LockoutShare, TheTableIsBounded) {
@@ -151,6 +179,10 @@ RC_GTEST_PROP(LockoutShare, NoCrowdTakesTheLastTries, ()) {
       if (chip.counter == 0) in_this_moment.clear();
     } else if (shares.may_try(owner, now)) {
       RC_ASSERT(shares.wait(owner, now) == 0U);
+      if (*rc::gen::inRange(0, 5) == 0) {
+        shares.failed_beside(owner, now);
+        continue;
+      }
       shares.failed(owner, now);
       chip.fail(now);
       RC_ASSERT(++in_this_moment[owner] <= shares.share());

@@ -10,9 +10,9 @@ Books some_books() {
   books.tick = 9;
   books.newest_sequence = 7;
   books.reset_count = 3;
-  const SpaceId first = open_space(books, OwnerId{1000}, {});
+  const SpaceId first = open_space(books, OwnerId{1000}, {.shares_tries = true});
   open_space(books, OwnerId{1001}, {});
-  add_object(books, first, {0x80000000}, {false, {1, 2, 3}, 5});
+  add_object(books, first, {0x80000000}, {false, {1, 2, 3}, 5, CountsMisses::kYes});
   add_object(books, first, {0x80000001}, {true, {}, 6});
   books.slots.push_back(Slot{wire::TpmHandle{0x80000000}, SpaceId{1}, wire::ClientHandle{0x80000001}});
   books.slots.push_back(Slot{wire::TpmHandle{0x80000001}, SpaceId{}, wire::ClientHandle{}});
@@ -23,6 +23,8 @@ Books some_books() {
   session.space = SpaceId{1};
   session.context = {9, 9};
   session.sequence = 7;
+  session.bound_to_what_counts = true;
+  session.log.auth_value = true;
   books.sessions[4] = session;
   books.unwanted_sessions.push_back(UnwantedSession{0x02000005, true});
   return books;
@@ -34,6 +36,10 @@ TEST(Books, TheImageIsTheBooks) {
   ASSERT_TRUE(back);
   EXPECT_EQ(encode(*back), image);
   EXPECT_EQ(back->sessions.at(4).handle, 0x03000004U);
+  EXPECT_TRUE(back->sessions.at(4).bound_to_what_counts && back->sessions.at(4).log.auth_value);
+  EXPECT_TRUE(back->spaces.at(SpaceId{1}).limits.shares_tries);
+  EXPECT_FALSE(back->spaces.at(SpaceId{2}).limits.shares_tries);
+  EXPECT_EQ(back->spaces.at(SpaceId{1}).objects.at(0x80000000).counts_misses, CountsMisses::kYes);
   EXPECT_EQ(back->spaces.at(SpaceId{1}).objects.at(0x80000000).context, (wire::Bytes{1, 2, 3}));
 }
 

@@ -46,6 +46,9 @@ TEST(BringUp, StartsAFreshTpmAndKnowsItsLimits) {
   EXPECT_EQ(facts->context_gap, 65535U);
   EXPECT_EQ(facts->max_command, 4096U);
   EXPECT_EQ(facts->max_response, 4096U);
+  EXPECT_EQ(facts->max_auth_fail, 3U);
+  EXPECT_EQ(facts->lockout_interval, 1000U);
+  EXPECT_EQ(facts->lockout_counter, 0U);
   EXPECT_EQ(facts->manufacturer, "IBM");
   EXPECT_NE(facts->vendor.find("SW"), std::string::npos) << facts->vendor;
   EXPECT_NE(facts->firmware, 0U);

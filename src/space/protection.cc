@@ -1,0 +1,177 @@
+#include "space/protection.h"
+
+#include "space/context.h"
+
+namespace tpmspace::space {
+
+using wire::Authorization;
+using wire::ClientHandle;
+using wire::Command;
+using wire::Rc;
+namespace cc = wire::cc;
+namespace rc = wire::rc;
+
+namespace {
+
+constexpr std::uint32_t kObjectNoDa = 1U << 10;  // TPMA_OBJECT
+constexpr std::uint32_t kNvNoDa = 1U << 25;      // TPMA_NV
+
+bool is_pin_fail(std::uint32_t nv_attributes) {
+  constexpr std::uint32_t kPinFail = 8;  // TPM_NT
+  return (nv_attributes >> 4 & 0xF) == kPinFail;
+}
+
+// Of a command that only the chip knows, any handle may be authorized.
+bool is_authorized(const wire::CommandRow& row, std::size_t handle) {
+  return handle < row.auth_handles || (handle < row.handles && row.uses[handle] == wire::HandleUse::kUnknown);
+}
+
+// The TPM does not know it: its authorization will not be looked at.
+bool says_it_is_not_there(Rc code) {
+  return wire::base_code(code) == rc::kHandle || code == rc::kReferenceH0;
+}
+
+}  // namespace
+
+// The second TPM2B of all of these, which no session encrypts.
+CountsMisses counts_misses_of_created(const Command& command) {
+  if (command.row().creates == wire::Creates::kSequence) return CountsMisses::kNo;
+  if (command.code() != cc::kCreatePrimary && command.code() != cc::kCreateLoaded && command.code() != cc::kLoad &&
+      command.code() != cc::kLoadExternal)
+    return CountsMisses::kUnknown;
+  wire::Reader in(command.parameters());
+  if (!in.tpm2b()) return CountsMisses::kUnknown;
+  const auto area = in.tpm2b();
+  const auto attributes = area ? attributes_in(*area, false) : std::nullopt;
+  if (!attributes) return CountsMisses::kUnknown;
+  return (*attributes & kObjectNoDa) != 0 ? CountsMisses::kNo : CountsMisses::kYes;
+}
+
+bool binds_to_what_counts(const Books& books, SpaceId space, const Command& start) {
+  if (start.handle_count() < 2) return true;
+  const std::uint32_t bind = start.handle(1).value;
+  switch (wire::kind_of(bind)) {
+    case wire::HandleKind::kPcr:
+      return false;
+    case wire::HandleKind::kPermanent:
+      return bind == wire::kLockoutHandle;
+    case wire::HandleKind::kTransient: {
+      const auto& objects = books.spaces.at(space).objects;
+      const auto object = objects.find(bind);
+      return object == objects.end() || object->second.counts_misses != CountsMisses::kNo;
+    }
+    default:
+      return true;
+  }
+}
+
+bool Protection::may_count(SpaceId space, const Command& command) {
+  const auto& authorizations = command.authorizations();
+  for (std::size_t i = 0; i < authorizations.size(); ++i) {
+    if (!authorizations[i].is_password()) {
+      const Session* session = known_session(books_, space, authorizations[i].handle.value);
+      if (session == nullptr || session->bound_to_what_counts) return true;
+    }
+    if (is_authorized(command.row(), i) && tries_auth_value(space, authorizations[i]) &&
+        is_protected(space, command.handle(i)))
+      return true;
+  }
+  return false;
+}
+
+// A policy session does only if its policy says so.
+bool Protection::tries_auth_value(SpaceId space, const Authorization& authorization) {
+  if (authorization.is_password()) return true;
+  const Session* session = known_session(books_, space, authorization.handle.value);
+  return session == nullptr || session->kind == SessionKind::kHmac || session->log.auth_value;
+}
+
+bool Protection::is_protected(SpaceId space, ClientHandle handle) {
+  switch (wire::kind_of(handle.value)) {
+    case wire::HandleKind::kPcr:
+      return false;
+    case wire::HandleKind::kPermanent:
+      return handle.value == wire::kLockoutHandle;
+    case wire::HandleKind::kTransient:
+      return object_counts(space, handle);
+    default:
+      return shared_entity_counts(handle.value);
+  }
+}
+
+bool Protection::object_counts(SpaceId space, ClientHandle handle) {
+  const auto object = [&]() -> Object& { return books_.spaces.at(space).objects.at(handle.value); };
+  if (object().sequence) return false;
+  if (object().counts_misses == CountsMisses::kUnknown) {
+    object().last_use = books_.tick;
+    const Rc loaded = residency_.load_object(space, handle);
+    if (is_dead_context(loaded)) return false;
+    const Slot* slot = loaded == rc::kSuccess ? slot_of(books_, space, handle) : nullptr;
+    if (slot == nullptr) return true;
+    const auto attributes = port_.attributes_of(slot->tpm.value);
+    if (!attributes) return !says_it_is_not_there(attributes.error());
+    object().counts_misses = (*attributes & kObjectNoDa) != 0 ? CountsMisses::kNo : CountsMisses::kYes;
+  }
+  return object().counts_misses == CountsMisses::kYes;
+}
+
+bool Protection::shared_entity_counts(std::uint32_t handle) {
+  const bool nv = wire::is_nv(handle);
+  if (!nv && residency_.make_object_room(1) != rc::kSuccess) return true;
+  const auto attributes = port_.attributes_of(handle);
+  if (!attributes) return !says_it_is_not_there(attributes.error());
+  return nv ? (*attributes & kNvNoDa) == 0 || is_pin_fail(*attributes) : (*attributes & kObjectNoDa) == 0;
+}
+
+// Of a session that is bound to lockoutAuth nobody can see that it was not counted: one more than the chip has.
+Failure Protection::failure(SpaceId space, const Command& command, Rc code) {
+  constexpr Rc kOfParameter = 0x040, kOfSession = 0x800;
+  const Rc base = wire::base_code(code);
+  if (wire::layer_of(code) != 0 || (base != rc::kAuthFail && base != rc::kBadAuth)) return Failure::kNone;
+  if ((code & kOfParameter) != 0) return Failure::kNone;
+  const bool counted = base == rc::kAuthFail;
+  const std::size_t index = (code & kOfSession) != 0 ? (code >> 8 & 7) - 1U : command.authorizations().size();
+  if (counted && chip_.has_other_users()) due_ = true;
+  if (index >= command.authorizations().size() || !is_authorized(command.row(), index))
+    return counted ? Failure::kCounted : Failure::kNone;
+  const std::uint32_t handle = command.handle(index).value;
+  if (counted) return handle == wire::kLockoutHandle ? Failure::kBeside : Failure::kCounted;
+  // Who is never stopped need not be asked for.
+  if (!wire::is_nv(handle) || !books_.spaces.at(space).limits.shares_tries) return Failure::kNone;
+  if (!tries_auth_value(space, command.authorizations()[index])) return Failure::kNone;
+  const auto attributes = port_.attributes_of(handle);
+  return attributes && is_pin_fail(*attributes) ? Failure::kBeside : Failure::kNone;
+}
+
+void Protection::book(const Command& command, const wire::Response& response) {
+  LockoutNews& news = port_.cost().lockout;
+  switch (command.code()) {
+    case cc::kGetCapability:
+      return learn_lockout(news, response.parameters());
+    case cc::kDictionaryAttackParameters: {
+      wire::Reader in(command.parameters());  // newMaxTries, newRecoveryTime, lockoutRecovery
+      news.max_auth_fail = in.u32();
+      news.lockout_interval = in.u32();
+      return;
+    }
+    case cc::kClear:
+      due_ = true;  // the parameters are the manufacturer's again
+      news.counter_was_reset = true;
+      return;
+    case cc::kDictionaryAttackLockReset:
+      news.counter_was_reset = true;
+      return;
+    default:
+      return;
+  }
+}
+
+void Protection::read_if_due() {
+  // Tries that were under way when it lost power may have been counted (Part 1, 19.8.6).
+  if (port_.cost().tpm_was_reset) due_ = true;
+  if (!due_ || port_.cost().tpm_lost) return;
+  due_ = false;
+  (void)port_.read_lockout();
+}
+
+}  // namespace tpmspace::space
