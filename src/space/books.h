@@ -7,6 +7,7 @@
 // Limits: SpaceLimits for each space, `Quota` for all together; `check` proves the rules below.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -57,6 +58,8 @@ struct Session {
   std::uint64_t sequence = 0;  // of `context`: orders saved sessions for the context gap
   std::uint64_t last_use = 0;
   std::uint64_t started_at = 0, used_at = 0;
+  // Of one whose space is gone: the pools that it still counts for.
+  std::array<PoolId, kMaxPools> left_pools = {};
   // On what terms it was started; they hold also when its space is gone.
   std::uint64_t lease = SessionTerms{}.lease, tenure = SessionTerms{}.tenure;
   // When it was given to one who had waited in the line; 0: nobody had to wait for it.
@@ -98,7 +101,7 @@ inline constexpr std::size_t kMaxNonce = 64;  // the largest digest (Part 2, 10.
 // Of sessions that were taken, at most so many of those whose clients were told stay in a space.
 inline constexpr std::size_t kMaxTombstones = 16;
 
-// What all spaces of one owner hold.
+// What all spaces of one owner, or of one pool, hold.
 struct Holding {
   std::uint32_t spaces = 0;
   std::uint32_t objects = 0;
@@ -142,6 +145,7 @@ struct Books {
   std::map<SpaceId, Space> spaces;
   std::map<OwnerId, Holding> holdings;        // of owners with a space; follows from `spaces`
   Holding held;                               // the sum of `holdings`
+  std::map<PoolId, Holding> pools;            // of pools with a space; follows from `spaces`
   std::map<std::uint32_t, Session> sessions;  // in the TPM, by the TPM's number
   std::map<ParkedKey, Session> parked;
   std::map<ContextDigest, Session> parked_files;  // client-saved ones, by the digest of the client's copy
@@ -163,6 +167,8 @@ SpaceId open_space(Books& books, OwnerId owner, const SpaceLimits& limits);
 void erase_space(Books& books, SpaceId space);
 // One that comes whole, from an image. False: there is one of that number.
 bool adopt_space(Books& books, SpaceId id, Space space);
+// Precondition: the space is open. It may leave pools, and come to others whatever they hold.
+void set_limits(Books& books, SpaceId space, const SpaceLimits& limits);
 
 // Precondition: the space is open; for the last one, it has that object.
 void add_object(Books& books, SpaceId space, wire::ClientHandle handle, Object object);

@@ -1,5 +1,7 @@
 // The books as octets, and back.
 #include <algorithm>
+#include <array>
+#include <memory>
 #include <utility>
 
 #include "space/books.h"
@@ -14,7 +16,7 @@ using wire::Writer;
 namespace {
 
 // The image: a version, then every field in the order of the declarations.
-constexpr std::uint32_t kImageVersion = 3;
+constexpr std::uint32_t kImageVersion = 4;
 
 std::uint8_t flag(bool set) {
   return set ? 1 : 0;
@@ -73,10 +75,58 @@ std::optional<Object> get_object(Reader& in) {
   return out;
 }
 
+constexpr std::array kNumbersOfView = {&View::commands, &View::persistent, &View::nv, &View::pcrs};
+
+void put(Writer& out, const View& view) {
+  for (const auto numbers : kNumbersOfView) {
+    const auto ranges = (view.*numbers).ranges();
+    out.u32(static_cast<std::uint32_t>(ranges.size()));
+    for (const auto& range : ranges) out.u32(range.first).u32(range.last);
+  }
+  out.u32(view.persistent_base);
+}
+
+// A set has one form (wire/numbers.h): others are no image of ours.
+std::optional<wire::Numbers> get_numbers(Reader& in) {
+  std::vector<wire::Numbers::Range> ranges;
+  const bool complete = get_list(in, [&] {
+    const auto first = in.u32(), last = in.u32();
+    if (!first || !last || *first > *last) return false;
+    if (!ranges.empty() && *first <= std::uint64_t{ranges.back().last} + 1) return false;
+    ranges.push_back({*first, *last});
+    return true;
+  });
+  return complete ? std::optional(wire::Numbers(std::move(ranges))) : std::nullopt;
+}
+
+std::optional<View> get_view(Reader& in) {
+  View out;
+  for (const auto numbers : kNumbersOfView) {
+    auto read = get_numbers(in);
+    if (!read) return std::nullopt;
+    out.*numbers = std::move(*read);
+  }
+  const auto base = in.u32();
+  if (!base) return std::nullopt;
+  out.persistent_base = *base;
+  return out;
+}
+
+std::optional<Pool> get_pool(Reader& in) {
+  const auto id = in.u64();
+  const auto sessions = in.u32(), objects = in.u32();
+  const auto bytes = in.u64();
+  if (!id || !sessions || !objects || !bytes) return std::nullopt;
+  return Pool{PoolId{*id}, *sessions, *objects, *bytes};
+}
+
 void put(Writer& out, const SpaceLimits& limits) {
   const SessionTerms& terms = limits.terms;
   out.u32(limits.objects).u32(limits.sessions).u32(terms.claim);
   out.u64(terms.lease).u64(terms.tenure).u64(terms.deadline).u8(static_cast<std::uint8_t>(terms.exhaustion));
+  for (const Pool& pool : limits.pools) out.u64(pool.id.value).u32(pool.sessions).u32(pool.objects).u64(pool.bytes);
+  out.u8(flag(limits.view != nullptr));
+  if (limits.view) put(out, *limits.view);
 }
 
 std::optional<SpaceLimits> get_limits(Reader& in) {
@@ -85,8 +135,22 @@ std::optional<SpaceLimits> get_limits(Reader& in) {
   const auto exhaustion = in.u8();
   if (!objects || !sessions || !claim || !lease || !tenure || !deadline || !exhaustion) return std::nullopt;
   if (*exhaustion > static_cast<std::uint8_t>(Exhaustion::kClose)) return std::nullopt;
-  return SpaceLimits{*objects, *sessions,
-                     SessionTerms{*claim, *lease, *tenure, *deadline, static_cast<Exhaustion>(*exhaustion)}};
+  SpaceLimits out;
+  out.objects = *objects;
+  out.sessions = *sessions;
+  out.terms = SessionTerms{*claim, *lease, *tenure, *deadline, static_cast<Exhaustion>(*exhaustion)};
+  for (Pool& pool : out.pools) {
+    const auto read = get_pool(in);
+    if (!read) return std::nullopt;
+    pool = *read;
+  }
+  const auto has_view = get_flag(in);
+  if (!has_view) return std::nullopt;
+  if (!*has_view) return out;
+  auto view = get_view(in);
+  if (!view) return std::nullopt;
+  out.view = std::make_shared<const View>(std::move(*view));
+  return out;
 }
 
 void put(Writer& out, const Space& space) {
@@ -121,6 +185,7 @@ void put(Writer& out, const PolicyLog& log) {
 void put(Writer& out, const Session& session) {
   out.u32(session.handle).u32(session.client.value).u8(static_cast<std::uint8_t>(session.kind));
   out.u64(session.owner.value).u64(session.space.value).u8(flag(session.client_saved));
+  for (const PoolId pool : session.left_pools) out.u64(pool.value);
   out.u64(session.sequence).raw(session.client_copy).u64(session.last_use);
   out.u64(session.started_at).u64(session.used_at).u64(session.lease).u64(session.tenure);
   out.u64(session.served_at);
@@ -184,6 +249,11 @@ std::optional<Session> get_session(Reader& in) {
   const auto kind = get_kind(in);
   const auto owner = in.u64(), space = in.u64();
   const auto client_saved = get_flag(in);
+  for (PoolId& pool : out.left_pools) {
+    const auto left = in.u64();
+    if (!left) return std::nullopt;
+    pool = PoolId{*left};
+  }
   const auto sequence = in.u64();
   const auto client_copy = in.take(out.client_copy.size());
   const auto last_use = in.u64(), started_at = in.u64(), used_at = in.u64(), lease = in.u64(), tenure = in.u64();

@@ -4,6 +4,8 @@
 #include <utility>
 #include <vector>
 
+#include "space/chip_lists.h"
+#include "space/pools.h"
 #include "wire/response.h"
 
 namespace tpmspace::space {
@@ -76,16 +78,17 @@ std::optional<std::uint32_t> property_in_space(std::uint32_t property, const Boo
   const auto usable = static_cast<std::uint32_t>(loaded_session_handles(books, id, 0).size());
   const auto saved = static_cast<std::uint32_t>(saved_session_handles(books, space.owner, 0).size());
   const std::uint32_t active_limit = std::min(space.limits.sessions, chip.active_sessions);
+  const RoomInPools pools = room_in_pools(books, chip, id);
   switch (property) {
     case kHrLoaded:
       return usable;
     case kHrLoadedAvail:
     case kHrActiveAvail:
-      return left_of(active_limit, usable + saved);
+      return std::min(left_of(active_limit, usable + saved), pools.sessions);
     case kHrActive:
       return usable + saved;
     case kHrTransientAvail:
-      return left_of(space.limits.objects, static_cast<std::uint32_t>(space.objects.size()));
+      return std::min(left_of(space.limits.objects, static_cast<std::uint32_t>(space.objects.size())), pools.objects);
     default:
       return std::nullopt;
   }
@@ -128,20 +131,31 @@ wire::Bytes handle_list(const CapabilityQuery& query, const Books& books, SpaceI
   return wire::success_response(out.bytes());
 }
 
-void rewrite_properties(wire::Bytes& response, const Books& books, const Chip& chip, SpaceId space) {
-  Reader in(response);
-  // header, moreData, capability, count, then (property, value) pairs
-  const auto header = in.take(wire::kHeaderSize);
+TpmPort::Result<wire::Bytes> properties_in_space(wire::ByteView parameters, const Books& books, const Chip& chip,
+                                                 SpaceId space, TpmPort& port) {
+  wire::Bytes out = wire::to_bytes(parameters);
+  const View* view = books.spaces.at(space).limits.view.get();
+  std::optional<ChipLists> lists;
+  if (view != nullptr) lists.emplace(*view, port);
+  Reader in(parameters);
+  // moreData, capability, count, then (property, value) pairs
   const auto more = in.u8();
   const auto capability = in.u32();
   const auto count = in.u32();
-  if (!header || !more || capability != kCapTpmProperties || !count) return;
+  if (!more || capability != kCapTpmProperties || !count) return out;
   for (std::uint32_t i = 0; i < *count; ++i) {
     const auto property = in.u32();
     const std::size_t value_at = in.offset();
-    if (!property || !in.u32()) return;
-    if (const auto value = property_in_space(*property, books, chip, space)) wire::put_u32(response, value_at, *value);
+    if (!property || !in.u32()) break;
+    auto value = property_in_space(*property, books, chip, space);
+    if (!value && lists) {
+      const auto listed = lists->property(*property);
+      if (!listed) return tl::unexpected(listed.error());
+      value = *listed;
+    }
+    if (value) wire::put_u32(out, value_at, *value);
   }
+  return out;
 }
 
 }  // namespace tpmspace::space

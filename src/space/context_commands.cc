@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "space/context.h"
+#include "space/pools.h"
 #include "wire/response.h"
 
 namespace tpmspace::space {
@@ -146,8 +147,9 @@ std::optional<Bytes> ContextCommands::load_session_context(SpaceId space, const 
   return answer;
 }
 
-// Where the space knows something else by that number, it gets another one.
+// Where the space knows something else by that number, it gets another one. Another pool must have room for it.
 Bytes ContextCommands::take_up(SpaceId space, Session& session) {
+  if (!pools_admit(books_, space, session)) return refuse(rc::kSessionHandles);
   auto& stones = books_.spaces.at(space).tombstones;
   const std::uint32_t old = wire::number_of(session.client.value);
   if (const auto stone = stones.find(old); stone != stones.end() && stone->second.told) stones.erase(stone);
@@ -163,6 +165,7 @@ Bytes ContextCommands::take_up(SpaceId space, Session& session) {
   }
   session.client_saved = false;
   session.space = space;
+  session.left_pools = {};
   session.last_use = books_.tick;
   session.used_at = port_.now();
   return wire::success_response(wire::Writer().u32(session.client.value).take());

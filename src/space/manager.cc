@@ -4,7 +4,9 @@
 #include <utility>
 
 #include "space/capability_view.h"
+#include "space/pools.h"
 #include "space/session_hmac.h"
+#include "space/view_commands.h"
 #include "wire/rewrite.h"
 
 namespace tpmspace::space {
@@ -90,10 +92,10 @@ SpaceId Manager::open(OwnerId owner, const SpaceLimits& limits) {
 }
 
 void Manager::set_limits(SpaceId space, const SpaceLimits& limits) {
-  SpaceLimits& now = books_.spaces.at(space).limits;
-  now = possible(limits);
+  SpaceLimits now = possible(limits);
   // What is held already stays: a limit is for what comes.
   now.objects = std::max(now.objects, static_cast<std::uint32_t>(books_.spaces.at(space).objects.size()));
+  space::set_limits(books_, space, now);
 }
 
 // Nobody can claim more than the chip has: the bank could never promise it.
@@ -195,6 +197,7 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
   bool resynchronised = false;
   for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
     if (const auto refusal = resolve(space, command)) return refuse(*refusal);
+    if (const auto refusal = refusal_by_view(view_of(space), command)) return refuse(*refusal);
     if (const auto refusal = stale_nonces_.refusal(space, command)) return refuse(*refusal);
     Rc code = bring_back_sessions(space, command, locality);
     if (code == rc::kSuccess) code = make_resident(space, command);
@@ -203,7 +206,8 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
     if (code != rc::kSuccess) return refuse(code);
     // What had to come back under another number is one of those now.
     if (const auto refusal = stale_nonces_.refusal(space, command)) return refuse(*refusal);
-    const auto hmacs = stale_nonces_.check(space, command);
+    const bool changes = parameters_at_tpm(view_of(space), command).has_value();
+    const auto hmacs = stale_nonces_.check(space, command, changes);
     if (!hmacs) return refuse(as_lack_of_room(hmacs.error(), rc::kSessionMemory));
 
     auto response =
@@ -221,6 +225,7 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
       // A number that the space must not meet again, or a handle that somebody else has.
       if (command.row().has_response_handle() && !outcome.created)
         return refuse(command.row().creates == Creates::kSession ? rc::kSessionHandles : rc::kFailure);
+      if (auto answer = capabilities_in_space(space, command, *response)) return std::move(*answer);
       return std::move(*response).take();
     }
     if (!repair(command, response->code(), resynchronised)) return std::move(*response).take();
@@ -277,6 +282,8 @@ Manager::Refusal Manager::resolve(SpaceId space, const Command& command) {
   for (unsigned i = 0; i < command.handle_count(); ++i) {
     const std::uint32_t handle = command.handle(i).value;
     if (wire::is_transient(handle) && objects.count(handle) == 0) return rc::kReferenceH0 + i;
+    if (wire::is_persistent(handle) && !persistent_at_tpm(view_of(space), ClientHandle{handle}))
+      return rc::in_handle(rc::kHandle, i + 1);
     if (!wire::is_session(handle)) continue;
     if (wire::number_of(handle) >= chip_.session_numbers) return rc::in_handle(rc::kValue, i + 1);
     if (known_session(books_, space, handle) != nullptr) continue;
@@ -304,6 +311,8 @@ Manager::Refusal Manager::within_limits(SpaceId id, const Command& command) {
     const std::uint64_t all = books_.held.bytes + books_.slots.size() * std::uint64_t{chip_.max_response};
     if (!within_share(books_.holdings.at(space.owner).bytes, all, quota_.context_bytes, chip_.max_response))
       return rc::kObjectMemory;
+    const RoomInPools pools = room_in_pools(books_, chip_, id);
+    if (pools.objects == 0 || pools.bytes < chip_.max_response) return rc::kObjectMemory;
   }
   if (stale_nonces_.refusal(id, command) || session_book_.want(id, command) == SessionBook::Want::kNothing)
     return std::nullopt;
@@ -421,6 +430,7 @@ Rc Manager::drop_unloadable_session(std::uint32_t number) {
 Bytes Manager::translate(SpaceId space, const Command& command, const StaleNonces::Hmacs& without_hmac) {
   wire::Rewrite rewrite;
   rewrite.without_hmac = without_hmac;
+  rewrite.parameters = parameters_at_tpm(view_of(space), command);
   // The type octet stays the client's: the TPM will say if it is wrong.
   const auto session_at_tpm = [&](std::uint32_t handle) -> std::optional<wire::TpmHandle> {
     if (!wire::is_session(handle)) return std::nullopt;
@@ -432,6 +442,8 @@ Bytes Manager::translate(SpaceId space, const Command& command, const StaleNonce
     const ClientHandle handle = command.handle(i);
     if (wire::is_transient(handle.value))
       rewrite.handles[i] = slot_of(books_, space, handle)->tpm;
+    else if (wire::is_persistent(handle.value))
+      rewrite.handles[i] = persistent_at_tpm(view_of(space), handle);
     else
       rewrite.handles[i] = session_at_tpm(handle.value);
   }

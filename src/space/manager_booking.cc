@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "space/capability_view.h"
+#include "space/chip_lists.h"
 #include "space/manager.h"
 
 namespace tpmspace::space {
@@ -37,7 +38,6 @@ void Manager::book(SpaceId space, const Command& command, Response& response, Ou
   if (row.effect == Effect::kContextSave) book_client_save(space, command, response);
   if (command.code() == cc::kStartup) recovery_.after_startup();
   if (row.extensive) recovery_.after_extensive(command);
-  rewrite_capabilities(space, command, response);
 }
 
 void Manager::book_created(SpaceId space, const Command& command, Response& response, Outcome& outcome) {
@@ -94,9 +94,13 @@ void Manager::book_client_save(SpaceId space, const Command& command, const Resp
   residency_.keep_gap();
 }
 
-void Manager::rewrite_capabilities(SpaceId space, const Command& command, Response& response) const {
-  if (command.code() != cc::kGetCapability || command.has_sessions()) return;
-  response.edit([&](Bytes& bytes) { rewrite_properties(bytes, books_, chip_, space); });
+std::optional<Bytes> Manager::capabilities_in_space(SpaceId space, const Command& command, const Response& response) {
+  const auto query = capability_query(command);
+  if (!query || command.has_sessions()) return std::nullopt;
+  const View* view = view_of(space);
+  const auto shown = hides(view, *query) ? ChipLists(*view, port_).parameters(*query, response.parameters())
+                                         : properties_in_space(response.parameters(), books_, chip_, space, port_);
+  return shown ? wire::success_response(*shown) : wire::error_response(wire::from_manager(wire::rc::kFailure));
 }
 
 // Lowest free first, as a TPM does. Precondition: the space is below its limit, which is far below 2^24.

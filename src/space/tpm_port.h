@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <tl/expected.hpp>
 #include <vector>
 
@@ -32,6 +33,15 @@ struct Cost {
   bool unpowered = false;   // one of our own commands was told INITIALIZE, and the TPM was not started since
   bool distrusted = false;  // an answer was no TPM response, or there was none: the books must be compared
 };
+
+// A page of a capability that is a list of 32-bit words: handles, or the attributes of commands.
+struct CapabilityPage {
+  std::vector<std::uint32_t> words;
+  bool more = false;
+};
+// The parameters of an answer to GetCapability. Nullopt: they are no such page, or it has more words than `most`.
+[[nodiscard]] std::optional<CapabilityPage> read_page(wire::ByteView parameters, std::uint32_t capability,
+                                                      std::uint32_t most);
 
 class TpmPort {
  public:
@@ -68,6 +78,8 @@ class TpmPort {
     std::uint32_t reset_count = 0, restart_count = 0;
   };
   Result<Clocks> read_clock();
+  // One page, of at most so many words.
+  Result<CapabilityPage> capability(std::uint32_t capability, std::uint32_t first, std::uint32_t most);
   // All handles of the range that `first` begins, over as many pages as it takes (bounded).
   Result<std::vector<std::uint32_t>> handles(std::uint32_t first);
 
