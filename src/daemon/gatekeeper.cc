@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "space/view.h"
+#include "wire/command_table.h"
+
 namespace tpmspace::daemon {
 
 guard::Principal principal_of(PeerIdentity identity) {
@@ -19,6 +22,29 @@ guard::Principal principal_of(PeerIdentity identity) {
   out.lsm_label = std::move(identity.label);
   return out;
 }
+
+namespace {
+
+constexpr std::uint32_t kLockout = 0x4000000A;  // TPM_RH_LOCKOUT
+
+// He may undo what his wrong tries cost the others.
+bool administers_lockout(const guard::Profile& profile) {
+  return profile.commands.contains(wire::cc::kDictionaryAttackLockReset) && profile.hierarchies.contains(kLockout);
+}
+
+// What may be listed: what may be looked at. Null: everything.
+std::shared_ptr<const space::View> view_of(const guard::Profile& profile) {
+  space::View out{.commands = profile.commands,
+                  .persistent = profile.persistent_public,
+                  .nv = profile.nv_public,
+                  .pcrs = profile.pcr_read};
+  const auto everything = wire::Numbers::all();
+  if (out.commands == everything && out.persistent == everything && out.nv == everything && out.pcrs == everything)
+    return nullptr;
+  return std::make_shared<const space::View>(std::move(out));
+}
+
+}  // namespace
 
 space::SessionTerms terms_of(const guard::SessionTerms& terms) {
   const auto exhaustion = [&] {
@@ -101,7 +127,9 @@ std::shared_ptr<const Grant> Gatekeeper::grant_for(const Badge& badge) {
 space::SpaceLimits Gatekeeper::limits_of(const guard::Profile& profile) const {
   return {.objects = std::min(most_.objects, profile.limits.objects),
           .sessions = std::min(most_.sessions, profile.limits.sessions),
-          .terms = terms_of(profile.terms)};
+          .terms = terms_of(profile.terms),
+          .shares_tries = !administers_lockout(profile),
+          .view = view_of(profile)};
 }
 
 }  // namespace tpmspace::daemon

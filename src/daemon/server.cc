@@ -421,7 +421,18 @@ tl::expected<void, std::string> Server::add_door(const proto::DoorEntry& entry) 
   return {};
 }
 
+void Server::audit_lockout(const observe::Account& account) {
+  const auto found = clients_.find(account.connection);
+  if (found == clients_.end()) return;
+  auto record = record_of(observe::AuditEvent::kLockout, *found->second.connection);
+  if (const auto* row = desk_.table().find(account.client_code)) record.command = row->name;
+  record.code = account.rc;
+  record.reason = "the owner's share of wrong authorizations is used up";
+  audit_.write(record);
+}
+
 void Server::on_account(const observe::Account& account) {
+  if (account.stopped_for_lockout) audit_lockout(account);
   for (const auto& session : account.reclaimed) {
     observe::AuditRecord record;
     record.event = observe::AuditEvent::kReclaimed;

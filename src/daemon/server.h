@@ -84,6 +84,7 @@ class Server final : private Connection::Host {
   void over(Connection& from) override;
 
   void on_account(const observe::Account& account);
+  void audit_lockout(const observe::Account& account);
   // By the policy of now.
   [[nodiscard]] const Grant& rights_of(Connection& from);
   [[nodiscard]] bool is_administrator(Connection& from) { return rights_of(from).profile().administer; }

@@ -9,11 +9,38 @@ using wire::Bytes;
 
 namespace {
 
-// Both sums at once: the owner's and everybody's.
+// All sums at once: the owner's, everybody's, and those of the space's pools.
 template <typename Change>
-void count(Books& books, OwnerId owner, Change change) {
-  change(books.holdings[owner]);
+void count(Books& books, const Space& space, Change change) {
+  change(books.holdings[space.owner]);
   change(books.held);
+  for (const Pool& pool : space.limits.pools)
+    if (pool.id.value != 0) change(books.pools[pool.id]);
+}
+
+void forget_empty_pools(Books& books, const SpaceLimits& limits) {
+  for (const Pool& pool : limits.pools) {
+    const auto sum = books.pools.find(pool.id);
+    if (sum != books.pools.end() && sum->second.spaces == 0) books.pools.erase(sum);
+  }
+}
+
+Holding holding_of(const Space& space) {
+  Holding out{.spaces = 1, .objects = static_cast<std::uint32_t>(space.objects.size())};
+  for (const auto& [handle, object] : space.objects) out.bytes += object.context.size();
+  return out;
+}
+
+void add(Holding& sum, const Holding& one) {
+  sum.spaces += one.spaces;
+  sum.objects += one.objects;
+  sum.bytes += one.bytes;
+}
+
+void subtract(Holding& sum, const Holding& one) {
+  sum.spaces -= one.spaces;
+  sum.objects -= one.objects;
+  sum.bytes -= one.bytes;
 }
 
 }  // namespace
@@ -23,35 +50,57 @@ SpaceId open_space(Books& books, OwnerId owner, const SpaceLimits& limits) {
   Space space;
   space.owner = owner;
   space.limits = limits;
-  books.spaces.emplace(id, std::move(space));
-  count(books, owner, [](Holding& sum) { ++sum.spaces; });
+  (void)adopt_space(books, id, std::move(space));
   return id;
 }
 
 bool adopt_space(Books& books, SpaceId id, Space space) {
   const auto [entry, is_new] = books.spaces.emplace(id, std::move(space));
   if (!is_new) return false;
-  const Space& adopted = entry->second;
-  count(books, adopted.owner, [&](Holding& sum) {
-    ++sum.spaces;
-    sum.objects += static_cast<std::uint32_t>(adopted.objects.size());
-    for (const auto& [handle, object] : adopted.objects) sum.bytes += object.context.size();
-  });
+  const Holding whole = holding_of(entry->second);
+  count(books, entry->second, [&](Holding& sum) { add(sum, whole); });
   return true;
 }
 
+namespace {
+
+// What it has in use goes with it. What it put away for later stays with its owner's other spaces, and so does what it
+// was to be told.
+void seclude(Books& books, SpaceId id) {
+  Space& space = books.spaces.at(id);
+  space.tombstones.clear();
+  const auto take_along = [&](Session& session) {
+    if (session.space == id && !session.client_saved) session.seclusion = space.limits.seclusion;
+  };
+  for (auto& [number, session] : books.sessions) take_along(session);
+  for (auto& [key, session] : books.parked) take_along(session);
+}
+
+}  // namespace
+
+void set_limits(Books& books, SpaceId id, const SpaceLimits& limits) {
+  Space& space = books.spaces.at(id);
+  const Holding whole = holding_of(space);
+  count(books, space, [&](Holding& sum) { subtract(sum, whole); });
+  const SpaceLimits old = std::exchange(space.limits, limits);
+  count(books, space, [&](Holding& sum) { add(sum, whole); });
+  forget_empty_pools(books, old);
+  if (old.seclusion != limits.seclusion) seclude(books, id);
+}
+
 void erase_space(Books& books, SpaceId id) {
-  const OwnerId owner = books.spaces.at(id).owner;
-  while (!books.spaces.at(id).objects.empty())
-    erase_object(books, id, wire::ClientHandle{books.spaces.at(id).objects.begin()->first});
-  books.spaces.erase(id);
-  count(books, owner, [](Holding& sum) { --sum.spaces; });
-  if (books.holdings[owner].spaces == 0) books.holdings.erase(owner);
+  const auto it = books.spaces.find(id);
+  const Space& space = it->second;
+  const Holding whole = holding_of(space);
+  count(books, space, [&](Holding& sum) { subtract(sum, whole); });
+  if (books.holdings.at(space.owner).spaces == 0) books.holdings.erase(space.owner);
+  forget_empty_pools(books, space.limits);
+  books.spaces.erase(it);
 }
 
 void add_object(Books& books, SpaceId id, wire::ClientHandle handle, Object object) {
   Space& space = books.spaces.at(id);
-  count(books, space.owner, [&](Holding& sum) {
+  count(books, space, [&](Holding& sum) {
     ++sum.objects;
     sum.bytes += object.context.size();
   });
@@ -62,7 +111,7 @@ void erase_object(Books& books, SpaceId id, wire::ClientHandle handle) {
   Space& space = books.spaces.at(id);
   const auto it = space.objects.find(handle.value);
   if (it == space.objects.end()) return;
-  count(books, space.owner, [&](Holding& sum) {
+  count(books, space, [&](Holding& sum) {
     --sum.objects;
     sum.bytes -= it->second.context.size();
   });
@@ -72,7 +121,7 @@ void erase_object(Books& books, SpaceId id, wire::ClientHandle handle) {
 void set_context(Books& books, SpaceId id, wire::ClientHandle handle, Bytes context) {
   Space& space = books.spaces.at(id);
   Object& object = space.objects.at(handle.value);
-  count(books, space.owner, [&](Holding& sum) { sum.bytes = sum.bytes - object.context.size() + context.size(); });
+  count(books, space, [&](Holding& sum) { sum.bytes = sum.bytes - object.context.size() + context.size(); });
   object.context = std::move(context);
 }
 

@@ -7,6 +7,7 @@
 // Limits: SpaceLimits for each space, `Quota` for all together; `check` proves the rules below.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -52,6 +53,7 @@ struct Session {
   wire::ClientHandle client;
   SessionKind kind = SessionKind::kHmac;
   OwnerId owner;
+  std::uint64_t seclusion = 0;  // of the space that had it last: see SpaceLimits
   SpaceId space;  // where it may be used; 0: its connection is gone (client-saved only)
   // Put away by its client: nobody may use it until the owner loads the copy that the client holds, known by its
   // digest.
@@ -61,6 +63,8 @@ struct Session {
   std::uint64_t sequence = 0;  // of `context`: orders saved sessions for the context gap
   std::uint64_t last_use = 0;
   std::uint64_t started_at = 0, used_at = 0;
+  // Of one whose space is gone: the pools that it still counts for.
+  std::array<PoolId, kMaxPools> left_pools = {};
   // On what terms it was started; they hold also when its space is gone.
   std::uint64_t lease = SessionTerms{}.lease, tenure = SessionTerms{}.tenure;
   // When it was given to one who had waited in the line; 0: nobody had to wait for it.
@@ -104,7 +108,7 @@ inline constexpr std::size_t kMaxNonce = 64;  // the largest digest (Part 2, 10.
 // Of sessions that were taken, at most so many of those whose clients were told stay in a space.
 inline constexpr std::size_t kMaxTombstones = 16;
 
-// What all spaces of one owner hold.
+// What all spaces of one owner, or of one pool, hold.
 struct Holding {
   std::uint32_t spaces = 0;
   std::uint32_t objects = 0;
@@ -148,6 +152,7 @@ struct Books {
   std::map<SpaceId, Space> spaces;
   std::map<OwnerId, Holding> holdings;        // of owners with a space; follows from `spaces`
   Holding held;                               // the sum of `holdings`
+  std::map<PoolId, Holding> pools;            // of pools with a space; follows from `spaces`
   std::map<std::uint32_t, Session> sessions;  // in the TPM, by the TPM's number
   std::map<ParkedKey, Session> parked;
   std::map<ContextDigest, Session> parked_files;  // client-saved ones, by the digest of the client's copy
@@ -169,6 +174,8 @@ SpaceId open_space(Books& books, OwnerId owner, const SpaceLimits& limits);
 void erase_space(Books& books, SpaceId space);
 // One that comes whole, from an image. False: there is one of that number.
 bool adopt_space(Books& books, SpaceId id, Space space);
+// Precondition: the space is open. It may leave pools, and come to others whatever they hold.
+void set_limits(Books& books, SpaceId space, const SpaceLimits& limits);
 
 // Precondition: the space is open; for the last one, it has that object.
 void add_object(Books& books, SpaceId space, wire::ClientHandle handle, Object object);
@@ -195,6 +202,10 @@ void erase_objects_if(Books& books, Gone gone) {
 // Either.
 [[nodiscard]] Session* known_session(Books& books, SpaceId space, std::uint32_t handle);
 [[nodiscard]] std::uint32_t loaded_sessions(const Books& books);  // unwanted ones included
+// Whether the space may take up what was saved for later: it is of the same owner, and no other is secluded from it.
+[[nodiscard]] inline bool may_take_up(const Space& space, const Session& session) {
+  return session.owner == space.owner && session.seclusion == space.limits.seclusion;
+}
 // The session was taken from its space, if it is in one: its number stands for nothing else there.
 void add_tombstone(Books& books, const Session& session);
 

@@ -19,15 +19,20 @@ bool knows_number(const Books& books, SpaceId space, std::uint32_t number) {
 
 std::optional<std::string> check_holdings(const Books& books) {
   std::map<OwnerId, Holding> holdings;
+  std::map<PoolId, Holding> pools;
   Holding held;
   for (const auto& [id, space] : books.spaces) {
-    for (Holding* sum : {&holdings[space.owner], &held}) {
+    std::vector<Holding*> sums{&holdings[space.owner], &held};
+    for (const Pool& pool : space.limits.pools)
+      if (pool.id.value != 0) sums.push_back(&pools[pool.id]);
+    for (Holding* sum : sums) {
       ++sum->spaces;
       sum->objects += static_cast<std::uint32_t>(space.objects.size());
       for (const auto& [handle, object] : space.objects) sum->bytes += object.context.size();
     }
   }
   if (holdings != books.holdings || held != books.held) return "what owners hold is not added up";
+  if (pools != books.pools) return "what pools hold is not added up";
   return std::nullopt;
 }
 
@@ -51,6 +56,9 @@ std::optional<std::string> check_objects(const Books& books) {
   for (const auto& [id, space] : books.spaces) {
     if (id.value == 0) return "a space is nobody's";
     if (id.value > books.last_space) return "a space's number is still to be given out";
+    const auto& pools = space.limits.pools;
+    if (pools[0].id.value != 0 && pools[0].id == pools[1].id) return "a space is in one pool twice";
+    if (space.limits.view && !space.limits.view->is_possible()) return "a space's window is not of persistent handles";
     if (space.objects.size() > space.limits.objects) return "a space holds more objects than its limit";
     for (const auto& [handle, object] : space.objects) {
       if (!wire::is_transient(handle)) return "an object's handle is not transient";
@@ -88,6 +96,7 @@ std::optional<std::string> check_session(const Books& books, const Chip& chip, c
   if (!session.log.is_plausible()) return "nobody can make a session again as its log says";
   if (session.nonce.size() > kMaxNonce) return "a nonce is longer than any";
   if (session.space.value == 0) return std::nullopt;
+  if (session.left_pools != decltype(session.left_pools){}) return "a session has left pools that its space is in";
   const auto space = books.spaces.find(session.space);
   if (space == books.spaces.end()) return "a session's space is not open";
   if (space->second.owner != session.owner) return "a session is in another owner's space";

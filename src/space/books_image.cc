@@ -1,5 +1,7 @@
 // The books as octets, and back.
 #include <algorithm>
+#include <array>
+#include <memory>
 #include <utility>
 
 #include "space/books.h"
@@ -76,11 +78,59 @@ std::optional<Object> get_object(Reader& in) {
   return out;
 }
 
+constexpr std::array kNumbersOfView = {&View::commands, &View::persistent, &View::nv, &View::pcrs};
+
+void put(Writer& out, const View& view) {
+  for (const auto numbers : kNumbersOfView) {
+    const auto ranges = (view.*numbers).ranges();
+    out.u32(static_cast<std::uint32_t>(ranges.size()));
+    for (const auto& range : ranges) out.u32(range.first).u32(range.last);
+  }
+  out.u32(view.persistent_base);
+}
+
+// A set has one form (wire/numbers.h): others are no image of ours.
+std::optional<wire::Numbers> get_numbers(Reader& in) {
+  std::vector<wire::Numbers::Range> ranges;
+  const bool complete = get_list(in, [&] {
+    const auto first = in.u32(), last = in.u32();
+    if (!first || !last || *first > *last) return false;
+    if (!ranges.empty() && *first <= std::uint64_t{ranges.back().last} + 1) return false;
+    ranges.push_back({*first, *last});
+    return true;
+  });
+  return complete ? std::optional(wire::Numbers(std::move(ranges))) : std::nullopt;
+}
+
+std::optional<View> get_view(Reader& in) {
+  View out;
+  for (const auto numbers : kNumbersOfView) {
+    auto read = get_numbers(in);
+    if (!read) return std::nullopt;
+    out.*numbers = std::move(*read);
+  }
+  const auto base = in.u32();
+  if (!base) return std::nullopt;
+  out.persistent_base = *base;
+  return out;
+}
+
+std::optional<Pool> get_pool(Reader& in) {
+  const auto id = in.u64();
+  const auto sessions = in.u32(), objects = in.u32();
+  const auto bytes = in.u64();
+  if (!id || !sessions || !objects || !bytes) return std::nullopt;
+  return Pool{PoolId{*id}, *sessions, *objects, *bytes};
+}
+
 void put(Writer& out, const SpaceLimits& limits) {
   const SessionTerms& terms = limits.terms;
   out.u32(limits.objects).u32(limits.sessions).u32(terms.claim);
   out.u64(terms.lease).u64(terms.tenure).u64(terms.deadline).u8(static_cast<std::uint8_t>(terms.exhaustion));
-  out.u8(flag(limits.shares_tries));
+  out.u8(flag(limits.shares_tries)).u64(limits.seclusion);
+  for (const Pool& pool : limits.pools) out.u64(pool.id.value).u32(pool.sessions).u32(pool.objects).u64(pool.bytes);
+  out.u8(flag(limits.view != nullptr));
+  if (limits.view) put(out, *limits.view);
 }
 
 std::optional<SpaceLimits> get_limits(Reader& in) {
@@ -88,12 +138,28 @@ std::optional<SpaceLimits> get_limits(Reader& in) {
   const auto lease = in.u64(), tenure = in.u64(), deadline = in.u64();
   const auto exhaustion = in.u8();
   const auto shares_tries = get_flag(in);
-  if (!objects || !sessions || !claim || !lease || !tenure || !deadline || !exhaustion || !shares_tries)
+  const auto seclusion = in.u64();
+  if (!objects || !sessions || !claim || !lease || !tenure || !deadline || !exhaustion || !shares_tries || !seclusion)
     return std::nullopt;
   if (*exhaustion > static_cast<std::uint8_t>(Exhaustion::kClose)) return std::nullopt;
-  return SpaceLimits{*objects, *sessions,
-                     SessionTerms{*claim, *lease, *tenure, *deadline, static_cast<Exhaustion>(*exhaustion)},
-                     *shares_tries};
+  SpaceLimits out;
+  out.objects = *objects;
+  out.sessions = *sessions;
+  out.terms = SessionTerms{*claim, *lease, *tenure, *deadline, static_cast<Exhaustion>(*exhaustion)};
+  out.shares_tries = *shares_tries;
+  out.seclusion = *seclusion;
+  for (Pool& pool : out.pools) {
+    const auto read = get_pool(in);
+    if (!read) return std::nullopt;
+    pool = *read;
+  }
+  const auto has_view = get_flag(in);
+  if (!has_view) return std::nullopt;
+  if (!*has_view) return out;
+  auto view = get_view(in);
+  if (!view) return std::nullopt;
+  out.view = std::make_shared<const View>(std::move(*view));
+  return out;
 }
 
 void put(Writer& out, const Space& space) {
@@ -128,7 +194,8 @@ void put(Writer& out, const PolicyLog& log) {
 
 void put(Writer& out, const Session& session) {
   out.u32(session.handle).u32(session.client.value).u8(static_cast<std::uint8_t>(session.kind));
-  out.u64(session.owner.value).u64(session.space.value).u8(flag(session.client_saved));
+  out.u64(session.owner.value).u64(session.seclusion).u64(session.space.value).u8(flag(session.client_saved));
+  for (const PoolId pool : session.left_pools) out.u64(pool.value);
   out.u64(session.sequence).raw(session.client_copy).u64(session.last_use);
   out.u64(session.started_at).u64(session.used_at).u64(session.lease).u64(session.tenure);
   out.u64(session.served_at);
@@ -192,8 +259,13 @@ std::optional<Session> get_session(Reader& in) {
   Session out;
   const auto handle = in.u32(), client = in.u32();
   const auto kind = get_kind(in);
-  const auto owner = in.u64(), space = in.u64();
+  const auto owner = in.u64(), seclusion = in.u64(), space = in.u64();
   const auto client_saved = get_flag(in);
+  for (PoolId& pool : out.left_pools) {
+    const auto left = in.u64();
+    if (!left) return std::nullopt;
+    pool = PoolId{*left};
+  }
   const auto sequence = in.u64();
   const auto client_copy = in.take(out.client_copy.size());
   const auto last_use = in.u64(), started_at = in.u64(), used_at = in.u64(), lease = in.u64(), tenure = in.u64();
@@ -202,7 +274,7 @@ std::optional<Session> get_session(Reader& in) {
   const auto stale = get_flag(in);
   auto context = get_blob(in), nonce = get_blob(in);
   auto log = get_log(in);
-  if (!handle || !client || !kind || !owner || !space || !client_saved || !sequence || !client_copy)
+  if (!handle || !client || !kind || !owner || !seclusion || !space || !client_saved || !sequence || !client_copy)
     return std::nullopt;
   if (!last_use || !started_at || !used_at || !lease || !tenure || !served_at || !asked_authority || !reserved)
     return std::nullopt;
@@ -211,6 +283,7 @@ std::optional<Session> get_session(Reader& in) {
   out.client = wire::ClientHandle{*client};
   out.kind = *kind;
   out.owner = OwnerId{*owner};
+  out.seclusion = *seclusion;
   out.space = SpaceId{*space};
   out.client_saved = *client_saved;
   out.sequence = *sequence;

@@ -4,6 +4,8 @@
 #include <utility>
 #include <vector>
 
+#include "space/chip_lists.h"
+#include "space/pools.h"
 #include "wire/response.h"
 
 namespace tpmspace::space {
@@ -53,11 +55,11 @@ std::vector<std::uint32_t> loaded_session_handles(const Books& books, SpaceId sp
 }
 
 // Client-saved ones of the owner, always as 0x02nnnnnn: tpm2_flushcontext -s depends on it.
-std::vector<std::uint32_t> saved_session_handles(const Books& books, OwnerId owner, std::uint32_t first) {
+std::vector<std::uint32_t> saved_session_handles(const Books& books, const Space& space, std::uint32_t first) {
   constexpr std::uint32_t kShownAs = 0x02000000;
   std::vector<std::uint32_t> out;
   const auto add = [&](const Session& session) {
-    if (session.client_saved && session.owner == owner) out.push_back(kShownAs | wire::number_of(session.client.value));
+    if (session.client_saved && may_take_up(space, session)) out.push_back(kShownAs | wire::number_of(session.client.value));
   };
   for (const auto& [number, session] : books.sessions) add(session);
   for (const auto& [copy, session] : books.parked_files) add(session);
@@ -74,18 +76,19 @@ std::optional<std::uint32_t> property_in_space(std::uint32_t property, const Boo
                                                SpaceId id) {
   const Space& space = books.spaces.at(id);
   const auto usable = static_cast<std::uint32_t>(loaded_session_handles(books, id, 0).size());
-  const auto saved = static_cast<std::uint32_t>(saved_session_handles(books, space.owner, 0).size());
+  const auto saved = static_cast<std::uint32_t>(saved_session_handles(books, space, 0).size());
   const std::uint32_t active_limit = std::min(space.limits.sessions, chip.active_sessions);
+  const RoomInPools pools = room_in_pools(books, chip, id);
   switch (property) {
     case kHrLoaded:
       return usable;
     case kHrLoadedAvail:
     case kHrActiveAvail:
-      return left_of(active_limit, usable + saved);
+      return std::min(left_of(active_limit, usable + saved), pools.sessions);
     case kHrActive:
       return usable + saved;
     case kHrTransientAvail:
-      return left_of(space.limits.objects, static_cast<std::uint32_t>(space.objects.size()));
+      return std::min(left_of(space.limits.objects, static_cast<std::uint32_t>(space.objects.size())), pools.objects);
     default:
       return std::nullopt;
   }
@@ -118,7 +121,7 @@ wire::Bytes handle_list(const CapabilityQuery& query, const Books& books, SpaceI
       handles = loaded_session_handles(books, space, query.property);
       break;
     default:
-      handles = saved_session_handles(books, books.spaces.at(space).owner, query.property);
+      handles = saved_session_handles(books, books.spaces.at(space), query.property);
       break;
   }
   const std::size_t shown = std::min({handles.size(), kMaxCapHandles, static_cast<std::size_t>(query.count)});
@@ -128,20 +131,31 @@ wire::Bytes handle_list(const CapabilityQuery& query, const Books& books, SpaceI
   return wire::success_response(out.bytes());
 }
 
-void rewrite_properties(wire::Bytes& response, const Books& books, const Chip& chip, SpaceId space) {
-  Reader in(response);
-  // header, moreData, capability, count, then (property, value) pairs
-  const auto header = in.take(wire::kHeaderSize);
+TpmPort::Result<wire::Bytes> properties_in_space(wire::ByteView parameters, const Books& books, const Chip& chip,
+                                                 SpaceId space, TpmPort& port) {
+  wire::Bytes out = wire::to_bytes(parameters);
+  const View* view = books.spaces.at(space).limits.view.get();
+  std::optional<ChipLists> lists;
+  if (view != nullptr) lists.emplace(*view, port);
+  Reader in(parameters);
+  // moreData, capability, count, then (property, value) pairs
   const auto more = in.u8();
   const auto capability = in.u32();
   const auto count = in.u32();
-  if (!header || !more || capability != kCapTpmProperties || !count) return;
+  if (!more || capability != kCapTpmProperties || !count) return out;
   for (std::uint32_t i = 0; i < *count; ++i) {
     const auto property = in.u32();
     const std::size_t value_at = in.offset();
-    if (!property || !in.u32()) return;
-    if (const auto value = property_in_space(*property, books, chip, space)) wire::put_u32(response, value_at, *value);
+    if (!property || !in.u32()) break;
+    auto value = property_in_space(*property, books, chip, space);
+    if (!value && lists) {
+      const auto listed = lists->property(*property);
+      if (!listed) return tl::unexpected(listed.error());
+      value = *listed;
+    }
+    if (value) wire::put_u32(out, value_at, *value);
   }
+  return out;
 }
 
 }  // namespace tpmspace::space

@@ -1,9 +1,10 @@
 // GetCapability as a space sees it: its own transient objects and sessions, and room as the space has it, not the chip.
+// (What is the chip's, and shown in part: space/chip_lists.h.)
 //
 // Idea: a list of handles that are ours to give is answered without the TPM, in pages as a TPM gives them; properties
 // that describe room are rewritten in the TPM's answer. A list asked for under a session cannot be rewritten (its
 // answer is covered by rpHash, TPM-RULES 8).
-// Threads: pure functions of the books. Source: Part 3, 30.2; Part 2, 6.13 and 10.9; TPM-RULES 10, 11.
+// Threads: with the manager. Source: Part 3, 30.2; Part 2, 6.13 and 10.9; TPM-RULES 10, 11.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +12,7 @@
 
 #include "space/books.h"
 #include "space/chip.h"
+#include "space/tpm_port.h"
 #include "wire/bytes.h"
 #include "wire/command.h"
 
@@ -29,8 +31,10 @@ struct CapabilityQuery {
 // The whole response. Precondition: asks_for_our_handles(query).
 [[nodiscard]] wire::Bytes handle_list(const CapabilityQuery& query, const Books& books, SpaceId space);
 
-// Rewrites what TPM_CAP_TPM_PROPERTIES says of room for objects and sessions, in a successful response without
-// sessions. Leaves alone what it does not recognise.
-void rewrite_properties(wire::Bytes& response, const Books& books, const Chip& chip, SpaceId space);
+// The parameters of a successful GetCapability without sessions, with what TPM_CAP_TPM_PROPERTIES says of room for
+// objects and sessions, and of how much there is of what the space's view hides, as the space has it. The rest stays.
+// Errors: the TPM could not be asked what there is.
+[[nodiscard]] TpmPort::Result<wire::Bytes> properties_in_space(wire::ByteView parameters, const Books& books,
+                                                               const Chip& chip, SpaceId space, TpmPort& port);
 
 }  // namespace tpmspace::space

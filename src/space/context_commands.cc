@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "space/context.h"
+#include "space/pools.h"
 #include "wire/response.h"
 
 namespace tpmspace::space {
@@ -69,9 +70,9 @@ Bytes ContextCommands::flush_session(SpaceId space, std::uint32_t handle) {
     (void)take_parked(books_, {space, number});
     return wire::success_response({});
   }
-  const OwnerId owner = books_.spaces.at(space).owner;
+  const Space& here = books_.spaces.at(space);
   const auto is_file = [&](const Session& session) {
-    return session.client_saved && session.owner == owner && wire::number_of(session.client.value) == number;
+    return session.client_saved && may_take_up(here, session) && wire::number_of(session.client.value) == number;
   };
   // Of several by that number this connection's own is meant, or else the newest: which it is does not depend on who
   // had to leave the TPM.
@@ -134,20 +135,21 @@ std::optional<Bytes> ContextCommands::load_session_context(SpaceId space, const 
   if (!info) return refuse(info.error());
   if (!info->is_session()) return std::nullopt;
   const ContextDigest presented = digest_of(command.parameters());
-  const OwnerId owner = books_.spaces.at(space).owner;
+  const Space& here = books_.spaces.at(space);
   for (auto& [number, session] : books_.sessions)
-    if (session.client_saved && session.owner == owner && session.client_copy == presented)
+    if (session.client_saved && may_take_up(here, session) && session.client_copy == presented)
       return take_up(space, session);
   const auto file = books_.parked_files.find(presented);
-  if (file == books_.parked_files.end() || file->second.owner != owner) return refuse(kUnknownContext);
+  if (file == books_.parked_files.end() || !may_take_up(here, file->second)) return refuse(kUnknownContext);
   Session session = take_parked_file(books_, presented);
   Bytes answer = take_up(space, session);
   add_parked(books_, std::move(session));
   return answer;
 }
 
-// Where the space knows something else by that number, it gets another one.
+// Where the space knows something else by that number, it gets another one. Another pool must have room for it.
 Bytes ContextCommands::take_up(SpaceId space, Session& session) {
+  if (!pools_admit(books_, space, session)) return refuse(rc::kSessionHandles);
   auto& stones = books_.spaces.at(space).tombstones;
   const std::uint32_t old = wire::number_of(session.client.value);
   if (const auto stone = stones.find(old); stone != stones.end() && stone->second.told) stones.erase(stone);
@@ -163,6 +165,7 @@ Bytes ContextCommands::take_up(SpaceId space, Session& session) {
   }
   session.client_saved = false;
   session.space = space;
+  session.left_pools = {};
   session.last_use = books_.tick;
   session.used_at = port_.now();
   return wire::success_response(wire::Writer().u32(session.client.value).take());

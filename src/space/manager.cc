@@ -4,7 +4,9 @@
 #include <utility>
 
 #include "space/capability_view.h"
+#include "space/pools.h"
 #include "space/session_hmac.h"
+#include "space/view_commands.h"
 #include "wire/rewrite.h"
 
 namespace tpmspace::space {
@@ -91,10 +93,10 @@ SpaceId Manager::open(OwnerId owner, const SpaceLimits& limits) {
 }
 
 void Manager::set_limits(SpaceId space, const SpaceLimits& limits) {
-  SpaceLimits& now = books_.spaces.at(space).limits;
-  now = possible(limits);
+  SpaceLimits now = possible(limits);
   // What is held already stays: a limit is for what comes.
   now.objects = std::max(now.objects, static_cast<std::uint32_t>(books_.spaces.at(space).objects.size()));
+  space::set_limits(books_, space, now);
 }
 
 // Nobody can claim more than the chip has: the bank could never promise it.
@@ -199,6 +201,7 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
   bool resynchronised = false;
   for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
     if (const auto refusal = resolve(space, command)) return refuse(*refusal);
+    if (const auto refusal = refusal_by_view(view_of(space), command)) return refuse(*refusal);
     if (const auto refusal = stale_nonces_.refusal(space, command)) return refuse(*refusal);
     if (tries == Tries::kNone && protection_.may_count(space, command)) {
       outcome.stopped_for_lockout = true;
@@ -211,7 +214,8 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
     if (code != rc::kSuccess) return refuse(code);
     // What had to come back under another number is one of those now.
     if (const auto refusal = stale_nonces_.refusal(space, command)) return refuse(*refusal);
-    const auto hmacs = stale_nonces_.check(space, command);
+    const bool changes = parameters_at_tpm(view_of(space), command).has_value();
+    const auto hmacs = stale_nonces_.check(space, command, changes);
     if (!hmacs) return refuse(as_lack_of_room(hmacs.error(), rc::kSessionMemory));
 
     auto response =
@@ -229,6 +233,7 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
       // A number that the space must not meet again, or a handle that somebody else has.
       if (command.row().has_response_handle() && !outcome.created)
         return refuse(command.row().creates == Creates::kSession ? rc::kSessionHandles : rc::kFailure);
+      if (auto answer = capabilities_in_space(space, command, *response)) return std::move(*answer);
       return std::move(*response).take();
     }
     if (!repair(command, response->code(), resynchronised)) return std::move(*response).take();
@@ -285,6 +290,8 @@ Manager::Refusal Manager::resolve(SpaceId space, const Command& command) {
   for (unsigned i = 0; i < command.handle_count(); ++i) {
     const std::uint32_t handle = command.handle(i).value;
     if (wire::is_transient(handle) && objects.count(handle) == 0) return rc::kReferenceH0 + i;
+    if (wire::is_persistent(handle) && !persistent_at_tpm(view_of(space), ClientHandle{handle}))
+      return rc::in_handle(rc::kHandle, i + 1);
     if (!wire::is_session(handle)) continue;
     if (wire::number_of(handle) >= chip_.session_numbers) return rc::in_handle(rc::kValue, i + 1);
     if (known_session(books_, space, handle) != nullptr) continue;
@@ -312,6 +319,8 @@ Manager::Refusal Manager::within_limits(SpaceId id, const Command& command) {
     const std::uint64_t all = books_.held.bytes + books_.slots.size() * std::uint64_t{chip_.max_response};
     if (!within_share(books_.holdings.at(space.owner).bytes, all, quota_.context_bytes, chip_.max_response))
       return rc::kObjectMemory;
+    const RoomInPools pools = room_in_pools(books_, chip_, id);
+    if (pools.objects == 0 || pools.bytes < chip_.max_response) return rc::kObjectMemory;
   }
   if (stale_nonces_.refusal(id, command) || session_book_.want(id, command) == SessionBook::Want::kNothing)
     return std::nullopt;
@@ -429,6 +438,7 @@ Rc Manager::drop_unloadable_session(std::uint32_t number) {
 Bytes Manager::translate(SpaceId space, const Command& command, const StaleNonces::Hmacs& without_hmac) {
   wire::Rewrite rewrite;
   rewrite.without_hmac = without_hmac;
+  rewrite.parameters = parameters_at_tpm(view_of(space), command);
   // The type octet stays the client's: the TPM will say if it is wrong.
   const auto session_at_tpm = [&](std::uint32_t handle) -> std::optional<wire::TpmHandle> {
     if (!wire::is_session(handle)) return std::nullopt;
@@ -440,6 +450,8 @@ Bytes Manager::translate(SpaceId space, const Command& command, const StaleNonce
     const ClientHandle handle = command.handle(i);
     if (wire::is_transient(handle.value))
       rewrite.handles[i] = slot_of(books_, space, handle)->tpm;
+    else if (wire::is_persistent(handle.value))
+      rewrite.handles[i] = persistent_at_tpm(view_of(space), handle);
     else
       rewrite.handles[i] = session_at_tpm(handle.value);
   }
@@ -482,104 +494,6 @@ bool Manager::resynchronise_once(bool& resynchronised) {
   resynchronised = true;
   (void)recovery_.resynchronise();
   return true;
-}
-
-// --- book what the TPM confirmed
-
-void Manager::forget_copies_of_used_sequences(SpaceId space, const Command& command) {
-  if (command.row().effect == Effect::kContextSave) return;
-  const auto& objects = books_.spaces.at(space).objects;
-  for (std::size_t i = 0; i < command.handle_count(); ++i) {
-    const auto it = objects.find(command.handle(i).value);
-    if (it != objects.end() && it->second.sequence) set_context(books_, space, command.handle(i), {});
-  }
-}
-
-void Manager::book(SpaceId space, const Command& command, Response& response, Outcome& outcome) {
-  const wire::CommandRow& row = command.row();
-  if (row.flushes_handle >= 0) {
-    const ClientHandle handle = command.handle(static_cast<std::size_t>(row.flushes_handle));
-    std::erase_if(books_.slots, [&](const Slot& slot) { return slot.space == space && slot.object == handle; });
-    erase_object(books_, space, handle);
-  }
-  if (row.has_response_handle()) book_created(space, command, response, outcome);
-  session_book_.book_policy(space, command);
-  session_book_.book_uses(space, command, response);
-  if (row.effect == Effect::kContextSave) book_client_save(space, command, response);
-  if (command.code() == cc::kStartup) recovery_.after_startup();
-  if (row.extensive) recovery_.after_extensive(command);
-  protection_.book(command, response);
-  rewrite_capabilities(space, command, response);
-}
-
-void Manager::book_created(SpaceId space, const Command& command, Response& response, Outcome& outcome) {
-  const wire::TpmHandle handle = *response.handle();
-  if (wire::is_session(handle.value)) {
-    outcome.created = session_book_.book_started(space, command, response);
-    if (outcome.created) response.replace_handle(*outcome.created);
-    return;
-  }
-  Object object;
-  object.last_use = books_.tick;
-  object.sequence = command.row().creates == Creates::kSequence;
-  object.counts_misses = counts_misses_of_created(command);
-  if (command.row().effect == Effect::kContextLoad) {
-    object.context = wire::to_bytes(command.parameters());
-    object.sequence = read_context(object.context)->is_sequence();
-  }
-  if (is_displaced(handle)) return;
-  const ClientHandle client = free_handle(space);
-  add_object(books_, space, client, std::move(object));
-  books_.slots.push_back(Slot{handle, space, client});
-  chip_.object_slots = std::max(chip_.object_slots, static_cast<std::uint32_t>(books_.slots.size()));
-  response.replace_handle(client);
-  outcome.created = client;
-}
-
-// The TPM gave out a handle that the books have in use: one of the two is wrong, and whose entity is there now nobody
-// can say. So it is nobody's, and the TPM will be asked what it holds.
-bool Manager::is_displaced(wire::TpmHandle handle) {
-  const auto it =
-      std::find_if(books_.slots.begin(), books_.slots.end(), [&](const Slot& s) { return s.tpm == handle; });
-  if (it == books_.slots.end()) return false;
-  const Slot displaced = std::exchange(*it, Slot{handle, SpaceId{}, ClientHandle{}});
-  port_.cost().distrusted = true;
-  if (displaced.space.value != 0 &&
-      books_.spaces.at(displaced.space).objects.at(displaced.object.value).context.empty())
-    erase_object(books_, displaced.space, displaced.object);
-  return true;
-}
-
-// The TPM made a context for the client: it is ours as well, for nothing.
-void Manager::book_client_save(SpaceId space, const Command& command, const Response& response) {
-  const ClientHandle handle = command.handle(0);
-  Bytes context = wire::to_bytes(response.parameters());
-  if (wire::is_transient(handle.value)) {
-    set_context(books_, space, handle, std::move(context));
-    return;
-  }
-  Session* session = usable_session(books_, space, handle.value);
-  if (session == nullptr) return;
-  session->client_saved = true;
-  session->reserved = false;
-  session->client_copy = digest_of(context);
-  residency_.book_saved(*session, std::move(context));
-  residency_.keep_gap();
-}
-
-void Manager::rewrite_capabilities(SpaceId space, const Command& command, Response& response) const {
-  if (command.code() != cc::kGetCapability || command.has_sessions()) return;
-  response.edit([&](Bytes& bytes) { rewrite_properties(bytes, books_, chip_, space); });
-}
-
-// Lowest free first, as a TPM does. Precondition: the space is below its limit, which is far below 2^24.
-ClientHandle Manager::free_handle(SpaceId space) const {
-  std::uint32_t candidate = wire::kFirstTransient;
-  for (const auto& [handle, object] : books_.spaces.at(space).objects) {
-    if (handle != candidate) break;
-    ++candidate;
-  }
-  return ClientHandle{candidate};
 }
 
 // --- idle work

@@ -123,9 +123,12 @@ class Manager {
   void book_created(SpaceId space, const wire::Command& command, wire::Response& response, Outcome& outcome);
   bool is_displaced(wire::TpmHandle handle);
   void book_client_save(SpaceId space, const wire::Command& command, const wire::Response& response);
-  void rewrite_capabilities(SpaceId space, const wire::Command& command, wire::Response& response) const;
+  // The answer to GetCapability as the space sees it. Nullopt: as the TPM gave it.
+  std::optional<wire::Bytes> capabilities_in_space(SpaceId space, const wire::Command& command,
+                                                   const wire::Response& response);
   void forget_copies_of_used_sequences(SpaceId space, const wire::Command& command);
 
+  [[nodiscard]] const View* view_of(SpaceId space) const { return books_.spaces.at(space).limits.view.get(); }
   void undo_save(SpaceId space, std::uint32_t number);
   void note_nonces(SpaceId space, const wire::Command& command, Outcome& outcome);
   std::vector<Session*> sessions_of(SpaceId space, const wire::Command& command);

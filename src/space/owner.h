@@ -2,8 +2,12 @@
 // make it; the manager only compares. Threads: a value.
 #pragma once
 
+#include <array>
 #include <compare>
 #include <cstdint>
+#include <memory>
+
+#include "space/view.h"
 
 namespace tpmspace::space {
 
@@ -47,7 +51,27 @@ struct SessionTerms {
   bool operator==(const SessionTerms&) const = default;
 };
 
-// What one space may hold. Units: entities.
+// A set of spaces that share a limit (a namespace, a class of clients), as a plain number. 0: none.
+struct PoolId {
+  std::uint64_t value = 0;
+  auto operator<=>(const PoolId&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
+};
+
+// What all spaces of a pool may hold together. Whatever is above it is refused at once, as by an exhausted TPM: nobody
+// waits for a neighbour in a pool. Each space carries the limits that it is judged by.
+struct Pool {
+  PoolId id;
+  // In the TPM, those whose connections are gone included. What can be made again takes nothing (space/session_book.h).
+  std::uint32_t sessions = UINT32_MAX;
+  std::uint32_t objects = UINT32_MAX;  // transient objects and sequences
+  // Octets of saved contexts. A new object needs room for the longest one.
+  std::uint64_t bytes = UINT64_MAX;
+
+  bool operator==(const Pool&) const = default;
+};
+inline constexpr std::size_t kMaxPools = 2;
+
+// What one space may hold, and see. Units: entities.
 struct SpaceLimits {
   std::uint32_t objects = 1000;  // transient objects and sequences
   std::uint32_t sessions = 64;   // active ones, those it saved itself included
@@ -57,6 +81,8 @@ struct SpaceLimits {
   // Its wrong authorizations count for its owner's share, and it is stopped when that is used up; false: it may lock
   // the TPM for all (who administers lockout may).
   bool shares_tries = false;
+  std::array<Pool, kMaxPools> pools = {};  // different ones
+  std::shared_ptr<const View> view = {};   // null: everything, as the chip has it
 };
 
 }  // namespace tpmspace::space

@@ -116,12 +116,12 @@ std::optional<wire::ClientHandle> policy_session_of(const Command& command) {
   return wire::is_session(last.value) ? std::optional(last) : std::nullopt;
 }
 
-PolicyStep step_of(const Command& step, wire::ByteView key_context) {
+PolicyStep step_of(const Command& step, wire::ByteView key_context, wire::TpmHandle key) {
   PolicyStep out;
   out.code = step.code();
   out.parameters = wire::to_bytes(step.parameters());
   out.key_context = wire::to_bytes(key_context);
-  if (step.handle_count() > 1 && key_context.empty()) out.key = step.handle(0).value;
+  if (step.handle_count() > 1 && key_context.empty()) out.key = key.value;
   return out;
 }
 

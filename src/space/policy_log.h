@@ -44,7 +44,7 @@ enum class Rebuildable : std::uint8_t {
 struct PolicyStep {
   wire::CommandCode code = 0;
   wire::Bytes parameters;
-  // PolicySigned's key: a transient object as the TPM saved it, or else its handle.
+  // PolicySigned's key: a transient object as the TPM saved it, or else its handle, which is the TPM's.
   wire::Bytes key_context;
   std::uint32_t key = 0;
 
@@ -88,7 +88,8 @@ struct PolicyLog {
 
 // The session whose policy this command changes: its handle in the command. Nullopt: none.
 [[nodiscard]] std::optional<wire::ClientHandle> policy_session_of(const wire::Command& command);
-// Precondition: it can be repeated; the key of a PolicySigned that is a transient object has `key_context`.
-[[nodiscard]] PolicyStep step_of(const wire::Command& step, wire::ByteView key_context);
+// Precondition: it can be repeated. The key of a PolicySigned that is a transient object has `key_context`, another one
+// is `key`.
+[[nodiscard]] PolicyStep step_of(const wire::Command& step, wire::ByteView key_context, wire::TpmHandle key);
 
 }  // namespace tpmspace::space

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "space/protection.h"
+#include "space/pools.h"
 
 namespace tpmspace::space {
 
@@ -86,6 +87,7 @@ SessionBook::Admission SessionBook::admission(SpaceId id, const Command& command
   const bool starts = command.row().creates == wire::Creates::kSession;
   if (starts && sessions_of_space(books_, id) >= space.limits.sessions) return Admission::kNever;
   if (want(id, command) == Want::kNumber) return parking_.number_at(0) ? Admission::kNow : Admission::kNotNow;
+  if (room_in_pools(books_, chip_, id).sessions == 0) return Admission::kNever;
   const auto by_space = ordinary_sessions_by_space(books_);
   const auto found = by_space.find(id);
   const std::uint32_t held = found == by_space.end() ? 0 : found->second;
@@ -146,6 +148,7 @@ std::optional<wire::ClientHandle> SessionBook::book_started(SpaceId id, const Co
   session.client = *client;
   session.kind = kind_of_started(command);
   session.owner = space.owner;
+  session.seclusion = space.limits.seclusion;
   session.space = id;
   session.last_use = books_.tick;
   session.started_at = session.used_at = port_.now();
@@ -194,10 +197,14 @@ void SessionBook::log_step(Session& session, SpaceId id, const Command& command)
     log.rebuildable = Rebuildable::kStep;
     return;
   }
-  if (!parking_.has_room_for(session, command))
+  if (!parking_.has_room_for(session, command)) {
     log.rebuildable = Rebuildable::kFull;
-  else
-    log.steps.push_back(step_of(command, *key));
+    return;
+  }
+  wire::TpmHandle at_tpm{command.handle(0).value};
+  if (wire::is_persistent(at_tpm.value))
+    at_tpm = *persistent_at_tpm(books_.spaces.at(id).limits.view.get(), command.handle(0));
+  log.steps.push_back(step_of(command, *key, at_tpm));
 }
 
 // The transient key of a PolicySigned, as the TPM saves it: its client may let go of it. Empty: there is none.
@@ -241,10 +248,13 @@ void SessionBook::leave(SpaceId space) {
   std::vector<std::uint32_t> ended;
   for (auto& [number, session] : books_.sessions) {
     if (session.space != space) continue;
-    if (session.client_saved)
+    if (session.client_saved) {
+      const auto& pools = books_.spaces.at(space).limits.pools;
+      std::transform(pools.begin(), pools.end(), session.left_pools.begin(), [](const Pool& pool) { return pool.id; });
       session.space = SpaceId{};
-    else
+    } else {
       ended.push_back(number);
+    }
   }
   for (const auto number : ended) drop(number);
   drop_parked_of(books_, space);

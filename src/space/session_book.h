@@ -47,7 +47,7 @@ class SessionBook {
   enum class Admission : std::uint8_t {
     kNow,
     kNotNow,  // there may be one later
-    kNever,   // the space's own limit, or it was given up
+    kNever,   // the space's own limit or that of a pool, or it was given up
   };
   // Precondition: the command wants something. Of a number: whoever notices (Parking::number_at knows who does).
   [[nodiscard]] Admission admission(SpaceId space, const wire::Command& command) const;

@@ -64,6 +64,8 @@ tl::expected<std::vector<Bytes>, Rc> StaleNonces::names_of(SpaceId space, const 
         if (const Slot* slot = slot_of(books_, space, handle)) at_tpm = slot->tpm.value;
         break;
       case wire::HandleKind::kPersistent:
+        at_tpm = persistent_at_tpm(books_.spaces.at(space).limits.view.get(), handle)->value;
+        break;
       case wire::HandleKind::kNvIndex:
         break;
       default:
@@ -96,14 +98,18 @@ std::vector<ByteView> StaleNonces::nonces_for(SpaceId space, const Command& comm
   return out;
 }
 
-tl::expected<StaleNonces::Hmacs, Rc> StaleNonces::check(SpaceId space, const Command& command) {
+tl::expected<StaleNonces::Hmacs, Rc> StaleNonces::check(SpaceId space, const Command& command, bool parameters_change) {
   Hmacs out{};
   std::optional<std::vector<Bytes>> names;
   for (std::size_t i = 0; i < command.authorizations().size(); ++i) {
     const Authorization& authorization = command.authorizations()[i];
     if (authorization.is_password() || authorization.hmac_size == 0) continue;
     const Session* session = usable_session(books_, space, authorization.handle.value);
-    if (session == nullptr || !session->stale || session->log.password) continue;
+    if (session == nullptr || session->log.password) continue;
+    // Without a secret, and not of a policy that asks for one.
+    const bool can_be_put_right = session->stale || (parameters_change && session->can_be_made_again());
+    if (!can_be_put_right && parameters_change) return tl::unexpected(rc::kAuthContext);
+    if (!can_be_put_right) continue;
     if (!names) {
       auto asked = names_of(space, command);
       if (!asked) {

@@ -54,6 +54,20 @@ void learn_lockout(LockoutNews& news, ByteView capability_data) {
     if (*property == kMaxAuthFail) news.max_auth_fail = *value;
     if (*property == kLockoutInterval) news.lockout_interval = *value;
   }
+std::optional<CapabilityPage> read_page(ByteView parameters, std::uint32_t capability, std::uint32_t most) {
+  Reader in(parameters);
+  const auto more = in.u8();
+  const auto echoed = in.u32();
+  const auto count = in.u32();
+  if (!more || echoed != capability || !count || *count > most) return std::nullopt;
+  CapabilityPage out;
+  out.more = *more != 0;
+  for (std::uint32_t i = 0; i < *count; ++i) {
+    const auto word = in.u32();
+    if (!word) return std::nullopt;
+    out.words.push_back(*word);
+  }
+  return out;
 }
 
 TpmPort::TpmPort(wire::Tpm& tpm, const wire::CommandTable& table, Clock clock)
@@ -224,22 +238,24 @@ TpmPort::Result<TpmPort::Clocks> TpmPort::read_clock() {
   return Clocks{*reset, *restart};
 }
 
+TpmPort::Result<CapabilityPage> TpmPort::capability(std::uint32_t capability, std::uint32_t first, std::uint32_t most) {
+  auto response = own(cc::kGetCapability, Writer().u32(capability).u32(first).u32(most).take(), Cause::kProbe);
+  if (!response) return tl::unexpected(response.error());
+  auto page = read_page(response->parameters(), capability, most);
+  if (!page) return tl::unexpected(kNonsense);
+  return std::move(*page);
+}
+
 TpmPort::Result<std::vector<std::uint32_t>> TpmPort::handles(std::uint32_t first) {
   std::vector<std::uint32_t> out;
-  for (int page = 0; page < kMaxPages; ++page) {
-    auto response = own(cc::kGetCapability, Writer().u32(kCapHandles).u32(first).u32(kPage).take(), Cause::kProbe);
-    if (!response) return tl::unexpected(response.error());
-    Reader in(response->parameters());
-    const auto more = in.u8();
-    const auto capability = in.u32();
-    const auto count = in.u32();
-    if (!more || capability != kCapHandles || !count || *count > kPage) return tl::unexpected(kNonsense);
-    for (std::uint32_t i = 0; i < *count; ++i) {
-      const auto handle = in.u32();
-      if (!handle || !is_of_range(*handle, first)) return tl::unexpected(kNonsense);
-      out.push_back(*handle);
+  for (int pages = 0; pages < kMaxPages; ++pages) {
+    const auto page = capability(kCapHandles, first, kPage);
+    if (!page) return tl::unexpected(page.error());
+    for (const std::uint32_t handle : page->words) {
+      if (!is_of_range(handle, first)) return tl::unexpected(kNonsense);
+      out.push_back(handle);
     }
-    if (*more == 0 || *count == 0) return out;
+    if (!page->more || page->words.empty()) return out;
     // The list for saved sessions shows them as 0x02nnnnnn, yet the next page is asked for by the range's own type.
     first = (first & 0xFF000000) | (wire::number_of(out.back()) + 1);
   }

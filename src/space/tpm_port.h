@@ -40,6 +40,14 @@ struct Cost {
 [[nodiscard]] std::optional<std::uint32_t> attributes_in(wire::ByteView area, bool nv);
 // What the answer to a GetCapability says of it, if anything: the parameters of a success.
 void learn_lockout(LockoutNews& news, wire::ByteView capability_data);
+// A page of a capability that is a list of 32-bit words: handles, or the attributes of commands.
+struct CapabilityPage {
+  std::vector<std::uint32_t> words;
+  bool more = false;
+};
+// The parameters of an answer to GetCapability. Nullopt: they are no such page, or it has more words than `most`.
+[[nodiscard]] std::optional<CapabilityPage> read_page(wire::ByteView parameters, std::uint32_t capability,
+                                                      std::uint32_t most);
 
 class TpmPort {
  public:
@@ -81,6 +89,8 @@ class TpmPort {
     std::uint32_t reset_count = 0, restart_count = 0;
   };
   Result<Clocks> read_clock();
+  // One page, of at most so many words.
+  Result<CapabilityPage> capability(std::uint32_t capability, std::uint32_t first, std::uint32_t most);
   // All handles of the range that `first` begins, over as many pages as it takes (bounded).
   Result<std::vector<std::uint32_t>> handles(std::uint32_t first);
 

@@ -40,11 +40,6 @@ class Response {
   [[nodiscard]] std::optional<TpmHandle> handle() const;
   // Precondition: handle() has a value.
   void replace_handle(ClientHandle handle);
-  // Lets `change` rewrite octets of the parameter area in place; it must not change the size.
-  template <typename Change>
-  void edit(Change change) {
-    change(bytes_);
-  }
   // The parameter area, without its size field; empty unless ok().
   [[nodiscard]] ByteView parameters() const { return ByteView(bytes_).subspan(parameters_at_, parameters_size_); }
   // In the order of the command's; empty unless ok() and with sessions.

@@ -18,7 +18,7 @@ Bytes rewritten(const Command& command, const Rewrite& rewrite) {
     }
     body.u32(static_cast<std::uint32_t>(area.bytes().size())).raw(area.bytes());
   }
-  body.raw(command.parameters());
+  body.raw(rewrite.parameters ? ByteView(*rewrite.parameters) : command.parameters());
   return Writer()
       .raw(old.first(2))
       .u32(static_cast<std::uint32_t>(kHeaderSize + body.bytes().size()))

@@ -8,6 +8,7 @@
 #include "engine/engine.h"
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <vector>
@@ -96,6 +97,11 @@ class Play {
     limits.objects = 1 + (what >> 2) % 16U;
     limits.sessions = 1 + (what >> 4) % 8U;
     limits.shares_tries = what % 2U == 1;
+    if (what >= 0xC0) {
+      limits.pools[0] = {.id = {1}, .sessions = 4, .objects = 8, .bytes = 16 << 10};
+      limits.view = std::make_shared<const space::View>(
+          space::View{.commands = {{0x11F, 0x15F}}, .persistent = wire::Numbers::all(), .persistent_base = 0x81000001});
+    }
     connections_.push_back(engine_->open(space::OwnerId{1U + what % 3U}, limits));
   }
 

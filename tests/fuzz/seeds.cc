@@ -126,7 +126,11 @@ void write_space(const fs::path& directory) {
   space::Books full;
   books.add(space::encode(full));
   const space::SpaceId one = space::open_space(full, space::OwnerId{1001}, {});
-  space::open_space(full, space::OwnerId{}, {});
+  space::SpaceLimits seen;
+  seen.pools = {space::Pool{.id = {1}, .objects = 4}, space::Pool{.id = {2}, .bytes = 1 << 20}};
+  seen.view = std::make_shared<const space::View>(
+      space::View{.commands = {{0x11F, 0x193}}, .nv = {{1, 2}, {5, 9}}, .persistent_base = 0x81100000});
+  space::open_space(full, space::OwnerId{}, seen);
   space::add_object(full, one, {0x80000000}, {});
   space::add_object(full, one, {0x80000001}, {true, Bytes(4, 1), 0});
   space::Session session;

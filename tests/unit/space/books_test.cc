@@ -11,7 +11,12 @@ Books some_books() {
   books.newest_sequence = 7;
   books.reset_count = 3;
   const SpaceId first = open_space(books, OwnerId{1000}, {.shares_tries = true});
-  open_space(books, OwnerId{1001}, {});
+  SpaceLimits seen;
+  seen.seclusion = 77;
+  seen.pools = {Pool{.id = {5}, .sessions = 4, .objects = 3, .bytes = 2}, Pool{.id = {6}}};
+  seen.view = std::make_shared<const View>(
+      View{.commands = {{1, 3}, {5, 5}}, .nv = wire::Numbers::all(), .persistent_base = 0x81100000});
+  open_space(books, OwnerId{1001}, seen);
   add_object(books, first, {0x80000000}, {false, {1, 2, 3}, 5, CountsMisses::kYes});
   add_object(books, first, {0x80000001}, {true, {}, 6});
   books.slots.push_back(Slot{wire::TpmHandle{0x80000000}, SpaceId{1}, wire::ClientHandle{0x80000001}});
@@ -30,11 +35,43 @@ Books some_books() {
   return books;
 }
 
+TEST(Books, WhoSecludesHimselfTakesAlongWhatHeUses) {
+  Books books;
+  const SpaceId one = open_space(books, OwnerId{7}, {}), two = open_space(books, OwnerId{7}, {});
+  const auto session = [&](std::uint32_t number, bool client_saved) -> Session& {
+    Session out;
+    out.handle = 0x03000000 | number;
+    out.client = {out.handle};
+    out.owner = OwnerId{7};
+    out.space = one;
+    out.client_saved = client_saved;
+    return books.sessions.emplace(number, out).first->second;
+  };
+  const Session &used = session(1, false), &saved = session(2, true);
+  books.spaces.at(one).tombstones[5] = {};
+  SpaceLimits limits;
+  limits.seclusion = 99;
+  set_limits(books, one, limits);
+  const Space &here = books.spaces.at(one), &there = books.spaces.at(two);
+  EXPECT_TRUE(may_take_up(here, used));
+  EXPECT_FALSE(may_take_up(there, used));
+  EXPECT_TRUE(may_take_up(there, saved));
+  EXPECT_FALSE(may_take_up(here, saved));
+  EXPECT_TRUE(here.tombstones.empty());
+}
+
 TEST(Books, TheImageIsTheBooks) {
   const auto image = encode(some_books());
   const auto back = decode(image);
   ASSERT_TRUE(back);
   EXPECT_EQ(encode(*back), image);
+  const SpaceLimits& seen = back->spaces.at(SpaceId{2}).limits;
+  EXPECT_EQ(seen.seclusion, 77U);
+  EXPECT_EQ(seen.pools[0], (Pool{.id = {5}, .sessions = 4, .objects = 3, .bytes = 2}));
+  ASSERT_TRUE(seen.view);
+  EXPECT_EQ(*seen.view, *some_books().spaces.at(SpaceId{2}).limits.view);
+  EXPECT_EQ(back->spaces.at(SpaceId{1}).limits.view, nullptr);
+  EXPECT_EQ(back->pools, some_books().pools);
   EXPECT_EQ(back->sessions.at(4).handle, 0x03000004U);
   EXPECT_TRUE(back->sessions.at(4).bound_to_what_counts && back->sessions.at(4).log.auth_value);
   EXPECT_TRUE(back->spaces.at(SpaceId{1}).limits.shares_tries);
@@ -79,6 +116,19 @@ TEST(Books, CheckFindsWhatMustNotBe) {
   EXPECT_TRUE(broken([](Books& b) { b.unwanted_sessions.push_back({0x03000005, false}); })) << "unwanted twice";
   EXPECT_TRUE(broken([](Books& b) { ++b.holdings.at(OwnerId{1000}).bytes; })) << "an owner's sum";
   EXPECT_TRUE(broken([](Books& b) { ++b.held.objects; })) << "the sum of all";
+  EXPECT_TRUE(broken([](Books& b) { ++b.pools.at(PoolId{5}).spaces; })) << "a pool's sum";
+  EXPECT_TRUE(broken([](Books& b) { b.pools.erase(PoolId{6}); })) << "a pool that nobody knows";
+  EXPECT_TRUE(broken([](Books& b) {
+    SpaceLimits twice;
+    twice.pools = {Pool{.id = {5}}, Pool{.id = {5}}};
+    set_limits(b, SpaceId{2}, twice);
+  })) << "in one pool twice";
+  EXPECT_TRUE(broken([](Books& b) {
+    SpaceLimits beyond;
+    beyond.view = std::make_shared<const View>(View{.persistent_base = 0x81FFFFFF});
+    set_limits(b, SpaceId{2}, beyond);
+  })) << "a window that is none";
+  EXPECT_TRUE(broken([](Books& b) { b.sessions.at(4).left_pools[0] = PoolId{5}; })) << "left what it is in";
 }
 
 TEST(Books, WhatOwnersHoldIsAddedUp) {
@@ -101,6 +151,33 @@ TEST(Books, WhatOwnersHoldIsAddedUp) {
   erase_space(books, second);
   EXPECT_EQ(books.holdings.count(OwnerId{1}), 0U);
   EXPECT_EQ(books.held, (Holding{1, 1, 0}));
+}
+
+TEST(Books, WhatPoolsHoldIsAddedUp) {
+  const auto in = [](std::uint64_t one, std::uint64_t other = 0) {
+    SpaceLimits out;
+    out.pools = {Pool{.id = {one}}, Pool{.id = {other}}};
+    return out;
+  };
+  Books books;
+  const SpaceId first = open_space(books, OwnerId{1}, in(7, 8));
+  const SpaceId second = open_space(books, OwnerId{2}, in(7));
+  const SpaceId free = open_space(books, OwnerId{1}, {});
+  add_object(books, first, {0x80000000}, {false, {1, 2, 3}, 0});
+  add_object(books, second, {0x80000000}, {false, {1, 2}, 0});
+  add_object(books, free, {0x80000000}, {false, {1}, 0});
+  using Sums = std::map<PoolId, Holding>;
+  EXPECT_EQ(books.pools, (Sums{{{7}, {2, 2, 5}}, {{8}, {1, 1, 3}}}));
+  set_limits(books, first, in(9, 7));
+  EXPECT_EQ(books.pools, (Sums{{{7}, {2, 2, 5}}, {{9}, {1, 1, 3}}})) << "nobody is in 8 any more";
+  set_context(books, first, {0x80000000}, {});
+  EXPECT_EQ(books.pools, (Sums{{{7}, {2, 2, 2}}, {{9}, {1, 1, 0}}}));
+  EXPECT_EQ(decode(encode(books))->pools, books.pools);
+  erase_space(books, first);
+  EXPECT_EQ(books.pools, (Sums{{{7}, {1, 1, 2}}}));
+  erase_space(books, second);
+  EXPECT_TRUE(books.pools.empty());
+  EXPECT_EQ(books.held, (Holding{1, 1, 1}));
 }
 
 TEST(Books, SharesLeaveRoomForTheNext) {

@@ -1,0 +1,118 @@
+// What the TPM confirmed, put into the books; and its answer, translated for the client.
+#include <algorithm>
+#include <utility>
+
+#include "space/capability_view.h"
+#include "space/chip_lists.h"
+#include "space/manager.h"
+
+namespace tpmspace::space {
+
+using wire::Bytes;
+using wire::ClientHandle;
+using wire::Command;
+using wire::Creates;
+using wire::Effect;
+using wire::Response;
+namespace cc = wire::cc;
+
+void Manager::forget_copies_of_used_sequences(SpaceId space, const Command& command) {
+  if (command.row().effect == Effect::kContextSave) return;
+  const auto& objects = books_.spaces.at(space).objects;
+  for (std::size_t i = 0; i < command.handle_count(); ++i) {
+    const auto it = objects.find(command.handle(i).value);
+    if (it != objects.end() && it->second.sequence) set_context(books_, space, command.handle(i), {});
+  }
+}
+
+void Manager::book(SpaceId space, const Command& command, Response& response, Outcome& outcome) {
+  const wire::CommandRow& row = command.row();
+  if (row.flushes_handle >= 0) {
+    const ClientHandle handle = command.handle(static_cast<std::size_t>(row.flushes_handle));
+    std::erase_if(books_.slots, [&](const Slot& slot) { return slot.space == space && slot.object == handle; });
+    erase_object(books_, space, handle);
+  }
+  if (row.has_response_handle()) book_created(space, command, response, outcome);
+  session_book_.book_policy(space, command);
+  session_book_.book_uses(space, command, response);
+  if (row.effect == Effect::kContextSave) book_client_save(space, command, response);
+  if (command.code() == cc::kStartup) recovery_.after_startup();
+  if (row.extensive) recovery_.after_extensive(command);
+  protection_.book(command, response);
+}
+
+void Manager::book_created(SpaceId space, const Command& command, Response& response, Outcome& outcome) {
+  const wire::TpmHandle handle = *response.handle();
+  if (wire::is_session(handle.value)) {
+    outcome.created = session_book_.book_started(space, command, response);
+    if (outcome.created) response.replace_handle(*outcome.created);
+    return;
+  }
+  Object object;
+  object.last_use = books_.tick;
+  object.sequence = command.row().creates == Creates::kSequence;
+  object.counts_misses = counts_misses_of_created(command);
+  if (command.row().effect == Effect::kContextLoad) {
+    object.context = wire::to_bytes(command.parameters());
+    object.sequence = read_context(object.context)->is_sequence();
+  }
+  if (is_displaced(handle)) return;
+  const ClientHandle client = free_handle(space);
+  add_object(books_, space, client, std::move(object));
+  books_.slots.push_back(Slot{handle, space, client});
+  chip_.object_slots = std::max(chip_.object_slots, static_cast<std::uint32_t>(books_.slots.size()));
+  response.replace_handle(client);
+  outcome.created = client;
+}
+
+// The TPM gave out a handle that the books have in use: one of the two is wrong, and whose entity is there now nobody
+// can say. So it is nobody's, and the TPM will be asked what it holds.
+bool Manager::is_displaced(wire::TpmHandle handle) {
+  const auto it =
+      std::find_if(books_.slots.begin(), books_.slots.end(), [&](const Slot& s) { return s.tpm == handle; });
+  if (it == books_.slots.end()) return false;
+  const Slot displaced = std::exchange(*it, Slot{handle, SpaceId{}, ClientHandle{}});
+  port_.cost().distrusted = true;
+  if (displaced.space.value != 0 &&
+      books_.spaces.at(displaced.space).objects.at(displaced.object.value).context.empty())
+    erase_object(books_, displaced.space, displaced.object);
+  return true;
+}
+
+// The TPM made a context for the client: it is ours as well, for nothing.
+void Manager::book_client_save(SpaceId space, const Command& command, const Response& response) {
+  const ClientHandle handle = command.handle(0);
+  Bytes context = wire::to_bytes(response.parameters());
+  if (wire::is_transient(handle.value)) {
+    set_context(books_, space, handle, std::move(context));
+    return;
+  }
+  Session* session = usable_session(books_, space, handle.value);
+  if (session == nullptr) return;
+  session->client_saved = true;
+  session->reserved = false;
+  session->client_copy = digest_of(context);
+  residency_.book_saved(*session, std::move(context));
+  residency_.keep_gap();
+}
+
+std::optional<Bytes> Manager::capabilities_in_space(SpaceId space, const Command& command, const Response& response) {
+  const auto query = capability_query(command);
+  if (!query || command.has_sessions()) return std::nullopt;
+  const View* view = view_of(space);
+  const auto shown = hides(view, *query) ? ChipLists(*view, port_).parameters(*query, response.parameters())
+                                         : properties_in_space(response.parameters(), books_, chip_, space, port_);
+  return shown ? wire::success_response(*shown) : wire::error_response(wire::from_manager(wire::rc::kFailure));
+}
+
+// Lowest free first, as a TPM does. Precondition: the space is below its limit, which is far below 2^24.
+ClientHandle Manager::free_handle(SpaceId space) const {
+  std::uint32_t candidate = wire::kFirstTransient;
+  for (const auto& [handle, object] : books_.spaces.at(space).objects) {
+    if (handle != candidate) break;
+    ++candidate;
+  }
+  return ClientHandle{candidate};
+}
+
+}  // namespace tpmspace::space
