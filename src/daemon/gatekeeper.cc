@@ -4,6 +4,7 @@
 
 #include "space/view.h"
 #include "wire/command_table.h"
+#include "wire/handle.h"
 
 namespace tpmspace::daemon {
 
@@ -25,11 +26,10 @@ guard::Principal principal_of(PeerIdentity identity) {
 
 namespace {
 
-constexpr std::uint32_t kLockout = 0x4000000A;  // TPM_RH_LOCKOUT
-
 // He may undo what his wrong tries cost the others.
 bool administers_lockout(const guard::Profile& profile) {
-  return profile.commands.contains(wire::cc::kDictionaryAttackLockReset) && profile.hierarchies.contains(kLockout);
+  return profile.commands.contains(wire::cc::kDictionaryAttackLockReset) &&
+         profile.hierarchies.contains(wire::kLockoutHandle);
 }
 
 // What may be listed: what may be looked at. Null: everything.

@@ -96,6 +96,7 @@ class TpmThread::Worker {
       Stepped event;
       if (step.reply) event.answer = finish(*step.reply);
       event.account = step.account;
+      if (event.account) event.account->connection = client_of(event.account->connection);
       event.order_done = step.order_done;
       if (event.order_done) name_clients(event.order_done->sessions);
       event.snapshot = engine_.snapshot();
@@ -122,10 +123,12 @@ class TpmThread::Worker {
   // As the loop knows them.
   template <typename Views>
   void name_clients(Views& views) const {
-    for (auto& view : views) {
-      const auto found = client_of_.find(view.connection);
-      view.connection = found == client_of_.end() ? 0 : found->second;
-    }
+    for (auto& view : views) view.connection = client_of(view.connection);
+  }
+  // 0: it is gone.
+  [[nodiscard]] ClientId client_of(engine::ConnectionId connection) const {
+    const auto found = client_of_.find(connection);
+    return found == client_of_.end() ? 0 : found->second;
   }
 
   // nullopt: whoever wanted it is gone.

@@ -50,7 +50,7 @@ class TpmThread {
   // Something happened in one step.
   struct Stepped {
     std::optional<Answer> answer;
-    std::optional<observe::Account> account;
+    std::optional<observe::Account> account;      // likewise: `connection` is a ClientId
     std::optional<engine::OrderDone> order_done;  // `order` as it was given; connections are ClientIds
     engine::Snapshot snapshot;
     std::shared_ptr<const engine::SessionList> sessions;  // null: as before; connections are ClientIds

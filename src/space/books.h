@@ -54,7 +54,7 @@ struct Session {
   SessionKind kind = SessionKind::kHmac;
   OwnerId owner;
   std::uint64_t seclusion = 0;  // of the space that had it last: see SpaceLimits
-  SpaceId space;  // where it may be used; 0: its connection is gone (client-saved only)
+  SpaceId space;                // where it may be used; 0: its connection is gone (client-saved only)
   // Put away by its client: nobody may use it until the owner loads the copy that the client holds, known by its
   // digest.
   bool client_saved = false;

@@ -59,7 +59,8 @@ std::vector<std::uint32_t> saved_session_handles(const Books& books, const Space
   constexpr std::uint32_t kShownAs = 0x02000000;
   std::vector<std::uint32_t> out;
   const auto add = [&](const Session& session) {
-    if (session.client_saved && may_take_up(space, session)) out.push_back(kShownAs | wire::number_of(session.client.value));
+    if (session.client_saved && may_take_up(space, session))
+      out.push_back(kShownAs | wire::number_of(session.client.value));
   };
   for (const auto& [number, session] : books.sessions) add(session);
   for (const auto& [copy, session] : books.parked_files) add(session);

@@ -1,6 +1,7 @@
 #include "space/protection.h"
 
 #include "space/context.h"
+#include "space/view.h"
 
 namespace tpmspace::space {
 
@@ -95,7 +96,7 @@ bool Protection::is_protected(SpaceId space, ClientHandle handle) {
     case wire::HandleKind::kTransient:
       return object_counts(space, handle);
     default:
-      return shared_entity_counts(handle.value);
+      return shared_entity_counts(space, handle);
   }
 }
 
@@ -115,10 +116,16 @@ bool Protection::object_counts(SpaceId space, ClientHandle handle) {
   return object().counts_misses == CountsMisses::kYes;
 }
 
-bool Protection::shared_entity_counts(std::uint32_t handle) {
-  const bool nv = wire::is_nv(handle);
+bool Protection::shared_entity_counts(SpaceId space, ClientHandle handle) {
+  const bool nv = wire::is_nv(handle.value);
+  std::uint32_t at_tpm = handle.value;
+  if (wire::is_persistent(handle.value)) {
+    const auto persistent = persistent_at_tpm(books_.spaces.at(space).limits.view.get(), handle);
+    if (!persistent) return false;  // nothing is there for it
+    at_tpm = persistent->value;
+  }
   if (!nv && residency_.make_object_room(1) != rc::kSuccess) return true;
-  const auto attributes = port_.attributes_of(handle);
+  const auto attributes = port_.attributes_of(at_tpm);
   if (!attributes) return !says_it_is_not_there(attributes.error());
   return nv ? (*attributes & kNvNoDa) == 0 || is_pin_fail(*attributes) : (*attributes & kObjectNoDa) == 0;
 }

@@ -48,7 +48,7 @@ class Protection {
   bool tries_auth_value(SpaceId space, const wire::Authorization& authorization);
   bool is_protected(SpaceId space, wire::ClientHandle handle);
   bool object_counts(SpaceId space, wire::ClientHandle handle);
-  bool shared_entity_counts(std::uint32_t handle);
+  bool shared_entity_counts(SpaceId space, wire::ClientHandle handle);
 
   Books& books_;
   const Chip& chip_;

@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "space/protection.h"
 #include "space/pools.h"
+#include "space/protection.h"
 
 namespace tpmspace::space {
 

@@ -54,6 +54,8 @@ void learn_lockout(LockoutNews& news, ByteView capability_data) {
     if (*property == kMaxAuthFail) news.max_auth_fail = *value;
     if (*property == kLockoutInterval) news.lockout_interval = *value;
   }
+}
+
 std::optional<CapabilityPage> read_page(ByteView parameters, std::uint32_t capability, std::uint32_t most) {
   Reader in(parameters);
   const auto more = in.u8();
