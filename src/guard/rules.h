@@ -33,6 +33,9 @@ struct Rule {
   std::optional<Numbers> gids;  // one of the client's is among them
   std::optional<Pattern> executable;
   std::optional<Pattern> cgroup;
+  std::optional<Pattern> unit;
+  std::optional<Pattern> container;
+  std::optional<Pattern> pod;
   std::optional<std::uint64_t> user_namespace;
   std::optional<std::uint64_t> mount_namespace;
   std::optional<std::string> lsm_label;
@@ -42,6 +45,10 @@ struct Rule {
 
   [[nodiscard]] bool matches(const Principal& principal, std::string_view through_door) const;
   [[nodiscard]] bool only_narrows() const { return executable.has_value(); }
+  // Whoever `later` matches, this one matches, too (what patterns have in common is not looked into).
+  [[nodiscard]] bool covers(const Rule& later) const;
+
+  bool operator==(const Rule&) const = default;
 };
 
 // A client's profile, and why: places in Policy::rules(), in order. All but the last only narrowed; so did the last
@@ -56,20 +63,24 @@ class Policy {
  public:
   using Profiles = std::map<std::string, Profile, std::less<>>;
 
-  // `own`: profiles beside the shipped ones, by their names.
-  [[nodiscard]] static tl::expected<Policy, std::string> make(Profiles own, std::vector<Rule> rules);
+  // `own`: profiles beside the shipped ones, by their names. `terms` and `limits` are those of the shipped ones.
+  [[nodiscard]] static tl::expected<Policy, std::string> make(Profiles own, std::vector<Rule> rules,
+                                                              const SessionTerms& terms = {},
+                                                              const Limits& limits = {});
   // As installed: root and the daemon's own uid get `admin`, everybody else `safe`.
   [[nodiscard]] static Policy standard(std::uint32_t own_uid);
+  [[nodiscard]] static Rule standard_rule(std::uint32_t own_uid);
 
   [[nodiscard]] Choice choose(const Principal& principal, std::string_view door) const;
   // Null: none has this name.
   [[nodiscard]] const Profile* profile(std::string_view name) const;
   [[nodiscard]] const std::vector<Rule>& rules() const { return rules_; }
+  bool operator==(const Policy&) const = default;
 
  private:
   Policy() = default;
 
-  Profiles profiles_;
+  Profiles profiles_;        // the shipped ones included
   std::vector<Rule> rules_;  // each names a profile that is there
 };
 
