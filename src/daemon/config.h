@@ -18,6 +18,7 @@
 
 #include "daemon/limits.h"
 #include "daemon/log.h"
+#include "daemon/policy_file.h"
 #include "space/owner.h"
 
 namespace tpmspace::daemon {
@@ -37,6 +38,9 @@ struct Limits {
   bool operator==(const Limits&) const = default;
 };
 
+// The same terms in the words of the room that keeps sessions.
+[[nodiscard]] space::SessionTerms session_terms(const guard::SessionTerms& terms);
+
 // What somebody wrote; what he did not write is absent (limits: at their defaults).
 struct Settings {
   std::optional<std::string> tpm;
@@ -45,6 +49,7 @@ struct Settings {
   std::optional<LogLevel> log_level;
   std::optional<std::string> ledger;
   Limits limits;
+  PolicyFile policy;
 };
 
 struct Config {
@@ -56,29 +61,30 @@ struct Config {
   bool default_ledger = false;  // nobody named it: likewise
   LogLevel log_level = LogLevel::kInfo;
   Limits limits;
+  Access access;
   bool operator==(const Config&) const = default;
 };
 
 // What the defaults depend on.
 struct Environment {
   bool is_root = false;
-  std::optional<std::string> xdg_runtime_dir;
-  std::function<bool(std::string_view path)> exists;
+  std::optional<std::string> xdg_runtime_dir = std::nullopt;
+  std::function<bool(std::string_view path)> exists = nullptr;
+  uid_t uid = 0;  // the daemon's own
 };
 [[nodiscard]] Environment process_environment();
 
-// The keys that a file may have, "socket" or "limits.objects", in the order of the documentation.
+// The keys that have a default, "socket" or "limits.objects", in the order of the documentation. The others are those
+// of policy_file.h.
 [[nodiscard]] std::vector<std::string> known_keys();
 
 // `name` stands in front of errors: "NAME:LINE:COLUMN: sentence".
-[[nodiscard]] tl::expected<Settings, std::string> parse_settings(std::string_view text, const std::string& name);
+[[nodiscard]] tl::expected<Settings, std::string> parse_settings(std::string_view text, const std::string& name,
+                                                                 const Accounts& accounts = system_accounts());
 // The file `explicit_path`, which must then be there, or else kConfigFile if it is there.
 [[nodiscard]] tl::expected<Settings, std::string> read_settings(const std::optional<std::string>& explicit_path);
-// Limits come from the file only.
+// Limits and policy come from the file only.
 [[nodiscard]] tl::expected<Config, std::string> settle(const Settings& command_line, const Settings& file,
                                                        const Environment& environment);
-
-// "0660", "660": permission bits in octal. nullopt: it is something else.
-[[nodiscard]] std::optional<mode_t> parse_mode(std::string_view text);
 
 }  // namespace tpmspace::daemon

@@ -6,6 +6,7 @@
 #include <variant>
 
 #include "tool/flush.h"
+#include "tool/policy.h"
 #include "tool/run.h"
 
 namespace tpmspace::tool {
@@ -29,7 +30,7 @@ struct Exit {
   int code = 0;
 };
 using Invocation = std::variant<Exit, RunOptions, ConnectOptions, StatusOptions, SessionsOptions, FlushOptions,
-                                ReserveOptions, DoctorOptions>;
+                                ReserveOptions, PolicyOptions, DoctorOptions>;
 
 [[nodiscard]] Invocation parse_command_line(int argc, char** argv);
 

@@ -6,6 +6,7 @@
 #include "tool/doctor.h"
 #include "tool/exit_code.h"
 #include "tool/flush.h"
+#include "tool/policy.h"
 #include "tool/relay.h"
 #include "tool/sessions.h"
 #include "tool/status.h"
@@ -33,6 +34,7 @@ struct Execute {
   int operator()(const ReserveOptions& options) const {
     return reserve_session(socket_or_default(options.socket), options);
   }
+  int operator()(const PolicyOptions& options) const { return ask_daemon(options); }
   int operator()(const DoctorOptions& options) const { return examine(socket_or_default(options.socket), ""); }
 };
 

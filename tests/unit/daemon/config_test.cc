@@ -68,15 +68,13 @@ TEST(Config, AMistakeIsAnsweredWithItsPlaceAndASentence) {
   const Broken cases[] = {
       Broken{"tpm = \"embedded\"\nsokcet = \"x\"",
              "f.toml:2:1: the key \"sokcet\" is unknown; known here: tpm, socket, socket_mode, ledger, log_level, "
-             "[limits], "
-             "[profile]"},
+             "[limits], [profile], [[rule]], [[door]]"},
       Broken{"[limits]\nconections = 3",
              "f.toml:2:1: the key \"limits.conections\" is unknown; known here: connections, connections_per_owner, "
              "objects, sessions, bytes, client_saved_sessions, queue"},
       Broken{"[other]\na = 1",
              "f.toml:1:2: the key \"other\" is unknown; known here: tpm, socket, socket_mode, ledger, log_level, "
-             "[limits], "
-             "[profile]"},
+             "[limits], [profile], [[rule]], [[door]]"},
       Broken{"tpm = 3", "f.toml:1:7: \"tpm\" must be a string that is not empty"},
       Broken{"tpm = \"\"", "f.toml:1:7: \"tpm\" must be a string that is not empty"},
       Broken{"tpm = \"embedded,latency=tomorrow\"",
@@ -106,7 +104,7 @@ TEST(Config, AMistakeIsAnsweredWithItsPlaceAndASentence) {
       // The first of several.
       Broken{"z = 1\na = 1\ntpm = 3",
              "f.toml:1:1: the key \"z\" is unknown; known here: tpm, socket, socket_mode, ledger, log_level, [limits], "
-             "[profile]"}};
+             "[profile], [[rule]], [[door]]"}};
   for (const auto& broken : cases) {
     const auto got = parse_settings(broken.text, "f.toml");
     ASSERT_FALSE(got) << broken.text;

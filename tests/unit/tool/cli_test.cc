@@ -64,7 +64,7 @@ INSTANTIATE_TEST_SUITE_P(
             2,
             "",
             "tpmspace: there is no subcommand \"sing\"; the subcommands are run, connect, status, "
-            "sessions, flush, reserve and doctor\n"},
+            "sessions, flush, reserve, policy and doctor\n"},
         Row{"UnknownOption", {"status", "--sing"}, 2, "", "--sing"}, Row{"TooMany", {"status", "sing"}, 2, "", "sing"},
         Row{"RunWithoutCommand", {"run"}, 125, "", "run needs a command"},
         Row{"RunWithOnlyDashes", {"run", "--tpm", "embedded", "--"}, 125, "", "run needs a command"},

@@ -1,0 +1,85 @@
+// Who may do what, as the configuration says it: [profile.NAME], [[rule]], [[door]].
+//
+// Idea: the tables become values (`PolicyFile`) in which every name is one that exists; `access_of` adds what stands
+// behind them (the profiles of doors, then the standard rule) and makes the `Access` that the daemon works with. What
+// can be right and still is hardly meant are warnings (policy_warnings.h). docs/policy.md says what each key means.
+// Threads: values. Units: as guard/profile.h has them.
+// Limits: profiles, rules, doors, entries of a list, octets of a name and of a pattern: daemon/limits.h.
+// Errors: sentences with the place, in `Faults`; `access_of`: a sentence.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <tl/expected.hpp>
+#include <vector>
+
+#include "daemon/number_list.h"
+#include "daemon/table_reader.h"
+#include "daemon/toml_tree.h"
+#include "guard/profile.h"
+#include "guard/rules.h"
+
+namespace tpmspace::daemon {
+
+// The door that is always there: the daemon's own socket. It has no profile.
+inline constexpr std::string_view kMainDoor = "main";
+
+// One more socket.
+struct Door {
+  int line = 0;
+  std::string name;  // for rules, and for people
+  std::string path;
+  mode_t mode = 0;
+  std::optional<uid_t> owner;  // of the socket
+  std::optional<gid_t> group;
+  std::optional<std::string> profile;    // of whom no rule of the file matches
+  std::optional<std::uint8_t> locality;  // of everybody who comes by it, for good
+  std::uint32_t connections = 0;         // at a time; 0: no limit
+  bool operator==(const Door&) const = default;
+};
+
+// What somebody wrote. Each profile has its base in it; what it does not say of terms and limits is the file's.
+struct PolicyFile {
+  struct Own {
+    int line = 0;
+    std::optional<std::string> base;
+    guard::Profile profile;
+    bool operator==(const Own&) const = default;
+  };
+  std::map<std::string, Own, std::less<>> profiles;
+  std::vector<guard::Rule> rules;  // in order; their doors and profiles exist
+  std::vector<Door> doors;
+  // Of the shipped profiles: [profile.default] and [limits].
+  guard::SessionTerms terms;
+  guard::Limits limits;
+};
+
+// `root` is the whole file; `terms` and `limits` are what its other parts say for everybody.
+[[nodiscard]] PolicyFile read_policy(const TomlNode& root, const guard::SessionTerms& terms,
+                                     const guard::Limits& limits, const Accounts& accounts, Faults& faults);
+// [profile.default]. Absent: at its defaults.
+[[nodiscard]] guard::SessionTerms read_default_terms(const TomlNode& root, Faults& faults);
+
+// The keys of these tables, for the documentation: "rule.user", "profile.NAME.nv.read".
+[[nodiscard]] std::vector<std::string> known_policy_keys();
+// "profile.default.claim"
+[[nodiscard]] std::vector<std::string> known_term_keys();
+
+// Who may do what.
+struct Access {
+  // The file's rules, then a rule for each door that has a profile, in their order, then the standard rule.
+  guard::Policy policy = guard::Policy::standard(0);
+  std::vector<Door> doors;
+  bool operator==(const Access&) const = default;
+
+  // Null: none has this name, or it is the main one.
+  [[nodiscard]] const Door* door(std::string_view name) const;
+};
+// `own_uid`: the daemon's. `socket`: the path of the main door, which no other may have.
+[[nodiscard]] tl::expected<Access, std::string> access_of(const PolicyFile& file, uid_t own_uid,
+                                                          std::string_view socket);
+
+}  // namespace tpmspace::daemon
