@@ -29,7 +29,11 @@ SPEC is one of
   device:fd=N                         an inherited descriptor that speaks as one
   swtpm:path=P  swtpm:host=H,port=N   a running swtpm
 and may be followed by a comma and {} to be as slow as
-that chip. Without --tpm: {}, if it is there.)",
+that chip. Without --tpm: {}, if it is there.
+
+AS is who connects, "uid=33,gid=33,cgroup=/system.slice/nginx.service,exe=/usr/sbin/nginx,door=main,locality=0", of
+which all but uid may be left out; COMMAND HANDLE... is TPM2_NV_Write 0x01500016, TPM2_PCR_Read pcr=16 or
+TPM2_EvictControl owner 0x81000001 persistent=0x81000001. Exit code: 0 allowed, 3 refused, 1 neither can be said.)",
                      tpm::latency_choices(), kDefaultDevice);
 }
 
@@ -46,21 +50,31 @@ Arguments parse_arguments(int argc, char** argv) {
                  "where clients connect (default: /run/tpmspace/tpm.sock for root, "
                  "$XDG_RUNTIME_DIR/tpmspace/tpm.sock for others)")
       ->type_name("PATH");
-  app.add_option("--socket-mode", mode, "who may connect (default: 0600)")->type_name("OCTAL")->check(check_mode);
+  app.add_option("--socket-mode", mode, "who may connect (default: 0666)")->type_name("OCTAL")->check(check_mode);
   app.add_option("--config", out.config_file, "configuration (default: /etc/tpmspace/tpmspace.toml, if it is there)")
       ->type_name("FILE");
   app.add_option("--log-level", level, "error, warning, notice, info (default) or debug")
       ->type_name("LEVEL")
       ->check(check_level);
+  bool check = false;
+  PolicyQuestion question;
+  CLI::Option* check_option =
+      app.add_flag("--check-config", check, "say whether the configuration is right, and what in it is odd; then end");
+  app.add_option("--explain", question.as, "say whether AS may do COMMAND, and by which rule; then end (see below)")
+      ->type_name("AS")
+      ->excludes(check_option);
+  app.add_option("COMMAND", question.words, "for --explain, with HANDLE... behind it");
   app.set_version_flag("--version", std::string(kServerName));
   app.footer(footer());
   app.failure_message(cli::complaint);
   try {
     app.parse(argc, argv);
+    if (!question.as && !question.words.empty()) throw CLI::ExtrasError(question.words);
   } catch (const CLI::ParseError& e) {
     out.exit_code = app.exit(e) == 0 ? 0 : kExitUsage;
     return out;
   }
+  if (check || question.as) out.question = std::move(question);
   if (!mode.empty()) out.settings.socket_mode = parse_mode(mode);
   if (!level.empty()) out.settings.log_level = log_level_from(level);
   return out;

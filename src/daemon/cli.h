@@ -7,6 +7,7 @@
 #include <string>
 
 #include "daemon/config.h"
+#include "daemon/policy_report.h"
 
 namespace tpmspace::daemon {
 
@@ -15,7 +16,8 @@ inline constexpr int kExitUsage = 2;
 struct Arguments {
   Settings settings;
   std::optional<std::string> config_file;
-  std::optional<int> exit_code;  // set: everything was said (help, version, usage error); leave with it
+  std::optional<PolicyQuestion> question;  // set: answer it and leave
+  std::optional<int> exit_code;            // set: everything was said (help, version, usage error); leave with it
 };
 
 [[nodiscard]] Arguments parse_arguments(int argc, char** argv);

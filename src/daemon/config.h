@@ -18,10 +18,12 @@
 
 #include "daemon/limits.h"
 #include "daemon/log.h"
+#include "daemon/policy_file.h"
 #include "space/owner.h"
 
 namespace tpmspace::daemon {
 
+inline constexpr std::uint32_t kConfigVersion = 1;
 inline constexpr std::string_view kConfigFile = "/etc/tpmspace/tpmspace.toml";
 inline constexpr std::string_view kDefaultDevice = "/dev/tpm0";
 
@@ -37,6 +39,9 @@ struct Limits {
   bool operator==(const Limits&) const = default;
 };
 
+// The same terms in the words of the room that keeps sessions.
+[[nodiscard]] space::SessionTerms session_terms(const guard::SessionTerms& terms);
+
 // What somebody wrote; what he did not write is absent (limits: at their defaults).
 struct Settings {
   std::optional<std::string> tpm;
@@ -44,41 +49,45 @@ struct Settings {
   std::optional<mode_t> socket_mode;
   std::optional<LogLevel> log_level;
   std::optional<std::string> ledger;
+  std::optional<std::string> audit;
   Limits limits;
+  PolicyFile policy;
 };
 
 struct Config {
   std::string tpm;              // a back end's specification, as --tpm takes it
   std::string socket;           // path
   bool default_socket = false;  // it is our own default, named or not: its directory is made if it is missing
-  mode_t socket_mode = 0600;
+  mode_t socket_mode = 0666;    // everybody's: the guard says who may do what
   std::string ledger;           // where the sessions that are ours on a shared chip are written; empty: nowhere
   bool default_ledger = false;  // nobody named it: likewise
+  std::string audit;            // where audit records go: AuditLog::open
   LogLevel log_level = LogLevel::kInfo;
   Limits limits;
+  Access access;
   bool operator==(const Config&) const = default;
 };
 
 // What the defaults depend on.
 struct Environment {
   bool is_root = false;
-  std::optional<std::string> xdg_runtime_dir;
-  std::function<bool(std::string_view path)> exists;
+  std::optional<std::string> xdg_runtime_dir = std::nullopt;
+  std::function<bool(std::string_view path)> exists = nullptr;
+  uid_t uid = 0;  // the daemon's own
 };
 [[nodiscard]] Environment process_environment();
 
-// The keys that a file may have, "socket" or "limits.objects", in the order of the documentation.
+// The keys that have a default, "socket" or "limits.objects", in the order of the documentation. The others are those
+// of policy_file.h.
 [[nodiscard]] std::vector<std::string> known_keys();
 
 // `name` stands in front of errors: "NAME:LINE:COLUMN: sentence".
-[[nodiscard]] tl::expected<Settings, std::string> parse_settings(std::string_view text, const std::string& name);
+[[nodiscard]] tl::expected<Settings, std::string> parse_settings(std::string_view text, const std::string& name,
+                                                                 const Accounts& accounts = system_accounts());
 // The file `explicit_path`, which must then be there, or else kConfigFile if it is there.
 [[nodiscard]] tl::expected<Settings, std::string> read_settings(const std::optional<std::string>& explicit_path);
-// Limits come from the file only.
+// Limits and policy come from the file only.
 [[nodiscard]] tl::expected<Config, std::string> settle(const Settings& command_line, const Settings& file,
                                                        const Environment& environment);
-
-// "0660", "660": permission bits in octal. nullopt: it is something else.
-[[nodiscard]] std::optional<mode_t> parse_mode(std::string_view text);
 
 }  // namespace tpmspace::daemon

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "daemon/acceptor.h"
+#include "daemon/door.h"
 #include "daemon/event_loop.h"
 #include "daemon/gatekeeper.h"
 #include "daemon/listener.h"
@@ -23,17 +24,6 @@
 #include "proto/doors.h"
 
 namespace tpmspace::daemon {
-
-inline constexpr const char* kMainDoor = "main";
-
-struct DoorTerms {
-  std::string name = {};
-  Listener::Place place = {};
-  std::string profile = {};  // of whom no rule names; empty: the standard rule is next
-  std::optional<std::uint8_t> locality = {};
-  std::uint32_t connections = 0;  // at a time; 0: no limit
-  bool at_run_time = false;
-};
 
 class Doors {
  public:
@@ -59,12 +49,12 @@ class Doors {
   Doors(EventLoop& loop, Log& log, Listener main, OnClient on_client);
 
   // A place for it; clients come as soon as the others are let in.
-  [[nodiscard]] tl::expected<void, std::string> add(DoorTerms terms);
-  // Nullopt: there is no such door, or it is the main one.
-  [[nodiscard]] std::optional<DoorTerms> remove(const std::string& name);
+  [[nodiscard]] tl::expected<void, std::string> add(const Door& door, bool at_run_time);
+  // False: there is no such door, or it is the main one.
+  [[nodiscard]] bool remove(const std::string& name);
   // Those of the configuration are these now; what is the same stays as it is. Those that could not be made are told,
   // the others are there.
-  [[nodiscard]] std::vector<std::string> replace(const std::vector<DoorTerms>& configured);
+  [[nodiscard]] std::vector<std::string> replace(const std::vector<Door>& configured);
 
   [[nodiscard]] tl::expected<void, std::string> open();
   // Nobody comes in any more.
@@ -75,25 +65,23 @@ class Doors {
   [[nodiscard]] const std::string& main_path() const { return doors_.front()->listener.path(); }
   // The main one is the first.
   [[nodiscard]] std::vector<proto::DoorEntry> list() const;
-  [[nodiscard]] std::vector<DoorTerms> terms() const;
-  // These, and those that were made at run time.
-  [[nodiscard]] std::vector<DoorTerms> with_run_time(std::vector<DoorTerms> configured) const;
 
  private:
-  struct Door {
-    DoorTerms terms;
+  struct Open {
+    Door door;
+    bool at_run_time;
     Listener listener;
     std::shared_ptr<std::uint32_t> connections = std::make_shared<std::uint32_t>(0);
     std::optional<Acceptor> acceptor = std::nullopt;
   };
-  [[nodiscard]] tl::expected<void, std::string> let_in(Door& door);
-  [[nodiscard]] Door* find(const std::string& name);
+  [[nodiscard]] tl::expected<void, std::string> let_in(Open& one);
+  [[nodiscard]] Open* find(const std::string& name);
 
   EventLoop& loop_;
   Log& log_;
   OnClient on_client_;
   bool open_ = false;
-  std::vector<std::unique_ptr<Door>> doors_;
+  std::vector<std::unique_ptr<Open>> doors_;
 };
 
 }  // namespace tpmspace::daemon

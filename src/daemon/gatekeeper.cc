@@ -2,27 +2,14 @@
 
 #include <algorithm>
 
+#include "daemon/config.h"
+#include "daemon/policy_file.h"
+#include "daemon/principal.h"
 #include "space/view.h"
 #include "wire/command_table.h"
 #include "wire/handle.h"
 
 namespace tpmspace::daemon {
-
-guard::Principal principal_of(PeerIdentity identity) {
-  guard::Principal out;
-  out.uid = identity.uid;
-  if (identity.groups) {
-    out.gids.emplace(identity.groups->begin(), identity.groups->end());
-    out.gids->push_back(identity.gid);
-  }
-  out.pid = identity.pid;
-  out.executable = std::move(identity.executable);
-  out.cgroup = std::move(identity.cgroup);
-  out.user_namespace = identity.user_namespace;
-  out.mount_namespace = identity.mount_namespace;
-  out.lsm_label = std::move(identity.label);
-  return out;
-}
 
 namespace {
 
@@ -46,36 +33,16 @@ std::shared_ptr<const space::View> view_of(const guard::Profile& profile) {
 
 }  // namespace
 
-space::SessionTerms terms_of(const guard::SessionTerms& terms) {
-  const auto exhaustion = [&] {
-    switch (terms.exhaustion) {
-      case guard::Exhaustion::kRefuse:
-        return space::Exhaustion::kRefuse;
-      case guard::Exhaustion::kClose:
-        return space::Exhaustion::kClose;
-      case guard::Exhaustion::kWait:
-        return space::Exhaustion::kWait;
-      case guard::Exhaustion::kReclaim:
-        return space::Exhaustion::kReclaim;
-    }
-    return space::Exhaustion::kRefuse;
-  };
-  return {.claim = terms.claim,
-          .lease = terms.lease,
-          .tenure = terms.tenure,
-          .deadline = terms.deadline,
-          .exhaustion = exhaustion()};
-}
-
-Gatekeeper::Gatekeeper(std::shared_ptr<const guard::Policy> policy, const space::SpaceLimits& most)
-    : policy_(std::move(policy)), most_(most), subordinates_(SubordinateIds::of_this_machine()) {}
+Gatekeeper::Gatekeeper(std::shared_ptr<const guard::Policy> policy, const space::SpaceLimits& most,
+                       std::uint64_t most_bytes)
+    : policy_(std::move(policy)), most_(most), most_bytes_(most_bytes), subordinates_(SubordinateIds::of_this_machine()) {}
 
 std::optional<Badge> Gatekeeper::admit(int socket, const Entrance& entrance, SinceBoot accepted) {
   auto identity = reader_.read(socket, accepted);
   if (!identity) return std::nullopt;
   Badge out;
   out.owner = owner_of(subordinates_.holder_of(identity->uid));
-  out.who = principal_of(std::move(*identity));
+  out.who = principal_of(*identity);
   out.entrance = entrance;
   out.grant = grant_for(out);
   return out;
@@ -105,18 +72,18 @@ bool Gatekeeper::narrow(Badge& badge, std::string_view name, std::uint64_t seclu
 }
 
 std::shared_ptr<const Grant> Gatekeeper::grant_for(const Badge& badge) {
-  auto choice = policy_->choose(badge.who, badge.entrance.door);
+  auto choice = choose(*policy_, badge.who, badge.entrance);
   const auto make = [&] {
     guard::Profile& profile = choice.profile;
-    if (badge.entrance.locality) profile.localities = wire::Numbers::one(*badge.entrance.locality);
     if (badge.narrowed) profile = guard::narrow(profile, *badge.narrowed);
-    auto limits = limits_of(profile);
+    auto limits = limits_of(profile, badge.owner);
     limits.seclusion = badge.seclusion;
     return std::make_shared<const Grant>(Grant{std::move(choice), limits, policies_});
   };
   if (badge.narrowed) return make();
 
-  Rights rights{choice.rules, badge.entrance.locality};
+  const bool of_owner = choice.profile.limits.bytes < most_bytes_;
+  Rights rights{choice.rules, badge.entrance.profile, badge.entrance.locality, of_owner ? badge.owner : space::OwnerId{}};
   if (auto shared = grants_[rights].lock()) return shared;
   std::erase_if(grants_, [](const auto& one) { return one.second.expired(); });
   auto out = make();
@@ -124,12 +91,22 @@ std::shared_ptr<const Grant> Gatekeeper::grant_for(const Badge& badge) {
   return out;
 }
 
-space::SpaceLimits Gatekeeper::limits_of(const guard::Profile& profile) const {
-  return {.objects = std::min(most_.objects, profile.limits.objects),
+space::SpaceLimits Gatekeeper::limits_of(const guard::Profile& profile, space::OwnerId owner) {
+  space::SpaceLimits out = {.objects = std::min(most_.objects, profile.limits.objects),
           .sessions = std::min(most_.sessions, profile.limits.sessions),
-          .terms = terms_of(profile.terms),
+          .terms = session_terms(profile.terms),
           .shares_tries = !administers_lockout(profile),
+          .share = profile.limits.share,
+          .priority = profile.limits.priority,
           .view = view_of(profile)};
+  // Numbers of pools: even ones are profiles', odd ones owners'.
+  if (profile.terms.lease == space::SessionTerms::kEndless) {
+    const auto [known, unused] = endless_.try_emplace(profile.name, endless_.size() + 1);
+    out.pools[0] = {.id = {2 * known->second}, .sessions = profile.limits.endless_sessions};
+  }
+  if (profile.limits.bytes < most_bytes_)
+    out.pools[1] = {.id = {2 * owner.value + 1}, .bytes = profile.limits.bytes};
+  return out;
 }
 
 }  // namespace tpmspace::daemon

@@ -15,9 +15,10 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
+#include <tuple>
 #include <vector>
 
+#include "daemon/door.h"
 #include "daemon/peer_identity.h"
 #include "daemon/subordinate_ids.h"
 #include "guard/rules.h"
@@ -25,13 +26,6 @@
 #include "space/owner.h"
 
 namespace tpmspace::daemon {
-
-// Where somebody came in.
-struct Entrance {
-  std::string door = {};                             // its name
-  std::optional<std::uint8_t> locality = {};         // of everybody who comes by it, and of nobody else's choosing
-  bool operator==(const Entrance&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
-};
 
 // What a badge allows.
 struct Grant {
@@ -62,7 +56,8 @@ struct Badge {
 class Gatekeeper {
  public:
   // No space gets more than `most`, but for the terms of its sessions, which are its profile's.
-  Gatekeeper(std::shared_ptr<const guard::Policy> policy, const space::SpaceLimits& most);
+  // `most_bytes`: of saved contexts, in all.
+  Gatekeeper(std::shared_ptr<const guard::Policy> policy, const space::SpaceLimits& most, std::uint64_t most_bytes);
 
   // `accepted`: as PeerReader::read wants it.
   [[nodiscard]] std::optional<Badge> admit(int socket, const Entrance& entrance, SinceBoot accepted);
@@ -81,24 +76,22 @@ class Gatekeeper {
   }
 
  private:
-  // What two connections of equal rights have in common: the rules that matched, and their door's locality.
-  using Rights = std::pair<std::vector<std::size_t>, std::optional<std::uint8_t>>;
+  // What two connections of equal rights have in common: the rules that matched, their door's profile and locality, and
+  // the owner, if something is limited for each.
+  using Rights =
+      std::tuple<std::vector<std::size_t>, std::string, std::optional<std::uint8_t>, space::OwnerId>;
 
   [[nodiscard]] std::shared_ptr<const Grant> grant_for(const Badge& badge);
-  [[nodiscard]] space::SpaceLimits limits_of(const guard::Profile& profile) const;
+  [[nodiscard]] space::SpaceLimits limits_of(const guard::Profile& profile, space::OwnerId owner);
 
   PeerReader reader_;
   std::shared_ptr<const guard::Policy> policy_;
   std::uint64_t policies_ = 1;
   space::SpaceLimits most_;
+  std::uint64_t most_bytes_;
+  std::map<std::string, std::uint64_t> endless_;  // profiles with endless leases: their pools; as many as were ever given
   std::map<Rights, std::weak_ptr<const Grant>> grants_;
   SubordinateIds subordinates_;
 };
-
-// `limits` and `terms` of a profile as the manager of spaces takes them.
-[[nodiscard]] space::SessionTerms terms_of(const guard::SessionTerms& terms);
-
-// What the kernel said, as the guard takes it.
-[[nodiscard]] guard::Principal principal_of(PeerIdentity identity);
 
 }  // namespace tpmspace::daemon

@@ -22,6 +22,7 @@ inline constexpr std::uint32_t kObjects = 1000;
 inline constexpr std::uint32_t kSessions = 64;
 // Saved contexts in the whole daemon, octets: 1 KiB each, so about 65,000 objects.
 inline constexpr std::uint64_t kBytes = 64ULL << 20;
+inline constexpr std::uint64_t kLeastBytes = 1U << 16;  // with less nobody could keep anything
 // Sessions that outlive their connection, of one owner: a quarter of a typical chip's 64.
 inline constexpr std::uint32_t kClientSavedSessions = 16;
 // Commands that wait for the TPM, all clients together: a command is at most 4 KiB, so at most 40 MiB. Each owner's
@@ -73,5 +74,14 @@ inline constexpr std::size_t kMaxLine = 2048;
 // --- The configuration -----------------------------------------------------------------------------------------------
 // A file is read whole; this one is a page of text.
 inline constexpr std::size_t kMaxConfigFile = 1 << 20;
+// What it may have of each: far beyond what anybody writes by hand. A profile with full lists is 37 KiB, so all of them
+// are below 5 MiB; a client is compared with every rule once.
+inline constexpr std::size_t kProfiles = 128;
+inline constexpr std::size_t kRules = 1024;
+inline constexpr std::size_t kDoors = 64;
+inline constexpr std::size_t kListEntries = 256;
+// Octets of the name of a profile or door, for people; of a pattern, as no path is longer (PATH_MAX).
+inline constexpr std::size_t kMaxName = 64;
+inline constexpr std::size_t kMaxPattern = 4096;
 
 }  // namespace tpmspace::daemon::limits

@@ -16,9 +16,9 @@ constexpr std::size_t kStartField = 22;
 constexpr std::size_t kMountFields = 6;
 
 template <typename Number>
-std::optional<Number> number(std::string_view text) {
+std::optional<Number> number(std::string_view text, int base = 10) {
   Number out{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out, base);
   if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
   return out;
 }
@@ -119,6 +119,13 @@ std::optional<EffectiveIds> parse_status(std::string_view text) {
     if (!uid || !gid) return std::nullopt;
     return EffectiveIds{*uid, *gid};
   }
+  return std::nullopt;
+}
+
+std::optional<std::uint64_t> parse_capabilities(std::string_view text) {
+  constexpr std::string_view kEffective = "CapEff:\t";
+  while (const auto line = next_line(text))
+    if (line->starts_with(kEffective)) return number<std::uint64_t>(line->substr(kEffective.size()), 16);
   return std::nullopt;
 }
 

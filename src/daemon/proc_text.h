@@ -38,6 +38,9 @@ struct EffectiveIds {
 };
 [[nodiscard]] std::optional<EffectiveIds> parse_status(std::string_view text);
 
+// The effective capabilities there, a bit for each.
+[[nodiscard]] std::optional<std::uint64_t> parse_capabilities(std::string_view text);
+
 // The cgroup v2 path in /proc/PID/cgroup: the line "0::/...". A path that leads out of our cgroup namespace ("/../x")
 // says nothing.
 [[nodiscard]] std::optional<std::string> parse_cgroup(std::string_view text);

@@ -10,6 +10,7 @@
 
 #include "daemon/listener.h"
 #include "daemon/log.h"
+#include "daemon/policy_warnings.h"
 #include "daemon/server.h"
 #include "tpm/spec.h"
 
@@ -40,6 +41,8 @@ tl::expected<Listener, std::string> make_listener(const Config& config) {
   return Listener::claim({.path = config.socket, .mode = config.socket_mode, .make_directory = config.default_socket});
 }
 
+using Reread = std::function<tl::expected<Access, std::string>()>;
+
 int fail(Log& log, const std::string& why) {
   log.error("{}", why);
   return 1;
@@ -51,18 +54,14 @@ void make_ledger_directory(const std::string& ledger) {
   if (::mkdir(directory.c_str(), 0755) == 0) (void)::chmod(directory.c_str(), 0755);
 }
 
-int serve(Log& log, const Config& config) {
+int serve(Log& log, const Config& config, const Reread& reread) {
   const auto spec = tpm::parse_spec(config.tpm);
   if (!spec) return fail(log, spec.error());
   auto listener = make_listener(config);
   if (!listener) return fail(log, listener.error());
 
-  auto audit = AuditLog::open(log, "");
+  auto audit = AuditLog::open(log, config.audit);
   if (!audit) return fail(log, audit.error());
-  Access access;
-  auto policy = policy_of(access, access.doors, ::geteuid());
-  if (!policy) return fail(log, policy.error());
-  Server::Terms terms{config.limits, access, *policy, [] { return tl::expected<Access, std::string>(Access{}); }};
 
   if (config.default_ledger) make_ledger_directory(config.ledger);
   raise_descriptor_limit(log);
@@ -70,9 +69,10 @@ int serve(Log& log, const Config& config) {
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   int code = 0;
   {
-    Server server(log, std::move(*audit), std::move(terms), std::move(*listener),
+    Server server(log, std::move(*audit), {config.limits, config.access, reread}, std::move(*listener),
                   tpm_source(*spec, log, config.ledger));
-    code = server.run();
+    const auto claimed = server.claim_doors();
+    code = claimed ? server.run() : fail(log, claimed.error());
     // From here on a signal ends us: whoever sends one does not want to wait for what is left.
     ::pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
   }
@@ -91,7 +91,13 @@ int run_program(const Settings& command_line, const std::optional<std::string>& 
     const auto config = settle(command_line, *file, process_environment());
     if (!config) return fail(log, config.error());
     log.set_level(config->log_level);
-    return serve(log, *config);
+    for (const auto& [line, sentence] : warnings_of(file->policy, may_trace()))
+      log.warning("{}:{}: {}", config_file.value_or(std::string(kConfigFile)), line, sentence);
+    return serve(log, *config, [&command_line, &config_file] {
+      return read_settings(config_file)
+          .and_then([&](const Settings& again) { return settle(command_line, again, process_environment()); })
+          .map([](Config again) { return std::move(again.access); });
+    });
   } catch (const std::exception& e) {
     return fail(log, fmt::format("something that should not fail has failed: {}", e.what()));
   }

@@ -85,7 +85,7 @@ Server::Server(Log& log, AuditLog audit, Terms terms, Listener main_door, TpmSou
       reread_(std::move(terms.reread)),
       audit_(std::move(audit)),
       access_(std::move(terms.access)),
-      gatekeeper_(std::move(terms.policy), most_of_a_space(limits_)),
+      gatekeeper_(std::make_shared<const guard::Policy>(access_.policy), most_of_a_space(limits_), limits_.bytes),
       places_(limits_.connections),
       doors_(loop_, log, std::move(main_door),
              [this](posix::Fd client, const Entrance& entrance, Doors::Visit visit, bool welcome) {
@@ -111,6 +111,13 @@ Server::Server(Log& log, AuditLog audit, Terms terms, Listener main_door, TpmSou
   loop_.on_signal(SIGTERM, [this] { on_stop_signal(); });
   loop_.on_signal(SIGINT, [this] { on_stop_signal(); });
   loop_.on_signal(SIGHUP, [this] { (void)read_policy_again(); });
+}
+
+tl::expected<void, std::string> Server::claim_doors() {
+  for (const Door& door : access_.doors)
+    if (auto ok = doors_.add(door, false); !ok)
+      return tl::unexpected(fmt::format("the door \"{}\": {}", door.name, ok.error()));
+  return {};
 }
 
 int Server::run() {
@@ -349,28 +356,20 @@ proto::Outcome Server::read_policy_again() {
   observe::AuditRecord record;
   record.event = observe::AuditEvent::kPolicy;
   auto access = reread_();
-  auto used = access ? use(*access, doors_.with_run_time(access->doors)) : tl::make_unexpected(access.error());
-  proto::Outcome out{.done = used.has_value(), .sentence = ""};
-  if (used) {
-    const auto troubles = doors_.replace(access->doors);
-    out.sentence = fmt::format("the configuration was read again: {} profiles, {} rules, {} doors of its own",
-                               access->profiles.size(), access->rules.size(), access->doors.size());
+  proto::Outcome out{.done = access.has_value(), .sentence = ""};
+  if (access) {
+    access_ = std::move(*access);
+    gatekeeper_.set_policy(std::make_shared<const guard::Policy>(access_.policy));
+    const auto troubles = doors_.replace(access_.doors);
+    out.sentence = "the configuration was read again; profiles, rules and doors are as it says now";
     for (const auto& trouble : troubles) out.sentence += "; but " + trouble;
   } else {
-    out.sentence = "nothing was changed: " + used.error();
+    out.sentence = "nothing was changed: " + access.error();
     log_.error("{}", out.sentence);
   }
   record.reason = out.sentence;
   audit_.write(record);
   return out;
-}
-
-tl::expected<void, std::string> Server::use(Access access, const std::vector<DoorTerms>& doors) {
-  auto policy = policy_of(access, doors, ::geteuid());
-  if (!policy) return tl::make_unexpected(policy.error());
-  access_ = std::move(access);
-  gatekeeper_.set_policy(std::move(*policy));
-  return {};
 }
 
 tl::expected<std::vector<proto::DoorEntry>, wire::Rc> Server::doors(Connection& from) {
@@ -388,9 +387,8 @@ tl::expected<proto::Outcome, wire::Rc> Server::change_door(Connection& from, con
            .sentence = added ? fmt::format("the door \"{}\" is at {}", entry->name, entry->path) : added.error()};
   } else {
     const std::string& name = std::get<proto::RemoveDoor>(what).name;
-    const auto removed = doors_.remove(name);
-    // Those who came by it keep what they have: its rule goes with the next change of policy, its name is free.
-    out = {.done = removed.has_value(),
+    const bool removed = doors_.remove(name);
+    out = {.done = removed,
            .sentence = removed ? fmt::format("the door \"{}\" is gone", name)
                                : fmt::format("there is no door \"{}\" that could be taken away", name)};
   }
@@ -400,25 +398,21 @@ tl::expected<proto::Outcome, wire::Rc> Server::change_door(Connection& from, con
 }
 
 tl::expected<void, std::string> Server::add_door(const proto::DoorEntry& entry) {
-  const auto owner = [](std::uint32_t id) { return id == proto::kKeep ? std::nullopt : std::optional(id); };
-  DoorTerms terms{.name = entry.name,
-                  .place = {.path = entry.path,
-                            .mode = static_cast<mode_t>(entry.mode & 0777U),
-                            .owner = owner(entry.uid),
-                            .group = owner(entry.gid)},
-                  .profile = entry.profile,
-                  .locality = entry.locality,
-                  .connections = entry.limit,
-                  .at_run_time = true};
-  if (entry.name.empty()) return tl::make_unexpected(std::string("a door needs a name"));
-  auto doors = doors_.terms();
-  doors.push_back(terms);
-  // First its rule, then the door: nobody comes by it whom it does not judge.
-  const auto policy = policy_of(access_, doors, ::geteuid());
-  if (!policy) return tl::make_unexpected(policy.error());
-  if (auto added = doors_.add(std::move(terms)); !added) return added;
-  gatekeeper_.set_policy(*policy);
-  return {};
+  const auto fault = [](std::string sentence) { return tl::make_unexpected(std::move(sentence)); };
+  if (entry.name.empty()) return fault("a door needs a name");
+  if (!entry.profile.empty() && gatekeeper_.policy().profile(entry.profile) == nullptr)
+    return fault(fmt::format("there is no profile \"{}\"", entry.profile));
+  const auto id = [](std::uint32_t value) { return value == proto::kKeep ? std::nullopt : std::optional(value); };
+  Door door;
+  door.name = entry.name;
+  door.path = entry.path;
+  door.mode = static_cast<mode_t>(entry.mode & 0777U);
+  door.owner = id(entry.uid);
+  door.group = id(entry.gid);
+  if (!entry.profile.empty()) door.profile = entry.profile;
+  door.locality = entry.locality;
+  door.connections = entry.limit;
+  return doors_.add(door, true);
 }
 
 void Server::audit_lockout(const observe::Account& account) {

@@ -14,7 +14,6 @@
 #include <unordered_map>
 #include <vector>
 
-#include "daemon/access.h"
 #include "daemon/audit_log.h"
 #include "daemon/client_limits.h"
 #include "daemon/config.h"
@@ -33,13 +32,14 @@ class Server final : private Connection::Host {
   struct Terms {
     Limits limits;
     Access access;
-    std::shared_ptr<const guard::Policy> policy;  // made of it
     // The configuration, read again.
     std::function<tl::expected<Access, std::string>()> reread;
   };
   // Precondition: SIGTERM, SIGINT and SIGHUP are blocked.
   Server(Log& log, AuditLog audit, Terms terms, Listener main_door, TpmSource source);
 
+  // A place for each door of the configuration. Before `run`.
+  [[nodiscard]] tl::expected<void, std::string> claim_doors();
   // Until the daemon's end; the exit code.
   [[nodiscard]] int run();
 
@@ -88,7 +88,6 @@ class Server final : private Connection::Host {
   // By the policy of now.
   [[nodiscard]] const Grant& rights_of(Connection& from);
   [[nodiscard]] bool is_administrator(Connection& from) { return rights_of(from).profile().administer; }
-  tl::expected<void, std::string> use(Access access, const std::vector<DoorTerms>& doors);
   tl::expected<void, std::string> add_door(const proto::DoorEntry& entry);
 
   // Constant.

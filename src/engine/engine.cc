@@ -43,7 +43,7 @@ Ticket Engine::submit(ConnectionId connection, wire::Command command, std::uint8
   to.waiting = Waiting{ticket, std::move(command), locality};
   impl_->tickets.emplace(ticket, connection);
   impl_->gate.expect(ticket);
-  impl_->queue.push(to.owner.value, ticket);
+  impl_->queue.push(to.owner.value, ticket, impl_->limits_of(to).priority);
   impl_->last_activity = now;
   return ticket;
 }
@@ -125,7 +125,7 @@ Step Engine::Impl::serve(Ticket ticket, Time now, std::optional<Time> waited) {
   if (!waiting) return Step{};
 
   const Time began = clock();
-  const space::SpaceLimits limits = manager.books().spaces.at(connection.space).limits;
+  const space::SpaceLimits& limits = limits_of(connection);
   auto outcome = manager.execute(connection.space, waiting->command, waiting->locality, clients,
                                  lockout.tries_of(connection.owner, limits, began));
   const bool auth_failed = lockout.note(connection.owner, limits, outcome.failure, clock());
@@ -139,7 +139,8 @@ Step Engine::Impl::serve(Ticket ticket, Time now, std::optional<Time> waited) {
   step.account->waited = waited;
   step.account->auth_failed = auth_failed;
   step.account->stopped_for_lockout = outcome.stopped_for_lockout;
-  queue.charge(connection.owner.value, std::max(clock() - began, kLeastCharge));
+  // Whose share is greater is charged less.
+  queue.charge(connection.owner.value, std::max(clock() - began, kLeastCharge) * kUsualShare / limits.share);
   step.reply = Reply{id, ticket, std::move(outcome.response)};
   if (step.account->tpm_lost) not_before = now + kLostPause;
   last_activity = now;

@@ -21,6 +21,7 @@ namespace tpmspace::engine {
 
 // What a turn costs at least, in nanoseconds: a command that we answer ourselves takes no TPM time, but takes a turn.
 inline constexpr std::uint64_t kLeastCharge = 20'000;
+inline constexpr std::uint64_t kUsualShare = 100;
 // A TPM whose back end is gone, or that makes no sense, is tried again no sooner than this (idle work only; clients
 // always get an answer).
 inline constexpr Time kLostPause = 1'000'000'000;
@@ -75,6 +76,9 @@ struct Engine::Impl {
   Step begin_flushing(OrderUnderWay& order);
   Step reserve(OrderUnderWay& order, const ReserveSession& which);
   std::optional<Waiting> take_waiting(Ticket ticket);
+  [[nodiscard]] const space::SpaceLimits& limits_of(const Connection& connection) const {
+    return manager.books().spaces.at(connection.space).limits;
+  }
   Step idle(Time now);
   Step account_only(space::Cost cost);
   observe::Account to_account(const Connection* connection, ConnectionId id, std::uint32_t code, wire::Rc rc,

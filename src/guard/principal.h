@@ -17,6 +17,9 @@ struct Principal {
   std::optional<std::int32_t> pid;                 // for people who read an audit record; no rule names it
   std::optional<std::string> executable;           // absolute path. Can be spoofed: connect, fork, exec
   std::optional<std::string> cgroup;               // in cgroup v2, from its root: "/system.slice/nginx.service"
+  std::optional<std::string> unit;                 // of the system's systemd, as the cgroup says: "nginx.service"
+  std::optional<std::string> container;            // likewise: its id
+  std::optional<std::string> pod;                  // likewise: its uid
   std::optional<std::uint64_t> user_namespace;     // inode numbers
   std::optional<std::uint64_t> mount_namespace;
   std::optional<std::string> lsm_label;

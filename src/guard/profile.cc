@@ -22,7 +22,8 @@ Limits narrow(const Limits& a, const Limits& b) {
           .sessions = std::min(a.sessions, b.sessions),
           .bytes = std::min(a.bytes, b.bytes),
           .share = std::min(a.share, b.share),
-          .priority = std::min(a.priority, b.priority)};
+          .priority = std::min(a.priority, b.priority),
+          .endless_sessions = std::min(a.endless_sessions, b.endless_sessions)};
 }
 
 // The codes of the builtin table's rows that `wanted` picks.

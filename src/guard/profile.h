@@ -46,6 +46,8 @@ struct Limits {
   std::uint64_t bytes = 64ULL << 20;       // of saved contexts, of one owner
   std::uint32_t share = 100;               // of TPM time: its weight against others who want it at the same time
   std::uint8_t priority = 1;               // higher goes first
+  // Of all clients that have this profile together, if its lease is endless: active sessions that nobody can take.
+  std::uint32_t endless_sessions = 16;
 
   bool operator==(const Limits&) const = default;
 };

@@ -4,10 +4,10 @@
 
 namespace tpmspace::queue {
 
-void FairQueue::push(Owner owner, Item item) {
+void FairQueue::push(Owner owner, Item item, Priority priority) {
   Line& line = lines_[owner];
   if (line.items.empty()) line.used = std::max(line.used, now_);
-  line.items.push_back(item);
+  line.items.emplace_back(item, priority);
   ++waiting_;
 }
 
@@ -15,7 +15,7 @@ bool FairQueue::remove(Owner owner, Item item) {
   const auto line = lines_.find(owner);
   if (line == lines_.end()) return false;
   auto& items = line->second.items;
-  const auto it = std::find(items.begin(), items.end(), item);
+  const auto it = std::find_if(items.begin(), items.end(), [item](const auto& one) { return one.first == item; });
   if (it == items.end()) return false;
   items.erase(it);
   --waiting_;
@@ -23,15 +23,22 @@ bool FairQueue::remove(Owner owner, Item item) {
 }
 
 std::optional<FairQueue::Turn> FairQueue::pop() {
-  auto next = lines_.end();
+  const auto rank = [](const Line& line) { return std::pair{line.used, line.turn}; };
+  auto fair = lines_.end(), first = lines_.end();  // whose turn it is; and who may go before
   for (auto it = lines_.begin(); it != lines_.end(); ++it) {
     if (it->second.items.empty()) continue;
-    const auto rank = [](const Line& line) { return std::pair{line.used, line.turn}; };
-    if (next == lines_.end() || rank(it->second) < rank(next->second)) next = it;
+    if (fair == lines_.end() || rank(it->second) < rank(fair->second)) fair = it;
+    const auto priority = [](const Line& line) { return line.items.front().second; };
+    const bool goes_first = first == lines_.end() || priority(it->second) > priority(first->second) ||
+                            (priority(it->second) == priority(first->second) && rank(it->second) < rank(first->second));
+    if (goes_first) first = it;
   }
-  if (next == lines_.end()) return std::nullopt;
+  if (fair == lines_.end()) return std::nullopt;
+  const bool passes = first != fair && passed_ < kPassing;
+  passed_ = passes ? passed_ + 1 : 0;
+  const auto next = passes ? first : fair;
   Line& line = next->second;
-  const Turn turn{next->first, line.items.front()};
+  const Turn turn{next->first, line.items.front().first};
   line.items.pop_front();
   line.turn = ++turns_;
   now_ = std::max(now_, line.used);

@@ -1,6 +1,8 @@
 // Whose turn it is: fair between owners in TPM time used, first come first served within an owner.
 //
-// Idea: each owner has a clock of the TPM time it has used. The waiting owner whose clock is furthest behind is next.
+// Idea: each owner has a clock of the TPM time it has used. The waiting owner whose clock is furthest behind is next;
+// one of a higher priority goes first, but not more than kPassing times before whoever's turn it is. A weight is the
+// caller's: what is charged for more than its share is charged less.
 // An owner that comes back from idling starts at the present turn, so nobody saves up credit; one that opens a hundred
 // connections still has one clock.
 // Threads: with the engine. Units: `charge` in nanoseconds of TPM time; items are the caller's numbers.
@@ -12,6 +14,7 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <utility>
 
 namespace tpmspace::queue {
 
@@ -20,7 +23,11 @@ class FairQueue {
   using Owner = std::uint64_t;
   using Item = std::uint64_t;
 
-  void push(Owner owner, Item item);
+  using Priority = std::uint8_t;  // higher goes first
+
+  static constexpr unsigned kPassing = 7;
+
+  void push(Owner owner, Item item, Priority priority = 1);
   // False: it does not wait.
   bool remove(Owner owner, Item item);
   // The next item and whose it is; nullopt: nobody waits.
@@ -38,7 +45,7 @@ class FairQueue {
   struct Line {
     std::uint64_t used = 0;  // the owner's clock
     std::uint64_t turn = 0;  // when it last had its turn: ties go to who waited longest
-    std::deque<Item> items;
+    std::deque<std::pair<Item, Priority>> items;
   };
   void forget_idle_owners();
 
@@ -46,6 +53,7 @@ class FairQueue {
   std::uint64_t now_ = 0;  // the clock of the owner whose turn it was last
   std::uint64_t turns_ = 0;
   std::size_t waiting_ = 0;
+  unsigned passed_ = 0;  // turns that priority took since fairness gave one
 };
 
 }  // namespace tpmspace::queue

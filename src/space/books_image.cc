@@ -127,7 +127,7 @@ void put(Writer& out, const SpaceLimits& limits) {
   const SessionTerms& terms = limits.terms;
   out.u32(limits.objects).u32(limits.sessions).u32(terms.claim);
   out.u64(terms.lease).u64(terms.tenure).u64(terms.deadline).u8(static_cast<std::uint8_t>(terms.exhaustion));
-  out.u8(flag(limits.shares_tries)).u64(limits.seclusion);
+  out.u8(flag(limits.shares_tries)).u64(limits.seclusion).u32(limits.share).u8(limits.priority);
   for (const Pool& pool : limits.pools) out.u64(pool.id.value).u32(pool.sessions).u32(pool.objects).u64(pool.bytes);
   out.u8(flag(limits.view != nullptr));
   if (limits.view) put(out, *limits.view);
@@ -139,8 +139,10 @@ std::optional<SpaceLimits> get_limits(Reader& in) {
   const auto exhaustion = in.u8();
   const auto shares_tries = get_flag(in);
   const auto seclusion = in.u64();
-  if (!objects || !sessions || !claim || !lease || !tenure || !deadline || !exhaustion || !shares_tries || !seclusion)
-    return std::nullopt;
+  const auto share = in.u32();
+  const auto priority = in.u8();
+  if (!objects || !sessions || !claim || !lease || !tenure || !deadline || !exhaustion) return std::nullopt;
+  if (!shares_tries || !seclusion || !share || *share == 0 || !priority) return std::nullopt;
   if (*exhaustion > static_cast<std::uint8_t>(Exhaustion::kClose)) return std::nullopt;
   SpaceLimits out;
   out.objects = *objects;
@@ -148,6 +150,8 @@ std::optional<SpaceLimits> get_limits(Reader& in) {
   out.terms = SessionTerms{*claim, *lease, *tenure, *deadline, static_cast<Exhaustion>(*exhaustion)};
   out.shares_tries = *shares_tries;
   out.seclusion = *seclusion;
+  out.share = *share;
+  out.priority = *priority;
   for (Pool& pool : out.pools) {
     const auto read = get_pool(in);
     if (!read) return std::nullopt;

@@ -69,7 +69,7 @@ struct Pool {
 
   bool operator==(const Pool&) const = default;
 };
-inline constexpr std::size_t kMaxPools = 2;
+inline constexpr std::size_t kMaxPools = 3;
 
 // What one space may hold, and see. Units: entities.
 struct SpaceLimits {
@@ -81,6 +81,9 @@ struct SpaceLimits {
   // Its wrong authorizations count for its owner's share, and it is stopped when that is used up; false: it may lock
   // the TPM for all (who administers lockout may).
   bool shares_tries = false;
+  // Of the TPM's time, where several want it at once: a weight, and who goes first (queue/fair_queue.h).
+  std::uint32_t share = 100;
+  std::uint8_t priority = 1;
   std::array<Pool, kMaxPools> pools = {};  // different ones
   std::shared_ptr<const View> view = {};   // null: everything, as the chip has it
 };

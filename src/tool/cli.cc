@@ -26,6 +26,11 @@ void add_socket(CLI::App* sub, std::string& socket) {
       ->type_name("PATH");
 }
 
+// CLI11 takes what is wrong with a value as a string that is not empty.
+std::string said(const std::string& text) {
+  return text.empty() ? "it says nothing" : "";
+}
+
 using Words = std::vector<std::string>;
 
 // Where the command of `run` begins in `words`, which follow "run": behind its options, or behind "--". What comes
@@ -176,6 +181,23 @@ Invocation parse_command_line(int argc, char** argv) {
   DoorOptions door;
   const CLI::App* door_app = add_doors(app, door);
 
+  PolicyOptions policy;
+  CLI::App* policy_app = subcommand(app, "policy", "who may do what, as the configuration says it");
+  policy_app->require_subcommand(1);
+  CLI::App* check_app = subcommand(*policy_app, "check", "whether the configuration is right, and what in it is odd");
+  check_app->add_option("FILE", policy.config, "the configuration (default: /etc/tpmspace/tpmspace.toml)");
+  CLI::App* explain_app = subcommand(*policy_app, "explain", "whether somebody may do a command, and by which rule");
+  explain_app->add_option("--as", policy.as, "who: uid=33,gid=33,cgroup=/a,exe=/a,door=main,locality=0")
+      ->required()
+      ->check(said)
+      ->type_name("AS");
+  explain_app->add_option("--config", policy.config, "the configuration (default: /etc/tpmspace/tpmspace.toml)")
+      ->type_name("FILE");
+  explain_app->add_option("COMMAND", policy.words, "TPM2_NV_Write 0x01500016, TPM2_PCR_Read pcr=16")->required();
+  explain_app->footer("The exit code is 0: allowed; 1: neither can be said; 2: a usage error; 3: refused.");
+  for (CLI::App* one : {check_app, explain_app})
+    one->add_option("--tpmspaced", policy.daemon, "path of tpmspaced")->group("");
+
   DoctorOptions doctor;
   CLI::App* doctor_app = subcommand(app, "doctor", "what TPM there is, who can reach it, what is wrong, what to do");
   add_socket(doctor_app, doctor.socket);
@@ -200,6 +222,7 @@ Invocation parse_command_line(int argc, char** argv) {
   if (sessions_app->parsed()) return sessions;
   if (flush_app->parsed()) return flush;
   if (reserve_app->parsed()) return reserve;
+  if (policy_app->parsed()) return policy;
   if (doctor_app->parsed()) return doctor;
   if (door_app->parsed()) return door;
   if (!run.command.empty()) return run;

@@ -8,6 +8,7 @@
 #include "tool/door.h"
 #include "tool/flush.h"
 #include "tool/open.h"
+#include "tool/policy.h"
 #include "tool/run.h"
 
 namespace tpmspace::tool {
@@ -31,7 +32,7 @@ struct Exit {
   int code = 0;
 };
 using Invocation = std::variant<Exit, RunOptions, ConnectOptions, StatusOptions, SessionsOptions, FlushOptions,
-                                ReserveOptions, DoctorOptions, DoorOptions, OpenOptions>;
+                                ReserveOptions, DoctorOptions, DoorOptions, OpenOptions, PolicyOptions>;
 
 [[nodiscard]] Invocation parse_command_line(int argc, char** argv);
 

@@ -6,6 +6,7 @@
 #include "tool/doctor.h"
 #include "tool/exit_code.h"
 #include "tool/flush.h"
+#include "tool/policy.h"
 #include "tool/relay.h"
 #include "tool/sessions.h"
 #include "tool/status.h"
@@ -35,6 +36,7 @@ struct Execute {
   }
   int operator()(const DoorOptions& options) const { return manage_doors(socket_or_default(options.socket), options); }
   int operator()(const OpenOptions& options) const { return open_narrowed(socket_or_default(options.socket), options); }
+  int operator()(const PolicyOptions& options) const { return ask_daemon(options); }
   int operator()(const DoctorOptions& options) const { return examine(socket_or_default(options.socket), ""); }
 };
 

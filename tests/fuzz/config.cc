@@ -1,9 +1,12 @@
 // The daemon's configuration file: any octets are answered with a configuration within its limits or with a sentence
-// that says where; what was taken settles into a configuration that the daemon can start with or says why not.
+// that says where; what was taken settles into a configuration that the daemon can start with or says why not. Rules
+// name what exists, doors can be made, whoever comes gets a profile, and what looks odd has its line.
 
 #include "daemon/config.h"
 
+#include "daemon/policy_warnings.h"
 #include "fuzz.h"
+#include "proto/socket_path.h"
 
 namespace tpmspace::fuzz {
 namespace {
@@ -29,6 +32,39 @@ void check_texts(const Settings& settings) {
   require(!settings.socket_mode || *settings.socket_mode <= 0777U, "a mode is permission bits");
 }
 
+// No account is looked up: some names are known.
+daemon::Accounts few_accounts() {
+  const auto look = [](const std::string& name) {
+    return name.size() == 1 ? std::optional<std::uint32_t>(static_cast<unsigned char>(name[0])) : std::nullopt;
+  };
+  return {look, look};
+}
+
+void check_policy(const daemon::PolicyFile& policy) {
+  require(policy.profiles.size() <= daemon::limits::kProfiles && policy.rules.size() <= daemon::limits::kRules &&
+              policy.doors.size() <= daemon::limits::kDoors,
+          "there are no more than are possible");
+  for (const auto& door : policy.doors)
+    require(door.path.starts_with('/') && door.path.size() <= proto::kMaxSocketPath && !door.name.empty() &&
+                door.name != daemon::kMainDoor && door.mode <= 0777U,
+            "a door can be made");
+  for (const auto& rule : policy.rules) require(rule.line > 0, "a rule has a line");
+  for (const bool may_trace : {false, true})
+    for (const auto& warning : daemon::warnings_of(policy, may_trace))
+      require(warning.line > 0 && !warning.sentence.empty(), "a warning has a line and is a sentence");
+}
+
+// Whoever comes by whichever door.
+void check_access(const daemon::Access& access) {
+  require(!access.policy.rules().empty() && access.policy.rules().back().line == 0, "the standard rule is the last");
+  for (const auto& rule : access.policy.rules())
+    require(access.policy.profile(rule.profile) != nullptr, "a rule's profile exists");
+  guard::Principal root;
+  root.uid = 0;
+  for (const auto& door : access.doors)
+    require(!access.policy.choose(root, door.name).profile.name.empty(), "everybody gets a profile");
+}
+
 void check_settled(const Settings& settings) {
   for (const bool is_root : {false, true}) {
     const daemon::Environment machine{is_root, std::nullopt, [is_root](std::string_view) { return is_root; }};
@@ -39,6 +75,7 @@ void check_settled(const Settings& settings) {
     }
     require(!config->tpm.empty() && !config->socket.empty(), "nothing is missing");
     require(config->limits == settings.limits, "limits are the file's");
+    check_access(config->access);
   }
 }
 
@@ -49,13 +86,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace tpmspace;
   std::string text;
   for (const auto octet : std::span(data, size)) text.push_back(static_cast<char>(octet));
-  const auto settings = daemon::parse_settings(text, fuzz::kName);
+  const auto settings = daemon::parse_settings(text, fuzz::kName, fuzz::few_accounts());
   if (!settings) {
     fuzz::check_sentence(settings.error());
     return 0;
   }
   fuzz::check_limits(settings->limits);
   fuzz::check_texts(*settings);
+  fuzz::check_policy(settings->policy);
   fuzz::check_settled(*settings);
   return 0;
 }

@@ -52,9 +52,13 @@ void write_dictionary(const fs::path& file) {
     out << fmt::format("\"\\x{:02x}\\x{:02x}\\x{:02x}\\x{:02x}\"\n", word >> 24, word >> 16 & 255, word >> 8 & 255,
                        word & 255);
   out << "\"\\x80\\x01\"\n\"\\x80\\x02\"\n\"SP\"\n";
-  for (const char* text : {"embedded", "swtpm:",      "device:", "path=",      "host=",  "port=",       "ctrl=",
-                           "fd=",      "latency=",    "slb9670", "st33ktpm2x", "socket", "socket_mode", "log_level",
-                           "[limits]", "connections", "objects", "sessions",   "bytes",  "queue"})
+  for (const char* text :
+       {"embedded",     "swtpm:",   "device:",    "path=",       "host=",       "port=",      "ctrl=",    "fd=",
+        "latency=",     "slb9670",  "st33ktpm2x", "socket",      "socket_mode", "log_level",  "[limits]", "connections",
+        "objects",      "sessions", "bytes",      "queue",       "[profile.",   "[[rule]]",   "[[door]]", "base",
+        "allow",        "deny",     "localities", "hierarchies", "persistent.", "nv.",        "pcr.",     "use-keys",
+        "TPM2_NV_Read", "all",      "safe",       "profile",     "user",        "executable", "cgroup",   "unit",
+        "door",         "disable",  "path",       "owner",       "mode",        "locality"})
     out << fmt::format("\"{}\"\n", text);
 }
 
@@ -170,7 +174,13 @@ void write_texts(const fs::path& directory) {
         "socket_mode = 0o600\n[limits]\nconnections = 0\nconnections_per_owner = 1\nobjects = 2\nsessions = 3\n",
         "limits = { bytes = 65536, client_saved_sessions = 0, queue = 0x10 }\n",
         "limits.queue = 1\nlimits.bytes = -1\n", "tpm = '''\nx'''\n[[limits]]\n",
-        "limits = [1, 2.5, inf, 1979-05-27T07:32:00Z]\n", "socket = \"\\u0000\"\n"})
+        "limits = [1, 2.5, inf, 1979-05-27T07:32:00Z]\n", "socket = \"\\u0000\"\n",
+        "[profile.a]\nbase = \"b\"\nallow = [\"use-keys\", \"0x20000001\"]\ndeny = \"TPM2_Sign\"\nclaim = 1\n"
+        "[profile.b]\nbase = \"safe\"\nlocalities = [0, \"2-4\"]\nhierarchies = [\"owner\"]\npersistent.use = "
+        "[0x81000001]\nnv.read = \"0x01500000-0x0150ffff\"\npcr.extend = \"all\"\n",
+        "[[rule]]\nuser = [0, \"1-9\", \"u\"]\ncgroup = \"/a/**\"\ndoor = \"d\"\nprofile = \"attest\"\n[[rule]]\n"
+        "executable = \"/x\"\ndisable = \"attest\"\nprofile = \"safe\"\n[[door]]\nname = \"d\"\npath = \"/d\"\n"
+        "owner = \"o\"\nprofile = \"admin\"\nlocality = 2\n"})
     config.add(std::string(text));
 }
 

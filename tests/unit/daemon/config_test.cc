@@ -67,21 +67,22 @@ struct Broken {
 TEST(Config, AMistakeIsAnsweredWithItsPlaceAndASentence) {
   const Broken cases[] = {
       Broken{"tpm = \"embedded\"\nsokcet = \"x\"",
-             "f.toml:2:1: the key \"sokcet\" is unknown; known here: tpm, socket, socket_mode, ledger, log_level, "
-             "[limits], "
-             "[profile]"},
+             "f.toml:2:1: the key \"sokcet\" is unknown; known here: version, tpm, socket, socket_mode, ledger, audit, log_level, "
+             "[limits], [profile], [[rule]], [[door]]"},
       Broken{"[limits]\nconections = 3",
              "f.toml:2:1: the key \"limits.conections\" is unknown; known here: connections, connections_per_owner, "
              "objects, sessions, bytes, client_saved_sessions, queue"},
       Broken{"[other]\na = 1",
-             "f.toml:1:2: the key \"other\" is unknown; known here: tpm, socket, socket_mode, ledger, log_level, "
-             "[limits], "
-             "[profile]"},
+             "f.toml:1:2: the key \"other\" is unknown; known here: version, tpm, socket, socket_mode, ledger, audit, log_level, "
+             "[limits], [profile], [[rule]], [[door]]"},
       Broken{"tpm = 3", "f.toml:1:7: \"tpm\" must be a string that is not empty"},
       Broken{"tpm = \"\"", "f.toml:1:7: \"tpm\" must be a string that is not empty"},
       Broken{"tpm = \"embedded,latency=tomorrow\"",
              "f.toml:1:7: \"tpm\": no latency figures for 'tomorrow': write latency=slb9670 or latency=st33ktpm2x"},
       Broken{"socket = \"a\\u0000b\"", "f.toml:1:10: \"socket\" must not contain a zero octet"},
+      Broken{"version = 2", "f.toml:1:11: \"version\" must be 1: this tpmspaced knows no other"},
+      Broken{"audit = \"log\"",
+             "f.toml:1:9: \"audit\" must be \"journal\", an absolute path, or \"\" for lines of the log"},
       Broken{"socket_mode = 660",
              "f.toml:1:15: \"socket_mode\" must be permission bits in octal, such as \"0660\" or 0o660"},
       Broken{"socket_mode = 0o1777",
@@ -105,8 +106,8 @@ TEST(Config, AMistakeIsAnsweredWithItsPlaceAndASentence) {
              "f.toml:2:9: \"limits.bytes\" must be a whole number from 65536 to 9223372036854775807"},
       // The first of several.
       Broken{"z = 1\na = 1\ntpm = 3",
-             "f.toml:1:1: the key \"z\" is unknown; known here: tpm, socket, socket_mode, ledger, log_level, [limits], "
-             "[profile]"}};
+             "f.toml:1:1: the key \"z\" is unknown; known here: version, tpm, socket, socket_mode, ledger, audit, log_level, [limits], "
+             "[profile], [[rule]], [[door]]"}};
   for (const auto& broken : cases) {
     const auto got = parse_settings(broken.text, "f.toml");
     ASSERT_FALSE(got) << broken.text;
@@ -147,7 +148,7 @@ TEST(Config, DefaultsFollowTheMachine) {
   EXPECT_EQ(root->tpm, "device:/dev/tpm0");
   EXPECT_EQ(root->socket, "/run/tpmspace/tpm.sock");
   EXPECT_TRUE(root->default_socket);
-  EXPECT_EQ(root->socket_mode, mode_t{0600});
+  EXPECT_EQ(root->socket_mode, mode_t{0666});
 
   const auto user = settle({}, {}, machine(false, true, "/run/user/7"));
   ASSERT_TRUE(user);

@@ -10,7 +10,11 @@
 #include <string_view>
 
 #include "daemon/config.h"
+#include "daemon/explain.h"
+#include "daemon/policy_warnings.h"
 #include "proto/status.h"
+#include "test_accounts.h"
+#include "wire/command_table.h"
 
 namespace tpmspace::daemon {
 namespace {
@@ -76,6 +80,127 @@ TEST(Documentation, EveryFieldOfTheStatusIsInIt) {
   const auto documented = documented_fields();
   for (const auto& field : known) EXPECT_TRUE(documented.contains(field)) << field << " is not in docs/status.md";
   for (const auto& field : documented) EXPECT_TRUE(known.contains(field)) << field << " is in docs/status.md alone";
+}
+
+// "rule.user", as the tables of policy.md have it.
+std::set<std::string> documented_policy_keys() {
+  std::set<std::string> out;
+  std::istringstream lines(contents("policy.md"));
+  constexpr std::string_view kBegin = "| `";
+  for (std::string line; std::getline(lines, line);)
+    if (line.starts_with(kBegin)) out.insert(line.substr(kBegin.size(), line.find('`', kBegin.size()) - kBegin.size()));
+  return out;
+}
+
+// What stands between the two, first of all after `heading`.
+std::string between(const std::string& text, std::string_view heading, std::string_view begin, std::string_view end) {
+  const auto at = text.find(begin, text.find(heading));
+  if (at == std::string::npos) {
+    ADD_FAILURE() << heading << " is not there";
+    return "";
+  }
+  return text.substr(at + begin.size(), text.find(end, at + begin.size()) - at - begin.size());
+}
+
+// An example of policy.md.
+Access example(std::string_view heading) {
+  const auto text = between(contents("policy.md"), heading, "```toml\n", "```");
+  const auto settings = parse_settings(text, "example", test_accounts());
+  EXPECT_TRUE(settings) << settings.error();
+  if (!settings) return {};
+  EXPECT_TRUE(warnings_of(settings->policy, false).empty()) << heading;
+  return access_of(settings->policy, 120, "/run/main").value_or(Access{});
+}
+
+// Whether that is allowed.
+bool may(const Access& access, std::string_view as, const std::vector<std::string>& words) {
+  const auto visitor = visitor_from(as, access, test_accounts());
+  EXPECT_TRUE(visitor) << visitor.error();
+  const auto got = explain(access, *visitor, words);
+  EXPECT_TRUE(got) << got.error();
+  return got && got->verdict.allowed();
+}
+
+TEST(Documentation, EveryKeyOfPoliciesIsInIt) {
+  const auto keys = known_policy_keys();
+  EXPECT_EQ(documented_policy_keys(), std::set<std::string>(keys.begin(), keys.end()));
+}
+
+TEST(Documentation, EveryClassOfCommandsIsInIt) {
+  std::istringstream text(between(contents("policy.md"), "**Commands** are", "The classes:", ". "));
+  std::set<std::string> documented, known = {std::string(wire::name_of(wire::PermissionClass::kVendor))};
+  for (std::string word; text >> word;) documented.insert(word.substr(1, word.rfind('`') - 1));
+  for (const auto& row : wire::CommandTable::builtin().rows()) known.emplace(wire::name_of(row.permission));
+  EXPECT_EQ(documented, known);
+}
+
+TEST(Documentation, ALaptopsUserHasADoorOfHisOwn) {
+  const Access all = example("### A laptop's single user");
+  ASSERT_EQ(all.doors.size(), 1U);
+  EXPECT_EQ(all.doors[0].mode, mode_t{0600});
+  EXPECT_EQ(all.doors[0].owner, uid_t{1000});
+  EXPECT_TRUE(may(all, "uid=1000,door=/run/tpmspace/alice.sock", {"TPM2_Clear", "lockout"}));
+  EXPECT_FALSE(may(all, "uid=1000", {"TPM2_Clear", "lockout"}));
+}
+
+TEST(Documentation, AWebServerMayUseItsKeyAndNothingElse) {
+  const Access all = example("### A web server");
+  constexpr std::string_view kServer = "uid=0,gid=0,cgroup=/system.slice/nginx.service";
+  EXPECT_TRUE(may(all, kServer, {"Sign", "0x81000001"}));
+  EXPECT_TRUE(may(all, kServer, {"ReadPublic", "0x81000001"}));
+  EXPECT_TRUE(may(all, kServer, {"StartAuthSession", "0x81000001", "null"}));
+  EXPECT_TRUE(may(all, kServer, {"StartAuthSession", "null", "null"}));
+  for (const std::vector<std::string>& words : {std::vector<std::string>{"Sign", "0x81000002"},
+                                                {"ReadPublic", "0x81000002"},
+                                                {"NV_Read", "0x01500016"},
+                                                {"PCR_Read", "pcr=0"},
+                                                {"CreatePrimary", "owner", "pcr=none"},
+                                                {"RSA_Decrypt", "0x81000001"},
+                                                {"StartAuthSession", "null", "lockout"},
+                                                {"EvictControl", "owner", "0x81000001", "persistent=0x81000001"}})
+    EXPECT_FALSE(may(all, kServer, words)) << words[0];
+  EXPECT_FALSE(may(all, "uid=33", {"Sign", "0x81000001"})) << "outside of the unit";
+}
+
+TEST(Documentation, OneUserMayMigrate) {
+  const Access all = example("### One user may migrate");
+  EXPECT_TRUE(may(all, "uid=1001", {"Duplicate", "0x80000000", "0x80000001"}));
+  EXPECT_FALSE(may(all, "uid=1000", {"Duplicate", "0x80000000", "0x80000001"}));
+}
+
+TEST(Documentation, OrchestrationExtendsAndGuestsDoNot) {
+  const Access all = example("### Orchestration");
+  EXPECT_TRUE(may(all, "uid=0,cgroup=/system.slice/orchestrator.service", {"PCR_Extend", "16"}));
+  EXPECT_FALSE(may(all, "uid=0,cgroup=/system.slice/orchestrator.service", {"PCR_Extend", "7"}));
+  const std::string guest = "uid=100000,cgroup=/system.slice/docker-" + std::string(64, 'a') + ".scope";
+  EXPECT_FALSE(may(all, guest, {"PCR_Extend", "16"}));
+  EXPECT_TRUE(may(all, guest, {"PCR_Read", "pcr=16"}));
+}
+
+TEST(Documentation, ALocalityForAGroup) {
+  const Access all = example("### Locality 2");
+  ASSERT_EQ(all.doors.size(), 1U);
+  EXPECT_EQ(all.doors[0].mode, mode_t{0660});
+  EXPECT_EQ(all.doors[0].group, gid_t{115});
+  EXPECT_TRUE(may(all, "uid=1000,door=locality-2", {"PCR_Reset", "20"}));
+  EXPECT_FALSE(may(all, "uid=1000,door=locality-2", {"PCR_Reset", "16"}));
+  EXPECT_FALSE(may(all, "uid=1000", {"PCR_Reset", "20"}));
+}
+
+// What the example only shows.
+TEST(Documentation, TheExamplesCommentsCanBeUsed) {
+  std::istringstream lines(contents("tpmspaced.example.toml"));
+  std::string text;
+  bool policy = false;
+  for (std::string line; std::getline(lines, line);) {
+    policy = policy || line.starts_with("# [[door]]");
+    if (policy && line.size() > 2) text += line.substr(2) + "\n";
+  }
+  const auto got = parse_settings(text, "example", test_accounts());
+  ASSERT_TRUE(got) << got.error();
+  EXPECT_EQ(got->policy.doors.size(), 1U);
+  EXPECT_EQ(got->policy.profiles.size(), 1U);
+  EXPECT_EQ(got->policy.rules.size(), 1U);
 }
 
 TEST(Documentation, TheExampleIsTheDefaults) {

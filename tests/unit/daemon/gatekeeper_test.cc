@@ -8,7 +8,7 @@
 #include <array>
 
 #include "../../support/tpm_commands.h"
-#include "daemon/access.h"
+#include "daemon/policy_file.h"
 #include "guard/shipped.h"
 #include "posix/fd.h"
 
@@ -16,15 +16,15 @@ namespace tpmspace::daemon {
 namespace {
 
 std::shared_ptr<const guard::Policy> policy(std::vector<guard::Rule> rules = {}, std::uint32_t own_uid = 0) {
-  Access access;
-  access.rules = std::move(rules);
-  auto out = policy_of(access, {}, own_uid);
+  rules.push_back(guard::Policy::standard_rule(own_uid));
+  auto out = guard::Policy::make({}, std::move(rules));
   EXPECT_TRUE(out) << out.error();
-  return *out;
+  return std::make_shared<const guard::Policy>(*std::move(out));
 }
 
 guard::Rule everybody(const std::string& profile) {
   guard::Rule out;
+  out.line = 1;
   out.profile = profile;
   return out;
 }
@@ -44,11 +44,12 @@ class GatekeeperTest : public testing::Test {
   }
 
   posix::Fd ours_, theirs_;
+  static constexpr std::uint64_t kBytes = 1 << 20;
   const space::SpaceLimits most_;
 };
 
 TEST_F(GatekeeperTest, TheDaemonsOwnUserIsTheAdministrator) {
-  Gatekeeper keeper(policy({}, ::geteuid()), most_);
+  Gatekeeper keeper(policy({}, ::geteuid()), most_, kBytes);
   const Badge badge = admit(keeper);
   EXPECT_EQ(badge.who.uid, ::geteuid());
   EXPECT_EQ(badge.owner, owner_of(::geteuid()));
@@ -58,14 +59,14 @@ TEST_F(GatekeeperTest, TheDaemonsOwnUserIsTheAdministrator) {
 }
 
 TEST_F(GatekeeperTest, ThoseOfEqualRightsShareThem) {
-  Gatekeeper keeper(policy({}, ::geteuid()), most_);
+  Gatekeeper keeper(policy({}, ::geteuid()), most_, kBytes);
   const Badge one = admit(keeper), two = admit(keeper);
   EXPECT_EQ(one.grant, two.grant);
   EXPECT_NE(one.grant, admit(keeper, {.door = "x", .locality = 2}).grant);
 }
 
 TEST_F(GatekeeperTest, ANewPolicyHoldsFromTheNextLookOn) {
-  Gatekeeper keeper(policy({}, ::geteuid()), most_);
+  Gatekeeper keeper(policy({}, ::geteuid()), most_, kBytes);
   Badge badge = admit(keeper);
   EXPECT_FALSE(keeper.renew(badge));
   keeper.set_policy(policy({everybody("storage")}));
@@ -76,13 +77,13 @@ TEST_F(GatekeeperTest, ANewPolicyHoldsFromTheNextLookOn) {
 }
 
 TEST_F(GatekeeperTest, ADoorsLocalityIsTheOnlyOne) {
-  Gatekeeper keeper(policy({}, ::geteuid()), most_);
+  Gatekeeper keeper(policy({}, ::geteuid()), most_, kBytes);
   const Badge badge = admit(keeper, {.door = "tpm-locality-2", .locality = 2});
   EXPECT_EQ(badge.grant->profile().localities, wire::Numbers::one(2));
 }
 
 TEST_F(GatekeeperTest, WhatWasNarrowedNeverWidens) {
-  Gatekeeper keeper(policy({everybody("storage")}), most_);
+  Gatekeeper keeper(policy({everybody("storage")}), most_, kBytes);
   Badge badge = admit(keeper);
   ASSERT_TRUE(keeper.narrow(badge, "safe", 7));
   const guard::Profile both = guard::narrow(guard::storage(), guard::safe());
@@ -108,10 +109,8 @@ TEST_F(GatekeeperTest, LimitsAreTheSmallerOfTheDaemonsAndTheProfiles) {
   small.limits.sessions = 500;
   small.terms.exhaustion = guard::Exhaustion::kRefuse;
   small.terms.claim = 2;
-  Access access;
-  access.profiles.emplace(small.name, small);
-  access.rules.push_back(everybody("small"));
-  Gatekeeper keeper(*policy_of(access, {}, 0), most_);
+  auto small_for_all = guard::Policy::make({{small.name, small}}, {everybody("small")});
+  Gatekeeper keeper(std::make_shared<const guard::Policy>(*small_for_all), most_, kBytes);
   const auto limits = admit(keeper).grant->limits;
   EXPECT_EQ(limits.objects, 5U);
   EXPECT_EQ(limits.sessions, most_.sessions);
@@ -120,7 +119,7 @@ TEST_F(GatekeeperTest, LimitsAreTheSmallerOfTheDaemonsAndTheProfiles) {
 }
 
 TEST_F(GatekeeperTest, JudgesByTheBadge) {
-  Gatekeeper keeper(policy({everybody("safe")}), most_);
+  Gatekeeper keeper(policy({everybody("safe")}), most_, kBytes);
   const Badge badge = admit(keeper);
   const auto command = [](std::uint32_t code) {
     auto bytes = wire::Writer().u16(wire::kTagNoSessions).u32(12).u32(code).u16(8).take();
@@ -131,13 +130,32 @@ TEST_F(GatekeeperTest, JudgesByTheBadge) {
   EXPECT_EQ(Gatekeeper::judge(badge, command(wire::cc::kStartup), 0).rc, wire::rc::kCommandCode);
 }
 
-TEST(Principal, HasThePrimaryGroupToo) {
-  PeerIdentity identity;
-  identity.uid = 33;
-  identity.gid = 34;
-  EXPECT_FALSE(principal_of(identity).gids);
-  identity.groups = {{1, 2}};
-  EXPECT_EQ(principal_of(identity).gids, (std::vector<std::uint32_t>{1, 2, 34}));
+// A container's root is root, too; and a door that is gone is what it was for who came by it.
+TEST_F(GatekeeperTest, ADoorsProfileIsRootsAlso) {
+  Gatekeeper keeper(policy({}, ::geteuid()), most_, kBytes);
+  Badge badge = admit(keeper, {.door = "containers", .profile = "storage"});
+  EXPECT_EQ(badge.grant->profile(), guard::storage());
+  EXPECT_TRUE(badge.grant->choice.by_door);
+  keeper.set_policy(policy({}, ::geteuid()));
+  EXPECT_TRUE(keeper.renew(badge));
+  EXPECT_EQ(badge.grant->profile(), guard::storage());
+  EXPECT_EQ(admit(keeper, {.door = "containers", .profile = "no more"}).grant->profile(), guard::safe());
+}
+
+TEST_F(GatekeeperTest, EndlessLeasesShareAPool) {
+  guard::Profile patient = guard::safe();
+  patient.name = "patient";
+  patient.terms.lease = space::SessionTerms::kEndless;
+  patient.limits.endless_sessions = 5;
+  patient.limits.bytes = 70'000;
+  const auto all = guard::Policy::make({{patient.name, patient}}, {everybody("patient")});
+  Gatekeeper keeper(std::make_shared<const guard::Policy>(*all), most_, kBytes);
+  const auto limits = admit(keeper).grant->limits;
+  EXPECT_NE(limits.pools[0].id.value, 0U);
+  EXPECT_EQ(limits.pools[0].sessions, 5U);
+  EXPECT_EQ(limits.pools[1].bytes, 70'000U);
+  EXPECT_NE(limits.pools[0].id, limits.pools[1].id);
+  EXPECT_EQ(admit(keeper, {.door = "x"}).grant->limits.pools[0].id, limits.pools[0].id);
 }
 
 struct Loans {

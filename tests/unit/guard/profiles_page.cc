@@ -11,7 +11,7 @@ namespace {
 constexpr std::string_view kBegin = R"(# Profiles
 
 A profile says what a client may do. These come with tpmspace; the tables are made from the code, and a test compares
-them with it. tpmspaced does not apply them yet. After a change:
+them with it. Who gets which is said by [rules and doors](policy.md). After a change:
 
     TPMSPACE_WRITE_DOCS=1 build/asan/bin/unit_guard --gtest_filter='ProfilesPage.*'
 
@@ -141,6 +141,8 @@ std::string limits() {
          row("saved contexts", [&](const Profile& p) { return fmt::format("{} MiB", p.limits.bytes >> 20); }) +
          row("share of TPM time", [&](const Profile& p) { return count(p.limits.share); }) +
          row("priority", [&](const Profile& p) { return count(p.limits.priority); }) +
+         row("endless sessions", [&](const Profile& p) { return count(p.limits.endless_sessions); }) +
+         row("administers tpmspaced", [&](const Profile& p) { return std::string(p.administer ? "yes" : "no"); }) +
          row("claim, sessions", [&](const Profile& p) { return count(p.terms.claim); }) +
          row("lease", [&](const Profile& p) { return seconds(p.terms.lease); }) +
          row("tenure", [&](const Profile& p) { return seconds(p.terms.tenure); }) +

@@ -19,6 +19,9 @@ Principal nginx() {
   out.pid = 1234;
   out.executable = "/usr/sbin/nginx";
   out.cgroup = "/system.slice/nginx.service";
+  out.unit = "nginx.service";
+  out.container = "0a1b";
+  out.pod = "2c48913c-b29f-11e7-9350-020968147796";
   out.user_namespace = 4026531837;
   out.mount_namespace = 4026531841;
   out.lsm_label = "nginx_t";
@@ -60,6 +63,12 @@ TEST(Rules, MatchWhatTheyName) {
       {"another executable", [](Rule& r) { r.executable = Pattern("/usr/sbin/ngin"); }, false},
       {"cgroup", [](Rule& r) { r.cgroup = Pattern("/system.slice/nginx.service/**"); }, true},
       {"another cgroup", [](Rule& r) { r.cgroup = Pattern("/user.slice/**"); }, false},
+      {"unit", [](Rule& r) { r.unit = Pattern("nginx.*"); }, true},
+      {"another unit", [](Rule& r) { r.unit = Pattern("ngin.service"); }, false},
+      {"container", [](Rule& r) { r.container = Pattern("0a*"); }, true},
+      {"another container", [](Rule& r) { r.container = Pattern("0b*"); }, false},
+      {"pod", [](Rule& r) { r.pod = Pattern("2c48913c-*"); }, true},
+      {"another pod", [](Rule& r) { r.pod = Pattern("3c48913c-*"); }, false},
       {"user namespace", [](Rule& r) { r.user_namespace = 4026531837; }, true},
       {"another user namespace", [](Rule& r) { r.user_namespace = 1; }, false},
       {"mount namespace", [](Rule& r) { r.mount_namespace = 4026531841; }, true},
@@ -88,12 +97,50 @@ TEST(Rules, WhatIsNotKnownMatchesNoRuleThatNamesIt) {
   Principal unknown;
   unknown.uid = 33;
   const std::function<void(Rule&)> names[] = {
-      [](Rule& r) { r.gids = Numbers::all(); },  [](Rule& r) { r.executable = Pattern("**"); },
-      [](Rule& r) { r.cgroup = Pattern("**"); }, [](Rule& r) { r.user_namespace = 0; },
-      [](Rule& r) { r.mount_namespace = 0; },    [](Rule& r) { r.lsm_label = ""; },
+      [](Rule& r) { r.gids = Numbers::all(); },    [](Rule& r) { r.executable = Pattern("**"); },
+      [](Rule& r) { r.cgroup = Pattern("**"); },   [](Rule& r) { r.unit = Pattern("*"); },
+      [](Rule& r) { r.container = Pattern("*"); }, [](Rule& r) { r.pod = Pattern("*"); },
+      [](Rule& r) { r.user_namespace = 0; },       [](Rule& r) { r.mount_namespace = 0; },
+      [](Rule& r) { r.lsm_label = ""; },
   };
   for (const auto& one : names) EXPECT_FALSE(rule(one).matches(unknown, ""));
   EXPECT_TRUE(rule([](Rule& r) { r.uids = Numbers::one(33); }).matches(unknown, ""));
+}
+
+TEST(Rules, OneCoversAnotherThatNamesNoLess) {
+  using Names = std::function<void(Rule&)>;
+  const Names none = [](Rule&) {};
+  const Names few = [](Rule&r) { r.uids = Numbers::one(5); }, more = [](Rule&r) { r.uids = {{0, 9}}; };
+  const Names group = [](Rule&r) { r.gids = Numbers::one(5); }, groups = [](Rule&r) { r.gids = {{0, 9}}; };
+  const Names unit = [](Rule&r) { r.unit = Pattern("a"); }, other_unit = [](Rule&r) { r.unit = Pattern("b"); };
+  const Names both = [](Rule& r) {
+    r.uids = Numbers::one(5);
+    r.door = "d";
+  };
+  const struct {
+    Names earlier, later;
+    bool covers;
+  } cases[] = {{none, none, true},     {none, both, true}, {both, none, false},      {more, few, true},
+               {few, more, false},     {more, both, true}, {both, few, false},       {groups, group, true},
+               {group, groups, false}, {unit, unit, true}, {unit, other_unit, false}};
+  for (std::size_t i = 0; i < std::size(cases); ++i)
+    EXPECT_EQ(rule(cases[i].earlier).covers(rule(cases[i].later)), cases[i].covers) << i;
+}
+
+TEST(Policy, ShippedProfilesHaveTheTermsThatAreSaidForAll) {
+  SessionTerms terms;
+  terms.claim = 7;
+  Limits limits;
+  limits.objects = 9;
+  const auto p = Policy::make({}, {}, terms, limits);
+  ASSERT_TRUE(p);
+  for (const Profile* shipped : shipped_profiles()) {
+    Profile wanted = *shipped;
+    wanted.terms = terms;
+    wanted.limits = limits;
+    EXPECT_EQ(*p->profile(shipped->name), wanted);
+  }
+  EXPECT_EQ(p->choose(nginx(), "").profile.terms, terms) << "by default, too";
 }
 
 TEST(Policy, TheFirstRuleThatMatchesWins) {

@@ -69,6 +69,24 @@ TEST(FairQueue, TakesBackWhatWasCancelled) {
   EXPECT_EQ(queue.pop()->item, 11U);
 }
 
+TEST(FairQueue, WhoHasPriorityGoesFirstAndStarvesNobody) {
+  FairQueue queue;
+  for (std::uint64_t i = 0; i < 100; ++i) queue.push(1, i, 9);
+  for (std::uint64_t i = 0; i < 3; ++i) queue.push(2, 1000 + i, 1);
+  std::vector<std::uint64_t> order;
+  while (const auto turn = queue.pop()) {
+    order.push_back(turn->item);
+    queue.charge(turn->owner, 1000);
+  }
+  ASSERT_EQ(order.size(), 103U);
+  EXPECT_EQ(order.front(), 0U);
+  std::vector<std::size_t> places;
+  for (std::size_t i = 0; i < order.size(); ++i)
+    if (order[i] >= 1000) places.push_back(i);
+  EXPECT_LE(places.at(0), FairQueue::kPassing + 1);
+  EXPECT_LE(places.at(2), 3 * (FairQueue::kPassing + 1));
+}
+
 TEST(FairQueue, EveryItemComesOutOnce) {
   FairQueue queue;
   std::mt19937_64 random(5);  // NOLINT: every run draws the same

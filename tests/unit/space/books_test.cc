@@ -13,6 +13,8 @@ Books some_books() {
   const SpaceId first = open_space(books, OwnerId{1000}, {.shares_tries = true});
   SpaceLimits seen;
   seen.seclusion = 77;
+  seen.share = 50;
+  seen.priority = 3;
   seen.pools = {Pool{.id = {5}, .sessions = 4, .objects = 3, .bytes = 2}, Pool{.id = {6}}};
   seen.view = std::make_shared<const View>(
       View{.commands = {{1, 3}, {5, 5}}, .nv = wire::Numbers::all(), .persistent_base = 0x81100000});
@@ -67,6 +69,8 @@ TEST(Books, TheImageIsTheBooks) {
   EXPECT_EQ(encode(*back), image);
   const SpaceLimits& seen = back->spaces.at(SpaceId{2}).limits;
   EXPECT_EQ(seen.seclusion, 77U);
+  EXPECT_EQ(seen.share, 50U);
+  EXPECT_EQ(seen.priority, 3U);
   EXPECT_EQ(seen.pools[0], (Pool{.id = {5}, .sessions = 4, .objects = 3, .bytes = 2}));
   ASSERT_TRUE(seen.view);
   EXPECT_EQ(*seen.view, *some_books().spaces.at(SpaceId{2}).limits.view);

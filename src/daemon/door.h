@@ -1,0 +1,42 @@
+// A door as the configuration, or an administrator at run time, says it: one more socket by which clients come in.
+//
+// Threads: a value. Units: connections.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace tpmspace::daemon {
+
+// The door that is always there: the daemon's own socket. It has no profile.
+inline constexpr std::string_view kMainDoor = "main";
+
+struct Door {
+  int line = 0;           // where it was written; 0: nowhere
+  std::string name = {};  // for rules, and for people
+  std::string path = {};
+  mode_t mode = 0;
+  std::optional<uid_t> owner = {};  // of the socket
+  std::optional<gid_t> group = {};
+  std::optional<std::string> profile = {};    // of whom no rule of the file matches
+  std::optional<std::uint8_t> locality = {};  // of everybody who comes by it, for good
+  std::uint32_t connections = 0;              // at a time; 0: no limit
+  bool operator==(const Door&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
+};
+
+// What counts of a door for whoever came by it, also when it is not there any more.
+struct Entrance {
+  std::string door = {};                      // its name
+  std::string profile = {};                   // empty: it has none
+  std::optional<std::uint8_t> locality = {};  // nullopt: as the profile says
+  bool operator==(const Entrance&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
+};
+[[nodiscard]] inline Entrance entrance_of(const Door& door) {
+  return {.door = door.name, .profile = door.profile.value_or(""), .locality = door.locality};
+}
+
+}  // namespace tpmspace::daemon

@@ -1,0 +1,42 @@
+// What the guard would say: `tpmspaced --explain AS COMMAND...`.
+//
+// Idea: AS becomes a peer as the kernel would describe it, the words a command, and the guard is asked as the daemon
+// asks it. What AS does not say is unknown, which matches no rule that names it.
+// Threads: functions of their arguments. Errors: a sentence: AS or the command says nothing that can be judged.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <tl/expected.hpp>
+
+#include "daemon/policy_file.h"
+#include "guard/principal.h"
+#include "guard/rules.h"
+#include "guard/verdict.h"
+
+namespace tpmspace::daemon {
+
+// "uid=33,gid=33,cgroup=/system.slice/nginx.service,exe=/usr/sbin/nginx,door=main,locality=0".
+struct Visitor {
+  guard::Principal principal;
+  std::string door = std::string(kMainDoor);
+  std::uint8_t locality = 0;
+};
+[[nodiscard]] tl::expected<Visitor, std::string> visitor_from(std::string_view as, const Access& access,
+                                                              const Accounts& accounts);
+
+struct Explanation {
+  std::string command;  // as people read it
+  guard::Choice choice;
+  guard::Verdict verdict;
+  std::string by_door;  // its name
+};
+[[nodiscard]] tl::expected<Explanation, std::string> explain(const Access& access, const Visitor& visitor,
+                                                             std::span<const std::string> words);
+
+// Lines. `file`: where the rules are written.
+[[nodiscard]] std::string text_of(const Explanation& explanation, const Access& access, const std::string& file);
+
+}  // namespace tpmspace::daemon

@@ -1,0 +1,293 @@
+#include "daemon/policy_file.h"
+
+#include <algorithm>
+
+#include "daemon/limits.h"
+#include "daemon/proc_text.h"
+#include "daemon/profile_tables.h"
+#include "guard/shipped.h"
+#include "proto/socket_path.h"
+
+namespace tpmspace::daemon {
+namespace {
+
+using guard::Pattern;
+
+struct RuleDraft {
+  const Accounts* accounts = nullptr;
+  guard::Rule rule;
+  std::optional<std::string> profile;
+};
+struct DoorDraft {
+  const Accounts* accounts = nullptr;
+  Door door;
+  std::optional<mode_t> mode;
+};
+
+Fault take_some(const TomlNode& node, const NumberKind& kind, std::optional<Numbers>& out,
+                const Accounts::Look& named) {
+  return take_into(out, [&](Numbers& numbers) -> Fault {
+    if (auto wrong = take_numbers(node, kind, numbers, named)) return wrong;
+    return numbers.empty() ? Fault("is empty, and would match nobody") : std::nullopt;
+  });
+}
+
+// Of a path.
+Fault take_path_pattern(const TomlNode& node, std::optional<Pattern>& out) {
+  std::string text;
+  if (auto wrong = take_text(node, text, limits::kMaxPattern)) return wrong;
+  if (text[0] != '/' && text[0] != '*') return "would match no path: begin it with \"/\" or \"**\"";
+  out = Pattern(std::move(text));
+  return std::nullopt;
+}
+
+// Of a name in a cgroup's path.
+Fault take_name_pattern(const TomlNode& node, std::optional<Pattern>& out) {
+  std::string text;
+  if (auto wrong = take_text(node, text, limits::kMaxPattern)) return wrong;
+  if (text.find('/') != std::string::npos) return "must be a name, which has no \"/\"; for a path say \"cgroup\"";
+  out = Pattern(std::move(text));
+  return std::nullopt;
+}
+
+Fault take_inode(const TomlNode& node, std::optional<std::uint64_t>& out) {
+  return take_into(out, [&](std::uint64_t& number) { return take_number(node, number, std::uint64_t{1}); });
+}
+
+Fault take_optional_text(const TomlNode& node, std::optional<std::string>& out, std::size_t most) {
+  return take_into(out, [&](std::string& text) { return take_text(node, text, most); });
+}
+
+using RuleKey = Key<RuleDraft>;
+constexpr std::array kRuleKeys{
+    RuleKey{"user",
+            [](const TomlNode& n, RuleDraft& d) { return take_some(n, kUsers, d.rule.uids, d.accounts->user); }},
+    RuleKey{"group",
+            [](const TomlNode& n, RuleDraft& d) { return take_some(n, kGroups, d.rule.gids, d.accounts->group); }},
+    RuleKey{"executable", [](const TomlNode& n, RuleDraft& d) { return take_path_pattern(n, d.rule.executable); }},
+    RuleKey{"cgroup", [](const TomlNode& n, RuleDraft& d) { return take_path_pattern(n, d.rule.cgroup); }},
+    RuleKey{"unit", [](const TomlNode& n, RuleDraft& d) { return take_name_pattern(n, d.rule.unit); }},
+    RuleKey{"container", [](const TomlNode& n, RuleDraft& d) { return take_name_pattern(n, d.rule.container); }},
+    RuleKey{"pod", [](const TomlNode& n, RuleDraft& d) { return take_name_pattern(n, d.rule.pod); }},
+    RuleKey{"user_namespace", [](const TomlNode& n, RuleDraft& d) { return take_inode(n, d.rule.user_namespace); }},
+    RuleKey{"mount_namespace", [](const TomlNode& n, RuleDraft& d) { return take_inode(n, d.rule.mount_namespace); }},
+    RuleKey{"label",
+            [](const TomlNode& n, RuleDraft& d) { return take_optional_text(n, d.rule.lsm_label, kMaxLabel); }},
+    RuleKey{"door",
+            [](const TomlNode& n, RuleDraft& d) { return take_optional_text(n, d.rule.door, proto::kMaxSocketPath); }},
+    RuleKey{"profile",
+            [](const TomlNode& n, RuleDraft& d) { return take_optional_text(n, d.profile, limits::kMaxName); }},
+    RuleKey{"disable", [](const TomlNode& n, RuleDraft& d) { return take_commands(n, d.rule.disabled); }},
+};
+
+Fault take_door_name(const TomlNode& node, std::string& out) {
+  if (!node.is(TomlNode::Kind::kText) || !is_name(node.text))
+    return Wrong(fmt::format("must be a name: at most {} letters, digits, \"-\", \"_\" and \".\"", limits::kMaxName));
+  if (node.text == kMainDoor) return "is \"main\", which is the name of tpmspaced's own socket; take another one";
+  out = node.text;
+  return std::nullopt;
+}
+
+Fault take_socket_path(const TomlNode& node, std::string& out) {
+  if (auto wrong = take_text(node, out, proto::kMaxSocketPath)) return wrong;
+  return out[0] == '/' ? std::nullopt : Fault("must be an absolute path: begin it with \"/\"");
+}
+
+// One user or group.
+template <typename Id>
+Fault take_account(const TomlNode& node, const NumberKind& kind, const Accounts::Look& named, std::optional<Id>& out) {
+  if (node.is(TomlNode::Kind::kNumber)) {
+    Numbers one;
+    if (auto wrong = take_numbers(node, kind, one)) return wrong;
+    out = static_cast<Id>(node.number);
+    return std::nullopt;
+  }
+  if (!node.is(TomlNode::Kind::kText) || node.text.find('\0') != std::string::npos) return "must be one name or number";
+  const auto written = number_in(node.text);
+  const auto number = written ? written : named(node.text);
+  if (!number || *number == UINT32_MAX)
+    return Wrong(fmt::format("is \"{}\", which is no {} that this machine knows", node.text, kind.singular));
+  out = *number;
+  return std::nullopt;
+}
+
+Fault take_locality(const TomlNode& node, std::optional<std::uint8_t>& out) {
+  Numbers numbers;
+  if (!node.is(TomlNode::Kind::kNumber)) return "must be a locality: 0-4, 32-255";
+  if (auto wrong = take_numbers(node, kLocalities, numbers)) return wrong;
+  out = static_cast<std::uint8_t>(node.number);
+  return std::nullopt;
+}
+
+using DoorKey = Key<DoorDraft>;
+constexpr std::array kDoorKeys{
+    DoorKey{"name", [](const TomlNode& n, DoorDraft& d) { return take_door_name(n, d.door.name); }},
+    DoorKey{"path", [](const TomlNode& n, DoorDraft& d) { return take_socket_path(n, d.door.path); }},
+    DoorKey{"mode", [](const TomlNode& n,
+                       DoorDraft& d) { return take_into(d.mode, [&](mode_t& mode) { return take_mode(n, mode); }); }},
+    DoorKey{"owner",
+            [](const TomlNode& n, DoorDraft& d) { return take_account(n, kUsers, d.accounts->user, d.door.owner); }},
+    DoorKey{"group",
+            [](const TomlNode& n, DoorDraft& d) { return take_account(n, kGroups, d.accounts->group, d.door.group); }},
+    DoorKey{"profile",
+            [](const TomlNode& n, DoorDraft& d) { return take_optional_text(n, d.door.profile, limits::kMaxName); }},
+    DoorKey{"locality", [](const TomlNode& n, DoorDraft& d) { return take_locality(n, d.door.locality); }},
+    DoorKey{"connections", [](const TomlNode& n, DoorDraft& d) { return take_number(n, d.door.connections, 0U); }},
+};
+
+// Who may connect if nobody says it: those for whom the socket is made.
+mode_t usual_mode(const Door& door) {
+  constexpr mode_t kEverybody = 0666, kOwner = 0600, kOwnerAndGroup = 0660;
+  if (door.group) return kOwnerAndGroup;
+  return door.owner ? kOwner : kEverybody;
+}
+
+// The tables of `[[name]]`; none if that is something else, or too many.
+std::vector<const TomlNode*> tables_of(const TomlNode& root, std::string_view name, std::size_t most, Faults& faults) {
+  std::vector<const TomlNode*> out;
+  const TomlNode* node = root.find(name);
+  if (node == nullptr) return out;
+  const bool tables = node->is(TomlNode::Kind::kList) &&
+                      std::all_of(node->elements.begin(), node->elements.end(),
+                                  [](const TomlNode& one) { return one.is(TomlNode::Kind::kTable); });
+  if (!tables) {
+    faults.add(node->place, fmt::format("\"{0}\" must be a list of tables: write [[{0}]] on a line of its own", name));
+  } else if (node->elements.size() > most) {
+    faults.add(node->elements[most].place,
+               fmt::format("this is one [[{}]] too many: at most {} are possible", name, most));
+  } else {
+    for (const TomlNode& one : node->elements) out.push_back(&one);
+  }
+  return out;
+}
+
+class PolicyReader {
+ public:
+  PolicyReader(const Accounts& accounts, PolicyFile& out, Faults& faults)
+      : accounts_(accounts), out_(out), faults_(faults) {}
+
+  void read(const TomlNode& root) {
+    read_profiles(root, out_, faults_);
+    const auto doors = tables_of(root, "door", limits::kDoors, faults_);
+    for (const TomlNode* table : doors) door_names_.push_back(written_name(*table));
+    for (const TomlNode* table : doors) read_door(*table);
+    for (const TomlNode* table : tables_of(root, "rule", limits::kRules, faults_)) read_rule(*table);
+  }
+
+ private:
+  // Also of a door with something wrong: a rule that names it is right.
+  static std::string written_name(const TomlNode& table) {
+    const TomlNode* name = table.find("name");
+    if (name == nullptr) name = table.find("path");
+    return name == nullptr ? "" : name->text;
+  }
+
+  void read_door(const TomlNode& table) {
+    DoorDraft draft{.accounts = &accounts_, .door = {}, .mode = {}};
+    read_table(table, kDoorKeys, draft, "door.", faults_);
+    Door& door = draft.door;
+    if (table.find("path") == nullptr)
+      return faults_.add(table.place, "this door has no \"path\": say where its socket is to be");
+    if (door.path.empty()) return;
+    const Place path = table.find("path")->place;
+    if (door.name.empty()) door.name = door.path;
+    door.line = static_cast<int>(table.place.line);
+    door.mode = draft.mode.value_or(usual_mode(door));
+    if (door.profile) check_profile("door.profile", *door.profile, *table.find("profile"));
+    for (const Door& other : out_.doors)
+      if (other.path == door.path)
+        faults_.add(path, fmt::format("the door on line {} has the same path: each needs its own", other.line));
+      else if (other.name == door.name)
+        faults_.add(table.place, fmt::format("the door on line {} has the same name: each needs its own", other.line));
+    out_.doors.push_back(std::move(door));
+  }
+
+  void read_rule(const TomlNode& table) {
+    RuleDraft draft{.accounts = &accounts_, .rule = {}, .profile = {}};
+    read_table(table, kRuleKeys, draft, "rule.", faults_);
+    guard::Rule& rule = draft.rule;
+    rule.line = static_cast<int>(table.place.line);
+    if (table.find("profile") == nullptr)
+      return faults_.add(table.place, "this rule has no \"profile\": say which one it gives");
+    if (!draft.profile) return;
+    check_profile("rule.profile", *draft.profile, *table.find("profile"));
+    if (rule.door) check_door(*rule.door, table.find("door")->place);
+    rule.profile = std::move(*draft.profile);
+    out_.rules.push_back(std::move(rule));
+  }
+
+  void check_profile(std::string_view key, const std::string& name, const TomlNode& node) {
+    if (out_.profiles.contains(name) || guard::shipped_profile(name) != nullptr) return;
+    std::vector<std::string> known;
+    for (const auto* shipped : guard::shipped_profiles()) known.push_back(shipped->name);
+    for (const auto& [own, profile] : out_.profiles) known.push_back(own);
+    faults_.add(node.place,
+                fmt::format("\"{}\" is \"{}\", and there is no such profile; there are: {}", key, name, joined(known)));
+  }
+
+  void check_door(const std::string& name, Place place) {
+    std::vector<std::string> known = {std::string(kMainDoor)};
+    known.insert(known.end(), door_names_.begin(), door_names_.end());
+    if (std::find(known.begin(), known.end(), name) != known.end()) return;
+    faults_.add(place,
+                fmt::format("\"rule.door\" is \"{}\", and there is no such door; there are: {}", name, joined(known)));
+  }
+
+  const Accounts& accounts_;
+  PolicyFile& out_;
+  Faults& faults_;
+  std::vector<std::string> door_names_;
+};
+
+}  // namespace
+
+PolicyFile read_policy(const TomlNode& root, const guard::SessionTerms& terms, const guard::Limits& limits,
+                       const Accounts& accounts, Faults& faults) {
+  PolicyFile out;
+  out.terms = terms;
+  out.limits = limits;
+  PolicyReader(accounts, out, faults).read(root);
+  return out;
+}
+
+std::vector<std::string> known_policy_keys() {
+  std::vector<std::string> out = known_profile_keys();
+  for (const auto& key : kRuleKeys) out.push_back(fmt::format("rule.{}", key.name));
+  for (const auto& key : kDoorKeys) out.push_back(fmt::format("door.{}", key.name));
+  return out;
+}
+
+const Door* Access::door(std::string_view name) const {
+  const auto found = std::find_if(doors.begin(), doors.end(), [&](const Door& one) { return one.name == name; });
+  return found == doors.end() ? nullptr : &*found;
+}
+
+guard::Choice Access::choose(const guard::Principal& principal, std::string_view by_door) const {
+  const Door* there = door(by_door);
+  return daemon::choose(policy, principal,
+                        there != nullptr ? entrance_of(*there) : Entrance{.door = std::string(by_door)});
+}
+
+guard::Choice choose(const guard::Policy& policy, const guard::Principal& principal, const Entrance& entrance) {
+  auto out = policy.choose(principal, entrance.door, entrance.profile);
+  if (entrance.locality) out.profile.localities = wire::Numbers::one(*entrance.locality);
+  return out;
+}
+
+tl::expected<Access, std::string> access_of(const PolicyFile& file, uid_t own_uid, std::string_view socket) {
+  guard::Policy::Profiles profiles;
+  for (const auto& [name, own] : file.profiles) profiles.emplace(name, own.profile);
+  for (const Door& door : file.doors)
+    if (door.path == socket)
+      return tl::unexpected(
+          fmt::format("the door on line {} of the configuration has the path of tpmspaced's own "
+                      "socket, {}: give it another one",
+                      door.line, socket));
+  std::vector<guard::Rule> rules = file.rules;
+  rules.push_back(guard::Policy::standard_rule(own_uid));
+  auto policy = guard::Policy::make(std::move(profiles), std::move(rules), file.terms, file.limits);
+  if (!policy) return tl::unexpected(policy.error());
+  return Access{*std::move(policy), file.doors};
+}
+
+}  // namespace tpmspace::daemon

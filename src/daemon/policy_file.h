@@ -1,0 +1,74 @@
+// Who may do what, as the configuration says it: [profile.NAME], [[rule]], [[door]].
+//
+// Idea: the tables become values (`PolicyFile`) in which every name is one that exists; `access_of` adds what stands
+// behind them (the standard rule) and makes the `Access` that the daemon works with. What
+// can be right and still is hardly meant are warnings (policy_warnings.h). docs/policy.md says what each key means.
+// Threads: values. Units: as guard/profile.h has them.
+// Limits: profiles, rules, doors, entries of a list, octets of a name and of a pattern: daemon/limits.h.
+// Errors: sentences with the place, in `Faults`; `access_of`: a sentence.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <tl/expected.hpp>
+#include <vector>
+
+#include "daemon/door.h"
+#include "daemon/number_list.h"
+#include "daemon/table_reader.h"
+#include "daemon/toml_tree.h"
+#include "guard/profile.h"
+#include "guard/rules.h"
+
+namespace tpmspace::daemon {
+
+// What somebody wrote. Each profile has its base in it; what it does not say of terms and limits is the file's.
+struct PolicyFile {
+  struct Own {
+    int line = 0;
+    std::optional<std::string> base;
+    guard::Profile profile;
+    bool operator==(const Own&) const = default;
+  };
+  std::map<std::string, Own, std::less<>> profiles;
+  std::vector<guard::Rule> rules;  // in order; their doors and profiles exist
+  std::vector<Door> doors;
+  // Of the shipped profiles: [profile.default] and [limits].
+  guard::SessionTerms terms;
+  guard::Limits limits;
+};
+
+// `root` is the whole file; `terms` and `limits` are what its other parts say for everybody.
+[[nodiscard]] PolicyFile read_policy(const TomlNode& root, const guard::SessionTerms& terms,
+                                     const guard::Limits& limits, const Accounts& accounts, Faults& faults);
+// [profile.default]. Absent: at its defaults.
+[[nodiscard]] guard::SessionTerms read_default_terms(const TomlNode& root, Faults& faults);
+
+// The keys of these tables, for the documentation: "rule.user", "profile.NAME.nv.read".
+[[nodiscard]] std::vector<std::string> known_policy_keys();
+// "profile.default.claim"
+[[nodiscard]] std::vector<std::string> known_term_keys();
+
+// Who may do what.
+struct Access {
+  // The file's rules, then the standard rule. A door's profile comes between them (guard/rules.h).
+  guard::Policy policy = guard::Policy::standard(0);
+  std::vector<Door> doors;
+  bool operator==(const Access&) const = default;
+
+  // Null: none has this name, or it is the main one.
+  [[nodiscard]] const Door* door(std::string_view name) const;
+  // Likewise for a door of this name.
+  [[nodiscard]] guard::Choice choose(const guard::Principal& principal, std::string_view by_door) const;
+};
+// What somebody gets who came in there: the rules' profile or the door's, and no other locality than the door's.
+[[nodiscard]] guard::Choice choose(const guard::Policy& policy, const guard::Principal& principal,
+                                   const Entrance& entrance);
+// `own_uid`: the daemon's. `socket`: the path of the main door, which no other may have.
+[[nodiscard]] tl::expected<Access, std::string> access_of(const PolicyFile& file, uid_t own_uid,
+                                                          std::string_view socket);
+
+}  // namespace tpmspace::daemon

@@ -1,0 +1,74 @@
+#include "daemon/policy_report.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <exception>
+#include <tl/expected.hpp>
+
+#include "daemon/config.h"
+#include "daemon/explain.h"
+#include "daemon/policy_warnings.h"
+
+namespace tpmspace::daemon {
+namespace {
+
+constexpr int kExitAllowed = 0, kExitFailed = 1;
+
+int fail(const std::string& sentence) {
+  (void)std::fprintf(stderr, "tpmspaced: %s\n", sentence.c_str());
+  return kExitFailed;
+}
+
+int print(const std::string& text, int code) {
+  if (std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0) return code;
+  return fail("cannot write to standard output");
+}
+
+// Whether there is a TPM here, and where sockets go, is not asked.
+Environment any_machine() {
+  Environment out = process_environment();
+  out.is_root = true;
+  out.exists = [](std::string_view) { return true; };
+  return out;
+}
+
+std::string counted(std::size_t n, std::string_view what) {
+  return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s");
+}
+
+int check(const PolicyFile& policy, const std::string& file) {
+  if (::access(file.c_str(), F_OK) != 0)
+    return print(fmt::format("{}: is not there, so the defaults hold\n", file), kExitAllowed);
+  std::string out = fmt::format("{}: ok, {}, {}, {}\n", file, counted(policy.profiles.size(), "profile"),
+                                counted(policy.rules.size(), "rule"), counted(policy.doors.size(), "door"));
+  for (const auto& [line, sentence] : warnings_of(policy, may_trace()))
+    out += fmt::format("{}:{}: warning: {}\n", file, line, sentence);
+  return print(out, kExitAllowed);
+}
+
+int explain_command(const PolicyQuestion& question, const Access& access, const std::string& file) {
+  const auto explanation = visitor_from(*question.as, access, system_accounts()).and_then([&](const Visitor& visitor) {
+    return explain(access, visitor, question.words);
+  });
+  if (!explanation) return fail(explanation.error());
+  return print(text_of(*explanation, access, file), explanation->verdict.allowed() ? kExitAllowed : kExitRefused);
+}
+
+}  // namespace
+
+int answer(const PolicyQuestion& question, const std::optional<std::string>& config_file) {
+  try {
+    const auto settings = read_settings(config_file);
+    if (!settings) return fail(settings.error());
+    const auto config = settle({}, *settings, any_machine());
+    if (!config) return fail(config.error());
+    const std::string file = config_file.value_or(std::string(kConfigFile));
+    return question.as ? explain_command(question, config->access, file) : check(settings->policy, file);
+  } catch (const std::exception& e) {
+    return fail(fmt::format("something that should not fail has failed: {}", e.what()));
+  }
+}
+
+}  // namespace tpmspace::daemon

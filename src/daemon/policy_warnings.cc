@@ -1,0 +1,121 @@
+#include "daemon/policy_warnings.h"
+
+#include <fmt/format.h>
+#include <linux/capability.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <set>
+
+#include "daemon/proc_text.h"
+#include "guard/shipped.h"
+
+namespace tpmspace::daemon {
+namespace {
+
+const guard::Profile& profile_of(const PolicyFile& file, const std::string& name) {
+  const auto own = file.profiles.find(name);
+  return own != file.profiles.end() ? own->second.profile : *guard::shipped_profile(name);
+}
+
+bool exceeds_safe(const PolicyFile& file, const std::string& name) {
+  const guard::Profile& profile = profile_of(file, name);
+  return std::any_of(guard::kSets.begin(), guard::kSets.end(),
+                     [&](const auto& one) { return !(profile.*one.set - guard::safe().*one.set).empty(); });
+}
+
+class Warner {
+ public:
+  Warner(const PolicyFile& file, bool may_trace) : file_(file), may_trace_(may_trace) {}
+
+  std::vector<Warning> all() {
+    for (std::size_t i = 0; i < file_.rules.size(); ++i) look_at_rule(i);
+    for (const Door& door : file_.doors) look_at_door(door);
+    look_for_idle_profiles();
+    std::stable_sort(out_.begin(), out_.end(), [](const Warning& a, const Warning& b) { return a.line < b.line; });
+    return std::move(out_);
+  }
+
+ private:
+  void warn(int line, std::string sentence) { out_.push_back({line, std::move(sentence)}); }
+
+  // A rule before `end` that takes whoever `rule` would match; null: none does.
+  const guard::Rule* taken_by(const guard::Rule& rule, std::size_t end) const {
+    const auto last = file_.rules.begin() + static_cast<std::ptrdiff_t>(end);
+    const auto found = std::find_if(file_.rules.begin(), last, [&](const guard::Rule& earlier) {
+      return !earlier.only_narrows() && earlier.covers(rule);
+    });
+    return found == last ? nullptr : &*found;
+  }
+
+  void look_at_rule(std::size_t i) {
+    const guard::Rule& rule = file_.rules[i];
+    if (const auto* earlier = taken_by(rule, i))
+      warn(rule.line, fmt::format("this rule never matches: whoever it is about matches the rule on line {} first",
+                                  earlier->line));
+    if (!may_trace_ && (rule.executable || rule.user_namespace || rule.mount_namespace))
+      warn(rule.line,
+           "this rule names an executable or a namespace, which are unknown of other users' programs without "
+           "CAP_SYS_PTRACE, so that it does not match them: docs/identity.md says what the unit needs");
+    guard::Rule everybody;
+    everybody.uids = Numbers{{0, UINT32_MAX - 1}};
+    if (rule.covers(everybody) && exceeds_safe(file_, rule.profile))
+      warn(rule.line, fmt::format("this rule gives everybody \"{}\", which allows more than \"safe\"", rule.profile));
+  }
+
+  void look_at_door(const Door& door) {
+    if (!door.profile) return;
+    guard::Rule rule;
+    rule.door = door.name;
+    if (const auto* earlier = taken_by(rule, file_.rules.size()))
+      warn(door.line, fmt::format("nobody gets the profile of this door: whoever comes by it matches the rule on line "
+                                  "{} first",
+                                  earlier->line));
+    if ((door.mode & S_IWOTH) != 0 && exceeds_safe(file_, *door.profile))
+      warn(door.line, fmt::format("everybody may open this door, and gets \"{}\", which allows more than \"safe\"; "
+                                  "\"owner\", \"group\" or \"mode\" keep others out",
+                                  *door.profile));
+    if (const auto locality = door.locality.value_or(0);
+        !profile_of(file_, *door.profile).localities.contains(locality))
+      warn(door.line, fmt::format("whoever comes by this door is refused everything: it has locality {}, which its "
+                                  "profile \"{}\" does not list",
+                                  locality, *door.profile));
+  }
+
+  void look_for_idle_profiles() {
+    std::set<std::string> given;
+    const auto add = [&](std::string name) {
+      while (given.insert(name).second) {
+        const auto own = file_.profiles.find(name);
+        if (own == file_.profiles.end() || !own->second.base) break;
+        name = *own->second.base;
+      }
+    };
+    for (const auto& rule : file_.rules) add(rule.profile);
+    for (const auto& door : file_.doors)
+      if (door.profile) add(*door.profile);
+    for (const auto& [name, own] : file_.profiles)
+      if (!given.contains(name)) warn(own.line, fmt::format("no rule and no door gives the profile \"{}\"", name));
+  }
+
+  const PolicyFile& file_;
+  bool may_trace_;
+  std::vector<Warning> out_;
+};
+
+}  // namespace
+
+std::vector<Warning> warnings_of(const PolicyFile& file, bool may_trace) {
+  return Warner(file, may_trace).all();
+}
+
+bool may_trace() {
+  std::ifstream file("/proc/self/status");
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  const auto capabilities = parse_capabilities(text);
+  return capabilities && (*capabilities >> CAP_SYS_PTRACE & 1) != 0;
+}
+
+}  // namespace tpmspace::daemon

@@ -1,0 +1,25 @@
+// `tpmspace policy check` and `policy explain`: tpmspaced reads its configuration and says what it means.
+//
+// Idea: what the daemon will do only the daemon's own code can say, so this program becomes tpmspaced (exec): what it
+// prints and its exit code are what is wanted. Errors: a sentence and exit code 1 if it is not there or cannot be run.
+// Exit codes: 0 right, or allowed; 1 wrong, or it cannot be said; 2 usage; 3 refused.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace tpmspace::tool {
+
+struct PolicyOptions {
+  std::string daemon;              // path of tpmspaced; empty: find it
+  std::string config;              // empty: the daemon's default
+  std::string as;                  // empty: check
+  std::vector<std::string> words;  // COMMAND HANDLE...
+};
+
+// What tpmspaced is called with.
+[[nodiscard]] std::vector<std::string> daemon_arguments(const std::string& program, const PolicyOptions& options);
+// Returns only if tpmspaced cannot be run: the exit code.
+[[nodiscard]] int ask_daemon(const PolicyOptions& options);
+
+}  // namespace tpmspace::tool

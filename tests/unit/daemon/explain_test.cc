@@ -1,0 +1,316 @@
+// `--explain` says what the guard says, and refuses to guess.
+#include "daemon/explain.h"
+
+#include <gtest/gtest.h>
+
+#include "../../support/tpm_commands.h"
+#include "daemon/config.h"
+#include "daemon/sample_command.h"
+#include "guard/shipped.h"
+#include "test_accounts.h"
+
+namespace tpmspace::daemon {
+namespace {
+
+namespace cc = wire::cc;
+using support::Bytes;
+using support::Writer;
+using Words = std::vector<std::string>;
+
+constexpr const char* kFile = R"(
+[profile.web]
+base = "safe"
+persistent.use = 0x81000001
+pcr.read = "0-7"
+[profile.host]
+base = "safe"
+allow = ["pcr-extend"]
+localities = [0, 2]
+pcr.extend = 16
+[[rule]]
+unit = "nginx.service"
+profile = "web"
+disable = "TPM2_Quote"
+[[rule]]
+executable = "/usr/bin/*"
+profile = "storage"
+[[rule]]
+group = "measured"
+profile = "host"
+[[door]]
+name = "two"
+path = "/run/two"
+profile = "host"
+locality = 2
+)";
+
+Access access() {
+  const auto settings = parse_settings(kFile, "f", test_accounts());
+  EXPECT_TRUE(settings) << settings.error();
+  return access_of(settings->policy, 120, "/run/main").value();
+}
+
+constexpr const char* kNginx = "uid=33,gid=33,cgroup=/system.slice/nginx.service,exe=/usr/sbin/nginx";
+
+Bytes selection(std::uint8_t octet) {
+  return Writer().u32(1).u16(support::kSha256).u8(1).u8(octet).take();
+}
+Bytes with(wire::CommandCode code, std::initializer_list<std::uint32_t> handles, const Bytes& parameters = {}) {
+  return support::command(code, handles, support::password(), parameters);
+}
+Bytes without(wire::CommandCode code, std::initializer_list<std::uint32_t> handles, const Bytes& parameters = {}) {
+  return support::command(code, handles, {}, parameters);
+}
+Bytes in_parameters(int tpm2bs, const Bytes& rest) {
+  return Writer().raw(Bytes(static_cast<std::size_t>(2 * tpm2bs))).raw(rest).take();
+}
+
+Visitor user(std::uint32_t uid) {
+  Visitor out;
+  out.principal.uid = uid;
+  return out;
+}
+
+TEST(Explain, AgreesWithTheGuard) {
+  const Access all = access();
+  const Bytes nv_public = Writer().u16(14).u32(0x01500016).u16(support::kSha256).u32(0).u16(0).u16(0).take();
+  const Bytes both = support::join({support::password(), support::password()});
+  const struct {
+    const char* as;
+    Words words;
+    Bytes command;
+    guard::Reason reason;
+  } cases[] = {
+      {kNginx,
+       {"TPM2_Sign", "0x81000001"},
+       with(cc::kSign, {0x81000001}, in_parameters(1, {0, 0x10})),
+       guard::Reason::kAllowed},
+      {kNginx,
+       {"TPM2_Sign", "0x81000002"},
+       with(cc::kSign, {0x81000002}, in_parameters(1, {0, 0x10})),
+       guard::Reason::kPersistent},
+      {kNginx,
+       {"Sign", "0x80000000", "scheme=ecdaa"},
+       with(cc::kSign, {0x80000000}, in_parameters(1, {0, 0x1A, 0, 0x0B, 0, 0})),
+       guard::Reason::kCommitment},
+      {kNginx,
+       {"TPM2_NV_Write", "0x1500016"},
+       with(cc::kNVWrite, {0x01500016, 0x01500016}),
+       guard::Reason::kNoSuchCommand},
+      {kNginx, {"NV_Read", "0x1500016"}, with(cc::kNVRead, {0x01500016, 0x01500016}), guard::Reason::kAllowed},
+      {kNginx,
+       {"NV_Read", "owner", "0x1500016"},
+       with(cc::kNVRead, {support::kOwner, 0x01500016}),
+       guard::Reason::kNvAuthority},
+      {kNginx,
+       {"Quote", "0x81000001", "pcr=1"},
+       with(cc::kQuote, {0x81000001}, in_parameters(1, support::join({{0, 0x10}, selection(2)}))),
+       guard::Reason::kDisabled},
+      {kNginx, {"PCR_Read", "pcr=1-2", "pcr=7"}, without(cc::kPCRRead, {}, selection(0x86)), guard::Reason::kAllowed},
+      {kNginx,
+       {"0x17e", "pcr=8"},
+       without(cc::kPCRRead, {}, Writer().u32(1).u16(support::kSha256).u8(2).u8(0).u8(1).take()),
+       guard::Reason::kPcr},
+      {kNginx,
+       {"PolicyPCR", "pcr=none"},
+       without(cc::kPolicyPCR, {0x03000000}, in_parameters(1, Writer().u32(0).take())),
+       guard::Reason::kAllowed},
+      {"uid=5,exe=/usr/bin/x",
+       {"Certify", "0x80000000", "0x80000001"},
+       support::command(cc::kCertify, {0x80000000, 0x80000001}, both, in_parameters(1, {0, 0x10})),
+       guard::Reason::kNoSuchCommand},
+      {"uid=5,gid=5,gid=measured", {"PCR_Extend", "16"}, with(cc::kPCRExtend, {16}), guard::Reason::kAllowed},
+      {"uid=5,gid=5,gid=measured", {"PCR_Extend", "17"}, with(cc::kPCRExtend, {17}), guard::Reason::kPcr},
+      {"uid=5,gid=5", {"PCR_Extend", "16"}, with(cc::kPCRExtend, {16}), guard::Reason::kNoSuchCommand},
+      {"uid=5,door=two", {"PCR_Extend", "16"}, with(cc::kPCRExtend, {16}), guard::Reason::kAllowed},
+      {"uid=5,locality=2", {"GetRandom"}, without(cc::kGetRandom, {}), guard::Reason::kLocality},
+      {"uid=5",
+       {"CreatePrimary", "platform", "pcr=none"},
+       with(cc::kCreatePrimary, {support::kPlatform}, in_parameters(3, Writer().u32(0).take())),
+       guard::Reason::kHierarchy},
+      {"uid=5",
+       {"Hash", "hierarchy=platform"},
+       without(cc::kHash, {}, in_parameters(1, Writer().u16(support::kSha256).u32(support::kPlatform).take())),
+       guard::Reason::kHierarchy},
+      {"uid=0",
+       {"NV_DefineSpace", "owner", "index=0x01500016"},
+       with(cc::kNVDefineSpace, {support::kOwner}, in_parameters(1, nv_public)),
+       guard::Reason::kAllowed},
+      {"uid=120",
+       {"EvictControl", "owner", "0x81000001", "persistent=0x81000001"},
+       with(cc::kEvictControl, {support::kOwner, 0x81000001}, Writer().u32(0x81000001).take()),
+       guard::Reason::kAllowed},
+      {"uid=root", {"TPM2_Clear", "lockout"}, with(cc::kClear, {support::kLockout}), guard::Reason::kAllowed},
+  };
+  for (const auto& [as, words, command, reason] : cases) {
+    const auto visitor = visitor_from(as, all, test_accounts());
+    ASSERT_TRUE(visitor) << visitor.error();
+    const auto got = explain(all, *visitor, words);
+    ASSERT_TRUE(got) << words[0] << ": " << got.error();
+    const auto parsed = wire::Command::parse(command, wire::CommandTable::builtin(), 4096);
+    ASSERT_TRUE(parsed) << words[0] << std::hex << parsed.error();
+    const auto choice = all.choose(visitor->principal, visitor->door);
+    EXPECT_EQ(got->verdict, guard::judge(choice.profile, *parsed, visitor->locality)) << as << " " << words[0];
+    EXPECT_EQ(got->verdict.reason, reason) << as << " " << words[0];
+    EXPECT_EQ(got->choice.rules, choice.rules);
+  }
+}
+
+// So that no row is forgotten: whoever may do everything may do each, with handles and parameters of the right kind.
+TEST(Explain, EveryCommandCanBeNamed) {
+  const Access all = {guard::Policy::standard(0), {}};
+  for (const auto& row : wire::CommandTable::builtin().rows()) {
+    Words words = {std::string(row.name)};
+    for (unsigned i = 0; i < row.handles; ++i) words.emplace_back("0x80000000");
+    const auto got = explain(all, user(0), words);
+    ASSERT_TRUE(got) << got.error();
+    EXPECT_TRUE(got->verdict.allowed()) << row.name;
+  }
+}
+
+// What is said of a parameter arrives there: a profile that allows one thing alone judges it.
+TEST(Explain, EveryNamedParameterIsRead) {
+  using wire::Names;
+  guard::Policy::Profiles profiles = {{"one", guard::admin()}, {"none", guard::admin()}};
+  for (auto& [name, profile] : profiles) {
+    profile.name = name;
+    profile.commands = ~Numbers::one(cc::kCommit);
+    const bool one = name == "one";
+    profile.hierarchies = one ? Numbers::one(support::kOwner) : Numbers{};
+    profile.persistent_evict = one ? Numbers{{0x80000000, 0x81000001}} : Numbers::one(0x80000000);
+    profile.nv_define = one ? Numbers::one(0x01500016) : Numbers{};
+    profile.pcr_read = one ? Numbers::one(16) : Numbers{};
+  }
+  guard::Rule with_one, with_none;
+  with_one.uids = Numbers::one(1);
+  with_one.profile = "one";
+  with_none.profile = "none";
+  const Access all = {guard::Policy::make(profiles, {with_one, with_none}).value(), {}};
+  const std::map<Names, Words> said = {{Names::kHierarchy, {"hierarchy=owner"}},
+                                       {Names::kHashAndHierarchy, {"hierarchy=owner"}},
+                                       {Names::kPersistent, {"persistent=0x81000001"}},
+                                       {Names::kNvPublic, {"index=0x01500016"}},
+                                       {Names::kNvPublic2, {"index=0x01500016"}},
+                                       {Names::kPcrs, {"pcr=16"}},
+                                       {Names::kSchemeAndPcrs, {"pcr=16"}}};
+  unsigned seen = 0;
+  for (const auto& row : wire::CommandTable::builtin().rows()) {
+    const auto found = said.find(row.names.what);
+    if (found == said.end()) continue;
+    ++seen;
+    Words words = {std::string(row.name)};
+    for (unsigned i = 0; i < row.handles; ++i) words.emplace_back("0x80000000");
+    const auto judged = [&](std::uint32_t uid) { return explain(all, user(uid), words); };
+    EXPECT_FALSE(judged(1)) << row.name << " without";
+    words.insert(words.end(), found->second.begin(), found->second.end());
+    ASSERT_TRUE(judged(1)) << judged(1).error();
+    EXPECT_TRUE(judged(1)->verdict.allowed()) << row.name;
+    ASSERT_TRUE(judged(2)) << judged(2).error();
+    EXPECT_FALSE(judged(2)->verdict.allowed()) << row.name;
+  }
+  EXPECT_GE(seen, 12U);
+}
+
+TEST(Explain, WhatIsNeededAndNotSaidIsAskedFor) {
+  const Access all = access();
+  const struct {
+    const char* as;
+    Words words;
+    const char* message;
+  } cases[] = {
+      {kNginx,
+       {"PCR_Read"},
+       "the profile \"web\" judges what the parameters of TPM2_PCR_Read name: say pcr=NUMBER, or pcr=none"},
+      {"uid=5", {"Hash"}, "the profile \"safe\" judges what the parameters of TPM2_Hash name: say hierarchy=owner"},
+      {"uid=5", {}, "there is no command: write one like TPM2_NV_Write 0x01500016"},
+      {"uid=5", {"NV_Wriet"}, "\"NV_Wriet\" is no command: write a name like TPM2_NV_Write or a code like 0x137"},
+      {"uid=5", {"0x100000000"}, "\"0x100000000\" is no command: write a name like TPM2_NV_Write or a code like 0x137"},
+      {"uid=5", {"0x80000001"}, "\"0x80000001\" can be no command's code, or has too many handles"},
+      {"uid=5", {"0x20000001", "1", "2", "3", "4"}, "\"0x20000001\" can be no command's code, or has too many handles"},
+      {"uid=5", {"NV_Write"}, "these are not the handles of this command: TPM2_NV_Write [AUTHORITY] INDEX"},
+      {"uid=5", {"GetRandom", "owner"}, "these are not the handles of this command: TPM2_GetRandom"},
+      {"uid=5",
+       {"NV_Write", "ownr", "3"},
+       "\"ownr\" is no handle: write it as 0x81000001, or owner, endorsement, platform, lockout, null"},
+      {"uid=5", {"NV_Write", "0x01500016", "pcr=1"}, "the parameters of TPM2_NV_Write name no PCR: leave pcr= out"},
+      {"uid=5",
+       {"PCR_Read", "pcr=64"},
+       "\"pcr=64\" is nothing that a command's parameters name: write hierarchy=owner, persistent=0x81000001, "
+       "index=0x01500016, pcr=16, pcr=0-7, pcr=none, scheme=null or scheme=ecdaa"},
+  };
+  for (const auto& [as, words, message] : cases) {
+    const auto got = explain(all, visitor_from(as, all, test_accounts()).value(), words);
+    ASSERT_FALSE(got) << message;
+    EXPECT_EQ(got.error(), message);
+  }
+}
+
+TEST(Explain, ACommandThatNobodyKnowsIsJudgedAsTheChipWouldDescribeIt) {
+  const Access all = access();
+  const auto judged = [&](const char* as) {
+    return explain(all, visitor_from(as, all, test_accounts()).value(), Words{"0x20000001", "0x81000001"});
+  };
+  EXPECT_EQ(judged("uid=5")->verdict.reason, guard::Reason::kNoSuchCommand);
+  EXPECT_TRUE(judged("uid=0")->verdict.allowed());
+  EXPECT_EQ(judged("uid=0")->command, "0x20000001 0x81000001");
+}
+
+TEST(Explain, AVisitorIsWhatIsSaidOfHim) {
+  const Access all = access();
+  const auto got = visitor_from(std::string(kNginx) + ",gid=tss,label=a b,user_namespace=7,mount_namespace=8,door=two",
+                                all, test_accounts());
+  ASSERT_TRUE(got) << got.error();
+  guard::Principal wanted;
+  wanted.uid = 33;
+  wanted.gids = {{33, 114}};
+  wanted.executable = "/usr/sbin/nginx";
+  wanted.cgroup = "/system.slice/nginx.service";
+  wanted.unit = "nginx.service";
+  wanted.user_namespace = 7;
+  wanted.mount_namespace = 8;
+  wanted.lsm_label = "a b";
+  EXPECT_EQ(got->principal, wanted);
+  EXPECT_EQ(got->door, "two");
+  EXPECT_EQ(got->locality, 2) << "the door's";
+
+  guard::Principal unknown;
+  unknown.uid = 5;
+  EXPECT_EQ(visitor_from("uid=5", all, test_accounts())->principal, unknown) << "the rest is unknown";
+}
+
+TEST(Explain, WhatSaysNothingOfAVisitorIsRefused) {
+  const Access all = access();
+  for (const char* as : {"", "gid=3", "uid=", "uid", "uid=nobdy", "uid=5,", "uid=5,exe=nginx", "uid=5,cgroup=a",
+                         "uid=5,locality=256", "uid=5,locality=x", "uid=5,door=three", "uid=5,door=two,locality=0",
+                         "uid=5,colour=red", "uid=5,user_namespace=x", ",uid=5"})
+    EXPECT_EQ(visitor_from(as, all, test_accounts()).has_value(), std::string_view(as) == "uid=5,") << as;
+}
+
+TEST(Explain, TheTextNamesCodeReasonProfileAndRules) {
+  const Access all = access();
+  const auto text = [&](const std::string& as, const Words& words) {
+    return text_of(*explain(all, visitor_from(as, all, test_accounts()).value(), words), all, "/f");
+  };
+  EXPECT_EQ(text(kNginx, {"NV_Write", "0x1500016"}),
+            "TPM2_NV_Write 0x01500016 0x01500016: refused\n"
+            "  code     0x000b0143 (resource manager: command code not supported)\n"
+            "  reason   the profile does not list this command\n"
+            "  profile  web\n"
+            "  rule     /f:11: gives \"web\"\n");
+  EXPECT_EQ(text("uid=5,exe=/usr/bin/x", {"PCR_Read", "pcr=1"}),
+            "TPM2_PCR_Read pcr=1: allowed\n"
+            "  profile  storage & safe\n"
+            "  rule     /f:15: narrows to \"storage\"\n"
+            "  rule     none that gives a profile: \"safe\"\n");
+  EXPECT_EQ(text("uid=0,door=two", {"GetRandom"}),
+            "TPM2_GetRandom: allowed\n"
+            "  profile  host\n"
+            "  rule     /f:21, the profile of the door \"two\": gives \"host\"\n");
+  EXPECT_EQ(text("uid=0", {"GetRandom"}),
+            "TPM2_GetRandom: allowed\n"
+            "  profile  admin\n"
+            "  rule     the standard one, of root and tpmspaced's own user (taken to be 120): gives \"admin\"\n");
+}
+
+}  // namespace
+}  // namespace tpmspace::daemon

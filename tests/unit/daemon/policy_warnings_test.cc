@@ -1,0 +1,100 @@
+// Warnings: each for what it is about, and none for what is meant.
+#include "daemon/policy_warnings.h"
+
+#include <gtest/gtest.h>
+
+#include "daemon/config.h"
+#include "daemon/proc_text.h"
+#include "test_accounts.h"
+
+namespace tpmspace::daemon {
+namespace {
+
+std::vector<Warning> warnings(const std::string& text, bool may_trace = true) {
+  const auto settings = parse_settings(text, "f", test_accounts());
+  EXPECT_TRUE(settings) << settings.error();
+  return settings ? warnings_of(settings->policy, may_trace) : std::vector<Warning>{};
+}
+
+constexpr const char* kUntraced =
+    "this rule names an executable or a namespace, which are unknown of other users' programs without CAP_SYS_PTRACE, "
+    "so that it does not match them: docs/identity.md says what the unit needs";
+
+TEST(PolicyWarnings, EachIsSaidWithItsLine) {
+  const struct {
+    const char* text;
+    std::vector<Warning> wanted;
+  } cases[] = {
+      {"", {}},
+      {"[[rule]]\nprofile = \"safe\"\n[[rule]]\nuser = 0\nprofile = \"admin\"\n",
+       {{3, "this rule never matches: whoever it is about matches the rule on line 1 first"}}},
+      {"[[rule]]\nuser = \"1000-1999\"\nprofile = \"safe\"\n[[rule]]\nuser = 1001\ngroup = \"tss\"\nprofile = "
+       "\"attest\"\n",
+       {{4, "this rule never matches: whoever it is about matches the rule on line 1 first"}}},
+      {"[[rule]]\nprofile = \"attest\"\n",
+       {{1, "this rule gives everybody \"attest\", which allows more than \"safe\""}}},
+      {"[[rule]]\nuser = \"0-4294967294\"\nprofile = \"provision\"\n",
+       {{1, "this rule gives everybody \"provision\", which allows more than \"safe\""}}},
+      {"[profile.small]\nbase = \"safe\"\ndeny = [\"attest\"]\n[[rule]]\nprofile = \"small\"\n", {}},
+      {"[profile.idle]\nbase = \"safe\"\n", {{1, "no rule and no door gives the profile \"idle\""}}},
+      {"[profile.base]\n[profile.given]\nbase = \"base\"\n[[rule]]\nuser = 1\nprofile = \"given\"\n", {}},
+      {"[[door]]\npath = \"/run/a\"\nprofile = \"admin\"\n",
+       {{1,
+         "everybody may open this door, and gets \"admin\", which allows more than \"safe\"; \"owner\", \"group\" or "
+         "\"mode\" keep others out"}}},
+      {"[[door]]\npath = \"/run/a\"\nprofile = \"safe\"\n", {}},
+      {"[[door]]\npath = \"/run/a\"\nowner = \"alice\"\nprofile = \"admin\"\n", {}},
+      {"[[rule]]\nprofile = \"safe\"\n[[door]]\npath = \"/run/a\"\nprofile = \"safe\"\n",
+       {{3, "nobody gets the profile of this door: whoever comes by it matches the rule on line 1 first"}}},
+      {"[[door]]\npath = \"/run/a\"\nprofile = \"safe\"\nlocality = 2\n",
+       {{1,
+         "whoever comes by this door is refused everything: it has locality 2, which its profile \"safe\" does not "
+         "list"}}},
+      {"[profile.two]\nbase = \"safe\"\nlocalities = 2\n[[door]]\npath = \"/run/a\"\nmode = \"0600\"\nprofile = "
+       "\"two\"\n",
+       {{4,
+         "whoever comes by this door is refused everything: it has locality 0, which its profile \"two\" does not "
+         "list"}}},
+      // By line, whatever they are about.
+      {"[profile.idle]\nbase = \"safe\"\n[[rule]]\nprofile = \"admin\"\n[[rule]]\nuser = 3\nprofile = \"safe\"\n",
+       {{1, "no rule and no door gives the profile \"idle\""},
+        {3, "this rule gives everybody \"admin\", which allows more than \"safe\""},
+        {5, "this rule never matches: whoever it is about matches the rule on line 3 first"}}},
+  };
+  for (const auto& [text, wanted] : cases) {
+    const auto got = warnings(text);
+    ASSERT_EQ(got.size(), wanted.size()) << text;
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      EXPECT_EQ(got[i].line, wanted[i].line) << text;
+      EXPECT_EQ(got[i].sentence, wanted[i].sentence) << text;
+    }
+  }
+}
+
+// A rule about an executable only narrows, so those after it still count.
+TEST(PolicyWarnings, ARuleThatNarrowsTakesNobodyAway) {
+  EXPECT_TRUE(warnings("[[rule]]\nexecutable = \"/usr/bin/*\"\nprofile = \"safe\"\n"
+                       "[[rule]]\nexecutable = \"/usr/bin/*\"\nuser = 3\nprofile = \"safe\"\n")
+                  .empty());
+}
+
+TEST(PolicyWarnings, WhatCannotBeSeenIsSaidOfRulesThatNameIt) {
+  for (const char* condition : {"executable = \"/a\"", "user_namespace = 1", "mount_namespace = 1"}) {
+    const std::string text = "[[rule]]\n" + std::string(condition) + "\nprofile = \"safe\"\n";
+    EXPECT_EQ(warnings(text, false), (std::vector<Warning>{{1, kUntraced}})) << condition;
+    EXPECT_TRUE(warnings(text, true).empty()) << condition;
+  }
+  EXPECT_TRUE(warnings("[[rule]]\ncgroup = \"/a\"\nprofile = \"safe\"\n", false).empty());
+}
+
+TEST(PolicyWarnings, CapabilitiesAreThoseInEffect) {
+  constexpr std::string_view kText =
+      "CapPrm:\t000001ffffffffff\nCapEff:\t0000000000080000\nCapBnd:\t000001ffffffffff\n";
+  EXPECT_EQ(parse_capabilities(kText), std::uint64_t{1} << 19);
+  EXPECT_EQ(parse_capabilities("CapEff:\tx\n"), std::nullopt);
+  EXPECT_EQ(parse_capabilities("CapEff:\t00"), std::nullopt) << "not whole";
+  EXPECT_EQ(parse_capabilities(""), std::nullopt);
+}
+
+}  // namespace
+}  // namespace tpmspace::daemon

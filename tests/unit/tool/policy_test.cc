@@ -1,0 +1,137 @@
+// `tpmspace policy`, with tpmspaced behind it.
+#include "tool/policy.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "program.h"
+
+namespace tpmspace::tool {
+namespace {
+
+using testing_support::TempDir;
+using Words = std::vector<std::string>;
+
+std::string written(const TempDir& dir, const std::string& text) {
+  std::string path = dir.path("policy.toml");
+  std::ofstream(path) << text;
+  return path;
+}
+
+constexpr const char* kConfig =
+    "[profile.migration]\nbase = \"safe\"\nallow = \"migrate\"\n"
+    "[[rule]]\nuser = 1001\nprofile = \"migration\"\n"
+    "[[door]]\npath = \"/run/a\"\nprofile = \"admin\"\n";
+
+TEST(Policy, TheDaemonIsAskedInItsOwnWords) {
+  EXPECT_EQ(daemon_arguments("/d", {}), (Words{"/d", "--check-config"}));
+  EXPECT_EQ(daemon_arguments("/d", {.daemon = {}, .config = "-f", .as = {}, .words = {}}),
+            (Words{"/d", "--config=-f", "--check-config"}));
+  EXPECT_EQ(daemon_arguments("/d", {.daemon = {}, .config = {}, .as = "uid=1", .words = {"--x", "1"}}),
+            (Words{"/d", "--explain=uid=1", "--", "--x", "1"}));
+}
+
+TEST(Policy, CheckSaysWhatIsThereAndWhatIsOdd) {
+  const TempDir dir;
+  const auto file = written(dir, kConfig);
+  Program program(dir, {"policy", "check", file});
+  EXPECT_EQ(program.wait(), 0);
+  EXPECT_EQ(program.out(), file + ": ok, 1 profile, 1 rule, 1 door\n" + file +
+                               ":7: warning: everybody may open this door, and gets \"admin\", which allows more than "
+                               "\"safe\"; \"owner\", \"group\" or \"mode\" keep others out\n");
+  EXPECT_EQ(program.err(), "");
+}
+
+TEST(Policy, CheckSaysWhatIsWrongAndWhere) {
+  const TempDir dir;
+  const auto file = written(dir, "[[rule]]\nprofile = \"saef\"\n");
+  Program program(dir, {"policy", "check", file});
+  EXPECT_EQ(program.wait(), 1);
+  EXPECT_EQ(program.out(), "");
+  EXPECT_EQ(program.err(), "tpmspaced: " + file +
+                               ":2:11: \"rule.profile\" is \"saef\", and there is no such profile; there are: safe, "
+                               "storage, attest, provision, admin\n");
+}
+
+TEST(Policy, CheckOfAFileThatIsNotThere) {
+  const TempDir dir;
+  Program program(dir, {"policy", "check", "/nonexistent/policy.toml"});
+  EXPECT_EQ(program.wait(), 1);
+  EXPECT_EQ(program.err(),
+            "tpmspaced: the configuration /nonexistent/policy.toml cannot be read: No such file or directory\n");
+}
+
+TEST(Policy, ExplainEndsWithTheVerdict) {
+  const TempDir dir;
+  const auto file = written(dir, kConfig);
+  const struct {
+    const char* as;
+    Words words;
+    int code;
+    std::string out;
+    std::string err;
+  } cases[] = {
+      {"uid=1001",
+       {"TPM2_Duplicate", "0x80000000", "null"},
+       0,
+       "TPM2_Duplicate 0x80000000 0x40000007: allowed\n  profile  migration\n  rule     " + file +
+           ":4: gives \"migration\"\n",
+       ""},
+      {"uid=1002",
+       {"TPM2_Duplicate", "0x80000000", "null"},
+       3,
+       "TPM2_Duplicate 0x80000000 0x40000007: refused\n"
+       "  code     0x000b0143 (resource manager: command code not supported)\n"
+       "  reason   the profile does not list this command\n  profile  safe\n"
+       "  rule     none that gives a profile: \"safe\"\n",
+       ""},
+      {"uid=1002",
+       {"TPM2_Duplicate"},
+       1,
+       "",
+       "tpmspaced: these are not the handles of this command: TPM2_Duplicate HANDLE HANDLE\n"},
+      {"gid=1002", {"TPM2_Duplicate"}, 1, "", "tpmspaced: whoever connects has a uid: write uid=33\n"},
+  };
+  for (const auto& [as, words, code, out, err] : cases) {
+    Words arguments = {"policy", "explain", "--as", as, "--config", file};
+    arguments.insert(arguments.end(), words.begin(), words.end());
+    Program program(dir, arguments);
+    EXPECT_EQ(program.wait(), code) << as;
+    EXPECT_EQ(program.out(), out);
+    EXPECT_EQ(program.err(), err);
+  }
+}
+
+TEST(Policy, WithoutTheDaemonThatIsSaid) {
+  const TempDir dir;
+  Program program(dir, {"policy", "check", "--tpmspaced", "/nonexistent/tpmspaced"});
+  EXPECT_EQ(program.wait(), 1);
+  EXPECT_EQ(program.err(), "tpmspace: cannot run /nonexistent/tpmspaced: No such file or directory\n");
+}
+
+TEST(Policy, TheDaemonsOwnCommandLine) {
+  const struct {
+    Words words;
+    int code;
+    const char* err;
+  } cases[] = {
+      {{"GetRandom"}, 2, "tpmspaced: \"GetRandom\" is nothing that can stand here"},
+      {{"--check-config", "GetRandom"}, 2, "tpmspaced: \"GetRandom\" is nothing that can stand here"},
+      {{"--check-config", "--explain", "uid=1", "GetRandom"}, 2, "tpmspaced: --"},
+      {{"--explain"}, 2, "tpmspaced: --explain needs a value"},
+      {{"--explain", "uid=1"}, 1, "tpmspaced: there is no command: write one like"},
+      {{"--explain", "uid=1", "GetRandom"}, 0, ""},
+  };
+  for (const auto& [words, code, err] : cases) {
+    const TempDir dir;
+    Words arguments = {"--config=" + written(dir, kConfig)};
+    arguments.insert(arguments.end(), words.begin(), words.end());
+    Program program(dir, arguments, {}, program_path("tpmspaced"));
+    EXPECT_EQ(program.wait(), code) << program.err();
+    EXPECT_TRUE(program.err().starts_with(err)) << program.err();
+  }
+}
+
+}  // namespace
+}  // namespace tpmspace::tool
