@@ -22,17 +22,17 @@ struct Door {
   mode_t mode = 0;
   std::optional<uid_t> owner = {};  // of the socket
   std::optional<gid_t> group = {};
-  std::optional<std::string> profile = {};    // of whom no rule of the file matches
-  std::optional<std::uint8_t> locality = {};  // of everybody who comes by it, for good
-  std::uint32_t connections = 0;              // at a time; 0: no limit
+  std::optional<std::string> profile = {};       // of whom no rule of the file matches
+  std::optional<std::uint8_t> locality = {};     // of everybody who comes by it, for good
+  std::uint32_t connections = 0;                 // at a time; 0: no limit
   bool operator==(const Door&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
 
 // What counts of a door for whoever came by it, also when it is not there any more.
 struct Entrance {
-  std::string door = {};                      // its name
-  std::string profile = {};                   // empty: it has none
-  std::optional<std::uint8_t> locality = {};  // nullopt: as the profile says
+  std::string door = {};                             // its name
+  std::string profile = {};                          // empty: it has none
+  std::optional<std::uint8_t> locality = {};         // nullopt: as the profile says
   bool operator==(const Entrance&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
 [[nodiscard]] inline Entrance entrance_of(const Door& door) {

@@ -45,7 +45,8 @@ tl::expected<void, std::string> Doors::add(const Door& door, bool at_run_time) {
 }
 
 bool Doors::remove(const std::string& name) {
-  const auto found = std::find_if(doors_.begin() + 1, doors_.end(), [&](const auto& one) { return one->door.name == name; });
+  const auto found =
+      std::find_if(doors_.begin() + 1, doors_.end(), [&](const auto& one) { return one->door.name == name; });
   if (found == doors_.end()) return false;
   doors_.erase(found);
   return true;
@@ -54,7 +55,8 @@ bool Doors::remove(const std::string& name) {
 std::vector<std::string> Doors::replace(const std::vector<Door>& configured) {
   std::erase_if(doors_, [&](const auto& one) {
     if (one == doors_.front() || one->at_run_time) return false;
-    return std::none_of(configured.begin(), configured.end(), [&](const Door& door) { return is_same(door, one->door); });
+    return std::none_of(configured.begin(), configured.end(),
+                        [&](const Door& door) { return is_same(door, one->door); });
   });
   std::vector<std::string> out;
   for (const Door& door : configured) {
@@ -96,7 +98,8 @@ tl::expected<void, std::string> Doors::let_in(Open& one) {
 }
 
 Doors::Open* Doors::find(const std::string& name) {
-  const auto found = std::find_if(doors_.begin(), doors_.end(), [&](const auto& one) { return one->door.name == name; });
+  const auto found =
+      std::find_if(doors_.begin(), doors_.end(), [&](const auto& one) { return one->door.name == name; });
   return found == doors_.end() ? nullptr : found->get();
 }
 

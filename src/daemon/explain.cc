@@ -130,8 +130,8 @@ std::string text_of(const Explanation& explanation, const Access& access, const 
   out += fmt::format("  profile  {}\n", choice.profile.name);
   for (const auto place : choice.rules) {
     const guard::Rule& rule = access.policy.rules()[place];
-    out += fmt::format("  rule     {}: {} \"{}\"\n", line_of(rule, file),
-                       rule.only_narrows() ? "narrows to" : "gives", rule.profile);
+    out += fmt::format("  rule     {}: {} \"{}\"\n", line_of(rule, file), rule.only_narrows() ? "narrows to" : "gives",
+                       rule.profile);
   }
   const Door* door = choice.by_door ? access.door(by_door) : nullptr;
   if (door != nullptr)

@@ -35,7 +35,10 @@ std::shared_ptr<const space::View> view_of(const guard::Profile& profile) {
 
 Gatekeeper::Gatekeeper(std::shared_ptr<const guard::Policy> policy, const space::SpaceLimits& most,
                        std::uint64_t most_bytes)
-    : policy_(std::move(policy)), most_(most), most_bytes_(most_bytes), subordinates_(SubordinateIds::of_this_machine()) {}
+    : policy_(std::move(policy)),
+      most_(most),
+      most_bytes_(most_bytes),
+      subordinates_(SubordinateIds::of_this_machine()) {}
 
 std::optional<Badge> Gatekeeper::admit(int socket, const Entrance& entrance, SinceBoot accepted) {
   auto identity = reader_.read(socket, accepted);
@@ -83,7 +86,8 @@ std::shared_ptr<const Grant> Gatekeeper::grant_for(const Badge& badge) {
   if (badge.narrowed) return make();
 
   const bool of_owner = choice.profile.limits.bytes < most_bytes_;
-  Rights rights{choice.rules, badge.entrance.profile, badge.entrance.locality, of_owner ? badge.owner : space::OwnerId{}};
+  Rights rights{choice.rules, badge.entrance.profile, badge.entrance.locality,
+                of_owner ? badge.owner : space::OwnerId{}};
   if (auto shared = grants_[rights].lock()) return shared;
   std::erase_if(grants_, [](const auto& one) { return one.second.expired(); });
   auto out = make();
@@ -93,19 +97,18 @@ std::shared_ptr<const Grant> Gatekeeper::grant_for(const Badge& badge) {
 
 space::SpaceLimits Gatekeeper::limits_of(const guard::Profile& profile, space::OwnerId owner) {
   space::SpaceLimits out = {.objects = std::min(most_.objects, profile.limits.objects),
-          .sessions = std::min(most_.sessions, profile.limits.sessions),
-          .terms = session_terms(profile.terms),
-          .shares_tries = !administers_lockout(profile),
-          .share = profile.limits.share,
-          .priority = profile.limits.priority,
-          .view = view_of(profile)};
+                            .sessions = std::min(most_.sessions, profile.limits.sessions),
+                            .terms = session_terms(profile.terms),
+                            .shares_tries = !administers_lockout(profile),
+                            .share = profile.limits.share,
+                            .priority = profile.limits.priority,
+                            .view = view_of(profile)};
   // Numbers of pools: even ones are profiles', odd ones owners'.
   if (profile.terms.lease == space::SessionTerms::kEndless) {
     const auto [known, unused] = endless_.try_emplace(profile.name, endless_.size() + 1);
     out.pools[0] = {.id = {2 * known->second}, .sessions = profile.limits.endless_sessions};
   }
-  if (profile.limits.bytes < most_bytes_)
-    out.pools[1] = {.id = {2 * owner.value + 1}, .bytes = profile.limits.bytes};
+  if (profile.limits.bytes < most_bytes_) out.pools[1] = {.id = {2 * owner.value + 1}, .bytes = profile.limits.bytes};
   return out;
 }
 

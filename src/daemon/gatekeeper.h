@@ -78,8 +78,7 @@ class Gatekeeper {
  private:
   // What two connections of equal rights have in common: the rules that matched, their door's profile and locality, and
   // the owner, if something is limited for each.
-  using Rights =
-      std::tuple<std::vector<std::size_t>, std::string, std::optional<std::uint8_t>, space::OwnerId>;
+  using Rights = std::tuple<std::vector<std::size_t>, std::string, std::optional<std::uint8_t>, space::OwnerId>;
 
   [[nodiscard]] std::shared_ptr<const Grant> grant_for(const Badge& badge);
   [[nodiscard]] space::SpaceLimits limits_of(const guard::Profile& profile, space::OwnerId owner);
@@ -89,7 +88,8 @@ class Gatekeeper {
   std::uint64_t policies_ = 1;
   space::SpaceLimits most_;
   std::uint64_t most_bytes_;
-  std::map<std::string, std::uint64_t> endless_;  // profiles with endless leases: their pools; as many as were ever given
+  std::map<std::string, std::uint64_t>
+      endless_;  // profiles with endless leases: their pools; as many as were ever given
   std::map<Rights, std::weak_ptr<const Grant>> grants_;
   SubordinateIds subordinates_;
 };

@@ -92,7 +92,15 @@ tl::expected<PrivateDaemon, std::string> PrivateDaemon::start(const std::string&
   const posix::Fd log(open(workplace.log().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
   if (!notify || !log) return tl::make_unexpected("cannot write in " + workplace.path() + ": " + std::strerror(errno));
   Launch launch;
-  launch.arguments = {program, "--tpm", tpm, "--socket", workplace.socket(), "--socket-mode", "0600", "--config", workplace.daemon_config()};
+  launch.arguments = {program,
+                      "--tpm",
+                      tpm,
+                      "--socket",
+                      workplace.socket(),
+                      "--socket-mode",
+                      "0600",
+                      "--config",
+                      workplace.daemon_config()};
   // What systemd told us is not for it.
   launch.environment = {{"NOTIFY_SOCKET", workplace.notify_socket()},
                         {"LISTEN_FDS", std::nullopt},

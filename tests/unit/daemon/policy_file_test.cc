@@ -99,7 +99,8 @@ TEST(PolicyFile, EveryLimitAndTermCanBeGiven) {
   const auto got = profile(
       "objects = 5\nsessions = 6\nconnections = 7\nbytes = 65536\nshare = 8\npriority = 9\nendless_sessions = 4\n"
       "claim = 2\nlease = \"1s\"\ntenure = \"endless\"\ndeadline = \"200ms\"\nexhaustion = \"wait\"\n");
-  const guard::Limits limits{.connections = 7, .objects = 5, .sessions = 6, .bytes = 65536, .share = 8, .priority = 9, .endless_sessions = 4};
+  const guard::Limits limits{
+      .connections = 7, .objects = 5, .sessions = 6, .bytes = 65536, .share = 8, .priority = 9, .endless_sessions = 4};
   const guard::SessionTerms terms{.claim = 2,
                                   .lease = 1'000'000'000,
                                   .tenure = UINT64_MAX,
