@@ -182,6 +182,7 @@ space::SessionTerms session_terms(const guard::SessionTerms& terms) {
 
 std::vector<std::string> known_keys() {
   std::vector<std::string> out;
+  out.reserve(kTopKeys.size() + kLimitKeys.size());
   for (const auto& key : kTopKeys) out.emplace_back(key.name);
   for (const auto& key : kLimitKeys) out.push_back(fmt::format("limits.{}", key.name));
   const auto terms = known_term_keys();

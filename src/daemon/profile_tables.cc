@@ -196,12 +196,14 @@ guard::SessionTerms read_default_terms(const TomlNode& root, Faults& faults) {
 
 std::vector<std::string> known_term_keys() {
   std::vector<std::string> out;
+  out.reserve(kTermKeys.size());
   for (const auto& key : kTermKeys) out.push_back(fmt::format("profile.default.{}", key.name));
   return out;
 }
 
 std::vector<std::string> known_profile_keys() {
   std::vector<std::string> out;
+  out.reserve(kProfileKeys.size() + guard::kSets.size());
   for (const auto& key : kProfileKeys) out.push_back(fmt::format("profile.NAME.{}", key.name));
   for (const auto& set : guard::kSets)
     for (const SetTable& table : kSetTables)

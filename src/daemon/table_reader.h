@@ -72,6 +72,7 @@ template <typename T, std::size_t N>
 void read_table(const TomlNode& table, const std::array<Key<T>, N>& keys, T& out, const std::string& prefix,
                 Faults& faults, std::initializer_list<Inner> inner = {}) {
   std::vector<std::string> known;
+  known.reserve(N + inner.size());
   for (const auto& key : keys) known.emplace_back(key.name);
   for (const auto& one : inner)
     known.push_back(one.several ? fmt::format("[[{}]]", one.name) : fmt::format("[{}]", one.name));

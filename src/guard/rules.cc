@@ -35,7 +35,10 @@ bool Rule::matches(const Principal& principal, std::string_view through_door) co
 }
 
 bool Rule::covers(const Rule& later) const {
-  constexpr auto kAllOf = [](const Numbers& named, const Numbers& wanted) { return (wanted - named).empty(); };
+  constexpr auto kAllOf = [](const Numbers& named, const Numbers& wanted) {
+    const auto ranges = wanted.ranges();
+    return std::all_of(ranges.begin(), ranges.end(), [&](Numbers::Range one) { return named.contains(one); });
+  };
   return agrees(door, later.door, kSame) && agrees(uids, later.uids, kAllOf) && agrees(gids, later.gids, kAllOf) &&
          agrees(executable, later.executable, kSame) && agrees(cgroup, later.cgroup, kSame) &&
          agrees(unit, later.unit, kSame) && agrees(container, later.container, kSame) &&

@@ -31,6 +31,7 @@ int ask_daemon(const PolicyOptions& options) {
   }
   std::vector<std::string> arguments = daemon_arguments(program, options);
   std::vector<char*> pointers;
+  pointers.reserve(arguments.size() + 1);
   for (auto& argument : arguments) pointers.push_back(argument.data());
   pointers.push_back(nullptr);
   ::execv(program.c_str(), pointers.data());
