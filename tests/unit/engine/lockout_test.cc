@@ -315,6 +315,16 @@ TEST_F(Lockout, LockoutAuthItself) {
   EXPECT_EQ(ask(root_, lock_reset()).code, kLockedOut);
 }
 
+TEST_F(Lockout, AWrongLockoutAuthTakesNoTryFromTheUsers) {
+  begin(3);
+  EXPECT_EQ(ask(root_, command(cc::kDictionaryAttackLockReset, {kLockout}, kWrong, {})).code, kAuthFail);
+  for (const std::uint64_t owner : {1U, 2U}) {
+    const auto c = user(owner);
+    EXPECT_EQ(fail(c, sign(key(c), kWrong)), 1);
+  }
+  EXPECT_EQ(counter(), 2U);
+}
+
 // --- who
 
 TEST_F(Lockout, ThePrivilegedAreNeverStoppedAndCountForAll) {
