@@ -86,7 +86,6 @@ class HelpWithCommand : public CLI::Formatter {
 CLI::App* add_doors(CLI::App& app, DoorOptions& door) {
   CLI::App* door_app = subcommand(app, "door", "the sockets by which clients come in (administrators only)");
   door_app->require_subcommand(1);
-  add_socket(door_app, door.socket);
   CLI::App* list = subcommand(*door_app, "list", "all of them, and how many connections came by each");
   list->add_flag("--json", door.json, "as JSON");
   CLI::App* add = subcommand(*door_app, "add", "one more, until tpmspaced ends");
@@ -101,6 +100,7 @@ CLI::App* add_doors(CLI::App& app, DoorOptions& door) {
   add->add_option("--connections", door.connections, "at a time; 0: no limit")->type_name("N");
   CLI::App* remove = subcommand(*door_app, "remove", "one less; who came by it stays connected");
   remove->add_option("name", door.name)->required()->type_name("NAME");
+  for (CLI::App* one : {list, add, remove}) add_socket(one, door.socket);
   add->parse_complete_callback([&door] { door.what = DoorOptions::What::kAdd; });
   remove->parse_complete_callback([&door] { door.what = DoorOptions::What::kRemove; });
   return door_app;
