@@ -73,7 +73,7 @@ INSTANTIATE_TEST_SUITE_P(
             2,
             "",
             "tpmspace: there is no subcommand \"sing\"; the subcommands are run, connect, status, "
-            "sessions, flush, reserve, policy and doctor\n"},
+            "sessions, flush, reserve, open, door, policy and doctor\n"},
         Row{"UnknownOption", {"status", "--sing"}, 2, "", "--sing"}, Row{"TooMany", {"status", "sing"}, 2, "", "sing"},
         Row{"RunWithoutCommand", {"run"}, 125, "", "run needs a command"},
         Row{"RunWithOnlyDashes", {"run", "--tpm", "embedded", "--"}, 125, "", "run needs a command"},
