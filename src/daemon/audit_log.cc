@@ -82,14 +82,17 @@ void AuditLog::write(const AuditRecord& record) {
 std::optional<unsigned> AuditLog::allowed(const AuditRecord& record) {
   if (is_his_own_doing(record.event)) return 0;
   std::uint64_t user = record.uid ? std::uint64_t{*record.uid} + 1 : 0;
+  const auto now = RateLimit::Clock::now();
+  if (!users_.contains(user) && users_.size() >= kMaxUsers)
+    std::erase_if(users_, [now](const auto& one) { return one.second.is_over(now); });
   if (!users_.contains(user) && users_.size() >= kMaxUsers) user = 0;
-  return users_[user].allow(RateLimit::Clock::now());
+  return users_[user].allow(now);
 }
 
 std::string AuditLog::sentence(const AuditRecord& record, unsigned held_back) {
   std::string out = record.uid ? fmt::format("uid {}", *record.uid) : std::string("tpmspaced");
   if (record.pid) out += fmt::format(", pid {}", *record.pid);
-  if (record.executable) out += fmt::format(" ({})", *record.executable);
+  if (record.executable) out += fmt::format(" ({})", proto::json_string(*record.executable));
   out += fmt::format(": {}", name_of(record.event));
   if (!record.command.empty()) out += " " + record.command;
   if (record.handle) out += fmt::format(" 0x{:08x}", *record.handle);

@@ -35,7 +35,7 @@ tl::expected<void, std::string> Doors::add(const Door& door, bool at_run_time) {
   if (doors_.size() > kMaxDoors)
     return tl::unexpected(fmt::format("there are {} doors beside the main one, and no more are possible", kMaxDoors));
   auto listener = Listener::claim(
-      {.path = door.path, .mode = door.mode, .owner = door.owner, .group = door.group, .make_directory = false});
+      {.path = door.path, .mode = door.mode, .owner = door.owner, .group = door.group, .careful = true});
   if (!listener) return tl::unexpected(listener.error());
   doors_.push_back(std::make_unique<Open>(Open{door, at_run_time, std::move(*listener)}));
   if (!open_) return {};
@@ -92,7 +92,7 @@ tl::expected<void, std::string> Doors::let_in(Open& one) {
   one.acceptor.emplace(loop_, log_, one.listener.fd(), [this, &one](posix::Fd client) {
     const Door& door = one.door;
     const bool welcome = door.connections == 0 || *one.connections < door.connections;
-    on_client_(std::move(client), entrance_of(door), Visit(one.connections), welcome);
+    on_client_(std::move(client), entrance_of(door), one.connections, welcome);
   });
   return {};
 }

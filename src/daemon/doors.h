@@ -29,10 +29,12 @@ class Doors {
  public:
   static constexpr std::size_t kMaxDoors = proto::kMaxDoors - 1;
 
-  // What a connection holds of its door.
+  using Count = std::shared_ptr<std::uint32_t>;  // of those who came by a door; outlives it
+
+  // What a connection that is served holds of its door.
   class Visit {
    public:
-    explicit Visit(std::shared_ptr<std::uint32_t> count) : count_(std::move(count)) { ++*count_; }
+    explicit Visit(Count count) : count_(std::move(count)) { ++*count_; }
     Visit(Visit&&) = default;
     Visit& operator=(Visit&&) = delete;
     ~Visit() {
@@ -40,11 +42,11 @@ class Doors {
     }
 
    private:
-    std::shared_ptr<std::uint32_t> count_;  // outlives its door
+    Count count_;
   };
 
   // `welcome`: there is room at the door.
-  using OnClient = std::function<void(posix::Fd client, const Entrance& entrance, Visit visit, bool welcome)>;
+  using OnClient = std::function<void(posix::Fd client, const Entrance& entrance, const Count& count, bool welcome)>;
 
   Doors(EventLoop& loop, Log& log, Listener main, OnClient on_client);
 
@@ -71,7 +73,7 @@ class Doors {
     Door door;
     bool at_run_time;
     Listener listener;
-    std::shared_ptr<std::uint32_t> connections = std::make_shared<std::uint32_t>(0);
+    Count connections = std::make_shared<std::uint32_t>(0);
     std::optional<Acceptor> acceptor = std::nullopt;
   };
   [[nodiscard]] tl::expected<void, std::string> let_in(Open& one);

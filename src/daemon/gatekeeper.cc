@@ -66,7 +66,8 @@ bool Gatekeeper::renew(Badge& badge) {
 
 bool Gatekeeper::narrow(Badge& badge, std::string_view name, std::uint64_t seclusion) {
   const guard::Profile* profile = policy_->profile(name);
-  if (profile == nullptr) return false;
+  if (profile == nullptr || badge.narrowings >= limits::kNarrowings) return false;
+  ++badge.narrowings;
   badge.narrowed =
       std::make_shared<const guard::Profile>(badge.narrowed ? guard::narrow(*badge.narrowed, *profile) : *profile);
   badge.seclusion = seclusion;
@@ -78,8 +79,9 @@ std::shared_ptr<const Grant> Gatekeeper::grant_for(const Badge& badge) {
   auto choice = choose(*policy_, badge.who, badge.entrance);
   const auto make = [&] {
     guard::Profile& profile = choice.profile;
+    const std::string given = profile.name;  // whoever narrows himself leaves no pool
     if (badge.narrowed) profile = guard::narrow(profile, *badge.narrowed);
-    auto limits = limits_of(profile, badge.owner);
+    auto limits = limits_of(profile, given, badge.owner);
     limits.seclusion = badge.seclusion;
     return std::make_shared<const Grant>(Grant{std::move(choice), limits, policies_});
   };
@@ -95,7 +97,7 @@ std::shared_ptr<const Grant> Gatekeeper::grant_for(const Badge& badge) {
   return out;
 }
 
-space::SpaceLimits Gatekeeper::limits_of(const guard::Profile& profile, space::OwnerId owner) {
+space::SpaceLimits Gatekeeper::limits_of(const guard::Profile& profile, const std::string& pool, space::OwnerId owner) {
   space::SpaceLimits out = {.objects = std::min(most_.objects, profile.limits.objects),
                             .sessions = std::min(most_.sessions, profile.limits.sessions),
                             .terms = session_terms(profile.terms),
@@ -105,7 +107,7 @@ space::SpaceLimits Gatekeeper::limits_of(const guard::Profile& profile, space::O
                             .view = view_of(profile)};
   // Numbers of pools: even ones are profiles', odd ones owners'.
   if (profile.terms.lease == space::SessionTerms::kEndless) {
-    const auto [known, unused] = endless_.try_emplace(profile.name, endless_.size() + 1);
+    const auto [known, unused] = endless_.try_emplace(pool, endless_.size() + 1);
     out.pools[0] = {.id = {2 * known->second}, .sessions = profile.limits.endless_sessions};
   }
   if (profile.limits.bytes < most_bytes_) out.pools[1] = {.id = {2 * owner.value + 1}, .bytes = profile.limits.bytes};

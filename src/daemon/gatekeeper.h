@@ -42,6 +42,8 @@ struct Badge {
   Entrance entrance = {};
   std::shared_ptr<const guard::Profile> narrowed = {};  // by itself, for ever; null: never
   std::uint64_t seclusion = 0;                          // of who narrowed itself: space::SpaceLimits
+  unsigned narrowings = 0;                              // how often
+  bool untold = false;                                  // the TPM's thread does not know the grant's limits yet
   std::shared_ptr<const Grant> grant = {};              // never null
 };
 
@@ -68,7 +70,7 @@ class Gatekeeper {
   // True: another policy is there than when the badge was last looked at, and the grant follows it now.
   [[nodiscard]] bool renew(Badge& badge);
   // From now on no more than that profile, too, and what it saves for later is its own: `seclusion` is a number that no
-  // other connection has. False: there is no profile of that name.
+  // other connection has. False: there is no profile of that name, or it was done too often.
   [[nodiscard]] bool narrow(Badge& badge, std::string_view profile, std::uint64_t seclusion);
 
   [[nodiscard]] static guard::Verdict judge(const Badge& badge, const wire::Command& command, std::uint8_t locality) {
@@ -81,7 +83,8 @@ class Gatekeeper {
   using Rights = std::tuple<std::vector<std::size_t>, std::string, std::optional<std::uint8_t>, space::OwnerId>;
 
   [[nodiscard]] std::shared_ptr<const Grant> grant_for(const Badge& badge);
-  [[nodiscard]] space::SpaceLimits limits_of(const guard::Profile& profile, space::OwnerId owner);
+  [[nodiscard]] space::SpaceLimits limits_of(const guard::Profile& profile, const std::string& pool,
+                                             space::OwnerId owner);
 
   PeerReader reader_;
   std::shared_ptr<const guard::Policy> policy_;

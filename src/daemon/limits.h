@@ -35,6 +35,12 @@ inline constexpr std::size_t kReadChunk = 8192;
 // Frames of one connection handled before the others get their turn: refusals and control replies cost no TPM time, so
 // nothing else would stop a client that sends only those.
 inline constexpr unsigned kFramesPerTurn = 16;
+// Of those that have more to handle, so many before new events are looked at: some milliseconds.
+inline constexpr std::size_t kTurnsPerRound = 16;
+// Descriptors that no client gets, where nobody limits connections.
+inline constexpr unsigned kKeptDescriptors = 256;
+// How often a connection may give rights away: there are not many more things to give.
+inline constexpr unsigned kNarrowings = 16;
 // Connections accepted before those that are there get their turn.
 inline constexpr unsigned kAcceptsPerTurn = 16;
 // Waiting connections in the kernel (it caps this at net.core.somaxconn, 4096).

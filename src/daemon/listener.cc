@@ -85,6 +85,13 @@ Result check_directory(const std::string& path, bool make) {
   return {};
 }
 
+// Nobody but root and ourselves can exchange what lies there.
+bool is_ours(const std::string& directory) {
+  struct stat info {};
+  if (::stat(directory.c_str(), &info) != 0 || (info.st_uid != 0 && info.st_uid != ::geteuid())) return false;
+  return (info.st_mode & (S_IWGRP | S_IWOTH)) == 0 || (info.st_mode & S_ISVTX) != 0;
+}
+
 pid_t peer_pid(int fd) {
   const auto peer = peer_credentials(fd);
   return peer ? peer->pid : 0;
@@ -165,6 +172,9 @@ tl::expected<Listener, std::string> Listener::claim(const Place& place) {
   if (path.empty()) return fault("the socket's path is empty: name one with --socket PATH");
   if (auto fits = check_length(path, "name another with --socket PATH"); !fits) return tl::unexpected(fits.error());
   if (auto ok = check_directory(path, place.make_directory); !ok) return tl::unexpected(ok.error());
+  if (place.careful && !is_ours(directory_of(path)))
+    return fault("others may write in {}, so the socket {} would not be safe there: name another path",
+                 directory_of(path), path);
   auto lock = take_lock(path);
   if (!lock) return tl::unexpected(lock.error());
   // From here on the destructor takes the lock file away.
@@ -195,7 +205,6 @@ Listener::~Listener() {
   if (lock_ && same_file(lock_.get(), lock_path(place_.path))) ::unlink(lock_path(place_.path).c_str());
 }
 
-// It has our umask's mode until it has its owner, so nobody comes in too early.
 tl::expected<void, std::string> Listener::set_up(int fd, const std::string& temporary, struct stat& info) const {
   if ((place_.owner || place_.group) &&
       ::lchown(temporary.c_str(), place_.owner.value_or(kSame), place_.group.value_or(kSame)) != 0)
@@ -203,8 +212,7 @@ tl::expected<void, std::string> Listener::set_up(int fd, const std::string& temp
         "the socket {} cannot be given to user {}, group {}: {}; tpmspaced must be root for that, or the group "
         "one of its own",
         place_.path, id_text(place_.owner), id_text(place_.group), last_error());
-  if (::lstat(temporary.c_str(), &info) != 0 || ::chmod(temporary.c_str(), place_.mode) != 0 ||
-      ::listen(fd, limits::kBacklog) != 0)
+  if (::lstat(temporary.c_str(), &info) != 0 || ::listen(fd, limits::kBacklog) != 0)
     return fault("the socket {} cannot be set up: {}", place_.path, last_error());
   return {};
 }
@@ -216,8 +224,12 @@ tl::expected<void, std::string> Listener::publish() {
   posix::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return fault("no socket can be made: {}", last_error());
   const sockaddr_un address = address_of(temporary);
-  if (::bind(fd.get(), generic(address), sizeof address) != 0)
-    return fault("the socket {} cannot be made: {}", place_.path, last_error());
+  // Linux takes the mode from the socket itself, but for the umask: a name could stand for something else by now.
+  ::fchmod(fd.get(), place_.mode);
+  const mode_t umask = ::umask(0);
+  const bool bound = ::bind(fd.get(), generic(address), sizeof address) == 0;
+  ::umask(umask);
+  if (!bound) return fault("the socket {} cannot be made: {}", place_.path, last_error());
 
   struct stat info {};
   auto ready = set_up(fd.get(), temporary, info);

@@ -28,6 +28,7 @@ class Listener {
     std::optional<uid_t> owner = {};  // other than ours
     std::optional<gid_t> group = {};
     bool make_directory = false;  // it is our own default, so its directory is made if it is missing
+    bool careful = false;         // nobody but root and us may put something else there
   };
   [[nodiscard]] static tl::expected<Listener, std::string> claim(const Place& place);
   // The descriptor must be a listening Unix stream socket; it is owned from now on.

@@ -75,6 +75,10 @@ class RateLimit {
 
   // Whether a line may be written at `now`: then the number of lines that were held back since the last one.
   [[nodiscard]] std::optional<unsigned> allow(Clock::time_point now);
+  // Its period is over, and nothing was held back that nobody knows of.
+  [[nodiscard]] bool is_over(Clock::time_point now) const {
+    return held_back_ == 0 && (!period_begin_ || now - *period_begin_ >= limits::kLinePeriod);
+  }
 
  private:
   std::optional<Clock::time_point> period_begin_;

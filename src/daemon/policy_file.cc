@@ -1,6 +1,7 @@
 #include "daemon/policy_file.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include "daemon/limits.h"
 #include "daemon/proc_text.h"
@@ -257,6 +258,14 @@ std::vector<std::string> known_policy_keys() {
   return out;
 }
 
+namespace {
+
+bool same_place(const std::string& a, std::string_view b) {
+  return std::filesystem::path(a).lexically_normal() == std::filesystem::path(b).lexically_normal();
+}
+
+}  // namespace
+
 const Door* Access::door(std::string_view name) const {
   const auto found = std::find_if(doors.begin(), doors.end(), [&](const Door& one) { return one.name == name; });
   return found == doors.end() ? nullptr : &*found;
@@ -270,7 +279,7 @@ guard::Choice Access::choose(const guard::Principal& principal, std::string_view
 
 guard::Choice choose(const guard::Policy& policy, const guard::Principal& principal, const Entrance& entrance) {
   auto out = policy.choose(principal, entrance.door, entrance.profile);
-  if (entrance.locality) out.profile.localities = wire::Numbers::one(*entrance.locality);
+  if (entrance.locality) out.profile.localities = out.profile.localities & wire::Numbers::one(*entrance.locality);
   return out;
 }
 
@@ -278,7 +287,7 @@ tl::expected<Access, std::string> access_of(const PolicyFile& file, uid_t own_ui
   guard::Policy::Profiles profiles;
   for (const auto& [name, own] : file.profiles) profiles.emplace(name, own.profile);
   for (const Door& door : file.doors)
-    if (door.path == socket)
+    if (same_place(door.path, socket))
       return tl::unexpected(
           fmt::format("the door on line {} of the configuration has the path of tpmspaced's own "
                       "socket, {}: give it another one",

@@ -95,7 +95,11 @@ int run_program(const Settings& command_line, const std::optional<std::string>& 
       log.warning("{}:{}: {}", config_file.value_or(std::string(kConfigFile)), line, sentence);
     return serve(log, *config, [&command_line, &config_file] {
       return read_settings(config_file)
-          .and_then([&](const Settings& again) { return settle(command_line, again, process_environment()); })
+          .and_then([&](const Settings& again) {
+            Environment environment = process_environment();
+            environment.exists = [](std::string_view) { return true; };  // the TPM is served already
+            return settle(command_line, again, environment);
+          })
           .map([](Config again) { return std::move(again.access); });
     });
   } catch (const std::exception& e) {

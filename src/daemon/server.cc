@@ -1,7 +1,7 @@
 #include "daemon/server.h"
 
 #include <fmt/core.h>
-#include <sys/socket.h>
+#include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -34,6 +34,15 @@ TpmDesk::Terms terms_of(const Limits& limits) {
 
 space::SpaceLimits most_of_a_space(const Limits& limits) {
   return {.objects = limits.objects, .sessions = limits.sessions, .terms = limits.terms};
+}
+
+// Without a limit the descriptors that the system gives are one, and some of them are needed for other things than
+// clients: files that are read, doors, the TPM.
+std::uint32_t most_connections(const Limits& limits) {
+  rlimit descriptors{};
+  if (limits.connections != 0 || ::getrlimit(RLIMIT_NOFILE, &descriptors) != 0) return limits.connections;
+  const auto most = std::min<rlim_t>(descriptors.rlim_cur, UINT32_MAX);
+  return static_cast<std::uint32_t>(most > 2 * limits::kKeptDescriptors ? most - limits::kKeptDescriptors : most / 2);
 }
 
 // What is known of whoever did it.
@@ -86,15 +95,12 @@ Server::Server(Log& log, AuditLog audit, Terms terms, Listener main_door, TpmSou
       audit_(std::move(audit)),
       access_(std::move(terms.access)),
       gatekeeper_(std::make_shared<const guard::Policy>(access_.policy), most_of_a_space(limits_), limits_.bytes),
-      places_(limits_.connections),
+      places_(most_connections(limits_)),
       doors_(loop_, log, std::move(main_door),
-             [this](posix::Fd client, const Entrance& entrance, Doors::Visit visit, bool welcome) {
-               on_client(std::move(client), entrance, std::move(visit), welcome);
+             [this](posix::Fd client, const Entrance& entrance, const Doors::Count& visits, bool welcome) {
+               on_client(std::move(client), entrance, visits, welcome);
              }),
-      again_turn_(loop_.deferred([this] {
-        for (const ClientId id : std::exchange(again_, {}))
-          if (const auto found = clients_.find(id); found != clients_.end()) found->second.connection->turn();
-      })),
+      again_turn_(loop_.deferred([this] { take_turns(); })),
       burial_(loop_.deferred([this] { bury(); })),
       refused_timer_(loop_.timer([this] { drop_slow_refused(); })),
       desk_(loop_, log, std::move(source), terms_of(limits_),
@@ -132,10 +138,8 @@ void Server::on_tpm_ready() {
   if (stopping_) return;
   if (auto ok = doors_.open(); !ok) {
     log_.error("{}", ok.error());
-    desk_.stop();
-    stopping_ = true;
     exit_code_ = 1;
-    return;
+    return begin_stop();
   }
   const auto& chip = desk_.chip();
   log_.info("serving {} on {} ({} {}): {} object slots, {} loaded sessions, {} active sessions", desk_.name(),
@@ -176,7 +180,7 @@ void Server::on_tpm_stopped() {
 
 // --- Clients ---------------------------------------------------------------------------------------------------------
 
-void Server::on_client(posix::Fd socket, const Entrance& entrance, Doors::Visit visit, bool door_has_room) {
+void Server::on_client(posix::Fd socket, const Entrance& entrance, const Doors::Count& visits, bool door_has_room) {
   auto badge = gatekeeper_.admit(socket.get(), entrance, since_boot());
   if (!badge) return;
   const bool welcome = has_room(*badge, door_has_room);
@@ -188,7 +192,7 @@ void Server::on_client(posix::Fd socket, const Entrance& entrance, Doors::Visit 
   log_.debug("client {}: uid {}, pid {}, profile {}", id, uid, badge->who.pid.value_or(0),
              badge->grant->profile().name);
   Connection::Host& host = *this;
-  Client client{.connection = nullptr, .place = std::nullopt, .visit = std::move(visit)};
+  Client client;
   try {
     client.connection = std::make_unique<Connection>(loop_, host, std::move(socket), id, std::move(*badge),
                                                      welcome ? std::nullopt : std::optional(kNoPlace), desk_.table(),
@@ -200,6 +204,7 @@ void Server::on_client(posix::Fd socket, const Entrance& entrance, Doors::Visit 
   }
   if (welcome) {
     client.place.emplace(places_.take(owner));
+    client.visit.emplace(visits);
   } else {
     ++refused_now_;
     if (!refused_timer_.armed()) refused_timer_.arm(limits::kRefusedPatience);
@@ -233,6 +238,16 @@ void Server::drop_slow_refused() {
   if (refused_now_ != 0) refused_timer_.arm(limits::kRefusedPatience);
 }
 
+// Some of them, so that those who have just come are looked at between: then the others.
+void Server::take_turns() {
+  for (std::size_t n = std::min(again_.size(), limits::kTurnsPerRound); n > 0; --n) {
+    const ClientId id = again_.front();
+    again_.pop_front();
+    if (const auto found = clients_.find(id); found != clients_.end()) found->second.connection->turn();
+  }
+  if (!again_.empty()) again_turn_.ask();
+}
+
 void Server::bury() {
   dead_.clear();
   doors_.on_descriptor_freed();
@@ -263,8 +278,8 @@ void Server::begin_stop() {
 
 const Grant& Server::rights_of(Connection& from) {
   Badge& badge = from.badge();
-  // What cannot be told to the TPM's thread now is told with the next command.
-  if (gatekeeper_.renew(badge)) (void)desk_.set_limits(from.id(), badge.grant->limits);
+  if (gatekeeper_.renew(badge)) badge.untold = true;
+  if (badge.untold) badge.untold = !desk_.set_limits(from.id(), badge.grant->limits);
   return *badge.grant;
 }
 
@@ -279,6 +294,7 @@ std::optional<wire::Rc> Server::submit(Connection& from, wire::Command command, 
     audit_.write(record);
     return record.code;
   }
+  if (from.badge().untold) return kNoPlace;  // it would run on terms that hold no more
   return desk_.submit(from.id(), from.badge().owner, rights.limits, std::move(command), locality);
 }
 
@@ -318,7 +334,7 @@ proto::Status Server::status(Connection& from) {
   if (whole)
     desk_.fill(out);
   else
-    desk_.fill_for(from.badge().owner, out);
+    desk_.fill_for(from.badge().narrowed ? space::OwnerId{} : from.badge().owner, out);
   out.server_version = kServerName;
   out.server_pid = static_cast<std::uint64_t>(::getpid());
   out.server_uptime = static_cast<std::uint64_t>(
@@ -327,7 +343,7 @@ proto::Status Server::status(Connection& from) {
   out.limits_objects_per_space = limits_.objects;
   out.limits_sessions_per_space = limits_.sessions;
   out.limits_bytes = limits_.bytes;
-  out.connections_now = whole ? places_.total() : places_.total_of(from.badge().owner);
+  out.connections_now = whole ? places_.total() : from.badge().narrowed ? 1 : places_.total_of(from.badge().owner);
   out.connections_ever = whole ? last_client_ : 0;
   out.connections_refused = whole ? refused_ever_ : 0;
   return out;
@@ -399,7 +415,8 @@ tl::expected<proto::Outcome, wire::Rc> Server::change_door(Connection& from, con
 
 tl::expected<void, std::string> Server::add_door(const proto::DoorEntry& entry) {
   const auto fault = [](std::string sentence) { return tl::make_unexpected(std::move(sentence)); };
-  if (entry.name.empty()) return fault("a door needs a name");
+  if (!is_name(entry.name)) return fault("a door's name has at most 64 letters, digits, \"-\", \"_\" and \".\"");
+  if (entry.path.empty() || entry.path[0] != '/') return fault("a door's path begins with a slash");
   if (!entry.profile.empty() && gatekeeper_.policy().profile(entry.profile) == nullptr)
     return fault(fmt::format("there is no profile \"{}\"", entry.profile));
   const auto id = [](std::uint32_t value) { return value == proto::kKeep ? std::nullopt : std::optional(value); };
@@ -412,6 +429,12 @@ tl::expected<void, std::string> Server::add_door(const proto::DoorEntry& entry) 
   if (!entry.profile.empty()) door.profile = entry.profile;
   door.locality = entry.locality;
   door.connections = entry.limit;
+  const guard::Profile* profile = entry.profile.empty() ? nullptr : gatekeeper_.policy().profile(entry.profile);
+  if (entry.locality && profile != nullptr && !profile->localities.contains(*entry.locality))
+    return fault(
+        fmt::format("the profile \"{}\" does not list locality {}: whoever comes by it would be refused "
+                    "everything",
+                    entry.profile, *entry.locality));
   return doors_.add(door, true);
 }
 

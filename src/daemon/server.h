@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -47,7 +48,7 @@ class Server final : private Connection::Host {
   struct Client {
     std::unique_ptr<Connection> connection;
     std::optional<ClientLimits::Place> place;  // none: above a limit, to be answered and closed
-    Doors::Visit visit;
+    std::optional<Doors::Visit> visit;         // likewise
   };
 
   // --- TPM ---
@@ -57,10 +58,11 @@ class Server final : private Connection::Host {
   void on_order_done(ClientId client, const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions);
   void on_tpm_stopped();
   // --- Clients ---
-  void on_client(posix::Fd socket, const Entrance& entrance, Doors::Visit visit, bool door_has_room);
+  void on_client(posix::Fd socket, const Entrance& entrance, const Doors::Count& visits, bool door_has_room);
   [[nodiscard]] bool has_room(const Badge& badge, bool door_has_room);
   void drop_slow_refused();
   void bury();
+  void take_turns();
   // --- Signals ---
   void on_stop_signal();
   proto::Outcome read_policy_again();
@@ -106,8 +108,8 @@ class Server final : private Connection::Host {
   ClientId last_client_ = 0;
   std::uint64_t refused_ever_ = 0;
   std::size_t refused_now_ = 0;
-  std::vector<ClientId> again_;  // have more to handle
-  std::vector<Client> dead_;     // to be destroyed outside their own callbacks
+  std::deque<ClientId> again_;  // have more to handle
+  std::vector<Client> dead_;    // to be destroyed outside their own callbacks
   RateLimit refused_lines_;
   RateLimit cut_off_lines_;
   bool stopping_ = false;

@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <map>
 
 #include "posix/fd.h"
 
@@ -56,13 +57,16 @@ std::string read_file(const char* path, std::size_t limit) {
 
 SubordinateIds SubordinateIds::parse(std::string_view text, const UidOf& uid_of) {
   SubordinateIds out;
-  while (!text.empty() && out.loans_.size() < kMaxLoans) {
+  std::map<std::string, std::optional<std::uint32_t>> known;  // a name is asked for once
+  for (std::size_t lines = 0; !text.empty() && lines < kMaxLoans; ++lines) {
     std::string_view line = cut(text, '\n');
     const std::string name(cut(line, ':'));
     const auto first = number(cut(line, ':'));
     const auto count = number(line);
     if (name.empty() || !first || !count || *first == 0 || *count == 0 || *count - 1 > UINT32_MAX - *first) continue;
-    const auto holder = number(name) ? number(name) : uid_of(name);
+    const auto asked = known.find(name);
+    const auto holder = number(name) ? number(name) : asked != known.end() ? asked->second : uid_of(name);
+    known.emplace(name, holder);
     if (holder && *holder != 0) out.loans_.push_back({*first, *first + (*count - 1), *holder});
   }
   return out;

@@ -3,7 +3,7 @@
 // Idea: a quota or a turn is a user's, and a user who is lent 65,536 uids must not have 65,537 of them. What root is
 // lent counts for nobody: only root can give it out, and a container of root's must not be taken for root.
 // Threads: a value; `of_this_machine` reads the file and asks the name service, so it is for the start and for a
-// reload. Limits: kMaxFile octets of file, kMaxLoans loans; what is beyond is not looked at. Errors: none: what cannot
+// reload. Limits: kMaxFile octets of file, kMaxLoans lines; what is beyond is not looked at. Errors: none: what cannot
 // be read lends nothing. Source: subuid(5).
 #pragma once
 

@@ -140,7 +140,8 @@ Step Engine::Impl::serve(Ticket ticket, Time now, std::optional<Time> waited) {
   step.account->auth_failed = auth_failed;
   step.account->stopped_for_lockout = outcome.stopped_for_lockout;
   // Whose share is greater is charged less.
-  queue.charge(connection.owner.value, std::max(clock() - began, kLeastCharge) * kUsualShare / limits.share);
+  queue.charge(connection.owner.value,
+               std::max<std::uint64_t>(1, std::max(clock() - began, kLeastCharge) * kUsualShare / limits.share));
   step.reply = Reply{id, ticket, std::move(outcome.response)};
   if (step.account->tpm_lost) not_before = now + kLostPause;
   last_activity = now;

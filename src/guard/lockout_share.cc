@@ -41,7 +41,7 @@ bool LockoutShare::may_try(Owner owner, Time now) const {
   const std::uint32_t left = for_all - std::min(for_all, failures(now));
   const std::uint32_t own = failures(owner, now);
   if (own >= share() || own >= left || failures_beside(owner, now) >= share()) return false;
-  return has_place(owners_, owner, now) && has_place(beside_, owner, now);
+  return has_place(owners_, owner, now);
 }
 
 // While nobody fails, what may be tried at some time may be tried ever after.
@@ -76,7 +76,12 @@ void LockoutShare::privileged_failed(Time now) {
   add_failure(all_, now);
 }
 
+// These cost the chip nothing, so nothing bounds how many owners have some: a full table forgets the oldest, and stops
+// nobody.
 void LockoutShare::failed_beside(Owner owner, Time now) {
+  if (!has_place(beside_, owner, now))
+    beside_.erase(std::min_element(beside_.begin(), beside_.end(),
+                                   [](const auto& a, const auto& b) { return a.second.since < b.second.since; }));
   add_failure(beside_, owner, now);
 }
 

@@ -46,9 +46,28 @@ std::optional<std::uint32_t> hexadecimal(std::string_view word) {
 
 }  // namespace
 
+// "a & b", each name once, however often it narrows.
+std::string joined(const std::string& a, std::string_view b) {
+  constexpr std::string_view kAnd = " & ";
+  std::string out = a;
+  while (!b.empty()) {
+    const std::string_view one = b.substr(0, b.find(kAnd));
+    b.remove_prefix(std::min(b.size(), one.size() + kAnd.size()));
+    std::string_view names = out;
+    bool known = false;
+    while (!names.empty() && !known) {
+      const std::string_view name = names.substr(0, names.find(kAnd));
+      names.remove_prefix(std::min(names.size(), name.size() + kAnd.size()));
+      known = name == one;
+    }
+    if (!known) out.append(kAnd).append(one);
+  }
+  return out;
+}
+
 Profile narrow(const Profile& a, const Profile& b) {
   Profile out;
-  out.name = a.name == b.name ? a.name : a.name + " & " + b.name;
+  out.name = joined(a.name, b.name);
   for (const auto& one : kSets) out.*one.set = a.*one.set & b.*one.set;
   out.disabled = a.disabled | b.disabled;
   out.terms = narrow(a.terms, b.terms);

@@ -100,8 +100,13 @@ Choice Policy::choose(const Principal& principal, std::string_view door, std::st
   }
   out.by_door = !given && !door_profile.empty();
   out.by_default = !given && !out.by_door;
-  const Profile* of_door = out.by_door ? profile(door_profile) : nullptr;
-  if (!given) give(of_door != nullptr ? *of_door : *profile(safe().name));
+  if (out.by_door) {
+    const Profile* of_door = profile(door_profile);
+    Profile nothing;
+    nothing.name = door_profile;
+    give(of_door != nullptr ? *of_door : nothing);
+  }
+  if (out.by_default) give(*profile(safe().name));
   out.profile = *std::move(narrowed);
   return out;
 }

@@ -73,7 +73,7 @@ class Policy {
 
   // `door_profile`: of the door, if it has one. It stands behind the rules that somebody wrote and before those that
   // nobody did (`line` 0): a container's root, who comes by a door that was made for it, is no administrator. One that
-  // does not exist any more is `safe`.
+  // does not exist any more allows nothing.
   [[nodiscard]] Choice choose(const Principal& principal, std::string_view door,
                               std::string_view door_profile = {}) const;
   // Null: none has this name.

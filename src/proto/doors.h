@@ -23,7 +23,7 @@
 namespace tpmspace::proto {
 
 inline constexpr std::uint16_t kDoorsVersion = 1;
-inline constexpr std::size_t kMaxDoors = 64;
+inline constexpr std::size_t kMaxDoors = 65;  // the main one included
 inline constexpr std::uint32_t kKeep = UINT32_MAX;
 
 struct DoorEntry {
