@@ -1,4 +1,5 @@
-// How many connections there may be, in all and of one owner: a count that is given back by itself.
+// How many connections there may be, in all, of one owner and of one TPM namespace: a count that is given back by
+// itself.
 //
 // Idea: a connection holds a `Place`; whoever forgets to give it back cannot (RAII). A client for whom there is none is
 // one of a few that are answered before they are closed, or is closed at once.
@@ -12,13 +13,14 @@
 #include <optional>
 #include <string>
 
+#include "daemon/owner_numbers.h"
 #include "space/owner.h"
 
 namespace tpmspace::daemon {
 
 class ClientLimits {
  public:
-  enum class Verdict : std::uint8_t { kWelcome, kTooMany, kTooManyOfOwner };
+  enum class Verdict : std::uint8_t { kWelcome, kTooMany, kTooManyOfOwner, kTooManyOfNamespace };
 
   // Returns the count it took.
   class Place {
@@ -26,6 +28,7 @@ class ClientLimits {
     Place(ClientLimits& limits, space::OwnerId owner) : limits_(&limits), owner_(owner) {
       ++limits_->total_;
       ++limits_->by_owner_[owner];
+      ++limits_->by_namespace_[namespace_number_of(owner)];
     }
     Place(Place&& other) noexcept : limits_(other.limits_), owner_(other.owner_) { other.limits_ = nullptr; }
     Place& operator=(Place&&) = delete;
@@ -41,9 +44,11 @@ class ClientLimits {
   // `total` 0: no limit.
   explicit ClientLimits(std::uint32_t total) : max_total_(total) {}
 
-  [[nodiscard]] Verdict judge(space::OwnerId owner, std::uint32_t max_of_owner) const {
+  [[nodiscard]] Verdict judge(space::OwnerId owner, std::uint32_t max_of_owner,
+                              std::uint32_t max_of_namespace = UINT32_MAX) const {
     if (max_total_ != 0 && total_ >= max_total_) return Verdict::kTooMany;
-    return total_of(owner) >= max_of_owner ? Verdict::kTooManyOfOwner : Verdict::kWelcome;
+    if (total_of(owner) >= max_of_owner) return Verdict::kTooManyOfOwner;
+    return total_of_namespace(owner) >= max_of_namespace ? Verdict::kTooManyOfNamespace : Verdict::kWelcome;
   }
   [[nodiscard]] Place take(space::OwnerId owner) { return {*this, owner}; }
   [[nodiscard]] std::size_t total() const { return total_; }
@@ -53,15 +58,24 @@ class ClientLimits {
   }
 
  private:
+  [[nodiscard]] std::size_t total_of_namespace(space::OwnerId owner) const {
+    const auto found = by_namespace_.find(namespace_number_of(owner));
+    return found == by_namespace_.end() ? 0 : found->second;
+  }
   void give_back(space::OwnerId owner) {
+    const auto one_less = [](auto& counts, auto key) {
+      const auto found = counts.find(key);
+      if (--found->second == 0) counts.erase(found);
+    };
     --total_;
-    const auto found = by_owner_.find(owner);
-    if (--found->second == 0) by_owner_.erase(found);
+    one_less(by_owner_, owner);
+    one_less(by_namespace_, namespace_number_of(owner));
   }
 
   std::uint32_t max_total_;
   std::size_t total_ = 0;
   std::map<space::OwnerId, std::size_t> by_owner_;
+  std::map<NamespaceNumber, std::size_t> by_namespace_;  // those outside of all count together, and have no limit
 };
 
 }  // namespace tpmspace::daemon

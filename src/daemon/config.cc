@@ -196,7 +196,8 @@ tl::expected<Settings, std::string> parse_settings(std::string_view text, const 
   if (!root) return tl::unexpected(root.error());
   Settings settings;
   Faults faults(name);
-  read_table(*root, kTopKeys, settings, "", faults, {{"limits"}, {"profile"}, {"rule", true}, {"door", true}});
+  read_table(*root, kTopKeys, settings, "", faults,
+             {{"limits"}, {"profile"}, {"rule", true}, {"namespace", true}, {"door", true}});
   check_meaning(*root, settings, faults);
   if (const auto* limits = subtable(*root, "limits", "limits", faults))
     read_table(*limits, kLimitKeys, settings.limits, "limits.", faults);

@@ -103,6 +103,7 @@ Result<Visitor> visitor_from(std::string_view as, const Access& access, const Ac
     return tl::unexpected(
         fmt::format("whoever comes by the door \"{}\" has locality {}, and keeps it", out.door, *fixed));
   out.locality = fixed.value_or(static_cast<std::uint8_t>(draft->locality.value_or(0)));
+  if (const auto* home = access.policy.namespace_of(out.principal, out.door)) out.principal.tpm_namespace = home->name;
   return out;
 }
 
@@ -113,6 +114,7 @@ Result<Explanation> explain(const Access& access, const Visitor& visitor, std::s
   Explanation out;
   out.choice = access.choose(visitor.principal, visitor.door);
   out.by_door = visitor.door;
+  if (visitor.principal.tpm_namespace) out.home = access.policy.namespace_named(*visitor.principal.tpm_namespace);
   out.verdict = guard::judge(out.choice.profile, sample->command, visitor.locality);
   if (out.verdict.reason == guard::Reason::kUnreadable && !sample->wanted.empty())
     return tl::unexpected(fmt::format("the profile \"{}\" judges what the parameters of {} name: say {}",
@@ -122,17 +124,21 @@ Result<Explanation> explain(const Access& access, const Visitor& visitor, std::s
 }
 
 std::string text_of(const Explanation& explanation, const Access& access, const std::string& file) {
-  const auto& [command, choice, verdict, by_door] = explanation;
+  const auto& [command, choice, verdict, by_door, home] = explanation;
   std::string out = fmt::format("{}: {}\n", command, verdict.allowed() ? "allowed" : "refused");
   if (!verdict.allowed())
     out += fmt::format("  code     {}\n  reason   {}\n", wire::describe(wire::from_manager(verdict.rc)),
                        guard::sentence(verdict.reason));
+  if (home != nullptr) out += fmt::format("  member   of the namespace \"{}\", {}:{}\n", home->name, file, home->line);
   out += fmt::format("  profile  {}\n", choice.profile.name);
   for (const auto place : choice.rules) {
     const guard::Rule& rule = access.policy.rules()[place];
     out += fmt::format("  rule     {}: {} \"{}\"\n", line_of(rule, file), rule.only_narrows() ? "narrows to" : "gives",
                        rule.profile);
   }
+  if (choice.by_namespace && home != nullptr)
+    out += fmt::format("  rule     {}:{}, the profile of the namespace: gives \"{}\"\n", file, home->line,
+                       home->profile.value_or(""));
   const Door* door = choice.by_door ? access.door(by_door) : nullptr;
   if (door != nullptr)
     out += fmt::format("  rule     {}:{}, the profile of the door \"{}\": gives \"{}\"\n", file, door->line, door->name,

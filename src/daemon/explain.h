@@ -31,7 +31,8 @@ struct Explanation {
   std::string command;  // as people read it
   guard::Choice choice;
   guard::Verdict verdict;
-  std::string by_door;  // its name
+  std::string by_door;                     // its name
+  const guard::Namespace* home = nullptr;  // of `access`; null: the visitor is in none
 };
 [[nodiscard]] tl::expected<Explanation, std::string> explain(const Access& access, const Visitor& visitor,
                                                              std::span<const std::string> words);

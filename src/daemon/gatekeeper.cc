@@ -20,15 +20,30 @@ bool administers_lockout(const guard::Profile& profile) {
 }
 
 // What may be listed: what may be looked at. Null: everything.
-std::shared_ptr<const space::View> view_of(const guard::Profile& profile) {
+std::shared_ptr<const space::View> view_of(const guard::Profile& profile, const guard::Namespace* home) {
   space::View out{.commands = profile.commands,
                   .persistent = profile.persistent_public,
                   .nv = profile.nv_public,
-                  .pcrs = profile.pcr_read};
+                  .pcrs = profile.pcr_read,
+                  .persistent_base = home != nullptr && home->window ? home->window->first : 0};
   const auto everything = wire::Numbers::all();
-  if (out.commands == everything && out.persistent == everything && out.nv == everything && out.pcrs == everything)
+  if (out == space::View{.commands = everything, .persistent = everything, .nv = everything, .pcrs = everything})
     return nullptr;
   return std::make_shared<const space::View>(std::move(out));
+}
+
+enum class PoolOf : std::uint64_t { kProfile = 1, kOwner = 2, kNamespace = 3 };
+space::PoolId pool_of(PoolOf kind, std::uint64_t number) {
+  return {number << 2U | static_cast<std::uint64_t>(kind)};
+}
+
+space::Pool pool_of(const guard::Quotas& quotas, NamespaceNumber number) {
+  if (quotas.sessions == guard::kUnlimited && quotas.objects == guard::kUnlimited && quotas.bytes == UINT64_MAX)
+    return {};
+  return {.id = pool_of(PoolOf::kNamespace, number),
+          .sessions = quotas.sessions,
+          .objects = quotas.objects,
+          .bytes = quotas.bytes};
 }
 
 }  // namespace
@@ -44,9 +59,14 @@ std::optional<Badge> Gatekeeper::admit(int socket, const Entrance& entrance, Sin
   auto identity = reader_.read(socket, accepted);
   if (!identity) return std::nullopt;
   Badge out;
-  out.owner = owner_of(subordinates_.holder_of(identity->uid));
   out.who = principal_of(*identity);
   out.entrance = entrance;
+  const auto* home = policy_->namespace_of(out.who, entrance.door);
+  if (home != nullptr) out.who.tpm_namespace = home->name;
+  const auto realm = home != nullptr ? number_of(home->name)
+                     : entrance.profile.empty() ? 0
+                                                : number_of("door " + entrance.door);  // no namespace has such a name
+  out.owner = owner_of(subordinates_.holder_of(identity->uid), realm);
   out.grant = grant_for(out);
   return out;
 }
@@ -56,6 +76,22 @@ void Gatekeeper::set_policy(std::shared_ptr<const guard::Policy> policy) {
   ++policies_;
   grants_.clear();
   subordinates_ = SubordinateIds::of_this_machine();
+}
+
+NamespaceNumber Gatekeeper::number_of(const std::string& name) {
+  return namespaces_.try_emplace(name, static_cast<NamespaceNumber>(namespaces_.size() + 1)).first->second;
+}
+
+std::vector<space::OwnerId> Gatekeeper::owners_of(std::uint32_t uid) const {
+  std::vector<space::OwnerId> out = {owner_of(uid)};
+  for (const auto& [unused, number] : namespaces_) out.push_back(owner_of(uid, number));
+  return out;
+}
+
+std::optional<std::string> Gatekeeper::namespace_name_of(space::OwnerId owner) const {
+  for (const auto& [name, number] : namespaces_)
+    if (number == namespace_number_of(owner)) return name;
+  return std::nullopt;
 }
 
 bool Gatekeeper::renew(Badge& badge) {
@@ -77,18 +113,23 @@ bool Gatekeeper::narrow(Badge& badge, std::string_view name, std::uint64_t seclu
 
 std::shared_ptr<const Grant> Gatekeeper::grant_for(const Badge& badge) {
   auto choice = choose(*policy_, badge.who, badge.entrance);
+  const auto* home = badge.who.tpm_namespace ? policy_->namespace_named(*badge.who.tpm_namespace) : nullptr;
   const auto make = [&] {
     guard::Profile& profile = choice.profile;
     const std::string given = profile.name;  // whoever narrows himself leaves no pool
-    if (badge.narrowed) profile = guard::narrow(profile, *badge.narrowed);
-    auto limits = limits_of(profile, given, badge.owner);
+    if (badge.narrowed) {
+      profile = guard::narrow(profile, *badge.narrowed);
+      policy_->confine(profile, badge.who);
+    }
+    auto limits = limits_of(profile, given, badge.owner, home);
     limits.seclusion = badge.seclusion;
-    return std::make_shared<const Grant>(Grant{std::move(choice), limits, policies_});
+    const auto connections = home != nullptr ? home->quotas.connections : guard::kUnlimited;
+    return std::make_shared<const Grant>(Grant{std::move(choice), limits, connections, policies_});
   };
   if (badge.narrowed) return make();
 
   const bool of_owner = choice.profile.limits.bytes < most_bytes_;
-  Rights rights{choice.rules, badge.entrance.profile, badge.entrance.locality,
+  Rights rights{choice.rules, badge.entrance.profile, badge.entrance.locality, namespace_number_of(badge.owner),
                 of_owner ? badge.owner : space::OwnerId{}};
   if (auto shared = grants_[rights].lock()) return shared;
   std::erase_if(grants_, [](const auto& one) { return one.second.expired(); });
@@ -97,20 +138,22 @@ std::shared_ptr<const Grant> Gatekeeper::grant_for(const Badge& badge) {
   return out;
 }
 
-space::SpaceLimits Gatekeeper::limits_of(const guard::Profile& profile, const std::string& pool, space::OwnerId owner) {
+space::SpaceLimits Gatekeeper::limits_of(const guard::Profile& profile, const std::string& pool, space::OwnerId owner,
+                                         const guard::Namespace* home) {
   space::SpaceLimits out = {.objects = std::min(most_.objects, profile.limits.objects),
                             .sessions = std::min(most_.sessions, profile.limits.sessions),
                             .terms = session_terms(profile.terms),
                             .shares_tries = !administers_lockout(profile),
                             .share = profile.limits.share,
                             .priority = profile.limits.priority,
-                            .view = view_of(profile)};
-  // Numbers of pools: even ones are profiles', odd ones owners'.
+                            .view = view_of(profile, home)};
   if (profile.terms.lease == space::SessionTerms::kEndless) {
     const auto [known, unused] = endless_.try_emplace(pool, endless_.size() + 1);
-    out.pools[0] = {.id = {2 * known->second}, .sessions = profile.limits.endless_sessions};
+    out.pools[0] = {.id = pool_of(PoolOf::kProfile, known->second), .sessions = profile.limits.endless_sessions};
   }
-  if (profile.limits.bytes < most_bytes_) out.pools[1] = {.id = {2 * owner.value + 1}, .bytes = profile.limits.bytes};
+  if (profile.limits.bytes < most_bytes_)
+    out.pools[1] = {.id = pool_of(PoolOf::kOwner, owner.value), .bytes = profile.limits.bytes};
+  if (home != nullptr) out.pools[2] = pool_of(home->quotas, namespace_number_of(owner));
   return out;
 }
 

@@ -4,9 +4,13 @@
 // grant, which connections with equal rights share. A new policy takes nobody's badge away: the next command is judged
 // by what the new policy gives to the same principal. A connection may narrow itself: that is kept as a profile of its
 // own, and whatever a later policy gives is intersected with it, so what was narrowed never widens.
-// An owner, whom space and queue know as a number, is a uid; those that /etc/subuid lends to a user are that user.
-// Threads: belongs to the event loop. Limits: one grant for each set of rules that somebody now connected matches.
-// Errors: nullopt for a socket that does not tell who is there.
+// An owner, whom space and queue know as a number, is a uid in a TPM namespace (owner_numbers.h); uids that /etc/subuid
+// lends to a user are that user. The namespace is that of the moment of connecting, too: what a connection holds
+// belongs to its owner, who cannot become another. So a new policy changes what a namespace gives to its members, and
+// not who they are; and if it knows the namespace no more, they get what they would get outside, as far as `safe` has
+// it, too. Threads: belongs to the event loop. Limits: one grant for each set of rules that somebody now connected
+// matches; one number for each name that a namespace ever had. Errors: nullopt for a socket that does not tell who is
+// there.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +23,7 @@
 #include <vector>
 
 #include "daemon/door.h"
+#include "daemon/owner_numbers.h"
 #include "daemon/peer_identity.h"
 #include "daemon/subordinate_ids.h"
 #include "guard/rules.h"
@@ -31,7 +36,8 @@ namespace tpmspace::daemon {
 struct Grant {
   guard::Choice choice;
   space::SpaceLimits limits;
-  std::uint64_t policy = 0;  // which one gave it
+  std::uint32_t namespace_connections = guard::kUnlimited;  // of all members of its namespace
+  std::uint64_t policy = 0;                                 // which one gave it
 
   [[nodiscard]] const guard::Profile& profile() const { return choice.profile; }
 };
@@ -47,14 +53,6 @@ struct Badge {
   std::shared_ptr<const Grant> grant = {};              // never null
 };
 
-// 0 is nobody's.
-[[nodiscard]] inline space::OwnerId owner_of(std::uint32_t uid) {
-  return {std::uint64_t{uid} + 1};
-}
-[[nodiscard]] inline std::uint32_t uid_of(space::OwnerId owner) {
-  return static_cast<std::uint32_t>(owner.value - 1);
-}
-
 class Gatekeeper {
  public:
   // No space gets more than `most`, but for the terms of its sessions, which are its profile's.
@@ -67,6 +65,11 @@ class Gatekeeper {
   void set_policy(std::shared_ptr<const guard::Policy> policy);
   [[nodiscard]] const guard::Policy& policy() const { return *policy_; }
 
+  // That user outside and in every namespace that was ever there.
+  [[nodiscard]] std::vector<space::OwnerId> owners_of(std::uint32_t uid) const;
+  // Nullopt: it is outside of all.
+  [[nodiscard]] std::optional<std::string> namespace_name_of(space::OwnerId owner) const;
+
   // True: another policy is there than when the badge was last looked at, and the grant follows it now.
   [[nodiscard]] bool renew(Badge& badge);
   // From now on no more than that profile, too, and what it saves for later is its own: `seclusion` is a number that no
@@ -78,13 +81,15 @@ class Gatekeeper {
   }
 
  private:
-  // What two connections of equal rights have in common: the rules that matched, their door's profile and locality, and
-  // the owner, if something is limited for each.
-  using Rights = std::tuple<std::vector<std::size_t>, std::string, std::optional<std::uint8_t>, space::OwnerId>;
+  // What two connections of equal rights have in common: the rules that matched, their door's profile and locality, the
+  // namespace, and the owner, if something is limited for each.
+  using Rights =
+      std::tuple<std::vector<std::size_t>, std::string, std::optional<std::uint8_t>, NamespaceNumber, space::OwnerId>;
 
+  [[nodiscard]] NamespaceNumber number_of(const std::string& name);
   [[nodiscard]] std::shared_ptr<const Grant> grant_for(const Badge& badge);
   [[nodiscard]] space::SpaceLimits limits_of(const guard::Profile& profile, const std::string& pool,
-                                             space::OwnerId owner);
+                                             space::OwnerId owner, const guard::Namespace* home);
 
   PeerReader reader_;
   std::shared_ptr<const guard::Policy> policy_;
@@ -93,6 +98,7 @@ class Gatekeeper {
   std::uint64_t most_bytes_;
   std::map<std::string, std::uint64_t>
       endless_;  // profiles with endless leases: their pools; as many as were ever given
+  std::map<std::string, NamespaceNumber> namespaces_;
   std::map<Rights, std::weak_ptr<const Grant>> grants_;
   SubordinateIds subordinates_;
 };

@@ -85,8 +85,9 @@ inline constexpr std::size_t kMaxConfigFile = 1 << 20;
 inline constexpr std::size_t kProfiles = 128;
 inline constexpr std::size_t kRules = 1024;
 inline constexpr std::size_t kDoors = 64;
+inline constexpr std::size_t kNamespaces = 64;
 inline constexpr std::size_t kListEntries = 256;
-// Octets of the name of a profile or door, for people; of a pattern, as no path is longer (PATH_MAX).
+// Octets of the name of a profile, door or namespace, for people; of a pattern, as no path is longer (PATH_MAX).
 inline constexpr std::size_t kMaxName = 64;
 inline constexpr std::size_t kMaxPattern = 4096;
 

@@ -3,16 +3,17 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "daemon/condition_values.h"
 #include "daemon/limits.h"
+#include "daemon/namespace_table.h"
 #include "daemon/proc_text.h"
 #include "daemon/profile_tables.h"
 #include "guard/shipped.h"
 #include "proto/socket_path.h"
+#include "space/view.h"
 
 namespace tpmspace::daemon {
 namespace {
-
-using guard::Pattern;
 
 struct RuleDraft {
   const Accounts* accounts = nullptr;
@@ -24,40 +25,6 @@ struct DoorDraft {
   Door door;
   std::optional<mode_t> mode;
 };
-
-Fault take_some(const TomlNode& node, const NumberKind& kind, std::optional<Numbers>& out,
-                const Accounts::Look& named) {
-  return take_into(out, [&](Numbers& numbers) -> Fault {
-    if (auto wrong = take_numbers(node, kind, numbers, named)) return wrong;
-    return numbers.empty() ? Fault("is empty, and would match nobody") : std::nullopt;
-  });
-}
-
-// Of a path.
-Fault take_path_pattern(const TomlNode& node, std::optional<Pattern>& out) {
-  std::string text;
-  if (auto wrong = take_text(node, text, limits::kMaxPattern)) return wrong;
-  if (text[0] != '/' && text[0] != '*') return "would match no path: begin it with \"/\" or \"**\"";
-  out = Pattern(std::move(text));
-  return std::nullopt;
-}
-
-// Of a name in a cgroup's path.
-Fault take_name_pattern(const TomlNode& node, std::optional<Pattern>& out) {
-  std::string text;
-  if (auto wrong = take_text(node, text, limits::kMaxPattern)) return wrong;
-  if (text.find('/') != std::string::npos) return "must be a name, which has no \"/\"; for a path say \"cgroup\"";
-  out = Pattern(std::move(text));
-  return std::nullopt;
-}
-
-Fault take_inode(const TomlNode& node, std::optional<std::uint64_t>& out) {
-  return take_into(out, [&](std::uint64_t& number) { return take_number(node, number, std::uint64_t{1}); });
-}
-
-Fault take_optional_text(const TomlNode& node, std::optional<std::string>& out, std::size_t most) {
-  return take_into(out, [&](std::string& text) { return take_text(node, text, most); });
-}
 
 using RuleKey = Key<RuleDraft>;
 constexpr std::array kRuleKeys{
@@ -76,6 +43,8 @@ constexpr std::array kRuleKeys{
             [](const TomlNode& n, RuleDraft& d) { return take_optional_text(n, d.rule.lsm_label, kMaxLabel); }},
     RuleKey{"door",
             [](const TomlNode& n, RuleDraft& d) { return take_optional_text(n, d.rule.door, proto::kMaxSocketPath); }},
+    RuleKey{"namespace", [](const TomlNode& n,
+                            RuleDraft& d) { return take_optional_text(n, d.rule.tpm_namespace, limits::kMaxName); }},
     RuleKey{"profile",
             [](const TomlNode& n, RuleDraft& d) { return take_optional_text(n, d.profile, limits::kMaxName); }},
     RuleKey{"disable", [](const TomlNode& n, RuleDraft& d) { return take_commands(n, d.rule.disabled); }},
@@ -143,25 +112,6 @@ mode_t usual_mode(const Door& door) {
   return door.owner ? kOwner : kEverybody;
 }
 
-// The tables of `[[name]]`; none if that is something else, or too many.
-std::vector<const TomlNode*> tables_of(const TomlNode& root, std::string_view name, std::size_t most, Faults& faults) {
-  std::vector<const TomlNode*> out;
-  const TomlNode* node = root.find(name);
-  if (node == nullptr) return out;
-  const bool tables = node->is(TomlNode::Kind::kList) &&
-                      std::all_of(node->elements.begin(), node->elements.end(),
-                                  [](const TomlNode& one) { return one.is(TomlNode::Kind::kTable); });
-  if (!tables) {
-    faults.add(node->place, fmt::format("\"{0}\" must be a list of tables: write [[{0}]] on a line of its own", name));
-  } else if (node->elements.size() > most) {
-    faults.add(node->elements[most].place,
-               fmt::format("this is one [[{}]] too many: at most {} are possible", name, most));
-  } else {
-    for (const TomlNode& one : node->elements) out.push_back(&one);
-  }
-  return out;
-}
-
 class PolicyReader {
  public:
   PolicyReader(const Accounts& accounts, PolicyFile& out, Faults& faults)
@@ -172,6 +122,10 @@ class PolicyReader {
     const auto doors = tables_of(root, "door", limits::kDoors, faults_);
     for (const TomlNode* table : doors) door_names_.push_back(written_name(*table));
     for (const TomlNode* table : doors) read_door(*table);
+    const auto namespaces = tables_of(root, "namespace", limits::kNamespaces, faults_);
+    for (const TomlNode* table : namespaces)
+      if (const TomlNode* name = table->find("name")) namespace_names_.push_back(name->text);
+    for (const TomlNode* table : namespaces) read_namespace(*table);
     for (const TomlNode* table : tables_of(root, "rule", limits::kRules, faults_)) read_rule(*table);
   }
 
@@ -203,6 +157,26 @@ class PolicyReader {
     out_.doors.push_back(std::move(door));
   }
 
+  void read_namespace(const TomlNode& table) {
+    auto read = daemon::read_namespace(table, accounts_, faults_);
+    if (!read) return;
+    if (read->profile) check_profile("namespace.profile", *read->profile, *table.find("profile"));
+    if (read->members.door) check_door("namespace.door", *read->members.door, table.find("door")->place);
+    for (const guard::Namespace& other : out_.namespaces)
+      if (other.name == read->name)
+        faults_.add(table.find("name")->place,
+                    fmt::format("the namespace on line {} has the same name: each needs its own", other.line));
+      else if (overlap(other, *read))
+        faults_.add(table.find("persistent_base")->place,
+                    fmt::format("the namespace on line {} has some of these persistent handles: each window has {:#x}",
+                                other.line, space::View::kWindow));
+    out_.namespaces.push_back(*std::move(read));
+  }
+
+  static bool overlap(const guard::Namespace& a, const guard::Namespace& b) {
+    return a.window && b.window && a.window->first <= b.window->last && b.window->first <= a.window->last;
+  }
+
   void read_rule(const TomlNode& table) {
     RuleDraft draft{.accounts = &accounts_, .rule = {}, .profile = {}};
     read_table(table, kRuleKeys, draft, "rule.", faults_);
@@ -212,7 +186,8 @@ class PolicyReader {
       return faults_.add(table.place, "this rule has no \"profile\": say which one it gives");
     if (!draft.profile) return;
     check_profile("rule.profile", *draft.profile, *table.find("profile"));
-    if (rule.door) check_door(*rule.door, table.find("door")->place);
+    if (rule.door) check_door("rule.door", *rule.door, table.find("door")->place);
+    if (rule.tpm_namespace) check_namespace(*rule.tpm_namespace, table.find("namespace")->place);
     rule.profile = std::move(*draft.profile);
     out_.rules.push_back(std::move(rule));
   }
@@ -226,18 +201,24 @@ class PolicyReader {
                 fmt::format("\"{}\" is \"{}\", and there is no such profile; there are: {}", key, name, joined(known)));
   }
 
-  void check_door(const std::string& name, Place place) {
+  void check_namespace(const std::string& name, Place place) {
+    if (std::find(namespace_names_.begin(), namespace_names_.end(), name) != namespace_names_.end()) return;
+    faults_.add(place, fmt::format("\"rule.namespace\" is \"{}\", and there is no such namespace; there are: {}", name,
+                                   namespace_names_.empty() ? "none" : joined(namespace_names_)));
+  }
+
+  void check_door(std::string_view key, const std::string& name, Place place) {
     std::vector<std::string> known = {std::string(kMainDoor)};
     known.insert(known.end(), door_names_.begin(), door_names_.end());
     if (std::find(known.begin(), known.end(), name) != known.end()) return;
     faults_.add(place,
-                fmt::format("\"rule.door\" is \"{}\", and there is no such door; there are: {}", name, joined(known)));
+                fmt::format("\"{}\" is \"{}\", and there is no such door; there are: {}", key, name, joined(known)));
   }
 
   const Accounts& accounts_;
   PolicyFile& out_;
   Faults& faults_;
-  std::vector<std::string> door_names_;
+  std::vector<std::string> door_names_, namespace_names_;
 };
 
 }  // namespace
@@ -255,6 +236,8 @@ std::vector<std::string> known_policy_keys() {
   std::vector<std::string> out = known_profile_keys();
   for (const auto& key : kRuleKeys) out.push_back(fmt::format("rule.{}", key.name));
   for (const auto& key : kDoorKeys) out.push_back(fmt::format("door.{}", key.name));
+  const auto namespaces = known_namespace_keys();
+  out.insert(out.end(), namespaces.begin(), namespaces.end());
   return out;
 }
 
@@ -294,7 +277,7 @@ tl::expected<Access, std::string> access_of(const PolicyFile& file, uid_t own_ui
                       door.line, socket));
   std::vector<guard::Rule> rules = file.rules;
   rules.push_back(guard::Policy::standard_rule(own_uid));
-  auto policy = guard::Policy::make(std::move(profiles), std::move(rules), file.terms, file.limits);
+  auto policy = guard::Policy::make(std::move(profiles), std::move(rules), file.terms, file.limits, file.namespaces);
   if (!policy) return tl::unexpected(policy.error());
   return Access{*std::move(policy), file.doors};
 }

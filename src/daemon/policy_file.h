@@ -1,10 +1,10 @@
-// Who may do what, as the configuration says it: [profile.NAME], [[rule]], [[door]].
+// Who may do what, as the configuration says it: [profile.NAME], [[rule]], [[namespace]], [[door]].
 //
 // Idea: the tables become values (`PolicyFile`) in which every name is one that exists; `access_of` adds what stands
 // behind them (the standard rule) and makes the `Access` that the daemon works with. What
 // can be right and still is hardly meant are warnings (policy_warnings.h). docs/policy.md says what each key means.
 // Threads: values. Units: as guard/profile.h has them.
-// Limits: profiles, rules, doors, entries of a list, octets of a name and of a pattern: daemon/limits.h.
+// Limits: profiles, rules, namespaces, doors, entries of a list, octets of a name and of a pattern: daemon/limits.h.
 // Errors: sentences with the place, in `Faults`; `access_of`: a sentence.
 #pragma once
 
@@ -34,7 +34,8 @@ struct PolicyFile {
     bool operator==(const Own&) const = default;
   };
   std::map<std::string, Own, std::less<>> profiles;
-  std::vector<guard::Rule> rules;  // in order; their doors and profiles exist
+  std::vector<guard::Rule> rules;            // in order; their doors, namespaces and profiles exist
+  std::vector<guard::Namespace> namespaces;  // likewise; names differ, windows do not overlap
   std::vector<Door> doors;
   // Of the shipped profiles: [profile.default] and [limits].
   guard::SessionTerms terms;
@@ -54,7 +55,7 @@ struct PolicyFile {
 
 // Who may do what.
 struct Access {
-  // The file's rules, then the standard rule. A door's profile comes between them (guard/rules.h).
+  // The file's rules, then the standard rule. Profiles of namespaces and doors come between them (guard/rules.h).
   guard::Policy policy = guard::Policy::standard(0);
   std::vector<Door> doors;
   bool operator==(const Access&) const = default;

@@ -15,6 +15,9 @@
 namespace tpmspace::daemon {
 namespace {
 
+// PLATFORM_PERSISTENT (Part 2, 7.5; Part 3, 28.5).
+constexpr std::uint32_t kFirstOfPlatform = 0x81800000;
+
 const guard::Profile& profile_of(const PolicyFile& file, const std::string& name) {
   const auto own = file.profiles.find(name);
   return own != file.profiles.end() ? own->second.profile : *guard::shipped_profile(name);
@@ -32,6 +35,7 @@ class Warner {
 
   std::vector<Warning> all() {
     for (std::size_t i = 0; i < file_.rules.size(); ++i) look_at_rule(i);
+    for (std::size_t i = 0; i < file_.namespaces.size(); ++i) look_at_namespace(i);
     for (const Door& door : file_.doors) look_at_door(door);
     look_for_idle_profiles();
     std::stable_sort(out_.begin(), out_.end(), [](const Warning& a, const Warning& b) { return a.line < b.line; });
@@ -65,6 +69,32 @@ class Warner {
       warn(rule.line, fmt::format("this rule gives everybody \"{}\", which allows more than \"safe\"", rule.profile));
   }
 
+  void look_at_namespace(std::size_t i) {
+    const guard::Namespace& one = file_.namespaces[i];
+    const auto end = file_.namespaces.begin() + static_cast<std::ptrdiff_t>(i);
+    const auto earlier = std::find_if(file_.namespaces.begin(), end,
+                                      [&](const guard::Namespace& other) { return other.members.covers(one.members); });
+    if (earlier != end)
+      warn(one.line,
+           fmt::format("nobody belongs to this namespace: whoever it is about belongs to that on line {} first",
+                       earlier->line));
+    if (!may_trace_ && one.members.user_namespace)
+      warn(one.line,
+           "this namespace names a user namespace, which is unknown of other users' programs without CAP_SYS_PTRACE, "
+           "so that they do not belong to it: docs/identity.md says what the unit needs");
+    if (one.window && one.window->last >= kFirstOfPlatform)
+      warn(one.line,
+           "some of this namespace's persistent handles are the platform's: an owner's keys cannot be made persistent "
+           "from 0x81800000 on");
+    if (!one.profile) return;
+    guard::Rule member = one.members;
+    member.tpm_namespace = one.name;
+    if (const auto* rule = taken_by(member, file_.rules.size()))
+      warn(one.line, fmt::format("nobody gets the profile of this namespace: whoever belongs to it matches the rule on "
+                                 "line {} first",
+                                 rule->line));
+  }
+
   void look_at_door(const Door& door) {
     if (!door.profile) return;
     guard::Rule rule;
@@ -94,10 +124,13 @@ class Warner {
       }
     };
     for (const auto& rule : file_.rules) add(rule.profile);
+    for (const auto& one : file_.namespaces)
+      if (one.profile) add(*one.profile);
     for (const auto& door : file_.doors)
       if (door.profile) add(*door.profile);
     for (const auto& [name, own] : file_.profiles)
-      if (!given.contains(name)) warn(own.line, fmt::format("no rule and no door gives the profile \"{}\"", name));
+      if (!given.contains(name))
+        warn(own.line, fmt::format("no rule, namespace or door gives the profile \"{}\"", name));
   }
 
   const PolicyFile& file_;

@@ -1,8 +1,8 @@
 // What a configuration says that is right and still hardly meant.
 //
-// Idea: a sentence with a line for each rule that cannot match, each profile that nobody gets, each rule or door that
-// gives to everybody more than `safe`, each door whose visitors are refused everything. The daemon works with the file
-// all the same. Threads: functions of their arguments, but may_trace(), which reads /proc. Errors: none.
+// Idea: a sentence with a line for each rule or namespace that cannot match, each profile that nobody gets, each rule
+// or door that gives to everybody more than `safe`, each door whose visitors are refused everything. The daemon works
+// with the file all the same. Threads: functions of their arguments, but may_trace(), which reads /proc. Errors: none.
 #pragma once
 
 #include <string>

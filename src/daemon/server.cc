@@ -54,6 +54,7 @@ observe::AuditRecord record_of(observe::AuditEvent event, const Connection& from
   out.pid = badge.who.pid;
   out.executable = badge.who.executable;
   out.cgroup = badge.who.cgroup;
+  out.tpm_namespace = badge.who.tpm_namespace;
   out.door = badge.entrance.door;
   out.connection = from.id();
   out.profile = badge.grant->profile().name;
@@ -68,17 +69,19 @@ std::optional<int> line_of(const guard::Choice& choice, const guard::Policy& pol
 }
 
 struct OrderOf {
+  const Gatekeeper& gatekeeper;
+
   engine::SessionOrder operator()(const proto::FlushThese& these) const { return engine::TheseSessions{these.handles}; }
   engine::SessionOrder operator()(const proto::FlushAbandoned&) const { return engine::AbandonedSessions{}; }
   engine::SessionOrder operator()(const proto::FlushOwner& owner) const {
-    return engine::SessionsOf{owner_of(owner.uid)};
+    return engine::SessionsOf{gatekeeper.owners_of(owner.uid)};
   }
   engine::SessionOrder operator()(const proto::ReserveThis& one) const {
     return engine::ReserveSession{one.handle, one.reserved};
   }
 };
-engine::SessionOrder order_of(const proto::SessionOrder& what) {
-  return std::visit(OrderOf{}, what);
+engine::SessionOrder order_of(const proto::SessionOrder& what, const Gatekeeper& gatekeeper) {
+  return std::visit(OrderOf{gatekeeper}, what);
 }
 
 // Says nothing unless a service manager listens.
@@ -189,8 +192,8 @@ void Server::on_client(posix::Fd socket, const Entrance& entrance, const Doors::
   const ClientId id = ++last_client_;
   const auto owner = badge->owner;
   const auto uid = badge->who.uid;
-  log_.debug("client {}: uid {}, pid {}, profile {}", id, uid, badge->who.pid.value_or(0),
-             badge->grant->profile().name);
+  log_.debug("client {}: uid {}, pid {}, profile {}, namespace {}", id, uid, badge->who.pid.value_or(0),
+             badge->grant->profile().name, badge->who.tpm_namespace.value_or("none"));
   Connection::Host& host = *this;
   Client client;
   try {
@@ -214,17 +217,26 @@ void Server::on_client(posix::Fd socket, const Entrance& entrance, const Doors::
 
 bool Server::has_room(const Badge& badge, bool door_has_room) {
   const auto of_owner = std::min(limits_.connections_per_owner, badge.grant->profile().limits.connections);
-  const auto verdict = places_.judge(badge.owner, of_owner);
+  const auto of_namespace = badge.grant->namespace_connections;
+  const auto verdict = places_.judge(badge.owner, of_owner, of_namespace);
   if (door_has_room && verdict == ClientLimits::Verdict::kWelcome) return true;
   ++refused_ever_;
   if (const auto held_back = refused_lines_.allow(RateLimit::Clock::now())) {
-    const bool total = verdict == ClientLimits::Verdict::kTooMany;
-    const std::string limit = verdict == ClientLimits::Verdict::kWelcome
-                                  ? fmt::format("of the door \"{}\" is used up", badge.entrance.door)
-                              : total ? fmt::format("in all is {}", limits_.connections)
-                                      : fmt::format("of one owner is {}", of_owner);
+    const auto limit = [&] {
+      switch (verdict) {
+        case ClientLimits::Verdict::kTooMany:
+          return fmt::format("in all is {}", limits_.connections);
+        case ClientLimits::Verdict::kTooManyOfOwner:
+          return fmt::format("of one owner is {}", of_owner);
+        case ClientLimits::Verdict::kTooManyOfNamespace:
+          return fmt::format("of the namespace \"{}\" is {}", badge.who.tpm_namespace.value_or(""), of_namespace);
+        case ClientLimits::Verdict::kWelcome:
+          break;
+      }
+      return fmt::format("of the door \"{}\" is used up", badge.entrance.door);
+    };
     log_.warning("a connection of uid {}, pid {} is refused: the limit of connections {} ({} more such before this)",
-                 badge.who.uid, badge.who.pid.value_or(0), limit, *held_back);
+                 badge.who.uid, badge.who.pid.value_or(0), limit(), *held_back);
   }
   return false;
 }
@@ -358,7 +370,7 @@ tl::expected<proto::Sessions, wire::Rc> Server::sessions(Connection& from) {
 
 std::optional<wire::Rc> Server::order(Connection& from, const proto::SessionOrder& what) {
   if (!is_administrator(from)) return kNotAllowed;
-  return desk_.order(from.id(), order_of(what));
+  return desk_.order(from.id(), order_of(what, gatekeeper_));
 }
 
 // --- Policy and doors
@@ -377,7 +389,7 @@ proto::Outcome Server::read_policy_again() {
     access_ = std::move(*access);
     gatekeeper_.set_policy(std::make_shared<const guard::Policy>(access_.policy));
     const auto troubles = doors_.replace(access_.doors);
-    out.sentence = "the configuration was read again; profiles, rules and doors are as it says now";
+    out.sentence = "the configuration was read again; profiles, rules, namespaces and doors are as it says now";
     for (const auto& trouble : troubles) out.sentence += "; but " + trouble;
   } else {
     out.sentence = "nothing was changed: " + access.error();
@@ -453,7 +465,10 @@ void Server::on_account(const observe::Account& account) {
   for (const auto& session : account.reclaimed) {
     observe::AuditRecord record;
     record.event = observe::AuditEvent::kReclaimed;
-    if (session.owner != 0) record.uid = uid_of({session.owner});
+    if (session.owner != 0) {
+      record.uid = uid_of({session.owner});
+      record.tpm_namespace = gatekeeper_.namespace_name_of({session.owner});
+    }
     record.handle = session.handle;
     record.reason = "a session was taken, because others waited or an administrator said so";
     audit_.write(record);

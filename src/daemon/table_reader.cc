@@ -32,6 +32,24 @@ const TomlNode* subtable(const TomlNode& table, std::string_view name, const std
   return nullptr;
 }
 
+std::vector<const TomlNode*> tables_of(const TomlNode& table, std::string_view name, std::size_t most, Faults& faults) {
+  std::vector<const TomlNode*> out;
+  const TomlNode* node = table.find(name);
+  if (node == nullptr) return out;
+  const bool tables = node->is(TomlNode::Kind::kList) &&
+                      std::all_of(node->elements.begin(), node->elements.end(),
+                                  [](const TomlNode& one) { return one.is(TomlNode::Kind::kTable); });
+  if (!tables) {
+    faults.add(node->place, fmt::format("\"{0}\" must be a list of tables: write [[{0}]] on a line of its own", name));
+  } else if (node->elements.size() > most) {
+    faults.add(node->elements[most].place,
+               fmt::format("this is one [[{}]] too many: at most {} are possible", name, most));
+  } else {
+    for (const TomlNode& one : node->elements) out.push_back(&one);
+  }
+  return out;
+}
+
 Fault take_text(const TomlNode& node, std::string& out, std::size_t most) {
   if (!node.is(TomlNode::Kind::kText) || node.text.empty()) return "must be a string that is not empty";
   if (node.text.find('\0') != std::string::npos) return "must not contain a zero octet";

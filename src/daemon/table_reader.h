@@ -92,6 +92,10 @@ void read_table(const TomlNode& table, const std::array<Key<T>, N>& keys, T& out
 [[nodiscard]] const TomlNode* subtable(const TomlNode& table, std::string_view name, const std::string& full_name,
                                        Faults& faults);
 
+// The tables of `[[name]]` in `table`; none if that is something else, or too many.
+[[nodiscard]] std::vector<const TomlNode*> tables_of(const TomlNode& table, std::string_view name, std::size_t most,
+                                                     Faults& faults);
+
 // A string that is not empty, and no longer than `most` octets.
 inline constexpr std::size_t kAnyLength = SIZE_MAX;
 [[nodiscard]] Fault take_text(const TomlNode& node, std::string& out, std::size_t most = kAnyLength);

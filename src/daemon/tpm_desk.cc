@@ -4,7 +4,7 @@
 #include <chrono>
 #include <utility>
 
-#include "daemon/gatekeeper.h"
+#include "daemon/owner_numbers.h"
 #include "wire/response.h"
 
 namespace tpmspace::daemon {

@@ -21,7 +21,9 @@ struct Selects {
     });
   }
   bool operator()(const AbandonedSessions&) const { return session.state == SessionState::kAbandoned; }
-  bool operator()(const SessionsOf& of) const { return session.owner == of.owner; }
+  bool operator()(const SessionsOf& of) const {
+    return std::find(of.owners.begin(), of.owners.end(), session.owner) != of.owners.end();
+  }
   bool operator()(const ReserveSession&) const { return false; }
 };
 

@@ -62,7 +62,7 @@ struct TheseSessions {
 };
 struct AbandonedSessions {};
 struct SessionsOf {
-  space::OwnerId owner;
+  std::vector<space::OwnerId> owners;
 };
 // or that a session in the TPM stays loaded under its number, and its place is nobody else's (the kernel's trusted keys
 // use sessions that were handed to it); or not any more.

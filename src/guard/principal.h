@@ -23,6 +23,7 @@ struct Principal {
   std::optional<std::uint64_t> user_namespace;     // inode numbers
   std::optional<std::uint64_t> mount_namespace;
   std::optional<std::string> lsm_label;
+  std::optional<std::string> tpm_namespace;  // not the kernel's: the configured one that it belonged to when it came
 
   bool operator==(const Principal&) const = default;
 };

@@ -11,43 +11,17 @@
 namespace tpmspace::guard {
 namespace {
 
-// What a rule does not name is so; what is not known is not.
-template <typename Named, typename Known, typename Test>
-bool agrees(const std::optional<Named>& named, const std::optional<Known>& known, const Test& test) {
-  return !named || (known && test(*named, *known));
+// What `change` makes of each set about that kind of entities: "nv.".
+template <typename Change>
+void change_sets(Profile& profile, std::string_view kind, const Change& change) {
+  for (const auto& [name, set] : kSets)
+    if (name.starts_with(kind)) profile.*set = change(profile.*set);
 }
-
-constexpr auto kSame = [](const auto& named, const auto& known) { return named == known; };
-constexpr auto kMatches = [](const Pattern& named, const std::string& known) { return named.matches(known); };
-constexpr auto kAnyOf = [](const Numbers& named, const std::vector<std::uint32_t>& known) {
-  return std::any_of(known.begin(), known.end(), [&](std::uint32_t one) { return named.contains(one); });
-};
 
 }  // namespace
 
-bool Rule::matches(const Principal& principal, std::string_view through_door) const {
-  return (!door || *door == through_door) && (!uids || uids->contains(principal.uid)) &&
-         agrees(gids, principal.gids, kAnyOf) && agrees(executable, principal.executable, kMatches) &&
-         agrees(cgroup, principal.cgroup, kMatches) && agrees(unit, principal.unit, kMatches) &&
-         agrees(container, principal.container, kMatches) && agrees(pod, principal.pod, kMatches) &&
-         agrees(user_namespace, principal.user_namespace, kSame) &&
-         agrees(mount_namespace, principal.mount_namespace, kSame) && agrees(lsm_label, principal.lsm_label, kSame);
-}
-
-bool Rule::covers(const Rule& later) const {
-  constexpr auto kAllOf = [](const Numbers& named, const Numbers& wanted) {
-    const auto ranges = wanted.ranges();
-    return std::all_of(ranges.begin(), ranges.end(), [&](Numbers::Range one) { return named.contains(one); });
-  };
-  return agrees(door, later.door, kSame) && agrees(uids, later.uids, kAllOf) && agrees(gids, later.gids, kAllOf) &&
-         agrees(executable, later.executable, kSame) && agrees(cgroup, later.cgroup, kSame) &&
-         agrees(unit, later.unit, kSame) && agrees(container, later.container, kSame) &&
-         agrees(pod, later.pod, kSame) && agrees(user_namespace, later.user_namespace, kSame) &&
-         agrees(mount_namespace, later.mount_namespace, kSame) && agrees(lsm_label, later.lsm_label, kSame);
-}
-
 tl::expected<Policy, std::string> Policy::make(Profiles own, std::vector<Rule> rules, const SessionTerms& terms,
-                                               const Limits& limits) {
+                                               const Limits& limits, std::vector<Namespace> namespaces) {
   Policy out;
   out.profiles_ = std::move(own);
   for (const Profile* shipped : shipped_profiles()) {
@@ -58,11 +32,26 @@ tl::expected<Policy, std::string> Policy::make(Profiles own, std::vector<Rule> r
       return tl::unexpected(fmt::format("the profile \"{}\" is built in; give yours another name", profile.name));
   }
   out.rules_ = std::move(rules);
-  for (const Rule& rule : out.rules_)
-    if (out.profile(rule.profile) == nullptr)
-      return tl::unexpected(
-          fmt::format("the rule on line {} gives the profile \"{}\", which does not exist", rule.line, rule.profile));
+  out.namespaces_ = std::move(namespaces);
+  for (const Namespace& one : out.namespaces_)
+    if (one.window) out.windows_ = out.windows_ | Numbers{*one.window};
+  if (auto missing = out.missing()) return tl::unexpected(*std::move(missing));
   return out;
+}
+
+std::optional<std::string> Policy::missing() const {
+  for (const Rule& rule : rules_) {
+    if (profile(rule.profile) == nullptr)
+      return fmt::format("the rule on line {} gives the profile \"{}\", which does not exist", rule.line, rule.profile);
+    if (rule.tpm_namespace && namespace_named(*rule.tpm_namespace) == nullptr)
+      return fmt::format("the rule on line {} is about the namespace \"{}\", which does not exist", rule.line,
+                         *rule.tpm_namespace);
+  }
+  for (const Namespace& one : namespaces_)
+    if (one.profile && profile(*one.profile) == nullptr)
+      return fmt::format("the namespace on line {} gives the profile \"{}\", which does not exist", one.line,
+                         *one.profile);
+  return std::nullopt;
 }
 
 Rule Policy::standard_rule(std::uint32_t own_uid) {
@@ -83,7 +72,25 @@ const Profile* Policy::profile(std::string_view name) const {
   return found != profiles_.end() ? &found->second : nullptr;
 }
 
+const Namespace* Policy::namespace_of(const Principal& principal, std::string_view door) const {
+  const auto found = std::find_if(namespaces_.begin(), namespaces_.end(),
+                                  [&](const Namespace& one) { return one.members.matches(principal, door); });
+  return found != namespaces_.end() ? &*found : nullptr;
+}
+
+const Namespace* Policy::namespace_named(std::string_view name) const {
+  const auto found =
+      std::find_if(namespaces_.begin(), namespaces_.end(), [&](const Namespace& one) { return one.name == name; });
+  return found != namespaces_.end() ? &*found : nullptr;
+}
+
+const Namespace* Policy::home_of(const Principal& principal) const {
+  return principal.tpm_namespace ? namespace_named(*principal.tpm_namespace) : nullptr;
+}
+
 Choice Policy::choose(const Principal& principal, std::string_view door, std::string_view door_profile) const {
+  const Namespace* home = home_of(principal);
+  const std::string_view of_namespace = home != nullptr && home->profile ? std::string_view(*home->profile) : "";
   Choice out;
   std::optional<Profile> narrowed;
   const auto give = [&](const Profile& profile) { narrowed = narrowed ? narrow(*narrowed, profile) : profile; };
@@ -91,24 +98,38 @@ Choice Policy::choose(const Principal& principal, std::string_view door, std::st
   bool given = false;
   for (std::size_t i = 0; i < rules_.size() && !given; ++i) {
     const Rule& rule = rules_[i];
-    if (rule.line == 0 && !door_profile.empty()) break;
+    if (rule.line == 0 && !(of_namespace.empty() && door_profile.empty())) break;
     if (!rule.matches(principal, door)) continue;
     out.rules.push_back(i);
     give(*profile(rule.profile));
     narrowed->disabled = narrowed->disabled | rule.disabled;
     given = !rule.only_narrows();
   }
-  out.by_door = !given && !door_profile.empty();
-  out.by_default = !given && !out.by_door;
-  if (out.by_door) {
-    const Profile* of_door = profile(door_profile);
+  out.by_namespace = !given && !of_namespace.empty();
+  out.by_door = !given && !out.by_namespace && !door_profile.empty();
+  out.by_default = !given && !out.by_namespace && !out.by_door;
+  if (out.by_namespace || out.by_door) {
+    const std::string_view name = out.by_namespace ? of_namespace : door_profile;
+    const Profile* behind = profile(name);
     Profile nothing;
-    nothing.name = door_profile;
-    give(of_door != nullptr ? *of_door : nothing);
+    nothing.name = name;
+    give(behind != nullptr ? *behind : nothing);
   }
-  if (out.by_default) give(*profile(safe().name));
+  const Profile& least = *profile(safe().name);
+  if (out.by_default) give(least);
+  if (principal.tpm_namespace && home == nullptr) give(least);
   out.profile = *std::move(narrowed);
+  confine(out.profile, principal);
   return out;
+}
+
+void Policy::confine(Profile& profile, const Principal& principal) const {
+  const Namespace* home = home_of(principal);
+  if (home != nullptr && home->nv) change_sets(profile, "nv.", [&](const Numbers& set) { return set & *home->nv; });
+  // Through a window there is nothing else. Whose numbers are the chip's finds the windows there.
+  const bool has_window = home != nullptr && home->window;
+  if (has_window || profile.administer || windows_.empty()) return;
+  change_sets(profile, "persistent.", [&](const Numbers& set) { return set - windows_; });
 }
 
 }  // namespace tpmspace::guard

@@ -47,6 +47,7 @@ struct AuditRecord {
   std::optional<std::uint32_t> uid = {};
   std::optional<std::int32_t> pid = {};
   std::optional<std::string> executable = {}, cgroup = {};
+  std::optional<std::string> tpm_namespace = {};
   std::string door = {};
   std::uint64_t connection = 0;
   // What.

@@ -1,4 +1,4 @@
-// Who a space belongs to, as a plain number. The rooms that know what it stands for (a uid, and later the namespace)
+// Who a space belongs to, as a plain number. The rooms that know what it stands for (a uid in a namespace)
 // make it; the manager only compares. Threads: a value.
 #pragma once
 

@@ -106,10 +106,10 @@ tl::expected<StaleNonces::Hmacs, Rc> StaleNonces::check(SpaceId space, const Com
     if (authorization.is_password() || authorization.hmac_size == 0) continue;
     const Session* session = usable_session(books_, space, authorization.handle.value);
     if (session == nullptr || session->log.password) continue;
-    // Without a secret, and not of a policy that asks for one.
-    const bool can_be_put_right = session->stale || (parameters_change && session->can_be_made_again());
-    if (!can_be_put_right && parameters_change) return tl::unexpected(rc::kAuthContext);
-    if (!can_be_put_right) continue;
+    if (!session->stale && !parameters_change) continue;
+    // Of the others it shows by the HMAC: who uses an empty key has neither a secret nor an authorization to prove.
+    const bool without_secret = session->stale || session->can_be_made_again();
+    if (!without_secret && session->nonce.empty()) return tl::unexpected(rc::kAuthContext);
     if (!names) {
       auto asked = names_of(space, command);
       if (!asked) {
@@ -124,7 +124,8 @@ tl::expected<StaleNonces::Hmacs, Rc> StaleNonces::check(SpaceId space, const Com
     const Bytes right = hmac_of_command(session->log.hash, command, *names, i, nonces_for(space, command, i));
     const ByteView sent = command.bytes().subspan(authorization.hmac_at, authorization.hmac_size);
     if (!wire::same_bytes(right, sent))
-      return tl::unexpected(rc::in_session(rc::kBadAuth, static_cast<unsigned>(i) + 1));
+      return tl::unexpected(without_secret ? rc::in_session(rc::kBadAuth, static_cast<unsigned>(i) + 1)
+                                           : rc::kAuthContext);
     out[i] = true;
   }
   return out;

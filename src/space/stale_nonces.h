@@ -37,7 +37,7 @@ class StaleNonces {
   using Hmacs = std::array<bool, wire::kMaxAuthorizations>;
   // Those that are to be taken off; BAD_AUTH for a wrong one. Precondition: nothing is parked or in the way any more.
   // Asks the TPM for Names if it must. `parameters_change`: the TPM gets others than the client wrote, so no HMAC may
-  // reach it; AUTH_CONTEXT for one that is not without a secret.
+  // reach it; AUTH_CONTEXT for one whose key is not empty.
   tl::expected<Hmacs, wire::Rc> check(SpaceId space, const wire::Command& command, bool parameters_change);
   // Puts them on the answer. Precondition: success; the sessions are still booked.
   void answer(SpaceId space, const wire::Command& command, const Hmacs& taken_off, wire::Response& response) const;

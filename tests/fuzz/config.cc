@@ -7,11 +7,13 @@
 #include "daemon/policy_warnings.h"
 #include "fuzz.h"
 #include "proto/socket_path.h"
+#include "space/view.h"
 
 namespace tpmspace::fuzz {
 namespace {
 
 using daemon::Settings;
+using wire::Numbers;
 
 constexpr const char* kName = "f.toml";
 
@@ -40,6 +42,23 @@ daemon::Accounts few_accounts() {
   return {look, look};
 }
 
+void check_namespaces(const std::vector<guard::Namespace>& namespaces) {
+  require(namespaces.size() <= daemon::limits::kNamespaces, "there are no more than are possible");
+  for (auto one = namespaces.begin(); one != namespaces.end(); ++one) {
+    require(one->line > 0 && !one->name.empty(), "a namespace has a line and a name");
+    require(one->members != guard::Rule{}, "it says who belongs to it");
+    if (one->window)
+      require(space::View{.persistent_base = one->window->first}.is_possible() &&
+                  one->window->last - one->window->first == space::View::kWindow - 1,
+              "its window is one");
+    for (auto other = namespaces.begin(); other != one; ++other) {
+      require(one->name != other->name, "names differ");
+      require(!one->window || !other->window || (Numbers{*one->window} & Numbers{*other->window}).empty(),
+              "windows do not overlap");
+    }
+  }
+}
+
 void check_policy(const daemon::PolicyFile& policy) {
   require(policy.profiles.size() <= daemon::limits::kProfiles && policy.rules.size() <= daemon::limits::kRules &&
               policy.doors.size() <= daemon::limits::kDoors,
@@ -49,6 +68,7 @@ void check_policy(const daemon::PolicyFile& policy) {
                 door.name != daemon::kMainDoor && door.mode <= 0777U,
             "a door can be made");
   for (const auto& rule : policy.rules) require(rule.line > 0, "a rule has a line");
+  check_namespaces(policy.namespaces);
   for (const bool may_trace : {false, true})
     for (const auto& warning : daemon::warnings_of(policy, may_trace))
       require(warning.line > 0 && !warning.sentence.empty(), "a warning has a line and is a sentence");
@@ -58,7 +78,9 @@ void check_policy(const daemon::PolicyFile& policy) {
 void check_access(const daemon::Access& access) {
   require(!access.policy.rules().empty() && access.policy.rules().back().line == 0, "the standard rule is the last");
   for (const auto& rule : access.policy.rules())
-    require(access.policy.profile(rule.profile) != nullptr, "a rule's profile exists");
+    require(access.policy.profile(rule.profile) != nullptr &&
+                (!rule.tpm_namespace || access.policy.namespace_named(*rule.tpm_namespace) != nullptr),
+            "a rule's profile and namespace exist");
   guard::Principal root;
   root.uid = 0;
   for (const auto& door : access.doors)

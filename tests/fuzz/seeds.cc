@@ -180,7 +180,11 @@ void write_texts(const fs::path& directory) {
         "[0x81000001]\nnv.read = \"0x01500000-0x0150ffff\"\npcr.extend = \"all\"\n",
         "[[rule]]\nuser = [0, \"1-9\", \"u\"]\ncgroup = \"/a/**\"\ndoor = \"d\"\nprofile = \"attest\"\n[[rule]]\n"
         "executable = \"/x\"\ndisable = \"attest\"\nprofile = \"safe\"\n[[door]]\nname = \"d\"\npath = \"/d\"\n"
-        "owner = \"o\"\nprofile = \"admin\"\nlocality = 2\n"})
+        "owner = \"o\"\nprofile = \"admin\"\nlocality = 2\n",
+        "[[namespace]]\nname = \"a\"\nuser = \"1-9\"\nprofile = \"storage\"\nsessions = 3\nbytes = 65536\n"
+        "nv = \"0x01500000-0x0150ffff\"\npersistent_base = \"0x81200000\"\n[[namespace]]\nname = \"b\"\n"
+        "pod = \"1*\"\ndoor = \"main\"\npersistent_base = 0x81220000\n[[rule]]\nnamespace = \"a\"\n"
+        "profile = \"safe\"\n"})
     config.add(std::string(text));
 }
 

@@ -35,6 +35,14 @@ TEST(AuditRecord, IsASentence) {
       "command (profile web, rule on line 12) [3 more before this]");
 }
 
+TEST(AuditRecord, NamesTheNamespace) {
+  auto record = refusal();
+  record.executable.reset();
+  record.tpm_namespace = "shop";
+  EXPECT_TRUE(AuditLog::sentence(record, 0).starts_with("uid 33, pid 812, namespace shop: refused TPM2_Clear"));
+  EXPECT_NE(AuditLog::json(record, 0, {}).find("\"pid\": 812, \"namespace\": \"shop\", \"door\""), std::string::npos);
+}
+
 TEST(AuditRecord, IsALineOfJson) {
   EXPECT_EQ(AuditLog::json(refusal(), 0, std::chrono::system_clock::time_point(std::chrono::milliseconds(1500))),
             "{\"time\": \"1970-01-01T00:00:01.500Z\", \"event\": \"refused\", \"uid\": 33, \"pid\": 812, "

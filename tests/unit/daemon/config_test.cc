@@ -69,14 +69,14 @@ TEST(Config, AMistakeIsAnsweredWithItsPlaceAndASentence) {
       Broken{"tpm = \"embedded\"\nsokcet = \"x\"",
              "f.toml:2:1: the key \"sokcet\" is unknown; known here: version, tpm, socket, socket_mode, ledger, audit, "
              "log_level, "
-             "[limits], [profile], [[rule]], [[door]]"},
+             "[limits], [profile], [[rule]], [[namespace]], [[door]]"},
       Broken{"[limits]\nconections = 3",
              "f.toml:2:1: the key \"limits.conections\" is unknown; known here: connections, connections_per_owner, "
              "objects, sessions, bytes, client_saved_sessions, queue"},
       Broken{"[other]\na = 1",
              "f.toml:1:2: the key \"other\" is unknown; known here: version, tpm, socket, socket_mode, ledger, audit, "
              "log_level, "
-             "[limits], [profile], [[rule]], [[door]]"},
+             "[limits], [profile], [[rule]], [[namespace]], [[door]]"},
       Broken{"tpm = 3", "f.toml:1:7: \"tpm\" must be a string that is not empty"},
       Broken{"tpm = \"\"", "f.toml:1:7: \"tpm\" must be a string that is not empty"},
       Broken{"tpm = \"embedded,latency=tomorrow\"",
@@ -110,7 +110,7 @@ TEST(Config, AMistakeIsAnsweredWithItsPlaceAndASentence) {
       Broken{"z = 1\na = 1\ntpm = 3",
              "f.toml:1:1: the key \"z\" is unknown; known here: version, tpm, socket, socket_mode, ledger, audit, "
              "log_level, [limits], "
-             "[profile], [[rule]], [[door]]"}};
+             "[profile], [[rule]], [[namespace]], [[door]]"}};
   for (const auto& broken : cases) {
     const auto got = parse_settings(broken.text, "f.toml");
     ASSERT_FALSE(got) << broken.text;

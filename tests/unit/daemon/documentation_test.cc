@@ -8,6 +8,7 @@
 #include <sstream>
 #include <string>
 #include <string_view>
+#include <tuple>
 
 #include "daemon/config.h"
 #include "daemon/explain.h"
@@ -187,6 +188,30 @@ TEST(Documentation, ALocalityForAGroup) {
   EXPECT_FALSE(may(all, "uid=1000", {"PCR_Reset", "20"}));
 }
 
+TEST(Documentation, TwoPodsWithTheirOwnKeys) {
+  const Access all = example("### Two pods");
+  ASSERT_EQ(all.policy.namespaces().size(), 2U);
+  const auto pod = [](const std::string& uid) {
+    return "uid=0,cgroup=/kubepods.slice/kubepods-pod" + uid + ".slice/cri-containerd-" + std::string(64, 'a') +
+           ".scope";
+  };
+  const std::string shop = pod("1f5b0a4e_0000_4000_8000_000000000001");
+  const std::string bank = pod("77aa31c0_0000_4000_8000_000000000002");
+  for (const auto& [member, own, others] :
+       {std::tuple(shop, "0x01600000", "0x01600100"), std::tuple(bank, "0x01600100", "0x01600000")}) {
+    EXPECT_TRUE(may(all, member, {"EvictControl", "owner", "0x80000000", "persistent=0x81000001"}));
+    EXPECT_TRUE(may(all, member, {"Sign", "0x81000001"}));
+    EXPECT_TRUE(may(all, member, {"NV_DefineSpace", "owner", std::string("index=") + own}));
+    EXPECT_FALSE(may(all, member, {"NV_DefineSpace", "owner", std::string("index=") + others}));
+    EXPECT_FALSE(may(all, member, {"NV_Read", others}));
+    EXPECT_FALSE(may(all, member, {"Clear", "lockout"}));
+  }
+  EXPECT_NE(all.policy.namespaces()[0].window, all.policy.namespaces()[1].window);
+  EXPECT_TRUE(may(all, "uid=5", {"ReadPublic", "0x81000001"}));
+  EXPECT_FALSE(may(all, "uid=5", {"ReadPublic", "0x81200001"})) << "a pod's";
+  EXPECT_TRUE(may(all, "uid=0", {"ReadPublic", "0x81200001"}));
+}
+
 // What the example only shows.
 TEST(Documentation, TheExamplesCommentsCanBeUsed) {
   std::istringstream lines(contents("tpmspaced.example.toml"));
@@ -201,6 +226,7 @@ TEST(Documentation, TheExamplesCommentsCanBeUsed) {
   EXPECT_EQ(got->policy.doors.size(), 1U);
   EXPECT_EQ(got->policy.profiles.size(), 1U);
   EXPECT_EQ(got->policy.rules.size(), 1U);
+  EXPECT_EQ(got->policy.namespaces.size(), 1U);
 }
 
 TEST(Documentation, TheExampleIsTheDefaults) {

@@ -286,6 +286,30 @@ TEST(Explain, WhatSaysNothingOfAVisitorIsRefused) {
     EXPECT_EQ(visitor_from(as, all, test_accounts()).has_value(), std::string_view(as) == "uid=5,") << as;
 }
 
+TEST(Explain, TheTextNamesTheNamespace) {
+  const auto settings = parse_settings(
+      "[[namespace]]\nname = \"shop\"\nuser = 33\nprofile = \"storage\"\nnv = 0x01500016\n"
+      "persistent_base = \"0x81200000\"\n[[namespace]]\nname = \"bare\"\ndoor = \"main\"\n",
+      "f", test_accounts());
+  ASSERT_TRUE(settings) << settings.error();
+  const Access all = access_of(settings->policy, 120, "/run/main").value();
+  const auto text = [&](const std::string& as, const Words& words) {
+    return text_of(*explain(all, visitor_from(as, all, test_accounts()).value(), words), all, "/f");
+  };
+  EXPECT_EQ(text("uid=33", {"NV_Write", "0x1500017"}),
+            "TPM2_NV_Write 0x01500017 0x01500017: refused\n"
+            "  code     0x000b0149 (resource manager: not allowed for this NV index)\n"
+            "  reason   the profile does not list this NV index for what the command does with it\n"
+            "  member   of the namespace \"shop\", /f:1\n"
+            "  profile  storage\n"
+            "  rule     /f:1, the profile of the namespace: gives \"storage\"\n");
+  EXPECT_EQ(text("uid=5", {"GetRandom"}),
+            "TPM2_GetRandom: allowed\n"
+            "  member   of the namespace \"bare\", /f:7\n"
+            "  profile  safe\n"
+            "  rule     none that gives a profile: \"safe\"\n");
+}
+
 TEST(Explain, TheTextNamesCodeReasonProfileAndRules) {
   const Access all = access();
   const auto text = [&](const std::string& as, const Words& words) {

@@ -11,6 +11,7 @@
 #include "daemon/policy_file.h"
 #include "guard/shipped.h"
 #include "posix/fd.h"
+#include "space/view.h"
 
 namespace tpmspace::daemon {
 namespace {
@@ -136,6 +137,9 @@ TEST_F(GatekeeperTest, ADoorsProfileIsRootsAlso) {
   Badge badge = admit(keeper, {.door = "containers", .profile = "storage"});
   EXPECT_EQ(badge.grant->profile(), guard::storage());
   EXPECT_TRUE(badge.grant->choice.by_door);
+  EXPECT_EQ(uid_of(badge.owner), ::geteuid());
+  EXPECT_NE(badge.owner, admit(keeper).owner) << "what root saved is not his";
+  EXPECT_EQ(badge.owner, admit(keeper, {.door = "containers", .profile = "storage"}).owner);
   keeper.set_policy(policy({}, ::geteuid()));
   EXPECT_TRUE(keeper.renew(badge));
   EXPECT_EQ(badge.grant->profile(), guard::storage());
@@ -157,6 +161,110 @@ TEST_F(GatekeeperTest, EndlessLeasesShareAPool) {
   EXPECT_EQ(limits.pools[1].bytes, 70'000U);
   EXPECT_NE(limits.pools[0].id, limits.pools[1].id);
   EXPECT_EQ(admit(keeper, {.door = "x"}).grant->limits.pools[0].id, limits.pools[0].id);
+}
+
+// --- Namespaces
+
+constexpr std::uint32_t kBase = 0x81200000;
+
+guard::Namespace here(const std::string& name) {
+  guard::Namespace out;
+  out.name = name;
+  out.members.door = "main";
+  return out;
+}
+
+std::shared_ptr<const guard::Policy> with_namespaces(std::vector<guard::Namespace> namespaces) {
+  auto out = guard::Policy::make({}, {guard::Policy::standard_rule(::geteuid())}, {}, {}, std::move(namespaces));
+  EXPECT_TRUE(out) << out.error();
+  return std::make_shared<const guard::Policy>(*std::move(out));
+}
+
+TEST_F(GatekeeperTest, AUserInANamespaceIsAnotherOwner) {
+  Gatekeeper keeper(with_namespaces({here("one")}), most_, kBytes);
+  const Badge inside = admit(keeper), outside = admit(keeper, {.door = "x"});
+  EXPECT_EQ(inside.who.tpm_namespace, "one");
+  EXPECT_EQ(outside.who.tpm_namespace, std::nullopt);
+  EXPECT_EQ(outside.owner, owner_of(::geteuid()));
+  EXPECT_NE(inside.owner, outside.owner);
+  EXPECT_EQ(uid_of(inside.owner), ::geteuid());
+  EXPECT_EQ(keeper.namespace_name_of(inside.owner), "one");
+  EXPECT_EQ(keeper.namespace_name_of(outside.owner), std::nullopt);
+  EXPECT_EQ(keeper.owners_of(::geteuid()), (std::vector{outside.owner, inside.owner}));
+}
+
+TEST_F(GatekeeperTest, ANamespacesQuotasAreAPoolOfItsMembers) {
+  auto one = here("one"), two = here("two");
+  two.members.door = "two";
+  one.quotas = {.connections = 4, .sessions = 3, .objects = 2, .bytes = 70'000};
+  two.quotas = one.quotas;
+  Gatekeeper keeper(with_namespaces({one, two}), most_, kBytes);
+  const Badge inside = admit(keeper), other = admit(keeper, {.door = "two"}), outside = admit(keeper, {.door = "x"});
+  const auto& pool = inside.grant->limits.pools[2];
+  EXPECT_EQ(pool, (space::Pool{.id = pool.id, .sessions = 3, .objects = 2, .bytes = 70'000}));
+  EXPECT_NE(pool.id.value, 0U);
+  EXPECT_NE(pool.id, other.grant->limits.pools[2].id);
+  EXPECT_EQ(outside.grant->limits.pools[2], space::Pool{});
+  EXPECT_EQ(inside.grant->namespace_connections, 4U);
+  EXPECT_EQ(outside.grant->namespace_connections, guard::kUnlimited);
+}
+
+// The same profile, and still no equal rights: another window.
+TEST_F(GatekeeperTest, GrantsAreNotSharedAcrossNamespaces) {
+  auto one = here("one");
+  one.window = {kBase, kBase + (space::View::kWindow - 1)};
+  auto two = here("two");
+  two.members.door = "two";
+  Gatekeeper keeper(with_namespaces({one, two}), most_, kBytes);
+  const Badge inside = admit(keeper), other = admit(keeper, {.door = "two"});
+  ASSERT_NE(inside.grant->limits.view, nullptr);
+  EXPECT_EQ(inside.grant->limits.view->persistent_base, kBase);
+  EXPECT_EQ(inside.grant->profile(), guard::admin());
+  EXPECT_EQ(other.grant->limits.view, nullptr);
+  EXPECT_EQ(inside.grant, admit(keeper).grant);
+}
+
+TEST_F(GatekeeperTest, AReloadKeepsMembersWhereTheyAre) {
+  auto one = here("one");
+  one.window = {kBase, kBase + (space::View::kWindow - 1)};
+  Gatekeeper keeper(with_namespaces({one}), most_, kBytes);
+  Badge badge = admit(keeper);
+  const auto owner = badge.owner;
+
+  auto moved = one;  // the name counts, and not who would belong to it now
+  moved.members.door = "elsewhere";
+  moved.window = {kBase + 0x100000, kBase + 0x100000 + (space::View::kWindow - 1)};
+  keeper.set_policy(with_namespaces({here("new"), moved}));
+  ASSERT_TRUE(keeper.renew(badge));
+  EXPECT_EQ(badge.owner, owner);
+  EXPECT_EQ(badge.grant->limits.view->persistent_base, kBase + 0x100000);
+  EXPECT_NE(admit(keeper).owner, owner);
+
+  auto gone = moved;
+  gone.name = "another";
+  keeper.set_policy(with_namespaces({gone}));
+  ASSERT_TRUE(keeper.renew(badge));
+  EXPECT_EQ(badge.owner, owner);
+  EXPECT_EQ(badge.grant->profile().commands, guard::safe().commands);
+  EXPECT_EQ(badge.grant->limits.view->persistent_base, 0U);
+  EXPECT_FALSE(badge.grant->limits.view->persistent.contains(moved.window->first));
+  EXPECT_EQ(badge.grant->limits.pools[2], space::Pool{});
+
+  keeper.set_policy(with_namespaces({one}));
+  ASSERT_TRUE(keeper.renew(badge));
+  EXPECT_EQ(badge.grant->limits.view->persistent_base, kBase);
+  EXPECT_EQ(admit(keeper).owner, owner) << "its number is as before";
+}
+
+TEST_F(GatekeeperTest, AnAdministratorWhoNarrowsHimselfSeesNoWindowAnyMore) {
+  auto one = here("one");
+  one.window = {kBase, kBase + (space::View::kWindow - 1)};
+  Gatekeeper keeper(with_namespaces({one}), most_, kBytes);
+  Badge badge = admit(keeper, {.door = "x"});
+  EXPECT_TRUE(badge.grant->profile().persistent_public.contains(kBase));
+  ASSERT_TRUE(keeper.narrow(badge, "safe", 7));
+  EXPECT_FALSE(badge.grant->profile().persistent_public.contains(kBase));
+  EXPECT_FALSE(badge.grant->limits.view->persistent.contains(kBase));
 }
 
 struct Loans {

@@ -252,6 +252,49 @@ TEST(PolicyFile, NoDoorHasThePathOfTheMainSocket) {
 
 // --- Bounds
 
+// --- Namespaces
+
+TEST(PolicyFile, ANamespaceIsWhatItSays) {
+  const auto file = parsed(
+      "[[namespace]]\nname = \"n\"\nuser = [\"alice\", \"2000-2999\"]\ncgroup = \"/a/**\"\nunit = \"u.service\"\n"
+      "container = \"c*\"\npod = \"p\"\nuser_namespace = 7\ndoor = \"d\"\nprofile = \"storage\"\nconnections = 1\n"
+      "sessions = 2\nobjects = 3\nbytes = 65536\nnv = [\"0x01500000-0x0150ffff\"]\npersistent_base = 0x81200000\n"
+      "[[door]]\nname = \"d\"\npath = \"/d\"\n[[rule]]\nnamespace = \"n\"\nprofile = \"safe\"\n");
+  guard::Namespace wanted;
+  wanted.line = 1;
+  wanted.name = "n";
+  wanted.members.uids = Numbers{{1000, 1000}, {2000, 2999}};
+  wanted.members.cgroup = Pattern("/a/**");
+  wanted.members.unit = Pattern("u.service");
+  wanted.members.container = Pattern("c*");
+  wanted.members.pod = Pattern("p");
+  wanted.members.user_namespace = 7;
+  wanted.members.door = "d";
+  wanted.profile = "storage";
+  wanted.quotas = {.connections = 1, .sessions = 2, .objects = 3, .bytes = 65536};
+  wanted.nv = Numbers{{0x01500000, 0x0150FFFF}};
+  wanted.window = {0x81200000, 0x8121FFFF};
+  ASSERT_EQ(file.namespaces.size(), 1U);
+  EXPECT_EQ(file.namespaces[0], wanted);
+  ASSERT_EQ(file.rules.size(), 1U);
+  EXPECT_EQ(file.rules[0].tpm_namespace, "n");
+}
+
+TEST(PolicyFile, WindowsMayTouchAndFillTheWholeRange) {
+  const auto windows = [](const char* one, const char* two) {
+    const auto text = fmt::format(
+        "[[namespace]]\nname = \"a\"\nuser = 1\npersistent_base = \"{}\"\n"
+        "[[namespace]]\nname = \"b\"\nuser = 2\npersistent_base = \"{}\"\n",
+        one, two);
+    return parse_settings(text, "f", test_accounts()).has_value();
+  };
+  EXPECT_TRUE(windows("0x81000000", "0x81020000"));
+  EXPECT_TRUE(windows("0x81fe0000", "0x81fc0000"));
+  EXPECT_FALSE(windows("0x81fe0000", "0x81fc0001"));
+  EXPECT_FALSE(windows("0x81fe0001", "0x81000000"));
+  EXPECT_FALSE(windows("0x81200000", "0x81200000"));
+}
+
 std::string repeated(const std::string& text, std::size_t times) {
   std::string out;
   for (std::size_t i = 0; i < times; ++i) {
@@ -274,6 +317,8 @@ TEST(PolicyFile, SoManyOfEachAndNoMore) {
       {"", "[[rule]]\nprofile = \"safe\"\n", limits::kRules, "",
        "this is one [[rule]] too many: at most 1024 are possible"},
       {"", "[[door]]\npath = \"/#\"\n", limits::kDoors, "", "this is one [[door]] too many: at most 64 are possible"},
+      {"", "[[namespace]]\nname = \"n#\"\nuser = 1\n", limits::kNamespaces, "",
+       "this is one [[namespace]] too many: at most 64 are possible"},
       {"[profile.p]\nnv.read = [", "0x01000001, ", limits::kListEntries, "]\n",
        "\"profile.p.nv.read\" has 257 entries, at most 256 are possible: write ranges"},
       {"[profile.p]\nallow = [", "\"all\", ", limits::kListEntries, "]\n",

@@ -36,7 +36,7 @@ TEST(PolicyWarnings, EachIsSaidWithItsLine) {
       {"[[rule]]\nuser = \"0-4294967294\"\nprofile = \"provision\"\n",
        {{1, "this rule gives everybody \"provision\", which allows more than \"safe\""}}},
       {"[profile.small]\nbase = \"safe\"\ndeny = [\"attest\"]\n[[rule]]\nprofile = \"small\"\n", {}},
-      {"[profile.idle]\nbase = \"safe\"\n", {{1, "no rule and no door gives the profile \"idle\""}}},
+      {"[profile.idle]\nbase = \"safe\"\n", {{1, "no rule, namespace or door gives the profile \"idle\""}}},
       {"[profile.base]\n[profile.given]\nbase = \"base\"\n[[rule]]\nuser = 1\nprofile = \"given\"\n", {}},
       {"[[door]]\npath = \"/run/a\"\nprofile = \"admin\"\n",
        {{1,
@@ -55,9 +55,22 @@ TEST(PolicyWarnings, EachIsSaidWithItsLine) {
        {{4,
          "whoever comes by this door is refused everything: it has locality 0, which its profile \"two\" does not "
          "list"}}},
+      {"[[namespace]]\nname = \"a\"\nuser = \"1-9\"\n[[namespace]]\nname = \"b\"\nuser = 3\ndoor = \"main\"\n",
+       {{4, "nobody belongs to this namespace: whoever it is about belongs to that on line 1 first"}}},
+      {"[[namespace]]\nname = \"a\"\nuser = 3\n[[namespace]]\nname = \"b\"\nuser = \"1-9\"\n", {}},
+      {"[[namespace]]\nname = \"a\"\nuser = 3\nprofile = \"p\"\n[profile.p]\n", {}},
+      {"[[rule]]\nuser = \"1-9\"\nprofile = \"safe\"\n[[namespace]]\nname = \"a\"\nuser = 3\nprofile = \"safe\"\n",
+       {{4, "nobody gets the profile of this namespace: whoever belongs to it matches the rule on line 1 first"}}},
+      {"[[rule]]\nnamespace = \"a\"\nprofile = \"safe\"\n[[namespace]]\nname = \"a\"\nuser = 3\nprofile = \"safe\"\n",
+       {{4, "nobody gets the profile of this namespace: whoever belongs to it matches the rule on line 1 first"}}},
+      {"[[namespace]]\nname = \"a\"\nuser = 3\npersistent_base = \"0x817f0000\"\n",
+       {{1,
+         "some of this namespace's persistent handles are the platform's: an owner's keys cannot be made persistent "
+         "from "
+         "0x81800000 on"}}},
       // By line, whatever they are about.
       {"[profile.idle]\nbase = \"safe\"\n[[rule]]\nprofile = \"admin\"\n[[rule]]\nuser = 3\nprofile = \"safe\"\n",
-       {{1, "no rule and no door gives the profile \"idle\""},
+       {{1, "no rule, namespace or door gives the profile \"idle\""},
         {3, "this rule gives everybody \"admin\", which allows more than \"safe\""},
         {5, "this rule never matches: whoever it is about matches the rule on line 3 first"}}},
   };
@@ -85,6 +98,11 @@ TEST(PolicyWarnings, WhatCannotBeSeenIsSaidOfRulesThatNameIt) {
     EXPECT_TRUE(warnings(text, true).empty()) << condition;
   }
   EXPECT_TRUE(warnings("[[rule]]\ncgroup = \"/a\"\nprofile = \"safe\"\n", false).empty());
+  const std::string inside = "[[namespace]]\nname = \"a\"\nuser_namespace = 1\n";
+  EXPECT_TRUE(warnings(inside, true).empty());
+  ASSERT_EQ(warnings(inside, false).size(), 1U);
+  EXPECT_TRUE(
+      warnings(inside, false)[0].sentence.starts_with("this namespace names a user namespace, which is unknown"));
 }
 
 TEST(PolicyWarnings, CapabilitiesAreThoseInEffect) {

@@ -12,6 +12,7 @@
 #include "daemon/client_limits.h"
 #include "daemon/log.h"
 #include "daemon/mailbox.h"
+#include "daemon/owner_numbers.h"
 #include "daemon/owner_room.h"
 #include "daemon/status_counters.h"
 #include "daemon/watchdog.h"
@@ -105,6 +106,27 @@ TEST(ClientLimits, PlacesGiveThemselvesBack) {
   ClientLimits endless(0);
   const auto d = endless.take(alice);
   EXPECT_EQ(endless.judge(bob, 1), Verdict::kWelcome);
+}
+
+TEST(ClientLimits, ANamespacesPlacesAreThoseOfAllItsOwners) {
+  using Verdict = ClientLimits::Verdict;
+  ClientLimits limits(0);
+  const auto alice = owner_of(1, 7), bob = owner_of(2, 7), outside = owner_of(1), elsewhere = owner_of(1, 8);
+  auto a = std::make_optional(limits.take(alice));
+  const auto b = limits.take(bob);
+  EXPECT_EQ(limits.judge(bob, 9, 2), Verdict::kTooManyOfNamespace);
+  EXPECT_EQ(limits.judge(elsewhere, 9, 2), Verdict::kWelcome);
+  EXPECT_EQ(limits.judge(outside, 1), Verdict::kWelcome);
+  a.reset();
+  EXPECT_EQ(limits.judge(alice, 9, 2), Verdict::kWelcome);
+}
+
+TEST(OwnerNumbers, SayWhoItIsAndWhere) {
+  for (const std::uint32_t uid : {0U, 1000U, UINT32_MAX - 1})
+    for (const NamespaceNumber in : {0U, 1U, 70'000U}) {
+      EXPECT_EQ(uid_of(owner_of(uid, in)), uid);
+      EXPECT_EQ(namespace_number_of(owner_of(uid, in)), in);
+    }
 }
 
 TEST(RateLimit, CountsWhatItHoldsBack) {

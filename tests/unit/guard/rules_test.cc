@@ -292,5 +292,118 @@ RC_GTEST_PROP(Policy, AChoiceIsWhatItsRulesGive, ()) {
   RC_ASSERT(choice.profile == *expected);
 }
 
+// --- Namespaces
+
+constexpr Numbers::Range kWindow = {0x81200000, 0x8121FFFF};
+
+Namespace inside(const std::string& name, std::uint32_t uid) {
+  Namespace out;
+  out.line = 7;
+  out.name = name;
+  out.members.uids = Numbers::one(uid);
+  return out;
+}
+
+Policy with_namespaces(std::vector<Namespace> namespaces, std::vector<Rule> rules = {}) {
+  auto out = Policy::make({}, std::move(rules), {}, {}, std::move(namespaces));
+  EXPECT_TRUE(out) << out.error();
+  return *std::move(out);
+}
+
+Principal member(const Policy& p, std::uint32_t uid) {
+  Principal out;
+  out.uid = uid;
+  if (const Namespace* home = p.namespace_of(out, "main")) out.tpm_namespace = home->name;
+  return out;
+}
+
+TEST(Namespaces, TheFirstThatMatchesWins) {
+  auto everybody = inside("all", 1);
+  everybody.members.uids.reset();
+  const Policy p = with_namespaces({inside("one", 1), inside("again", 1), inside("two", 2)});
+  EXPECT_EQ(member(p, 1).tpm_namespace, "one");
+  EXPECT_EQ(member(p, 2).tpm_namespace, "two");
+  EXPECT_EQ(member(p, 3).tpm_namespace, std::nullopt);
+  EXPECT_EQ(member(with_namespaces({everybody, inside("one", 1)}), 1).tpm_namespace, "all");
+}
+
+TEST(Namespaces, ItsProfileStandsBehindRulesAndBeforeTheDoors) {
+  auto home = inside("one", 0);
+  home.profile = "provision";
+  const auto standard = Policy::standard_rule(0);
+  const Policy p = with_namespaces({home}, {standard});
+  const Choice got = p.choose(member(p, 0), "d", "storage");
+  EXPECT_EQ(got.profile, provision()) << "root as well";
+  EXPECT_TRUE(got.by_namespace && !got.by_door && !got.by_default);
+  EXPECT_EQ(p.choose(member(p, 1), "d", "storage").profile, storage());
+
+  Rule of_members = rule([](Rule& r) { r.tpm_namespace = "one"; }, "attest", 3);
+  const Policy q = with_namespaces({home}, {of_members, standard});
+  EXPECT_EQ(q.choose(member(q, 0), "d").profile, attest());
+  EXPECT_EQ(q.choose(member(q, 5), "d").profile, safe());
+
+  home.profile.reset();
+  const Policy r = with_namespaces({home}, {standard});
+  EXPECT_EQ(r.choose(member(r, 0), "d", "storage").profile, storage());
+  EXPECT_EQ(r.choose(member(r, 0), "d").profile, admin());
+}
+
+TEST(Namespaces, OtherIndicesAreNotThere) {
+  auto home = inside("one", 1);
+  home.profile = "provision";
+  home.nv = Numbers{{0x01500000, 0x015000FF}};
+  const Policy p = with_namespaces({home});
+  const Profile got = p.choose(member(p, 1), "main").profile;
+  for (const auto& [name, set] : kSets) {
+    const bool of_nv = name.starts_with("nv.");
+    EXPECT_EQ(got.*set, of_nv ? provision().*set & *home.nv : provision().*set) << name;
+  }
+}
+
+TEST(Namespaces, WindowsAreForTheirMembersAndAdministrators) {
+  auto home = inside("one", 1), without = inside("none", 2);
+  home.window = kWindow;
+  const Policy p = with_namespaces({home, without}, {Policy::standard_rule(0)});
+  const auto of = [&](std::uint32_t uid) { return p.choose(member(p, uid), "main").profile; };
+  EXPECT_EQ(of(1), safe()) << "these are the numbers that members know";
+  EXPECT_EQ(of(0), admin());
+  for (const std::uint32_t uid : {2U, 3U}) {
+    const Profile got = of(uid);
+    for (const auto& [name, set] : kSets)
+      EXPECT_EQ(got.*set, name.starts_with("persistent.") ? safe().*set - Numbers{kWindow} : safe().*set) << name;
+  }
+}
+
+// Who gives rights away is no administrator any more.
+TEST(Namespaces, WhatIsNarrowedIsConfinedAgain) {
+  auto home = inside("one", 1);
+  home.window = kWindow;
+  const Policy p = with_namespaces({home}, {Policy::standard_rule(0)});
+  Profile narrowed = narrow(p.choose(member(p, 0), "main").profile, safe());
+  p.confine(narrowed, member(p, 0));
+  EXPECT_EQ(narrowed.persistent_public, safe().persistent_public - Numbers{kWindow});
+}
+
+TEST(Namespaces, OfOneThatIsGoneNoMoreThanSafeIsLeft) {
+  auto other = inside("other", 9);
+  other.window = kWindow;
+  const Policy p = with_namespaces({other}, {rule([](Rule&) {}, "admin", 3)});
+  Principal left_over = member(p, 1);
+  left_over.tpm_namespace = "gone";
+  const Profile got = p.choose(left_over, "main").profile;
+  EXPECT_EQ(got.commands, safe().commands);
+  EXPECT_FALSE(got.administer);
+  EXPECT_EQ(got.persistent_public, safe().persistent_public - Numbers{kWindow});
+}
+
+TEST(Namespaces, WhatTheyNameIsThere) {
+  auto home = inside("one", 1);
+  home.profile = "nobody's";
+  EXPECT_EQ(Policy::make({}, {}, {}, {}, {home}).error(),
+            "the namespace on line 7 gives the profile \"nobody's\", which does not exist");
+  EXPECT_EQ(Policy::make({}, {rule([](Rule& r) { r.tpm_namespace = "two"; }, "safe", 12)}).error(),
+            "the rule on line 12 is about the namespace \"two\", which does not exist");
+}
+
 }  // namespace
 }  // namespace tpmspace::guard

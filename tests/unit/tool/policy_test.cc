@@ -37,7 +37,7 @@ TEST(Policy, CheckSaysWhatIsThereAndWhatIsOdd) {
   const auto file = written(dir, kConfig);
   Program program(dir, {"policy", "check", file});
   EXPECT_EQ(program.wait(), 0);
-  EXPECT_EQ(program.out(), file + ": ok, 1 profile, 1 rule, 1 door\n" + file +
+  EXPECT_EQ(program.out(), file + ": ok, 1 profile, 1 rule, 0 namespaces, 1 door\n" + file +
                                ":7: warning: everybody may open this door, and gets \"admin\", which allows more than "
                                "\"safe\"; \"owner\", \"group\" or \"mode\" keep others out\n");
   EXPECT_EQ(program.err(), "");

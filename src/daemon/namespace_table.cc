@@ -1,0 +1,101 @@
+#include "daemon/namespace_table.h"
+
+#include <algorithm>
+#include <array>
+
+#include "daemon/condition_values.h"
+#include "daemon/limits.h"
+#include "daemon/profile_tables.h"
+#include "proto/socket_path.h"
+#include "space/view.h"
+#include "wire/handle.h"
+
+namespace tpmspace::daemon {
+namespace {
+
+struct Draft {
+  const Accounts* accounts = nullptr;
+  guard::Namespace made;
+};
+
+Fault take_namespace_name(const TomlNode& node, std::string& out) {
+  if (!node.is(TomlNode::Kind::kText) || !is_name(node.text))
+    return Wrong(fmt::format("must be a name: at most {} letters, digits, \"-\", \"_\" and \".\"", limits::kMaxName));
+  out = node.text;
+  return std::nullopt;
+}
+
+// What a text or a number of TOML says.
+std::optional<std::uint32_t> handle_in(const TomlNode& node) {
+  if (node.is(TomlNode::Kind::kText)) return number_in(node.text);
+  if (!node.is(TomlNode::Kind::kNumber) || node.number < 0 || node.number > UINT32_MAX) return std::nullopt;
+  return static_cast<std::uint32_t>(node.number);
+}
+
+Fault take_window(const TomlNode& node, std::optional<Numbers::Range>& out) {
+  const auto base = handle_in(node);
+  if (!base) return "must be the first of its persistent handles, like \"0x81200000\"";
+  if (!wire::is_persistent(*base) || !space::View{.persistent_base = *base}.is_possible())
+    return Wrong(
+        fmt::format("is {:#010x}, where no window can begin: it has {:#x} handles, all of them from 0x81000000 to "
+                    "0x81ffffff",
+                    *base, space::View::kWindow));
+  out = {*base, *base + (space::View::kWindow - 1)};
+  return std::nullopt;
+}
+
+using DraftKey = Key<Draft>;
+constexpr std::array kKeys{
+    DraftKey{"name", [](const TomlNode& n, Draft& d) { return take_namespace_name(n, d.made.name); }},
+    DraftKey{"user",
+             [](const TomlNode& n, Draft& d) { return take_some(n, kUsers, d.made.members.uids, d.accounts->user); }},
+    DraftKey{"cgroup", [](const TomlNode& n, Draft& d) { return take_path_pattern(n, d.made.members.cgroup); }},
+    DraftKey{"unit", [](const TomlNode& n, Draft& d) { return take_name_pattern(n, d.made.members.unit); }},
+    DraftKey{"container", [](const TomlNode& n, Draft& d) { return take_name_pattern(n, d.made.members.container); }},
+    DraftKey{"pod", [](const TomlNode& n, Draft& d) { return take_name_pattern(n, d.made.members.pod); }},
+    DraftKey{"user_namespace",
+             [](const TomlNode& n, Draft& d) { return take_inode(n, d.made.members.user_namespace); }},
+    DraftKey{"door", [](const TomlNode& n,
+                        Draft& d) { return take_optional_text(n, d.made.members.door, proto::kMaxSocketPath); }},
+    DraftKey{"profile",
+             [](const TomlNode& n, Draft& d) { return take_optional_text(n, d.made.profile, limits::kMaxName); }},
+    DraftKey{"connections", [](const TomlNode& n, Draft& d) { return take_number(n, d.made.quotas.connections, 1U); }},
+    DraftKey{"sessions", [](const TomlNode& n, Draft& d) { return take_number(n, d.made.quotas.sessions, 1U); }},
+    DraftKey{"objects", [](const TomlNode& n, Draft& d) { return take_number(n, d.made.quotas.objects, 1U); }},
+    DraftKey{"bytes",
+             [](const TomlNode& n, Draft& d) { return take_number(n, d.made.quotas.bytes, limits::kLeastBytes); }},
+    DraftKey{"nv",
+             [](const TomlNode& n, Draft& d) {
+               return take_into(d.made.nv, [&](Numbers& indices) { return take_numbers(n, kNvIndices, indices); });
+             }},
+    DraftKey{"persistent_base", [](const TomlNode& n, Draft& d) { return take_window(n, d.made.window); }},
+};
+// Which of them say who belongs to it. No executable: whoever likes can seem to be another one (guard/rules.h).
+constexpr std::array<std::string_view, 7> kConditions = {"user", "cgroup",         "unit", "container",
+                                                         "pod",  "user_namespace", "door"};
+
+}  // namespace
+
+std::optional<guard::Namespace> read_namespace(const TomlNode& table, const Accounts& accounts, Faults& faults) {
+  Draft draft{.accounts = &accounts, .made = {}};
+  read_table(table, kKeys, draft, "namespace.", faults);
+  draft.made.line = static_cast<int>(table.place.line);
+  const bool says_who = std::any_of(kConditions.begin(), kConditions.end(),
+                                    [&](std::string_view key) { return table.find(key) != nullptr; });
+  if (table.find("name") == nullptr)
+    faults.add(table.place, "this namespace has no \"name\": rules and people need one");
+  else if (!says_who)
+    faults.add(table.place, fmt::format("this namespace says not who belongs to it: it needs one of {}",
+                                        joined(std::vector<std::string>(kConditions.begin(), kConditions.end()))));
+  if (draft.made.name.empty()) return std::nullopt;
+  return std::move(draft.made);
+}
+
+std::vector<std::string> known_namespace_keys() {
+  std::vector<std::string> out;
+  out.reserve(kKeys.size());
+  for (const auto& key : kKeys) out.push_back(fmt::format("namespace.{}", key.name));
+  return out;
+}
+
+}  // namespace tpmspace::daemon

@@ -1,0 +1,250 @@
+"""TPM namespaces, end to end: tpm2-tools of two users who are in two namespaces of one daemon, and of others outside.
+
+Each has its own keys under the same persistent handles, its own NV indices, its own quota, and its own saved sessions.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import struct
+import tempfile
+import unittest
+
+import harness
+from guard_test import Refused, User
+
+LEFT, RIGHT, OUTSIDE = 22001, 22002, 22003
+KEY = "0x81000001"
+AT_CHIP = {LEFT: "0x81200001", RIGHT: "0x81220001"}
+# Both may make persistent keys and NV indices, which nobody may outside.
+CONFIG = """
+[[namespace]]
+name = "left"
+user = "22001"
+profile = "provision"
+sessions = 3
+connections = 2
+nv = "0x01500000-0x0150ffff"
+persistent_base = "0x81200000"
+
+[[namespace]]
+name = "right"
+user = "22002"
+profile = "provision"
+sessions = 3
+nv = "0x01510000-0x0151ffff"
+persistent_base = "0x81220000"
+"""
+POLICY_AND_NV = 0x149
+
+
+class NamespacesTest(unittest.TestCase):
+    @contextlib.contextmanager
+    def both(self, config=CONFIG, *arguments):
+        with harness.Daemon("embedded", "--socket-mode", "0666", *arguments, config=config) as daemon:
+            with User(daemon, LEFT) as left, User(daemon, RIGHT) as right:
+                yield daemon, left, right
+
+    def refused(self, code, user, tool, *arguments):
+        with self.assertRaises(Refused) as raised:
+            user(tool, *arguments)
+        self.assertIn(f"0x{harness.MANAGER | code:X}".lower(), str(raised.exception).lower())
+
+    def assert_code(self, response, code):
+        self.assertEqual(hex(harness.code_of(response)), hex(harness.MANAGER | code))
+
+    @staticmethod
+    def client(daemon, uid):
+        with harness.effective_user(uid):
+            return daemon.connect()
+
+    @staticmethod
+    def persistent(user):
+        """What the tool lists: lines "- 0x81000001"."""
+        return user("getcap", "handles-persistent").decode().replace("- ", "").split()
+
+    @staticmethod
+    def make_key(user, name):
+        user("createprimary", "-C", "o", "-G", "ecc", "-c", "p.ctx", "-Q")
+        user("create", "-C", "p.ctx", "-G", "ecc", "-u", "k.pub", "-r", "k.priv", "-Q")
+        user("load", "-C", "p.ctx", "-u", "k.pub", "-r", "k.priv", "-c", "k.ctx", "-Q")
+        user("evictcontrol", "-C", "o", "-c", "k.ctx", name, "-Q")
+
+    @staticmethod
+    def public_of(user, handle):
+        user("readpublic", "-c", handle, "-n", "name.bin", "-Q")
+        return (user.directory / "name.bin").read_bytes()
+
+
+class Keys(NamespacesTest):
+    def test_the_same_handle_is_another_key_in_each(self):
+        with self.both() as (daemon, left, right), User(daemon, OUTSIDE) as outside, User(daemon, 0) as root:
+            self.make_key(left, KEY)
+            self.assertEqual(self.persistent(right), [])
+            self.refused(0x18B, right, "readpublic", "-c", AT_CHIP[LEFT])  # beyond its window
+            self.make_key(right, KEY)
+            for user in (left, right):
+                self.assertEqual(self.persistent(user), [KEY])
+            names = [self.public_of(user, KEY) for user in (left, right)]
+            self.assertNotEqual(*names)
+
+            # Used: each signs with its own, and only that one verifies it.
+            for user in (left, right):
+                (user.directory / "m").write_text("hello")
+                user("sign", "-c", KEY, "-g", "sha256", "-o", "sig", "m")
+                user("verifysignature", "-c", KEY, "-g", "sha256", "-m", "m", "-s", "sig")
+            (right.directory / "theirs").write_bytes((left.directory / "sig").read_bytes())
+            with self.assertRaises(Refused):
+                right("verifysignature", "-c", KEY, "-g", "sha256", "-m", "m", "-s", "theirs")
+
+            # Outside there is nothing, but for an administrator, who sees the chip as it is.
+            self.assertEqual(self.persistent(outside), [])
+            for handle in (KEY, AT_CHIP[LEFT]):
+                with self.assertRaises(Refused):
+                    outside("readpublic", "-c", handle)
+            self.assertEqual(self.persistent(root), [AT_CHIP[LEFT], AT_CHIP[RIGHT]])
+            self.assertEqual([self.public_of(root, AT_CHIP[uid]) for uid in (LEFT, RIGHT)], names)
+
+            # One goes, the other stays.
+            left("evictcontrol", "-C", "o", "-c", KEY, "-Q")
+            self.assertEqual(self.persistent(left), [])
+            self.assertEqual(self.persistent(right), [KEY])
+            self.assertEqual(self.public_of(right, KEY), names[1])
+
+    def test_indices_are_kept_apart(self):
+        with self.both() as (_, left, right):
+            ours, theirs = "0x01500001", "0x01510001"
+            define = ("-C", "o", "-s", "4", "-a", "authread|authwrite|ownerread")
+            left("nvdefine", ours, *define)
+            right("nvdefine", theirs, *define)
+            self.refused(POLICY_AND_NV, left, "nvdefine", "0x01510002", *define)
+            (left.directory / "four").write_text("mine")
+            left("nvwrite", ours, "-i", "four")
+            self.assertEqual(left("nvread", ours, "-s", "4"), b"mine")
+            for tool, arguments in (("nvreadpublic", ()), ("nvread", ("-s", "4")), ("nvundefine", ("-C", "o"))):
+                self.refused(POLICY_AND_NV, right, tool, ours, *arguments)
+            self.assertEqual(left("getcap", "handles-nv-index").decode().split(), ["-", "0x1500001"])
+            self.assertEqual(right("getcap", "handles-nv-index").decode().split(), ["-", "0x1510001"])
+
+
+class Quotas(NamespacesTest):
+    def test_one_that_is_full_hinders_nobody_else(self):
+        with self.both() as (daemon, left, right):
+            with self.client(daemon, LEFT) as full:
+                for _ in range(3):
+                    full.run(harness.start_auth_session())
+                self.assert_code(full.command(harness.start_auth_session()), 0x905)  # SESSION_HANDLES, at once
+                with self.client(daemon, LEFT) as second:
+                    self.assert_code(second.command(harness.start_auth_session()), 0x905)
+                    with self.client(daemon, LEFT) as third:
+                        self.assert_code(third.command(harness.get_random()), harness.MEMORY)
+                    self.assertIn("of the namespace \"left\" is 2", daemon.log())
+                with self.client(daemon, RIGHT) as other:
+                    for _ in range(3):
+                        other.run(harness.start_auth_session())
+                    self.assert_code(other.command(harness.start_auth_session()), 0x905)
+                with self.client(daemon, OUTSIDE) as outside:
+                    for _ in range(5):
+                        outside.run(harness.start_auth_session())
+
+
+# One user, who is in a namespace by the door that he takes.
+BY_DOOR = """
+[[door]]
+name = "in"
+path = "{path}"
+[[namespace]]
+name = "inside"
+door = "in"
+"""
+
+
+class Sessions(NamespacesTest):
+    @contextlib.contextmanager
+    def one_user_outside_and_inside(self):
+        harness.need_root()
+        with tempfile.TemporaryDirectory(prefix="tpmspace-door-") as directory:
+            os.chmod(directory, 0o755)
+            path = f"{directory}/in"
+            config = BY_DOOR.format(path=path)
+            with harness.Daemon("embedded", "--socket-mode", "0666", config=config) as daemon:
+                with User(daemon, LEFT) as outside, User(daemon, LEFT, path=path) as inside:
+                    yield daemon, outside, inside
+
+    def test_a_saved_one_is_for_its_namespace_alone(self):
+        """Whoever is in a namespace is another owner there: a user carries no session across."""
+        with self.one_user_outside_and_inside() as (_, outside, inside):
+            for ours, theirs in ((outside, inside), (inside, outside)):
+                ours("startauthsession", "--policy-session", "-S", "s.ctx")
+                shutil.copyfile(ours.directory / "s.ctx", theirs.directory / "theirs.ctx")
+                with self.assertRaises(Refused):
+                    theirs("policypassword", "-S", "theirs.ctx")
+                ours("policypassword", "-S", "s.ctx")
+
+    def test_flushing_a_users_sessions_means_him_in_every_namespace(self):
+        with self.one_user_outside_and_inside() as (daemon, outside, inside):
+            for user in (outside, inside):
+                user("startauthsession", "--policy-session", "-S", "s.ctx")
+            with User(daemon, 0) as root:
+                done = root.run(harness.program("tpmspace"), "flush", "--owner", str(LEFT), "--socket", daemon.path)
+                self.assertEqual(done.returncode, 0, done.stderr)
+            for user in (outside, inside):
+                with self.assertRaises(Refused):
+                    user("policypassword", "-S", "s.ctx")
+
+    def test_who_is_no_administrator_lists_those_of_his_namespace(self):
+        with self.one_user_outside_and_inside() as (daemon, outside, inside):
+            outside("startauthsession", "--policy-session", "-S", "s.ctx")
+            listed = []
+            for user, path in ((outside, daemon.path), (inside, inside.environment["TPM2TOOLS_TCTI"][11:])):
+                done = user.run(harness.program("tpmspace"), "sessions", "--json", "--socket", path)
+                listed.append(len(json.loads(done.stdout)["sessions"]))
+            self.assertEqual(listed, [1, 0])
+
+
+# Everybody is an administrator now, and the window is another namespace's.
+CHANGED = """
+[[rule]]
+profile = "admin"
+[[namespace]]
+name = "other"
+user = "22001"
+persistent_base = "0x81200000"
+"""
+SHUTDOWN = harness.command(0x145, struct.pack(">H", 0))
+
+
+class Reload(NamespacesTest):
+    def test_members_of_one_that_is_gone_get_at_most_safe(self):
+        with self.both() as (daemon, left, _):
+            self.make_key(left, KEY)
+            read, read_at_chip = (harness.command(harness.READ_PUBLIC, struct.pack(">I", int(handle, 16)))
+                                  for handle in (KEY, AT_CHIP[LEFT]))
+            with self.client(daemon, LEFT) as client:
+                client.run(read)
+                (daemon.directory / "config.toml").write_text(CHANGED)
+                daemon.signal(signal.SIGHUP)
+                daemon.wait_for_log("read again")
+                self.assert_code(client.command(SHUTDOWN), harness.COMMAND_CODE)
+                self.assertEqual(harness.code_of(client.command(read)), 0x18B)  # the chip has none of this number
+                self.assert_code(client.command(read_at_chip), 0x18B)
+                with self.client(daemon, LEFT) as later:  # is in the other
+                    later.run(read)
+                    later.run(SHUTDOWN)
+                # It is there again, and so is what it had.
+                (daemon.directory / "config.toml").write_text(CONFIG)
+                daemon.signal(signal.SIGHUP)
+                daemon.wait_until(lambda: daemon.log().count("read again") == 2, "the policy is read again")
+                client.run(read)
+
+    def test_a_record_names_the_namespace(self):
+        with self.both() as (daemon, left, _):
+            with self.assertRaises(Refused):
+                left("clear")
+            self.assertIn(", namespace left: refused TPM2_Clear", daemon.log())
+
+
+if __name__ == "__main__":
+    harness.main()
