@@ -385,6 +385,10 @@ tl::expected<proto::Outcome, Error> Connection::change_door(const proto::DoorOrd
   return ask<proto::DoorReply>(proto::DoorRequest{what}, timeout_ms).map([](auto reply) { return reply.outcome; });
 }
 
+tl::expected<std::string, Error> Connection::learn(const std::string& name, int timeout_ms) {
+  return ask<proto::LearnReply>(proto::Learn{name}, timeout_ms).map([](auto reply) { return reply.text; });
+}
+
 tl::expected<void, Error> Connection::post_cancel() {
   return post(proto::Cancel{}, Awaited::kNobody);
 }

@@ -9,12 +9,14 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "daemon/dialogue.h"
 #include "daemon/event_loop.h"
 #include "daemon/gatekeeper.h"
+#include "daemon/learning.h"
 #include "daemon/tpm_thread.h"
 #include "posix/fd.h"
 
@@ -42,6 +44,7 @@ class Connection final : private Dialogue::Manager {
     [[nodiscard]] virtual tl::expected<std::vector<proto::DoorEntry>, wire::Rc> doors(Connection& from) = 0;
     [[nodiscard]] virtual tl::expected<proto::Outcome, wire::Rc> change_door(Connection& from,
                                                                              const proto::DoorOrder& what) = 0;
+    [[nodiscard]] virtual tl::expected<std::string, wire::Rc> learn(Connection& from, const std::string& name) = 0;
     virtual void answered_early(wire::Rc code) = 0;
     // `from` will be closed, because it did what `why` says.
     virtual void cut_off(Connection& from, const std::string& why) = 0;
@@ -58,6 +61,8 @@ class Connection final : private Dialogue::Manager {
   [[nodiscard]] ClientId id() const { return id_; }
   [[nodiscard]] Badge& badge() { return badge_; }
   [[nodiscard]] const Badge& badge() const { return badge_; }
+  // Null: nothing is learned from it.
+  [[nodiscard]] std::unique_ptr<Learning>& learning() { return learning_; }
   [[nodiscard]] bool in_flight() const { return dialogue_.in_flight(); }
   [[nodiscard]] std::chrono::steady_clock::time_point since() const { return since_; }
 
@@ -86,6 +91,7 @@ class Connection final : private Dialogue::Manager {
   tl::expected<proto::Outcome, wire::Rc> change_door(const proto::DoorOrder& what) override {
     return host_.change_door(*this, what);
   }
+  tl::expected<std::string, wire::Rc> learn(const std::string& name) override { return host_.learn(*this, name); }
   void answered_early(wire::Rc code) override { host_.answered_early(code); }
   void cut_off(const std::string& why) override { host_.cut_off(*this, why); }
 
@@ -98,6 +104,7 @@ class Connection final : private Dialogue::Manager {
   Host& host_;
   const ClientId id_;
   Badge badge_;
+  std::unique_ptr<Learning> learning_;
   const std::chrono::steady_clock::time_point since_ = std::chrono::steady_clock::now();
   posix::Fd socket_;
   Dialogue dialogue_;

@@ -195,6 +195,9 @@ std::optional<proto::Reply> Dialogue::reply_to(const proto::Request& request) {
           [&](const proto::DoorRequest& wanted) -> Answer {
             return done_or_refused<proto::DoorReply>(proto::MessageType::kDoor, manager_.change_door(wanted.what));
           },
+          [&](const proto::Learn& wanted) -> Answer {
+            return done_or_refused<proto::LearnReply>(proto::MessageType::kLearn, manager_.learn(wanted.name));
+          },
       },
       request);
 }

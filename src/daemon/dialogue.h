@@ -58,6 +58,9 @@ class Dialogue {
     [[nodiscard]] virtual tl::expected<proto::Outcome, wire::Rc> reload() = 0;
     [[nodiscard]] virtual tl::expected<std::vector<proto::DoorEntry>, wire::Rc> doors() = 0;
     [[nodiscard]] virtual tl::expected<proto::Outcome, wire::Rc> change_door(const proto::DoorOrder& what) = 0;
+    // From now on the commands are learned, and nothing is said; or the profile of that name that was learned so far,
+    // as text. Or a code, likewise.
+    [[nodiscard]] virtual tl::expected<std::string, wire::Rc> learn(const std::string& name) = 0;
     // A command was answered here, without the manager.
     virtual void answered_early(wire::Rc code) = 0;
     // The conversation ends here and not where the client wanted; `why` follows "because it".

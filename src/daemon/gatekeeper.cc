@@ -63,7 +63,7 @@ std::optional<Badge> Gatekeeper::admit(int socket, const Entrance& entrance, Sin
   out.entrance = entrance;
   const auto* home = policy_->namespace_of(out.who, entrance.door);
   if (home != nullptr) out.who.tpm_namespace = home->name;
-  const auto realm = home != nullptr ? number_of(home->name)
+  const auto realm = home != nullptr            ? number_of(home->name)
                      : entrance.profile.empty() ? 0
                                                 : number_of("door " + entrance.door);  // no namespace has such a name
   out.owner = owner_of(subordinates_.holder_of(identity->uid), realm);

@@ -157,6 +157,14 @@ class ProfileReader {
 
 }  // namespace
 
+const NumberKind* kind_of(const guard::SetOfProfile& set) {
+  if (set.set == &guard::Profile::localities) return &kLocalities;
+  if (set.set == &guard::Profile::hierarchies) return &kHierarchies;
+  for (const SetTable& table : kSetTables)
+    if (set.name.starts_with(std::string(table.name) + ".")) return table.kind;
+  return nullptr;
+}
+
 bool is_name(std::string_view text) {
   constexpr std::string_view kOctets = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
   return !text.empty() && text.size() <= limits::kMaxName && text.find_first_not_of(kOctets) == std::string_view::npos;

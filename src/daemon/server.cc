@@ -18,7 +18,7 @@ namespace tpmspace::daemon {
 namespace {
 
 constexpr wire::Rc kNoPlace = wire::from_manager(wire::rc::kMemory);
-constexpr wire::Rc kNoSuchProfile = wire::from_manager(wire::rc::kValue);
+constexpr wire::Rc kNoSuchProfile = wire::from_manager(wire::rc::kValue), kNoName = kNoSuchProfile;
 constexpr wire::Rc kNotAllowed = wire::from_manager(wire::rc::kDisabled);
 
 engine::Config engine_config(const Limits& limits) {
@@ -297,7 +297,10 @@ const Grant& Server::rights_of(Connection& from) {
 
 std::optional<wire::Rc> Server::submit(Connection& from, wire::Command command, std::uint8_t locality) {
   const Grant& rights = rights_of(from);
-  if (const auto verdict = Gatekeeper::judge(from.badge(), command, locality); !verdict.allowed()) {
+  const auto verdict = Gatekeeper::judge(from.badge(), command, locality);
+  if (from.learning())
+    from.learning()->record(command, locality, verdict.allowed() ? wire::rc::kSuccess : wire::from_manager(verdict.rc));
+  if (!verdict.allowed()) {
     auto record = record_of(observe::AuditEvent::kRefused, from);
     record.command = command.row().name;
     record.code = wire::from_manager(verdict.rc);
@@ -448,6 +451,13 @@ tl::expected<void, std::string> Server::add_door(const proto::DoorEntry& entry) 
                     "everything",
                     entry.profile, *entry.locality));
   return doors_.add(door, true);
+}
+
+tl::expected<std::string, wire::Rc> Server::learn(Connection& from, const std::string& name) {
+  if (!may_be_learned_as(name)) return tl::make_unexpected(kNoName);
+  if (from.learning()) return from.learning()->report(name);
+  from.learning() = std::make_unique<Learning>();
+  return "";
 }
 
 void Server::audit_lockout(const observe::Account& account) {

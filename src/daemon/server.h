@@ -80,6 +80,7 @@ class Server final : private Connection::Host {
   tl::expected<proto::Outcome, wire::Rc> reload(Connection& from) override;
   tl::expected<std::vector<proto::DoorEntry>, wire::Rc> doors(Connection& from) override;
   tl::expected<proto::Outcome, wire::Rc> change_door(Connection& from, const proto::DoorOrder& what) override;
+  tl::expected<std::string, wire::Rc> learn(Connection& from, const std::string& name) override;
   void answered_early(wire::Rc code) override;
   void cut_off(Connection& from, const std::string& why) override;
   void again(Connection& from) override;

@@ -62,6 +62,7 @@ std::uint32_t type_of(const Request& request) {
                         [](const Reload&) { return number(MessageType::kReload); },
                         [](const DoorsRequest&) { return number(MessageType::kDoors); },
                         [](const DoorRequest&) { return number(MessageType::kDoor); },
+                        [](const Learn&) { return number(MessageType::kLearn); },
                     },
                     request);
 }
@@ -78,6 +79,7 @@ std::uint32_t type_of(const Reply& reply) {
                         [](const ReloadReply&) { return number(MessageType::kReload); },
                         [](const DoorsReply&) { return number(MessageType::kDoors); },
                         [](const DoorReply&) { return number(MessageType::kDoor); },
+                        [](const LearnReply&) { return number(MessageType::kLearn); },
                         [](const Refusal& refusal) { return refusal.type; },
                     },
                     reply);
@@ -91,6 +93,7 @@ wire::Bytes encode(const Request& request) {
                  [&](const OrderRequest& flush) { body.raw(encode_order(flush.what)); },
                  [&](const Narrow& narrow) { put_string(body, narrow.profile); },
                  [&](const DoorRequest& door) { body.raw(encode_door_order(door.what)); },
+                 [&](const Learn& learn) { put_string(body, learn.name); },
                  [](const auto&) {},
              },
              request);
@@ -111,6 +114,7 @@ wire::Bytes encode(const Reply& reply) {
                  [&](const ReloadReply& reload) { body.raw(encode_outcome(reload.outcome)); },
                  [&](const DoorsReply& doors) { body.raw(encode_doors(doors.doors)); },
                  [&](const DoorReply& door) { body.raw(encode_outcome(door.outcome)); },
+                 [&](const LearnReply& learned) { put_string(body, learned.text); },
                  [&](const Refusal& refused) {
                    if (refused.type == number(MessageType::kHello)) body.u16(refused.version);
                  },
@@ -163,6 +167,11 @@ tl::expected<Request, Refusal> decode_request(const ControlFrame& frame) {
       if (!what) return refuse(frame.type, wire::rc::kSize);
       return DoorRequest{std::move(*what)};
     }
+    case MessageType::kLearn: {
+      auto name = get_string(reader);
+      if (!name || !reader.empty()) return refuse(frame.type, wire::rc::kSize);
+      return Learn{std::move(*name)};
+    }
   }
   return refuse(frame.type, wire::rc::kCommandCode);
 }
@@ -212,6 +221,11 @@ std::optional<Reply> decode_reply(const ControlFrame& frame) {
       auto outcome = decode_outcome(reader.rest());
       if (!outcome) return std::nullopt;
       return DoorReply{std::move(*outcome)};
+    }
+    case MessageType::kLearn: {
+      auto text = get_string(reader);
+      if (!text) return std::nullopt;
+      return LearnReply{std::move(*text)};
     }
   }
   return std::nullopt;

@@ -19,16 +19,19 @@
 //   Reload     -                          Outcome (proto/doors.h): the configuration is read again; for administrators
 //   Doors      -                          Doors (proto/doors.h); for administrators
 //   Door       Order (proto/doors.h)      Outcome; for administrators
+//   Learn      string name                string text (the first time empty: from now on the connection's commands are
+//                                         learned; later a table of the configuration, the profile NAME that allows
+//                                         those so far, and comments; learning goes on)
 //
 // Refusals, all from our layer (11): an unknown message type: COMMAND_CODE; a body that is too short or too long: SIZE;
 // an unknown version in Hello: VALUE and, after the code, u16 the version that we speak; a locality that cannot be had:
 // LOCALITY; a frame of an impossible size: COMMAND_SIZE. Of Order: who may not: DISABLED; too many at a time: MEMORY; a
 // TPM that is lost: FAILURE; a body that says nothing: SIZE; a session that cannot be kept: REFERENCE_H0 if there is no
-// such one in use, SESSION_MEMORY if no more of them can be spared. A profile that does not exist: VALUE. After Narrow
-// the connection may do Hello, Cancel, Status, Narrow and Locality; all else is DISABLED unless the profile
-// administers. Threads: values. Units: integers are big-endian; a string is UINT16 length + UTF-8. Errors: decoding is
-// total. Requests: a Request or the Refusal to answer with. Replies: a Reply, or nullopt for what is no reply that we
-// understand.
+// such one in use, SESSION_MEMORY if no more of them can be spared. A profile that does not exist, a name that none
+// can have: VALUE. After Narrow the connection may do Hello, Cancel, Status, Narrow, Locality and Learn; all else is
+// DISABLED unless the profile administers. Threads: values. Units: integers are big-endian; a string is UINT16 length +
+// UTF-8. Errors: decoding is total. Requests: a Request or the Refusal to answer with. Replies: a Reply, or nullopt for
+// what is no reply that we understand.
 #pragma once
 
 #include <cstdint>
@@ -57,7 +60,8 @@ enum class MessageType : std::uint32_t {
   kNarrow = 7,
   kReload = 8,
   kDoors = 9,
-  kDoor = 10
+  kDoor = 10,
+  kLearn = 11
 };
 inline constexpr std::uint32_t kReply = 0x80000000;
 
@@ -82,8 +86,11 @@ struct DoorsRequest {};
 struct DoorRequest {
   DoorOrder what;
 };
+struct Learn {
+  std::string name;  // of the profile
+};
 using Request = std::variant<Hello, Cancel, Locality, StatusRequest, SessionsRequest, OrderRequest, Narrow, Reload,
-                             DoorsRequest, DoorRequest>;
+                             DoorsRequest, DoorRequest, Learn>;
 
 // What the manager replies.
 struct HelloReply {
@@ -112,13 +119,16 @@ struct DoorsReply {
 struct DoorReply {
   Outcome outcome;
 };
+struct LearnReply {
+  std::string text;  // at most 65535 octets
+};
 struct Refusal {
   std::uint32_t type = 0;                    // of the request, without kReply
   wire::Rc code = 0;                         // not 0; our layer
   std::uint16_t version = kProtocolVersion;  // sent only when `type` is Hello
 };
 using Reply = std::variant<HelloReply, CancelReply, LocalityReply, StatusReply, SessionsReply, OrderReply, NarrowReply,
-                           ReloadReply, DoorsReply, DoorReply, Refusal>;
+                           ReloadReply, DoorsReply, DoorReply, LearnReply, Refusal>;
 
 // Both give whole frames, ready to be sent.
 [[nodiscard]] wire::Bytes encode(const Request& request);

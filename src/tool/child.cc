@@ -1,6 +1,7 @@
 #include "tool/child.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -75,6 +76,19 @@ std::optional<int> reap(pid_t pid) {
   int status = 0;
   if (waitpid(pid, &status, WNOHANG) != pid) return std::nullopt;
   return status;
+}
+
+int wait_for(pid_t child, const Signals& signals, const std::function<void()>& look) {
+  while (true) {
+    if (const auto status = reap(child)) return *status;
+    pollfd ready{signals.fd(), POLLIN, 0};
+    poll(&ready, 1, -1);
+    while (const auto signal = signals.next()) {
+      const int number = static_cast<int>(signal->ssi_signo);
+      if (number != SIGCHLD && Signals::from_a_process(*signal)) kill(child, number);
+    }
+    look();
+  }
 }
 
 int exit_code_of(int wait_status) {

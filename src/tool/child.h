@@ -6,10 +6,13 @@
 #include <sys/types.h>
 
 #include <csignal>
+#include <functional>
 #include <optional>
 #include <string>
 #include <tl/expected.hpp>
 #include <vector>
+
+#include "tool/signals.h"
 
 namespace tpmspace::tool {
 
@@ -36,6 +39,11 @@ struct Launch {
 
 // Not blocking. The wait status, once.
 [[nodiscard]] std::optional<int> reap(pid_t pid);
+
+// Until it has ended: its wait status. What a process sends us meanwhile goes on to it; what the terminal sends reaches
+// it by itself. `look` is called after whatever woke us.
+[[nodiscard]] int wait_for(
+    pid_t child, const Signals& signals, const std::function<void()>& look = [] {});
 
 [[nodiscard]] int exit_code_of(int wait_status);          // 128 + n if it was killed by signal n
 [[nodiscard]] std::string how_it_ended(int wait_status);  // "exited with code 3", "was killed by signal 9 (Killed)"

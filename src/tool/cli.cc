@@ -45,12 +45,24 @@ std::size_t command_at(const CLI::App* run, const Words& words) {
   return std::min(at, words.size());
 }
 
+// "policy", "learn": by which words it is called.
+Words path_of(const CLI::App* sub) {
+  Words out;
+  for (; sub->get_parent() != nullptr; sub = sub->get_parent()) out.insert(out.begin(), sub->get_name());
+  return out;
+}
+bool is_called(const CLI::App* sub, const Words& words) {
+  const Words path = path_of(sub);
+  return path.size() <= words.size() && std::equal(path.begin(), path.end(), words.begin());
+}
+
 // Cuts the command off what CLI11 shall read.
 Words take_command_of(const CLI::App* run, Words& words) {
-  if (words.empty() || words[0] != run->get_name()) return {};
-  const Words rest(words.begin() + 1, words.end());
+  if (!is_called(run, words)) return {};
+  const std::size_t path = path_of(run).size();
+  const Words rest(words.begin() + static_cast<std::ptrdiff_t>(path), words.end());
   const std::size_t at = command_at(run, rest);
-  words.resize(1 + at);
+  words.resize(path + at);
   Words command(rest.begin() + static_cast<std::ptrdiff_t>(at), rest.end());
   if (!command.empty() && command.front() == "--") command.erase(command.begin());
   return command;
@@ -79,7 +91,9 @@ std::optional<std::string> unknown_subcommand(const CLI::App& app, const Words& 
 class HelpWithCommand : public CLI::Formatter {
  public:
   std::string make_usage(const CLI::App* app, std::string) const override {
-    return "Usage: tpmspace " + app->get_name() + " [OPTIONS] [--] CMD...\n";
+    std::string out = "Usage: tpmspace ";
+    for (const auto& word : path_of(app)) out += word + " ";
+    return out + "[OPTIONS] [--] CMD...\n";
   }
 };
 
@@ -104,6 +118,27 @@ CLI::App* add_doors(CLI::App& app, DoorOptions& door) {
   add->parse_complete_callback([&door] { door.what = DoorOptions::What::kAdd; });
   remove->parse_complete_callback([&door] { door.what = DoorOptions::What::kRemove; });
   return door_app;
+}
+
+CLI::App* add_reload(CLI::App& policy, ReloadOptions& reload) {
+  CLI::App* out = subcommand(policy, "reload", "have profiles, rules and doors read again (administrators only)");
+  add_socket(out, reload.socket);
+  return out;
+}
+
+CLI::App* add_learn(CLI::App& policy, LearnOptions& learn) {
+  CLI::App* out = subcommand(policy, "learn", "run a command, and show the narrowest profile that allows what it does");
+  add_socket(out, learn.socket);
+  out->add_option("--name", learn.name, "of the profile")->type_name("NAME")->capture_default_str();
+  out->add_option("--output", learn.output, "where the profile goes (default: standard output, after the command's)")
+      ->type_name("FILE");
+  out->formatter(std::make_shared<HelpWithCommand>());
+  out->footer(
+      "The command finds the connection in TSS2_TCTI, TPM2TOOLS_TCTI and so on: \"space:fd=N\". It may do there what\n"
+      "you may; what is refused is learned, too. The exit code is the command's; 125: learning failed, 126: CMD "
+      "cannot\n"
+      "be executed, 127: it is not there.");
+  return out;
 }
 
 }  // namespace
@@ -197,6 +232,10 @@ Invocation parse_command_line(int argc, char** argv) {
   explain_app->footer("The exit code is 0: allowed; 1: neither can be said; 2: a usage error; 3: refused.");
   for (CLI::App* one : {check_app, explain_app})
     one->add_option("--tpmspaced", policy.daemon, "path of tpmspaced")->group("");
+  ReloadOptions reload;
+  const CLI::App* reload_app = add_reload(*policy_app, reload);
+  LearnOptions learn;
+  const CLI::App* learn_app = add_learn(*policy_app, learn);
 
   DoctorOptions doctor;
   CLI::App* doctor_app = subcommand(app, "doctor", "what TPM there is, who can reach it, what is wrong, what to do");
@@ -207,10 +246,11 @@ Invocation parse_command_line(int argc, char** argv) {
     complain(*unknown);
     return Exit{kExitUsage};
   }
-  const bool has_command = !words.empty() && (words[0] == run_app->get_name() || words[0] == open_app->get_name());
+  const bool has_command = is_called(run_app, words) || is_called(open_app, words) || is_called(learn_app, words);
   const int usage_error = has_command ? kExitRunFailed : kExitUsage;
   run.command = take_command_of(run_app, words);
   open.command = take_command_of(open_app, words);
+  learn.command = take_command_of(learn_app, words);
   std::reverse(words.begin(), words.end());  // as CLI11 wants them
   try {
     app.parse(std::move(words));
@@ -222,13 +262,16 @@ Invocation parse_command_line(int argc, char** argv) {
   if (sessions_app->parsed()) return sessions;
   if (flush_app->parsed()) return flush;
   if (reserve_app->parsed()) return reserve;
-  if (policy_app->parsed()) return policy;
+  if (reload_app->parsed()) return reload;
+  if (check_app->parsed() || explain_app->parsed()) return policy;
   if (doctor_app->parsed()) return doctor;
   if (door_app->parsed()) return door;
   if (!run.command.empty()) return run;
   if (!open.command.empty()) return open;
-  complain(open_app->parsed() ? "open needs a command: tpmspace open --profile NAME -- CMD..."
-                              : "run needs a command: tpmspace run [--tpm SPEC] -- CMD...");
+  if (!learn.command.empty()) return learn;
+  complain(learn_app->parsed()  ? "policy learn needs a command: tpmspace policy learn [--name NAME] -- CMD..."
+           : open_app->parsed() ? "open needs a command: tpmspace open --profile NAME -- CMD..."
+                                : "run needs a command: tpmspace run [--tpm SPEC] -- CMD...");
   return Exit{usage_error};
 }
 

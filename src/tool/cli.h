@@ -7,6 +7,7 @@
 
 #include "tool/door.h"
 #include "tool/flush.h"
+#include "tool/learn.h"
 #include "tool/open.h"
 #include "tool/policy.h"
 #include "tool/run.h"
@@ -24,6 +25,9 @@ struct SessionsOptions {
   std::string socket;
   bool json = false;
 };
+struct ReloadOptions {
+  std::string socket;
+};
 struct DoctorOptions {
   std::string socket;
 };
@@ -31,8 +35,9 @@ struct DoctorOptions {
 struct Exit {
   int code = 0;
 };
-using Invocation = std::variant<Exit, RunOptions, ConnectOptions, StatusOptions, SessionsOptions, FlushOptions,
-                                ReserveOptions, DoctorOptions, DoorOptions, OpenOptions, PolicyOptions>;
+using Invocation =
+    std::variant<Exit, RunOptions, ConnectOptions, StatusOptions, SessionsOptions, FlushOptions, ReserveOptions,
+                 DoctorOptions, DoorOptions, OpenOptions, PolicyOptions, ReloadOptions, LearnOptions>;
 
 [[nodiscard]] Invocation parse_command_line(int argc, char** argv);
 

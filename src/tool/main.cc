@@ -37,6 +37,8 @@ struct Execute {
   int operator()(const DoorOptions& options) const { return manage_doors(socket_or_default(options.socket), options); }
   int operator()(const OpenOptions& options) const { return open_narrowed(socket_or_default(options.socket), options); }
   int operator()(const PolicyOptions& options) const { return ask_daemon(options); }
+  int operator()(const ReloadOptions& options) const { return reload_policy(socket_or_default(options.socket)); }
+  int operator()(const LearnOptions& options) const { return learn(socket_or_default(options.socket), options); }
   int operator()(const DoctorOptions& options) const { return examine(socket_or_default(options.socket), ""); }
 };
 

@@ -1,4 +1,5 @@
-// `tpmspace policy check` and `policy explain`: tpmspaced reads its configuration and says what it means.
+// `tpmspace policy check` and `policy explain` (`reload`: door.h, `learn`: learn.h): tpmspaced reads its configuration
+// and says what it means.
 //
 // Idea: what the daemon will do only the daemon's own code can say, so this program becomes tpmspaced (exec): what it
 // prints and its exit code are what is wanted. Errors: a sentence and exit code 1 if it is not there or cannot be run.

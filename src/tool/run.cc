@@ -1,7 +1,5 @@
 #include "tool/run.h"
 
-#include <poll.h>
-
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -12,20 +10,6 @@
 
 namespace tpmspace::tool {
 namespace {
-
-// The command's end: its wait status.
-int wait_for(pid_t command, PrivateDaemon& daemon, const Signals& signals) {
-  while (true) {
-    if (const auto status = reap(command)) return *status;
-    pollfd ready{signals.fd(), POLLIN, 0};
-    poll(&ready, 1, -1);
-    while (const auto signal = signals.next()) {
-      const int number = static_cast<int>(signal->ssi_signo);
-      if (number != SIGCHLD && Signals::from_a_process(*signal)) kill(command, number);
-    }
-    if (const auto ended = daemon.look()) complain(*ended);
-  }
-}
 
 int run_command(const RunOptions& options, const LibraryPlaces& library, const Workplace& workplace,
                 PrivateDaemon& daemon, const Signals& signals) {
@@ -40,7 +24,9 @@ int run_command(const RunOptions& options, const LibraryPlaces& library, const W
     complain("cannot run " + options.command[0] + ": " + std::strerror(command.error()));
     return command.error() == ENOENT ? kExitNotFound : kExitCannotExecute;
   }
-  return exit_code_of(wait_for(*command, daemon, signals));
+  return exit_code_of(wait_for(*command, signals, [&daemon] {
+    if (const auto ended = daemon.look()) complain(*ended);
+  }));
 }
 
 FapiPlaces fapi_places(const std::string& tpm, const Workplace& workplace) {

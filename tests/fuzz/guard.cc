@@ -1,10 +1,11 @@
 // guard::judge is total, whatever the octets and whatever a chip says of its commands; admin is stopped by nothing; and
-// a narrowed profile allows exactly what both allow.
+// a narrowed profile allows exactly what both allow; what is learned from a command allows it.
 //
 // Input: how many TPMA_CC words follow, those words (a chip's own list, adopted), the locality, which two of the
 // shipped profiles, the message.
 
 #include "fuzz.h"
+#include "guard/learned.h"
 #include "guard/shipped.h"
 #include "guard/verdict.h"
 #include "wire/command.h"
@@ -32,5 +33,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   fuzz::require(wire::layer_of(by_a.rc) == 0, "the code has no layer");
   fuzz::require(by_both.allowed() == (by_a.allowed() && by_b.allowed()), "narrowed allows what both allow");
   fuzz::require(guard::judge(guard::admin(), *command, locality).allowed(), "admin is stopped by nothing");
+  const guard::Profile learned = guard::learn({}, *command, locality);
+  fuzz::require(guard::judge(learned, *command, locality).allowed(), "what was learned is allowed");
+  fuzz::require(guard::learn(learned, *command, locality) == learned, "and teaches nothing more");
   return 0;
 }

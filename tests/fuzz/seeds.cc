@@ -116,6 +116,8 @@ void write_control(const fs::path& directory) {
   add(proto::encode(proto::Request(proto::OrderRequest{proto::FlushThese{{0x02000000, 0x03000001}}})));
   add(proto::encode(proto::Request(proto::OrderRequest{proto::FlushAbandoned{}})));
   add(proto::encode(proto::Request(proto::OrderRequest{proto::FlushOwner{1000}})));
+  add(proto::encode(proto::Request(proto::Learn{"p"})));
+  add(proto::encode(proto::Reply(proto::LearnReply{"[profile.p]\n"})));
   proto::Sessions sessions;
   sessions.sessions = {{.handle = 0x03000001, .kind = proto::SessionKind::kPolicy, .uid = 1000, .lease = 9}};
   sessions.waiting = {{.uid = 1000, .connection = 3, .waited = 4, .left = 5}};

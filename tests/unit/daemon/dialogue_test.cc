@@ -48,6 +48,10 @@ class FakeManager final : public Dialogue::Manager {
     if (!refuse) ordered.push_back(what);
     return refuse;
   }
+  tl::expected<std::string, wire::Rc> learn(const std::string& name) override {
+    if (refuse) return tl::make_unexpected(*refuse);
+    return "[profile." + name + "]\n";
+  }
   void answered_early(wire::Rc code) override { early.push_back(code); }
   void cut_off(const std::string& why) override { cut_off_because.push_back(why); }
 
@@ -268,6 +272,16 @@ TEST_F(DialogueTest, RightsCanBeGivenAway) {
   manager_.refuse = wire::from_manager(wire::rc::kValue);
   feed(proto::encode(proto::Request(proto::Narrow{"nobody's"})));
   EXPECT_EQ(talk(), refusal(7, wire::rc::kValue));
+}
+
+TEST_F(DialogueTest, WhatIsLearnedIsTold) {
+  feed(proto::encode(proto::Request(proto::Hello{})));
+  talk();
+  feed(proto::encode(proto::Request(proto::Learn{"p"})));
+  EXPECT_EQ(talk(), proto::encode(proto::Reply(proto::LearnReply{"[profile.p]\n"})));
+  manager_.refuse = wire::from_manager(wire::rc::kValue);
+  feed(proto::encode(proto::Request(proto::Learn{"safe"})));
+  EXPECT_EQ(talk(), refusal(11, wire::rc::kValue));
 }
 
 TEST_F(DialogueTest, AnAdministratorsOrdersAreAnsweredOrRefused) {

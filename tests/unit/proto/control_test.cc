@@ -34,6 +34,9 @@ TEST(Request, ThereAndBack) {
   const auto flush = decode_request(read(encode(Request(OrderRequest{FlushOwner{1000}}))));
   ASSERT_TRUE(flush && std::holds_alternative<OrderRequest>(*flush));
   EXPECT_EQ(std::get<OrderRequest>(*flush).what, SessionOrder(FlushOwner{1000}));
+  const auto learn = decode_request(read(encode(Request(Learn{"p"}))));
+  ASSERT_TRUE(learn && std::holds_alternative<Learn>(*learn));
+  EXPECT_EQ(std::get<Learn>(*learn).name, "p");
 }
 
 TEST(Request, HelloOnTheWireIsAsDocumented) {
@@ -68,7 +71,10 @@ INSTANTIATE_TEST_SUITE_P(Rows, RefusedRequest,
                                          RefusedRow{"LocalityTooLong", {3, {1, 2}}, 3, 0x000B0095},
                                          RefusedRow{"StatusWithBody", {4, {0}}, 4, 0x000B0095},
                                          RefusedRow{"SessionsWithBody", {5, {0}}, 5, 0x000B0095},
-                                         RefusedRow{"FlushOfNothing", {6, {}}, 6, 0x000B0095}),
+                                         RefusedRow{"FlushOfNothing", {6, {}}, 6, 0x000B0095},
+                                         RefusedRow{"LearnWithoutName", {11, {}}, 11, 0x000B0095},
+                                         RefusedRow{"LearnCutOff", {11, {0, 2, 'p'}}, 11, 0x000B0095},
+                                         RefusedRow{"LearnTooLong", {11, {0, 1, 'p', 0}}, 11, 0x000B0095}),
                          [](const auto& row) { return std::string(row.param.name); });
 
 TEST(Reply, ThereAndBack) {
@@ -90,6 +96,10 @@ TEST(Reply, ThereAndBack) {
   const auto listed = decode_reply(read(encode(Reply(SessionsReply{sessions}))));
   ASSERT_TRUE(listed && std::holds_alternative<SessionsReply>(*listed));
   EXPECT_EQ(std::get<SessionsReply>(*listed).sessions, sessions);
+  const std::string long_text(65535, 'x');
+  const auto learned = decode_reply(read(encode(Reply(LearnReply{long_text}))));
+  ASSERT_TRUE(learned && std::holds_alternative<LearnReply>(*learned));
+  EXPECT_EQ(std::get<LearnReply>(*learned).text, long_text);
   const SessionEntry entry{.handle = 0x02000003, .uid = 7};
   const auto flushed = decode_reply(read(encode(Reply(OrderReply{{entry}}))));
   ASSERT_TRUE(flushed && std::holds_alternative<OrderReply>(*flushed));
@@ -121,7 +131,7 @@ TEST(Reply, WhatIsNoneIsNone) {
 TEST(Control, DecodingIsTotal) {
   for (std::uint32_t seed = 1; seed <= 5000; ++seed) {
     std::mt19937 random(seed);
-    ControlFrame frame{static_cast<std::uint32_t>(random() % 8) | (random() % 2 != 0 ? kReply : 0),
+    ControlFrame frame{static_cast<std::uint32_t>(random() % 12) | (random() % 2 != 0 ? kReply : 0),
                        Bytes(random() % 40)};
     for (auto& octet : frame.body) octet = static_cast<std::uint8_t>(random() % 2 != 0 ? 0 : random());
     (void)decode_request(frame);

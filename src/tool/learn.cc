@@ -1,0 +1,81 @@
+#include "tool/learn.h"
+
+#include <fcntl.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <utility>
+
+#include "client/connection.h"
+#include "posix/fd.h"
+#include "tool/child.h"
+#include "tool/exit_code.h"
+#include "tool/run.h"
+#include "tool/signals.h"
+#include "wire/rc.h"
+
+namespace tpmspace::tool {
+namespace {
+
+constexpr int kTimeoutMs = 30'000;
+
+int fail(const std::string& sentence) {
+  complain(sentence);
+  return kExitRunFailed;
+}
+
+std::string why(const client::Error& error, const std::string& name) {
+  if (error.code == wire::from_manager(wire::rc::kValue))
+    return "no profile can have the name \"" + name +
+           "\": at most 64 letters, digits, \"-\", \"_\" and \".\" are possible, and safe, storage, attest, provision, "
+           "admin and default are taken";
+  if (error.code == wire::from_manager(wire::rc::kCommandCode))
+    return error.what + ": it cannot learn, so it is older than this program; install both from the same release";
+  return error.what;
+}
+
+bool write_to(const std::string& path, const std::string& text) {
+  std::ofstream file(path);
+  file << text;
+  file.close();
+  if (!file) complain("cannot write to " + path + ": " + std::strerror(errno));
+  return static_cast<bool>(file);
+}
+
+// Its exit code; or ours if it could not be run, which was said.
+tl::expected<int, int> run_with(const client::Connection& connection, const LearnOptions& options) {
+  const Signals signals;
+  // Above what programs expect to be free for themselves.
+  posix::Fd fd(::fcntl(connection.fd(), F_DUPFD, 10));
+  if (!fd) return tl::make_unexpected(fail(std::string("no descriptor is left: ") + std::strerror(errno)));
+  Launch launch;
+  launch.arguments = options.command;
+  launch.environment = client_environment("space:fd=" + std::to_string(fd.get()), find_library());
+  launch.mask = signals.outer();
+  const auto command = spawn(launch);
+  if (!command) {
+    complain("cannot run " + options.command[0] + ": " + std::strerror(command.error()));
+    return tl::make_unexpected(command.error() == ENOENT ? kExitNotFound : kExitCannotExecute);
+  }
+  fd.reset();
+  return exit_code_of(wait_for(*command, signals));
+}
+
+}  // namespace
+
+int learn(const std::string& socket, const LearnOptions& options) {
+  auto connection = client::Connection::open(socket);
+  if (!connection) return fail(connection.error().what);
+  if (const auto begun = connection->learn(options.name, kTimeoutMs); !begun)
+    return fail(why(begun.error(), options.name));
+  const auto code = run_with(*connection, options);
+  if (!code) return code.error();
+
+  const auto profile = connection->learn(options.name, kTimeoutMs);
+  if (!profile) return fail("what the command used cannot be told: " + profile.error().what);
+  const bool written = options.output.empty() ? print(*profile) : write_to(options.output, *profile);
+  return written ? *code : kExitRunFailed;
+}
+
+}  // namespace tpmspace::tool
