@@ -18,7 +18,7 @@ namespace {
 using namespace support;
 using wire::Command;
 
-constexpr std::uint32_t kIndex = 0x01500016, kKey = 0x81000001, kTransient = 0x80000000, kSession = 0x03000000;
+constexpr std::uint32_t kIndex = 0x01500016, kKey = 0x81000001, kTransient = 0x80000000;
 
 Profile learned(const std::vector<Command>& commands, std::uint8_t locality = 0) {
   Profile out;
