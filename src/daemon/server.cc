@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "daemon/peer_identity.h"
+#include "daemon/profile_tables.h"
 #include "daemon/version.h"
 
 namespace tpmspace::daemon {
