@@ -37,7 +37,7 @@ inline constexpr std::size_t kReadChunk = 8192;
 inline constexpr unsigned kFramesPerTurn = 16;
 // Of those that have more to handle, so many before new events are looked at: some milliseconds.
 inline constexpr std::size_t kTurnsPerRound = 16;
-// Descriptors that no client gets, where nobody limits connections.
+// Descriptors that no client gets, where nobody limits connections and there are some to spare.
 inline constexpr unsigned kKeptDescriptors = 256;
 // How often a connection may give rights away: there are not many more things to give.
 inline constexpr unsigned kNarrowings = 16;
