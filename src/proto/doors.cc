@@ -27,6 +27,8 @@ std::optional<DoorEntry> get(wire::Reader& in) {
   const auto at_run_time = in.u8();
   const bool numbers = mode && uid && gid && has_locality && locality && connections && limit && at_run_time;
   if (!name || !path || !profile || !numbers) return std::nullopt;
+  // One form for each thing that can be said.
+  if (*has_locality > 1 || *at_run_time > 1 || (*has_locality == 0 && *locality != 0)) return std::nullopt;
   return DoorEntry{.name = std::move(*name),
                    .path = std::move(*path),
                    .mode = *mode,

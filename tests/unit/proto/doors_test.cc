@@ -53,6 +53,14 @@ TEST(Doors, OfAnotherVersionOrTooManyAreNone) {
   EXPECT_FALSE(decode_door_order(order));
 }
 
+// What a fuzzer found: a flag has two values.
+TEST(Doors, HaveOneForm) {
+  auto order = encode_door_order(door());
+  EXPECT_TRUE(decode_door_order(order));
+  order.back() = 2;
+  EXPECT_FALSE(decode_door_order(order));
+}
+
 TEST(Doors, AreControlMessages) {
   const auto read = [](const wire::Bytes& frame) {
     FrameReader reader(4096, kMaxReplySize);
