@@ -139,6 +139,7 @@ void AuditLog::to_journal(const AuditRecord& record, unsigned held_back) {
       },
       [&](const char* name, auto value) { fields.push_back(fmt::format("TPMSPACE_{}={}", upper(name), value)); });
   std::vector<iovec> parts;
+  parts.reserve(fields.size());
   for (std::string& field : fields) parts.push_back({field.data(), field.size()});
   const int result = ::sd_journal_sendv(parts.data(), static_cast<int>(parts.size()));
   if (result < 0 && !std::exchange(trouble_said_, true))

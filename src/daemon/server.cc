@@ -43,7 +43,7 @@ std::uint32_t most_connections(const Limits& limits) {
   rlimit descriptors{};
   if (limits.connections != 0 || ::getrlimit(RLIMIT_NOFILE, &descriptors) != 0) return limits.connections;
   const auto most = std::min<rlim_t>(descriptors.rlim_cur, UINT32_MAX);
-  return most >= 4 * limits::kKeptDescriptors ? static_cast<std::uint32_t>(most - limits::kKeptDescriptors) : 0;
+  return most >= rlim_t{4} * limits::kKeptDescriptors ? static_cast<std::uint32_t>(most - limits::kKeptDescriptors) : 0;
 }
 
 // What is known of whoever did it.
