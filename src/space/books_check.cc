@@ -57,7 +57,9 @@ std::optional<std::string> check_objects(const Books& books) {
     if (id.value == 0) return "a space is nobody's";
     if (id.value > books.last_space) return "a space's number is still to be given out";
     const auto& pools = space.limits.pools;
-    if (pools[0].id.value != 0 && pools[0].id == pools[1].id) return "a space is in one pool twice";
+    for (std::size_t i = 0; i < pools.size(); ++i)
+      for (std::size_t j = 0; j < i; ++j)
+        if (pools[i].id.value != 0 && pools[i].id == pools[j].id) return "a space is in one pool twice";
     if (space.limits.view && !space.limits.view->is_possible()) return "a space's window is not of persistent handles";
     if (space.objects.size() > space.limits.objects) return "a space holds more objects than its limit";
     for (const auto& [handle, object] : space.objects) {
@@ -90,7 +92,6 @@ std::optional<std::string> check_session(const Books& books, const Chip& chip, c
   if (wire::kind_of(session.handle) != wire::kind_of(session.client.value)) return "a session is of two kinds";
   if (session.last_use > books.tick) return "a session was used in the future";
   if (session.space.value == 0 && !session.client_saved) return "a session of nobody is not client-saved";
-  if (wire::number_of(session.client.value) >= chip.session_numbers) return "a client knows an impossible number";
   if (session.bound_to_what_counts && session.log.can_be_made_again())
     return "a session that is bound can be made again";
   if (!session.log.is_plausible()) return "nobody can make a session again as its log says";
@@ -100,6 +101,7 @@ std::optional<std::string> check_session(const Books& books, const Chip& chip, c
   const auto space = books.spaces.find(session.space);
   if (space == books.spaces.end()) return "a session's space is not open";
   if (space->second.owner != session.owner) return "a session is in another owner's space";
+  if (!session.client_saved && !may_take_up(space->second, session)) return "a session is secluded from its own space";
   return std::nullopt;
 }
 

@@ -37,6 +37,15 @@ Books some_books() {
   return books;
 }
 
+TEST(Books, ASpaceIsInEachPoolOnce) {
+  Books books;
+  SpaceLimits limits;
+  limits.pools[0].id = {5};
+  limits.pools[kMaxPools - 1].id = {5};
+  open_space(books, OwnerId{7}, limits);
+  EXPECT_EQ(check(books, Chip{}), "a space is in one pool twice");
+}
+
 TEST(Books, WhoSecludesHimselfTakesAlongWhatHeUses) {
   Books books;
   const SpaceId one = open_space(books, OwnerId{7}, {}), two = open_space(books, OwnerId{7}, {});
