@@ -6,76 +6,20 @@ The examples are those of the mails that the project began with (MISSION M16 to 
 import contextlib
 import json
 import os
-import pathlib
 import struct
 import subprocess
 import sys
-import tempfile
-import unittest
 
 import harness
-from tools_test import LIBRARY
+from users import ALICE, BOB, RefusalTest, User
 
 # Control messages, and what they are refused with.
 SESSIONS, ORDER, NARROW, RELOAD, DOORS, DOOR = 5, 6, 7, 8, 9, 10
 DISABLED, HIERARCHY, PCR, HANDLE = 0x120, 0x085, 0x127, 0x08B
 OWNER, LOCKOUT, NULL = 0x40000001, 0x4000000A, 0x40000007
-# Users without an account: what counts is the number.
-ALICE, BOB, CAROL = 21001, 21002, 21003
 
 
-class Refused(Exception):
-    """A tool ended with another exit code than 0; it says the code of the TPM or the manager."""
-
-
-class User:
-    """Somebody with a directory to work in, and tpm2_* as functions: user("createprimary", "-c", "p.ctx")."""
-
-    def __init__(self, daemon, uid, groups=(), path=None):
-        harness.need_root()
-        harness.need("setpriv")
-        harness.need("tpm2_createprimary")
-        self._temporary = tempfile.TemporaryDirectory(prefix="tpmspace-user-")
-        self.directory = pathlib.Path(self._temporary.name)
-        os.chown(self.directory, uid, uid)
-        listed = ",".join(str(group) for group in groups)
-        self.prefix = ["setpriv", f"--reuid={uid}", f"--regid={uid}"]
-        self.prefix += [f"--groups={listed}"] if groups else ["--clear-groups"]
-        self.environment = {**os.environ, "TPM2TOOLS_TCTI": f"space:path={path or daemon.path}",
-                            "LD_LIBRARY_PATH": str(LIBRARY)}
-        self.environment.pop("LD_PRELOAD", None)
-        # Whoever makes the daemon's directory keeps it to himself.
-        os.chmod(daemon.directory, 0o755)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *unused):
-        self._temporary.cleanup()
-
-    def run(self, *line, **options):
-        return subprocess.run([*self.prefix, *line], cwd=self.directory, env=self.environment, stdin=subprocess.DEVNULL,
-                              capture_output=True, timeout=harness.TIMEOUT, check=False, **options)
-
-    def __call__(self, tool, *arguments):
-        done = self.run(f"tpm2_{tool}", *arguments)
-        if done.returncode != 0:
-            raise Refused(f"tpm2_{tool} {' '.join(arguments)}: exit {done.returncode}\n{done.stderr.decode()}")
-        return done.stdout
-
-
-class GuardTest(unittest.TestCase):
-    def refused(self, code, user, tool, *arguments):
-        """The tool says that code, with our layer; `tpm2_rc_decode` reads it sensibly."""
-        with self.assertRaises(Refused) as raised:
-            user(tool, *arguments)
-        self.assertIn(f"0x{harness.MANAGER | code:X}".lower(), str(raised.exception).lower())
-
-    def assert_code(self, response, code):
-        self.assertEqual(hex(harness.code_of(response)), hex(harness.MANAGER | code))
-
-
-class AsInstalled(GuardTest):
+class AsInstalled(RefusalTest):
     @contextlib.contextmanager
     def everybody(self, config=None):
         with harness.Daemon("embedded", "--socket-mode", "0666", config=config) as daemon:
@@ -155,7 +99,7 @@ class AsInstalled(GuardTest):
                 self.assertIn(b"only an administrator", done.stderr)
 
 
-class Attacks(GuardTest):
+class Attacks(RefusalTest):
     """As somebody who has `safe`."""
 
     @contextlib.contextmanager
@@ -235,7 +179,7 @@ class Attacks(GuardTest):
             self.assertIn("uid 0", daemon.log())
 
 
-class Doors(GuardTest):
+class Doors(RefusalTest):
     def tell(self, daemon, *arguments, uid=0):
         harness.need("setpriv")
         return subprocess.run(["setpriv", f"--reuid={uid}", "--clear-groups", harness.program("tpmspace"), *arguments,
@@ -283,10 +227,10 @@ class Doors(GuardTest):
         harness.need_root()
         with harness.Daemon("embedded") as daemon, User(daemon, ALICE) as alice:
             environment = {k: v for k, v in alice.environment.items() if k != "TPM2TOOLS_TCTI"}
-            environment["LD_LIBRARY_PATH"] = str(LIBRARY)
+            environment["LD_LIBRARY_PATH"] = str(harness.LIBRARY)
             script = ("set -e; tpm2_createprimary -C o -G ecc -c p.ctx -Q; tpm2_readpublic -c p.ctx -Q;"
                       "tpm2_getcap handles-transient; ! tpm2_clear")
-            line = [str(LIBRARY.parent / "bin/tpmspace"), "open", "--profile", "safe", "--socket", daemon.path, "--",
+            line = [str(harness.LIBRARY.parent / "bin/tpmspace"), "open", "--profile", "safe", "--socket", daemon.path, "--",
                     *alice.prefix, "sh", "-c", script]
             done = subprocess.run(line, cwd=alice.directory, env=environment, capture_output=True, text=True,
                                   timeout=harness.TIMEOUT, check=False)

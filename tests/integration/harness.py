@@ -24,6 +24,8 @@ import unittest
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("TPMSPACE_BUILD", SOURCE / "build"))
+# The release library: a sanitized one cannot be loaded into somebody else's program.
+LIBRARY = pathlib.Path(os.environ.get("TPMSPACE_TCTI", SOURCE / "build/lib"))
 TIMEOUT = 120  # seconds; a cap for anything that is waited for
 SKIPPED = 77
 

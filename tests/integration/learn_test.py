@@ -8,8 +8,7 @@ import tempfile
 import unittest
 
 import harness
-from guard_test import ALICE, User
-from tools_test import LIBRARY
+from users import ALICE, User
 
 LEARN, NARROW = 11, 7
 SIGNER = """set -e
@@ -61,7 +60,7 @@ class LearnTest(unittest.TestCase):
         harness.need_root()
         with harness.Daemon("embedded") as daemon:
             # Not the library beside a program with sanitizers, if that is what is tested.
-            done = learn(daemon, self.directory, "env", f"LD_LIBRARY_PATH={LIBRARY}", "sh", "-c", SIGNER,
+            done = learn(daemon, self.directory, "env", f"LD_LIBRARY_PATH={harness.LIBRARY}", "sh", "-c", SIGNER,
                          options=["--name", "signer"])
             self.assertEqual((done.returncode, done.stderr), (0, ""))
             profile = done.stdout

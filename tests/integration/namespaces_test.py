@@ -10,10 +10,9 @@ import shutil
 import signal
 import struct
 import tempfile
-import unittest
 
 import harness
-from guard_test import Refused, User
+from users import Refused, RefusalTest, User
 
 LEFT, RIGHT, OUTSIDE = 22001, 22002, 22003
 KEY = "0x81000001"
@@ -40,20 +39,12 @@ persistent_base = "0x81220000"
 POLICY_AND_NV = 0x149
 
 
-class NamespacesTest(unittest.TestCase):
+class NamespacesTest(RefusalTest):
     @contextlib.contextmanager
     def both(self, config=CONFIG, *arguments):
         with harness.Daemon("embedded", "--socket-mode", "0666", *arguments, config=config) as daemon:
             with User(daemon, LEFT) as left, User(daemon, RIGHT) as right:
                 yield daemon, left, right
-
-    def refused(self, code, user, tool, *arguments):
-        with self.assertRaises(Refused) as raised:
-            user(tool, *arguments)
-        self.assertIn(f"0x{harness.MANAGER | code:X}".lower(), str(raised.exception).lower())
-
-    def assert_code(self, response, code):
-        self.assertEqual(hex(harness.code_of(response)), hex(harness.MANAGER | code))
 
     @staticmethod
     def client(daemon, uid):

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import harness
 from harness import command, effective_user, handle_of
-from tools_test import LIBRARY, Tools
+from tools_test import Tools
 
 LIMIT = int(os.environ.get("TPMSPACE_STORM_LIMIT", "1000000"))
 CHIP = 64  # active sessions of the embedded TPM
@@ -93,7 +93,7 @@ class Storm:
     def __init__(self, daemon, mode, **settings):
         words = [f"{name}={value}" for name, value in settings.items()]
         # What ESYS writes about a failure is in the result.
-        environment = {**os.environ, "LD_LIBRARY_PATH": str(LIBRARY), "TSS2_LOG": "all+none"}
+        environment = {**os.environ, "LD_LIBRARY_PATH": str(harness.LIBRARY), "TSS2_LOG": "all+none"}
         environment.pop("LD_PRELOAD", None)
         self.process = subprocess.Popen(
             [harness.program("policy_storm"), mode, f"tcti=space:path={daemon.path}", *words], env=environment,

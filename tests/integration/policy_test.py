@@ -12,13 +12,13 @@ import tempfile
 import unittest
 
 import harness
-from guard_test import ALICE, BOB, CAROL, GuardTest, Refused, User
+from users import ALICE, BOB, CAROL, Refused, RefusalTest, User
 
 WEB = 21033
 SIGN_IN_TLS = "?provider=tpm2,tpm2.digest!=yes,tpm2.cipher!=yes"
 
 
-class Examples(GuardTest):
+class Examples(RefusalTest):
     @contextlib.contextmanager
     def users(self, config, *uids, **options):
         """The daemon under that configuration, root and the users."""
@@ -207,7 +207,7 @@ class Examples(GuardTest):
             self.assertIn("0xb018b", tool(*sign, where=web.prefix)[1])
 
 
-class Reload(GuardTest):
+class Reload(RefusalTest):
     def test_the_next_command_is_judged_by_the_new_policy(self):
         harness.need_root()
         everybody = '[[rule]]\nprofile = "{}"\n'
@@ -263,7 +263,7 @@ class Reload(GuardTest):
             self.assertEqual(policy["event"], "policy")
 
 
-class Lockout(GuardTest):
+class Lockout(RefusalTest):
     def test_four_users_who_guess_passwords_lock_nobody_out(self):
         with contextlib.ExitStack() as stack:
             harness.need_root()

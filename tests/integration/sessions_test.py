@@ -227,7 +227,7 @@ class SessionsTest(unittest.TestCase):
                                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=harness.TIMEOUT,
                                check=False, preexec_fn=self.become_other)
         self.assertEqual(done.returncode, 1)
-        self.assertIn("only root and the user that tpmspaced runs as may do that", done.stderr)
+        self.assertIn("only an administrator may do that", done.stderr)
 
     # --- reserved ones
 

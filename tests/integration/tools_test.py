@@ -16,8 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import harness
 
-LIBRARY = pathlib.Path(os.environ.get("TPMSPACE_TCTI", harness.SOURCE / "build/lib"))
-
 
 class ToolFailed(Exception):
     """A tool ended with another exit code than 0."""
@@ -31,7 +29,7 @@ class Tools:
         self._temporary = tempfile.TemporaryDirectory(prefix="tpmspace-tools-")
         self.directory = pathlib.Path(self._temporary.name)
         self.environment = {**os.environ, "TPM2TOOLS_TCTI": f"space:path={daemon.path}",
-                            "LD_LIBRARY_PATH": str(LIBRARY)}
+                            "LD_LIBRARY_PATH": str(harness.LIBRARY)}
         # A sanitizer's preload must not reach somebody else's program.
         self.environment.pop("LD_PRELOAD", None)
 
