@@ -142,12 +142,13 @@ tl::expected<posix::Fd, Error> connect_socket(const std::string& path) {
 }
 
 Error no_place(const std::string& name) {
-  return {Error::Kind::kRefused,
-          "tpmspaced at " + name +
-              " refuses more connections: it has as many as limits.connections (in all) or "
-              "limits.connections_per_owner (of one user) allow, its log says which; end programs that hold some, or "
-              "raise the limit in its configuration and restart it",
-          kNoPlace};
+  return {
+      Error::Kind::kRefused,
+      "tpmspaced at " + name +
+          " refuses more connections: it has as many as limits.connections (in all), limits.connections_per_owner "
+          "(of one user), or \"connections\" of a profile, namespace or door allow, its log says which; end programs "
+          "that hold some, or raise the limit in its configuration",
+      kNoPlace};
 }
 
 Connection::Connection(posix::Fd socket, std::string name)

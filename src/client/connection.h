@@ -72,8 +72,6 @@ class Connection {
   // From now on the manager learns what the connection's commands need, and gives an empty text; asked again, the
   // profile of that name that allows those so far, as the configuration says it.
   [[nodiscard]] tl::expected<std::string, Error> learn(const std::string& name, int timeout_ms);
-  // The socket, given away; the object is of no use afterwards. Precondition: nothing is awaited.
-  [[nodiscard]] posix::Fd release() { return std::move(socket_); }
 
   // Asks for the command in flight to be given up, without waiting for the reply.
   [[nodiscard]] tl::expected<void, Error> post_cancel();

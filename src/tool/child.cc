@@ -102,4 +102,9 @@ std::string how_it_ended(int wait_status) {
          (name != nullptr ? std::string(" (") + name + ")" : "");
 }
 
+int cannot_run(const std::string& program, int error) {
+  complain("cannot run " + program + ": " + std::strerror(error));
+  return error == ENOENT ? kExitNotFound : kExitCannotExecute;
+}
+
 }  // namespace tpmspace::tool

@@ -36,6 +36,8 @@ struct Launch {
 };
 
 [[nodiscard]] tl::expected<pid_t, int> spawn(const Launch& launch);
+// Says that it could not be started, for that errno; the exit code for it.
+[[nodiscard]] int cannot_run(const std::string& program, int error);
 
 // Not blocking. The wait status, once.
 [[nodiscard]] std::optional<int> reap(pid_t pid);

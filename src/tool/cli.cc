@@ -2,8 +2,10 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "cli/complaint.h"
 #include "tool/exit_code.h"
@@ -97,182 +99,234 @@ class HelpWithCommand : public CLI::Formatter {
   }
 };
 
-CLI::App* add_doors(CLI::App& app, DoorOptions& door) {
-  CLI::App* door_app = subcommand(app, "door", "the sockets by which clients come in (administrators only)");
-  door_app->require_subcommand(1);
-  CLI::App* list = subcommand(*door_app, "list", "all of them, and how many connections came by each");
-  list->add_flag("--json", door.json, "as JSON");
-  CLI::App* add = subcommand(*door_app, "add", "one more, until tpmspaced ends");
-  add->add_option("name", door.name, "for rules, and for `door remove`")->required()->type_name("NAME");
-  add->add_option("path", door.path, "of the socket")->required()->type_name("PATH");
-  add->add_option("--mode", door.mode, "who may connect")->type_name("OCTAL")->capture_default_str();
-  add->add_option("--owner", door.owner, "of the socket")->type_name("USER");
-  add->add_option("--group", door.group, "of the socket")->type_name("GROUP");
-  add->add_option("--profile", door.profile, "of whoever comes by it and no rule names (default: the standard rule's)")
-      ->type_name("NAME");
-  add->add_option("--locality", door.locality, "of whoever comes by it, unchangeable")->type_name("N");
-  add->add_option("--connections", door.connections, "at a time; 0: no limit")->type_name("N");
-  CLI::App* remove = subcommand(*door_app, "remove", "one less; who came by it stays connected");
-  remove->add_option("name", door.name)->required()->type_name("NAME");
-  for (CLI::App* one : {list, add, remove}) add_socket(one, door.socket);
-  add->parse_complete_callback([&door] { door.what = DoorOptions::What::kAdd; });
-  remove->parse_complete_callback([&door] { door.what = DoorOptions::What::kRemove; });
-  return door_app;
+constexpr const char* kOwnConnection =
+    "The command finds the connection in TSS2_TCTI, TPM2TOOLS_TCTI and so on: \"space:fd=N\".";
+constexpr const char* kConfiguration = "the configuration (default: /etc/tpmspace/tpmspace.toml)";
+
+std::string exit_codes(const std::string& ours) {
+  return "The exit code is the command's; 125: " + ours + " failed, 126: CMD cannot be executed, 127: it is not there.";
 }
 
-CLI::App* add_reload(CLI::App& policy, ReloadOptions& reload) {
-  CLI::App* out = subcommand(policy, "reload", "have profiles, rules and doors read again (administrators only)");
-  add_socket(out, reload.socket);
-  return out;
-}
+// Every subcommand, and what it is called with.
+class Grammar {
+ public:
+  Grammar() {
+    app_.set_version_flag("--version", kVersion);
+    app_.require_subcommand(1);
+    app_.failure_message(cli::complaint);
+    add_run();
+    add_connect();
+    add_status();
+    add_sessions();
+    add_flush();
+    add_reserve();
+    add_open();
+    add_doors();
+    add_policy();
+    add_doctor();
+  }
 
-CLI::App* add_learn(CLI::App& policy, LearnOptions& learn) {
-  CLI::App* out = subcommand(policy, "learn", "run a command, and show the narrowest profile that allows what it does");
-  add_socket(out, learn.socket);
-  out->add_option("--name", learn.name, "of the profile")->type_name("NAME")->capture_default_str();
-  out->add_option("--output", learn.output, "where the profile goes (default: standard output, after the command's)")
-      ->type_name("FILE");
-  out->formatter(std::make_shared<HelpWithCommand>());
-  out->footer(
-      "The command finds the connection in TSS2_TCTI, TPM2TOOLS_TCTI and so on: \"space:fd=N\". It may do there what\n"
-      "you may; what is refused is learned, too. The exit code is the command's; 125: learning failed, 126: CMD "
-      "cannot\n"
-      "be executed, 127: it is not there.");
-  return out;
-}
+  Invocation parse(Words words) {
+    if (const auto unknown = unknown_subcommand(app_, words)) {
+      complain(*unknown);
+      return Exit{kExitUsage};
+    }
+    int usage_error = kExitUsage;
+    for (const WithCommand& one : with_command_) {
+      if (is_called(one.app, words)) usage_error = kExitRunFailed;
+      *one.command = take_command_of(one.app, words);
+    }
+    std::reverse(words.begin(), words.end());  // as CLI11 wants them
+    try {
+      app_.parse(std::move(words));
+    } catch (const CLI::ParseError& e) {
+      return Exit{app_.exit(e) == 0 ? kExitOk : usage_error};
+    }
+    for (const WithCommand& one : with_command_) {
+      if (!one.app->parsed() || !one.command->empty()) continue;
+      complain(one.without_it);
+      return Exit{usage_error};
+    }
+    const auto called = std::find_if(calls_.begin(), calls_.end(), [](const Call& one) { return one.app->parsed(); });
+    return called == calls_.end() ? Exit{usage_error} : called->invocation();
+  }
+
+ private:
+  struct Call {
+    const CLI::App* app = nullptr;
+    std::function<Invocation()> invocation;
+  };
+  struct WithCommand {
+    const CLI::App* app = nullptr;
+    Words* command = nullptr;
+    std::string without_it;  // what is said then
+  };
+
+  // What it is called with is in `options`, once it is parsed.
+  template <typename Options>
+  CLI::App* add(CLI::App& to, const std::string& name, const std::string& what, Options& options) {
+    CLI::App* out = subcommand(to, name, what);
+    calls_.push_back({out, [&options] { return options; }});
+    return out;
+  }
+  // The rest of the line is a command. `usage`: what may stand before it, "[--tpm SPEC]".
+  void takes_command(CLI::App* app, Words& command, const std::string& usage) {
+    app->formatter(std::make_shared<HelpWithCommand>());
+    std::string name;
+    for (const std::string& word : path_of(app)) name += word + " ";
+    with_command_.push_back({app, &command, name + "needs a command: tpmspace " + name + usage + " -- CMD..."});
+  }
+
+  void add_run() {
+    CLI::App* app = add(app_, "run", "run a command with a TPM and a manager of its own", run_);
+    takes_command(app, run_.command, "[--tpm SPEC]");
+    app->add_option("--tpm", run_.tpm, "the TPM, as tpmspaced --tpm takes it")
+        ->type_name("SPEC")
+        ->capture_default_str();
+    app->add_option("--tpmspaced", run_.daemon, "path of tpmspaced")->group("");
+    app->footer(exit_codes("run itself"));
+  }
+
+  void add_connect() {
+    add_socket(
+        add(app_, "connect",
+            "standard input and output to the manager's socket; TPM2TOOLS_TCTI=\"cmd:tpmspace connect\"", connect_),
+        connect_.socket);
+  }
+
+  void add_status() {
+    CLI::App* app = add(app_, "status", "what the manager has done and holds", status_);
+    add_socket(app, status_.socket);
+    app->add_flag("--json", status_.json, "as JSON");
+  }
+
+  void add_sessions() {
+    CLI::App* app = add(app_, "sessions", "the sessions in the TPM, whose they are, and who waits for one", sessions_);
+    add_socket(app, sessions_.socket);
+    app->add_flag("--json", sessions_.json, "as JSON");
+  }
+
+  void add_flush() {
+    CLI::App* app = add(app_, "flush", "take sessions away from whoever has them (administrators only)", flush_);
+    add_socket(app, flush_.socket);
+    app->add_option("handles", flush_.handles, "these sessions, 0x03000000, as `tpmspace sessions` shows them")
+        ->type_name("HANDLE");
+    app->add_flag("--abandoned", flush_.abandoned, "those that were saved by a client that is gone");
+    app->add_option("--owner", flush_.owner, "those of this user")->type_name("UID");
+    app->footer(
+        "A client whose session was taken is told so when it uses it: 0x000b0910 or 0x000b0918.\n"
+        "The exit code is 0; 1: refused, no manager, or a session named is not there; 2: a usage error.");
+  }
+
+  void add_reserve() {
+    CLI::App* app = add(app_, "reserve",
+                        "keep a session loaded under its number, for the kernel say (administrators only)", reserve_);
+    add_socket(app, reserve_.socket);
+    app->add_option("handle", reserve_.handle, "0x03000000, as `tpmspace sessions` shows it")
+        ->required()
+        ->type_name("HANDLE");
+    app->add_flag("--release", reserve_.release, "it may be moved and taken again");
+    app->footer(
+        "Its program must stay connected. Of three places in the TPM at most two can be kept so, and with each of "
+        "them\n"
+        "commands of other programs can use one session less at a time.\n"
+        "The exit code is 0; 1: refused, no manager, or there is no such session; 2: a usage error.");
+  }
+
+  void add_open() {
+    CLI::App* app =
+        add(app_, "open", "run a command with a connection that can do no more than a profile allows", open_);
+    takes_command(app, open_.command, "--profile NAME");
+    add_socket(app, open_.socket);
+    app->add_option("--profile", open_.profile, "as the configuration names it, or safe, storage, attest, provision")
+        ->required()
+        ->type_name("NAME");
+    app->footer(std::string(kOwnConnection) + " Nothing can widen it again.\n" + exit_codes("open itself"));
+  }
+
+  void add_doors() {
+    CLI::App* doors = subcommand(app_, "door", "the sockets by which clients come in (administrators only)");
+    doors->require_subcommand(1);
+    CLI::App* list = add(*doors, "list", "all of them, and how many connections came by each", door_);
+    list->add_flag("--json", door_.json, "as JSON");
+    CLI::App* make = add(*doors, "add", "one more, until tpmspaced ends", door_);
+    make->add_option("name", door_.name, "for rules, and for `door remove`")->required()->type_name("NAME");
+    make->add_option("path", door_.path, "of the socket")->required()->type_name("PATH");
+    make->add_option("--mode", door_.mode, "who may connect")->type_name("OCTAL")->capture_default_str();
+    make->add_option("--owner", door_.owner, "of the socket")->type_name("USER");
+    make->add_option("--group", door_.group, "of the socket")->type_name("GROUP");
+    make->add_option("--profile", door_.profile,
+                     "of whoever comes by it and no rule names (default: the standard rule's)")
+        ->type_name("NAME");
+    make->add_option("--locality", door_.locality, "of whoever comes by it, unchangeable")->type_name("N");
+    make->add_option("--connections", door_.connections, "at a time; 0: no limit")->type_name("N");
+    CLI::App* remove = add(*doors, "remove", "one less; who came by it stays connected", door_);
+    remove->add_option("name", door_.name)->required()->type_name("NAME");
+    for (CLI::App* one : {list, make, remove}) add_socket(one, door_.socket);
+    make->parse_complete_callback([this] { door_.what = DoorOptions::What::kAdd; });
+    remove->parse_complete_callback([this] { door_.what = DoorOptions::What::kRemove; });
+  }
+
+  void add_policy() {
+    CLI::App* policy = subcommand(app_, "policy", "who may do what, as the configuration says it");
+    policy->require_subcommand(1);
+    CLI::App* check = add(*policy, "check", "whether the configuration is right, and what in it is odd", policy_);
+    check->add_option("FILE", policy_.config, kConfiguration);
+    CLI::App* explain = add(*policy, "explain", "whether somebody may do a command, and by which rule", policy_);
+    explain->add_option("--as", policy_.as, "who: uid=33,gid=33,cgroup=/a,exe=/a,door=main,locality=0")
+        ->required()
+        ->check(said)
+        ->type_name("AS");
+    explain->add_option("--config", policy_.config, kConfiguration)->type_name("FILE");
+    explain->add_option("COMMAND", policy_.words, "TPM2_NV_Write 0x01500016, TPM2_PCR_Read pcr=16")->required();
+    explain->footer("The exit code is 0: allowed; 1: neither can be said; 2: a usage error; 3: refused.");
+    for (CLI::App* one : {check, explain})
+      one->add_option("--tpmspaced", policy_.daemon, "path of tpmspaced")->group("");
+    add_socket(
+        add(*policy, "reload", "have profiles, rules, namespaces and doors read again (administrators only)", reload_),
+        reload_.socket);
+    add_learn(*policy);
+  }
+
+  void add_learn(CLI::App& policy) {
+    CLI::App* app =
+        add(policy, "learn", "run a command, and show the narrowest profile that allows what it does", learn_);
+    takes_command(app, learn_.command, "[--name NAME]");
+    add_socket(app, learn_.socket);
+    app->add_option("--name", learn_.name, "of the profile")->type_name("NAME")->capture_default_str();
+    app->add_option("--output", learn_.output, "where the profile goes (default: standard output, after the command's)")
+        ->type_name("FILE");
+    app->footer(std::string(kOwnConnection) + "\nIt may do there what you may; what is refused is learned, too.\n" +
+                exit_codes("learning"));
+  }
+
+  void add_doctor() {
+    add_socket(add(app_, "doctor", "what TPM there is, who can reach it, what is wrong, what to do", doctor_),
+               doctor_.socket);
+  }
+
+  CLI::App app_{"Use a TPM through tpmspaced, the TPM 2.0 access broker and resource manager.", "tpmspace"};
+  std::vector<Call> calls_;
+  std::vector<WithCommand> with_command_;
+
+  RunOptions run_;
+  ConnectOptions connect_;
+  StatusOptions status_;
+  SessionsOptions sessions_;
+  FlushOptions flush_;
+  ReserveOptions reserve_;
+  OpenOptions open_;
+  DoorOptions door_;
+  PolicyOptions policy_;
+  ReloadOptions reload_;
+  LearnOptions learn_;
+  DoctorOptions doctor_;
+};
 
 }  // namespace
 
 Invocation parse_command_line(int argc, char** argv) {
-  CLI::App app("Use a TPM through tpmspaced, the TPM 2.0 access broker and resource manager.", "tpmspace");
-  app.set_version_flag("--version", kVersion);
-  app.require_subcommand(1);
-  app.failure_message(cli::complaint);
-
-  RunOptions run;
-  CLI::App* run_app = subcommand(app, "run", "run a command with a TPM and a manager of its own");
-  run_app->add_option("--tpm", run.tpm, "the TPM, as tpmspaced --tpm takes it")
-      ->type_name("SPEC")
-      ->capture_default_str();
-  run_app->formatter(std::make_shared<HelpWithCommand>());
-  run_app->add_option("--tpmspaced", run.daemon, "path of tpmspaced")->group("");
-  run_app->footer(
-      "The exit code is the command's; 125: run itself failed, 126: CMD cannot be executed, 127: it is not there.");
-
-  ConnectOptions connect;
-  CLI::App* connect_app = subcommand(app, "connect",
-                                     "standard input and output to the manager's socket; "
-                                     "TPM2TOOLS_TCTI=\"cmd:tpmspace connect\"");
-  add_socket(connect_app, connect.socket);
-
-  StatusOptions status;
-  CLI::App* status_app = subcommand(app, "status", "what the manager has done and holds");
-  add_socket(status_app, status.socket);
-  status_app->add_flag("--json", status.json, "as JSON");
-
-  SessionsOptions sessions;
-  CLI::App* sessions_app =
-      subcommand(app, "sessions", "the sessions in the TPM, whose they are, and who waits for one");
-  add_socket(sessions_app, sessions.socket);
-  sessions_app->add_flag("--json", sessions.json, "as JSON");
-
-  FlushOptions flush;
-  CLI::App* flush_app = subcommand(app, "flush", "take sessions away from whoever has them (administrators only)");
-  add_socket(flush_app, flush.socket);
-  flush_app->add_option("handles", flush.handles, "these sessions, 0x03000000, as `tpmspace sessions` shows them")
-      ->type_name("HANDLE");
-  flush_app->add_flag("--abandoned", flush.abandoned, "those that were saved by a client that is gone");
-  flush_app->add_option("--owner", flush.owner, "those of this user")->type_name("UID");
-  flush_app->footer(
-      "A client whose session was taken is told so when it uses it: 0x000b0910 or 0x000b0918.\n"
-      "The exit code is 0; 1: refused, no manager, or a session named is not there; 2: a usage error.");
-
-  ReserveOptions reserve;
-  CLI::App* reserve_app =
-      subcommand(app, "reserve", "keep a session loaded under its number, for the kernel say (administrators only)");
-  add_socket(reserve_app, reserve.socket);
-  reserve_app->add_option("handle", reserve.handle, "0x03000000, as `tpmspace sessions` shows it")
-      ->required()
-      ->type_name("HANDLE");
-  reserve_app->add_flag("--release", reserve.release, "it may be moved and taken again");
-  reserve_app->footer(
-      "Its program must stay connected. Of three places in the TPM at most two can be kept so, and with each of them\n"
-      "commands of other programs can use one session less at a time.\n"
-      "The exit code is 0; 1: refused, no manager, or there is no such session; 2: a usage error.");
-
-  OpenOptions open;
-  CLI::App* open_app =
-      subcommand(app, "open", "run a command with a connection that can do no more than a profile allows");
-  add_socket(open_app, open.socket);
-  open_app->add_option("--profile", open.profile, "as the configuration names it, or safe, storage, attest, provision")
-      ->required()
-      ->type_name("NAME");
-  open_app->formatter(std::make_shared<HelpWithCommand>());
-  open_app->footer(
-      "The command finds the connection in TSS2_TCTI, TPM2TOOLS_TCTI and so on: \"space:fd=N\". Nothing can widen it\n"
-      "again. The exit code is the command's; 125: open itself failed, 126: CMD cannot be executed, 127: it is not "
-      "there.");
-
-  DoorOptions door;
-  const CLI::App* door_app = add_doors(app, door);
-
-  PolicyOptions policy;
-  CLI::App* policy_app = subcommand(app, "policy", "who may do what, as the configuration says it");
-  policy_app->require_subcommand(1);
-  CLI::App* check_app = subcommand(*policy_app, "check", "whether the configuration is right, and what in it is odd");
-  check_app->add_option("FILE", policy.config, "the configuration (default: /etc/tpmspace/tpmspace.toml)");
-  CLI::App* explain_app = subcommand(*policy_app, "explain", "whether somebody may do a command, and by which rule");
-  explain_app->add_option("--as", policy.as, "who: uid=33,gid=33,cgroup=/a,exe=/a,door=main,locality=0")
-      ->required()
-      ->check(said)
-      ->type_name("AS");
-  explain_app->add_option("--config", policy.config, "the configuration (default: /etc/tpmspace/tpmspace.toml)")
-      ->type_name("FILE");
-  explain_app->add_option("COMMAND", policy.words, "TPM2_NV_Write 0x01500016, TPM2_PCR_Read pcr=16")->required();
-  explain_app->footer("The exit code is 0: allowed; 1: neither can be said; 2: a usage error; 3: refused.");
-  for (CLI::App* one : {check_app, explain_app})
-    one->add_option("--tpmspaced", policy.daemon, "path of tpmspaced")->group("");
-  ReloadOptions reload;
-  const CLI::App* reload_app = add_reload(*policy_app, reload);
-  LearnOptions learn;
-  const CLI::App* learn_app = add_learn(*policy_app, learn);
-
-  DoctorOptions doctor;
-  CLI::App* doctor_app = subcommand(app, "doctor", "what TPM there is, who can reach it, what is wrong, what to do");
-  add_socket(doctor_app, doctor.socket);
-
-  Words words(argv + std::min(argc, 1), argv + argc);
-  if (const auto unknown = unknown_subcommand(app, words)) {
-    complain(*unknown);
-    return Exit{kExitUsage};
-  }
-  const bool has_command = is_called(run_app, words) || is_called(open_app, words) || is_called(learn_app, words);
-  const int usage_error = has_command ? kExitRunFailed : kExitUsage;
-  run.command = take_command_of(run_app, words);
-  open.command = take_command_of(open_app, words);
-  learn.command = take_command_of(learn_app, words);
-  std::reverse(words.begin(), words.end());  // as CLI11 wants them
-  try {
-    app.parse(std::move(words));
-  } catch (const CLI::ParseError& e) {
-    return Exit{app.exit(e) == 0 ? kExitOk : usage_error};
-  }
-  if (connect_app->parsed()) return connect;
-  if (status_app->parsed()) return status;
-  if (sessions_app->parsed()) return sessions;
-  if (flush_app->parsed()) return flush;
-  if (reserve_app->parsed()) return reserve;
-  if (reload_app->parsed()) return reload;
-  if (check_app->parsed() || explain_app->parsed()) return policy;
-  if (doctor_app->parsed()) return doctor;
-  if (door_app->parsed()) return door;
-  if (!run.command.empty()) return run;
-  if (!open.command.empty()) return open;
-  if (!learn.command.empty()) return learn;
-  complain(learn_app->parsed()  ? "policy learn needs a command: tpmspace policy learn [--name NAME] -- CMD..."
-           : open_app->parsed() ? "open needs a command: tpmspace open --profile NAME -- CMD..."
-                                : "run needs a command: tpmspace run [--tpm SPEC] -- CMD...");
-  return Exit{usage_error};
+  return Grammar().parse(Words(argv + std::min(argc, 1), argv + argc));
 }
 
 }  // namespace tpmspace::tool

@@ -28,9 +28,7 @@ std::optional<std::uint32_t> number(std::string_view text, int base) {
 }
 
 std::string why(const client::Error& error) {
-  if (error.code == wire::from_manager(wire::rc::kDisabled))
-    return error.what + ": only an administrator may do that (a profile with administer = true: root's); sudo may help";
-  return error.what;
+  return error.code == wire::from_manager(wire::rc::kDisabled) ? error.what + kAdministratorsOnly : error.what;
 }
 
 int fail(const std::string& sentence, int code = kExitFailure) {

@@ -16,6 +16,12 @@ inline constexpr int kExitCannotExecute = 126;
 inline constexpr int kExitNotFound = 127;
 inline constexpr int kExitSignalBase = 128;
 
+// What to say of an order that the manager refuses as DISABLED.
+inline constexpr const char* kAdministratorsOnly =
+    ": only an administrator may do that (root, the user that tpmspaced runs as, and whose profile has administer = "
+    "true); "
+    "sudo may help";
+
 // A sentence on stderr: what, why, what to do.
 inline void complain(const std::string& sentence) {
   (void)std::fprintf(stderr, "tpmspace: %s\n", sentence.c_str());

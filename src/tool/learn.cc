@@ -1,17 +1,14 @@
 #include "tool/learn.h"
 
-#include <fcntl.h>
-
 #include <cerrno>
 #include <cstring>
 #include <fstream>
 #include <utility>
 
 #include "client/connection.h"
-#include "posix/fd.h"
 #include "tool/child.h"
 #include "tool/exit_code.h"
-#include "tool/run.h"
+#include "tool/own_connection.h"
 #include "tool/signals.h"
 #include "wire/rc.h"
 
@@ -46,19 +43,15 @@ bool write_to(const std::string& path, const std::string& text) {
 // Its exit code; or ours if it could not be run, which was said.
 tl::expected<int, int> run_with(const client::Connection& connection, const LearnOptions& options) {
   const Signals signals;
-  // Above what programs expect to be free for themselves.
-  posix::Fd fd(::fcntl(connection.fd(), F_DUPFD, 10));
-  if (!fd) return tl::make_unexpected(fail(std::string("no descriptor is left: ") + std::strerror(errno)));
+  auto own = own_connection(connection);
+  if (!own) return tl::make_unexpected(fail(own.error()));
   Launch launch;
   launch.arguments = options.command;
-  launch.environment = client_environment("space:fd=" + std::to_string(fd.get()), find_library());
+  launch.environment = own->environment;
   launch.mask = signals.outer();
   const auto command = spawn(launch);
-  if (!command) {
-    complain("cannot run " + options.command[0] + ": " + std::strerror(command.error()));
-    return tl::make_unexpected(command.error() == ENOENT ? kExitNotFound : kExitCannotExecute);
-  }
-  fd.reset();
+  if (!command) return tl::make_unexpected(cannot_run(options.command[0], command.error()));
+  own->fd.reset();
   return exit_code_of(wait_for(*command, signals));
 }
 

@@ -1,15 +1,13 @@
 #include "tool/open.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
-#include <cstring>
 
 #include "client/connection.h"
 #include "tool/exit_code.h"
-#include "tool/run.h"
+#include "tool/own_connection.h"
 #include "wire/rc.h"
 
 namespace tpmspace::tool {
@@ -38,11 +36,9 @@ int open_narrowed(const std::string& socket, const OpenOptions& options) {
   if (const auto narrowed = connection->narrow(options.profile, kTimeoutMs); !narrowed)
     return fail(why(narrowed.error(), options.profile));
 
-  posix::Fd kept = connection->release();
-  // Above what programs expect to be free for themselves.
-  const posix::Fd fd(::fcntl(kept.get(), F_DUPFD, 10));
-  if (!fd) return fail(std::string("no descriptor is left: ") + std::strerror(errno));
-  for (const Variable& variable : client_environment("space:fd=" + std::to_string(fd.get()), find_library()))
+  const auto own = own_connection(*connection);
+  if (!own) return fail(own.error());
+  for (const Variable& variable : own->environment)
     if (variable.value) ::setenv(variable.name.c_str(), variable.value->c_str(), 1);
 
   std::vector<char*> words;
@@ -50,9 +46,7 @@ int open_narrowed(const std::string& socket, const OpenOptions& options) {
   for (std::string& word : command) words.push_back(word.data());
   words.push_back(nullptr);
   ::execvp(words[0], words.data());
-  const int error = errno;
-  complain("cannot run " + options.command[0] + ": " + std::strerror(error));
-  return error == ENOENT ? kExitNotFound : kExitCannotExecute;
+  return cannot_run(options.command[0], errno);
 }
 
 }  // namespace tpmspace::tool

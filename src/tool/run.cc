@@ -20,10 +20,7 @@ int run_command(const RunOptions& options, const LibraryPlaces& library, const W
   launch.environment.push_back({"TSS2_FAPICONF", workplace.fapi_config()});
   launch.mask = signals.outer();
   const auto command = spawn(launch);
-  if (!command) {
-    complain("cannot run " + options.command[0] + ": " + std::strerror(command.error()));
-    return command.error() == ENOENT ? kExitNotFound : kExitCannotExecute;
-  }
+  if (!command) return cannot_run(options.command[0], command.error());
   return exit_code_of(wait_for(*command, signals, [&daemon] {
     if (const auto ended = daemon.look()) complain(*ended);
   }));
