@@ -28,7 +28,7 @@ class ClientLimits {
     Place(ClientLimits& limits, space::OwnerId owner) : limits_(&limits), owner_(owner) {
       ++limits_->total_;
       ++limits_->by_owner_[owner];
-      ++limits_->by_namespace_[namespace_number_of(owner)];
+      ++limits_->by_realm_[realm_of(owner)];
     }
     Place(Place&& other) noexcept : limits_(other.limits_), owner_(other.owner_) { other.limits_ = nullptr; }
     Place& operator=(Place&&) = delete;
@@ -48,9 +48,10 @@ class ClientLimits {
                               std::uint32_t max_of_namespace = UINT32_MAX) const {
     if (max_total_ != 0 && total_ >= max_total_) return Verdict::kTooMany;
     if (total_of(owner) >= max_of_owner) return Verdict::kTooManyOfOwner;
-    return total_of_namespace(owner) >= max_of_namespace ? Verdict::kTooManyOfNamespace : Verdict::kWelcome;
+    return total_of_realm(owner) >= max_of_namespace ? Verdict::kTooManyOfNamespace : Verdict::kWelcome;
   }
   [[nodiscard]] Place take(space::OwnerId owner) { return {*this, owner}; }
+  [[nodiscard]] std::uint32_t max_total() const { return max_total_; }
   [[nodiscard]] std::size_t total() const { return total_; }
   [[nodiscard]] std::size_t total_of(space::OwnerId owner) const {
     const auto found = by_owner_.find(owner);
@@ -58,9 +59,9 @@ class ClientLimits {
   }
 
  private:
-  [[nodiscard]] std::size_t total_of_namespace(space::OwnerId owner) const {
-    const auto found = by_namespace_.find(namespace_number_of(owner));
-    return found == by_namespace_.end() ? 0 : found->second;
+  [[nodiscard]] std::size_t total_of_realm(space::OwnerId owner) const {
+    const auto found = by_realm_.find(realm_of(owner));
+    return found == by_realm_.end() ? 0 : found->second;
   }
   void give_back(space::OwnerId owner) {
     const auto one_less = [](auto& counts, auto key) {
@@ -69,13 +70,13 @@ class ClientLimits {
     };
     --total_;
     one_less(by_owner_, owner);
-    one_less(by_namespace_, namespace_number_of(owner));
+    one_less(by_realm_, realm_of(owner));
   }
 
   std::uint32_t max_total_;
   std::size_t total_ = 0;
   std::map<space::OwnerId, std::size_t> by_owner_;
-  std::map<NamespaceNumber, std::size_t> by_namespace_;  // those outside of all count together, and have no limit
+  std::map<RealmNumber, std::size_t> by_realm_;  // only namespaces have a limit
 };
 
 }  // namespace tpmspace::daemon

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "daemon/limits.h"
+
 namespace tpmspace::daemon {
 namespace {
 
@@ -32,8 +34,10 @@ Doors::Doors(EventLoop& loop, Log& log, Listener main, OnClient on_client)
 tl::expected<void, std::string> Doors::add(const Door& door, bool at_run_time) {
   if (find(door.name) != nullptr)
     return tl::unexpected(fmt::format("there is a door \"{}\" already: give this one another name", door.name));
-  if (doors_.size() > kMaxDoors)
-    return tl::unexpected(fmt::format("there are {} doors beside the main one, and no more are possible", kMaxDoors));
+  static_assert(limits::kDoors + 1 == proto::kMaxDoors);
+  if (doors_.size() > limits::kDoors)
+    return tl::unexpected(
+        fmt::format("there are {} doors beside the main one, and no more are possible", limits::kDoors));
   auto listener = Listener::claim(
       {.path = door.path, .mode = door.mode, .owner = door.owner, .group = door.group, .careful = true});
   if (!listener) return tl::unexpected(listener.error());

@@ -1,9 +1,9 @@
 // The doors: sockets by which clients come in, each with its own mode, profile, locality and limit.
 //
 // Idea: the main door is there from the beginning to the end; the others are in the configuration, which a reload may
-// change, or are made at run time and end with the daemon. `claim` finds out early whether a place can be had; `open`
+// change, or are made at run time and end with the daemon. `add` finds out early whether a place can be had; `open`
 // lets clients in. A door that is taken away lets nobody in any more, and who came by it stays.
-// Threads: belongs to the event loop. Limits: kMaxDoors beside the main one.
+// Threads: belongs to the event loop. Limits: limits::kDoors beside the main one.
 // Errors: one sentence: what, why, what to do.
 #pragma once
 
@@ -27,8 +27,6 @@ namespace tpmspace::daemon {
 
 class Doors {
  public:
-  static constexpr std::size_t kMaxDoors = proto::kMaxDoors - 1;
-
   using Count = std::shared_ptr<std::uint32_t>;  // of those who came by a door; outlives it
 
   // What a connection that is served holds of its door.

@@ -37,7 +37,7 @@ space::PoolId pool_of(PoolOf kind, std::uint64_t number) {
   return {number << 2U | static_cast<std::uint64_t>(kind)};
 }
 
-space::Pool pool_of(const guard::Quotas& quotas, NamespaceNumber number) {
+space::Pool pool_of(const guard::Quotas& quotas, RealmNumber number) {
   if (quotas.sessions == guard::kUnlimited && quotas.objects == guard::kUnlimited && quotas.bytes == UINT64_MAX)
     return {};
   return {.id = pool_of(PoolOf::kNamespace, number),
@@ -63,9 +63,11 @@ std::optional<Badge> Gatekeeper::admit(int socket, const Entrance& entrance, Sin
   out.entrance = entrance;
   const auto* home = policy_->namespace_of(out.who, entrance.door);
   if (home != nullptr) out.who.tpm_namespace = home->name;
-  const auto realm = home != nullptr            ? number_of(home->name)
-                     : entrance.profile.empty() ? 0
-                                                : number_of("door " + entrance.door);  // no namespace has such a name
+  RealmNumber realm = 0;
+  if (home != nullptr)
+    realm = number_of({Realm::Kind::kNamespace, home->name});
+  else if (!entrance.profile.empty())
+    realm = number_of({Realm::Kind::kDoor, entrance.door});
   out.owner = owner_of(subordinates_.holder_of(identity->uid), realm);
   out.grant = grant_for(out);
   return out;
@@ -78,19 +80,19 @@ void Gatekeeper::set_policy(std::shared_ptr<const guard::Policy> policy) {
   subordinates_ = SubordinateIds::of_this_machine();
 }
 
-NamespaceNumber Gatekeeper::number_of(const std::string& name) {
-  return namespaces_.try_emplace(name, static_cast<NamespaceNumber>(namespaces_.size() + 1)).first->second;
+RealmNumber Gatekeeper::number_of(const Realm& realm) {
+  return realms_.try_emplace(realm, static_cast<RealmNumber>(realms_.size() + 1)).first->second;
 }
 
 std::vector<space::OwnerId> Gatekeeper::owners_of(std::uint32_t uid) const {
   std::vector<space::OwnerId> out = {owner_of(uid)};
-  for (const auto& [unused, number] : namespaces_) out.push_back(owner_of(uid, number));
+  for (const auto& [unused, number] : realms_) out.push_back(owner_of(uid, number));
   return out;
 }
 
-std::optional<std::string> Gatekeeper::namespace_name_of(space::OwnerId owner) const {
-  for (const auto& [name, number] : namespaces_)
-    if (number == namespace_number_of(owner)) return name;
+std::optional<Gatekeeper::Realm> Gatekeeper::realm_of_owner(space::OwnerId owner) const {
+  for (const auto& [realm, number] : realms_)
+    if (number == realm_of(owner)) return realm;
   return std::nullopt;
 }
 
@@ -100,15 +102,16 @@ bool Gatekeeper::renew(Badge& badge) {
   return true;
 }
 
-bool Gatekeeper::narrow(Badge& badge, std::string_view name, std::uint64_t seclusion) {
+Gatekeeper::Narrowing Gatekeeper::narrow(Badge& badge, std::string_view name, std::uint64_t seclusion) {
   const guard::Profile* profile = policy_->profile(name);
-  if (profile == nullptr || badge.narrowings >= limits::kNarrowings) return false;
+  if (profile == nullptr) return Narrowing::kNoSuchProfile;
+  if (badge.narrowings >= limits::kNarrowings) return Narrowing::kTooOften;
   ++badge.narrowings;
   badge.narrowed =
       std::make_shared<const guard::Profile>(badge.narrowed ? guard::narrow(*badge.narrowed, *profile) : *profile);
   badge.seclusion = seclusion;
   badge.grant = grant_for(badge);
-  return true;
+  return Narrowing::kDone;
 }
 
 std::shared_ptr<const Grant> Gatekeeper::grant_for(const Badge& badge) {
@@ -129,7 +132,7 @@ std::shared_ptr<const Grant> Gatekeeper::grant_for(const Badge& badge) {
   if (badge.narrowed) return make();
 
   const bool of_owner = choice.profile.limits.bytes < most_bytes_;
-  Rights rights{choice.rules, badge.entrance.profile, badge.entrance.locality, namespace_number_of(badge.owner),
+  Rights rights{choice.rules, badge.entrance.profile, badge.entrance.locality, realm_of(badge.owner),
                 of_owner ? badge.owner : space::OwnerId{}};
   if (auto shared = grants_[rights].lock()) return shared;
   std::erase_if(grants_, [](const auto& one) { return one.second.expired(); });
@@ -153,7 +156,7 @@ space::SpaceLimits Gatekeeper::limits_of(const guard::Profile& profile, const st
   }
   if (profile.limits.bytes < most_bytes_)
     out.pools[1] = {.id = pool_of(PoolOf::kOwner, owner.value), .bytes = profile.limits.bytes};
-  if (home != nullptr) out.pools[2] = pool_of(home->quotas, namespace_number_of(owner));
+  if (home != nullptr) out.pools[2] = pool_of(home->quotas, realm_of(owner));
   return out;
 }
 

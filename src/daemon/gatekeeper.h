@@ -4,15 +4,17 @@
 // grant, which connections with equal rights share. A new policy takes nobody's badge away: the next command is judged
 // by what the new policy gives to the same principal. A connection may narrow itself: that is kept as a profile of its
 // own, and whatever a later policy gives is intersected with it, so what was narrowed never widens.
-// An owner, whom space and queue know as a number, is a uid in a TPM namespace (owner_numbers.h); uids that /etc/subuid
-// lends to a user are that user. The namespace is that of the moment of connecting, too: what a connection holds
-// belongs to its owner, who cannot become another. So a new policy changes what a namespace gives to its members, and
-// not who they are; and if it knows the namespace no more, they get what they would get outside, as far as `safe` has
-// it, too. Threads: belongs to the event loop. Limits: one grant for each set of rules that somebody now connected
-// matches; one number for each name that a namespace ever had. Errors: nullopt for a socket that does not tell who is
-// there.
+// An owner, whom space and queue know as a number, is a uid in a realm (owner_numbers.h); uids that /etc/subuid lends
+// to a user are that user. The realm is that of the moment of connecting, too: what a connection holds belongs to its
+// owner, who cannot become another. So a new policy changes what a namespace gives to its members, and not who they
+// are; and if it knows the namespace no more, they get what they would get outside, as far as `safe` has it, too.
+//
+// Threads: belongs to the event loop. Errors: nullopt for a socket that does not tell who is there.
+// Limits: one grant for each set of rules that somebody now connected matches; one number for each name that a
+// namespace or a door with a profile ever had.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -65,16 +67,23 @@ class Gatekeeper {
   void set_policy(std::shared_ptr<const guard::Policy> policy);
   [[nodiscard]] const guard::Policy& policy() const { return *policy_; }
 
-  // That user outside and in every namespace that was ever there.
+  struct Realm {
+    enum class Kind : std::uint8_t { kNamespace, kDoor };
+    Kind kind = Kind::kNamespace;
+    std::string name = {};
+    auto operator<=>(const Realm&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
+  };
+  // Nullopt: he is outside of all.
+  [[nodiscard]] std::optional<Realm> realm_of_owner(space::OwnerId owner) const;
+  // That user outside and in every realm that was ever there.
   [[nodiscard]] std::vector<space::OwnerId> owners_of(std::uint32_t uid) const;
-  // Nullopt: it is outside of all.
-  [[nodiscard]] std::optional<std::string> namespace_name_of(space::OwnerId owner) const;
 
   // True: another policy is there than when the badge was last looked at, and the grant follows it now.
   [[nodiscard]] bool renew(Badge& badge);
   // From now on no more than that profile, too, and what it saves for later is its own: `seclusion` is a number that no
-  // other connection has. False: there is no profile of that name, or it was done too often.
-  [[nodiscard]] bool narrow(Badge& badge, std::string_view profile, std::uint64_t seclusion);
+  // other connection has.
+  enum class Narrowing : std::uint8_t { kDone, kNoSuchProfile, kTooOften };
+  [[nodiscard]] Narrowing narrow(Badge& badge, std::string_view profile, std::uint64_t seclusion);
 
   [[nodiscard]] static guard::Verdict judge(const Badge& badge, const wire::Command& command, std::uint8_t locality) {
     return guard::judge(badge.grant->profile(), command, locality);
@@ -82,11 +91,11 @@ class Gatekeeper {
 
  private:
   // What two connections of equal rights have in common: the rules that matched, their door's profile and locality, the
-  // namespace, and the owner, if something is limited for each.
+  // realm, and the owner, if something is limited for each.
   using Rights =
-      std::tuple<std::vector<std::size_t>, std::string, std::optional<std::uint8_t>, NamespaceNumber, space::OwnerId>;
+      std::tuple<std::vector<std::size_t>, std::string, std::optional<std::uint8_t>, RealmNumber, space::OwnerId>;
 
-  [[nodiscard]] NamespaceNumber number_of(const std::string& name);
+  [[nodiscard]] RealmNumber number_of(const Realm& realm);
   [[nodiscard]] std::shared_ptr<const Grant> grant_for(const Badge& badge);
   [[nodiscard]] space::SpaceLimits limits_of(const guard::Profile& profile, const std::string& pool,
                                              space::OwnerId owner, const guard::Namespace* home);
@@ -96,9 +105,8 @@ class Gatekeeper {
   std::uint64_t policies_ = 1;
   space::SpaceLimits most_;
   std::uint64_t most_bytes_;
-  std::map<std::string, std::uint64_t>
-      endless_;  // profiles with endless leases: their pools; as many as were ever given
-  std::map<std::string, NamespaceNumber> namespaces_;
+  std::map<std::string, std::uint64_t> endless_;  // the pools of profiles with endless leases, by their names
+  std::map<Realm, RealmNumber> realms_;
   std::map<Rights, std::weak_ptr<const Grant>> grants_;
   SubordinateIds subordinates_;
 };

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "daemon/limits.h"
+#include "daemon/names.h"
 #include "daemon/profile_tables.h"
 #include "daemon/profile_text.h"
 #include "guard/learned.h"

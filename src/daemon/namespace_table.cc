@@ -5,6 +5,7 @@
 
 #include "daemon/condition_values.h"
 #include "daemon/limits.h"
+#include "daemon/names.h"
 #include "daemon/profile_tables.h"
 #include "proto/socket_path.h"
 #include "space/view.h"
@@ -19,8 +20,7 @@ struct Draft {
 };
 
 Fault take_namespace_name(const TomlNode& node, std::string& out) {
-  if (!node.is(TomlNode::Kind::kText) || !is_name(node.text))
-    return Wrong(fmt::format("must be a name: at most {} letters, digits, \"-\", \"_\" and \".\"", limits::kMaxName));
+  if (!node.is(TomlNode::Kind::kText) || !is_name(node.text)) return Wrong("must be a name: " + name_rule());
   out = node.text;
   return std::nullopt;
 }

@@ -1,10 +1,10 @@
-// What the numbers of owners stand for: a user, and the TPM namespace that he is in; or the door that he came by, if it
-// has a profile of its own: it was made for somebody, whose root is not the machine's root.
+// What the numbers of owners stand for: a user in a realm. A realm is a TPM namespace; or a door that has a profile of
+// its own, since that was made for somebody, whose root is not the machine's root; or outside of all.
 //
-// Idea: the rooms below compare owners and know no more. One user in two namespaces is two owners, so what he saves,
-// his shares and his turns are each namespace's own. Namespaces have numbers by their names, for as long as the daemon
-// runs (Gatekeeper); 0 is outside of all. Threads: functions of their arguments. Units: owner = (uid + 1) + (namespace
-// << 32); owner 0 is nobody's.
+// Idea: the rooms below compare owners and know no more. One user in two realms is two owners, so what he saves, his
+// shares and his turns are each realm's own. Realms have numbers by their names, for as long as the daemon runs
+// (Gatekeeper); 0 is outside.
+// Threads: functions of their arguments. Units: owner = (uid + 1) + (realm << 32); owner 0 is nobody's.
 #pragma once
 
 #include <cstdint>
@@ -13,16 +13,16 @@
 
 namespace tpmspace::daemon {
 
-using NamespaceNumber = std::uint32_t;
+using RealmNumber = std::uint32_t;
 
-[[nodiscard]] inline space::OwnerId owner_of(std::uint32_t uid, NamespaceNumber in = 0) {
+[[nodiscard]] inline space::OwnerId owner_of(std::uint32_t uid, RealmNumber in = 0) {
   return {(std::uint64_t{in} << 32U) + uid + 1};
 }
 [[nodiscard]] inline std::uint32_t uid_of(space::OwnerId owner) {
   return static_cast<std::uint32_t>(owner.value - 1);
 }
-[[nodiscard]] inline NamespaceNumber namespace_number_of(space::OwnerId owner) {
-  return static_cast<NamespaceNumber>((owner.value - 1) >> 32U);
+[[nodiscard]] inline RealmNumber realm_of(space::OwnerId owner) {
+  return static_cast<RealmNumber>((owner.value - 1) >> 32U);
 }
 
 }  // namespace tpmspace::daemon

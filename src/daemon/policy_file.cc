@@ -5,6 +5,7 @@
 
 #include "daemon/condition_values.h"
 #include "daemon/limits.h"
+#include "daemon/names.h"
 #include "daemon/namespace_table.h"
 #include "daemon/proc_text.h"
 #include "daemon/profile_tables.h"
@@ -51,8 +52,7 @@ constexpr std::array kRuleKeys{
 };
 
 Fault take_door_name(const TomlNode& node, std::string& out) {
-  if (!node.is(TomlNode::Kind::kText) || !is_name(node.text))
-    return Wrong(fmt::format("must be a name: at most {} letters, digits, \"-\", \"_\" and \".\"", limits::kMaxName));
+  if (!node.is(TomlNode::Kind::kText) || !is_name(node.text)) return Wrong("must be a name: " + name_rule());
   if (node.text == kMainDoor) return "is \"main\", which is the name of tpmspaced's own socket; take another one";
   out = node.text;
   return std::nullopt;
@@ -105,6 +105,11 @@ constexpr std::array kDoorKeys{
     DoorKey{"connections", [](const TomlNode& n, DoorDraft& d) { return take_number(n, d.door.connections, 0U); }},
 };
 
+// Also when they are written otherwise: /a/./b.
+bool same_place(const std::string& a, std::string_view b) {
+  return std::filesystem::path(a).lexically_normal() == std::filesystem::path(b).lexically_normal();
+}
+
 // Who may connect if nobody says it: those for whom the socket is made.
 mode_t usual_mode(const Door& door) {
   constexpr mode_t kEverybody = 0666, kOwner = 0600, kOwnerAndGroup = 0660;
@@ -150,7 +155,7 @@ class PolicyReader {
     door.mode = draft.mode.value_or(usual_mode(door));
     if (door.profile) check_profile("door.profile", *door.profile, *table.find("profile"));
     for (const Door& other : out_.doors)
-      if (other.path == door.path)
+      if (same_place(other.path, door.path))
         faults_.add(path, fmt::format("the door on line {} has the same path: each needs its own", other.line));
       else if (other.name == door.name)
         faults_.add(table.place, fmt::format("the door on line {} has the same name: each needs its own", other.line));
@@ -240,14 +245,6 @@ std::vector<std::string> known_policy_keys() {
   out.insert(out.end(), namespaces.begin(), namespaces.end());
   return out;
 }
-
-namespace {
-
-bool same_place(const std::string& a, std::string_view b) {
-  return std::filesystem::path(a).lexically_normal() == std::filesystem::path(b).lexically_normal();
-}
-
-}  // namespace
 
 const Door* Access::door(std::string_view name) const {
   const auto found = std::find_if(doors.begin(), doors.end(), [&](const Door& one) { return one.name == name; });

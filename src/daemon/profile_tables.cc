@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "daemon/limits.h"
+#include "daemon/names.h"
 #include "guard/shipped.h"
 
 namespace tpmspace::daemon {
@@ -165,11 +166,6 @@ const NumberKind* kind_of(const guard::SetOfProfile& set) {
   return nullptr;
 }
 
-bool is_name(std::string_view text) {
-  constexpr std::string_view kOctets = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
-  return !text.empty() && text.size() <= limits::kMaxName && text.find_first_not_of(kOctets) == std::string_view::npos;
-}
-
 void read_profiles(const TomlNode& root, PolicyFile& out, Faults& faults) {
   const auto* profiles = subtable(root, kProfile, "profile.NAME", faults);
   if (profiles == nullptr) return;
@@ -180,9 +176,7 @@ void read_profiles(const TomlNode& root, PolicyFile& out, Faults& faults) {
   for (const auto& [name, place, node] : profiles->members) {
     if (name == kDefault) continue;
     if (!is_name(name))
-      faults.add(place, fmt::format("\"{}\" is no name for a profile: at most {} letters, digits, \"-\", \"_\" and "
-                                    "\".\" are possible",
-                                    name, limits::kMaxName));
+      faults.add(place, fmt::format("\"{}\" is no name for a profile: {} are possible", name, name_rule()));
     else if (guard::shipped_profile(name) != nullptr)
       faults.add(place, fmt::format("the profile \"{}\" is built in; give yours another name", name));
     else if (!node.is(TomlNode::Kind::kTable))

@@ -20,7 +20,4 @@ void read_profiles(const TomlNode& root, PolicyFile& out, Faults& faults);
 // What can be in that set. Null: commands.
 [[nodiscard]] const NumberKind* kind_of(const guard::SetOfProfile& set);
 
-// Whether a profile may have this name, but for one that is shipped.
-[[nodiscard]] bool is_name(std::string_view text);
-
 }  // namespace tpmspace::daemon

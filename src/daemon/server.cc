@@ -12,15 +12,12 @@
 #include <utility>
 
 #include "daemon/peer_identity.h"
-#include "daemon/profile_tables.h"
 #include "daemon/version.h"
 
 namespace tpmspace::daemon {
 namespace {
 
 constexpr wire::Rc kNoPlace = wire::from_manager(wire::rc::kMemory);
-constexpr wire::Rc kNoSuchProfile = wire::from_manager(wire::rc::kValue), kNoName = kNoSuchProfile;
-constexpr wire::Rc kNotAllowed = wire::from_manager(wire::rc::kDisabled);
 
 engine::Config engine_config(const Limits& limits) {
   engine::Config out;
@@ -44,45 +41,6 @@ std::uint32_t most_connections(const Limits& limits) {
   if (limits.connections != 0 || ::getrlimit(RLIMIT_NOFILE, &descriptors) != 0) return limits.connections;
   const auto most = std::min<rlim_t>(descriptors.rlim_cur, UINT32_MAX);
   return most >= rlim_t{4} * limits::kKeptDescriptors ? static_cast<std::uint32_t>(most - limits::kKeptDescriptors) : 0;
-}
-
-// What is known of whoever did it.
-observe::AuditRecord record_of(observe::AuditEvent event, const Connection& from) {
-  const Badge& badge = from.badge();
-  observe::AuditRecord out;
-  out.event = event;
-  out.uid = badge.who.uid;
-  out.pid = badge.who.pid;
-  out.executable = badge.who.executable;
-  out.cgroup = badge.who.cgroup;
-  out.tpm_namespace = badge.who.tpm_namespace;
-  out.door = badge.entrance.door;
-  out.connection = from.id();
-  out.profile = badge.grant->profile().name;
-  return out;
-}
-
-// Where the rule that gave the profile was written.
-std::optional<int> line_of(const guard::Choice& choice, const guard::Policy& policy) {
-  if (choice.rules.empty()) return std::nullopt;
-  const int line = policy.rules().at(choice.rules.back()).line;
-  return line == 0 ? std::nullopt : std::optional(line);
-}
-
-struct OrderOf {
-  const Gatekeeper& gatekeeper;
-
-  engine::SessionOrder operator()(const proto::FlushThese& these) const { return engine::TheseSessions{these.handles}; }
-  engine::SessionOrder operator()(const proto::FlushAbandoned&) const { return engine::AbandonedSessions{}; }
-  engine::SessionOrder operator()(const proto::FlushOwner& owner) const {
-    return engine::SessionsOf{gatekeeper.owners_of(owner.uid)};
-  }
-  engine::SessionOrder operator()(const proto::ReserveThis& one) const {
-    return engine::ReserveSession{one.handle, one.reserved};
-  }
-};
-engine::SessionOrder order_of(const proto::SessionOrder& what, const Gatekeeper& gatekeeper) {
-  return std::visit(OrderOf{gatekeeper}, what);
 }
 
 // Says nothing unless a service manager listens.
@@ -182,6 +140,33 @@ void Server::on_tpm_stopped() {
   loop_.stop(exit_code_);
 }
 
+void Server::audit_lockout(const observe::Account& account) {
+  const auto found = clients_.find(account.connection);
+  if (found == clients_.end()) return;
+  auto record = record_of(observe::AuditEvent::kLockout, *found->second.connection);
+  if (const auto* row = desk_.table().find(account.client_code)) record.command = row->name;
+  record.code = account.rc;
+  record.reason = "the owner's share of wrong authorizations is used up";
+  audit_.write(record);
+}
+
+void Server::on_account(const observe::Account& account) {
+  if (account.stopped_for_lockout) audit_lockout(account);
+  for (const auto& session : account.reclaimed) {
+    observe::AuditRecord record;
+    record.event = observe::AuditEvent::kReclaimed;
+    if (session.owner != 0) {
+      record.uid = uid_of({session.owner});
+      const auto realm = gatekeeper_.realm_of_owner({session.owner});
+      if (realm && realm->kind == Gatekeeper::Realm::Kind::kNamespace) record.tpm_namespace = realm->name;
+      if (realm && realm->kind == Gatekeeper::Realm::Kind::kDoor) record.door = realm->name;
+    }
+    record.handle = session.handle;
+    record.reason = "a session was taken, because others waited or an administrator said so";
+    audit_.write(record);
+  }
+}
+
 // --- Clients ---------------------------------------------------------------------------------------------------------
 
 void Server::on_client(posix::Fd socket, const Entrance& entrance, const Doors::Count& visits, bool door_has_room) {
@@ -226,7 +211,7 @@ bool Server::has_room(const Badge& badge, bool door_has_room) {
     const auto limit = [&] {
       switch (verdict) {
         case ClientLimits::Verdict::kTooMany:
-          return fmt::format("in all is {}", limits_.connections);
+          return fmt::format("in all is {}", places_.max_total());
         case ClientLimits::Verdict::kTooManyOfOwner:
           return fmt::format("of one owner is {}", of_owner);
         case ClientLimits::Verdict::kTooManyOfNamespace:
@@ -266,226 +251,6 @@ void Server::bury() {
   doors_.on_descriptor_freed();
 }
 
-// --- Signals ---------------------------------------------------------------------------------------------------------
-
-void Server::on_stop_signal() {
-  if (stopping_) {
-    log_.warning("told to stop again: leaving at once");
-    std::_Exit(1);
-  }
-  begin_stop();
-}
-
-void Server::begin_stop() {
-  stopping_ = true;
-  tell_manager("STOPPING=1\nSTATUS=Emptying the TPM");
-  log_.info("stopping; connections: {}", places_.total());
-  doors_.close();
-  desk_.stop();
-  std::vector<ClientId> all;
-  for (const auto& [id, client] : clients_) all.push_back(id);
-  for (const ClientId id : all) clients_.at(id).connection->stop_reading();
-}
-
-// --- Connection::Host ------------------------------------------------------------------------------------------------
-
-const Grant& Server::rights_of(Connection& from) {
-  Badge& badge = from.badge();
-  if (gatekeeper_.renew(badge)) badge.untold = true;
-  if (badge.untold) badge.untold = !desk_.set_limits(from.id(), badge.grant->limits);
-  return *badge.grant;
-}
-
-std::optional<wire::Rc> Server::submit(Connection& from, wire::Command command, std::uint8_t locality) {
-  const Grant& rights = rights_of(from);
-  const auto verdict = Gatekeeper::judge(from.badge(), command, locality);
-  if (from.learning())
-    from.learning()->record(command, locality, verdict.allowed() ? wire::rc::kSuccess : wire::from_manager(verdict.rc));
-  if (!verdict.allowed()) {
-    auto record = record_of(observe::AuditEvent::kRefused, from);
-    record.command = command.row().name;
-    record.code = wire::from_manager(verdict.rc);
-    record.reason = guard::sentence(verdict.reason);
-    record.rule = line_of(rights.choice, gatekeeper_.policy());
-    audit_.write(record);
-    return record.code;
-  }
-  if (from.badge().untold) return kNoPlace;  // it would run on terms that hold no more
-  return desk_.submit(from.id(), from.badge().owner, rights.limits, std::move(command), locality);
-}
-
-void Server::cancel(Connection& from) {
-  desk_.cancel(from.id());
-}
-
-proto::HelloReply Server::hello() {
-  return {.version = proto::kProtocolVersion,
-          .server = std::string(kServerName),
-          .pid = static_cast<std::uint32_t>(::getpid())};
-}
-
-bool Server::may_have_locality(Connection& from, std::uint8_t locality) {
-  return rights_of(from).profile().localities.contains(locality);
-}
-
-std::optional<wire::Rc> Server::narrow(Connection& from, const std::string& profile) {
-  Badge& badge = from.badge();
-  (void)rights_of(from);
-  const auto before = badge;
-  if (!gatekeeper_.narrow(badge, profile, from.id())) return kNoSuchProfile;
-  // Else commands would run on terms that were given away.
-  if (!desk_.set_limits(from.id(), badge.grant->limits)) {
-    badge = before;
-    return kNoPlace;
-  }
-  auto record = record_of(observe::AuditEvent::kNarrowed, from);
-  record.reason = fmt::format("from now on no more than {}", profile);
-  audit_.write(record);
-  return std::nullopt;
-}
-
-proto::Status Server::status(Connection& from) {
-  proto::Status out;
-  const bool whole = is_administrator(from);
-  if (whole)
-    desk_.fill(out);
-  else
-    desk_.fill_for(from.badge().narrowed ? space::OwnerId{} : from.badge().owner, out);
-  out.server_version = kServerName;
-  out.server_pid = static_cast<std::uint64_t>(::getpid());
-  out.server_uptime = static_cast<std::uint64_t>(
-      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - started_).count());
-  out.limits_connections = limits_.connections;
-  out.limits_objects_per_space = limits_.objects;
-  out.limits_sessions_per_space = limits_.sessions;
-  out.limits_bytes = limits_.bytes;
-  out.connections_now = whole ? places_.total() : from.badge().narrowed ? 1 : places_.total_of(from.badge().owner);
-  out.connections_ever = whole ? last_client_ : 0;
-  out.connections_refused = whole ? refused_ever_ : 0;
-  return out;
-}
-
-tl::expected<proto::Sessions, wire::Rc> Server::sessions(Connection& from) {
-  if (is_administrator(from)) return desk_.sessions(std::nullopt);
-  // Its owner's are not its own.
-  if (from.badge().narrowed) return tl::make_unexpected(kNotAllowed);
-  return desk_.sessions(from.badge().owner);
-}
-
-std::optional<wire::Rc> Server::order(Connection& from, const proto::SessionOrder& what) {
-  if (!is_administrator(from)) return kNotAllowed;
-  return desk_.order(from.id(), order_of(what, gatekeeper_));
-}
-
-// --- Policy and doors
-
-tl::expected<proto::Outcome, wire::Rc> Server::reload(Connection& from) {
-  if (!is_administrator(from)) return tl::make_unexpected(kNotAllowed);
-  return read_policy_again();
-}
-
-proto::Outcome Server::read_policy_again() {
-  observe::AuditRecord record;
-  record.event = observe::AuditEvent::kPolicy;
-  auto access = reread_();
-  proto::Outcome out{.done = access.has_value(), .sentence = ""};
-  if (access) {
-    access_ = std::move(*access);
-    gatekeeper_.set_policy(std::make_shared<const guard::Policy>(access_.policy));
-    const auto troubles = doors_.replace(access_.doors);
-    out.sentence = "the configuration was read again; profiles, rules, namespaces and doors are as it says now";
-    for (const auto& trouble : troubles) out.sentence += "; but " + trouble;
-  } else {
-    out.sentence = "nothing was changed: " + access.error();
-    log_.error("{}", out.sentence);
-  }
-  record.reason = out.sentence;
-  audit_.write(record);
-  return out;
-}
-
-tl::expected<std::vector<proto::DoorEntry>, wire::Rc> Server::doors(Connection& from) {
-  if (!is_administrator(from)) return tl::make_unexpected(kNotAllowed);
-  return doors_.list();
-}
-
-tl::expected<proto::Outcome, wire::Rc> Server::change_door(Connection& from, const proto::DoorOrder& what) {
-  if (!is_administrator(from)) return tl::make_unexpected(kNotAllowed);
-  auto record = record_of(observe::AuditEvent::kDoor, from);
-  proto::Outcome out;
-  if (const auto* entry = std::get_if<proto::DoorEntry>(&what)) {
-    const auto added = add_door(*entry);
-    out = {.done = added.has_value(),
-           .sentence = added ? fmt::format("the door \"{}\" is at {}", entry->name, entry->path) : added.error()};
-  } else {
-    const std::string& name = std::get<proto::RemoveDoor>(what).name;
-    const bool removed = doors_.remove(name);
-    out = {.done = removed,
-           .sentence = removed ? fmt::format("the door \"{}\" is gone", name)
-                               : fmt::format("there is no door \"{}\" that could be taken away", name)};
-  }
-  record.reason = out.sentence;
-  audit_.write(record);
-  return out;
-}
-
-tl::expected<void, std::string> Server::add_door(const proto::DoorEntry& entry) {
-  const auto fault = [](std::string sentence) { return tl::make_unexpected(std::move(sentence)); };
-  if (!is_name(entry.name)) return fault("a door's name has at most 64 letters, digits, \"-\", \"_\" and \".\"");
-  if (entry.path.empty() || entry.path[0] != '/') return fault("a door's path begins with a slash");
-  if (!entry.profile.empty() && gatekeeper_.policy().profile(entry.profile) == nullptr)
-    return fault(fmt::format("there is no profile \"{}\"", entry.profile));
-  const auto id = [](std::uint32_t value) { return value == proto::kKeep ? std::nullopt : std::optional(value); };
-  Door door;
-  door.name = entry.name;
-  door.path = entry.path;
-  door.mode = static_cast<mode_t>(entry.mode & 0777U);
-  door.owner = id(entry.uid);
-  door.group = id(entry.gid);
-  if (!entry.profile.empty()) door.profile = entry.profile;
-  door.locality = entry.locality;
-  door.connections = entry.limit;
-  const guard::Profile* profile = entry.profile.empty() ? nullptr : gatekeeper_.policy().profile(entry.profile);
-  if (entry.locality && profile != nullptr && !profile->localities.contains(*entry.locality))
-    return fault(
-        fmt::format("the profile \"{}\" does not list locality {}: whoever comes by it would be refused "
-                    "everything",
-                    entry.profile, *entry.locality));
-  return doors_.add(door, true);
-}
-
-tl::expected<std::string, wire::Rc> Server::learn(Connection& from, const std::string& name) {
-  if (!may_be_learned_as(name)) return tl::make_unexpected(kNoName);
-  if (from.learning()) return from.learning()->report(name);
-  from.learning() = std::make_unique<Learning>();
-  return "";
-}
-
-void Server::audit_lockout(const observe::Account& account) {
-  const auto found = clients_.find(account.connection);
-  if (found == clients_.end()) return;
-  auto record = record_of(observe::AuditEvent::kLockout, *found->second.connection);
-  if (const auto* row = desk_.table().find(account.client_code)) record.command = row->name;
-  record.code = account.rc;
-  record.reason = "the owner's share of wrong authorizations is used up";
-  audit_.write(record);
-}
-
-void Server::on_account(const observe::Account& account) {
-  if (account.stopped_for_lockout) audit_lockout(account);
-  for (const auto& session : account.reclaimed) {
-    observe::AuditRecord record;
-    record.event = observe::AuditEvent::kReclaimed;
-    if (session.owner != 0) {
-      record.uid = uid_of({session.owner});
-      record.tpm_namespace = gatekeeper_.namespace_name_of({session.owner});
-    }
-    record.handle = session.handle;
-    record.reason = "a session was taken, because others waited or an administrator said so";
-    audit_.write(record);
-  }
-}
-
 void Server::answered_early(wire::Rc code) {
   desk_.answered_early(code);
 }
@@ -510,6 +275,27 @@ void Server::over(Connection& from) {
   dead_.push_back(std::move(found->second));
   clients_.erase(found);
   burial_.ask();
+}
+
+// --- Signals ---------------------------------------------------------------------------------------------------------
+
+void Server::on_stop_signal() {
+  if (stopping_) {
+    log_.warning("told to stop again: leaving at once");
+    std::_Exit(1);
+  }
+  begin_stop();
+}
+
+void Server::begin_stop() {
+  stopping_ = true;
+  tell_manager("STOPPING=1\nSTATUS=Emptying the TPM");
+  log_.info("stopping; connections: {}", places_.total());
+  doors_.close();
+  desk_.stop();
+  std::vector<ClientId> all;
+  for (const auto& [id, client] : clients_) all.push_back(id);
+  for (const ClientId id : all) clients_.at(id).connection->stop_reading();
 }
 
 }  // namespace tpmspace::daemon

@@ -68,7 +68,7 @@ class Server final : private Connection::Host {
   proto::Outcome read_policy_again();
   void begin_stop();
 
-  // --- Connection::Host ---
+  // --- Connection::Host: server_requests.cc ---
   std::optional<wire::Rc> submit(Connection& from, wire::Command command, std::uint8_t locality) override;
   void cancel(Connection& from) override;
   bool may_have_locality(Connection& from, std::uint8_t locality) override;
@@ -83,11 +83,13 @@ class Server final : private Connection::Host {
   tl::expected<std::string, wire::Rc> learn(Connection& from, const std::string& name) override;
   void answered_early(wire::Rc code) override;
   void cut_off(Connection& from, const std::string& why) override;
-  void again(Connection& from) override;
+  void again(Connection& from) override;  // these two: server.cc
   void over(Connection& from) override;
 
   void on_account(const observe::Account& account);
   void audit_lockout(const observe::Account& account);
+  // What is known of whoever did it.
+  [[nodiscard]] static observe::AuditRecord record_of(observe::AuditEvent event, const Connection& from);
   // By the policy of now.
   [[nodiscard]] const Grant& rights_of(Connection& from);
   [[nodiscard]] bool is_administrator(Connection& from) { return rights_of(from).profile().administer; }

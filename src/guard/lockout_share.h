@@ -9,9 +9,12 @@
 // those an owner may make, and is stopped alike. A count is never below the chip's own: each failure begins a new
 // recovery time, as it does in the reference code (other chips recover no later), and the chip's counter is taken over
 // whenever somebody has read it. Who is protected, whose failure it is and what the chip's parameters are, the caller
-// knows (TPM-RULES 33, 34): one command fails at most once. Threads: a value. Units: nanoseconds of a clock that never
-// goes back; tries. Limits: kMaxOwners with failures of each kind at a time; one more owner is answered as if it had
-// none left. Source: TPM 2.0 library, Part 1, 19.8 (dictionary attack protection).
+// knows (TPM-RULES 33, 34): one command fails at most once.
+//
+// Threads: a value. Units: nanoseconds of a clock that never goes back; tries.
+// Limits: kMaxOwners with failures of each kind at a time. One more who would cost the chip a try is answered as if he
+// had none left; of those counted beside the oldest is forgotten.
+// Source: TPM 2.0 library, Part 1, 19.8 (dictionary attack protection).
 #pragma once
 
 #include <cstddef>

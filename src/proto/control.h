@@ -27,11 +27,13 @@
 // an unknown version in Hello: VALUE and, after the code, u16 the version that we speak; a locality that cannot be had:
 // LOCALITY; a frame of an impossible size: COMMAND_SIZE. Of Order: who may not: DISABLED; too many at a time: MEMORY; a
 // TPM that is lost: FAILURE; a body that says nothing: SIZE; a session that cannot be kept: REFERENCE_H0 if there is no
-// such one in use, SESSION_MEMORY if no more of them can be spared. A profile that does not exist, a name that none
-// can have: VALUE. After Narrow the connection may do Hello, Cancel, Status, Narrow, Locality and Learn; all else is
-// DISABLED unless the profile administers. Threads: values. Units: integers are big-endian; a string is UINT16 length +
-// UTF-8. Errors: decoding is total. Requests: a Request or the Refusal to answer with. Replies: a Reply, or nullopt for
-// what is no reply that we understand.
+// such one in use, SESSION_MEMORY if no more of them can be spared. Of Narrow: a profile that does not exist: VALUE;
+// too often: MEMORY. Of Learn: a name that no profile can have: VALUE. After Narrow the connection may do Hello,
+// Cancel, Status, Narrow, Locality and Learn; all else is DISABLED unless the profile administers.
+//
+// Threads: values. Units: integers are big-endian; a string is UINT16 length + UTF-8.
+// Errors: decoding is total. Requests: a Request or the Refusal to answer with. Replies: a Reply, or nullopt for what
+// is no reply that we understand.
 #pragma once
 
 #include <cstdint>

@@ -62,10 +62,10 @@ std::map<std::string, std::string> documented_values() {
   return out;
 }
 
-// "client_commands.by_manager", as the table of status.md has it: lines "| `client_commands.by_manager` | ...".
-std::set<std::string> documented_fields() {
+// What the tables of a page are about: lines "| `client_commands.by_manager` | ...".
+std::set<std::string> documented(const std::string& page) {
   std::set<std::string> out;
-  std::istringstream lines(contents("status.md"));
+  std::istringstream lines(contents(page));
   constexpr std::string_view kBegin = "| `";
   for (std::string line; std::getline(lines, line);)
     if (line.starts_with(kBegin)) out.insert(line.substr(kBegin.size(), line.find('`', kBegin.size()) - kBegin.size()));
@@ -78,19 +78,9 @@ TEST(Documentation, EveryFieldOfTheStatusIsInIt) {
   proto::for_each_field(status, [&](const proto::StatusField& field, const auto&) {
     known.insert(fmt::format("{}.{}", field.group, field.name));
   });
-  const auto documented = documented_fields();
-  for (const auto& field : known) EXPECT_TRUE(documented.contains(field)) << field << " is not in docs/status.md";
-  for (const auto& field : documented) EXPECT_TRUE(known.contains(field)) << field << " is in docs/status.md alone";
-}
-
-// "rule.user", as the tables of policy.md have it.
-std::set<std::string> documented_policy_keys() {
-  std::set<std::string> out;
-  std::istringstream lines(contents("policy.md"));
-  constexpr std::string_view kBegin = "| `";
-  for (std::string line; std::getline(lines, line);)
-    if (line.starts_with(kBegin)) out.insert(line.substr(kBegin.size(), line.find('`', kBegin.size()) - kBegin.size()));
-  return out;
+  const auto told = documented("status.md");
+  for (const auto& field : known) EXPECT_TRUE(told.contains(field)) << field << " is not in docs/status.md";
+  for (const auto& field : told) EXPECT_TRUE(known.contains(field)) << field << " is in docs/status.md alone";
 }
 
 // What stands between the two, first of all after `heading`.
@@ -124,7 +114,7 @@ bool may(const Access& access, std::string_view as, const std::vector<std::strin
 
 TEST(Documentation, EveryKeyOfPoliciesIsInIt) {
   const auto keys = known_policy_keys();
-  EXPECT_EQ(documented_policy_keys(), std::set<std::string>(keys.begin(), keys.end()));
+  EXPECT_EQ(documented("policy.md"), std::set<std::string>(keys.begin(), keys.end()));
 }
 
 TEST(Documentation, EveryClassOfCommandsIsInIt) {

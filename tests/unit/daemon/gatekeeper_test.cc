@@ -8,6 +8,7 @@
 #include <array>
 
 #include "../../support/tpm_commands.h"
+#include "daemon/limits.h"
 #include "daemon/policy_file.h"
 #include "guard/shipped.h"
 #include "posix/fd.h"
@@ -86,16 +87,22 @@ TEST_F(GatekeeperTest, ADoorsLocalityIsTheOnlyOne) {
 TEST_F(GatekeeperTest, WhatWasNarrowedNeverWidens) {
   Gatekeeper keeper(policy({everybody("storage")}), most_, kBytes);
   Badge badge = admit(keeper);
-  ASSERT_TRUE(keeper.narrow(badge, "safe", 7));
+  ASSERT_EQ(keeper.narrow(badge, "safe", 7), Gatekeeper::Narrowing::kDone);
   const guard::Profile both = guard::narrow(guard::storage(), guard::safe());
   EXPECT_EQ(badge.grant->profile(), both);
   EXPECT_EQ(badge.grant->limits.seclusion, 7U);
 
-  EXPECT_FALSE(keeper.narrow(badge, "nobody's", 7));
+  EXPECT_EQ(keeper.narrow(badge, "nobody's", 7), Gatekeeper::Narrowing::kNoSuchProfile);
   EXPECT_EQ(badge.grant->profile(), both);
-  ASSERT_TRUE(keeper.narrow(badge, "admin", 7));
+  ASSERT_EQ(keeper.narrow(badge, "admin", 7), Gatekeeper::Narrowing::kDone);
   EXPECT_EQ(badge.grant->profile().commands, both.commands);
   EXPECT_FALSE(badge.grant->profile().administer);
+
+  for (unsigned i = badge.narrowings; i < limits::kNarrowings; ++i)
+    ASSERT_EQ(keeper.narrow(badge, "admin", 7), Gatekeeper::Narrowing::kDone);
+  const std::string name = badge.grant->profile().name;
+  EXPECT_EQ(name, "storage & safe & admin") << "each once, however often";
+  EXPECT_EQ(keeper.narrow(badge, "admin", 7), Gatekeeper::Narrowing::kTooOften);
 
   keeper.set_policy(policy({everybody("admin")}));
   ASSERT_TRUE(keeper.renew(badge));
@@ -139,6 +146,7 @@ TEST_F(GatekeeperTest, ADoorsProfileIsRootsAlso) {
   EXPECT_TRUE(badge.grant->choice.by_door);
   EXPECT_EQ(uid_of(badge.owner), ::geteuid());
   EXPECT_NE(badge.owner, admit(keeper).owner) << "what root saved is not his";
+  EXPECT_EQ(keeper.realm_of_owner(badge.owner), (Gatekeeper::Realm{Gatekeeper::Realm::Kind::kDoor, "containers"}));
   EXPECT_EQ(badge.owner, admit(keeper, {.door = "containers", .profile = "storage"}).owner);
   keeper.set_policy(policy({}, ::geteuid()));
   EXPECT_TRUE(keeper.renew(badge));
@@ -188,8 +196,8 @@ TEST_F(GatekeeperTest, AUserInANamespaceIsAnotherOwner) {
   EXPECT_EQ(outside.owner, owner_of(::geteuid()));
   EXPECT_NE(inside.owner, outside.owner);
   EXPECT_EQ(uid_of(inside.owner), ::geteuid());
-  EXPECT_EQ(keeper.namespace_name_of(inside.owner), "one");
-  EXPECT_EQ(keeper.namespace_name_of(outside.owner), std::nullopt);
+  EXPECT_EQ(keeper.realm_of_owner(inside.owner), (Gatekeeper::Realm{Gatekeeper::Realm::Kind::kNamespace, "one"}));
+  EXPECT_EQ(keeper.realm_of_owner(outside.owner), std::nullopt);
   EXPECT_EQ(keeper.owners_of(::geteuid()), (std::vector{outside.owner, inside.owner}));
 }
 
@@ -262,7 +270,7 @@ TEST_F(GatekeeperTest, AnAdministratorWhoNarrowsHimselfSeesNoWindowAnyMore) {
   Gatekeeper keeper(with_namespaces({one}), most_, kBytes);
   Badge badge = admit(keeper, {.door = "x"});
   EXPECT_TRUE(badge.grant->profile().persistent_public.contains(kBase));
-  ASSERT_TRUE(keeper.narrow(badge, "safe", 7));
+  ASSERT_EQ(keeper.narrow(badge, "safe", 7), Gatekeeper::Narrowing::kDone);
   EXPECT_FALSE(badge.grant->profile().persistent_public.contains(kBase));
   EXPECT_FALSE(badge.grant->limits.view->persistent.contains(kBase));
 }

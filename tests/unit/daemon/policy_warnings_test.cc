@@ -35,6 +35,8 @@ TEST(PolicyWarnings, EachIsSaidWithItsLine) {
        {{1, "this rule gives everybody \"attest\", which allows more than \"safe\""}}},
       {"[[rule]]\nuser = \"0-4294967294\"\nprofile = \"provision\"\n",
        {{1, "this rule gives everybody \"provision\", which allows more than \"safe\""}}},
+      {"[profile.chief]\nbase = \"safe\"\nadminister = true\n[[rule]]\nprofile = \"chief\"\n",
+       {{4, "this rule gives everybody \"chief\", which allows more than \"safe\""}}},
       {"[profile.small]\nbase = \"safe\"\ndeny = [\"attest\"]\n[[rule]]\nprofile = \"small\"\n", {}},
       {"[profile.idle]\nbase = \"safe\"\n", {{1, "no rule, namespace or door gives the profile \"idle\""}}},
       {"[profile.base]\n[profile.given]\nbase = \"base\"\n[[rule]]\nuser = 1\nprofile = \"given\"\n", {}},

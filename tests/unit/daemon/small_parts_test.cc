@@ -123,9 +123,9 @@ TEST(ClientLimits, ANamespacesPlacesAreThoseOfAllItsOwners) {
 
 TEST(OwnerNumbers, SayWhoItIsAndWhere) {
   for (const std::uint32_t uid : {0U, 1000U, UINT32_MAX - 1})
-    for (const NamespaceNumber in : {0U, 1U, 70'000U}) {
+    for (const RealmNumber in : {0U, 1U, 70'000U}) {
       EXPECT_EQ(uid_of(owner_of(uid, in)), uid);
-      EXPECT_EQ(namespace_number_of(owner_of(uid, in)), in);
+      EXPECT_EQ(realm_of(owner_of(uid, in)), in);
     }
 }
 

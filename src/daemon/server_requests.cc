@@ -1,0 +1,233 @@
+// What connections ask of the daemon: commands, which are judged first; their own affairs; an administrator's orders.
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "daemon/names.h"
+#include "daemon/server.h"
+#include "daemon/version.h"
+
+namespace tpmspace::daemon {
+namespace {
+
+constexpr wire::Rc kNoPlace = wire::from_manager(wire::rc::kMemory);
+constexpr wire::Rc kNoSuchProfile = wire::from_manager(wire::rc::kValue), kNoName = kNoSuchProfile;
+constexpr wire::Rc kNotAllowed = wire::from_manager(wire::rc::kDisabled);
+
+// Where the rule that gave the profile was written.
+std::optional<int> line_of(const guard::Choice& choice, const guard::Policy& policy) {
+  if (choice.rules.empty()) return std::nullopt;
+  const int line = policy.rules().at(choice.rules.back()).line;
+  return line == 0 ? std::nullopt : std::optional(line);
+}
+
+struct OrderOf {
+  const Gatekeeper& gatekeeper;
+
+  engine::SessionOrder operator()(const proto::FlushThese& these) const { return engine::TheseSessions{these.handles}; }
+  engine::SessionOrder operator()(const proto::FlushAbandoned&) const { return engine::AbandonedSessions{}; }
+  engine::SessionOrder operator()(const proto::FlushOwner& owner) const {
+    return engine::SessionsOf{gatekeeper.owners_of(owner.uid)};
+  }
+  engine::SessionOrder operator()(const proto::ReserveThis& one) const {
+    return engine::ReserveSession{one.handle, one.reserved};
+  }
+};
+engine::SessionOrder order_of(const proto::SessionOrder& what, const Gatekeeper& gatekeeper) {
+  return std::visit(OrderOf{gatekeeper}, what);
+}
+
+}  // namespace
+
+observe::AuditRecord Server::record_of(observe::AuditEvent event, const Connection& from) {
+  const Badge& badge = from.badge();
+  observe::AuditRecord out;
+  out.event = event;
+  out.uid = badge.who.uid;
+  out.pid = badge.who.pid;
+  out.executable = badge.who.executable;
+  out.cgroup = badge.who.cgroup;
+  out.tpm_namespace = badge.who.tpm_namespace;
+  out.door = badge.entrance.door;
+  out.connection = from.id();
+  out.profile = badge.grant->profile().name;
+  return out;
+}
+
+// --- A connection's own affairs
+
+const Grant& Server::rights_of(Connection& from) {
+  Badge& badge = from.badge();
+  if (gatekeeper_.renew(badge)) badge.untold = true;
+  if (badge.untold) badge.untold = !desk_.set_limits(from.id(), badge.grant->limits);
+  return *badge.grant;
+}
+
+std::optional<wire::Rc> Server::submit(Connection& from, wire::Command command, std::uint8_t locality) {
+  const Grant& rights = rights_of(from);
+  const auto verdict = Gatekeeper::judge(from.badge(), command, locality);
+  if (from.learning())
+    from.learning()->record(command, locality, verdict.allowed() ? wire::rc::kSuccess : wire::from_manager(verdict.rc));
+  if (!verdict.allowed()) {
+    auto record = record_of(observe::AuditEvent::kRefused, from);
+    record.command = command.row().name;
+    record.code = wire::from_manager(verdict.rc);
+    record.reason = guard::sentence(verdict.reason);
+    record.rule = line_of(rights.choice, gatekeeper_.policy());
+    audit_.write(record);
+    return record.code;
+  }
+  if (from.badge().untold) return kNoPlace;  // it would run on terms that hold no more
+  return desk_.submit(from.id(), from.badge().owner, rights.limits, std::move(command), locality);
+}
+
+void Server::cancel(Connection& from) {
+  desk_.cancel(from.id());
+}
+
+proto::HelloReply Server::hello() {
+  return {.version = proto::kProtocolVersion,
+          .server = std::string(kServerName),
+          .pid = static_cast<std::uint32_t>(::getpid())};
+}
+
+bool Server::may_have_locality(Connection& from, std::uint8_t locality) {
+  return rights_of(from).profile().localities.contains(locality);
+}
+
+std::optional<wire::Rc> Server::narrow(Connection& from, const std::string& profile) {
+  Badge& badge = from.badge();
+  (void)rights_of(from);
+  const auto before = badge;
+  const auto narrowing = gatekeeper_.narrow(badge, profile, from.id());
+  if (narrowing == Gatekeeper::Narrowing::kNoSuchProfile) return kNoSuchProfile;
+  if (narrowing == Gatekeeper::Narrowing::kTooOften) return kNoPlace;
+  // Else commands would run on terms that were given away.
+  if (!desk_.set_limits(from.id(), badge.grant->limits)) {
+    badge = before;
+    return kNoPlace;
+  }
+  auto record = record_of(observe::AuditEvent::kNarrowed, from);
+  record.reason = fmt::format("from now on no more than {}", profile);
+  audit_.write(record);
+  return std::nullopt;
+}
+
+proto::Status Server::status(Connection& from) {
+  proto::Status out;
+  const bool whole = is_administrator(from);
+  if (whole)
+    desk_.fill(out);
+  else
+    desk_.fill_for(from.badge().narrowed ? space::OwnerId{} : from.badge().owner, out);
+  out.server_version = kServerName;
+  out.server_pid = static_cast<std::uint64_t>(::getpid());
+  out.server_uptime = static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - started_).count());
+  out.limits_connections = limits_.connections;
+  out.limits_objects_per_space = limits_.objects;
+  out.limits_sessions_per_space = limits_.sessions;
+  out.limits_bytes = limits_.bytes;
+  out.connections_now = whole ? places_.total() : from.badge().narrowed ? 1 : places_.total_of(from.badge().owner);
+  out.connections_ever = whole ? last_client_ : 0;
+  out.connections_refused = whole ? refused_ever_ : 0;
+  return out;
+}
+
+tl::expected<proto::Sessions, wire::Rc> Server::sessions(Connection& from) {
+  if (is_administrator(from)) return desk_.sessions(std::nullopt);
+  // Its owner's are not its own.
+  if (from.badge().narrowed) return tl::make_unexpected(kNotAllowed);
+  return desk_.sessions(from.badge().owner);
+}
+
+std::optional<wire::Rc> Server::order(Connection& from, const proto::SessionOrder& what) {
+  if (!is_administrator(from)) return kNotAllowed;
+  return desk_.order(from.id(), order_of(what, gatekeeper_));
+}
+
+// --- Policy and doors
+
+tl::expected<proto::Outcome, wire::Rc> Server::reload(Connection& from) {
+  if (!is_administrator(from)) return tl::make_unexpected(kNotAllowed);
+  return read_policy_again();
+}
+
+proto::Outcome Server::read_policy_again() {
+  observe::AuditRecord record;
+  record.event = observe::AuditEvent::kPolicy;
+  auto access = reread_();
+  proto::Outcome out{.done = access.has_value(), .sentence = ""};
+  if (access) {
+    access_ = std::move(*access);
+    gatekeeper_.set_policy(std::make_shared<const guard::Policy>(access_.policy));
+    const auto troubles = doors_.replace(access_.doors);
+    out.sentence = "the configuration was read again; profiles, rules, namespaces and doors are as it says now";
+    for (const auto& trouble : troubles) out.sentence += "; but " + trouble;
+  } else {
+    out.sentence = "nothing was changed: " + access.error();
+    log_.error("{}", out.sentence);
+  }
+  record.reason = out.sentence;
+  audit_.write(record);
+  return out;
+}
+
+tl::expected<std::vector<proto::DoorEntry>, wire::Rc> Server::doors(Connection& from) {
+  if (!is_administrator(from)) return tl::make_unexpected(kNotAllowed);
+  return doors_.list();
+}
+
+tl::expected<proto::Outcome, wire::Rc> Server::change_door(Connection& from, const proto::DoorOrder& what) {
+  if (!is_administrator(from)) return tl::make_unexpected(kNotAllowed);
+  auto record = record_of(observe::AuditEvent::kDoor, from);
+  proto::Outcome out;
+  if (const auto* entry = std::get_if<proto::DoorEntry>(&what)) {
+    const auto added = add_door(*entry);
+    out = {.done = added.has_value(),
+           .sentence = added ? fmt::format("the door \"{}\" is at {}", entry->name, entry->path) : added.error()};
+  } else {
+    const std::string& name = std::get<proto::RemoveDoor>(what).name;
+    const bool removed = doors_.remove(name);
+    out = {.done = removed,
+           .sentence = removed ? fmt::format("the door \"{}\" is gone", name)
+                               : fmt::format("there is no door \"{}\" that could be taken away", name)};
+  }
+  record.reason = out.sentence;
+  audit_.write(record);
+  return out;
+}
+
+tl::expected<void, std::string> Server::add_door(const proto::DoorEntry& entry) {
+  const auto fault = [](std::string sentence) { return tl::make_unexpected(std::move(sentence)); };
+  if (!is_name(entry.name)) return fault("a door's name has " + name_rule());
+  if (entry.path.empty() || entry.path[0] != '/') return fault("a door's path begins with a slash");
+  const guard::Profile* profile = gatekeeper_.policy().profile(entry.profile);
+  if (!entry.profile.empty() && profile == nullptr)
+    return fault(fmt::format("there is no profile \"{}\"", entry.profile));
+  if (entry.locality && profile != nullptr && !profile->localities.contains(*entry.locality))
+    return fault(
+        fmt::format("the profile \"{}\" does not list locality {}: whoever comes by it would be refused everything",
+                    entry.profile, *entry.locality));
+  const auto id = [](std::uint32_t value) { return value == proto::kKeep ? std::nullopt : std::optional(value); };
+  Door door;
+  door.name = entry.name;
+  door.path = entry.path;
+  door.mode = static_cast<mode_t>(entry.mode & 0777U);
+  door.owner = id(entry.uid);
+  door.group = id(entry.gid);
+  if (!entry.profile.empty()) door.profile = entry.profile;
+  door.locality = entry.locality;
+  door.connections = entry.limit;
+  return doors_.add(door, true);
+}
+
+tl::expected<std::string, wire::Rc> Server::learn(Connection& from, const std::string& name) {
+  if (!may_be_learned_as(name)) return tl::make_unexpected(kNoName);
+  if (from.learning()) return from.learning()->report(name);
+  from.learning() = std::make_unique<Learning>();
+  return "";
+}
+
+}  // namespace tpmspace::daemon
