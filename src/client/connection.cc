@@ -89,6 +89,15 @@ Error connect_error(const std::string& path, int error) {
   }
 }
 
+// What a refused UseChip says of the chip; null: something else is wrong.
+const char* no_such_chip(wire::Rc code) {
+  if (code == wire::from_manager(wire::rc::kValue)) return "is not one that its configuration names";
+  if (code == wire::from_manager(wire::rc::kDisabled))
+    return "is another one than is meant for you, and only administrators choose; there may be a door to it";
+  if (code == wire::from_manager(wire::rc::kFailure)) return "could not be started; its log says why";
+  return nullptr;
+}
+
 std::optional<Error> path_error(const std::string& path) {
   std::string what;
   if (path.empty()) what = "the path of the socket is empty";
@@ -388,6 +397,13 @@ tl::expected<proto::Outcome, Error> Connection::change_door(const proto::DoorOrd
 
 tl::expected<std::string, Error> Connection::learn(const std::string& name, int timeout_ms) {
   return ask<proto::LearnReply>(proto::Learn{name}, timeout_ms).map([](auto reply) { return reply.text; });
+}
+
+tl::expected<void, Error> Connection::use_chip(const std::string& name, int timeout_ms) {
+  return ask<proto::UseChipReply>(proto::UseChip{name}, timeout_ms).map([](const auto&) {}).map_error([&](Error error) {
+    if (const char* why = no_such_chip(error.code)) error.what += ": the chip \"" + name + "\" " + why;
+    return error;
+  });
 }
 
 tl::expected<void, Error> Connection::post_cancel() {

@@ -69,6 +69,8 @@ class Connection {
   [[nodiscard]] tl::expected<proto::Outcome, Error> reload(int timeout_ms);
   [[nodiscard]] tl::expected<std::vector<proto::DoorEntry>, Error> doors(int timeout_ms);
   [[nodiscard]] tl::expected<proto::Outcome, Error> change_door(const proto::DoorOrder& what, int timeout_ms);
+  // The TPM that the connection's commands go to, by its name in the manager's configuration; before the first of them.
+  [[nodiscard]] tl::expected<void, Error> use_chip(const std::string& name, int timeout_ms);
   // From now on the manager learns what the connection's commands need, and gives an empty text; asked again, the
   // profile of that name that allows those so far, as the configuration says it.
   [[nodiscard]] tl::expected<std::string, Error> learn(const std::string& name, int timeout_ms);

@@ -38,6 +38,7 @@ void for_each_field(const AuditRecord& record, unsigned held_back, const Text& t
   if (record.cgroup) text("cgroup", *record.cgroup);
   if (record.tpm_namespace) text("namespace", *record.tpm_namespace);
   text_if("door", record.door);
+  text_if("chip", record.chip);
   if (record.connection != 0) number("connection", record.connection);
   text_if("command", record.command);
   if (record.code) text("code", fmt::format("0x{:08x}", *record.code));

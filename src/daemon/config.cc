@@ -19,13 +19,6 @@
 namespace tpmspace::daemon {
 namespace {
 
-// A path; "": none.
-Fault take_ledger(const TomlNode& node, std::optional<std::string>& out) {
-  if (!node.is(TomlNode::Kind::kText)) return "must be a string: a path, or \"\" for none";
-  out = node.text;
-  return std::nullopt;
-}
-
 Fault take_level(const TomlNode& node, std::optional<LogLevel>& out) {
   if (node.is(TomlNode::Kind::kText)) out = log_level_from(node.text);
   return out ? Fault() : Fault("must be \"error\", \"warning\", \"notice\", \"info\" or \"debug\"");
@@ -148,6 +141,26 @@ std::string default_ledger(const std::string& default_socket, std::string_view t
          std::string(device.substr(device.rfind('/') + 1));
 }
 
+// One process can have one embedded TPM, and a TPM one tpmspaced.
+std::optional<std::string> clash_of(const std::vector<Chip>& chips, const std::vector<ChipTable>& tables) {
+  for (std::size_t i = 1; i < chips.size(); ++i) {
+    const auto ours = tpm::parse_spec(chips[i].tpm);
+    for (std::size_t j = 0; j < i; ++j) {
+      const auto other = tpm::parse_spec(chips[j].tpm);
+      if (!ours || !other) continue;
+      const auto where =
+          fmt::format("the chip \"{}\" on line {} of the configuration", chips[i].name, tables[i - 1].line);
+      if (ours->kind() == tpm::Kind::kEmbedded && other->kind() == tpm::Kind::kEmbedded)
+        return fmt::format(
+            "{} is embedded, and so is \"{}\": one tpmspaced can have one such TPM; let the other be an swtpm", where,
+            chips[j].name);
+      if (ours->backend == other->backend)
+        return fmt::format("{} is the same TPM as \"{}\", {}: name another one", where, chips[j].name, chips[j].tpm);
+    }
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 Environment process_environment() {
@@ -197,7 +210,7 @@ tl::expected<Settings, std::string> parse_settings(std::string_view text, const 
   Settings settings;
   Faults faults(name);
   read_table(*root, kTopKeys, settings, "", faults,
-             {{"limits"}, {"profile"}, {"rule", true}, {"namespace", true}, {"door", true}});
+             {{"limits"}, {"profile"}, {"rule", true}, {"namespace", true}, {"door", true}, {"chip", true}});
   check_meaning(*root, settings, faults);
   if (const auto* limits = subtable(*root, "limits", "limits", faults))
     read_table(*limits, kLimitKeys, settings.limits, "limits.", faults);
@@ -226,17 +239,21 @@ tl::expected<Config, std::string> settle(const Settings& command_line, const Set
   auto tpm = either(&Settings::tpm);
   auto chosen_tpm = tpm ? tl::expected<std::string, std::string>(*tpm) : default_tpm(environment);
   if (!chosen_tpm) return tl::unexpected(chosen_tpm.error());
-  out.tpm = std::move(*chosen_tpm);
 
   const auto socket = either(&Settings::socket);
   const auto ours = default_socket(environment);
   if (!socket && !ours) return tl::unexpected(ours.error());
   out.default_socket = ours && socket.value_or(*ours) == *ours;
   out.socket = socket ? *socket : *ours;
-  const auto ledger = either(&Settings::ledger);
-  const std::string standard = ours ? default_ledger(*ours, out.tpm) : "";
-  out.ledger = ledger.value_or(standard);
-  out.default_ledger = !standard.empty() && out.ledger == standard;
+  const auto add_chip = [&](const std::string& name, const std::string& spec,
+                            const std::optional<std::string>& ledger) {
+    const std::string standard = ours ? default_ledger(*ours, spec) : "";
+    const std::string chosen = ledger.value_or(standard);
+    out.chips.push_back({name, spec, chosen, !standard.empty() && chosen == standard});
+  };
+  add_chip(std::string(kMainChip), *chosen_tpm, either(&Settings::ledger));
+  for (const ChipTable& chip : file.policy.chips) add_chip(chip.name, chip.tpm, chip.ledger);
+  if (auto clash = clash_of(out.chips, file.policy.chips)) return tl::unexpected(*std::move(clash));
 
   auto access = access_of(file.policy, environment.uid, out.socket);
   if (!access) return tl::unexpected(access.error());

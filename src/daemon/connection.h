@@ -45,7 +45,8 @@ class Connection final : private Dialogue::Manager {
     [[nodiscard]] virtual tl::expected<proto::Outcome, wire::Rc> change_door(Connection& from,
                                                                              const proto::DoorOrder& what) = 0;
     [[nodiscard]] virtual tl::expected<std::string, wire::Rc> learn(Connection& from, const std::string& name) = 0;
-    virtual void answered_early(wire::Rc code) = 0;
+    [[nodiscard]] virtual std::optional<wire::Rc> use_chip(Connection& from, const std::string& name) = 0;
+    virtual void answered_early(Connection& from, wire::Rc code) = 0;
     // `from` will be closed, because it did what `why` says.
     virtual void cut_off(Connection& from, const std::string& why) = 0;
     // There is more to handle; call `turn` after the others had theirs.
@@ -65,6 +66,9 @@ class Connection final : private Dialogue::Manager {
   [[nodiscard]] std::unique_ptr<Learning>& learning() { return learning_; }
   [[nodiscard]] bool in_flight() const { return dialogue_.in_flight(); }
   [[nodiscard]] std::chrono::steady_clock::time_point since() const { return since_; }
+
+  // The commands go to another TPM. Precondition: as Dialogue::speak_to.
+  void speak_to(const wire::CommandTable& table, std::size_t max_command) { dialogue_.speak_to(table, max_command); }
 
   // Handles what can be handled, within limits::kFramesPerTurn.
   void turn();
@@ -92,7 +96,8 @@ class Connection final : private Dialogue::Manager {
     return host_.change_door(*this, what);
   }
   tl::expected<std::string, wire::Rc> learn(const std::string& name) override { return host_.learn(*this, name); }
-  void answered_early(wire::Rc code) override { host_.answered_early(code); }
+  std::optional<wire::Rc> use_chip(const std::string& name) override { return host_.use_chip(*this, name); }
+  void answered_early(wire::Rc code) override { host_.answered_early(*this, code); }
   void cut_off(const std::string& why) override { host_.cut_off(*this, why); }
 
   void on_events(std::uint32_t events);

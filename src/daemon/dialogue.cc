@@ -40,11 +40,17 @@ bool is_locality(std::uint8_t value) {
 
 Dialogue::Dialogue(Manager& manager, const wire::CommandTable& table, std::size_t max_command, Beginning beginning)
     : manager_(manager),
-      table_(table),
+      table_(&table),
       max_command_(max_command),
       refusal_(beginning.refusal),
       reader_(max_command),
       locality_(beginning.locality) {}
+
+void Dialogue::speak_to(const wire::CommandTable& table, std::size_t max_command) {
+  table_ = &table;
+  max_command_ = max_command;
+  reader_.set_max_frame(max_command);
+}
 
 void Dialogue::feed(wire::ByteView data) {
   reader_.feed(data);
@@ -124,8 +130,9 @@ void Dialogue::take(proto::Arrival arrival) {
 }
 
 void Dialogue::take_command(wire::Bytes bytes) {
-  auto command = wire::Command::parse(std::move(bytes), table_, max_command_);
+  auto command = wire::Command::parse(std::move(bytes), *table_, max_command_);
   if (!command) return refuse_command(wire::from_manager(command.error()));
+  took_commands_ = true;
   if (const auto refused = manager_.submit(std::move(*command), locality_)) return refuse_command(*refused);
   in_flight_ = true;
 }
@@ -197,6 +204,12 @@ std::optional<proto::Reply> Dialogue::reply_to(const proto::Request& request) {
           },
           [&](const proto::Learn& wanted) -> Answer {
             return done_or_refused<proto::LearnReply>(proto::MessageType::kLearn, manager_.learn(wanted.name));
+          },
+          [&](const proto::UseChip& wanted) -> Answer {
+            const auto refused =
+                took_commands_ ? wire::from_manager(wire::rc::kSequence) : manager_.use_chip(wanted.name);
+            if (refused) return refusal(proto::MessageType::kUseChip, *refused);
+            return proto::UseChipReply{};
           },
       },
       request);

@@ -61,6 +61,8 @@ class Dialogue {
     // From now on the commands are learned, and nothing is said; or the profile of that name that was learned so far,
     // as text. Or a code, likewise.
     [[nodiscard]] virtual tl::expected<std::string, wire::Rc> learn(const std::string& name) = 0;
+    // From now on the commands go to that TPM; `speak_to` was called. Or a code, likewise.
+    [[nodiscard]] virtual std::optional<wire::Rc> use_chip(const std::string& name) = 0;
     // A command was answered here, without the manager.
     virtual void answered_early(wire::Rc code) = 0;
     // The conversation ends here and not where the client wanted; `why` follows "because it".
@@ -69,6 +71,9 @@ class Dialogue {
 
   // `max_command`: the chip's command buffer.
   Dialogue(Manager& manager, const wire::CommandTable& table, std::size_t max_command, Beginning beginning = {});
+
+  // From now on commands are for a TPM with that table and buffer. Precondition: none was taken yet.
+  void speak_to(const wire::CommandTable& table, std::size_t max_command);
 
   // What arrived. Precondition: wants_input().
   void feed(wire::ByteView data);
@@ -105,7 +110,7 @@ class Dialogue {
 
   // Constant.
   Manager& manager_;
-  const wire::CommandTable& table_;
+  const wire::CommandTable* table_;
   std::size_t max_command_;
   std::optional<wire::Rc> refusal_;
 
@@ -113,6 +118,7 @@ class Dialogue {
   std::optional<proto::Arrival> held_;
   bool drained_ = true;  // the reader has no complete frame
   bool in_flight_ = false;
+  bool took_commands_ = false;
   bool ordering_ = false;  // replies come in order: nothing is handled until this one is there
   bool hello_said_ = false;
   bool ended_ = false;  // by the client

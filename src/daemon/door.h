@@ -25,6 +25,7 @@ struct Door {
   std::optional<std::string> profile = {};       // of whom no rule of the file matches
   std::optional<std::uint8_t> locality = {};     // of everybody who comes by it, for good
   std::uint32_t connections = 0;                 // at a time; 0: no limit
+  std::optional<std::string> chip = {};          // the TPM of everybody who comes by it
   bool operator==(const Door&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
 
@@ -33,10 +34,14 @@ struct Entrance {
   std::string door = {};                             // its name
   std::string profile = {};                          // empty: it has none
   std::optional<std::uint8_t> locality = {};         // nullopt: as the profile says
+  std::string chip = {};                             // empty: as the namespace says
   bool operator==(const Entrance&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
 [[nodiscard]] inline Entrance entrance_of(const Door& door) {
-  return {.door = door.name, .profile = door.profile.value_or(""), .locality = door.locality};
+  return {.door = door.name,
+          .profile = door.profile.value_or(""),
+          .locality = door.locality,
+          .chip = door.chip.value_or("")};
 }
 
 }  // namespace tpmspace::daemon

@@ -120,7 +120,8 @@ std::vector<proto::DoorEntry> Doors::list() const {
                    .locality = door.locality,
                    .connections = *one->connections,
                    .limit = door.connections,
-                   .at_run_time = one->at_run_time});
+                   .at_run_time = one->at_run_time,
+                   .chip = door.chip.value_or("")});
   }
   return out;
 }

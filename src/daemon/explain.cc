@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -20,7 +21,7 @@ using Result = tl::expected<T, std::string>;
 struct Draft {
   PeerIdentity peer;
   bool uid = false, gid = false;
-  std::optional<std::string> door;
+  std::optional<std::string> door, chip;
   std::optional<std::uint32_t> locality;
 };
 
@@ -58,6 +59,7 @@ bool take(std::string_view name, const std::string& value, const Accounts& accou
   if (name == "user_namespace") return (out.peer.user_namespace = number_in(value)).has_value();
   if (name == "mount_namespace") return (out.peer.mount_namespace = number_in(value)).has_value();
   if (name == "door") return (out.door = value).has_value();
+  if (name == "chip") return (out.chip = value).has_value();
   if (name == "locality") return (out.locality = number_in(value)).has_value() && *out.locality <= UINT8_MAX;
   return false;
 }
@@ -72,8 +74,8 @@ Result<Draft> draft_from(std::string_view as, const Accounts& accounts) {
     if (!take(word.substr(0, equals), value, accounts, out))
       return tl::unexpected(
           fmt::format("\"{}\" says nothing of anybody: write uid=33, gid=33 (again for more groups), "
-                      "cgroup=/a, exe=/a, label=a, user_namespace=1, mount_namespace=1, door=main or "
-                      "locality=0, with commas between them",
+                      "cgroup=/a, exe=/a, label=a, user_namespace=1, mount_namespace=1, door=main, "
+                      "chip=main or locality=0, with commas between them",
                       word));
   }
   if (!out.uid) return tl::unexpected(std::string("whoever connects has a uid: write uid=33"));
@@ -103,7 +105,12 @@ Result<Visitor> visitor_from(std::string_view as, const Access& access, const Ac
     return tl::unexpected(
         fmt::format("whoever comes by the door \"{}\" has locality {}, and keeps it", out.door, *fixed));
   out.locality = fixed.value_or(static_cast<std::uint8_t>(draft->locality.value_or(0)));
-  if (const auto* home = access.policy.namespace_of(out.principal, out.door)) out.principal.tpm_namespace = home->name;
+  const auto* home = access.policy.namespace_of(out.principal, out.door);
+  if (home != nullptr) out.principal.tpm_namespace = home->name;
+  out.principal.chip = draft->chip.value_or(chip_of(door == nullptr ? Entrance{} : entrance_of(*door), home));
+  if (std::find(access.chips.begin(), access.chips.end(), *out.principal.chip) == access.chips.end())
+    return tl::unexpected(
+        fmt::format("there is no chip \"{}\"; there are: {}", *out.principal.chip, joined(access.chips)));
   return out;
 }
 

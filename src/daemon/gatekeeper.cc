@@ -48,9 +48,10 @@ space::Pool pool_of(const guard::Quotas& quotas, RealmNumber number) {
 
 }  // namespace
 
-Gatekeeper::Gatekeeper(std::shared_ptr<const guard::Policy> policy, const space::SpaceLimits& most,
-                       std::uint64_t most_bytes)
+Gatekeeper::Gatekeeper(std::shared_ptr<const guard::Policy> policy, std::vector<std::string> chips,
+                       const space::SpaceLimits& most, std::uint64_t most_bytes)
     : policy_(std::move(policy)),
+      chips_(std::move(chips)),
       most_(most),
       most_bytes_(most_bytes),
       subordinates_(SubordinateIds::of_this_machine()) {}
@@ -69,7 +70,8 @@ std::optional<Badge> Gatekeeper::admit(int socket, const Entrance& entrance, Sin
   else if (!entrance.profile.empty())
     realm = number_of({Realm::Kind::kDoor, entrance.door});
   out.owner = owner_of(subordinates_.holder_of(identity->uid), realm);
-  out.grant = grant_for(out);
+  // A policy names no other chips than are served: Server::read_policy_again.
+  if (!change_chip(out, chip_of(entrance, home))) return std::nullopt;
   return out;
 }
 
@@ -94,6 +96,15 @@ std::optional<Gatekeeper::Realm> Gatekeeper::realm_of_owner(space::OwnerId owner
   for (const auto& [realm, number] : realms_)
     if (number == realm_of(owner)) return realm;
   return std::nullopt;
+}
+
+bool Gatekeeper::change_chip(Badge& badge, std::string_view name) {
+  const auto found = std::find(chips_.begin(), chips_.end(), name);
+  if (found == chips_.end()) return false;
+  badge.chip = static_cast<std::size_t>(found - chips_.begin());
+  badge.who.chip = *found;
+  badge.grant = grant_for(badge);
+  return true;
 }
 
 bool Gatekeeper::renew(Badge& badge) {
@@ -132,8 +143,12 @@ std::shared_ptr<const Grant> Gatekeeper::grant_for(const Badge& badge) {
   if (badge.narrowed) return make();
 
   const bool of_owner = choice.profile.limits.bytes < most_bytes_;
-  Rights rights{choice.rules, badge.entrance.profile, badge.entrance.locality, realm_of(badge.owner),
-                of_owner ? badge.owner : space::OwnerId{}};
+  Rights rights{choice.rules,
+                badge.entrance.profile,
+                badge.entrance.locality,
+                realm_of(badge.owner),
+                of_owner ? badge.owner : space::OwnerId{},
+                badge.chip};
   if (auto shared = grants_[rights].lock()) return shared;
   std::erase_if(grants_, [](const auto& one) { return one.second.expired(); });
   auto out = make();

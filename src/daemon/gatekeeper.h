@@ -9,6 +9,8 @@
 // owner, who cannot become another. So a new policy changes what a namespace gives to its members, and not who they
 // are; and if it knows the namespace no more, they get what they would get outside, as far as `safe` has it, too.
 //
+// A connection uses one TPM: its door's, else its namespace's, else the main one. Limits hold for each TPM by itself.
+//
 // Threads: belongs to the event loop. Errors: nullopt for a socket that does not tell who is there.
 // Limits: one grant for each set of rules that somebody now connected matches; one number for each name that a
 // namespace or a door with a profile ever had.
@@ -51,6 +53,7 @@ struct Badge {
   std::shared_ptr<const guard::Profile> narrowed = {};  // by itself, for ever; null: never
   std::uint64_t seclusion = 0;                          // of who narrowed itself: space::SpaceLimits
   unsigned narrowings = 0;                              // how often
+  std::size_t chip = 0;                                 // which TPM it uses: its place among the names
   bool untold = false;                                  // the TPM's thread does not know the grant's limits yet
   std::shared_ptr<const Grant> grant = {};              // never null
 };
@@ -59,7 +62,9 @@ class Gatekeeper {
  public:
   // No space gets more than `most`, but for the terms of its sessions, which are its profile's.
   // `most_bytes`: of saved contexts, in all.
-  Gatekeeper(std::shared_ptr<const guard::Policy> policy, const space::SpaceLimits& most, std::uint64_t most_bytes);
+  // `chips`: the names of the TPMs that are served; the main one is the first.
+  Gatekeeper(std::shared_ptr<const guard::Policy> policy, std::vector<std::string> chips,
+             const space::SpaceLimits& most, std::uint64_t most_bytes);
 
   // `accepted`: as PeerReader::read wants it.
   [[nodiscard]] std::optional<Badge> admit(int socket, const Entrance& entrance, SinceBoot accepted);
@@ -80,6 +85,8 @@ class Gatekeeper {
 
   // True: another policy is there than when the badge was last looked at, and the grant follows it now.
   [[nodiscard]] bool renew(Badge& badge);
+  // Another TPM; what is allowed there follows. False: none has this name.
+  [[nodiscard]] bool change_chip(Badge& badge, std::string_view name);
   // From now on no more than that profile, too, and what it saves for later is its own: `seclusion` is a number that no
   // other connection has.
   enum class Narrowing : std::uint8_t { kDone, kNoSuchProfile, kTooOften };
@@ -91,9 +98,9 @@ class Gatekeeper {
 
  private:
   // What two connections of equal rights have in common: the rules that matched, their door's profile and locality, the
-  // realm, and the owner, if something is limited for each.
-  using Rights =
-      std::tuple<std::vector<std::size_t>, std::string, std::optional<std::uint8_t>, RealmNumber, space::OwnerId>;
+  // realm, the owner, if something is limited for each, and the chip.
+  using Rights = std::tuple<std::vector<std::size_t>, std::string, std::optional<std::uint8_t>, RealmNumber,
+                            space::OwnerId, std::size_t>;
 
   [[nodiscard]] RealmNumber number_of(const Realm& realm);
   [[nodiscard]] std::shared_ptr<const Grant> grant_for(const Badge& badge);
@@ -103,6 +110,7 @@ class Gatekeeper {
   PeerReader reader_;
   std::shared_ptr<const guard::Policy> policy_;
   std::uint64_t policies_ = 1;
+  std::vector<std::string> chips_;
   space::SpaceLimits most_;
   std::uint64_t most_bytes_;
   std::map<std::string, std::uint64_t> endless_;  // the pools of profiles with endless leases, by their names

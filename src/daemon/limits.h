@@ -55,6 +55,9 @@ inline constexpr seconds kRefusedPatience{5};
 // --- The TPM ---------------------------------------------------------------------------------------------------------
 // A TPM that is started longer than this is said to be waited for; a chip may well test itself for a second or two.
 inline constexpr seconds kSlowStart{3};
+// Clients are let in when the main TPM serves and the others do too or have failed, or after this time: who wants one
+// that is still not there is refused.
+inline constexpr seconds kChipPatience{10};
 // How often a running command's deadline is looked at; deadlines are 10 s and more.
 inline constexpr milliseconds kWatchdogPeriod{250};
 // A chip may miss that it was asked to give a command up: it is asked again this often.
@@ -86,6 +89,8 @@ inline constexpr std::size_t kProfiles = 128;
 inline constexpr std::size_t kRules = 1024;
 inline constexpr std::size_t kDoors = 64;
 inline constexpr std::size_t kNamespaces = 64;
+// TPMs beside the main one: each has a thread, and a machine has one or two chips and some software TPMs.
+inline constexpr std::size_t kChips = 16;
 inline constexpr std::size_t kListEntries = 256;
 // Octets of the name of a profile, door or namespace, for people; of a pattern, as no path is longer (PATH_MAX).
 inline constexpr std::size_t kMaxName = 64;

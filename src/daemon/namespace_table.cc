@@ -68,6 +68,7 @@ constexpr std::array kKeys{
              [](const TomlNode& n, Draft& d) {
                return take_into(d.made.nv, [&](Numbers& indices) { return take_numbers(n, kNvIndices, indices); });
              }},
+    DraftKey{"chip", [](const TomlNode& n, Draft& d) { return take_optional_text(n, d.made.chip, limits::kMaxName); }},
     DraftKey{"persistent_base", [](const TomlNode& n, Draft& d) { return take_window(n, d.made.window); }},
 };
 // Which of them say who belongs to it. No executable: whoever likes can seem to be another one (guard/rules.h).

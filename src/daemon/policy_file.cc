@@ -46,6 +46,8 @@ constexpr std::array kRuleKeys{
             [](const TomlNode& n, RuleDraft& d) { return take_optional_text(n, d.rule.door, proto::kMaxSocketPath); }},
     RuleKey{"namespace", [](const TomlNode& n,
                             RuleDraft& d) { return take_optional_text(n, d.rule.tpm_namespace, limits::kMaxName); }},
+    RuleKey{"chip",
+            [](const TomlNode& n, RuleDraft& d) { return take_optional_text(n, d.rule.chip, limits::kMaxName); }},
     RuleKey{"profile",
             [](const TomlNode& n, RuleDraft& d) { return take_optional_text(n, d.profile, limits::kMaxName); }},
     RuleKey{"disable", [](const TomlNode& n, RuleDraft& d) { return take_commands(n, d.rule.disabled); }},
@@ -103,6 +105,8 @@ constexpr std::array kDoorKeys{
             [](const TomlNode& n, DoorDraft& d) { return take_optional_text(n, d.door.profile, limits::kMaxName); }},
     DoorKey{"locality", [](const TomlNode& n, DoorDraft& d) { return take_locality(n, d.door.locality); }},
     DoorKey{"connections", [](const TomlNode& n, DoorDraft& d) { return take_number(n, d.door.connections, 0U); }},
+    DoorKey{"chip",
+            [](const TomlNode& n, DoorDraft& d) { return take_optional_text(n, d.door.chip, limits::kMaxName); }},
 };
 
 // Also when they are written otherwise: /a/./b.
@@ -124,6 +128,7 @@ class PolicyReader {
 
   void read(const TomlNode& root) {
     read_profiles(root, out_, faults_);
+    out_.chips = read_chips(root, faults_);
     const auto doors = tables_of(root, "door", limits::kDoors, faults_);
     for (const TomlNode* table : doors) door_names_.push_back(written_name(*table));
     for (const TomlNode* table : doors) read_door(*table);
@@ -154,6 +159,7 @@ class PolicyReader {
     door.line = static_cast<int>(table.place.line);
     door.mode = draft.mode.value_or(usual_mode(door));
     if (door.profile) check_profile("door.profile", *door.profile, *table.find("profile"));
+    if (door.chip) check_chip("door.chip", *door.chip, *table.find("chip"));
     for (const Door& other : out_.doors)
       if (same_place(other.path, door.path))
         faults_.add(path, fmt::format("the door on line {} has the same path: each needs its own", other.line));
@@ -166,6 +172,7 @@ class PolicyReader {
     auto read = daemon::read_namespace(table, accounts_, faults_);
     if (!read) return;
     if (read->profile) check_profile("namespace.profile", *read->profile, *table.find("profile"));
+    if (read->chip) check_chip("namespace.chip", *read->chip, *table.find("chip"));
     if (read->members.door) check_door("namespace.door", *read->members.door, table.find("door")->place);
     for (const guard::Namespace& other : out_.namespaces)
       if (other.name == read->name)
@@ -191,6 +198,7 @@ class PolicyReader {
       return faults_.add(table.place, "this rule has no \"profile\": say which one it gives");
     if (!draft.profile) return;
     check_profile("rule.profile", *draft.profile, *table.find("profile"));
+    if (rule.chip) check_chip("rule.chip", *rule.chip, *table.find("chip"));
     if (rule.door) check_door("rule.door", *rule.door, table.find("door")->place);
     if (rule.tpm_namespace) check_namespace(*rule.tpm_namespace, table.find("namespace")->place);
     rule.profile = std::move(*draft.profile);
@@ -204,6 +212,14 @@ class PolicyReader {
     for (const auto& [own, profile] : out_.profiles) known.push_back(own);
     faults_.add(node.place,
                 fmt::format("\"{}\" is \"{}\", and there is no such profile; there are: {}", key, name, joined(known)));
+  }
+
+  void check_chip(std::string_view key, const std::string& name, const TomlNode& node) {
+    std::vector<std::string> known = {std::string(kMainChip)};
+    for (const ChipTable& chip : out_.chips) known.push_back(chip.name);
+    if (std::find(known.begin(), known.end(), name) != known.end()) return;
+    faults_.add(node.place,
+                fmt::format("\"{}\" is \"{}\", and there is no such chip; there are: {}", key, name, joined(known)));
   }
 
   void check_namespace(const std::string& name, Place place) {
@@ -242,7 +258,9 @@ std::vector<std::string> known_policy_keys() {
   for (const auto& key : kRuleKeys) out.push_back(fmt::format("rule.{}", key.name));
   for (const auto& key : kDoorKeys) out.push_back(fmt::format("door.{}", key.name));
   const auto namespaces = known_namespace_keys();
+  const auto chips = known_chip_keys();
   out.insert(out.end(), namespaces.begin(), namespaces.end());
+  out.insert(out.end(), chips.begin(), chips.end());
   return out;
 }
 
@@ -263,6 +281,11 @@ guard::Choice choose(const guard::Policy& policy, const guard::Principal& princi
   return out;
 }
 
+std::string chip_of(const Entrance& entrance, const guard::Namespace* home) {
+  if (!entrance.chip.empty()) return entrance.chip;
+  return home != nullptr && home->chip ? *home->chip : std::string(kMainChip);
+}
+
 tl::expected<Access, std::string> access_of(const PolicyFile& file, uid_t own_uid, std::string_view socket) {
   guard::Policy::Profiles profiles;
   for (const auto& [name, own] : file.profiles) profiles.emplace(name, own.profile);
@@ -276,7 +299,9 @@ tl::expected<Access, std::string> access_of(const PolicyFile& file, uid_t own_ui
   rules.push_back(guard::Policy::standard_rule(own_uid));
   auto policy = guard::Policy::make(std::move(profiles), std::move(rules), file.terms, file.limits, file.namespaces);
   if (!policy) return tl::unexpected(policy.error());
-  return Access{*std::move(policy), file.doors};
+  Access out{.policy = *std::move(policy), .doors = file.doors};
+  for (const ChipTable& chip : file.chips) out.chips.push_back(chip.name);
+  return out;
 }
 
 }  // namespace tpmspace::daemon

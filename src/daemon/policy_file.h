@@ -1,4 +1,5 @@
-// Who may do what, as the configuration says it: [profile.NAME], [[rule]], [[namespace]], [[door]].
+// Who may do what, as the configuration says it: [profile.NAME], [[rule]], [[namespace]], [[door]]; and
+// [[chip]], which these name.
 //
 // Idea: the tables become values (`PolicyFile`) in which every name is one that exists; `access_of` adds what stands
 // behind them (the standard rule) and makes the `Access` that the daemon works with. What can be right and still is
@@ -15,6 +16,7 @@
 #include <tl/expected.hpp>
 #include <vector>
 
+#include "daemon/chip_table.h"
 #include "daemon/door.h"
 #include "daemon/number_list.h"
 #include "daemon/table_reader.h"
@@ -36,6 +38,7 @@ struct PolicyFile {
   std::vector<guard::Rule> rules;            // in order; their doors, namespaces and profiles exist
   std::vector<guard::Namespace> namespaces;  // likewise; names differ, windows do not overlap
   std::vector<Door> doors;
+  std::vector<ChipTable> chips;  // whichever of the others names one: it is here, or "main"
   // Of the shipped profiles: [profile.default] and [limits].
   guard::SessionTerms terms;
   guard::Limits limits;
@@ -57,6 +60,7 @@ struct Access {
   // The file's rules, then the standard rule. Profiles of namespaces and doors come between them (guard/rules.h).
   guard::Policy policy = guard::Policy::standard(0);
   std::vector<Door> doors;
+  std::vector<std::string> chips = {std::string(kMainChip)};  // names; the main one is the first
   bool operator==(const Access&) const = default;
 
   // Null: none has this name, or it is the main one.
@@ -67,6 +71,8 @@ struct Access {
 // What somebody gets who came in there: the rules' profile or the door's, and no other locality than the door's.
 [[nodiscard]] guard::Choice choose(const guard::Policy& policy, const guard::Principal& principal,
                                    const Entrance& entrance);
+// The name of the TPM that its commands go to. `home`: its namespace; null: none.
+[[nodiscard]] std::string chip_of(const Entrance& entrance, const guard::Namespace* home);
 // `own_uid`: the daemon's. `socket`: the path of the main door, which no other may have.
 [[nodiscard]] tl::expected<Access, std::string> access_of(const PolicyFile& file, uid_t own_uid,
                                                           std::string_view socket);

@@ -55,22 +55,27 @@ void make_ledger_directory(const std::string& ledger) {
 }
 
 int serve(Log& log, const Config& config, const Reread& reread) {
-  const auto spec = tpm::parse_spec(config.tpm);
-  if (!spec) return fail(log, spec.error());
+  std::vector<Chips::Source> sources;
+  for (const Chip& chip : config.chips) {
+    const auto spec = tpm::parse_spec(chip.tpm);
+    if (!spec) return fail(log, spec.error());
+    sources.push_back({chip.name, tpm_source(*spec, log, chip.ledger)});
+  }
   auto listener = make_listener(config);
   if (!listener) return fail(log, listener.error());
 
   auto audit = AuditLog::open(log, config.audit);
   if (!audit) return fail(log, audit.error());
 
-  if (config.default_ledger) make_ledger_directory(config.ledger);
+  for (const Chip& chip : config.chips)
+    if (chip.default_ledger) make_ledger_directory(chip.ledger);
   raise_descriptor_limit(log);
   const sigset_t signals = stop_signals();
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   int code = 0;
   {
     Server server(log, std::move(*audit), {config.limits, config.access, reread}, std::move(*listener),
-                  tpm_source(*spec, log, config.ledger));
+                  std::move(sources));
     const auto claimed = server.claim_doors();
     code = claimed ? server.run() : fail(log, claimed.error());
     // From here on a signal ends us: whoever sends one does not want to wait for what is left.

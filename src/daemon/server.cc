@@ -18,6 +18,7 @@ namespace tpmspace::daemon {
 namespace {
 
 constexpr wire::Rc kNoPlace = wire::from_manager(wire::rc::kMemory);
+constexpr wire::Rc kNoChip = wire::from_manager(wire::rc::kFailure);
 
 engine::Config engine_config(const Limits& limits) {
   engine::Config out;
@@ -48,15 +49,22 @@ void tell_manager(const std::string& state) {
   sd_notify(0, state.c_str());
 }
 
+std::vector<std::string> names_of(const std::vector<Chips::Source>& sources) {
+  std::vector<std::string> out;
+  for (const auto& source : sources) out.push_back(source.name);
+  return out;
+}
+
 }  // namespace
 
-Server::Server(Log& log, AuditLog audit, Terms terms, Listener main_door, TpmSource source)
+Server::Server(Log& log, AuditLog audit, Terms terms, Listener main_door, std::vector<Chips::Source> sources)
     : log_(log),
       limits_(terms.limits),
       reread_(std::move(terms.reread)),
       audit_(std::move(audit)),
       access_(std::move(terms.access)),
-      gatekeeper_(std::make_shared<const guard::Policy>(access_.policy), most_of_a_space(limits_), limits_.bytes),
+      gatekeeper_(std::make_shared<const guard::Policy>(access_.policy), names_of(sources), most_of_a_space(limits_),
+                  limits_.bytes),
       places_(most_connections(limits_)),
       doors_(loop_, log, std::move(main_door),
              [this](posix::Fd client, const Entrance& entrance, const Doors::Count& visits, bool welcome) {
@@ -65,17 +73,14 @@ Server::Server(Log& log, AuditLog audit, Terms terms, Listener main_door, TpmSou
       again_turn_(loop_.deferred([this] { take_turns(); })),
       burial_(loop_.deferred([this] { bury(); })),
       refused_timer_(loop_.timer([this] { drop_slow_refused(); })),
-      desk_(loop_, log, std::move(source), terms_of(limits_),
-            {.ready = [this] { on_tpm_ready(); },
-             .failed = [this](const std::string& why) { on_tpm_failed(why); },
-             .answered = [this](ClientId client, wire::ByteView response) { on_answer(client, response); },
-             .order_done = [this](ClientId client, const auto& sessions) { on_order_done(client, sessions); },
-             .stopped = [this] { on_tpm_stopped(); },
-             .lost_or_found =
-                 [this](bool lost) {
-                   tell_manager(lost ? "STATUS=The TPM does not answer" : "STATUS=Serving " + doors_.main_path());
-                 },
-             .accounted = [this](const observe::Account& account) { on_account(account); }}) {
+      chips_(loop_, log, std::move(sources), terms_of(limits_),
+             {.open = [this] { let_clients_in(); },
+              .main_failed = [this] { on_main_failed(); },
+              .over = [this] { on_over(); },
+              .changed = [this] { tell_state(); },
+              .answered = [this](ClientId client, wire::ByteView response) { on_answer(client, response); },
+              .order_done = [this](ClientId client, const auto& sessions) { on_order_done(client, sessions); },
+              .accounted = [this](std::size_t chip, const auto& account) { on_account(chip, account); }}) {
   loop_.on_signal(SIGTERM, [this] { on_stop_signal(); });
   loop_.on_signal(SIGINT, [this] { on_stop_signal(); });
   loop_.on_signal(SIGHUP, [this] { (void)read_policy_again(); });
@@ -89,33 +94,46 @@ tl::expected<void, std::string> Server::claim_doors() {
 }
 
 int Server::run() {
-  log_.info("version {} starts, on {}", kVersion, desk_.name());
+  log_.info("version {} starts, on {}", kVersion, chips_.desk(0).name());
+  for (std::size_t i = 1; i < chips_.size(); ++i)
+    log_.info("and, as the chip \"{}\", on {}", chips_.name(i), chips_.desk(i).name());
   tell_manager("STATUS=Starting the TPM");
   return loop_.run();
 }
 
 // --- TPM -------------------------------------------------------------------------------------------------------------
 
-void Server::on_tpm_ready() {
-  if (stopping_) return;
+void Server::let_clients_in() {
   if (auto ok = doors_.open(); !ok) {
     log_.error("{}", ok.error());
     exit_code_ = 1;
     return begin_stop();
   }
-  const auto& chip = desk_.chip();
-  log_.info("serving {} on {} ({} {}): {} object slots, {} loaded sessions, {} active sessions", desk_.name(),
-            doors_.main_path(), chip.manufacturer, chip.vendor, chip.chip.object_slots, chip.chip.loaded_sessions,
-            chip.chip.active_sessions);
-  tell_manager(fmt::format("READY=1\nSTATUS=Serving {}", doors_.main_path()));
+  for (std::size_t i = 0; i < chips_.size(); ++i) {
+    if (!chips_.serves(i)) continue;
+    const auto& chip = chips_.desk(i).chip();
+    log_.info("serving {} on {} ({} {}): {} object slots, {} loaded sessions, {} active sessions",
+              chips_.desk(i).name(), doors_.main_path(), chip.manufacturer, chip.vendor, chip.chip.object_slots,
+              chip.chip.loaded_sessions, chip.chip.active_sessions);
+  }
+  tell_manager("READY=1");
+  tell_state();
 }
 
-void Server::on_tpm_failed(const std::string& why) {
-  if (!stopping_) {
-    log_.error("{}: {}", desk_.name(), why);
-    exit_code_ = 1;
-  }
-  loop_.stop(exit_code_);
+void Server::on_main_failed() {
+  exit_code_ = 1;
+  if (chips_.size() > 1) begin_stop();
+}
+
+void Server::tell_state() {
+  const auto troubles = chips_.troubles();
+  if (troubles.empty())
+    tell_manager(fmt::format("STATUS=Serving {}", doors_.main_path()));
+  else if (chips_.size() == 1)
+    tell_manager("STATUS=The TPM does not answer");
+  else
+    tell_manager(
+        fmt::format("STATUS=Serving {}, but for the chips that do not answer: {}", doors_.main_path(), troubles));
 }
 
 void Server::on_answer(ClientId client, wire::ByteView response) {
@@ -135,26 +153,28 @@ void Server::on_order_done(ClientId client, const tl::expected<std::vector<proto
   to.deliver_order(sessions);
 }
 
-void Server::on_tpm_stopped() {
-  log_.info("stopped");
+void Server::on_over() {
+  if (stopping_) log_.info("stopped");
   loop_.stop(exit_code_);
 }
 
 void Server::audit_lockout(const observe::Account& account) {
   const auto found = clients_.find(account.connection);
   if (found == clients_.end()) return;
-  auto record = record_of(observe::AuditEvent::kLockout, *found->second.connection);
-  if (const auto* row = desk_.table().find(account.client_code)) record.command = row->name;
+  const Connection& of = *found->second.connection;
+  auto record = record_of(observe::AuditEvent::kLockout, of);
+  if (const auto* row = desk_of(of).table().find(account.client_code)) record.command = row->name;
   record.code = account.rc;
   record.reason = "the owner's share of wrong authorizations is used up";
   audit_.write(record);
 }
 
-void Server::on_account(const observe::Account& account) {
+void Server::on_account(std::size_t chip, const observe::Account& account) {
   if (account.stopped_for_lockout) audit_lockout(account);
   for (const auto& session : account.reclaimed) {
     observe::AuditRecord record;
     record.event = observe::AuditEvent::kReclaimed;
+    record.chip = chips_.name(chip);
     if (session.owner != 0) {
       record.uid = uid_of({session.owner});
       const auto realm = gatekeeper_.realm_of_owner({session.owner});
@@ -172,20 +192,22 @@ void Server::on_account(const observe::Account& account) {
 void Server::on_client(posix::Fd socket, const Entrance& entrance, const Doors::Count& visits, bool door_has_room) {
   auto badge = gatekeeper_.admit(socket.get(), entrance, since_boot());
   if (!badge) return;
-  const bool welcome = has_room(*badge, door_has_room);
+  const auto refusal = refusal_of(*badge, door_has_room);
+  const bool welcome = !refusal;
   if (!welcome && refused_now_ >= limits::kRefusedAtATime) return;
 
   const ClientId id = ++last_client_;
   const auto owner = badge->owner;
   const auto uid = badge->who.uid;
-  log_.debug("client {}: uid {}, pid {}, profile {}, namespace {}", id, uid, badge->who.pid.value_or(0),
-             badge->grant->profile().name, badge->who.tpm_namespace.value_or("none"));
+  log_.debug("client {}: uid {}, pid {}, profile {}, namespace {}, chip {}", id, uid, badge->who.pid.value_or(0),
+             badge->grant->profile().name, badge->who.tpm_namespace.value_or("none"), chips_.name(badge->chip));
+  // Who is refused is not understood first.
+  const TpmDesk& desk = chips_.desk(welcome ? badge->chip : 0);
   Connection::Host& host = *this;
   Client client;
   try {
-    client.connection = std::make_unique<Connection>(loop_, host, std::move(socket), id, std::move(*badge),
-                                                     welcome ? std::nullopt : std::optional(kNoPlace), desk_.table(),
-                                                     desk_.chip().chip.max_command);
+    client.connection = std::make_unique<Connection>(loop_, host, std::move(socket), id, std::move(*badge), refusal,
+                                                     desk.table(), desk.chip().chip.max_command);
   } catch (const std::system_error& e) {
     // The kernel's limit of watched descriptors: this client cannot be served, the others are.
     log_.warning("a client of uid {} cannot be served: {}", uid, e.what());
@@ -199,6 +221,16 @@ void Server::on_client(posix::Fd socket, const Entrance& entrance, const Doors::
     if (!refused_timer_.armed()) refused_timer_.arm(limits::kRefusedPatience);
   }
   clients_.emplace(id, std::move(client));
+}
+
+std::optional<wire::Rc> Server::refusal_of(const Badge& badge, bool door_has_room) {
+  if (!has_room(badge, door_has_room)) return kNoPlace;
+  if (chips_.serves(badge.chip)) return std::nullopt;
+  ++refused_ever_;
+  if (const auto held_back = refused_lines_.allow(RateLimit::Clock::now()))
+    log_.warning("a connection of uid {}, pid {} is refused: the chip \"{}\" is not there ({} more such before this)",
+                 badge.who.uid, badge.who.pid.value_or(0), chips_.name(badge.chip), *held_back);
+  return kNoChip;
 }
 
 bool Server::has_room(const Badge& badge, bool door_has_room) {
@@ -251,8 +283,8 @@ void Server::bury() {
   doors_.on_descriptor_freed();
 }
 
-void Server::answered_early(wire::Rc code) {
-  desk_.answered_early(code);
+void Server::answered_early(Connection& from, wire::Rc code) {
+  desk_of(from).answered_early(code);
 }
 
 void Server::cut_off(Connection& from, const std::string& why) {
@@ -271,7 +303,7 @@ void Server::over(Connection& from) {
   if (found == clients_.end()) return;
   if (!found->second.place) --refused_now_;
   log_.debug("client {} has left", from.id());
-  desk_.close(from.id());
+  chips_.close(from.id());
   dead_.push_back(std::move(found->second));
   clients_.erase(found);
   burial_.ask();
@@ -292,7 +324,7 @@ void Server::begin_stop() {
   tell_manager("STOPPING=1\nSTATUS=Emptying the TPM");
   log_.info("stopping; connections: {}", places_.total());
   doors_.close();
-  desk_.stop();
+  chips_.stop();
   std::vector<ClientId> all;
   for (const auto& [id, client] : clients_) all.push_back(id);
   for (const ClientId id : all) clients_.at(id).connection->stop_reading();

@@ -1,9 +1,9 @@
-// The daemon's wiring: doors, gatekeeper, connections, the TPM's desk, signals, the service manager.
+// The daemon's wiring: doors, gatekeeper, connections, the TPMs' desks, signals, the service manager.
 //
-// Idea: one event loop; every method runs in it. The life of a daemon is: the TPM is brought up; the socket appears and
-// READY is said; clients come and go; TERM: no new clients, nothing more is read, the command at the TPM ends, the TPM
-// is emptied, the loop ends.
-// Threads: one; the TPM's thread is hidden in TpmDesk. Errors: sentences in the log and exit code 1.
+// Idea: one event loop; every method runs in it. The life of a daemon is: the TPMs are brought up; the sockets appear
+// and READY is said; clients come and go; TERM: no new clients, nothing more is read, the commands at the TPMs end, the
+// TPMs are emptied, the loop ends. Threads: one; the TPMs' threads are hidden in TpmDesk. Errors: sentences in the log
+// and exit code 1.
 #pragma once
 
 #include <chrono>
@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "daemon/audit_log.h"
+#include "daemon/chips.h"
 #include "daemon/client_limits.h"
 #include "daemon/config.h"
 #include "daemon/connection.h"
@@ -24,7 +25,6 @@
 #include "daemon/gatekeeper.h"
 #include "daemon/log.h"
 #include "daemon/tpm_desk.h"
-#include "daemon/tpm_source.h"
 
 namespace tpmspace::daemon {
 
@@ -37,7 +37,7 @@ class Server final : private Connection::Host {
     std::function<tl::expected<Access, std::string>()> reread;
   };
   // Precondition: SIGTERM, SIGINT and SIGHUP are blocked.
-  Server(Log& log, AuditLog audit, Terms terms, Listener main_door, TpmSource source);
+  Server(Log& log, AuditLog audit, Terms terms, Listener main_door, std::vector<Chips::Source> sources);
 
   // A place for each door of the configuration. Before `run`.
   [[nodiscard]] tl::expected<void, std::string> claim_doors();
@@ -51,14 +51,17 @@ class Server final : private Connection::Host {
     std::optional<Doors::Visit> visit;         // likewise
   };
 
-  // --- TPM ---
-  void on_tpm_ready();
-  void on_tpm_failed(const std::string& why);
+  // --- TPMs ---
+  void let_clients_in();
+  void on_main_failed();
+  void tell_state();
   void on_answer(ClientId client, wire::ByteView response);
   void on_order_done(ClientId client, const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions);
-  void on_tpm_stopped();
+  void on_over();
   // --- Clients ---
   void on_client(posix::Fd socket, const Entrance& entrance, const Doors::Count& visits, bool door_has_room);
+  // Why a client is answered once and sent away; nullopt: it is welcome.
+  [[nodiscard]] std::optional<wire::Rc> refusal_of(const Badge& badge, bool door_has_room);
   [[nodiscard]] bool has_room(const Badge& badge, bool door_has_room);
   void drop_slow_refused();
   void bury();
@@ -81,15 +84,19 @@ class Server final : private Connection::Host {
   tl::expected<std::vector<proto::DoorEntry>, wire::Rc> doors(Connection& from) override;
   tl::expected<proto::Outcome, wire::Rc> change_door(Connection& from, const proto::DoorOrder& what) override;
   tl::expected<std::string, wire::Rc> learn(Connection& from, const std::string& name) override;
-  void answered_early(wire::Rc code) override;
+  std::optional<wire::Rc> use_chip(Connection& from, const std::string& name) override;
+  void answered_early(Connection& from, wire::Rc code) override;
   void cut_off(Connection& from, const std::string& why) override;
   void again(Connection& from) override;  // these two: server.cc
   void over(Connection& from) override;
 
-  void on_account(const observe::Account& account);
+  void on_account(std::size_t chip, const observe::Account& account);
   void audit_lockout(const observe::Account& account);
+  [[nodiscard]] TpmDesk& desk_of(const Connection& client) { return chips_.desk(client.badge().chip); }
   // What is known of whoever did it.
   [[nodiscard]] static observe::AuditRecord record_of(observe::AuditEvent event, const Connection& from);
+  // Nullopt: whatever TPM it names is served.
+  [[nodiscard]] std::optional<std::string> not_served(const Access& access) const;
   // By the policy of now.
   [[nodiscard]] const Grant& rights_of(Connection& from);
   [[nodiscard]] bool is_administrator(Connection& from) { return rights_of(from).profile().administer; }
@@ -121,7 +128,7 @@ class Server final : private Connection::Host {
   Deferred again_turn_;
   Deferred burial_;
   Timer refused_timer_;
-  TpmDesk desk_;
+  Chips chips_;
 };
 
 }  // namespace tpmspace::daemon

@@ -13,6 +13,7 @@ namespace {
 
 constexpr wire::Rc kNoPlace = wire::from_manager(wire::rc::kMemory);
 constexpr wire::Rc kNoSuchProfile = wire::from_manager(wire::rc::kValue), kNoName = kNoSuchProfile;
+constexpr wire::Rc kNoChip = wire::from_manager(wire::rc::kFailure);
 constexpr wire::Rc kNotAllowed = wire::from_manager(wire::rc::kDisabled);
 
 // Where the rule that gave the profile was written.
@@ -50,6 +51,7 @@ observe::AuditRecord Server::record_of(observe::AuditEvent event, const Connecti
   out.cgroup = badge.who.cgroup;
   out.tpm_namespace = badge.who.tpm_namespace;
   out.door = badge.entrance.door;
+  out.chip = badge.who.chip.value_or("");
   out.connection = from.id();
   out.profile = badge.grant->profile().name;
   return out;
@@ -60,7 +62,7 @@ observe::AuditRecord Server::record_of(observe::AuditEvent event, const Connecti
 const Grant& Server::rights_of(Connection& from) {
   Badge& badge = from.badge();
   if (gatekeeper_.renew(badge)) badge.untold = true;
-  if (badge.untold) badge.untold = !desk_.set_limits(from.id(), badge.grant->limits);
+  if (badge.untold) badge.untold = !desk_of(from).set_limits(from.id(), badge.grant->limits);
   return *badge.grant;
 }
 
@@ -79,11 +81,11 @@ std::optional<wire::Rc> Server::submit(Connection& from, wire::Command command, 
     return record.code;
   }
   if (from.badge().untold) return kNoPlace;  // it would run on terms that hold no more
-  return desk_.submit(from.id(), from.badge().owner, rights.limits, std::move(command), locality);
+  return desk_of(from).submit(from.id(), from.badge().owner, rights.limits, std::move(command), locality);
 }
 
 void Server::cancel(Connection& from) {
-  desk_.cancel(from.id());
+  desk_of(from).cancel(from.id());
 }
 
 proto::HelloReply Server::hello() {
@@ -104,7 +106,7 @@ std::optional<wire::Rc> Server::narrow(Connection& from, const std::string& prof
   if (narrowing == Gatekeeper::Narrowing::kNoSuchProfile) return kNoSuchProfile;
   if (narrowing == Gatekeeper::Narrowing::kTooOften) return kNoPlace;
   // Else commands would run on terms that were given away.
-  if (!desk_.set_limits(from.id(), badge.grant->limits)) {
+  if (!desk_of(from).set_limits(from.id(), badge.grant->limits)) {
     badge = before;
     return kNoPlace;
   }
@@ -114,14 +116,31 @@ std::optional<wire::Rc> Server::narrow(Connection& from, const std::string& prof
   return std::nullopt;
 }
 
+std::optional<wire::Rc> Server::use_chip(Connection& from, const std::string& name) {
+  Badge& badge = from.badge();
+  if (name == badge.who.chip) return std::nullopt;
+  if (!is_administrator(from)) return kNotAllowed;
+  const auto before = badge;
+  if (!gatekeeper_.change_chip(badge, name)) return kNoName;
+  if (!chips_.serves(badge.chip)) {
+    badge = before;
+    return kNoChip;
+  }
+  const TpmDesk& desk = desk_of(from);
+  from.speak_to(desk.table(), desk.chip().chip.max_command);
+  return std::nullopt;
+}
+
 proto::Status Server::status(Connection& from) {
   proto::Status out;
   const bool whole = is_administrator(from);
   if (whole)
-    desk_.fill(out);
+    desk_of(from).fill(out);
   else
-    desk_.fill_for(from.badge().narrowed ? space::OwnerId{} : from.badge().owner, out);
+    desk_of(from).fill_for(from.badge().narrowed ? space::OwnerId{} : from.badge().owner, out);
   out.server_version = kServerName;
+  out.tpm_chip = chips_.name(from.badge().chip);
+  if (whole) out.tpm_all_chips = chips_.names();
   out.server_pid = static_cast<std::uint64_t>(::getpid());
   out.server_uptime = static_cast<std::uint64_t>(
       std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - started_).count());
@@ -136,15 +155,15 @@ proto::Status Server::status(Connection& from) {
 }
 
 tl::expected<proto::Sessions, wire::Rc> Server::sessions(Connection& from) {
-  if (is_administrator(from)) return desk_.sessions(std::nullopt);
+  if (is_administrator(from)) return desk_of(from).sessions(std::nullopt);
   // Its owner's are not its own.
   if (from.badge().narrowed) return tl::make_unexpected(kNotAllowed);
-  return desk_.sessions(from.badge().owner);
+  return desk_of(from).sessions(from.badge().owner);
 }
 
 std::optional<wire::Rc> Server::order(Connection& from, const proto::SessionOrder& what) {
   if (!is_administrator(from)) return kNotAllowed;
-  return desk_.order(from.id(), order_of(what, gatekeeper_));
+  return desk_of(from).order(from.id(), order_of(what, gatekeeper_));
 }
 
 // --- Policy and doors
@@ -157,7 +176,10 @@ tl::expected<proto::Outcome, wire::Rc> Server::reload(Connection& from) {
 proto::Outcome Server::read_policy_again() {
   observe::AuditRecord record;
   record.event = observe::AuditEvent::kPolicy;
-  auto access = reread_();
+  auto access = reread_().and_then([this](Access read) -> tl::expected<Access, std::string> {
+    if (auto fault = not_served(read)) return tl::unexpected(*std::move(fault));
+    return read;
+  });
   proto::Outcome out{.done = access.has_value(), .sentence = ""};
   if (access) {
     access_ = std::move(*access);
@@ -172,6 +194,21 @@ proto::Outcome Server::read_policy_again() {
   record.reason = out.sentence;
   audit_.write(record);
   return out;
+}
+
+std::optional<std::string> Server::not_served(const Access& access) const {
+  const auto sentence = [&](std::string_view what, const std::string& name, const std::optional<std::string>& chip) {
+    return !chip || chips_.has(*chip)
+               ? std::nullopt
+               : std::optional(fmt::format("the {} \"{}\" has the chip \"{}\", which is served from the next start on: "
+                                           "restart tpmspaced",
+                                           what, name, *chip));
+  };
+  for (const Door& door : access.doors)
+    if (auto fault = sentence("door", door.name, door.chip)) return fault;
+  for (const auto& one : access.policy.namespaces())
+    if (auto fault = sentence("namespace", one.name, one.chip)) return fault;
+  return std::nullopt;
 }
 
 tl::expected<std::vector<proto::DoorEntry>, wire::Rc> Server::doors(Connection& from) {
@@ -210,6 +247,8 @@ tl::expected<void, std::string> Server::add_door(const proto::DoorEntry& entry) 
     return fault(
         fmt::format("the profile \"{}\" does not list locality {}: whoever comes by it would be refused everything",
                     entry.profile, *entry.locality));
+  if (!entry.chip.empty() && !chips_.has(entry.chip))
+    return fault(fmt::format("there is no chip \"{}\"; there are: {}", entry.chip, chips_.names()));
   const auto id = [](std::uint32_t value) { return value == proto::kKeep ? std::nullopt : std::optional(value); };
   Door door;
   door.name = entry.name;
@@ -220,6 +259,7 @@ tl::expected<void, std::string> Server::add_door(const proto::DoorEntry& entry) 
   if (!entry.profile.empty()) door.profile = entry.profile;
   door.locality = entry.locality;
   door.connections = entry.limit;
+  if (!entry.chip.empty()) door.chip = entry.chip;
   return doors_.add(door, true);
 }
 

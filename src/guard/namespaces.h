@@ -27,10 +27,11 @@ struct Quotas {
 struct Namespace {
   int line = 0;  // where it was written, for people; 0: nowhere
   std::string name = {};
-  Rule members = {};                        // its conditions count, and neither its profile nor the executable
+  Rule members = {};                        // its conditions count, but its profile, the executable and the chip
   std::optional<std::string> profile = {};  // of members whom no rule of the file matches
   Quotas quotas = {};
-  std::optional<Numbers> nv = {};  // no others exist for its members
+  std::optional<Numbers> nv = {};        // no others exist for its members
+  std::optional<std::string> chip = {};  // the TPM of members whose door has none
   // The chip's persistent handles that its members know by other numbers (space/view.h).
   std::optional<Numbers::Range> window = {};
 

@@ -24,6 +24,7 @@ struct Principal {
   std::optional<std::uint64_t> mount_namespace;
   std::optional<std::string> lsm_label;
   std::optional<std::string> tpm_namespace;  // not the kernel's: the configured one that it belonged to when it came
+  std::optional<std::string> chip;           // which of the daemon's TPMs it uses, by its name in the configuration
 
   bool operator==(const Principal&) const = default;
 };

@@ -27,7 +27,7 @@ bool Rule::matches(const Principal& principal, std::string_view through_door) co
          agrees(container, principal.container, kMatches) && agrees(pod, principal.pod, kMatches) &&
          agrees(user_namespace, principal.user_namespace, kSame) &&
          agrees(mount_namespace, principal.mount_namespace, kSame) && agrees(lsm_label, principal.lsm_label, kSame) &&
-         agrees(tpm_namespace, principal.tpm_namespace, kSame);
+         agrees(tpm_namespace, principal.tpm_namespace, kSame) && agrees(chip, principal.chip, kSame);
 }
 
 bool Rule::covers(const Rule& later) const {
@@ -40,7 +40,7 @@ bool Rule::covers(const Rule& later) const {
          agrees(unit, later.unit, kSame) && agrees(container, later.container, kSame) &&
          agrees(pod, later.pod, kSame) && agrees(user_namespace, later.user_namespace, kSame) &&
          agrees(mount_namespace, later.mount_namespace, kSame) && agrees(lsm_label, later.lsm_label, kSame) &&
-         agrees(tpm_namespace, later.tpm_namespace, kSame);
+         agrees(tpm_namespace, later.tpm_namespace, kSame) && agrees(chip, later.chip, kSame);
 }
 
 }  // namespace tpmspace::guard

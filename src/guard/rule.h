@@ -32,6 +32,7 @@ struct Rule {
   std::optional<std::uint64_t> mount_namespace;
   std::optional<std::string> lsm_label;
   std::optional<std::string> tpm_namespace;  // the name of a configured one (guard/namespaces.h)
+  std::optional<std::string> chip;           // the name of the TPM that it uses
 
   std::string profile;  // which such a client gets
   Numbers disabled;     // commands that it is denied beyond that: answered DISABLED

@@ -49,6 +49,7 @@ struct AuditRecord {
   std::optional<std::string> executable = {}, cgroup = {};
   std::optional<std::string> tpm_namespace = {};
   std::string door = {};
+  std::string chip = {};  // which TPM
   std::uint64_t connection = 0;
   // What.
   std::string command = {};                  // "TPM2_Clear"

@@ -63,6 +63,7 @@ std::uint32_t type_of(const Request& request) {
                         [](const DoorsRequest&) { return number(MessageType::kDoors); },
                         [](const DoorRequest&) { return number(MessageType::kDoor); },
                         [](const Learn&) { return number(MessageType::kLearn); },
+                        [](const UseChip&) { return number(MessageType::kUseChip); },
                     },
                     request);
 }
@@ -80,6 +81,7 @@ std::uint32_t type_of(const Reply& reply) {
                         [](const DoorsReply&) { return number(MessageType::kDoors); },
                         [](const DoorReply&) { return number(MessageType::kDoor); },
                         [](const LearnReply&) { return number(MessageType::kLearn); },
+                        [](const UseChipReply&) { return number(MessageType::kUseChip); },
                         [](const Refusal& refusal) { return refusal.type; },
                     },
                     reply);
@@ -94,6 +96,7 @@ wire::Bytes encode(const Request& request) {
                  [&](const Narrow& narrow) { put_string(body, narrow.profile); },
                  [&](const DoorRequest& door) { body.raw(encode_door_order(door.what)); },
                  [&](const Learn& learn) { put_string(body, learn.name); },
+                 [&](const UseChip& use) { put_string(body, use.name); },
                  [](const auto&) {},
              },
              request);
@@ -172,6 +175,11 @@ tl::expected<Request, Refusal> decode_request(const ControlFrame& frame) {
       if (!name || !reader.empty()) return refuse(frame.type, wire::rc::kSize);
       return Learn{std::move(*name)};
     }
+    case MessageType::kUseChip: {
+      auto name = get_string(reader);
+      if (!name || !reader.empty()) return refuse(frame.type, wire::rc::kSize);
+      return UseChip{std::move(*name)};
+    }
   }
   return refuse(frame.type, wire::rc::kCommandCode);
 }
@@ -227,6 +235,8 @@ std::optional<Reply> decode_reply(const ControlFrame& frame) {
       if (!text) return std::nullopt;
       return LearnReply{std::move(*text)};
     }
+    case MessageType::kUseChip:
+      return UseChipReply{};
   }
   return std::nullopt;
 }

@@ -22,14 +22,18 @@
 //   Learn      string name                string text (the first time empty: from now on the connection's commands are
 //                                         learned; later a table of the configuration, the profile NAME that allows
 //                                         those so far, and comments; learning goes on)
+//   UseChip    string name                -   (the TPM that the connection's commands go to, as the configuration names
+//                                         it; before the first command. Another than its own: for administrators)
 //
 // Refusals, all from our layer (11): an unknown message type: COMMAND_CODE; a body that is too short or too long: SIZE;
 // an unknown version in Hello: VALUE and, after the code, u16 the version that we speak; a locality that cannot be had:
 // LOCALITY; a frame of an impossible size: COMMAND_SIZE. Of Order: who may not: DISABLED; too many at a time: MEMORY; a
 // TPM that is lost: FAILURE; a body that says nothing: SIZE; a session that cannot be kept: REFERENCE_H0 if there is no
 // such one in use, SESSION_MEMORY if no more of them can be spared. Of Narrow: a profile that does not exist: VALUE;
-// too often: MEMORY. Of Learn: a name that no profile can have: VALUE. After Narrow the connection may do Hello,
-// Cancel, Status, Narrow, Locality and Learn; all else is DISABLED unless the profile administers.
+// too often: MEMORY. Of Learn: a name that no profile can have: VALUE. Of UseChip: who may not: DISABLED; a name that
+// no TPM has: VALUE; after the first command: SEQUENCE; a TPM that could not be started: FAILURE. After Narrow the
+// connection may do Hello, Cancel, Status, Narrow, Locality and Learn; all else is DISABLED unless the profile
+// administers.
 //
 // Threads: values. Units: integers are big-endian; a string is UINT16 length + UTF-8.
 // Errors: decoding is total. Requests: a Request or the Refusal to answer with. Replies: a Reply, or nullopt for what
@@ -63,7 +67,8 @@ enum class MessageType : std::uint32_t {
   kReload = 8,
   kDoors = 9,
   kDoor = 10,
-  kLearn = 11
+  kLearn = 11,
+  kUseChip = 12
 };
 inline constexpr std::uint32_t kReply = 0x80000000;
 
@@ -91,8 +96,11 @@ struct DoorRequest {
 struct Learn {
   std::string name;  // of the profile
 };
+struct UseChip {
+  std::string name;
+};
 using Request = std::variant<Hello, Cancel, Locality, StatusRequest, SessionsRequest, OrderRequest, Narrow, Reload,
-                             DoorsRequest, DoorRequest, Learn>;
+                             DoorsRequest, DoorRequest, Learn, UseChip>;
 
 // What the manager replies.
 struct HelloReply {
@@ -124,13 +132,14 @@ struct DoorReply {
 struct LearnReply {
   std::string text;  // at most 65535 octets
 };
+struct UseChipReply {};
 struct Refusal {
   std::uint32_t type = 0;                    // of the request, without kReply
   wire::Rc code = 0;                         // not 0; our layer
   std::uint16_t version = kProtocolVersion;  // sent only when `type` is Hello
 };
 using Reply = std::variant<HelloReply, CancelReply, LocalityReply, StatusReply, SessionsReply, OrderReply, NarrowReply,
-                           ReloadReply, DoorsReply, DoorReply, LearnReply, Refusal>;
+                           ReloadReply, DoorsReply, DoorReply, LearnReply, UseChipReply, Refusal>;
 
 // Both give whole frames, ready to be sent.
 [[nodiscard]] wire::Bytes encode(const Request& request);

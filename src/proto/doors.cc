@@ -16,6 +16,7 @@ void put(wire::Writer& out, const DoorEntry& door) {
   put_string(out, door.profile);
   out.u8(door.locality ? 1 : 0).u8(door.locality.value_or(0));
   out.u32(door.connections).u32(door.limit).u8(door.at_run_time ? 1 : 0);
+  put_string(out, door.chip);
 }
 
 std::optional<DoorEntry> get(wire::Reader& in) {
@@ -25,8 +26,9 @@ std::optional<DoorEntry> get(wire::Reader& in) {
   const auto has_locality = in.u8(), locality = in.u8();
   const auto connections = in.u32(), limit = in.u32();
   const auto at_run_time = in.u8();
+  auto chip = get_string(in);
   const bool numbers = mode && uid && gid && has_locality && locality && connections && limit && at_run_time;
-  if (!name || !path || !profile || !numbers) return std::nullopt;
+  if (!name || !path || !profile || !chip || !numbers) return std::nullopt;
   // One form for each thing that can be said.
   if (*has_locality > 1 || *at_run_time > 1 || (*has_locality == 0 && *locality != 0)) return std::nullopt;
   return DoorEntry{.name = std::move(*name),
@@ -38,7 +40,8 @@ std::optional<DoorEntry> get(wire::Reader& in) {
                    .locality = *has_locality != 0 ? std::optional(*locality) : std::nullopt,
                    .connections = *connections,
                    .limit = *limit,
-                   .at_run_time = *at_run_time != 0};
+                   .at_run_time = *at_run_time != 0,
+                   .chip = std::move(*chip)};
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 // Source: DESIGN "The native protocol"; TPM 2.0 library, Part 1, 18 for the TPM's own frames.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <variant>
@@ -60,6 +61,8 @@ class FrameReader {
   // `max_frame`: the largest TPM frame, for a server the chip's command buffer; never more than kMaxFrameSize.
   // `max_control`: the largest control frame; a client hands in kMaxReplySize.
   explicit FrameReader(std::size_t max_frame, std::size_t max_control = kMaxControlSize);
+  // Of the frames that follow.
+  void set_max_frame(std::size_t max_frame) { max_frame_ = std::min(max_frame, kMaxFrameSize); }
 
   // For the memory bound to hold the caller feeds more only after `next` gave nullopt, or a bounded piece ahead.
   void feed(wire::ByteView data);

@@ -116,6 +116,11 @@ TSS2_RC init(TSS2_TCTI_CONTEXT* opaque, const char* text) {
     return to_tcti(connection.error());
   }
   auto session = std::make_unique<Session>(std::move(*connection));
+  if (!config->chip.empty())
+    if (const auto used = session->use_chip(config->chip); !used) {
+      log_error(used.error().what);
+      return to_tcti(used.error());
+    }
   if (config->locality && *config->locality != 0) {
     const TSS2_RC set = session->set_locality(*config->locality);
     if (set != TSS2_RC_SUCCESS) {
@@ -133,7 +138,8 @@ const TSS2_TCTI_INFO kInfo = {
     kVersion,
     "tcti-space",
     "TCTI for tpmspaced, the TPM 2.0 access broker and resource manager.",
-    "Nothing (the default socket), a path, or key=value pairs separated by commas: path=PATH,locality=N or fd=N. "
+    "Nothing (the default socket), a path, or key=value pairs separated by commas: path=PATH,locality=N,chip=NAME or "
+    "fd=N. "
     "The default is $TPMSPACE_SOCKET, else $XDG_RUNTIME_DIR/tpmspace/tpm.sock if it is there, else "
     "/run/tpmspace/tpm.sock.",
     Tss2_Tcti_Space_Init,

@@ -12,7 +12,7 @@ using Failure = tl::unexpected<std::string>;
 Failure bad(std::string_view item, std::string_view why) {
   std::string sentence("\"");
   sentence.append(item).append("\" in the TCTI configuration: ").append(why);
-  return Failure(sentence.append("; write space:path=PATH,locality=N or space:/absolute/path or space:fd=N"));
+  return Failure(sentence.append("; write space:path=PATH,locality=N,chip=NAME or space:/absolute/path or space:fd=N"));
 }
 
 template <typename T>
@@ -39,6 +39,11 @@ tl::expected<void, std::string> take(std::string_view item, Config& config) {
     if (config.locality) return bad(item, "a second locality");
     config.locality = number<std::uint8_t>(value);
     if (!config.locality) return bad(item, "a locality is a number from 0 to 255");
+    return {};
+  }
+  if (key == "chip") {
+    if (!config.chip.empty()) return bad(item, "a second chip");
+    config.chip = value;
     return {};
   }
   if (key == "fd") {

@@ -2,7 +2,9 @@
 //
 //   ""  or none             the default socket (client/socket_path.h), locality 0
 //   "/run/x/tpm.sock"       a lone path: the whole string, commas and all
-//   "path=…,locality=N"     in any order, each at most once; N is decimal, 0..255
+//   "path=…,locality=N,chip=NAME"
+//                           in any order, each at most once; N is decimal, 0..255; NAME is one of the TPMs that the
+//                           manager has, for administrators: others get the one that their door or namespace has
 //   "fd=N"                  a descriptor that is connected already (`tpmspace open`), instead of a path. It stays open
 //                           when the context is gone, so the next one can use it: one at a time
 // Threads: `parse_config` reads the environment for the default path.
@@ -21,6 +23,7 @@ struct Config {
   std::string path;  // empty with `fd`
   std::optional<int> fd;
   std::optional<std::uint8_t> locality;  // nullopt: the manager's default
+  std::string chip;                      // empty: likewise
 };
 
 [[nodiscard]] tl::expected<Config, std::string> parse_config(std::string_view text);

@@ -94,4 +94,8 @@ TSS2_RC Session::set_locality(std::uint8_t locality) {
   return TSS2_RC_SUCCESS;
 }
 
+tl::expected<void, client::Error> Session::use_chip(const std::string& name) {
+  return connection_.use_chip(name, kControlTimeoutMs);
+}
+
 }  // namespace tpmspace::tcti

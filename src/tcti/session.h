@@ -27,6 +27,8 @@ class Session {
   [[nodiscard]] TSS2_RC cancel();
   // Waits for the manager's answer, a bounded time.
   [[nodiscard]] TSS2_RC set_locality(std::uint8_t locality);
+  // Before the first command.
+  [[nodiscard]] tl::expected<void, client::Error> use_chip(const std::string& name);
   [[nodiscard]] int fd() const { return connection_.fd(); }
 
  private:

@@ -21,11 +21,18 @@ CLI::App* subcommand(CLI::App& app, const std::string& name, const std::string& 
   return sub;
 }
 
-void add_socket(CLI::App* sub, std::string& socket) {
-  sub->add_option("--socket", socket,
+void add_socket(CLI::App* sub, ManagerPlace& manager) {
+  sub->add_option("--socket", manager.socket,
                   "the manager's socket (default: $TPMSPACE_SOCKET, else $XDG_RUNTIME_DIR/tpmspace/tpm.sock if it is "
                   "there, else /run/tpmspace/tpm.sock)")
       ->type_name("PATH");
+}
+
+void add_place(CLI::App* sub, ManagerPlace& manager) {
+  add_socket(sub, manager);
+  sub->add_option("--chip", manager.chip,
+                  "which of the manager's TPMs, if it is another than yours (administrators only)")
+      ->type_name("NAME");
 }
 
 // CLI11 takes what is wrong with a value as a string that is not empty.
@@ -188,27 +195,27 @@ class Grammar {
   }
 
   void add_connect() {
-    add_socket(
+    add_place(
         add(app_, "connect",
             "standard input and output to the manager's socket; TPM2TOOLS_TCTI=\"cmd:tpmspace connect\"", connect_),
-        connect_.socket);
+        connect_.manager);
   }
 
   void add_status() {
     CLI::App* app = add(app_, "status", "what the manager has done and holds", status_);
-    add_socket(app, status_.socket);
+    add_place(app, status_.manager);
     app->add_flag("--json", status_.json, "as JSON");
   }
 
   void add_sessions() {
     CLI::App* app = add(app_, "sessions", "the sessions in the TPM, whose they are, and who waits for one", sessions_);
-    add_socket(app, sessions_.socket);
+    add_place(app, sessions_.manager);
     app->add_flag("--json", sessions_.json, "as JSON");
   }
 
   void add_flush() {
     CLI::App* app = add(app_, "flush", "take sessions away from whoever has them (administrators only)", flush_);
-    add_socket(app, flush_.socket);
+    add_place(app, flush_.manager);
     app->add_option("handles", flush_.handles, "these sessions, 0x03000000, as `tpmspace sessions` shows them")
         ->type_name("HANDLE");
     app->add_flag("--abandoned", flush_.abandoned, "those that were saved by a client that is gone");
@@ -221,7 +228,7 @@ class Grammar {
   void add_reserve() {
     CLI::App* app = add(app_, "reserve",
                         "keep a session loaded under its number, for the kernel say (administrators only)", reserve_);
-    add_socket(app, reserve_.socket);
+    add_place(app, reserve_.manager);
     app->add_option("handle", reserve_.handle, "0x03000000, as `tpmspace sessions` shows it")
         ->required()
         ->type_name("HANDLE");
@@ -237,7 +244,7 @@ class Grammar {
     CLI::App* app =
         add(app_, "open", "run a command with a connection that can do no more than a profile allows", open_);
     takes_command(app, open_.command, "--profile NAME");
-    add_socket(app, open_.socket);
+    add_place(app, open_.manager);
     app->add_option("--profile", open_.profile, "as the configuration names it, or safe, storage, attest, provision")
         ->required()
         ->type_name("NAME");
@@ -259,10 +266,13 @@ class Grammar {
                      "of whoever comes by it and no rule names (default: the standard rule's)")
         ->type_name("NAME");
     make->add_option("--locality", door_.locality, "of whoever comes by it, unchangeable")->type_name("N");
+    make->add_option("--chip", door_.chip,
+                     "the TPM of whoever comes by it (default: their namespace's, or the main one)")
+        ->type_name("NAME");
     make->add_option("--connections", door_.connections, "at a time; 0: no limit")->type_name("N");
     CLI::App* remove = add(*doors, "remove", "one less; who came by it stays connected", door_);
     remove->add_option("name", door_.name)->required()->type_name("NAME");
-    for (CLI::App* one : {list, make, remove}) add_socket(one, door_.socket);
+    for (CLI::App* one : {list, make, remove}) add_socket(one, door_.manager);
     make->parse_complete_callback([this] { door_.what = DoorOptions::What::kAdd; });
     remove->parse_complete_callback([this] { door_.what = DoorOptions::What::kRemove; });
   }
@@ -284,7 +294,7 @@ class Grammar {
       one->add_option("--tpmspaced", policy_.daemon, "path of tpmspaced")->group("");
     add_socket(
         add(*policy, "reload", "have profiles, rules, namespaces and doors read again (administrators only)", reload_),
-        reload_.socket);
+        reload_.manager);
     add_learn(*policy);
   }
 
@@ -292,7 +302,7 @@ class Grammar {
     CLI::App* app =
         add(policy, "learn", "run a command, and show the narrowest profile that allows what it does", learn_);
     takes_command(app, learn_.command, "[--name NAME]");
-    add_socket(app, learn_.socket);
+    add_place(app, learn_.manager);
     app->add_option("--name", learn_.name, "of the profile")->type_name("NAME")->capture_default_str();
     app->add_option("--output", learn_.output, "where the profile goes (default: standard output, after the command's)")
         ->type_name("FILE");
@@ -302,7 +312,7 @@ class Grammar {
 
   void add_doctor() {
     add_socket(add(app_, "doctor", "what TPM there is, who can reach it, what is wrong, what to do", doctor_),
-               doctor_.socket);
+               doctor_.manager);
   }
 
   CLI::App app_{"Use a TPM through tpmspaced, the TPM 2.0 access broker and resource manager.", "tpmspace"};

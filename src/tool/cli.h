@@ -8,6 +8,7 @@
 #include "tool/door.h"
 #include "tool/flush.h"
 #include "tool/learn.h"
+#include "tool/manager_place.h"
 #include "tool/open.h"
 #include "tool/policy.h"
 #include "tool/run.h"
@@ -15,21 +16,21 @@
 namespace tpmspace::tool {
 
 struct ConnectOptions {
-  std::string socket;  // empty: the default
+  ManagerPlace manager;
 };
 struct StatusOptions {
-  std::string socket;
+  ManagerPlace manager;
   bool json = false;
 };
 struct SessionsOptions {
-  std::string socket;
+  ManagerPlace manager;
   bool json = false;
 };
 struct ReloadOptions {
-  std::string socket;
+  ManagerPlace manager;
 };
 struct DoctorOptions {
-  std::string socket;
+  ManagerPlace manager;
 };
 // Nothing to do but to end: help was shown, or an error said.
 struct Exit {

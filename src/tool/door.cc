@@ -60,6 +60,7 @@ tl::expected<proto::DoorEntry, std::string> entry_of(const DoorOptions& options)
   if (options.locality > 255) return fault("--locality: it is a number from 0 to 4, or from 32 to 255");
   if (options.locality >= 0) out.locality = static_cast<std::uint8_t>(options.locality);
   out.limit = options.connections;
+  out.chip = options.chip;
   return out;
 }
 
@@ -79,6 +80,7 @@ std::string doors_text(const std::vector<proto::DoorEntry>& doors) {
     if (door.gid != proto::kKeep) out += fmt::format(", group {}", door.gid);
     out += door.profile.empty() ? ", profile by the rules" : ", profile " + door.profile;
     if (door.locality) out += fmt::format(", locality {}", *door.locality);
+    if (!door.chip.empty()) out += ", chip " + door.chip;
     out += door.limit == 0 ? fmt::format(", {} connections", door.connections)
                            : fmt::format(", {} of {} connections", door.connections, door.limit);
     if (door.at_run_time) out += ", until tpmspaced ends";
@@ -95,15 +97,16 @@ std::string doors_json(const std::vector<proto::DoorEntry>& doors) {
   for (const auto& door : doors)
     out += fmt::format(
         "{}\n  {{\"name\": {}, \"path\": {}, \"mode\": \"{:04o}\", \"uid\": {}, \"gid\": {}, \"profile\": {}, "
-        "\"locality\": {}, \"connections\": {}, \"limit\": {}, \"at_run_time\": {}}}",
+        "\"locality\": {}, \"chip\": {}, \"connections\": {}, \"limit\": {}, \"at_run_time\": {}}}",
         out.size() > 1 ? "," : "", proto::json_string(door.name), proto::json_string(door.path), door.mode,
         id(door.uid), id(door.gid), door.profile.empty() ? "null" : proto::json_string(door.profile),
-        door.locality ? std::to_string(*door.locality) : "null", door.connections, door.limit, door.at_run_time);
+        door.locality ? std::to_string(*door.locality) : "null",
+        door.chip.empty() ? "null" : proto::json_string(door.chip), door.connections, door.limit, door.at_run_time);
   return out + "\n]\n";
 }
 
-int manage_doors(const std::string& socket, const DoorOptions& options) {
-  auto connection = client::Connection::open(socket);
+int manage_doors(const DoorOptions& options) {
+  auto connection = connect_to(options.manager);
   if (!connection) return fail(connection.error().what);
   switch (options.what) {
     case DoorOptions::What::kList: {
@@ -122,8 +125,8 @@ int manage_doors(const std::string& socket, const DoorOptions& options) {
   return kExitUsage;
 }
 
-int reload_policy(const std::string& socket) {
-  auto connection = client::Connection::open(socket);
+int reload_policy(const ManagerPlace& manager) {
+  auto connection = connect_to(manager);
   if (!connection) return fail(connection.error().what);
   return tell(connection->reload(kTimeoutMs));
 }

@@ -8,16 +8,17 @@
 #include <vector>
 
 #include "proto/doors.h"
+#include "tool/manager_place.h"
 
 namespace tpmspace::tool {
 
 struct DoorOptions {
   enum class What : std::uint8_t { kList, kAdd, kRemove };
   What what = What::kList;
-  std::string socket;
+  ManagerPlace manager;
   bool json = false;
   // Of the door.
-  std::string name, path, mode = "0666", owner, group, profile;
+  std::string name, path, mode = "0666", owner, group, profile, chip;
   int locality = -1;  // -1: as its profile says
   std::uint32_t connections = 0;
 };
@@ -26,8 +27,8 @@ struct DoorOptions {
 // One array, one line a door.
 [[nodiscard]] std::string doors_json(const std::vector<proto::DoorEntry>& doors);
 
-[[nodiscard]] int manage_doors(const std::string& socket, const DoorOptions& options);
+[[nodiscard]] int manage_doors(const DoorOptions& options);
 // `tpmspace policy reload`.
-[[nodiscard]] int reload_policy(const std::string& socket);
+[[nodiscard]] int reload_policy(const ManagerPlace& manager);
 
 }  // namespace tpmspace::tool

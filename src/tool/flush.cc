@@ -91,13 +91,13 @@ std::vector<std::string> not_there(const proto::SessionOrder& what, const std::v
   return out;
 }
 
-int flush_sessions(const std::string& socket, const FlushOptions& options) {
+int flush_sessions(const FlushOptions& options) {
   const auto what = what_to_flush(options);
   if (!what) {
     complain(what.error());
     return kExitUsage;
   }
-  auto connection = client::Connection::open(socket);
+  auto connection = connect_to(options.manager);
   if (!connection) {
     complain(connection.error().what);
     return kExitFailure;
@@ -114,13 +114,13 @@ int flush_sessions(const std::string& socket, const FlushOptions& options) {
   return missing.empty() ? kExitOk : kExitFailure;
 }
 
-int reserve_session(const std::string& socket, const ReserveOptions& options) {
+int reserve_session(const ReserveOptions& options) {
   const auto handle = parse_handle(options.handle);
   if (!handle) {
     complain(not_a_handle(options.handle));
     return kExitUsage;
   }
-  auto connection = client::Connection::open(socket);
+  auto connection = connect_to(options.manager);
   if (!connection) {
     complain(connection.error().what);
     return kExitFailure;

@@ -14,18 +14,19 @@
 #include <vector>
 
 #include "proto/sessions.h"
+#include "tool/manager_place.h"
 
 namespace tpmspace::tool {
 
 struct FlushOptions {
-  std::string socket;
+  ManagerPlace manager;
   std::vector<std::string> handles;
   bool abandoned = false;
   std::optional<std::uint32_t> owner;  // a uid
 };
 
 struct ReserveOptions {
-  std::string socket;
+  ManagerPlace manager;
   std::string handle;
   bool release = false;
 };
@@ -38,8 +39,8 @@ struct ReserveOptions {
 [[nodiscard]] std::vector<std::string> not_there(const proto::SessionOrder& what,
                                                  const std::vector<proto::SessionEntry>& flushed);
 
-// `socket`: options.socket, or the default. Returns the exit code.
-[[nodiscard]] int flush_sessions(const std::string& socket, const FlushOptions& options);
-[[nodiscard]] int reserve_session(const std::string& socket, const ReserveOptions& options);
+// Returns the exit code.
+[[nodiscard]] int flush_sessions(const FlushOptions& options);
+[[nodiscard]] int reserve_session(const ReserveOptions& options);
 
 }  // namespace tpmspace::tool

@@ -57,8 +57,8 @@ tl::expected<int, int> run_with(const client::Connection& connection, const Lear
 
 }  // namespace
 
-int learn(const std::string& socket, const LearnOptions& options) {
-  auto connection = client::Connection::open(socket);
+int learn(const LearnOptions& options) {
+  auto connection = connect_to(options.manager);
   if (!connection) return fail(connection.error().what);
   if (const auto begun = connection->learn(options.name, kTimeoutMs); !begun)
     return fail(why(begun.error(), options.name));

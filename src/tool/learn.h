@@ -9,16 +9,18 @@
 #include <string>
 #include <vector>
 
+#include "tool/manager_place.h"
+
 namespace tpmspace::tool {
 
 struct LearnOptions {
-  std::string socket;
+  ManagerPlace manager;
   std::string name = "learned";  // of the profile
   std::string output;            // a file; empty: standard output
   std::vector<std::string> command;
 };
 
 // The command's exit code, or ours.
-[[nodiscard]] int learn(const std::string& socket, const LearnOptions& options);
+[[nodiscard]] int learn(const LearnOptions& options);
 
 }  // namespace tpmspace::tool

@@ -1,6 +1,5 @@
 #include <exception>
 
-#include "client/socket_path.h"
 #include "posix/standard_streams.h"
 #include "tool/cli.h"
 #include "tool/doctor.h"
@@ -14,32 +13,20 @@
 namespace tpmspace::tool {
 namespace {
 
-std::string socket_or_default(const std::string& socket) {
-  return socket.empty() ? client::default_socket_path() : socket;
-}
-
 struct Execute {
   int operator()(const Exit& exit) const { return exit.code; }
   int operator()(const RunOptions& options) const { return run(options); }
-  int operator()(const ConnectOptions& options) const { return connect_to_manager(socket_or_default(options.socket)); }
-  int operator()(const StatusOptions& options) const {
-    return show_status(socket_or_default(options.socket), options.json);
-  }
-  int operator()(const SessionsOptions& options) const {
-    return show_sessions(socket_or_default(options.socket), options.json);
-  }
-  int operator()(const FlushOptions& options) const {
-    return flush_sessions(socket_or_default(options.socket), options);
-  }
-  int operator()(const ReserveOptions& options) const {
-    return reserve_session(socket_or_default(options.socket), options);
-  }
-  int operator()(const DoorOptions& options) const { return manage_doors(socket_or_default(options.socket), options); }
-  int operator()(const OpenOptions& options) const { return open_narrowed(socket_or_default(options.socket), options); }
+  int operator()(const ConnectOptions& options) const { return connect_to_manager(options.manager); }
+  int operator()(const StatusOptions& options) const { return show_status(options.manager, options.json); }
+  int operator()(const SessionsOptions& options) const { return show_sessions(options.manager, options.json); }
+  int operator()(const FlushOptions& options) const { return flush_sessions(options); }
+  int operator()(const ReserveOptions& options) const { return reserve_session(options); }
+  int operator()(const DoorOptions& options) const { return manage_doors(options); }
+  int operator()(const OpenOptions& options) const { return open_narrowed(options); }
   int operator()(const PolicyOptions& options) const { return ask_daemon(options); }
-  int operator()(const ReloadOptions& options) const { return reload_policy(socket_or_default(options.socket)); }
-  int operator()(const LearnOptions& options) const { return learn(socket_or_default(options.socket), options); }
-  int operator()(const DoctorOptions& options) const { return examine(socket_or_default(options.socket), ""); }
+  int operator()(const ReloadOptions& options) const { return reload_policy(options.manager); }
+  int operator()(const LearnOptions& options) const { return learn(options); }
+  int operator()(const DoctorOptions& options) const { return examine(socket_of(options.manager), ""); }
 };
 
 }  // namespace

@@ -30,8 +30,8 @@ std::string why(const client::Error& error, const std::string& profile) {
 
 }  // namespace
 
-int open_narrowed(const std::string& socket, const OpenOptions& options) {
-  auto connection = client::Connection::open(socket);
+int open_narrowed(const OpenOptions& options) {
+  auto connection = connect_to(options.manager);
   if (!connection) return fail(connection.error().what);
   if (const auto narrowed = connection->narrow(options.profile, kTimeoutMs); !narrowed)
     return fail(why(narrowed.error(), options.profile));

@@ -10,15 +10,17 @@
 #include <string>
 #include <vector>
 
+#include "tool/manager_place.h"
+
 namespace tpmspace::tool {
 
 struct OpenOptions {
-  std::string socket;
+  ManagerPlace manager;
   std::string profile;
   std::vector<std::string> command;
 };
 
 // Returns only if it failed: the exit code.
-[[nodiscard]] int open_narrowed(const std::string& socket, const OpenOptions& options);
+[[nodiscard]] int open_narrowed(const OpenOptions& options);
 
 }  // namespace tpmspace::tool

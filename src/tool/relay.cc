@@ -1,5 +1,6 @@
 #include "tool/relay.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -190,13 +191,18 @@ int relay(int input, int output, posix::Fd socket, const std::string& name) {
   return Relay(input, output, socket.get(), name).run();
 }
 
-int connect_to_manager(const std::string& socket) {
-  auto connected = client::connect_socket(socket);
+int connect_to_manager(const ManagerPlace& manager) {
+  const auto connected = connect_to(manager);
   if (!connected) {
     complain(connected.error().what);
     return kExitFailure;
   }
-  return relay(STDIN_FILENO, STDOUT_FILENO, std::move(*connected), socket);
+  posix::Fd socket(::fcntl(connected->fd(), F_DUPFD_CLOEXEC, 0));
+  if (!socket) {
+    complain(std::string("no descriptor is left: ") + std::strerror(errno));
+    return kExitFailure;
+  }
+  return relay(STDIN_FILENO, STDOUT_FILENO, std::move(socket), socket_of(manager));
 }
 
 }  // namespace tpmspace::tool

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "posix/fd.h"
+#include "tool/manager_place.h"
 
 namespace tpmspace::tool {
 
@@ -20,7 +21,7 @@ inline constexpr std::size_t kRelayBuffer = std::size_t{16} * 1024;
 // Returns the exit code; says on stderr why if it is not 0. `input` and `output` stay open. `name`: the socket's.
 [[nodiscard]] int relay(int input, int output, posix::Fd socket, const std::string& name);
 
-// Connects standard input and output with the manager at `socket`.
-[[nodiscard]] int connect_to_manager(const std::string& socket);
+// Connects standard input and output with the manager.
+[[nodiscard]] int connect_to_manager(const ManagerPlace& manager);
 
 }  // namespace tpmspace::tool

@@ -160,8 +160,8 @@ std::string sessions_json(const proto::Sessions& sessions) {
       sessions.hidden_sessions, sessions.hidden_waiting);
 }
 
-int show_sessions(const std::string& socket, bool json) {
-  auto connection = client::Connection::open(socket);
+int show_sessions(const ManagerPlace& manager, bool json) {
+  auto connection = connect_to(manager);
   if (!connection) {
     complain(connection.error().what);
     return kExitFailure;

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "proto/sessions.h"
+#include "tool/manager_place.h"
 
 namespace tpmspace::tool {
 
@@ -15,8 +16,8 @@ namespace tpmspace::tool {
 // One object: {"sessions": [...], "waiting": [...], "hidden_sessions": 0, ...}, one line a session.
 [[nodiscard]] std::string sessions_json(const proto::Sessions& sessions);
 
-// Asks the manager at `socket` and prints. Returns the exit code.
-[[nodiscard]] int show_sessions(const std::string& socket, bool json);
+// Asks the manager and prints. Returns the exit code.
+[[nodiscard]] int show_sessions(const ManagerPlace& manager, bool json);
 
 // "hmac"; "client-saved"; the number of one that we do not know.
 [[nodiscard]] std::string kind_name(proto::SessionKind kind);

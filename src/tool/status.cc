@@ -135,8 +135,8 @@ std::string status_json(const proto::Status& status) {
   return out + "\n}\n";
 }
 
-int show_status(const std::string& socket, bool json) {
-  auto connection = client::Connection::open(socket);
+int show_status(const ManagerPlace& manager, bool json) {
+  auto connection = connect_to(manager);
   if (!connection) {
     complain(connection.error().what);
     return kExitFailure;

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "proto/status.h"
+#include "tool/manager_place.h"
 
 namespace tpmspace::tool {
 
@@ -15,8 +16,8 @@ namespace tpmspace::tool {
 // One object: {"group": {"name": value, ...}, ...}, one line a group.
 [[nodiscard]] std::string status_json(const proto::Status& status);
 
-// Asks the manager at `socket` and prints. Returns the exit code.
-[[nodiscard]] int show_status(const std::string& socket, bool json);
+// Asks the manager and prints. Returns the exit code.
+[[nodiscard]] int show_status(const ManagerPlace& manager, bool json);
 
 // 1500 -> "1.50 µs".
 [[nodiscard]] std::string duration_text(std::uint64_t nanoseconds);

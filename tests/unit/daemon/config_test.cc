@@ -69,14 +69,14 @@ TEST(Config, AMistakeIsAnsweredWithItsPlaceAndASentence) {
       Broken{"tpm = \"embedded\"\nsokcet = \"x\"",
              "f.toml:2:1: the key \"sokcet\" is unknown; known here: version, tpm, socket, socket_mode, ledger, audit, "
              "log_level, "
-             "[limits], [profile], [[rule]], [[namespace]], [[door]]"},
+             "[limits], [profile], [[rule]], [[namespace]], [[door]], [[chip]]"},
       Broken{"[limits]\nconections = 3",
              "f.toml:2:1: the key \"limits.conections\" is unknown; known here: connections, connections_per_owner, "
              "objects, sessions, bytes, client_saved_sessions, queue"},
       Broken{"[other]\na = 1",
              "f.toml:1:2: the key \"other\" is unknown; known here: version, tpm, socket, socket_mode, ledger, audit, "
              "log_level, "
-             "[limits], [profile], [[rule]], [[namespace]], [[door]]"},
+             "[limits], [profile], [[rule]], [[namespace]], [[door]], [[chip]]"},
       Broken{"tpm = 3", "f.toml:1:7: \"tpm\" must be a string that is not empty"},
       Broken{"tpm = \"\"", "f.toml:1:7: \"tpm\" must be a string that is not empty"},
       Broken{"tpm = \"embedded,latency=tomorrow\"",
@@ -110,7 +110,7 @@ TEST(Config, AMistakeIsAnsweredWithItsPlaceAndASentence) {
       Broken{"z = 1\na = 1\ntpm = 3",
              "f.toml:1:1: the key \"z\" is unknown; known here: version, tpm, socket, socket_mode, ledger, audit, "
              "log_level, [limits], "
-             "[profile], [[rule]], [[namespace]], [[door]]"}};
+             "[profile], [[rule]], [[namespace]], [[door]], [[chip]]"}};
   for (const auto& broken : cases) {
     const auto got = parse_settings(broken.text, "f.toml");
     ASSERT_FALSE(got) << broken.text;
@@ -137,7 +137,7 @@ TEST(Config, TheCommandLineWins) {
   line.tpm = "embedded";
   const auto got = settle(line, file, machine(true, true));
   ASSERT_TRUE(got);
-  EXPECT_EQ(got->tpm, "embedded");
+  EXPECT_EQ(got->chips.at(0).tpm, "embedded");
   EXPECT_EQ(got->socket, "/file");
   EXPECT_FALSE(got->default_socket);
   EXPECT_EQ(got->socket_mode, mode_t{0666});
@@ -145,10 +145,44 @@ TEST(Config, TheCommandLineWins) {
   EXPECT_EQ(got->limits.objects, 5U);
 }
 
+TEST(Config, EachChipHasALedgerOfItsOwn) {
+  const auto file = parse_settings(
+      "[[chip]]\nname = \"a\"\ntpm = \"device:/dev/tpm1\"\n[[chip]]\nname = \"b\"\ntpm = \"embedded\"\n"
+      "[[chip]]\nname = \"c\"\ntpm = \"device:/dev/tpm2\"\nledger = \"/a\"",
+      "f");
+  ASSERT_TRUE(file) << file.error();
+  const auto got = settle({}, *file, machine(true, true));
+  ASSERT_TRUE(got);
+  EXPECT_EQ(got->chips, (std::vector<Chip>{{"main", "device:/dev/tpm0", "/run/tpmspace/sessions-tpm0", true},
+                                           {"a", "device:/dev/tpm1", "/run/tpmspace/sessions-tpm1", true},
+                                           {"b", "embedded", "", false},
+                                           {"c", "device:/dev/tpm2", "/a", false}}));
+  EXPECT_EQ(got->access.chips, (std::vector<std::string>{"main", "a", "b", "c"}));
+}
+
+TEST(Config, NoTwoChipsAreTheSameTpm) {
+  const auto clash = [](const std::string& main, const std::string& other) {
+    Settings line;
+    line.tpm = main;
+    const auto file = parse_settings("[[chip]]\nname = \"a\"\ntpm = \"" + other + "\"", "f");
+    EXPECT_TRUE(file) << file.error();
+    const auto got = settle(line, *file, machine(true, true));
+    return got ? "" : got.error();
+  };
+  EXPECT_EQ(clash("device:/dev/tpm0", "device:/dev/tpm1"), "");
+  EXPECT_EQ(
+      clash("device:/dev/tpm1", "device:/dev/tpm1,latency=slb9670"),
+      "the chip \"a\" on line 1 of the configuration is the same TPM as \"main\", device:/dev/tpm1: name another one");
+  EXPECT_EQ(
+      clash("embedded", "embedded:/b"),
+      "the chip \"a\" on line 1 of the configuration is embedded, and so is \"main\": one tpmspaced can have one such "
+      "TPM; let the other be an swtpm");
+}
+
 TEST(Config, DefaultsFollowTheMachine) {
   const auto root = settle({}, {}, machine(true, true));
   ASSERT_TRUE(root);
-  EXPECT_EQ(root->tpm, "device:/dev/tpm0");
+  EXPECT_EQ(root->chips, std::vector{(Chip{"main", "device:/dev/tpm0", "/run/tpmspace/sessions-tpm0", true})});
   EXPECT_EQ(root->socket, "/run/tpmspace/tpm.sock");
   EXPECT_TRUE(root->default_socket);
   EXPECT_EQ(root->socket_mode, mode_t{0666});

@@ -52,6 +52,10 @@ class FakeManager final : public Dialogue::Manager {
     if (refuse) return tl::make_unexpected(*refuse);
     return "[profile." + name + "]\n";
   }
+  std::optional<wire::Rc> use_chip(const std::string& name) override {
+    if (!refuse) chips.push_back(name);
+    return refuse;
+  }
   void answered_early(wire::Rc code) override { early.push_back(code); }
   void cut_off(const std::string& why) override { cut_off_because.push_back(why); }
 
@@ -61,7 +65,7 @@ class FakeManager final : public Dialogue::Manager {
   std::vector<wire::Rc> early;
   std::vector<std::string> cut_off_because;
   std::vector<proto::SessionOrder> ordered;
-  std::vector<std::string> narrowed_to;
+  std::vector<std::string> narrowed_to, chips;
   int cancels = 0;
 };
 
@@ -104,6 +108,21 @@ class DialogueTest : public testing::Test {
   FakeManager manager_;
   Dialogue dialogue_{manager_, wire::CommandTable::builtin(), 4096};
 };
+
+TEST_F(DialogueTest, AChipIsChosenBeforeTheFirstCommand) {
+  const auto use = proto::encode(proto::Request(proto::UseChip{"other"}));
+  const auto type = static_cast<std::uint32_t>(proto::MessageType::kUseChip);
+  feed(joined({proto::encode(proto::Request(proto::Hello{})), use}));
+  (void)talk();
+  EXPECT_EQ(manager_.chips, std::vector<std::string>{"other"});
+  manager_.refuse = wire::from_manager(wire::rc::kDisabled);
+  feed(use);
+  EXPECT_EQ(talk(), refusal(type, wire::rc::kDisabled));
+  manager_.refuse.reset();
+  feed(joined({random_command(4), use}));
+  EXPECT_EQ(talk(), refusal(type, wire::rc::kSequence));
+  EXPECT_EQ(manager_.chips.size(), 1U);
+}
 
 TEST_F(DialogueTest, ACommandGoesOutAndItsAnswerComesBack) {
   feed(random_command(8));

@@ -134,6 +134,14 @@ TEST(Documentation, ALaptopsUserHasADoorOfHisOwn) {
   EXPECT_FALSE(may(all, "uid=1000", {"TPM2_Clear", "lockout"}));
 }
 
+TEST(Documentation, AContainerHasATpmOfItsOwn) {
+  const Access all = example("### A container with a TPM of its own");
+  EXPECT_EQ(all.chips, (std::vector<std::string>{"main", "build"}));
+  ASSERT_EQ(all.doors.size(), 1U);
+  EXPECT_EQ(all.doors[0].chip, "build");
+  EXPECT_TRUE(may(all, "uid=0,door=build", {"TPM2_Clear", "lockout"}));
+}
+
 TEST(Documentation, AWebServerMayUseItsKeyAndNothingElse) {
   const Access all = example("### A web server");
   constexpr std::string_view kServer = "uid=0,gid=0,cgroup=/system.slice/nginx.service";
@@ -213,7 +221,8 @@ TEST(Documentation, TheExamplesCommentsCanBeUsed) {
   }
   const auto got = parse_settings(text, "example", test_accounts());
   ASSERT_TRUE(got) << got.error();
-  EXPECT_EQ(got->policy.doors.size(), 1U);
+  EXPECT_EQ(got->policy.doors.size(), 2U);
+  EXPECT_EQ(got->policy.chips.size(), 1U);
   EXPECT_EQ(got->policy.profiles.size(), 1U);
   EXPECT_EQ(got->policy.rules.size(), 1U);
   EXPECT_EQ(got->policy.namespaces.size(), 1U);

@@ -269,12 +269,14 @@ TEST(Explain, AVisitorIsWhatIsSaidOfHim) {
   wanted.user_namespace = 7;
   wanted.mount_namespace = 8;
   wanted.lsm_label = "a b";
+  wanted.chip = "main";
   EXPECT_EQ(got->principal, wanted);
   EXPECT_EQ(got->door, "two");
   EXPECT_EQ(got->locality, 2) << "the door's";
 
   guard::Principal unknown;
   unknown.uid = 5;
+  unknown.chip = "main";
   EXPECT_EQ(visitor_from("uid=5", all, test_accounts())->principal, unknown) << "the rest is unknown";
 }
 
@@ -282,7 +284,7 @@ TEST(Explain, WhatSaysNothingOfAVisitorIsRefused) {
   const Access all = access();
   for (const char* as : {"", "gid=3", "uid=", "uid", "uid=nobdy", "uid=5,", "uid=5,exe=nginx", "uid=5,cgroup=a",
                          "uid=5,locality=256", "uid=5,locality=x", "uid=5,door=three", "uid=5,door=two,locality=0",
-                         "uid=5,colour=red", "uid=5,user_namespace=x", ",uid=5"})
+                         "uid=5,colour=red", "uid=5,chip=x", "uid=5,chip=", "uid=5,user_namespace=x", ",uid=5"})
     EXPECT_EQ(visitor_from(as, all, test_accounts()).has_value(), std::string_view(as) == "uid=5,") << as;
 }
 

@@ -31,6 +31,8 @@ guard::Rule everybody(const std::string& profile) {
   return out;
 }
 
+const std::vector<std::string> kChips = {"main", "other"};
+
 class GatekeeperTest : public testing::Test {
  protected:
   GatekeeperTest() {
@@ -51,7 +53,7 @@ class GatekeeperTest : public testing::Test {
 };
 
 TEST_F(GatekeeperTest, TheDaemonsOwnUserIsTheAdministrator) {
-  Gatekeeper keeper(policy({}, ::geteuid()), most_, kBytes);
+  Gatekeeper keeper(policy({}, ::geteuid()), kChips, most_, kBytes);
   const Badge badge = admit(keeper);
   EXPECT_EQ(badge.who.uid, ::geteuid());
   EXPECT_EQ(badge.owner, owner_of(::geteuid()));
@@ -61,14 +63,14 @@ TEST_F(GatekeeperTest, TheDaemonsOwnUserIsTheAdministrator) {
 }
 
 TEST_F(GatekeeperTest, ThoseOfEqualRightsShareThem) {
-  Gatekeeper keeper(policy({}, ::geteuid()), most_, kBytes);
+  Gatekeeper keeper(policy({}, ::geteuid()), kChips, most_, kBytes);
   const Badge one = admit(keeper), two = admit(keeper);
   EXPECT_EQ(one.grant, two.grant);
   EXPECT_NE(one.grant, admit(keeper, {.door = "x", .locality = 2}).grant);
 }
 
 TEST_F(GatekeeperTest, ANewPolicyHoldsFromTheNextLookOn) {
-  Gatekeeper keeper(policy({}, ::geteuid()), most_, kBytes);
+  Gatekeeper keeper(policy({}, ::geteuid()), kChips, most_, kBytes);
   Badge badge = admit(keeper);
   EXPECT_FALSE(keeper.renew(badge));
   keeper.set_policy(policy({everybody("storage")}));
@@ -79,13 +81,13 @@ TEST_F(GatekeeperTest, ANewPolicyHoldsFromTheNextLookOn) {
 }
 
 TEST_F(GatekeeperTest, ADoorsLocalityIsTheOnlyOne) {
-  Gatekeeper keeper(policy({}, ::geteuid()), most_, kBytes);
+  Gatekeeper keeper(policy({}, ::geteuid()), kChips, most_, kBytes);
   const Badge badge = admit(keeper, {.door = "tpm-locality-2", .locality = 2});
   EXPECT_EQ(badge.grant->profile().localities, wire::Numbers::one(2));
 }
 
 TEST_F(GatekeeperTest, WhatWasNarrowedNeverWidens) {
-  Gatekeeper keeper(policy({everybody("storage")}), most_, kBytes);
+  Gatekeeper keeper(policy({everybody("storage")}), kChips, most_, kBytes);
   Badge badge = admit(keeper);
   ASSERT_EQ(keeper.narrow(badge, "safe", 7), Gatekeeper::Narrowing::kDone);
   const guard::Profile both = guard::narrow(guard::storage(), guard::safe());
@@ -118,7 +120,7 @@ TEST_F(GatekeeperTest, LimitsAreTheSmallerOfTheDaemonsAndTheProfiles) {
   small.terms.exhaustion = guard::Exhaustion::kRefuse;
   small.terms.claim = 2;
   auto small_for_all = guard::Policy::make({{small.name, small}}, {everybody("small")});
-  Gatekeeper keeper(std::make_shared<const guard::Policy>(*small_for_all), most_, kBytes);
+  Gatekeeper keeper(std::make_shared<const guard::Policy>(*small_for_all), kChips, most_, kBytes);
   const auto limits = admit(keeper).grant->limits;
   EXPECT_EQ(limits.objects, 5U);
   EXPECT_EQ(limits.sessions, most_.sessions);
@@ -127,7 +129,7 @@ TEST_F(GatekeeperTest, LimitsAreTheSmallerOfTheDaemonsAndTheProfiles) {
 }
 
 TEST_F(GatekeeperTest, JudgesByTheBadge) {
-  Gatekeeper keeper(policy({everybody("safe")}), most_, kBytes);
+  Gatekeeper keeper(policy({everybody("safe")}), kChips, most_, kBytes);
   const Badge badge = admit(keeper);
   const auto command = [](std::uint32_t code) {
     auto bytes = wire::Writer().u16(wire::kTagNoSessions).u32(12).u32(code).u16(8).take();
@@ -140,7 +142,7 @@ TEST_F(GatekeeperTest, JudgesByTheBadge) {
 
 // A container's root is root, too; and a door that is gone is what it was for who came by it.
 TEST_F(GatekeeperTest, ADoorsProfileIsRootsAlso) {
-  Gatekeeper keeper(policy({}, ::geteuid()), most_, kBytes);
+  Gatekeeper keeper(policy({}, ::geteuid()), kChips, most_, kBytes);
   Badge badge = admit(keeper, {.door = "containers", .profile = "storage"});
   EXPECT_EQ(badge.grant->profile(), guard::storage());
   EXPECT_TRUE(badge.grant->choice.by_door);
@@ -162,7 +164,7 @@ TEST_F(GatekeeperTest, EndlessLeasesShareAPool) {
   patient.limits.endless_sessions = 5;
   patient.limits.bytes = 70'000;
   const auto all = guard::Policy::make({{patient.name, patient}}, {everybody("patient")});
-  Gatekeeper keeper(std::make_shared<const guard::Policy>(*all), most_, kBytes);
+  Gatekeeper keeper(std::make_shared<const guard::Policy>(*all), kChips, most_, kBytes);
   const auto limits = admit(keeper).grant->limits;
   EXPECT_NE(limits.pools[0].id.value, 0U);
   EXPECT_EQ(limits.pools[0].sessions, 5U);
@@ -189,7 +191,7 @@ std::shared_ptr<const guard::Policy> with_namespaces(std::vector<guard::Namespac
 }
 
 TEST_F(GatekeeperTest, AUserInANamespaceIsAnotherOwner) {
-  Gatekeeper keeper(with_namespaces({here("one")}), most_, kBytes);
+  Gatekeeper keeper(with_namespaces({here("one")}), kChips, most_, kBytes);
   const Badge inside = admit(keeper), outside = admit(keeper, {.door = "x"});
   EXPECT_EQ(inside.who.tpm_namespace, "one");
   EXPECT_EQ(outside.who.tpm_namespace, std::nullopt);
@@ -206,7 +208,7 @@ TEST_F(GatekeeperTest, ANamespacesQuotasAreAPoolOfItsMembers) {
   two.members.door = "two";
   one.quotas = {.connections = 4, .sessions = 3, .objects = 2, .bytes = 70'000};
   two.quotas = one.quotas;
-  Gatekeeper keeper(with_namespaces({one, two}), most_, kBytes);
+  Gatekeeper keeper(with_namespaces({one, two}), kChips, most_, kBytes);
   const Badge inside = admit(keeper), other = admit(keeper, {.door = "two"}), outside = admit(keeper, {.door = "x"});
   const auto& pool = inside.grant->limits.pools[2];
   EXPECT_EQ(pool, (space::Pool{.id = pool.id, .sessions = 3, .objects = 2, .bytes = 70'000}));
@@ -223,7 +225,7 @@ TEST_F(GatekeeperTest, GrantsAreNotSharedAcrossNamespaces) {
   one.window = {kBase, kBase + (space::View::kWindow - 1)};
   auto two = here("two");
   two.members.door = "two";
-  Gatekeeper keeper(with_namespaces({one, two}), most_, kBytes);
+  Gatekeeper keeper(with_namespaces({one, two}), kChips, most_, kBytes);
   const Badge inside = admit(keeper), other = admit(keeper, {.door = "two"});
   ASSERT_NE(inside.grant->limits.view, nullptr);
   EXPECT_EQ(inside.grant->limits.view->persistent_base, kBase);
@@ -235,7 +237,7 @@ TEST_F(GatekeeperTest, GrantsAreNotSharedAcrossNamespaces) {
 TEST_F(GatekeeperTest, AReloadKeepsMembersWhereTheyAre) {
   auto one = here("one");
   one.window = {kBase, kBase + (space::View::kWindow - 1)};
-  Gatekeeper keeper(with_namespaces({one}), most_, kBytes);
+  Gatekeeper keeper(with_namespaces({one}), kChips, most_, kBytes);
   Badge badge = admit(keeper);
   const auto owner = badge.owner;
 
@@ -267,7 +269,7 @@ TEST_F(GatekeeperTest, AReloadKeepsMembersWhereTheyAre) {
 TEST_F(GatekeeperTest, AnAdministratorWhoNarrowsHimselfSeesNoWindowAnyMore) {
   auto one = here("one");
   one.window = {kBase, kBase + (space::View::kWindow - 1)};
-  Gatekeeper keeper(with_namespaces({one}), most_, kBytes);
+  Gatekeeper keeper(with_namespaces({one}), kChips, most_, kBytes);
   Badge badge = admit(keeper, {.door = "x"});
   EXPECT_TRUE(badge.grant->profile().persistent_public.contains(kBase));
   ASSERT_EQ(keeper.narrow(badge, "safe", 7), Gatekeeper::Narrowing::kDone);
@@ -299,6 +301,38 @@ INSTANTIATE_TEST_SUITE_P(
                     Loans{"alice:0:10\n", 0, 0}, Loans{"alice:1\n", 1, 1}, Loans{"alice:x:10\n", 0, 0},
                     // What root is lent is not root.
                     Loans{"root:100000:65536\n", 100000, 100000}, Loans{"alice:10:5\n1001:10:5\n", 12, 1000}));
+
+// The door's, else the namespace's, else the main one.
+TEST_F(GatekeeperTest, EverybodyHasOneChip) {
+  guard::Namespace here;
+  here.name = "here";
+  here.members.uids = wire::Numbers::one(::geteuid());
+  here.chip = "other";
+  auto with = guard::Policy::make({}, {guard::Policy::standard_rule(0)}, {}, {}, {here});
+  ASSERT_TRUE(with);
+  Gatekeeper keeper(std::make_shared<const guard::Policy>(*with), kChips, most_, kBytes);
+  EXPECT_EQ(admit(keeper).chip, 1U);
+  EXPECT_EQ(admit(keeper).who.chip, "other");
+  EXPECT_EQ(admit(keeper, {.door = "x", .chip = "main"}).chip, 0U);
+  keeper.set_policy(policy());
+  EXPECT_EQ(admit(keeper).chip, 0U);
+  EXPECT_EQ(admit(keeper, {.door = "x", .chip = "other"}).who.chip, "other");
+}
+
+TEST_F(GatekeeperTest, WhatIsAllowedCanDependOnTheChip) {
+  guard::Rule rule = everybody("storage");
+  rule.chip = "other";
+  Gatekeeper keeper(policy({rule}, ::geteuid()), kChips, most_, kBytes);
+  Badge badge = admit(keeper);
+  EXPECT_EQ(badge.grant->profile(), guard::admin());
+  EXPECT_FALSE(keeper.change_chip(badge, "nowhere"));
+  EXPECT_EQ(badge.chip, 0U);
+  EXPECT_TRUE(keeper.change_chip(badge, "other"));
+  EXPECT_EQ(badge.grant->profile(), guard::storage());
+  // Those of equal rights there do not share them with those here.
+  EXPECT_EQ(admit(keeper).grant->profile(), guard::admin());
+  EXPECT_EQ(admit(keeper, {.door = "main", .chip = "other"}).grant, badge.grant);
+}
 
 }  // namespace
 }  // namespace tpmspace::daemon

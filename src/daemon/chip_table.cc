@@ -1,0 +1,67 @@
+#include "daemon/chip_table.h"
+
+#include <array>
+#include <utility>
+
+#include "daemon/limits.h"
+#include "daemon/names.h"
+#include "tpm/spec.h"
+
+namespace tpmspace::daemon {
+namespace {
+
+Fault take_chip_name(const TomlNode& node, std::string& out) {
+  if (!node.is(TomlNode::Kind::kText) || !is_name(node.text)) return Wrong("must be a name: " + name_rule());
+  if (node.text == kMainChip) return "is \"main\", which is the name of the TPM that \"tpm\" names; take another one";
+  out = node.text;
+  return std::nullopt;
+}
+
+Fault take_spec(const TomlNode& node, std::string& out) {
+  if (auto wrong = take_text(node, out)) return wrong;
+  const auto spec = tpm::parse_spec(out);
+  return spec ? Fault() : Fault(Wrong("must be a TPM: " + spec.error()));
+}
+
+using ChipKey = Key<ChipTable>;
+constexpr std::array kKeys{
+    ChipKey{"name", [](const TomlNode& n, ChipTable& c) { return take_chip_name(n, c.name); }},
+    ChipKey{"tpm", [](const TomlNode& n, ChipTable& c) { return take_spec(n, c.tpm); }},
+    ChipKey{"ledger", [](const TomlNode& n, ChipTable& c) { return take_ledger(n, c.ledger); }},
+};
+
+}  // namespace
+
+Fault take_ledger(const TomlNode& node, std::optional<std::string>& out) {
+  if (!node.is(TomlNode::Kind::kText)) return "must be a string: a path, or \"\" for none";
+  out = node.text;
+  return std::nullopt;
+}
+
+std::vector<ChipTable> read_chips(const TomlNode& root, Faults& faults) {
+  std::vector<ChipTable> out;
+  for (const TomlNode* table : tables_of(root, "chip", limits::kChips, faults)) {
+    ChipTable chip;
+    read_table(*table, kKeys, chip, "chip.", faults);
+    chip.line = static_cast<int>(table->place.line);
+    if (table->find("name") == nullptr)
+      faults.add(table->place, "this chip has no \"name\": doors, namespaces and rules need one");
+    else if (table->find("tpm") == nullptr)
+      faults.add(table->place, "this chip has no \"tpm\": say which TPM it is, as \"device:/dev/tpm1\"");
+    for (const ChipTable& other : out)
+      if (!chip.name.empty() && other.name == chip.name)
+        faults.add(table->find("name")->place,
+                   fmt::format("the chip on line {} has the same name: each needs its own", other.line));
+    out.push_back(std::move(chip));
+  }
+  return out;
+}
+
+std::vector<std::string> known_chip_keys() {
+  std::vector<std::string> out;
+  out.reserve(kKeys.size());
+  for (const auto& key : kKeys) out.push_back(fmt::format("chip.{}", key.name));
+  return out;
+}
+
+}  // namespace tpmspace::daemon

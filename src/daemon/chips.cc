@@ -1,0 +1,112 @@
+#include "daemon/chips.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "daemon/limits.h"
+
+namespace tpmspace::daemon {
+
+Chips::Chips(EventLoop& loop, Log& log, std::vector<Source> sources, const TpmDesk::Terms& terms, Callbacks callbacks)
+    : log_(log), callbacks_(std::move(callbacks)), patience_(loop.timer([this] { open_if_settled(); })) {
+  for (Source& source : sources) {
+    chips_.push_back(std::make_unique<Chip>());
+    chips_.back()->name = std::move(source.name);
+  }
+  for (std::size_t i = 0; i < chips_.size(); ++i)
+    chips_[i]->desk = std::make_unique<TpmDesk>(loop, log, std::move(sources[i].tpm), terms, callbacks_for(i));
+}
+
+TpmDesk::Callbacks Chips::callbacks_for(std::size_t chip) {
+  return {.ready = [this, chip] { on_ready(chip); },
+          .failed = [this, chip](const std::string& why) { on_failed(chip, why); },
+          .answered = callbacks_.answered,
+          .order_done = callbacks_.order_done,
+          .stopped = [this, chip] { on_stopped(chip); },
+          .lost_or_found =
+              [this, chip](bool lost) {
+                chips_[chip]->lost = lost;
+                callbacks_.changed();
+              },
+          .accounted = [this, chip](const observe::Account& account) { callbacks_.accounted(chip, account); }};
+}
+
+bool Chips::any(State state) const {
+  return std::any_of(chips_.begin(), chips_.end(), [state](const auto& one) { return one->state == state; });
+}
+
+void Chips::on_ready(std::size_t chip) {
+  chips_[chip]->state = State::kServing;
+  if (open_) {
+    log_.notice("{} serves now, too: the chip \"{}\"", desk(chip).name(), name(chip));
+    callbacks_.changed();
+  }
+  // What is not there by then is not waited for.
+  if (chip == 0) patience_.arm(limits::kChipPatience);
+  open_if_settled();
+}
+
+void Chips::open_if_settled() {
+  const bool waits = any(State::kStarting) && patience_.armed();
+  if (open_ || stopping_ || !serves(0) || waits) return;
+  open_ = true;
+  patience_.disarm();
+  callbacks_.open();
+}
+
+void Chips::on_failed(std::size_t chip, const std::string& why) {
+  chips_[chip]->state = State::kFailed;
+  if (!stopping_) {
+    if (chip == 0)
+      log_.error("{}: {}", desk(chip).name(), why);
+    else
+      log_.error("{}: {}; whoever wants the chip \"{}\" is refused; restart tpmspaced when it is there",
+                 desk(chip).name(), why, name(chip));
+    if (chip == 0)
+      callbacks_.main_failed();
+    else
+      callbacks_.changed();
+    open_if_settled();
+  }
+  end_if_over();
+}
+
+void Chips::on_stopped(std::size_t chip) {
+  chips_[chip]->state = State::kStopped;
+  end_if_over();
+}
+
+void Chips::end_if_over() {
+  if (over_ || any(State::kStarting) || any(State::kServing)) return;
+  over_ = true;
+  callbacks_.over();
+}
+
+bool Chips::has(std::string_view name) const {
+  return std::any_of(chips_.begin(), chips_.end(), [&](const auto& one) { return one->name == name; });
+}
+
+std::string Chips::names() const {
+  std::string out;
+  for (const auto& one : chips_) out += (out.empty() ? "" : " ") + one->name;
+  return out;
+}
+
+std::string Chips::troubles() const {
+  std::string out;
+  for (const auto& one : chips_)
+    if (one->lost || one->state == State::kFailed) out += (out.empty() ? "" : ", ") + one->name;
+  return out;
+}
+
+void Chips::close(ClientId client) {
+  for (const auto& one : chips_) one->desk->close(client);
+}
+
+void Chips::stop() {
+  stopping_ = true;
+  for (const auto& one : chips_)
+    if (one->state == State::kStarting || one->state == State::kServing) one->desk->stop();
+}
+
+}  // namespace tpmspace::daemon

@@ -1,0 +1,90 @@
+// The TPMs that the daemon serves: a desk for each, and what is one matter for all of them: the start and the end.
+//
+// Idea: each TPM has its own desk, thread, engine, books and queue, so one that hangs, or is lost, or is slow, costs
+// nobody who uses another. The main one must come up; another that does not is said to be missing, and whoever wants it
+// is refused. `open` comes once, when clients can be let in; `over` once, when all of them have ended.
+// Threads: belongs to the event loop. Limits: limits::kChips beside the main one. Errors: sentences in the log.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "daemon/event_loop.h"
+#include "daemon/log.h"
+#include "daemon/tpm_desk.h"
+#include "daemon/tpm_source.h"
+
+namespace tpmspace::daemon {
+
+class Chips {
+ public:
+  struct Source {
+    std::string name;  // of the chip, for the configuration and for people
+    TpmSource tpm;
+  };
+  struct Callbacks {
+    // The main TPM serves, and the others do or are not waited for any more.
+    std::function<void()> open;
+    // The main TPM could not be started: the others are of no use to most.
+    std::function<void()> main_failed;
+    // After `stop`, or before it if none could be started.
+    std::function<void()> over;
+    // One more or less answers.
+    std::function<void()> changed;
+    // As TpmDesk::Callbacks has them.
+    std::function<void(ClientId client, wire::ByteView response)> answered;
+    std::function<void(ClientId client, const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions)>
+        order_done;
+    std::function<void(std::size_t chip, const observe::Account& account)> accounted;
+  };
+
+  // Starts them. Precondition: there is one; the first is the main one.
+  Chips(EventLoop& loop, Log& log, std::vector<Source> sources, const TpmDesk::Terms& terms, Callbacks callbacks);
+
+  [[nodiscard]] std::size_t size() const { return chips_.size(); }
+  [[nodiscard]] const std::string& name(std::size_t chip) const { return chips_[chip]->name; }
+  [[nodiscard]] bool has(std::string_view name) const;
+  [[nodiscard]] TpmDesk& desk(std::size_t chip) { return *chips_[chip]->desk; }
+  [[nodiscard]] const TpmDesk& desk(std::size_t chip) const { return *chips_[chip]->desk; }
+  // It was brought up. It may be lost since: its desk answers for it.
+  [[nodiscard]] bool serves(std::size_t chip) const { return chips_[chip]->state == State::kServing; }
+  // "main other", and those that do not answer, for people.
+  [[nodiscard]] std::string names() const;
+  [[nodiscard]] std::string troubles() const;
+
+  // The client has left.
+  void close(ClientId client);
+  void stop();
+
+ private:
+  enum class State : std::uint8_t { kStarting, kServing, kFailed, kStopped };
+  struct Chip {
+    std::string name;
+    State state = State::kStarting;
+    bool lost = false;
+    std::unique_ptr<TpmDesk> desk;
+  };
+
+  [[nodiscard]] TpmDesk::Callbacks callbacks_for(std::size_t chip);
+  void on_ready(std::size_t chip);
+  void on_failed(std::size_t chip, const std::string& why);
+  void on_stopped(std::size_t chip);
+  void open_if_settled();
+  void end_if_over();
+  [[nodiscard]] bool any(State state) const;
+
+  Log& log_;
+  Callbacks callbacks_;
+  bool open_ = false;
+  bool stopping_ = false;
+  bool over_ = false;
+  Timer patience_;
+  std::vector<std::unique_ptr<Chip>> chips_;  // last: their callbacks use what is above
+};
+
+}  // namespace tpmspace::daemon
