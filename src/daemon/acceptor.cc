@@ -3,7 +3,6 @@
 #include <sys/socket.h>
 
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include "daemon/limits.h"
@@ -23,7 +22,9 @@ Acceptor::Acceptor(EventLoop& loop, Log& log, int fd, Callback callback)
       fd_(fd),
       callback_(std::move(callback)),
       resume_timer_(loop.timer([this] { resume(); })),
-      watch_(loop.watch(fd, EPOLLIN, [this](std::uint32_t) { accept_some(); })) {}
+      watch_(loop.idle_watch(fd, EPOLLIN, [this](std::uint32_t) { accept_some(); })) {
+  resume();
+}
 
 void Acceptor::accept_some() {
   for (unsigned i = 0; i < limits::kAcceptsPerTurn; ++i) {
@@ -34,13 +35,13 @@ void Acceptor::accept_some() {
       continue;
     }
     if (errno == EAGAIN || errno == EWOULDBLOCK) return;
-    if (!concerns_one_client(errno)) return pause(errno);
+    if (!concerns_one_client(errno)) return pause({errno, std::generic_category()});
   }
 }
 
-void Acceptor::pause(int error) {
+void Acceptor::pause(const std::error_code& error) {
   if (!shortage_said_)
-    log_.warning("no new clients can be accepted for now: {}; they wait until others leave", std::strerror(error));
+    log_.warning("no new clients can be accepted for now: {}; they wait until others leave", error.message());
   shortage_said_ = true;
   paused_ = true;
   watch_.stop();
@@ -50,7 +51,7 @@ void Acceptor::pause(int error) {
 void Acceptor::resume() {
   paused_ = false;
   resume_timer_.disarm();
-  watch_.start();
+  if (const auto error = watch_.start()) pause(error);
 }
 
 void Acceptor::stop() {

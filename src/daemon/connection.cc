@@ -24,7 +24,7 @@ Connection::Connection(EventLoop& loop, Host& host, posix::Fd socket, ClientId i
       badge_(std::move(badge)),
       socket_(std::move(socket)),
       dialogue_(*this, table, max_command, {.locality = badge_.entrance.locality.value_or(0), .refusal = refusal}),
-      watch_(loop.watch(socket_.get(), EPOLLIN, [this](std::uint32_t events) { on_events(events); })) {}
+      watch_(loop.idle_watch(socket_.get(), EPOLLIN, [this](std::uint32_t events) { on_events(events); })) {}
 
 void Connection::on_events(std::uint32_t events) {
   if (over_) return;

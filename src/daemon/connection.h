@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <system_error>
 
 #include "daemon/dialogue.h"
 #include "daemon/event_loop.h"
@@ -66,6 +67,8 @@ class Connection final : private Dialogue::Manager {
   [[nodiscard]] bool in_flight() const { return dialogue_.in_flight(); }
   [[nodiscard]] std::chrono::steady_clock::time_point since() const { return since_; }
 
+  // From now on the client is listened to; or that cannot be.
+  [[nodiscard]] std::error_code start() { return watch_.start(); }
   // Handles what can be handled, within limits::kFramesPerTurn.
   void turn();
   // The response to the command in flight.

@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdlib>
-#include <system_error>
 #include <utility>
 
 #include "daemon/peer_identity.h"
@@ -182,13 +181,15 @@ void Server::on_client(posix::Fd socket, const Entrance& entrance, const Doors::
              badge->grant->profile().name, badge->who.tpm_namespace.value_or("none"));
   Connection::Host& host = *this;
   Client client;
-  try {
-    client.connection = std::make_unique<Connection>(loop_, host, std::move(socket), id, std::move(*badge),
-                                                     welcome ? std::nullopt : std::optional(kNoPlace), desk_.table(),
-                                                     desk_.chip().chip.max_command);
-  } catch (const std::system_error& e) {
+  client.connection = std::make_unique<Connection>(loop_, host, std::move(socket), id, std::move(*badge),
+                                                   welcome ? std::nullopt : std::optional(kNoPlace), desk_.table(),
+                                                   desk_.chip().chip.max_command);
+  if (const auto error = client.connection->start()) {
     // The kernel's limit of watched descriptors: this client cannot be served, the others are.
-    log_.warning("a client of uid {} cannot be served: {}", uid, e.what());
+    if (const auto held_back = refused_lines_.allow(RateLimit::Clock::now()))
+      log_.warning(
+          "a client of uid {} cannot be served, for its socket cannot be watched: {} ({} more such before this)", uid,
+          error.message(), *held_back);
     return;
   }
   if (welcome) {
