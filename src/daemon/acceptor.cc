@@ -27,16 +27,21 @@ Acceptor::Acceptor(EventLoop& loop, Log& log, int fd, Callback callback)
 }
 
 void Acceptor::accept_some() {
-  for (unsigned i = 0; i < limits::kAcceptsPerTurn; ++i) {
-    posix::Fd client(::accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (client) {
-      shortage_said_ = false;
-      callback_(std::move(client));
-      continue;
-    }
-    if (errno == EAGAIN || errno == EWOULDBLOCK) return;
-    if (!concerns_one_client(errno)) return pause({errno, std::generic_category()});
+  for (unsigned i = 0; i < limits::kAcceptsPerTurn; ++i)
+    if (!accept_one()) return;
+}
+
+bool Acceptor::accept_one() {
+  posix::Fd client(::accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  if (client) {
+    shortage_said_ = false;
+    callback_(std::move(client));
+    return true;
   }
+  if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
+  if (concerns_one_client(errno)) return true;
+  pause({errno, std::generic_category()});
+  return false;
 }
 
 void Acceptor::pause(const std::error_code& error) {
@@ -54,7 +59,9 @@ void Acceptor::resume() {
   if (const auto error = watch_.start()) pause(error);
 }
 
-void Acceptor::stop() {
+void Acceptor::finish() {
+  for (int i = 0; i < limits::kBacklog && accept_one(); ++i) {
+  }
   paused_ = false;
   resume_timer_.disarm();
   watch_.stop();

@@ -28,10 +28,13 @@ class Acceptor {
   void on_descriptor_freed() {
     if (paused_) resume();
   }
-  void stop();
+  // Whoever waits by now comes in, and nobody after that.
+  void finish();
 
  private:
   void accept_some();
+  // False: no more for now.
+  [[nodiscard]] bool accept_one();
   void pause(const std::error_code& error);
   void resume();
 
