@@ -76,6 +76,10 @@ inline constexpr unsigned kLinesPerPeriod = 5;
 inline constexpr seconds kLinePeriod{10};
 // One line, octets; what is longer is cut.
 inline constexpr std::size_t kMaxLine = 2048;
+// Of the log, and of audit records, octets that nobody has taken yet: some thousand lines.
+inline constexpr std::size_t kMaxUnwritten = 1 << 20;
+// At the end they are waited for this long.
+inline constexpr seconds kLastWords{2};
 
 // --- The configuration -----------------------------------------------------------------------------------------------
 // A file is read whole; this one is a page of text.

@@ -43,6 +43,11 @@ tl::expected<Listener, std::string> make_listener(const Config& config) {
 
 using Reread = std::function<tl::expected<Access, std::string>()>;
 
+int no_log(const std::exception& e) {
+  (void)write_whole(2, fmt::format("tpmspaced: there is no thread for the log: {}\n", e.what()));
+  return 1;
+}
+
 int fail(Log& log, const std::string& why) {
   log.error("{}", why);
   return 1;
@@ -82,7 +87,13 @@ int serve(Log& log, const Config& config, const Reread& reread) {
 }  // namespace
 
 int run_program(const Settings& command_line, const std::optional<std::string>& config_file) {
-  Log log(command_line.log_level.value_or(LogLevel::kInfo));
+  std::optional<Log> the_log;
+  try {
+    the_log.emplace(command_line.log_level.value_or(LogLevel::kInfo));
+  } catch (const std::exception& e) {
+    return no_log(e);
+  }
+  Log& log = *the_log;
   try {
     (void)::signal(SIGPIPE, SIG_IGN);
     ::umask(0077);

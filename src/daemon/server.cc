@@ -283,6 +283,8 @@ void Server::over(Connection& from) {
 void Server::on_stop_signal() {
   if (stopping_) {
     log_.warning("told to stop again: leaving at once");
+    audit_.flush();
+    log_.flush();
     std::_Exit(1);
   }
   begin_stop();

@@ -85,7 +85,7 @@ class Connections(unittest.TestCase):
             for client in clients:
                 client.run(get_random())
             self.assertLess(daemon.log().count("is refused"), 12)
-            self.assertIn("the limit of connections in all is 3", daemon.log())
+            daemon.wait_for_log("the limit of connections in all is 3")
             clients.pop().close()
             clients[0].hello()
             daemon.wait_until(lambda: clients[0].status()["connections_now"] == 2, "one has left")
@@ -115,7 +115,7 @@ class Connections(unittest.TestCase):
                 one.run(get_random())
                 two.run(get_random())
                 self.refused(daemon)
-            self.assertIn("the limit of connections of one owner is 2", daemon.log())
+            daemon.wait_for_log("the limit of connections of one owner is 2")
 
     def test_silent_ones_above_the_limit_do_not_stay(self):
         with harness.Daemon(config="[limits]\nconnections = 1\n") as daemon, daemon.connect() as client:

@@ -176,7 +176,7 @@ class Attacks(RefusalTest):
             done = subprocess.run([sys.executable, "-c", code, str(client.socket.fileno())], close_fds=False,
                                   capture_output=True, text=True, timeout=harness.TIMEOUT, check=False)
             self.assertEqual((done.stdout, done.stderr), ("00000000\n", ""))
-            self.assertIn("uid 0", daemon.log())
+            daemon.wait_for_log("uid 0")
 
 
 class Doors(RefusalTest):
