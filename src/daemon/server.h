@@ -6,6 +6,8 @@
 // Threads: one; the TPM's thread is hidden in TpmDesk. Errors: sentences in the log and exit code 1.
 #pragma once
 
+#include <unistd.h>
+
 #include <chrono>
 #include <cstdint>
 #include <deque>
@@ -59,7 +61,12 @@ class Server final : private Connection::Host {
   void on_tpm_stopped();
   // --- Clients ---
   void on_client(posix::Fd socket, const Entrance& entrance, const Doors::Count& visits, bool door_has_room);
-  [[nodiscard]] bool has_room(const Badge& badge, bool door_has_room);
+  // Whether there is a place for him, as far as his uid tells it; and as the kernel knows him.
+  [[nodiscard]] ClientLimits::Verdict judge(const ucred& peer, const Entrance& entrance);
+  [[nodiscard]] ClientLimits::Verdict judge(const Badge& badge) const;
+  // One of those places is his that nobody else gets.
+  [[nodiscard]] bool has_kept_place_for(const ucred& peer, const Entrance& entrance) const;
+  void say_refused(const Badge& badge, ClientLimits::Verdict verdict);
   void drop_slow_refused();
   void bury();
   void take_turns();
@@ -98,6 +105,8 @@ class Server final : private Connection::Host {
   // Constant.
   Log& log_;
   const Limits limits_;
+  const uid_t own_uid_ = ::geteuid();
+  const std::size_t most_refused_;  // at a time
   const std::function<tl::expected<Access, std::string>()> reread_;
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
 

@@ -121,6 +121,27 @@ TEST(ClientLimits, ANamespacesPlacesAreThoseOfAllItsOwners) {
   EXPECT_EQ(limits.judge(alice, 9, 2), Verdict::kWelcome);
 }
 
+TEST(ClientLimits, KeptPlacesTakeNobodyElses) {
+  using Verdict = ClientLimits::Verdict;
+  const space::OwnerId alice{1}, root{2};
+  ClientLimits limits(1);
+  std::vector<ClientLimits::Place> kept;
+  for (unsigned i = 0; i < limits::kAdministratorPlaces; ++i) {
+    EXPECT_TRUE(limits.has_kept_place());
+    kept.push_back(limits.take(root, ClientLimits::Kind::kKept));
+  }
+  EXPECT_FALSE(limits.has_kept_place());
+  EXPECT_EQ(limits.judge(alice, 9), Verdict::kWelcome);
+  auto usual = std::make_optional(limits.take(alice));
+  EXPECT_TRUE(limits.is_full());
+  EXPECT_EQ(limits.judge(root, 99), Verdict::kTooMany);
+  kept.pop_back();
+  EXPECT_TRUE(limits.has_kept_place());
+  EXPECT_TRUE(limits.is_full());
+  usual.reset();
+  EXPECT_FALSE(limits.is_full());
+}
+
 TEST(OwnerNumbers, SayWhoItIsAndWhere) {
   for (const std::uint32_t uid : {0U, 1000U, UINT32_MAX - 1})
     for (const RealmNumber in : {0U, 1U, 70'000U}) {
