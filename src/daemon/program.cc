@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <exception>
@@ -68,6 +69,11 @@ int serve(Log& log, const Config& config, const Reread& reread) {
   auto audit = AuditLog::open(log, config.audit);
   if (!audit) return fail(log, audit.error());
 
+  if (::geteuid() == guard::kOverflowUid)
+    log.warning(
+        "tpmspaced runs as uid {}, which the kernel shows of everybody whose uid it cannot tell: only root may "
+        "administer; run it as a user of its own",
+        guard::kOverflowUid);
   if (config.default_ledger) make_ledger_directory(config.ledger);
   raise_descriptor_limit(log);
   const sigset_t signals = stop_signals();

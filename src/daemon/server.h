@@ -105,8 +105,8 @@ class Server final : private Connection::Host {
   // Constant.
   Log& log_;
   const Limits limits_;
-  const uid_t own_uid_ = ::geteuid();
-  const std::size_t most_refused_;  // at a time
+  const uid_t own_uid_ = ::geteuid() == guard::kOverflowUid ? 0 : ::geteuid();  // and root's, who administers, too
+  const std::size_t most_refused_;                                              // at a time
   const std::function<tl::expected<Access, std::string>()> reread_;
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
 
