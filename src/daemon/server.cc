@@ -278,12 +278,9 @@ void Server::drop_slow_refused() {
 
 // Some of them, so that those who have just come are looked at between: then the others.
 void Server::take_turns() {
-  for (std::size_t n = std::min(again_.size(), limits::kTurnsPerRound); n > 0; --n) {
-    const ClientId id = again_.front();
-    again_.pop_front();
-    if (const auto found = clients_.find(id); found != clients_.end()) found->second.connection->turn();
-  }
-  if (!again_.empty()) again_turn_.ask();
+  for (std::size_t n = std::min(turns_.size(), limits::kTurnsPerRound); n > 0; --n)
+    if (const auto found = clients_.find(*turns_.next()); found != clients_.end()) found->second.connection->turn();
+  if (turns_.size() != 0) again_turn_.ask();
 }
 
 void Server::bury() {
@@ -302,7 +299,7 @@ void Server::cut_off(Connection& from, const std::string& why) {
 }
 
 void Server::again(Connection& from) {
-  again_.push_back(from.id());
+  turns_.put(from.badge().owner, from.id());
   again_turn_.ask();
 }
 

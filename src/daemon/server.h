@@ -10,7 +10,6 @@
 
 #include <chrono>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,6 +26,7 @@
 #include "daemon/log.h"
 #include "daemon/tpm_desk.h"
 #include "daemon/tpm_source.h"
+#include "daemon/turns.h"
 
 namespace tpmspace::daemon {
 
@@ -120,8 +120,8 @@ class Server final : private Connection::Host {
   ClientId last_client_ = 0;
   std::uint64_t refused_ever_ = 0;
   std::size_t refused_now_ = 0;
-  std::deque<ClientId> again_;  // have more to handle
-  std::vector<Client> dead_;    // to be destroyed outside their own callbacks
+  Turns turns_;               // those who have something to handle
+  std::vector<Client> dead_;  // to be destroyed outside their own callbacks
   RateLimit refused_lines_;
   RateLimit cut_off_lines_;
   bool stopping_ = false;
