@@ -3,7 +3,6 @@
 #include <sys/socket.h>
 
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include "daemon/limits.h"
@@ -23,24 +22,31 @@ Acceptor::Acceptor(EventLoop& loop, Log& log, int fd, Callback callback)
       fd_(fd),
       callback_(std::move(callback)),
       resume_timer_(loop.timer([this] { resume(); })),
-      watch_(loop.watch(fd, EPOLLIN, [this](std::uint32_t) { accept_some(); })) {}
-
-void Acceptor::accept_some() {
-  for (unsigned i = 0; i < limits::kAcceptsPerTurn; ++i) {
-    posix::Fd client(::accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (client) {
-      shortage_said_ = false;
-      callback_(std::move(client));
-      continue;
-    }
-    if (errno == EAGAIN || errno == EWOULDBLOCK) return;
-    if (!concerns_one_client(errno)) return pause(errno);
-  }
+      watch_(loop.idle_watch(fd, EPOLLIN, [this](std::uint32_t) { accept_some(); })) {
+  resume();
 }
 
-void Acceptor::pause(int error) {
+void Acceptor::accept_some() {
+  for (unsigned i = 0; i < limits::kAcceptsPerTurn; ++i)
+    if (!accept_one()) return;
+}
+
+bool Acceptor::accept_one() {
+  posix::Fd client(::accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  if (client) {
+    shortage_said_ = false;
+    callback_(std::move(client));
+    return true;
+  }
+  if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
+  if (concerns_one_client(errno)) return true;
+  pause({errno, std::generic_category()});
+  return false;
+}
+
+void Acceptor::pause(const std::error_code& error) {
   if (!shortage_said_)
-    log_.warning("no new clients can be accepted for now: {}; they wait until others leave", std::strerror(error));
+    log_.warning("no new clients can be accepted for now: {}; they wait until others leave", error.message());
   shortage_said_ = true;
   paused_ = true;
   watch_.stop();
@@ -50,10 +56,12 @@ void Acceptor::pause(int error) {
 void Acceptor::resume() {
   paused_ = false;
   resume_timer_.disarm();
-  watch_.start();
+  if (const auto error = watch_.start()) pause(error);
 }
 
-void Acceptor::stop() {
+void Acceptor::finish() {
+  for (int i = 0; i < limits::kBacklog && accept_one(); ++i) {
+  }
   paused_ = false;
   resume_timer_.disarm();
   watch_.stop();

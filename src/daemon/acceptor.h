@@ -2,13 +2,14 @@
 //
 // Idea: a few clients a turn. Without descriptors or memory, or whatever else is wrong
 // with the listening socket, accepting pauses: the socket is not watched, so
-// nothing spins; it is watched again when a client has left or after limits::kAcceptPause, whichever is first.
+// nothing spins; it is watched again when a client has left or after limits::kAcceptPause, whichever is first. If the
+// kernel then allows no watch, it pauses again.
 // Threads: belongs to the event loop. Errors: logged once for each shortage; a client that left before it was accepted
 // is nobody's error.
 #pragma once
 
 #include <functional>
-#include <optional>
+#include <system_error>
 
 #include "daemon/event_loop.h"
 #include "daemon/log.h"
@@ -27,11 +28,14 @@ class Acceptor {
   void on_descriptor_freed() {
     if (paused_) resume();
   }
-  void stop();
+  // Whoever waits by now comes in, and nobody after that.
+  void finish();
 
  private:
   void accept_some();
-  void pause(int error);
+  // False: no more for now.
+  [[nodiscard]] bool accept_one();
+  void pause(const std::error_code& error);
   void resume();
 
   Log& log_;

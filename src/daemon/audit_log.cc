@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/chrono.h>
 #include <fmt/core.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <systemd/sd-journal.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "posix/fd.h"
 #include "proto/json.h"
 
 namespace tpmspace::daemon {
@@ -55,30 +57,77 @@ std::string upper(std::string name) {
   return name;
 }
 
+observe::AuditRecord record_of_loss(std::uint64_t lost) {
+  observe::AuditRecord out;
+  out.event = AuditEvent::kLost;
+  out.reason = fmt::format("{} records were lost here: nobody took them, or they could not be written", lost);
+  return out;
+}
+
+// Opening waits for nobody. A pipe with a name is opened for reading, too, so it is there without a reader.
+posix::Fd open_file(const std::string& path) {
+  struct stat info {};
+  const bool is_pipe = ::lstat(path.c_str(), &info) == 0 && S_ISFIFO(info.st_mode);
+  const int access = is_pipe ? O_RDWR : O_WRONLY | O_CREAT | O_APPEND;
+  return posix::Fd(::open(path.c_str(), access | O_NONBLOCK | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW, 0600));
+}
+
+PatientWriter::Record fields_of(const AuditRecord& record, unsigned held_back) {
+  PatientWriter::Record out = {"MESSAGE=" + AuditLog::sentence(record, held_back), "PRIORITY=5",
+                               "SYSLOG_IDENTIFIER=tpmspaced"};
+  const auto add = [&out](const char* name, const auto& value) {
+    out.push_back(fmt::format("TPMSPACE_{}={}", upper(name), value));
+  };
+  for_each_field(record, held_back, add, add);
+  return out;
+}
+
+std::optional<std::string> send_to_journal(const PatientWriter::Record& fields) {
+  std::vector<iovec> parts;
+  parts.reserve(fields.size());
+  // It only reads them.
+  for (const std::string& field : fields) parts.push_back({const_cast<char*>(field.data()), field.size()});
+  const int result = ::sd_journal_sendv(parts.data(), static_cast<int>(parts.size()));
+  return result < 0 ? std::optional<std::string>(std::strerror(-result)) : std::nullopt;
+}
+
 }  // namespace
 
+AuditLog::AuditLog(Log& log, const std::string& what, Form form, Write write)
+    : log_(&log),
+      form_(std::move(form)),
+      writer_(std::make_unique<PatientWriter>(PatientWriter::Sink{
+          .write = std::move(write),
+          .loss = [form = form_](std::uint64_t lost) { return form(record_of_loss(lost), 0); },
+          .trouble = [&log, what](const std::string& why) { log.error("{} cannot be written: {}", what, why); }})) {}
+
 tl::expected<AuditLog, std::string> AuditLog::open(Log& log, const std::string& where) {
-  if (where.empty()) return AuditLog(log, Sink::kLog, {});
-  if (where == "journal") return AuditLog(log, Sink::kJournal, {});
-  posix::Fd file(::open(where.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW, 0600));
-  if (!file)
+  if (where.empty()) return AuditLog(log);
+  if (where == "journal") return AuditLog(log, "the journal", fields_of, send_to_journal);
+  const auto file = std::make_shared<posix::Fd>(open_file(where));
+  if (!*file)
     return tl::unexpected(
         fmt::format("the audit file {} cannot be opened: {}; \"audit\" is a path, \"journal\", or \"\" for the log",
                     where, std::strerror(errno)));
-  return AuditLog(log, Sink::kFile, std::move(file));
+  return AuditLog(
+      log, "the audit file",
+      [](const AuditRecord& record, unsigned held_back) {
+        return PatientWriter::Record{json(record, held_back, std::chrono::system_clock::now())};
+      },
+      [file](const PatientWriter::Record& line) { return write_whole(file->get(), line.front()); });
 }
 
 void AuditLog::write(const AuditRecord& record) {
   const auto held_back = allowed(record);
   if (!held_back) return;
-  switch (sink_) {
-    case Sink::kLog:
-      return log_->notice("{}", sentence(record, *held_back));
-    case Sink::kJournal:
-      return to_journal(record, *held_back);
-    case Sink::kFile:
-      return to_file(json(record, *held_back, std::chrono::system_clock::now()));
-  }
+  if (writer_)
+    writer_->put(form_(record, *held_back));
+  else
+    log_->notice("{}", sentence(record, *held_back));
+}
+
+void AuditLog::flush() {
+  if (writer_) writer_->flush();
 }
 
 std::optional<unsigned> AuditLog::allowed(const AuditRecord& record) {
@@ -118,34 +167,6 @@ std::string AuditLog::json(const AuditRecord& record, unsigned held_back, std::c
       },
       [&](const char* name, auto value) { out += fmt::format(", \"{}\": {}", name, value); });
   return out + "}\n";
-}
-
-void AuditLog::to_file(const std::string& line) {
-  ssize_t n = 0;
-  do n = ::write(file_.get(), line.data(), line.size());
-  while (n < 0 && errno == EINTR);
-  const bool whole = n >= 0 && static_cast<std::size_t>(n) == line.size();
-  if (!whole && !std::exchange(trouble_said_, true))
-    log_->error("the audit file cannot be written: {}", n < 0 ? std::strerror(errno) : "there is no room");
-  if (whole) trouble_said_ = false;
-}
-
-void AuditLog::to_journal(const AuditRecord& record, unsigned held_back) {
-  std::vector<std::string> fields = {"MESSAGE=" + sentence(record, held_back), "PRIORITY=5",
-                                     "SYSLOG_IDENTIFIER=tpmspaced"};
-  for_each_field(
-      record, held_back,
-      [&](const char* name, const std::string& value) {
-        fields.push_back(fmt::format("TPMSPACE_{}={}", upper(name), value));
-      },
-      [&](const char* name, auto value) { fields.push_back(fmt::format("TPMSPACE_{}={}", upper(name), value)); });
-  std::vector<iovec> parts;
-  parts.reserve(fields.size());
-  for (std::string& field : fields) parts.push_back({field.data(), field.size()});
-  const int result = ::sd_journal_sendv(parts.data(), static_cast<int>(parts.size()));
-  if (result < 0 && !std::exchange(trouble_said_, true))
-    log_->error("the journal cannot be written: {}", std::strerror(-result));
-  if (result >= 0) trouble_said_ = false;
 }
 
 }  // namespace tpmspace::daemon

@@ -2,7 +2,8 @@
 //
 // Idea: a record is never lost silently. What a client can cause is bounded for each user (kRecordsPerPeriod in a
 // period); the next record of that user says how many were held back. Administrators' acts are always written.
-// Without a sink the records are lines of the log.
+// Without a sink the records are lines of the log. Whoever reads them may be slow: nobody waits until they are written
+// (patient_writer.h), and those that are lost are counted by a record "lost".
 // Threads: belongs to the event loop. Limits: kMaxUsers users are counted at a time; beyond that they share one count.
 // Errors: a file that cannot be opened is said when it is asked for; one that cannot be written is said once in the
 // log. Fields: docs/audit.md. Source: systemd.journal-fields(7); RFC 8259.
@@ -10,14 +11,16 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <tl/expected.hpp>
 
 #include "daemon/log.h"
+#include "daemon/patient_writer.h"
 #include "observe/audit.h"
-#include "posix/fd.h"
 
 namespace tpmspace::daemon {
 
@@ -29,6 +32,10 @@ class AuditLog {
   [[nodiscard]] static tl::expected<AuditLog, std::string> open(Log& log, const std::string& where);
 
   void write(const observe::AuditRecord& record);
+  // Waits until all are written, at most limits::kLastWords.
+  void flush();
+  // Records, ever.
+  [[nodiscard]] std::uint64_t lost() const { return writer_ ? writer_->lost() : 0; }
 
   // The sentence that people read; and the line of JSON, with its end of line.
   [[nodiscard]] static std::string sentence(const observe::AuditRecord& record, unsigned held_back);
@@ -36,18 +43,20 @@ class AuditLog {
                                         std::chrono::system_clock::time_point now);
 
  private:
-  enum class Sink : std::uint8_t { kLog, kJournal, kFile };
-  AuditLog(Log& log, Sink sink, posix::Fd file) : log_(&log), sink_(sink), file_(std::move(file)) {}
+  // What a record is in there.
+  using Form = std::function<PatientWriter::Record(const observe::AuditRecord& record, unsigned held_back)>;
+  using Write = std::function<std::optional<std::string>(const PatientWriter::Record& record)>;
+  // Lines of the log.
+  explicit AuditLog(Log& log) : log_(&log) {}
+  // `what`: it is, for people.
+  AuditLog(Log& log, const std::string& what, Form form, Write write);
 
   // How many were held back before this one; nullopt: this one is, too.
   [[nodiscard]] std::optional<unsigned> allowed(const observe::AuditRecord& record);
-  void to_file(const std::string& line);
-  void to_journal(const observe::AuditRecord& record, unsigned held_back);
 
   Log* log_;
-  Sink sink_;
-  posix::Fd file_;
-  bool trouble_said_ = false;
+  Form form_;
+  std::unique_ptr<PatientWriter> writer_;     // null: lines of the log
   std::map<std::uint64_t, RateLimit> users_;  // uid + 1; 0: whoever is too many
 };
 

@@ -2,7 +2,8 @@
 // itself.
 //
 // Idea: a connection holds a `Place`; whoever forgets to give it back cannot (RAII). A client for whom there is none is
-// one of a few that are answered before they are closed, or is closed at once.
+// one of a few that are answered before they are closed, or is closed at once. Beyond all limits some places are kept
+// for those who can end a flood (limits::kAdministratorPlaces); they take nobody else's.
 // Threads: belongs to the event loop; places must not outlive it. Units: connections.
 #pragma once
 
@@ -13,6 +14,7 @@
 #include <optional>
 #include <string>
 
+#include "daemon/limits.h"
 #include "daemon/owner_numbers.h"
 #include "space/owner.h"
 
@@ -20,25 +22,32 @@ namespace tpmspace::daemon {
 
 class ClientLimits {
  public:
-  enum class Verdict : std::uint8_t { kWelcome, kTooMany, kTooManyOfOwner, kTooManyOfNamespace };
+  enum class Verdict : std::uint8_t { kWelcome, kTooMany, kTooManyAtDoor, kTooManyOfOwner, kTooManyOfNamespace };
+  enum class Kind : std::uint8_t { kUsual, kKept };
 
   // Returns the count it took.
   class Place {
    public:
-    Place(ClientLimits& limits, space::OwnerId owner) : limits_(&limits), owner_(owner) {
+    Place(ClientLimits& limits, space::OwnerId owner, Kind kind) : limits_(&limits), owner_(owner), kind_(kind) {
       ++limits_->total_;
+      if (kind_ == Kind::kKept) ++limits_->kept_;
       ++limits_->by_owner_[owner];
       ++limits_->by_realm_[realm_of(owner)];
     }
-    Place(Place&& other) noexcept : limits_(other.limits_), owner_(other.owner_) { other.limits_ = nullptr; }
+    Place(Place&& other) noexcept : limits_(other.limits_), owner_(other.owner_), kind_(other.kind_) {
+      other.limits_ = nullptr;
+    }
     Place& operator=(Place&&) = delete;
     ~Place() {
-      if (limits_ != nullptr) limits_->give_back(owner_);
+      if (limits_ == nullptr) return;
+      if (kind_ == Kind::kKept) --limits_->kept_;
+      limits_->give_back(owner_);
     }
 
    private:
     ClientLimits* limits_;
     space::OwnerId owner_;
+    Kind kind_;
   };
 
   // `total` 0: no limit.
@@ -46,11 +55,14 @@ class ClientLimits {
 
   [[nodiscard]] Verdict judge(space::OwnerId owner, std::uint32_t max_of_owner,
                               std::uint32_t max_of_namespace = UINT32_MAX) const {
-    if (max_total_ != 0 && total_ >= max_total_) return Verdict::kTooMany;
+    if (is_full()) return Verdict::kTooMany;
     if (total_of(owner) >= max_of_owner) return Verdict::kTooManyOfOwner;
     return total_of_realm(owner) >= max_of_namespace ? Verdict::kTooManyOfNamespace : Verdict::kWelcome;
   }
-  [[nodiscard]] Place take(space::OwnerId owner) { return {*this, owner}; }
+  // Whoever comes, there is no usual place.
+  [[nodiscard]] bool is_full() const { return max_total_ != 0 && total_ - kept_ >= max_total_; }
+  [[nodiscard]] bool has_kept_place() const { return kept_ < limits::kAdministratorPlaces; }
+  [[nodiscard]] Place take(space::OwnerId owner, Kind kind = Kind::kUsual) { return {*this, owner, kind}; }
   [[nodiscard]] std::uint32_t max_total() const { return max_total_; }
   [[nodiscard]] std::size_t total() const { return total_; }
   [[nodiscard]] std::size_t total_of(space::OwnerId owner) const {
@@ -75,6 +87,7 @@ class ClientLimits {
 
   std::uint32_t max_total_;
   std::size_t total_ = 0;
+  std::size_t kept_ = 0;  // of those
   std::map<space::OwnerId, std::size_t> by_owner_;
   std::map<RealmNumber, std::size_t> by_realm_;  // only namespaces have a limit
 };

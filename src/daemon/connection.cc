@@ -24,23 +24,33 @@ Connection::Connection(EventLoop& loop, Host& host, posix::Fd socket, ClientId i
       badge_(std::move(badge)),
       socket_(std::move(socket)),
       dialogue_(*this, table, max_command, {.locality = badge_.entrance.locality.value_or(0), .refusal = refusal}),
-      watch_(loop.watch(socket_.get(), EPOLLIN, [this](std::uint32_t events) { on_events(events); })) {}
+      watch_(loop.idle_watch(socket_.get(), EPOLLIN, [this](std::uint32_t events) { on_events(events); })) {}
 
 void Connection::on_events(std::uint32_t events) {
   if (over_) return;
   // Both directions are closed: nobody will read an answer.
   if ((events & (EPOLLHUP | EPOLLERR)) != 0) return end();
   if ((events & EPOLLIN) != 0 && dialogue_.wants_input() && !read()) return end();
-  turn();
+  ask_for_turn();
+  update_watch();
+}
+
+void Connection::ask_for_turn() {
+  if (!std::exchange(has_asked_, true)) host_.again(*this);
 }
 
 void Connection::turn() {
+  has_asked_ = false;
+  handle();
+}
+
+void Connection::handle() {
   if (over_) return;
   for (unsigned handled = 0;; ++handled) {
     if (!flush()) return end();
     if (!dialogue_.output().empty()) break;
     if (handled == limits::kFramesPerTurn) {
-      host_.again(*this);
+      ask_for_turn();
       break;
     }
     if (!dialogue_.step()) break;
@@ -52,19 +62,19 @@ void Connection::turn() {
 void Connection::deliver(wire::ByteView response) {
   if (over_) return;
   dialogue_.answer(response);
-  turn();
+  handle();
 }
 
 void Connection::deliver_order(const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions) {
   if (over_) return;
   dialogue_.order_done(sessions);
-  turn();
+  handle();
 }
 
 void Connection::stop_reading() {
   if (over_) return;
   dialogue_.drop_input();
-  turn();
+  handle();
 }
 
 bool Connection::read() {
@@ -96,6 +106,7 @@ void Connection::end() {
 }
 
 void Connection::update_watch() {
+  if (has_asked_) return watch_.set_events(0);  // until its turn
   const bool pending = !dialogue_.output().empty();
   watch_.set_events((dialogue_.wants_input() ? EPOLLIN : 0U) | (pending ? EPOLLOUT : 0U));
 }

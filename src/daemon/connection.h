@@ -1,9 +1,10 @@
 // One client's socket and the dialogue that is held over it.
 //
 // Idea: all judgement is in `Dialogue`; here octets are moved without ever waiting. What the dialogue asks for goes to
-// the `Host`, with the connection, which bears its badge. While output cannot be sent nothing is read: the dialogue
-// says so. A hangup ends a connection at once; a client that only stopped sending (shutdown) still gets its answer.
-// Threads: belongs to the event loop. The host destroys a connection after `over`, not from within it.
+// the `Host`, with the connection, which bears its badge. What has arrived is read at once and handled when it is this
+// connection's turn, so that a flood of one owner's waits behind everybody else. While output cannot be sent nothing is
+// read: the dialogue says so. A hangup ends a connection at once; a client that only stopped sending (shutdown) still
+// gets its answer. Threads: belongs to the event loop. The host destroys a connection after `over`, not from within it.
 // Errors: whatever goes wrong with a socket is the end of its connection.
 #pragma once
 
@@ -12,6 +13,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <system_error>
 
 #include "daemon/dialogue.h"
 #include "daemon/event_loop.h"
@@ -49,7 +51,7 @@ class Connection final : private Dialogue::Manager {
     virtual void answered_early(Connection& from, wire::Rc code) = 0;
     // `from` will be closed, because it did what `why` says.
     virtual void cut_off(Connection& from, const std::string& why) = 0;
-    // There is more to handle; call `turn` after the others had theirs.
+    // There is something to handle; call `turn` after the others had theirs.
     virtual void again(Connection& from) = 0;
     // The connection is over: it does nothing any more and can be destroyed once this callback is left.
     virtual void over(Connection& from) = 0;
@@ -70,7 +72,9 @@ class Connection final : private Dialogue::Manager {
   // The commands go to another TPM. Precondition: as Dialogue::speak_to.
   void speak_to(const wire::CommandTable& table, std::size_t max_command) { dialogue_.speak_to(table, max_command); }
 
-  // Handles what can be handled, within limits::kFramesPerTurn.
+  // From now on the client is listened to; or that cannot be.
+  [[nodiscard]] std::error_code start() { return watch_.start(); }
+  // Its turn has come: handles what can be handled, within limits::kFramesPerTurn.
   void turn();
   // The response to the command in flight.
   void deliver(wire::ByteView response);
@@ -103,6 +107,8 @@ class Connection final : private Dialogue::Manager {
   void on_events(std::uint32_t events);
   [[nodiscard]] bool read();
   [[nodiscard]] bool flush();
+  void handle();
+  void ask_for_turn();
   void end();
   void update_watch();
 
@@ -114,6 +120,7 @@ class Connection final : private Dialogue::Manager {
   posix::Fd socket_;
   Dialogue dialogue_;
   bool over_ = false;
+  bool has_asked_ = false;  // for its turn
   Watch watch_;
 };
 

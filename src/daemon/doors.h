@@ -3,8 +3,9 @@
 // Idea: the main door is there from the beginning to the end; the others are in the configuration, which a reload may
 // change, or are made at run time and end with the daemon. `add` finds out early whether a place can be had; `open`
 // lets clients in. A door that is taken away lets nobody in any more, and who came by it stays.
-// Threads: belongs to the event loop. Limits: limits::kDoors beside the main one.
-// Errors: one sentence: what, why, what to do.
+// What a reload changes is made before what was there goes: a door is known by its path, so its socket gets other
+// rights or another name in its place; one that cannot be as it should stays as it was. Threads: belongs to the event
+// loop. Limits: limits::kDoors beside the main one. Errors: one sentence: what, why, what to do.
 #pragma once
 
 #include <cstdint>
@@ -52,8 +53,8 @@ class Doors {
   [[nodiscard]] tl::expected<void, std::string> add(const Door& door, bool at_run_time);
   // False: there is no such door, or it is the main one.
   [[nodiscard]] bool remove(const std::string& name);
-  // Those of the configuration are these now; what is the same stays as it is. Those that could not be made are told,
-  // the others are there.
+  // Those of the configuration are these now; what is the same stays as it is. Those that could not be made or changed
+  // are told, one sentence each; the others are there.
   [[nodiscard]] std::vector<std::string> replace(const std::vector<Door>& configured);
 
   [[nodiscard]] tl::expected<void, std::string> open();
@@ -76,6 +77,14 @@ class Doors {
   };
   [[nodiscard]] tl::expected<void, std::string> let_in(Open& one);
   [[nodiscard]] Open* find(const std::string& name);
+  // Of the configuration.
+  [[nodiscard]] Open* find_at(const std::string& path);
+  [[nodiscard]] bool is_configured(const Open& one) const { return !one.at_run_time && &one != doors_.front().get(); }
+  [[nodiscard]] bool is_taken_at_run_time(const std::string& name) const;
+  [[nodiscard]] std::size_t count_at_run_time() const;
+  [[nodiscard]] tl::expected<Open*, std::string> make(const Door& door, bool at_run_time);
+  // Where it is. If it fails it stays as it was.
+  [[nodiscard]] tl::expected<void, std::string> change(Open& one, const Door& door);
 
   EventLoop& loop_;
   Log& log_;

@@ -53,16 +53,12 @@ class Watch::Poll {
 
   [[nodiscard]] int fd() const { return epoll_.get(); }
 
-  void add(State& state) {
+  std::error_code add(State& state) {
     state.id = ++last_id_;
+    if (const auto error = change(EPOLL_CTL_ADD, state)) return error;
     watched_.emplace(state.id, &state);
-    try {
-      change(EPOLL_CTL_ADD, state);
-    } catch (const std::system_error&) {
-      watched_.erase(state.id);
-      throw;
-    }
     state.on = true;
+    return {};
   }
   void remove(State& state) {
     if (!state.on) return;
@@ -70,7 +66,8 @@ class Watch::Poll {
     watched_.erase(state.id);
     state.on = false;
   }
-  void set_events(const State& state) { change(EPOLL_CTL_MOD, state); }
+  // Takes nothing of the kernel's that the watch does not have, so it does not fail.
+  void set_events(const State& state) { (void)change(EPOLL_CTL_MOD, state); }
 
   // Some of what is ready; the rest in the loop's next round.
   void dispatch() {
@@ -90,11 +87,12 @@ class Watch::Poll {
     if (result == failure) throw std::system_error(errno, std::generic_category(), what);
     return result;
   }
-  void change(int operation, const State& state) {
+  std::error_code change(int operation, const State& state) {
     epoll_event event{};
     event.events = state.events;
     event.data.u64 = state.id;
-    must(::epoll_ctl(epoll_.get(), operation, state.fd, &event), -1, "epoll_ctl");
+    if (::epoll_ctl(epoll_.get(), operation, state.fd, &event) == 0) return {};
+    return {errno, std::generic_category()};
   }
 
   posix::Fd epoll_;
@@ -120,8 +118,8 @@ void Watch::stop() {
   state_->poll.remove(*state_);
 }
 
-void Watch::start() {
-  if (!state_->on) state_->poll.add(*state_);
+std::error_code Watch::start() {
+  return state_->on ? std::error_code() : state_->poll.add(*state_);
 }
 
 void Timer::arm(std::chrono::milliseconds from_now) {
@@ -155,10 +153,15 @@ EventLoop::EventLoop() : poll_(std::make_unique<Watch::Poll>()) {
 
 EventLoop::~EventLoop() = default;
 
-Watch EventLoop::watch(int fd, std::uint32_t events, Watch::Callback callback) {
+Watch EventLoop::idle_watch(int fd, std::uint32_t events, Watch::Callback callback) {
   Watch out;
   out.state_.reset(new Watch::State{.poll = *poll_, .fd = fd, .events = events, .callback = std::move(callback)});
-  poll_->add(*out.state_);
+  return out;
+}
+
+Watch EventLoop::watch(int fd, std::uint32_t events, Watch::Callback callback) {
+  Watch out = idle_watch(fd, events, std::move(callback));
+  if (const auto error = out.start()) throw std::system_error(error, "epoll_ctl");
   return out;
 }
 

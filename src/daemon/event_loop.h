@@ -5,8 +5,10 @@
 // million looks.
 // Idea: a handle (`Watch`, `Timer`, `Deferred`) owns its event source; destroying it ends the callbacks. A callback
 // must not destroy its own handle: put what shall die aside and let a `Deferred` bury it. Threads: one thread makes,
-// runs and destroys everything here. Errors: making a source fails only without memory or descriptors at start; that is
-// fatal and said by `std::system_error` which does not leave the room (program.cc catches it). Source: sd-event(3).
+// runs and destroys everything here. Errors: the kernel limits how many descriptors a user watches
+// (fs.epoll.max_user_watches), so `Watch::start` can fail at any time; that is a value. Making another source fails
+// only without memory or descriptors at start; that is fatal and said by `std::system_error` which does not leave the
+// room (program.cc catches it). Source: sd-event(3), epoll(7).
 #pragma once
 
 #include <sys/epoll.h>
@@ -15,6 +17,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <system_error>
 #include <vector>
 
 struct sd_event;
@@ -41,7 +44,8 @@ class Watch {
   void set_events(std::uint32_t events);
   // No more callbacks; the descriptor can be closed. Also from within the callback.
   void stop();
-  void start();
+  // From now on there are callbacks; or the kernel refuses, and it can be tried again.
+  [[nodiscard]] std::error_code start();
 
  private:
   friend class EventLoop;
@@ -87,7 +91,9 @@ class EventLoop {
   EventLoop& operator=(const EventLoop&) = delete;
   ~EventLoop();
 
-  // The loop must outlive it.
+  // The loop must outlive it. Not started.
+  [[nodiscard]] Watch idle_watch(int fd, std::uint32_t events, Watch::Callback callback);
+  // Started. For the start of the daemon.
   [[nodiscard]] Watch watch(int fd, std::uint32_t events, Watch::Callback callback);
   [[nodiscard]] Timer timer(Timer::Callback callback);
   [[nodiscard]] Deferred deferred(Deferred::Callback callback);

@@ -64,15 +64,35 @@ std::optional<Badge> Gatekeeper::admit(int socket, const Entrance& entrance, Sin
   out.entrance = entrance;
   const auto* home = policy_->namespace_of(out.who, entrance.door);
   if (home != nullptr) out.who.tpm_namespace = home->name;
-  RealmNumber realm = 0;
-  if (home != nullptr)
-    realm = number_of({Realm::Kind::kNamespace, home->name});
-  else if (!entrance.profile.empty())
-    realm = number_of({Realm::Kind::kDoor, entrance.door});
+  const auto realm = home != nullptr ? number_of({Realm::Kind::kNamespace, home->name}) : realm_behind(entrance);
   out.owner = owner_of(subordinates_.holder_of(identity->uid), realm);
   // A policy names no other chips than are served: Server::read_policy_again.
   if (!change_chip(out, chip_of(entrance, home))) return std::nullopt;
   return out;
+}
+
+std::optional<space::OwnerId> Gatekeeper::owner_by_uid(std::uint32_t uid, const Entrance& entrance) {
+  const auto may_have_him = [&](const guard::Namespace& one) {
+    const guard::Rule& members = one.members;
+    return (!members.uids || members.uids->contains(uid)) && (!members.door || *members.door == entrance.door);
+  };
+  const auto& namespaces = policy_->namespaces();
+  if (std::any_of(namespaces.begin(), namespaces.end(), may_have_him)) return std::nullopt;
+  return owner_of(subordinates_.holder_of(uid), realm_behind(entrance));
+}
+
+Badge Gatekeeper::stranger(const ucred& peer, const Entrance& entrance) {
+  static const auto kNothing = std::make_shared<const Grant>();
+  Badge out;
+  out.who.uid = peer.uid;
+  if (peer.pid > 0) out.who.pid = peer.pid;
+  out.entrance = entrance;
+  out.grant = kNothing;
+  return out;
+}
+
+RealmNumber Gatekeeper::realm_behind(const Entrance& entrance) {
+  return entrance.profile.empty() ? 0 : number_of({Realm::Kind::kDoor, entrance.door});
 }
 
 void Gatekeeper::set_policy(std::shared_ptr<const guard::Policy> policy) {

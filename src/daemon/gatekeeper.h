@@ -68,6 +68,11 @@ class Gatekeeper {
 
   // `accepted`: as PeerReader::read wants it.
   [[nodiscard]] std::optional<Badge> admit(int socket, const Entrance& entrance, SinceBoot accepted);
+  // Who has come as far as his uid and the door tell it; nullopt: his process might be a namespace's, so only `admit`
+  // knows.
+  [[nodiscard]] std::optional<space::OwnerId> owner_by_uid(std::uint32_t uid, const Entrance& entrance);
+  // For whoever is refused: it allows nothing.
+  [[nodiscard]] static Badge stranger(const ucred& peer, const Entrance& entrance);
   // /etc/subuid is read again, too; who is connected stays who he was.
   void set_policy(std::shared_ptr<const guard::Policy> policy);
   [[nodiscard]] const guard::Policy& policy() const { return *policy_; }
@@ -103,6 +108,8 @@ class Gatekeeper {
                             space::OwnerId, std::size_t>;
 
   [[nodiscard]] RealmNumber number_of(const Realm& realm);
+  // Of those who are in no namespace.
+  [[nodiscard]] RealmNumber realm_behind(const Entrance& entrance);
   [[nodiscard]] std::shared_ptr<const Grant> grant_for(const Badge& badge);
   [[nodiscard]] space::SpaceLimits limits_of(const guard::Profile& profile, const std::string& pool,
                                              space::OwnerId owner, const guard::Namespace* home);

@@ -37,8 +37,16 @@ inline constexpr std::size_t kReadChunk = 8192;
 inline constexpr unsigned kFramesPerTurn = 16;
 // Of those that have more to handle, so many before new events are looked at: some milliseconds.
 inline constexpr std::size_t kTurnsPerRound = 16;
-// Descriptors that no client gets, where nobody limits connections and there are some to spare.
+// Descriptors that no client gets: a quarter of those the system gives us, at most this many, and at least what follows
+// and a few to refuse others with.
 inline constexpr unsigned kKeptDescriptors = 256;
+// What the daemon itself has open, with a TPM and without further doors, is below this.
+inline constexpr unsigned kOwnDescriptors = 24;
+// Open for a moment, to find out who has come or to read a file.
+inline constexpr unsigned kPassingDescriptors = 8;
+// Connections beyond every limit, for root and the daemon's own user at the main door: whoever can end a flood must be
+// let in.
+inline constexpr unsigned kAdministratorPlaces = 8;
 // How often a connection may give rights away: there are not many more things to give.
 inline constexpr unsigned kNarrowings = 16;
 // Connections accepted before those that are there get their turn.
@@ -47,8 +55,8 @@ inline constexpr unsigned kAcceptsPerTurn = 16;
 inline constexpr int kBacklog = 4096;
 // Without descriptors: accepting is tried again after a client left, or after this time.
 inline constexpr milliseconds kAcceptPause{1000};
-// Clients above a limit of connections are answered before they are closed; this many at a time are waited for, this
-// long each. Beyond that they are closed at once.
+// Clients above a limit of connections are answered before they are closed; this many at a time are waited for (fewer
+// with few descriptors), this long each. Beyond that they are closed at once.
 inline constexpr std::size_t kRefusedAtATime = 64;
 inline constexpr seconds kRefusedPatience{5};
 
@@ -79,6 +87,10 @@ inline constexpr unsigned kLinesPerPeriod = 5;
 inline constexpr seconds kLinePeriod{10};
 // One line, octets; what is longer is cut.
 inline constexpr std::size_t kMaxLine = 2048;
+// Of the log, and of audit records, octets that nobody has taken yet: some thousand lines.
+inline constexpr std::size_t kMaxUnwritten = 1 << 20;
+// At the end they are waited for this long.
+inline constexpr seconds kLastWords{2};
 
 // --- The configuration -----------------------------------------------------------------------------------------------
 // A file is read whole; this one is a page of text.

@@ -165,6 +165,19 @@ tl::expected<posix::Fd, std::string> take_lock(const std::string& path) {
   }
 }
 
+// Who may connect; and then it listens. `info`: what it is in the file system.
+Result set_up(const Listener::Place& place, int fd, const std::string& temporary, struct stat& info) {
+  if ((place.owner || place.group) &&
+      ::lchown(temporary.c_str(), place.owner.value_or(kSame), place.group.value_or(kSame)) != 0)
+    return fault(
+        "the socket {} cannot be given to user {}, group {}: {}; tpmspaced must be root for that, or the group "
+        "one of its own",
+        place.path, id_text(place.owner), id_text(place.group), last_error());
+  if (::lstat(temporary.c_str(), &info) != 0 || ::listen(fd, limits::kBacklog) != 0)
+    return fault("the socket {} cannot be set up: {}", place.path, last_error());
+  return {};
+}
+
 }  // namespace
 
 tl::expected<Listener, std::string> Listener::claim(const Place& place) {
@@ -205,50 +218,57 @@ Listener::~Listener() {
   if (lock_ && same_file(lock_.get(), lock_path(place_.path))) ::unlink(lock_path(place_.path).c_str());
 }
 
-tl::expected<void, std::string> Listener::set_up(int fd, const std::string& temporary, struct stat& info) const {
-  if ((place_.owner || place_.group) &&
-      ::lchown(temporary.c_str(), place_.owner.value_or(kSame), place_.group.value_or(kSame)) != 0)
-    return fault(
-        "the socket {} cannot be given to user {}, group {}: {}; tpmspaced must be root for that, or the group "
-        "one of its own",
-        place_.path, id_text(place_.owner), id_text(place_.group), last_error());
-  if (::lstat(temporary.c_str(), &info) != 0 || ::listen(fd, limits::kBacklog) != 0)
-    return fault("the socket {} cannot be set up: {}", place_.path, last_error());
-  return {};
+bool Listener::is_there() const {
+  struct stat info {};
+  return published_as_ && ::lstat(place_.path.c_str(), &info) == 0 && *published_as_ == Inode{info.st_dev, info.st_ino};
 }
 
-tl::expected<void, std::string> Listener::publish() {
-  if (socket_) return {};
-  const std::string temporary = new_path(place_.path);
+tl::expected<Listener::Published, std::string> Listener::put(const Place& place) const {
+  const std::string temporary = new_path(place.path);
   ::unlink(temporary.c_str());  // left by one that died here; we hold the lock
   posix::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return fault("no socket can be made: {}", last_error());
   const sockaddr_un address = address_of(temporary);
   // Linux takes the mode from the socket itself, but for the umask: a name could stand for something else by now.
-  ::fchmod(fd.get(), place_.mode);
+  ::fchmod(fd.get(), place.mode);
   const mode_t umask = ::umask(0);
   const bool bound = ::bind(fd.get(), generic(address), sizeof address) == 0;
   ::umask(umask);
-  if (!bound) return fault("the socket {} cannot be made: {}", place_.path, last_error());
+  if (!bound) return fault("the socket {} cannot be made: {}", place.path, last_error());
 
   struct stat info {};
-  auto ready = set_up(fd.get(), temporary, info);
-  if (ready) ready = check_place(place_.path);
-  if (ready && ::rename(temporary.c_str(), place_.path.c_str()) != 0)
-    ready = fault("the socket {} cannot be put in its place: {}", place_.path, last_error());
+  auto ready = set_up(place, fd.get(), temporary, info);
+  if (ready && !is_there()) ready = check_place(place.path);
+  if (ready && ::rename(temporary.c_str(), place.path.c_str()) != 0)
+    ready = fault("the socket {} cannot be put in its place: {}", place.path, last_error());
   if (!ready) {
     ::unlink(temporary.c_str());
-    return ready;
+    return tl::unexpected(ready.error());
   }
-  published_as_ = Inode{info.st_dev, info.st_ino};
-  socket_ = std::move(fd);
+  return Published{std::move(fd), {info.st_dev, info.st_ino}};
+}
+
+tl::expected<void, std::string> Listener::publish() {
+  if (socket_) return {};
+  return change_to(place_).map([](const posix::Fd&) {});
+}
+
+tl::expected<posix::Fd, std::string> Listener::replace(const Place& place) {
+  if (socket_) return change_to(place);
+  place_ = place;
   return {};
 }
 
+tl::expected<posix::Fd, std::string> Listener::change_to(const Place& place) {
+  auto published = put(place);
+  if (!published) return tl::unexpected(published.error());
+  place_ = place;
+  published_as_ = published->inode;
+  return std::exchange(socket_, std::move(published->socket));
+}
+
 void Listener::withdraw() {
-  struct stat info {};
-  if (published_as_ && ::lstat(place_.path.c_str(), &info) == 0 && *published_as_ == Inode{info.st_dev, info.st_ino})
-    ::unlink(place_.path.c_str());
+  if (is_there()) ::unlink(place_.path.c_str());
   published_as_.reset();
   socket_.reset();
 }

@@ -2,9 +2,10 @@
 //
 // Idea: `claim` proves early that PATH may be ours (nobody serves it, nothing else lies there) and holds a lock beside
 // it, so that two daemons that start together do not race; `publish` makes the socket appear at once, complete, with
-// its mode, when the daemon is ready: it is made as PATH.new and renamed. `withdraw` removes it only if it is still
-// ours. A socket that systemd hands over (`inherit`) is systemd's: nothing is claimed, published or removed. Threads:
-// one. Errors: one sentence: what, why, what to do. Limits: proto::kMaxSocketPath octets of path. Source: unix(7),
+// its mode, when the daemon is ready: it is made as PATH.new and renamed. `replace` does the same over our own socket,
+// so other rights come without a moment in which there is none. `withdraw` removes it only if it is still ours. A
+// socket that systemd hands over (`inherit`) is systemd's: nothing is claimed, published or removed. Threads: one.
+// Errors: one sentence: what, why, what to do. Limits: proto::kMaxSocketPath octets of path. Source: unix(7),
 // sd_listen_fds(3).
 #pragma once
 
@@ -40,6 +41,9 @@ class Listener {
 
   // From here on clients can connect.
   [[nodiscard]] tl::expected<void, std::string> publish();
+  // With other rights, from now on or as soon as it is published. If that cannot be, the socket stays as it was; else
+  // the caller has the former one, in which some may wait to be accepted. Precondition: the same path.
+  [[nodiscard]] tl::expected<posix::Fd, std::string> replace(const Place& place);
   // No new clients. The lock is kept until the listener is gone.
   void withdraw();
 
@@ -55,8 +59,15 @@ class Listener {
   };
   Listener(Place place, posix::Fd lock) : place_(std::move(place)), lock_(std::move(lock)) {}
 
-  // Who may connect; and then it listens. `info`: what it is in the file system.
-  [[nodiscard]] tl::expected<void, std::string> set_up(int fd, const std::string& temporary, struct stat& info) const;
+  struct Published {
+    posix::Fd socket;
+    Inode inode;
+  };
+  // A new socket at the path, listening.
+  [[nodiscard]] tl::expected<Published, std::string> put(const Place& place) const;
+  // What was there before.
+  [[nodiscard]] tl::expected<posix::Fd, std::string> change_to(const Place& place);
+  [[nodiscard]] bool is_there() const;
 
   Place place_;
   posix::Fd lock_;  // none: inherited

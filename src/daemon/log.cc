@@ -30,7 +30,17 @@ std::string prefix(LogLevel level, bool for_a_person) {
 
 }  // namespace
 
-Log::Log(LogLevel level, int fd) : level_(level), fd_(fd), for_a_person_(::isatty(fd) == 1) {}
+Log::Log(LogLevel level, int fd)
+    : level_(level),
+      for_a_person_(::isatty(fd) == 1),
+      // Without `trouble`: a log that cannot be written has nobody left to be told.
+      writer_({.write = [fd](const PatientWriter::Record& line) { return write_whole(fd, line.front()); },
+               .loss =
+                   [for_a_person = for_a_person_](std::uint64_t lost) {
+                     return PatientWriter::Record{
+                         prefix(LogLevel::kWarning, for_a_person) +
+                         fmt::format("{} lines of the log were lost here: nobody took them\n", lost)};
+                   }}) {}
 
 std::optional<LogLevel> log_level_from(std::string_view name) {
   for (const auto& entry : kLevels)
@@ -44,13 +54,12 @@ std::string_view name_of(LogLevel level) {
   return "?";
 }
 
-void Log::write_line(LogLevel level, std::string_view text) const {
+void Log::write_line(LogLevel level, std::string_view text) {
   std::string line = prefix(level, for_a_person_);
   line += text.substr(0, limits::kMaxLine);
   std::replace_if(line.begin(), line.end(), is_control, '?');
   line += '\n';
-  // A log that cannot be written has nobody left to be told.
-  [[maybe_unused]] const ssize_t written = ::write(fd_, line.data(), line.size());
+  writer_.put({std::move(line)});
 }
 
 std::optional<unsigned> RateLimit::allow(Clock::time_point now) {

@@ -1,11 +1,12 @@
 // The log: the one place that makes lines.
 //
-// Idea: a line is "<N>tpmspaced: sentence" on standard error, with journald's priority N, written by one write(2), so
-// that lines of two threads do not mix. On a terminal a person reads it: "tpmspaced: sentence", with the level's name
+// Idea: a line is "<N>tpmspaced: sentence" on standard error, with journald's priority N. Whoever says it does not wait
+// until it is written (patient_writer.h). On a terminal a person reads it: "tpmspaced: sentence", with the level's name
 // in front of the sentence for what is more or less than news ("tpmspaced: warning: sentence"). Control characters are
 // replaced: text that came from outside cannot fake a line or a priority. Never a command's body. Threads: every method
-// from any thread. Errors: none; what cannot be written is lost. `RateLimit` bounds what clients can cause; it belongs
-// to one thread and is told the time. Source: sd-daemon(3) for the prefixes.
+// from any thread. Errors: none; what cannot be written is lost, and the next line that can be says how many were.
+// `RateLimit` bounds what clients can cause; it belongs to one thread and is told the time. Source: sd-daemon(3) for
+// the prefixes.
 #pragma once
 
 #include <fmt/core.h>
@@ -19,6 +20,7 @@
 #include <utility>
 
 #include "daemon/limits.h"
+#include "daemon/patient_writer.h"
 
 namespace tpmspace::daemon {
 
@@ -34,6 +36,11 @@ class Log {
 
   void set_level(LogLevel level) { level_ = level; }
   [[nodiscard]] bool wants(LogLevel level) const { return level <= level_.load(std::memory_order_relaxed); }
+
+  // Waits until all that was said is written, at most limits::kLastWords.
+  void flush() { writer_.flush(); }
+  // Lines, ever.
+  [[nodiscard]] std::uint64_t lost() const { return writer_.lost(); }
 
   template <typename... Args>
   void error(fmt::format_string<Args...> text, Args&&... args) {
@@ -61,12 +68,11 @@ class Log {
   void print(LogLevel level, fmt::format_string<Args...> text, Args&&... args) {
     if (wants(level)) write_line(level, fmt::format(text, std::forward<Args>(args)...));
   }
-  void write_line(LogLevel level, std::string_view text) const;
+  void write_line(LogLevel level, std::string_view text);
 
   std::atomic<LogLevel> level_;
-  // Constant.
-  const int fd_;
-  const bool for_a_person_;  // fd_ is a terminal
+  const bool for_a_person_;  // it is a terminal
+  PatientWriter writer_;
 };
 
 class RateLimit {

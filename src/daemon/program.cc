@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <exception>
@@ -43,6 +44,11 @@ tl::expected<Listener, std::string> make_listener(const Config& config) {
 
 using Reread = std::function<tl::expected<Access, std::string>()>;
 
+int no_log(const std::exception& e) {
+  (void)write_whole(2, fmt::format("tpmspaced: there is no thread for the log: {}\n", e.what()));
+  return 1;
+}
+
 int fail(Log& log, const std::string& why) {
   log.error("{}", why);
   return 1;
@@ -67,6 +73,11 @@ int serve(Log& log, const Config& config, const Reread& reread) {
   auto audit = AuditLog::open(log, config.audit);
   if (!audit) return fail(log, audit.error());
 
+  if (::geteuid() == guard::kOverflowUid)
+    log.warning(
+        "tpmspaced runs as uid {}, which the kernel shows of everybody whose uid it cannot tell: only root may "
+        "administer; run it as a user of its own",
+        guard::kOverflowUid);
   for (const Chip& chip : config.chips)
     if (chip.default_ledger) make_ledger_directory(chip.ledger);
   raise_descriptor_limit(log);
@@ -87,7 +98,13 @@ int serve(Log& log, const Config& config, const Reread& reread) {
 }  // namespace
 
 int run_program(const Settings& command_line, const std::optional<std::string>& config_file) {
-  Log log(command_line.log_level.value_or(LogLevel::kInfo));
+  std::optional<Log> the_log;
+  try {
+    the_log.emplace(command_line.log_level.value_or(LogLevel::kInfo));
+  } catch (const std::exception& e) {
+    return no_log(e);
+  }
+  Log& log = *the_log;
   try {
     (void)::signal(SIGPIPE, SIG_IGN);
     ::umask(0077);

@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdlib>
-#include <system_error>
 #include <utility>
 
 #include "daemon/peer_identity.h"
@@ -35,13 +34,30 @@ space::SpaceLimits most_of_a_space(const Limits& limits) {
   return {.objects = limits.objects, .sessions = limits.sessions, .terms = limits.terms};
 }
 
-// Without a limit the descriptors that the system gives are one, and some of them are needed for other things than
-// clients: files that are read, doors, the TPM.
+// The descriptors that the system gives are a limit, too, and some of them are needed for other things than clients:
+// files that are read, doors, the TPM; and for those who come when there is no place.
+struct Descriptors {
+  std::uint32_t clients = 0;  // 0: no limit
+  std::size_t refused = limits::kRefusedAtATime;
+};
+Descriptors descriptors() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return {};
+  const auto all = static_cast<std::uint32_t>(std::min<rlim_t>(limit.rlim_cur, UINT32_MAX));
+  constexpr std::uint32_t kOthers =
+      limits::kOwnDescriptors + limits::kPassingDescriptors + limits::kAdministratorPlaces;
+  const auto kept = std::clamp(all / 4, kOthers + 4, std::uint32_t{limits::kKeptDescriptors});
+  return {.clients = all > kept ? all - kept : 1,
+          .refused = std::min<std::size_t>(kept - kOthers, limits::kRefusedAtATime)};
+}
 std::uint32_t most_connections(const Limits& limits) {
-  rlimit descriptors{};
-  if (limits.connections != 0 || ::getrlimit(RLIMIT_NOFILE, &descriptors) != 0) return limits.connections;
-  const auto most = std::min<rlim_t>(descriptors.rlim_cur, UINT32_MAX);
-  return most >= rlim_t{4} * limits::kKeptDescriptors ? static_cast<std::uint32_t>(most - limits::kKeptDescriptors) : 0;
+  const auto possible = descriptors().clients;
+  if (limits.connections == 0 || possible == 0) return std::max(limits.connections, possible);
+  return std::min(limits.connections, possible);
+}
+
+std::uint32_t most_of_owner(const Limits& limits, const Badge& badge) {
+  return std::min(limits.connections_per_owner, badge.grant->profile().limits.connections);
 }
 
 // Says nothing unless a service manager listens.
@@ -60,6 +76,7 @@ std::vector<std::string> names_of(const std::vector<Chips::Source>& sources) {
 Server::Server(Log& log, AuditLog audit, Terms terms, Listener main_door, std::vector<Chips::Source> sources)
     : log_(log),
       limits_(terms.limits),
+      most_refused_(descriptors().refused),
       reread_(std::move(terms.reread)),
       audit_(std::move(audit)),
       access_(std::move(terms.access)),
@@ -190,11 +207,20 @@ void Server::on_account(std::size_t chip, const observe::Account& account) {
 // --- Clients ---------------------------------------------------------------------------------------------------------
 
 void Server::on_client(posix::Fd socket, const Entrance& entrance, const Doors::Count& visits, bool door_has_room) {
-  auto badge = gatekeeper_.admit(socket.get(), entrance, since_boot());
+  const auto accepted = since_boot();
+  const auto peer = peer_credentials(socket.get());
+  if (!peer) return;
+  // Who gets no place is known well enough by his uid: to find out more takes longer than to refuse him.
+  auto verdict = door_has_room ? judge(*peer, entrance) : ClientLimits::Verdict::kTooManyAtDoor;
+  const bool has_kept_place = has_kept_place_for(*peer, entrance);
+  const bool is_lost = verdict != ClientLimits::Verdict::kWelcome && !has_kept_place;
+  auto badge = is_lost ? Gatekeeper::stranger(*peer, entrance) : gatekeeper_.admit(socket.get(), entrance, accepted);
   if (!badge) return;
-  const auto refusal = refusal_of(*badge, door_has_room);
+  if (verdict == ClientLimits::Verdict::kWelcome) verdict = judge(*badge);
+  const bool is_usual = verdict == ClientLimits::Verdict::kWelcome;
+  const auto refusal = refusal_of(*badge, verdict, has_kept_place);
   const bool welcome = !refusal;
-  if (!welcome && refused_now_ >= limits::kRefusedAtATime) return;
+  if (!welcome && refused_now_ >= most_refused_) return;
 
   const ClientId id = ++last_client_;
   const auto owner = badge->owner;
@@ -205,16 +231,18 @@ void Server::on_client(posix::Fd socket, const Entrance& entrance, const Doors::
   const TpmDesk& desk = chips_.desk(welcome ? badge->chip : 0);
   Connection::Host& host = *this;
   Client client;
-  try {
-    client.connection = std::make_unique<Connection>(loop_, host, std::move(socket), id, std::move(*badge), refusal,
-                                                     desk.table(), desk.chip().chip.max_command);
-  } catch (const std::system_error& e) {
+  client.connection = std::make_unique<Connection>(loop_, host, std::move(socket), id, std::move(*badge), refusal,
+                                                   desk.table(), desk.chip().chip.max_command);
+  if (const auto error = client.connection->start()) {
     // The kernel's limit of watched descriptors: this client cannot be served, the others are.
-    log_.warning("a client of uid {} cannot be served: {}", uid, e.what());
+    if (const auto held_back = refused_lines_.allow(RateLimit::Clock::now()))
+      log_.warning(
+          "a client of uid {} cannot be served, for its socket cannot be watched: {} ({} more such before this)", uid,
+          error.message(), *held_back);
     return;
   }
   if (welcome) {
-    client.place.emplace(places_.take(owner));
+    client.place.emplace(places_.take(owner, is_usual ? ClientLimits::Kind::kUsual : ClientLimits::Kind::kKept));
     client.visit.emplace(visits);
   } else {
     ++refused_now_;
@@ -223,8 +251,11 @@ void Server::on_client(posix::Fd socket, const Entrance& entrance, const Doors::
   clients_.emplace(id, std::move(client));
 }
 
-std::optional<wire::Rc> Server::refusal_of(const Badge& badge, bool door_has_room) {
-  if (!has_room(badge, door_has_room)) return kNoPlace;
+std::optional<wire::Rc> Server::refusal_of(const Badge& badge, ClientLimits::Verdict verdict, bool has_kept_place) {
+  if (verdict != ClientLimits::Verdict::kWelcome && !has_kept_place) {
+    say_refused(badge, verdict);
+    return kNoPlace;
+  }
   if (chips_.serves(badge.chip)) return std::nullopt;
   ++refused_ever_;
   if (const auto held_back = refused_lines_.allow(RateLimit::Clock::now()))
@@ -233,30 +264,41 @@ std::optional<wire::Rc> Server::refusal_of(const Badge& badge, bool door_has_roo
   return kNoChip;
 }
 
-bool Server::has_room(const Badge& badge, bool door_has_room) {
-  const auto of_owner = std::min(limits_.connections_per_owner, badge.grant->profile().limits.connections);
-  const auto of_namespace = badge.grant->namespace_connections;
-  const auto verdict = places_.judge(badge.owner, of_owner, of_namespace);
-  if (door_has_room && verdict == ClientLimits::Verdict::kWelcome) return true;
+ClientLimits::Verdict Server::judge(const ucred& peer, const Entrance& entrance) {
+  if (places_.is_full()) return ClientLimits::Verdict::kTooMany;
+  const auto owner = gatekeeper_.owner_by_uid(peer.uid, entrance);
+  return owner ? places_.judge(*owner, limits_.connections_per_owner) : ClientLimits::Verdict::kWelcome;
+}
+
+ClientLimits::Verdict Server::judge(const Badge& badge) const {
+  return places_.judge(badge.owner, most_of_owner(limits_, badge), badge.grant->namespace_connections);
+}
+
+bool Server::has_kept_place_for(const ucred& peer, const Entrance& entrance) const {
+  return entrance.door == kMainDoor && (peer.uid == 0 || peer.uid == own_uid_) && places_.has_kept_place();
+}
+
+void Server::say_refused(const Badge& badge, ClientLimits::Verdict verdict) {
   ++refused_ever_;
-  if (const auto held_back = refused_lines_.allow(RateLimit::Clock::now())) {
-    const auto limit = [&] {
-      switch (verdict) {
-        case ClientLimits::Verdict::kTooMany:
-          return fmt::format("in all is {}", places_.max_total());
-        case ClientLimits::Verdict::kTooManyOfOwner:
-          return fmt::format("of one owner is {}", of_owner);
-        case ClientLimits::Verdict::kTooManyOfNamespace:
-          return fmt::format("of the namespace \"{}\" is {}", badge.who.tpm_namespace.value_or(""), of_namespace);
-        case ClientLimits::Verdict::kWelcome:
-          break;
-      }
-      return fmt::format("of the door \"{}\" is used up", badge.entrance.door);
-    };
-    log_.warning("a connection of uid {}, pid {} is refused: the limit of connections {} ({} more such before this)",
-                 badge.who.uid, badge.who.pid.value_or(0), limit(), *held_back);
-  }
-  return false;
+  const auto held_back = refused_lines_.allow(RateLimit::Clock::now());
+  if (!held_back) return;
+  const auto limit = [&] {
+    switch (verdict) {
+      case ClientLimits::Verdict::kTooMany:
+        return fmt::format("in all is {}", places_.max_total());
+      case ClientLimits::Verdict::kTooManyOfOwner:
+        return fmt::format("of one owner is {}", most_of_owner(limits_, badge));
+      case ClientLimits::Verdict::kTooManyOfNamespace:
+        return fmt::format("of the namespace \"{}\" is {}", badge.who.tpm_namespace.value_or(""),
+                           badge.grant->namespace_connections);
+      case ClientLimits::Verdict::kTooManyAtDoor:
+      case ClientLimits::Verdict::kWelcome:
+        break;
+    }
+    return fmt::format("of the door \"{}\" is used up", badge.entrance.door);
+  };
+  log_.warning("a connection of uid {}, pid {} is refused: the limit of connections {} ({} more such before this)",
+               badge.who.uid, badge.who.pid.value_or(0), limit(), *held_back);
 }
 
 void Server::drop_slow_refused() {
@@ -270,12 +312,9 @@ void Server::drop_slow_refused() {
 
 // Some of them, so that those who have just come are looked at between: then the others.
 void Server::take_turns() {
-  for (std::size_t n = std::min(again_.size(), limits::kTurnsPerRound); n > 0; --n) {
-    const ClientId id = again_.front();
-    again_.pop_front();
-    if (const auto found = clients_.find(id); found != clients_.end()) found->second.connection->turn();
-  }
-  if (!again_.empty()) again_turn_.ask();
+  for (std::size_t n = std::min(turns_.size(), limits::kTurnsPerRound); n > 0; --n)
+    if (const auto found = clients_.find(*turns_.next()); found != clients_.end()) found->second.connection->turn();
+  if (turns_.size() != 0) again_turn_.ask();
 }
 
 void Server::bury() {
@@ -294,7 +333,7 @@ void Server::cut_off(Connection& from, const std::string& why) {
 }
 
 void Server::again(Connection& from) {
-  again_.push_back(from.id());
+  turns_.put(from.badge().owner, from.id());
   again_turn_.ask();
 }
 
@@ -314,6 +353,8 @@ void Server::over(Connection& from) {
 void Server::on_stop_signal() {
   if (stopping_) {
     log_.warning("told to stop again: leaving at once");
+    audit_.flush();
+    log_.flush();
     std::_Exit(1);
   }
   begin_stop();

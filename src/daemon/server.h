@@ -6,9 +6,10 @@
 // and exit code 1.
 #pragma once
 
+#include <unistd.h>
+
 #include <chrono>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,6 +26,7 @@
 #include "daemon/gatekeeper.h"
 #include "daemon/log.h"
 #include "daemon/tpm_desk.h"
+#include "daemon/turns.h"
 
 namespace tpmspace::daemon {
 
@@ -61,8 +63,14 @@ class Server final : private Connection::Host {
   // --- Clients ---
   void on_client(posix::Fd socket, const Entrance& entrance, const Doors::Count& visits, bool door_has_room);
   // Why a client is answered once and sent away; nullopt: it is welcome.
-  [[nodiscard]] std::optional<wire::Rc> refusal_of(const Badge& badge, bool door_has_room);
-  [[nodiscard]] bool has_room(const Badge& badge, bool door_has_room);
+  [[nodiscard]] std::optional<wire::Rc> refusal_of(const Badge& badge, ClientLimits::Verdict verdict,
+                                                   bool has_kept_place);
+  // Whether there is a place for him, as far as his uid tells it; and as the kernel knows him.
+  [[nodiscard]] ClientLimits::Verdict judge(const ucred& peer, const Entrance& entrance);
+  [[nodiscard]] ClientLimits::Verdict judge(const Badge& badge) const;
+  // One of those places is his that nobody else gets.
+  [[nodiscard]] bool has_kept_place_for(const ucred& peer, const Entrance& entrance) const;
+  void say_refused(const Badge& badge, ClientLimits::Verdict verdict);
   void drop_slow_refused();
   void bury();
   void take_turns();
@@ -105,6 +113,8 @@ class Server final : private Connection::Host {
   // Constant.
   Log& log_;
   const Limits limits_;
+  const uid_t own_uid_ = ::geteuid() == guard::kOverflowUid ? 0 : ::geteuid();  // and root's, who administers, too
+  const std::size_t most_refused_;                                              // at a time
   const std::function<tl::expected<Access, std::string>()> reread_;
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
 
@@ -118,8 +128,8 @@ class Server final : private Connection::Host {
   ClientId last_client_ = 0;
   std::uint64_t refused_ever_ = 0;
   std::size_t refused_now_ = 0;
-  std::deque<ClientId> again_;  // have more to handle
-  std::vector<Client> dead_;    // to be destroyed outside their own callbacks
+  Turns turns_;               // those who have something to handle
+  std::vector<Client> dead_;  // to be destroyed outside their own callbacks
   RateLimit refused_lines_;
   RateLimit cut_off_lines_;
   bool stopping_ = false;

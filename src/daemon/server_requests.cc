@@ -151,6 +151,8 @@ proto::Status Server::status(Connection& from) {
   out.connections_now = whole ? places_.total() : from.badge().narrowed ? 1 : places_.total_of(from.badge().owner);
   out.connections_ever = whole ? last_client_ : 0;
   out.connections_refused = whole ? refused_ever_ : 0;
+  out.log_lost = whole ? log_.lost() : 0;
+  out.audit_lost = whole ? audit_.lost() : 0;
   return out;
 }
 

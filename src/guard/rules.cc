@@ -56,7 +56,7 @@ std::optional<std::string> Policy::missing() const {
 
 Rule Policy::standard_rule(std::uint32_t own_uid) {
   Rule out;
-  out.uids = Numbers{{0, 0}, {own_uid, own_uid}};
+  out.uids = own_uid == kOverflowUid ? Numbers::one(0) : Numbers{{0, 0}, {own_uid, own_uid}};
   out.profile = admin().name;
   return out;
 }

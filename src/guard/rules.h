@@ -36,6 +36,9 @@ struct Choice {
   bool by_namespace = false, by_door = false, by_default = false;
 };
 
+// As this one the kernel shows everybody whose uid it has no number for (user_namespaces(7)): he is nobody.
+inline constexpr std::uint32_t kOverflowUid = 65534;
+
 class Policy {
  public:
   using Profiles = std::map<std::string, Profile, std::less<>>;

@@ -20,6 +20,7 @@ enum class AuditEvent : std::uint8_t {
   kPolicy,     // the configuration was read again, or could not be
   kDoor,       // a door was made or taken away
   kNarrowed,   // a connection gave rights away
+  kLost,       // records could not be written
 };
 [[nodiscard]] constexpr std::string_view name_of(AuditEvent event) {
   switch (event) {
@@ -37,6 +38,8 @@ enum class AuditEvent : std::uint8_t {
       return "door";
     case AuditEvent::kNarrowed:
       return "narrowed";
+    case AuditEvent::kLost:
+      return "lost";
   }
   return "";
 }

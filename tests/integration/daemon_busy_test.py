@@ -105,6 +105,7 @@ class HeldChip(unittest.TestCase):
         # Whoever comes now is answered at once; status says why.
         self.assertEqual(harness.code_of(other.command(get_random())), MANAGER | harness.FAILURE)
         self.assertEqual(self.client.status()["tpm_lost"], 1)
+        self.daemon.wait_for_log("held to be lost")
         self.assertEqual(self.daemon.log().count("held to be lost"), 1)
         self.tpm.release()
         self.daemon.wait_for_log("answers again")
@@ -118,6 +119,7 @@ class HeldChip(unittest.TestCase):
         for _ in range(3):
             self.assertEqual(harness.code_of(self.client.command(get_random())), MANAGER | harness.FAILURE)
         self.assertEqual(self.client.status()["tpm_lost"], 1)
+        self.daemon.wait_for_log("the TPM is gone")
         self.assertEqual(self.daemon.log().count("the TPM is gone"), 1)
 
     def test_stopping_leaves_a_tpm_that_never_answers(self):
@@ -138,6 +140,7 @@ class Swtpm(unittest.TestCase):
                         self.assertEqual(harness.code_of(one.command(get_random())), MANAGER | harness.FAILURE)
                 other.hello()
                 self.assertEqual(other.status()["tpm_lost"], 1)
+                daemon.wait_for_log("the TPM is gone")
                 self.assertEqual(daemon.log().count("the TPM is gone"), 1)
             self.assertEqual(daemon.stop(), 0)
 
@@ -151,7 +154,7 @@ class Swtpm(unittest.TestCase):
                 daemon.process.wait()
                 daemon.exit_code = 0
             with harness.Daemon(tpm.spec) as daemon, daemon.connect() as client:
-                self.assertIn("were left in the TPM and are flushed", daemon.log())
+                daemon.wait_for_log("were left in the TPM and are flushed")
                 for _ in range(harness.SESSIONS_TO_GIVE):
                     client.run(harness.start_auth_session())
 

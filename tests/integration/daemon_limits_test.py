@@ -17,19 +17,68 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+ALICE = 21001
+# Beyond every limit, for root and the daemon's own user at the main door (daemon/limits.h).
+ADMINISTRATORS = 8
+
+
+def connect_as(daemon, uid):
+    os.chmod(daemon.directory, 0o755)
+    with harness.effective_user(uid):
+        return daemon.connect()
+
+
 class Descriptors(unittest.TestCase):
-    def test_without_descriptors_accepting_pauses(self):
-        limit = 40
+    def look_once(self, daemon):
+        """UBSan's first look at a class needs a pipe, for which there will be no descriptors: let it look now."""
+        with daemon.connect() as client:
+            client.hello()
+            client.status()
+            client.run(get_random())
+
+    def test_with_few_descriptors_administrators_still_come_in(self):
+        harness.need_root()
+        limit = 64
 
         def set_limit():
             resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
 
         with harness.Daemon(preexec=set_limit) as daemon:
-            # UBSan's first look at a class needs a pipe, for which there will be no descriptors: let it look now.
-            with daemon.connect() as client:
-                client.hello()
-                client.status()
-                client.run(get_random())
+            self.look_once(daemon)
+            flood = [self.enterContext(connect_as(daemon, ALICE)) for _ in range(2 * limit)]
+            self.administrate(daemon)
+            served = 0
+            for client in flood:
+                try:
+                    client.send(get_random())
+                    served += harness.code_of(client.frame()) == 0
+                except (harness.Closed, BrokenPipeError):
+                    pass
+            self.assertGreater(served, 5)
+            self.assertLess(served, limit)
+            self.administrate(daemon)
+            self.assertNotIn("no new clients", daemon.log())
+
+    def test_above_the_limit_of_connections_too(self):
+        harness.need_root()
+        with harness.Daemon(config="[limits]\nconnections = 3\n") as daemon:
+            for _ in range(200):
+                self.enterContext(connect_as(daemon, ALICE))
+            self.administrate(daemon)
+
+    def administrate(self, daemon):
+        if not os.path.exists(harness.program("tpmspace")):
+            self.skipTest("this build has no tpmspace")
+        for line in (("status",), ("flush", "--abandoned"), ("policy", "reload")):
+            done = subprocess.run([harness.program("tpmspace"), *line, "--socket", daemon.path], capture_output=True,
+                                  text=True, timeout=harness.TIMEOUT, check=False)
+            self.assertEqual((done.returncode, done.stderr), (0, ""), line)
+
+    def test_without_descriptors_accepting_pauses(self):
+        limit = 40
+        with harness.Daemon() as daemon:
+            self.look_once(daemon)
+            resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (limit, limit))
             clients = [self.enterContext(daemon.connect()) for _ in range(limit)]
             daemon.wait_for_log("no new clients can be accepted for now")
             for client in clients:
@@ -74,7 +123,7 @@ class Connections(unittest.TestCase):
 
     def test_above_the_limit_a_client_gets_an_answer(self):
         with harness.Daemon(config="[limits]\nconnections = 3\n") as daemon:
-            clients = [self.enterContext(daemon.connect()) for _ in range(3)]
+            clients = [self.enterContext(daemon.connect()) for _ in range(3 + ADMINISTRATORS)]
             for client in clients:
                 client.run(get_random())
             for _ in range(20):
@@ -85,10 +134,10 @@ class Connections(unittest.TestCase):
             for client in clients:
                 client.run(get_random())
             self.assertLess(daemon.log().count("is refused"), 12)
-            self.assertIn("the limit of connections in all is 3", daemon.log())
+            daemon.wait_for_log("the limit of connections in all is 3")
             clients.pop().close()
             clients[0].hello()
-            daemon.wait_until(lambda: clients[0].status()["connections_now"] == 2, "one has left")
+            daemon.wait_until(lambda: clients[0].status()["connections_now"] == 2 + ADMINISTRATORS, "one has left")
             self.assertEqual(clients[0].status()["connections_refused"], 21)
             with daemon.connect() as client:
                 client.run(get_random())
@@ -98,8 +147,9 @@ class Connections(unittest.TestCase):
     def test_our_own_client_says_what_refused_it(self):
         if not os.path.exists(harness.program("tpmspace")):
             self.skipTest("this build has no tpmspace")
-        with harness.Daemon(config="[limits]\nconnections = 1\n") as daemon, daemon.connect() as client:
-            client.run(get_random())
+        with harness.Daemon(config="[limits]\nconnections = 1\n") as daemon:
+            for _ in range(1 + ADMINISTRATORS):
+                self.enterContext(daemon.connect()).run(get_random())
             for name in ("status", "doctor", "connect"):
                 with self.subTest(name=name):
                     done = subprocess.run([harness.program("tpmspace"), name, "--socket", daemon.path],
@@ -111,15 +161,16 @@ class Connections(unittest.TestCase):
 
     def test_of_one_owner(self):
         with harness.Daemon(config="[limits]\nconnections_per_owner = 2\n") as daemon:
-            with daemon.connect() as one, daemon.connect() as two:
-                one.run(get_random())
-                two.run(get_random())
-                self.refused(daemon)
-            self.assertIn("the limit of connections of one owner is 2", daemon.log())
+            for _ in range(2 + ADMINISTRATORS):
+                self.enterContext(daemon.connect()).run(get_random())
+            self.refused(daemon)
+            daemon.wait_for_log("the limit of connections of one owner is 2")
 
     def test_silent_ones_above_the_limit_do_not_stay(self):
         with harness.Daemon(config="[limits]\nconnections = 1\n") as daemon, daemon.connect() as client:
             client.run(get_random())
+            for _ in range(ADMINISTRATORS):
+                self.enterContext(daemon.connect()).run(get_random())
             silent = [self.enterContext(daemon.connect()) for _ in range(100)]
             for one in silent:
                 self.assertTrue(one.is_closed())

@@ -9,6 +9,7 @@ import os
 import struct
 import subprocess
 import sys
+import tempfile
 
 import harness
 from users import ALICE, BOB, RefusalTest, User
@@ -166,6 +167,26 @@ class Attacks(RefusalTest):
                                                             tag=0x8002)), harness.COMMAND_CODE)  # Clear
             client.run(harness.command(harness.READ_PUBLIC, struct.pack(">I", kept)))  # what it loaded stays its own
 
+    def test_a_daemon_of_nobodys_is_administered_by_root_alone(self):
+        """As uid 65534 the kernel shows everybody whom it cannot name."""
+        harness.need_root()
+        harness.need("setpriv")
+        nobody = 65534
+        with tempfile.TemporaryDirectory(prefix="tpmspace-nobody-") as directory:
+            os.chown(directory, nobody, nobody)
+            prefix = ("setpriv", f"--reuid={nobody}", f"--regid={nobody}", "--clear-groups")
+            with harness.Daemon("embedded", socket_path=f"{directory}/tpm.sock", prefix=prefix, wait=False) as daemon:
+                os.chmod(daemon.directory, 0o755)
+                os.chmod(daemon.directory / "notify", 0o777)
+                daemon.wait_for_log("only root may administer")
+                daemon.wait_until(lambda: os.path.exists(daemon.path), "it serves")
+                for uid, rc in ((nobody, harness.MANAGER | DISABLED), (0, 0)):
+                    with harness.effective_user(uid):
+                        client = self.enterContext(daemon.connect())
+                    client.hello()
+                    self.assertEqual(client.control(RELOAD)[0], rc, uid)
+                    client.run(harness.get_random())
+
     def test_an_identity_is_that_at_connect(self):
         """Root connects and hands the descriptor to a program of Alice's: it is root's, until it is narrowed."""
         harness.need_root()
@@ -176,7 +197,7 @@ class Attacks(RefusalTest):
             done = subprocess.run([sys.executable, "-c", code, str(client.socket.fileno())], close_fds=False,
                                   capture_output=True, text=True, timeout=harness.TIMEOUT, check=False)
             self.assertEqual((done.stdout, done.stderr), ("00000000\n", ""))
-            self.assertIn("uid 0", daemon.log())
+            daemon.wait_for_log("uid 0")
 
 
 class Doors(RefusalTest):

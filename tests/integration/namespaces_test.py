@@ -131,7 +131,7 @@ class Quotas(NamespacesTest):
                     self.assert_code(second.command(harness.start_auth_session()), 0x905)
                     with self.client(daemon, LEFT) as third:
                         self.assert_code(third.command(harness.get_random()), harness.MEMORY)
-                    self.assertIn("of the namespace \"left\" is 2", daemon.log())
+                    daemon.wait_for_log("of the namespace \"left\" is 2")
                 with self.client(daemon, RIGHT) as other:
                     for _ in range(3):
                         other.run(harness.start_auth_session())
@@ -234,7 +234,7 @@ class Reload(NamespacesTest):
         with self.both() as (daemon, left, _):
             with self.assertRaises(Refused):
                 left("clear")
-            self.assertIn(", namespace left: refused TPM2_Clear", daemon.log())
+            daemon.wait_for_log(", namespace left: refused TPM2_Clear")
 
 
 if __name__ == "__main__":

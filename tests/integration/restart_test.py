@@ -109,8 +109,8 @@ class SharedDevice(unittest.TestCase):
             client.close()
             killed.clean_up()
             with harness.Daemon(tpm.spec, config=ledger, pass_fds=tpm.pass_fds) as daemon:
-                self.assertIn("left in the TPM and are flushed: 5", daemon.log())
-                self.assertIn("not ours, are left alone", daemon.log())
+                daemon.wait_for_log("left in the TPM and are flushed: 5")
+                daemon.wait_for_log("not ours, are left alone")
                 with daemon.connect() as client:
                     client.run(harness.start_auth_session())
             left = tpm.handles(0x02000000) + tpm.handles(0x03000000)

@@ -72,6 +72,7 @@ TEST_F(AuditFile, IsOursAlone) {
   auto audit = AuditLog::open(log_, (directory_ / "audit").string());
   ASSERT_TRUE(audit) << audit.error();
   audit->write(refusal());
+  audit->flush();
   EXPECT_EQ(lines().size(), 1U);
   struct stat info {};
   ASSERT_EQ(::stat((directory_ / "audit").c_str(), &info), 0);
@@ -82,16 +83,19 @@ TEST_F(AuditFile, OneUsersFloodIsCountedAndHidesNobodyElses) {
   auto audit = AuditLog::open(log_, (directory_ / "audit").string());
   ASSERT_TRUE(audit);
   for (int i = 0; i < 1000; ++i) audit->write(refusal());
+  audit->flush();
   const auto of_flood = lines().size();
   EXPECT_LT(of_flood, 100U);
   auto other = refusal();
   other.uid = 34;
   audit->write(other);
+  audit->flush();
   EXPECT_EQ(lines().size(), of_flood + 1);
   // An administrator's acts are always there.
   auto order = refusal();
   order.event = observe::AuditEvent::kOrder;
   for (int i = 0; i < 20; ++i) audit->write(order);
+  audit->flush();
   EXPECT_EQ(lines().size(), of_flood + 21);
 }
 

@@ -58,7 +58,7 @@ TEST(EventLoop, AWatchCanBeStartedAgain) {
   EventLoop loop;
   Ready one;
   int calls = 0;
-  Deferred again = loop.deferred([&] { one.watch.start(); });
+  Deferred again = loop.deferred([&] { EXPECT_FALSE(one.watch.start()); });
   one.watch = loop.watch(one.fd.get(), EPOLLIN, [&](std::uint32_t) {
     one.watch.stop();
     if (++calls == 2)
@@ -68,6 +68,23 @@ TEST(EventLoop, AWatchCanBeStartedAgain) {
   });
   EXPECT_EQ(loop.run(), 7);
   EXPECT_EQ(calls, 2);
+}
+
+// The kernel's limit of watches cannot be reached in a test; that a descriptor is watched twice it refuses as well.
+TEST(EventLoop, AWatchThatIsRefusedCanBeStartedLater) {
+  EventLoop loop;
+  Ready one;
+  one.watch = loop.watch(one.fd.get(), EPOLLIN, [](std::uint32_t) {});
+  int calls = 0;
+  Watch second = loop.idle_watch(one.fd.get(), EPOLLIN, [&](std::uint32_t) {
+    ++calls;
+    loop.stop(0);
+  });
+  EXPECT_EQ(second.start(), std::errc::file_exists);
+  one.watch.stop();
+  EXPECT_FALSE(second.start());
+  EXPECT_EQ(loop.run(), 0);
+  EXPECT_EQ(calls, 1);
 }
 
 }  // namespace

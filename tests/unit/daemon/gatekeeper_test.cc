@@ -190,6 +190,32 @@ std::shared_ptr<const guard::Policy> with_namespaces(std::vector<guard::Namespac
   return std::make_shared<const guard::Policy>(*std::move(out));
 }
 
+TEST_F(GatekeeperTest, AUidTellsTheOwnerUnlessANamespaceMightHaveHim) {
+  const auto uid = ::geteuid();
+  const Entrance outside{.door = "x"}, through_door{.door = "y", .profile = "safe"};
+  auto others = here("others");
+  others.members.uids = wire::Numbers::one(uid + 1);
+  Gatekeeper keeper(with_namespaces({here("one"), others}), kChips, most_, kBytes);
+  EXPECT_EQ(keeper.owner_by_uid(uid, outside), admit(keeper, outside).owner);
+  EXPECT_EQ(keeper.owner_by_uid(uid, through_door), admit(keeper, through_door).owner);
+  EXPECT_EQ(keeper.owner_by_uid(uid, {.door = "main"}), std::nullopt);
+  auto by_unit = here("unit");
+  by_unit.members = {};
+  by_unit.members.user_namespace = 1;
+  keeper.set_policy(with_namespaces({others, by_unit}));
+  EXPECT_EQ(keeper.owner_by_uid(uid, outside), std::nullopt);
+  keeper.set_policy(with_namespaces({others}));
+  EXPECT_EQ(keeper.owner_by_uid(uid, {.door = "main"}), admit(keeper).owner);
+}
+
+TEST_F(GatekeeperTest, AStrangersBadgeAllowsNothing) {
+  const Badge badge = Gatekeeper::stranger({.pid = 7, .uid = 0, .gid = 0}, {.door = "main"});
+  EXPECT_EQ(badge.who.uid, 0U);
+  EXPECT_EQ(badge.who.pid, 7);
+  EXPECT_TRUE(badge.grant->profile().commands.empty());
+  EXPECT_FALSE(badge.grant->profile().administer);
+}
+
 TEST_F(GatekeeperTest, AUserInANamespaceIsAnotherOwner) {
   Gatekeeper keeper(with_namespaces({here("one")}), kChips, most_, kBytes);
   const Badge inside = admit(keeper), outside = admit(keeper, {.door = "x"});

@@ -15,6 +15,7 @@
 #include "daemon/owner_numbers.h"
 #include "daemon/owner_room.h"
 #include "daemon/status_counters.h"
+#include "daemon/turns.h"
 #include "daemon/watchdog.h"
 #include "wire/command_table.h"
 
@@ -121,6 +122,27 @@ TEST(ClientLimits, ANamespacesPlacesAreThoseOfAllItsOwners) {
   EXPECT_EQ(limits.judge(alice, 9, 2), Verdict::kWelcome);
 }
 
+TEST(ClientLimits, KeptPlacesTakeNobodyElses) {
+  using Verdict = ClientLimits::Verdict;
+  const space::OwnerId alice{1}, root{2};
+  ClientLimits limits(1);
+  std::vector<ClientLimits::Place> kept;
+  for (unsigned i = 0; i < limits::kAdministratorPlaces; ++i) {
+    EXPECT_TRUE(limits.has_kept_place());
+    kept.push_back(limits.take(root, ClientLimits::Kind::kKept));
+  }
+  EXPECT_FALSE(limits.has_kept_place());
+  EXPECT_EQ(limits.judge(alice, 9), Verdict::kWelcome);
+  auto usual = std::make_optional(limits.take(alice));
+  EXPECT_TRUE(limits.is_full());
+  EXPECT_EQ(limits.judge(root, 99), Verdict::kTooMany);
+  kept.pop_back();
+  EXPECT_TRUE(limits.has_kept_place());
+  EXPECT_TRUE(limits.is_full());
+  usual.reset();
+  EXPECT_FALSE(limits.is_full());
+}
+
 TEST(OwnerNumbers, SayWhoItIsAndWhere) {
   for (const std::uint32_t uid : {0U, 1000U, UINT32_MAX - 1})
     for (const RealmNumber in : {0U, 1U, 70'000U}) {
@@ -211,6 +233,25 @@ TEST(Mailbox, AWaitEndsWithItsTime) {
   Inbox<int> in;
   in.wait(Clock::now() + 1ms);
   EXPECT_TRUE(in.take().empty());
+}
+
+TEST(Turns, AFloodOfOneOwnersWeighsAsOneOfAnothers) {
+  const space::OwnerId flood{1}, other{2}, third{3};
+  Turns turns;
+  for (ClientId id = 1; id <= 600; ++id) turns.put(flood, id);
+  EXPECT_EQ(turns.next(), 1U);
+  turns.put(other, 1000);
+  turns.put(other, 1001);
+  turns.put(third, 2000);
+  std::vector<ClientId> got;
+  for (int i = 0; i < 7; ++i) got.push_back(*turns.next());
+  EXPECT_EQ(got, (std::vector<ClientId>{2, 1000, 2000, 3, 1001, 4, 5}));
+  EXPECT_EQ(turns.size(), 595U);
+  while (turns.next()) {
+  }
+  EXPECT_EQ(turns.size(), 0U);
+  turns.put(other, 7);
+  EXPECT_EQ(turns.next(), 7U);
 }
 
 TEST(OwnerRoom, NoneFillsIt) {

@@ -327,6 +327,17 @@ TEST(Namespaces, TheFirstThatMatchesWins) {
   EXPECT_EQ(member(with_namespaces({everybody, inside("one", 1)}), 1).tpm_namespace, "all");
 }
 
+TEST(Policy, NobodyAdministersAlsoIfTheDaemonRunsAsNobody) {
+  const auto of = [](std::uint32_t own_uid, std::uint32_t uid) {
+    Principal who;
+    who.uid = uid;
+    return Policy::standard(own_uid).choose(who, "main").profile.name;
+  };
+  EXPECT_EQ(of(kOverflowUid, kOverflowUid), safe().name);
+  EXPECT_EQ(of(kOverflowUid, 0), admin().name);
+  EXPECT_EQ(of(kOverflowUid - 1, kOverflowUid - 1), admin().name);
+}
+
 TEST(Namespaces, ItsProfileStandsBehindRulesAndBeforeTheDoors) {
   auto home = inside("one", 0);
   home.profile = "provision";

@@ -1,0 +1,118 @@
+"""Log and audit records go where nobody takes them: the daemon waits for nobody, and forgets nothing for as long as it
+can keep it."""
+
+import fcntl
+import json
+import os
+import pathlib
+import tempfile
+import unittest
+
+import harness
+from harness import get_random
+
+RELOAD = 8
+
+
+def fill(descriptor):
+    """Until nothing more goes in."""
+    os.set_blocking(descriptor, False)
+    for size in (65536, 1):
+        try:
+            while True:
+                os.write(descriptor, b"\n" * size)
+        except BlockingIOError:
+            pass
+    os.set_blocking(descriptor, True)
+
+
+def drain(descriptor):
+    """What is in there."""
+    os.set_blocking(descriptor, False)
+    out = b""
+    try:
+        while data := os.read(descriptor, 65536):
+            out += data
+    except BlockingIOError:
+        pass
+    return out.strip().decode()
+
+
+class Sinks(unittest.TestCase):
+    def serve(self, daemon, count):
+        """Everybody is served, and each says something for the log; a reload is something for the audit."""
+        for _ in range(count):
+            with daemon.connect() as client:
+                client.run(get_random())
+        with daemon.connect() as client:
+            client.hello()
+            rc, _ = client.control(RELOAD)
+            self.assertEqual(rc, 0)
+            return client.status()
+
+    def test_a_log_that_nobody_reads_keeps_nobody_waiting(self):
+        reader, writer = os.pipe()
+        fill(writer)
+        with harness.Daemon("embedded", preexec=lambda: os.dup2(writer, 2)) as daemon:
+            os.close(writer)
+            self.assertEqual(self.serve(daemon, 50)["log_lost"], 0)
+            said = ""
+
+            def all_said():
+                nonlocal said
+                said += drain(reader)
+                return "the configuration was read again" in said
+
+            daemon.wait_until(all_said, "the log catches up")
+            self.assertIn("serving embedded", said)
+            self.assertLess(said.index("client 1:"), said.index("client 50:"))
+        os.close(reader)
+
+    def test_a_log_that_is_never_read_does_not_keep_it_from_ending(self):
+        reader, writer = os.pipe()
+        fill(writer)
+        with harness.Daemon("embedded", preexec=lambda: os.dup2(writer, 2)) as daemon:
+            os.close(writer)
+            self.serve(daemon, 5)
+        os.close(reader)
+
+    def test_the_last_words_are_said(self):
+        with harness.Daemon("embedded") as daemon:
+            self.serve(daemon, 5)
+            self.assertEqual(daemon.stop(), 0)
+            self.assertTrue(daemon.log().strip().endswith("tpmspaced: stopped"), daemon.log()[-300:])
+
+    def test_an_audit_pipe_that_nobody_reads_keeps_nobody_waiting(self):
+        with tempfile.TemporaryDirectory(prefix="tpmspace-audit-") as directory:
+            path = pathlib.Path(directory) / "audit"
+            os.mkfifo(path, 0o600)
+            with harness.Daemon("embedded", config=f'audit = "{path}"\n') as daemon:
+                self.serve(daemon, 5)
+                pipe = os.open(path, os.O_RDWR)
+                before = ""
+
+                def first_said():
+                    nonlocal before
+                    before += drain(pipe)
+                    return before.endswith("}")
+
+                daemon.wait_until(first_said, "the first record is there")
+                self.assertEqual(json.loads(before)["event"], "policy")
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 4096)
+                fill(pipe)
+                for _ in range(5):
+                    status = self.serve(daemon, 5)
+                self.assertEqual(status["audit_lost"], 0)
+                after = ""
+
+                def all_said():
+                    nonlocal after
+                    after += drain(pipe)
+                    return after.count('"event": "policy"') == 5
+
+                daemon.wait_until(all_said, "the audit catches up")
+                os.close(pipe)
+
+
+if __name__ == "__main__":
+    harness.main()

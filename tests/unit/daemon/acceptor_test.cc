@@ -1,0 +1,68 @@
+// Accepting clients, and what it does when it cannot.
+#include "daemon/acceptor.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <array>
+#include <string>
+
+namespace tpmspace::daemon {
+namespace {
+
+class AcceptorTest : public testing::Test {
+ protected:
+  AcceptorTest() {
+    int ends[2];
+    EXPECT_EQ(::pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+    said_.reset(ends[0]);
+    log_end_.reset(ends[1]);
+    sockaddr_un any{};
+    any.sun_family = AF_UNIX;  // without a name the kernel takes a free one that is in no file system
+    EXPECT_EQ(::bind(listening_.get(), reinterpret_cast<const sockaddr*>(&any), sizeof(sa_family_t)), 0);
+    EXPECT_EQ(::listen(listening_.get(), 8), 0);
+  }
+  [[nodiscard]] posix::Fd connected() const {
+    sockaddr_un address{};
+    socklen_t size = sizeof address;
+    EXPECT_EQ(::getsockname(listening_.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
+    posix::Fd out(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    EXPECT_EQ(::connect(out.get(), reinterpret_cast<const sockaddr*>(&address), size), 0);
+    return out;
+  }
+  std::string said() {
+    std::array<char, 4096> text{};
+    const auto n = ::read(said_.get(), text.data(), text.size());
+    return {text.data(), n > 0 ? static_cast<std::size_t>(n) : 0};
+  }
+
+  posix::Fd listening_{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
+  posix::Fd said_, log_end_;
+  EventLoop loop_;
+};
+
+TEST_F(AcceptorTest, AWatchThatIsRefusedIsSaidAndTriedAgain) {
+  // As at the kernel's limit of watches: a descriptor that is watched cannot be watched again.
+  Watch obstacle = loop_.watch(listening_.get(), EPOLLIN, [](std::uint32_t) {});
+  int clients = 0;
+  {
+    Log log(LogLevel::kInfo, log_end_.get());
+    Acceptor acceptor(loop_, log, listening_.get(), [&](const posix::Fd&) {
+      ++clients;
+      loop_.stop(0);
+    });
+    acceptor.on_descriptor_freed();  // refused again, and said once
+    const posix::Fd client = connected();
+    obstacle.stop();
+    EXPECT_EQ(loop_.run(), 0);  // by itself, after a while
+  }
+  EXPECT_EQ(clients, 1);
+  EXPECT_EQ(said(),
+            "<4>tpmspaced: no new clients can be accepted for now: File exists; they wait until others leave\n");
+}
+
+}  // namespace
+}  // namespace tpmspace::daemon
