@@ -71,6 +71,12 @@ void Connection::deliver_order(const tl::expected<std::vector<proto::SessionEntr
   handle();
 }
 
+void Connection::deliver_outcome(const proto::Outcome& outcome) {
+  if (over_) return;
+  dialogue_.reload_done(outcome);
+  handle();
+}
+
 void Connection::stop_reading() {
   if (over_) return;
   dialogue_.drop_input();

@@ -42,7 +42,7 @@ class Connection final : private Dialogue::Manager {
     [[nodiscard]] virtual proto::Status status(Connection& from) = 0;
     [[nodiscard]] virtual tl::expected<proto::Sessions, wire::Rc> sessions(Connection& from) = 0;
     [[nodiscard]] virtual std::optional<wire::Rc> order(Connection& from, const proto::SessionOrder& what) = 0;
-    [[nodiscard]] virtual tl::expected<proto::Outcome, wire::Rc> reload(Connection& from) = 0;
+    [[nodiscard]] virtual std::optional<wire::Rc> reload(Connection& from) = 0;
     [[nodiscard]] virtual tl::expected<std::vector<proto::DoorEntry>, wire::Rc> doors(Connection& from) = 0;
     [[nodiscard]] virtual tl::expected<proto::Outcome, wire::Rc> change_door(Connection& from,
                                                                              const proto::DoorOrder& what) = 0;
@@ -80,6 +80,8 @@ class Connection final : private Dialogue::Manager {
   void deliver(wire::ByteView response);
   // The reply to its order about sessions.
   void deliver_order(const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions);
+  // The reply to its wish that the configuration be read again.
+  void deliver_outcome(const proto::Outcome& outcome);
   // From now on only the answer to the command in flight is awaited.
   void stop_reading();
 
@@ -94,7 +96,7 @@ class Connection final : private Dialogue::Manager {
   proto::Status status() override { return host_.status(*this); }
   tl::expected<proto::Sessions, wire::Rc> sessions() override { return host_.sessions(*this); }
   std::optional<wire::Rc> order(const proto::SessionOrder& what) override { return host_.order(*this, what); }
-  tl::expected<proto::Outcome, wire::Rc> reload() override { return host_.reload(*this); }
+  std::optional<wire::Rc> reload() override { return host_.reload(*this); }
   tl::expected<std::vector<proto::DoorEntry>, wire::Rc> doors() override { return host_.doors(*this); }
   tl::expected<proto::Outcome, wire::Rc> change_door(const proto::DoorOrder& what) override {
     return host_.change_door(*this, what);

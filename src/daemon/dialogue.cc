@@ -105,6 +105,11 @@ void Dialogue::order_done(const tl::expected<std::vector<proto::SessionEntry>, w
                              : proto::Reply(refusal(proto::MessageType::kOrder, sessions.error()))));
 }
 
+void Dialogue::reload_done(const proto::Outcome& outcome) {
+  ordering_ = false;
+  put(proto::encode(proto::Reply(proto::ReloadReply{outcome})));
+}
+
 void Dialogue::sent(std::size_t octets) {
   sent_ += octets;
   if (sent_ != output_.size()) return;
@@ -194,7 +199,9 @@ std::optional<proto::Reply> Dialogue::reply_to(const proto::Request& request) {
             return proto::NarrowReply{};
           },
           [&](const proto::Reload&) -> Answer {
-            return done_or_refused<proto::ReloadReply>(proto::MessageType::kReload, manager_.reload());
+            if (const auto refused = manager_.reload()) return refusal(proto::MessageType::kReload, *refused);
+            ordering_ = true;
+            return std::nullopt;
           },
           [&](const proto::DoorsRequest&) -> Answer {
             return done_or_refused<proto::DoorsReply>(proto::MessageType::kDoors, manager_.doors());

@@ -2,11 +2,11 @@
 //
 // Idea: one TPM command is in flight; one frame is read ahead. A control frame is answered at once; a TPM frame (or a
 // bad size, which is answered like one) waits its turn, and nothing more is read meanwhile, nor while sessions are
-// done that an order to them asks for: that takes the TPM. While output is waiting to be sent nothing is read or
-// handled either: so a client that does not read costs one response, one control reply, one held frame and the octets
-// of one read. A bad command is answered here, with our layer; the TPM never sees it. Threads: belongs to the event
-// loop; the table must outlive it. Errors: none; every octet stream is a conversation. Source: DESIGN "The native
-// protocol"; proto/frame.h, proto/control.h.
+// done that an order to them asks for (that takes the TPM), nor while the configuration is read again. While output is
+// waiting to be sent nothing is read or handled either: so a client that does not read costs one response, one control
+// reply, one held frame and the octets of one read. A bad command is answered here, with our layer; the TPM never sees
+// it. Threads: belongs to the event loop; the table must outlive it. Errors: none; every octet stream is a
+// conversation. Source: DESIGN "The native protocol"; proto/frame.h, proto/control.h.
 #pragma once
 
 #include <cstdint>
@@ -54,8 +54,9 @@ class Dialogue {
     [[nodiscard]] virtual tl::expected<proto::Sessions, wire::Rc> sessions() = 0;
     // Takes the order; `order_done` will be called with the reply. Or refuses it with a code (our layer included).
     [[nodiscard]] virtual std::optional<wire::Rc> order(const proto::SessionOrder& what) = 0;
-    // The configuration is read again; the doors; one more or less. Or a code, likewise.
-    [[nodiscard]] virtual tl::expected<proto::Outcome, wire::Rc> reload() = 0;
+    // The configuration will be read again, and `reload_done` be called. Or a code, likewise.
+    [[nodiscard]] virtual std::optional<wire::Rc> reload() = 0;
+    // The doors; one more or less. Or a code, likewise.
     [[nodiscard]] virtual tl::expected<std::vector<proto::DoorEntry>, wire::Rc> doors() = 0;
     [[nodiscard]] virtual tl::expected<proto::Outcome, wire::Rc> change_door(const proto::DoorOrder& what) = 0;
     // From now on the commands are learned, and nothing is said; or the profile of that name that was learned so far,
@@ -87,6 +88,9 @@ class Dialogue {
   void answer(wire::ByteView response);
   // Those sessions it concerned; or it was not done, for that code.
   void order_done(const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions);
+
+  // The configuration was read again, or could not be.
+  void reload_done(const proto::Outcome& outcome);
 
   [[nodiscard]] bool in_flight() const { return in_flight_; }
   [[nodiscard]] bool wants_input() const;

@@ -95,11 +95,11 @@ RealmNumber Gatekeeper::realm_behind(const Entrance& entrance) {
   return entrance.profile.empty() ? 0 : number_of({Realm::Kind::kDoor, entrance.door});
 }
 
-void Gatekeeper::set_policy(std::shared_ptr<const guard::Policy> policy) {
+void Gatekeeper::set_policy(std::shared_ptr<const guard::Policy> policy, SubordinateIds subordinates) {
   policy_ = std::move(policy);
   ++policies_;
   grants_.clear();
-  subordinates_ = SubordinateIds::of_this_machine();
+  subordinates_ = std::move(subordinates);
 }
 
 RealmNumber Gatekeeper::number_of(const Realm& realm) {

@@ -73,8 +73,8 @@ class Gatekeeper {
   [[nodiscard]] std::optional<space::OwnerId> owner_by_uid(std::uint32_t uid, const Entrance& entrance);
   // For whoever is refused: it allows nothing.
   [[nodiscard]] static Badge stranger(const ucred& peer, const Entrance& entrance);
-  // /etc/subuid is read again, too; who is connected stays who he was.
-  void set_policy(std::shared_ptr<const guard::Policy> policy);
+  // Who is connected stays who he was.
+  void set_policy(std::shared_ptr<const guard::Policy> policy, SubordinateIds subordinates = {});
   [[nodiscard]] const guard::Policy& policy() const { return *policy_; }
 
   struct Realm {

@@ -115,7 +115,7 @@ int run_program(const Settings& command_line, const std::optional<std::string>& 
     log.set_level(config->log_level);
     for (const auto& [line, sentence] : warnings_of(file->policy, may_trace()))
       log.warning("{}:{}: {}", config_file.value_or(std::string(kConfigFile)), line, sentence);
-    return serve(log, *config, [&command_line, &config_file] {
+    return serve(log, *config, [command_line, config_file] {
       return read_settings(config_file)
           .and_then([&](const Settings& again) {
             Environment environment = process_environment();

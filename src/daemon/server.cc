@@ -60,6 +60,12 @@ std::uint32_t most_of_owner(const Limits& limits, const Badge& badge) {
   return std::min(limits.connections_per_owner, badge.grant->profile().limits.connections);
 }
 
+Rereading::Result read_all(const std::function<tl::expected<Access, std::string>()>& reread) {
+  return reread().map([](Access access) {
+    return Rereading::Read{std::move(access), SubordinateIds::of_this_machine()};
+  });
+}
+
 // Says nothing unless a service manager listens.
 void tell_manager(const std::string& state) {
   sd_notify(0, state.c_str());
@@ -77,11 +83,15 @@ Server::Server(Log& log, AuditLog audit, Terms terms, Listener main_door, std::v
     : log_(log),
       limits_(terms.limits),
       most_refused_(descriptors().refused),
-      reread_(std::move(terms.reread)),
       audit_(std::move(audit)),
       access_(std::move(terms.access)),
       gatekeeper_(std::make_shared<const guard::Policy>(access_.policy), names_of(sources), most_of_a_space(limits_),
                   limits_.bytes),
+      rereading_(
+          loop_, [reread = std::move(terms.reread)] { return read_all(reread); },
+          [this](Rereading::Result read, const std::vector<ClientId>& for_whom) {
+            on_read_again(std::move(read), for_whom);
+          }),
       places_(most_connections(limits_)),
       doors_(loop_, log, std::move(main_door),
              [this](posix::Fd client, const Entrance& entrance, const Doors::Count& visits, bool welcome) {
@@ -100,7 +110,7 @@ Server::Server(Log& log, AuditLog audit, Terms terms, Listener main_door, std::v
               .accounted = [this](std::size_t chip, const auto& account) { on_account(chip, account); }}) {
   loop_.on_signal(SIGTERM, [this] { on_stop_signal(); });
   loop_.on_signal(SIGINT, [this] { on_stop_signal(); });
-  loop_.on_signal(SIGHUP, [this] { (void)read_policy_again(); });
+  loop_.on_signal(SIGHUP, [this] { rereading_.ask(0); });
 }
 
 tl::expected<void, std::string> Server::claim_doors() {

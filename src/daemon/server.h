@@ -25,6 +25,7 @@
 #include "daemon/event_loop.h"
 #include "daemon/gatekeeper.h"
 #include "daemon/log.h"
+#include "daemon/rereading.h"
 #include "daemon/tpm_desk.h"
 #include "daemon/turns.h"
 
@@ -36,6 +37,7 @@ class Server final : private Connection::Host {
     Limits limits;
     Access access;
     // The configuration, read again.
+    // By another thread, so it uses nothing that is not its own.
     std::function<tl::expected<Access, std::string>()> reread;
   };
   // Precondition: SIGTERM, SIGINT and SIGHUP are blocked.
@@ -76,7 +78,7 @@ class Server final : private Connection::Host {
   void take_turns();
   // --- Signals ---
   void on_stop_signal();
-  proto::Outcome read_policy_again();
+  void on_read_again(Rereading::Result read, const std::vector<ClientId>& for_whom);
   void begin_stop();
 
   // --- Connection::Host: server_requests.cc ---
@@ -88,7 +90,7 @@ class Server final : private Connection::Host {
   proto::Status status(Connection& from) override;
   tl::expected<proto::Sessions, wire::Rc> sessions(Connection& from) override;
   std::optional<wire::Rc> order(Connection& from, const proto::SessionOrder& what) override;
-  tl::expected<proto::Outcome, wire::Rc> reload(Connection& from) override;
+  std::optional<wire::Rc> reload(Connection& from) override;
   tl::expected<std::vector<proto::DoorEntry>, wire::Rc> doors(Connection& from) override;
   tl::expected<proto::Outcome, wire::Rc> change_door(Connection& from, const proto::DoorOrder& what) override;
   tl::expected<std::string, wire::Rc> learn(Connection& from, const std::string& name) override;
@@ -115,13 +117,13 @@ class Server final : private Connection::Host {
   const Limits limits_;
   const uid_t own_uid_ = ::geteuid() == guard::kOverflowUid ? 0 : ::geteuid();  // and root's, who administers, too
   const std::size_t most_refused_;                                              // at a time
-  const std::function<tl::expected<Access, std::string>()> reread_;
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
 
   EventLoop loop_;
   AuditLog audit_;
   Access access_;
   Gatekeeper gatekeeper_;
+  Rereading rereading_;
   ClientLimits places_;
   Doors doors_;
   std::unordered_map<ClientId, Client> clients_;

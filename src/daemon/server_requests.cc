@@ -170,32 +170,36 @@ std::optional<wire::Rc> Server::order(Connection& from, const proto::SessionOrde
 
 // --- Policy and doors
 
-tl::expected<proto::Outcome, wire::Rc> Server::reload(Connection& from) {
-  if (!is_administrator(from)) return tl::make_unexpected(kNotAllowed);
-  return read_policy_again();
+std::optional<wire::Rc> Server::reload(Connection& from) {
+  if (!is_administrator(from)) return kNotAllowed;
+  rereading_.ask(from.id());
+  return std::nullopt;
 }
 
-proto::Outcome Server::read_policy_again() {
+void Server::on_read_again(Rereading::Result read, const std::vector<ClientId>& for_whom) {
+  if (stopping_) return;
   observe::AuditRecord record;
   record.event = observe::AuditEvent::kPolicy;
-  auto access = reread_().and_then([this](Access read) -> tl::expected<Access, std::string> {
-    if (auto fault = not_served(read)) return tl::unexpected(*std::move(fault));
-    return read;
+  read = std::move(read).and_then([this](Rereading::Read all) -> Rereading::Result {
+    if (auto fault = not_served(all.access)) return tl::unexpected(*std::move(fault));
+    return all;
   });
-  proto::Outcome out{.done = access.has_value(), .sentence = ""};
-  if (access) {
-    access_ = std::move(*access);
-    gatekeeper_.set_policy(std::make_shared<const guard::Policy>(access_.policy));
+  proto::Outcome out{.done = read.has_value(), .sentence = ""};
+  if (read) {
+    access_ = std::move(read->access);
+    gatekeeper_.set_policy(std::make_shared<const guard::Policy>(access_.policy), std::move(read->subordinates));
     const auto troubles = doors_.replace(access_.doors);
     out.sentence = "the configuration was read again; profiles, rules, namespaces and doors are as it says now";
     for (const auto& trouble : troubles) out.sentence += "; but " + trouble;
   } else {
-    out.sentence = "nothing was changed: " + access.error();
+    out.sentence = "nothing was changed: " + read.error();
     log_.error("{}", out.sentence);
   }
   record.reason = out.sentence;
   audit_.write(record);
-  return out;
+  for (const ClientId client : for_whom)
+    if (const auto found = clients_.find(client); found != clients_.end())
+      found->second.connection->deliver_outcome(out);
 }
 
 std::optional<std::string> Server::not_served(const Access& access) const {

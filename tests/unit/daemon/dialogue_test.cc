@@ -34,7 +34,7 @@ class FakeManager final : public Dialogue::Manager {
     if (refuse) return tl::make_unexpected(*refuse);
     return proto::Sessions{};
   }
-  tl::expected<proto::Outcome, wire::Rc> reload() override { return outcome("read again"); }
+  std::optional<wire::Rc> reload() override { return refuse; }
   tl::expected<std::vector<proto::DoorEntry>, wire::Rc> doors() override {
     if (refuse) return tl::make_unexpected(*refuse);
     return std::vector{proto::DoorEntry{.name = "main", .path = "/a"}};
@@ -303,12 +303,27 @@ TEST_F(DialogueTest, WhatIsLearnedIsTold) {
   EXPECT_EQ(talk(), refusal(11, wire::rc::kValue));
 }
 
+TEST_F(DialogueTest, AReloadIsAnsweredWhenItIsDoneAndNothingIsReadMeanwhile) {
+  feed(proto::encode(proto::Request(proto::Hello{})));
+  talk();
+  const Bytes reload = proto::encode(proto::Request(proto::Reload{}));
+  feed(joined({reload, proto::encode(proto::Request(proto::Hello{}))}));
+  EXPECT_EQ(talk(), Bytes{});
+  EXPECT_FALSE(dialogue_.wants_input());
+  dialogue_.reload_done({true, "read again"});
+  EXPECT_EQ(talk(), joined({proto::encode(proto::Reply(proto::ReloadReply{{true, "read again"}})),
+                            proto::encode(proto::Reply(proto::HelloReply{1, "test", 7}))}));
+  manager_.refuse = wire::from_manager(wire::rc::kDisabled);
+  feed(reload);
+  EXPECT_EQ(talk(), refusal(8, wire::rc::kDisabled));
+  EXPECT_TRUE(dialogue_.wants_input());
+}
+
 TEST_F(DialogueTest, AnAdministratorsOrdersAreAnsweredOrRefused) {
   feed(proto::encode(proto::Request(proto::Hello{})));
   talk();
-  const proto::Request asked[] = {proto::Reload{}, proto::DoorsRequest{}, proto::DoorRequest{proto::RemoveDoor{"two"}}};
+  const proto::Request asked[] = {proto::DoorsRequest{}, proto::DoorRequest{proto::RemoveDoor{"two"}}};
   const proto::Reply told[] = {
-      proto::ReloadReply{{true, "read again"}},
       proto::DoorsReply{{proto::DoorEntry{.name = "main", .path = "/a"}}},
       proto::DoorReply{{true, "made"}},
   };

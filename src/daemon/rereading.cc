@@ -1,0 +1,63 @@
+#include "daemon/rereading.h"
+
+#include <fmt/core.h>
+
+#include <system_error>
+#include <thread>
+#include <utility>
+
+#include "daemon/mailbox.h"
+
+namespace tpmspace::daemon {
+
+namespace {
+
+Rereading::Result failure(const std::exception& e) {
+  return tl::unexpected(fmt::format("the configuration cannot be read: {}", e.what()));
+}
+
+Rereading::Result result_of(const Rereading::Reader& reader) {
+  try {
+    return reader();
+  } catch (const std::exception& e) {
+    return failure(e);
+  }
+}
+
+}  // namespace
+
+// Where the thread puts its result.
+struct Rereading::Place {
+  Outbox<Result> results;
+};
+
+Rereading::Rereading(EventLoop& loop, Reader reader, Done done)
+    : reader_(std::move(reader)),
+      done_(std::move(done)),
+      place_(std::make_shared<Place>()),
+      result_(loop.watch(place_->results.fd(), EPOLLIN, [this](std::uint32_t) { take(); })) {}
+
+void Rereading::ask(ClientId client) {
+  waiting_.push_back(client);
+  if (!under_way_) begin();
+}
+
+void Rereading::begin() {
+  under_way_ = true;
+  for_whom_ = std::exchange(waiting_, {});
+  try {
+    std::thread([reader = reader_, place = place_] { place->results.put(result_of(reader)); }).detach();
+  } catch (const std::system_error& e) {
+    place_->results.put(failure(e));
+  }
+}
+
+void Rereading::take() {
+  for (Result& result : place_->results.take()) {
+    under_way_ = false;
+    done_(std::move(result), std::exchange(for_whom_, {}));
+  }
+  if (!under_way_ && !waiting_.empty()) begin();
+}
+
+}  // namespace tpmspace::daemon

@@ -1,0 +1,54 @@
+// The configuration, read again beside the event loop.
+//
+// Idea: reading is slow where the name service must be asked who "alice" is (a directory server may take seconds), so a
+// thread does it, and its result, a value, comes back to the loop. One reading at a time: the file may have changed
+// since one began, so whoever asks meanwhile waits for another one after it, with all the others who ask.
+// Threads: belongs to the event loop; `read` runs in a thread of its own, which shares nothing but the place for its
+// result, and is left behind if it still reads at the end. Limits: one reading under way and one after it; a connection
+// asks once at a time. Errors: a thread that cannot be made is a reading that failed.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <tl/expected.hpp>
+#include <vector>
+
+#include "daemon/event_loop.h"
+#include "daemon/policy_file.h"
+#include "daemon/subordinate_ids.h"
+#include "daemon/tpm_thread.h"
+
+namespace tpmspace::daemon {
+
+class Rereading {
+ public:
+  struct Read {
+    Access access;
+    SubordinateIds subordinates;
+  };
+  using Result = tl::expected<Read, std::string>;
+  using Reader = std::function<Result()>;
+  // `for_whom`: who asked for it; 0 is a signal.
+  using Done = std::function<void(Result result, const std::vector<ClientId>& for_whom)>;
+
+  Rereading(EventLoop& loop, Reader reader, Done done);
+  void ask(ClientId client);
+
+ private:
+  struct Place;
+  void begin();
+  void take();
+
+  // Constant.
+  const Reader reader_;
+  const Done done_;
+
+  std::shared_ptr<Place> place_;
+  bool under_way_ = false;
+  std::vector<ClientId> for_whom_;  // that one is
+  std::vector<ClientId> waiting_;   // for another one
+  Watch result_;
+};
+
+}  // namespace tpmspace::daemon

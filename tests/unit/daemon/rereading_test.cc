@@ -1,0 +1,74 @@
+// The configuration is read again beside the loop: one reading at a time, and everybody gets one that began after he
+// asked.
+#include "daemon/rereading.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+
+namespace tpmspace::daemon {
+namespace {
+
+// A reader that takes as long as the test wants.
+struct SlowReader {
+  std::mutex mutex;
+  std::condition_variable changed;
+  int begun = 0, allowed = 0;
+
+  Rereading::Result read() {
+    std::unique_lock lock(mutex);
+    const int mine = ++begun;
+    changed.notify_all();
+    changed.wait(lock, [&] { return allowed >= mine; });
+    return tl::unexpected("reading " + std::to_string(mine));
+  }
+  void wait_for(int reading) {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return begun >= reading; });
+  }
+  void allow(int readings) {
+    const std::lock_guard lock(mutex);
+    allowed = readings;
+    changed.notify_all();
+  }
+};
+
+TEST(Rereading, WhoAsksMeanwhileGetsTheNextOne) {
+  using Told = std::vector<std::pair<std::string, std::vector<ClientId>>>;
+  const auto slow = std::make_shared<SlowReader>();
+  EventLoop loop;
+  Told told;
+  Rereading rereading(
+      loop, [slow] { return slow->read(); },
+      [&](const Rereading::Result& result, const std::vector<ClientId>& for_whom) {
+        told.emplace_back(result.error(), for_whom);
+        if (told.size() == 2) loop.stop(0);
+      });
+  rereading.ask(5);
+  slow->wait_for(1);  // it is under way, and the loop goes on
+  rereading.ask(6);
+  rereading.ask(0);
+  EXPECT_TRUE(told.empty());
+  slow->allow(2);
+  EXPECT_EQ(loop.run(), 0);
+  EXPECT_EQ(told, (Told{{"reading 1", {5}}, {"reading 2", {6, 0}}}));
+  EXPECT_EQ(slow->begun, 2);
+}
+
+TEST(Rereading, WhoNeverComesBackIsLeft) {
+  const auto slow = std::make_shared<SlowReader>();
+  {
+    EventLoop loop;
+    Rereading rereading(
+        loop, [slow] { return slow->read(); },
+        [](const Rereading::Result&, const std::vector<ClientId>&) { ADD_FAILURE(); });
+    rereading.ask(1);
+    slow->wait_for(1);
+  }
+  slow->allow(1);
+}
+
+}  // namespace
+}  // namespace tpmspace::daemon
