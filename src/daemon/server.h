@@ -87,7 +87,8 @@ class Server final : private Connection::Host {
   void over(Connection& from) override;
 
   void on_account(const observe::Account& account);
-  void audit_lockout(const observe::Account& account);
+  // What was refused below the gatekeeper, and why: a sentence.
+  void audit_refusal(const observe::Account& account, observe::AuditEvent event, std::string reason);
   // What is known of whoever did it.
   [[nodiscard]] static observe::AuditRecord record_of(observe::AuditEvent event, const Connection& from);
   // By the policy of now.
