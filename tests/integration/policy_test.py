@@ -313,6 +313,7 @@ class Lockout(RefusalTest):
             daemon = stack.enter_context(harness.Daemon("embedded", config=config))
             root, alice = (stack.enter_context(User(daemon, uid)) for uid in (0, ALICE))
             others = [stack.enter_context(User(daemon, uid)) for uid in (BOB, CAROL, WEB)]
+            root("dictionarylockout", "--setup-parameters", "--max-tries", "32", "--recovery-time", "1000")
             root("nvdefine", "0x1500020", "-C", "o", "-s", "8", "-p", "right", "-a",
                  "nt=pinfail|no_da|ownerread|ownerwrite|authread")
             (root.directory / "pin").write_bytes(struct.pack(">II", 0, 3))
