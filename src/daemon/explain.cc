@@ -126,16 +126,20 @@ Result<Explanation> explain(const Access& access, const Visitor& visitor, std::s
   if (out.verdict.reason == guard::Reason::kUnreadable && !sample->wanted.empty())
     return tl::unexpected(fmt::format("the profile \"{}\" judges what the parameters of {} name: say {}",
                                       out.choice.profile.name, sample->text, sample->wanted));
+  out.pins = guard::tried_indices(sample->command) - out.choice.profile.nv_pin;
   out.command = std::move(sample->text);
   return out;
 }
 
 std::string text_of(const Explanation& explanation, const Access& access, const std::string& file) {
-  const auto& [command, choice, verdict, by_door, home] = explanation;
+  const auto& [command, choice, verdict, by_door, home, pins] = explanation;
   std::string out = fmt::format("{}: {}\n", command, verdict.allowed() ? "allowed" : "refused");
   if (!verdict.allowed())
     out += fmt::format("  code     {}\n  reason   {}\n", wire::describe(wire::from_manager(verdict.rc)),
                        guard::sentence(verdict.reason));
+  if (verdict.allowed() && !pins.empty())
+    out += fmt::format("  unless   {:#010x} is a PIN Fail index: the profile does not list it under nv.pin\n",
+                       pins.ranges().front().first);
   if (home != nullptr) out += fmt::format("  member   of the namespace \"{}\", {}:{}\n", home->name, file, home->line);
   out += fmt::format("  profile  {}\n", choice.profile.name);
   for (const auto place : choice.rules) {

@@ -33,6 +33,7 @@ struct Explanation {
   guard::Verdict verdict;
   std::string by_door;                     // its name
   const guard::Namespace* home = nullptr;  // of `access`; null: the visitor is in none
+  guard::Numbers pins;                     // indices that it may not try if they are PIN Fail indices
 };
 [[nodiscard]] tl::expected<Explanation, std::string> explain(const Access& access, const Visitor& visitor,
                                                              std::span<const std::string> words);

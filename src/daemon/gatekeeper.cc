@@ -32,6 +32,12 @@ std::shared_ptr<const space::View> view_of(const guard::Profile& profile, const 
   return std::make_shared<const space::View>(std::move(out));
 }
 
+// Null: all.
+std::shared_ptr<const wire::Numbers> pins_of(const guard::Profile& profile) {
+  if (profile.nv_pin == wire::Numbers::all()) return nullptr;
+  return std::make_shared<const wire::Numbers>(profile.nv_pin);
+}
+
 enum class PoolOf : std::uint64_t { kProfile = 1, kOwner = 2, kNamespace = 3 };
 space::PoolId pool_of(PoolOf kind, std::uint64_t number) {
   return {number << 2U | static_cast<std::uint64_t>(kind)};
@@ -184,7 +190,8 @@ space::SpaceLimits Gatekeeper::limits_of(const guard::Profile& profile, const st
                             .shares_tries = !administers_lockout(profile),
                             .share = profile.limits.share,
                             .priority = profile.limits.priority,
-                            .view = view_of(profile, home)};
+                            .view = view_of(profile, home),
+                            .pins = pins_of(profile)};
   if (profile.terms.lease == space::SessionTerms::kEndless) {
     const auto [known, unused] = endless_.try_emplace(pool, endless_.size() + 1);
     out.pools[0] = {.id = pool_of(PoolOf::kProfile, known->second), .sessions = profile.limits.endless_sessions};

@@ -185,19 +185,23 @@ void Server::on_over() {
   loop_.stop(exit_code_);
 }
 
-void Server::audit_lockout(const observe::Account& account) {
+void Server::audit_refusal(const observe::Account& account, observe::AuditEvent event, std::string reason) {
   const auto found = clients_.find(account.connection);
   if (found == clients_.end()) return;
   const Connection& of = *found->second.connection;
-  auto record = record_of(observe::AuditEvent::kLockout, of);
+  auto record = record_of(event, of);
   if (const auto* row = desk_of(of).table().find(account.client_code)) record.command = row->name;
   record.code = account.rc;
-  record.reason = "the owner's share of wrong authorizations is used up";
+  record.reason = std::move(reason);
   audit_.write(record);
 }
 
 void Server::on_account(std::size_t chip, const observe::Account& account) {
-  if (account.stopped_for_lockout) audit_lockout(account);
+  if (account.stopped_for_lockout)
+    audit_refusal(account, observe::AuditEvent::kLockout, "the owner's share of wrong authorizations is used up");
+  if (account.kept_from_pin)
+    audit_refusal(account, observe::AuditEvent::kRefused,
+                  "the profile does not list this PIN Fail index as one whose authorization it may try");
   for (const auto& session : account.reclaimed) {
     observe::AuditRecord record;
     record.event = observe::AuditEvent::kReclaimed;

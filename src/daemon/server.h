@@ -101,7 +101,8 @@ class Server final : private Connection::Host {
   void over(Connection& from) override;
 
   void on_account(std::size_t chip, const observe::Account& account);
-  void audit_lockout(const observe::Account& account);
+  // What was refused below the gatekeeper, and why: a sentence.
+  void audit_refusal(const observe::Account& account, observe::AuditEvent event, std::string reason);
   [[nodiscard]] TpmDesk& desk_of(const Connection& client) { return chips_.desk(client.badge().chip); }
   // What is known of whoever did it.
   [[nodiscard]] static observe::AuditRecord record_of(observe::AuditEvent event, const Connection& from);

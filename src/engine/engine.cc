@@ -139,6 +139,7 @@ Step Engine::Impl::serve(Ticket ticket, Time now, std::optional<Time> waited) {
   step.account->waited = waited;
   step.account->auth_failed = auth_failed;
   step.account->stopped_for_lockout = outcome.stopped_for_lockout;
+  step.account->kept_from_pin = outcome.kept_from_pin;
   // Whose share is greater is charged less.
   queue.charge(connection.owner.value,
                std::max<std::uint64_t>(1, std::max(clock() - began, kLeastCharge) * kUsualShare / limits.share));

@@ -116,6 +116,7 @@ class Lesson {
 }  // namespace
 
 Profile learn(Profile so_far, const wire::Command& command, std::uint8_t locality) {
+  if (const Numbers tried = tried_indices(command); !tried.empty()) so_far.nv_pin = so_far.nv_pin | tried;
   if (judge(so_far, command, locality).allowed()) return so_far;
   Lesson lesson(so_far, command, locality);
   for (const auto& one : kSets) lesson.settle(one, so_far.*one.set);

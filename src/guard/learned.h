@@ -5,7 +5,8 @@
 // nothing is added; else all numbers that the command could mean there are, and each is taken away again that is not
 // missed. If they are not enough, something in the command cannot be told (a parameter is encrypted, a handle is of no
 // known kind) or all is meant (NV_GlobalWriteLock): then every number of the set's kind is added, and at last
-// everything. Only sets grow; limits and terms stay as they are. What a rule disables is no part of it.
+// everything. `nv_pin` gets whatever index is tried: whether it is a PIN Fail index no command says. Only sets grow;
+// limits and terms stay as they are. What a rule disables is no part of it.
 //
 // Threads: pure. Costs: nothing but one `judge` for a command that is allowed already; otherwise well below a
 // millisecond. Limits: a set may have kMostEntries entries (docs/policy.md: as many as a list of the configuration),

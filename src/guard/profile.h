@@ -76,6 +76,7 @@ struct Profile {
   Numbers nv_lock;       // NV_ReadLock, NV_WriteLock; NV_GlobalWriteLock if every index is in it
   Numbers nv_define;     // NV_DefineSpace, NV_UndefineSpace, NV_ChangeAuth
   Numbers nv_by_owner;   // those it may read, write, lock by the authorization of owner (often empty) or platform
+  Numbers nv_pin;        // PIN Fail indices whose own authorization it may try; which are the manager knows
 
   Numbers pcr_read;    // PCR_Read, and wherever else values go: Quote, PolicyPCR, creation data
   Numbers pcr_extend;  // PCR_Extend, PCR_Event, EventSequenceComplete
@@ -112,6 +113,7 @@ inline constexpr std::array kSets = {
     SetOfProfile{"nv.lock", &Profile::nv_lock},
     SetOfProfile{"nv.define", &Profile::nv_define},
     SetOfProfile{"nv.by-owner", &Profile::nv_by_owner},
+    SetOfProfile{"nv.pin", &Profile::nv_pin},
     SetOfProfile{"pcr.read", &Profile::pcr_read},
     SetOfProfile{"pcr.extend", &Profile::pcr_extend},
     SetOfProfile{"pcr.reset", &Profile::pcr_reset},

@@ -81,6 +81,7 @@ Profile make_provision() {
   out.persistent_evict = {kPersistent};
   out.nv_write = out.nv_lock = out.nv_define = Numbers{kFreeNv};
   out.nv_by_owner = {kNv};
+  out.nv_pin = {kNv};
   return out;
 }
 

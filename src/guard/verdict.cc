@@ -272,6 +272,16 @@ Verdict judge(const Profile& profile, const wire::Command& command, std::uint8_t
   return judge_parameters(profile, command);
 }
 
+Numbers tried_indices(const wire::Command& command) {
+  const bool may_bind = command.code() == wire::cc::kStartAuthSession;
+  Numbers out;
+  for (std::size_t i = 0; i < command.handle_count(); ++i) {
+    const std::uint32_t handle = command.handle(i).value;
+    if (wire::is_nv(handle) && (may_bind || i < command.row().auth_handles)) out = out | Numbers::one(handle);
+  }
+  return out;
+}
+
 std::string_view sentence(Reason reason) {
   switch (reason) {
     case Reason::kAllowed:

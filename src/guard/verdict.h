@@ -8,6 +8,7 @@
 // Judged in the parameters are: PCR selections (PCR_Read, Quote, PolicyPCR, Create, CreatePrimary: wherever values or
 // their digest come out); the hierarchy of LoadExternal, Hash, SequenceComplete, HierarchyControl; the handle of
 // EvictControl; the index of NV_DefineSpace; a signing scheme that spends a commitment, for which Commit is needed.
+// Whether an NV index is one of `nv.pin`'s kind no command says: that is judged by the manager (space/protection.h).
 // PCRs of PCR_Allocate and PCR_SetAuthPolicy are not: who may do that may do it to all. What a profile allows whole is
 // not read; where something must be read and is encrypted or cannot be parsed, the answer is no.
 //
@@ -50,6 +51,10 @@ struct Verdict {
   [[nodiscard]] bool allowed() const { return reason == Reason::kAllowed; }
   bool operator==(const Verdict&) const = default;
 };
+
+// NV indices whose own authorization it tries, or to which it binds a session: if they are PIN Fail indices, and the
+// policy of a policy session asks for it.
+[[nodiscard]] Numbers tried_indices(const wire::Command& command);
 
 [[nodiscard]] Verdict judge(const Profile& profile, const wire::Command& command, std::uint8_t locality);
 

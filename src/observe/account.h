@@ -28,6 +28,7 @@ struct Account {
   std::optional<std::uint64_t> waited;  // nanoseconds that this StartAuthSession waited for a session
   bool auth_failed = false;             // a wrong authorization cost its owner, or the chip, a try
   bool stopped_for_lockout = false;     // rc is LOCKOUT because the owner has none left
+  bool kept_from_pin = false;           // rc is NV_AUTHORIZATION because it tried a PIN that is not for its space
   bool tpm_was_reset = false;           // noticed in this step; everything loaded and saved is gone
   bool tpm_lost = false;                // the back end is gone
   [[nodiscard]] std::uint64_t tpm_nanoseconds() const {

@@ -16,7 +16,7 @@ using wire::Writer;
 namespace {
 
 // The image: a version, then every field in the order of the declarations.
-constexpr std::uint32_t kImageVersion = 4;
+constexpr std::uint32_t kImageVersion = 5;
 
 std::uint8_t flag(bool set) {
   return set ? 1 : 0;
@@ -80,12 +80,13 @@ std::optional<Object> get_object(Reader& in) {
 
 constexpr std::array kNumbersOfView = {&View::commands, &View::persistent, &View::nv, &View::pcrs};
 
+void put(Writer& out, const wire::Numbers& numbers) {
+  out.u32(static_cast<std::uint32_t>(numbers.ranges().size()));
+  for (const auto& range : numbers.ranges()) out.u32(range.first).u32(range.last);
+}
+
 void put(Writer& out, const View& view) {
-  for (const auto numbers : kNumbersOfView) {
-    const auto ranges = (view.*numbers).ranges();
-    out.u32(static_cast<std::uint32_t>(ranges.size()));
-    for (const auto& range : ranges) out.u32(range.first).u32(range.last);
-  }
+  for (const auto numbers : kNumbersOfView) put(out, view.*numbers);
   out.u32(view.persistent_base);
 }
 
@@ -131,6 +132,18 @@ void put(Writer& out, const SpaceLimits& limits) {
   for (const Pool& pool : limits.pools) out.u64(pool.id.value).u32(pool.sessions).u32(pool.objects).u64(pool.bytes);
   out.u8(flag(limits.view != nullptr));
   if (limits.view) put(out, *limits.view);
+  out.u8(flag(limits.pins != nullptr));
+  if (limits.pins) put(out, *limits.pins);
+}
+
+// What may be missing. False: it is neither there nor missing.
+template <typename T>
+bool get_shared(Reader& in, std::optional<T> (*get)(Reader&), std::shared_ptr<const T>& out) {
+  const auto is_there = get_flag(in);
+  if (!is_there || !*is_there) return is_there.has_value();
+  auto value = get(in);
+  if (value) out = std::make_shared<const T>(std::move(*value));
+  return value.has_value();
 }
 
 std::optional<SpaceLimits> get_limits(Reader& in) {
@@ -157,13 +170,8 @@ std::optional<SpaceLimits> get_limits(Reader& in) {
     if (!read) return std::nullopt;
     pool = *read;
   }
-  const auto has_view = get_flag(in);
-  if (!has_view) return std::nullopt;
-  if (!*has_view) return out;
-  auto view = get_view(in);
-  if (!view) return std::nullopt;
-  out.view = std::make_shared<const View>(std::move(*view));
-  return out;
+  return get_shared(in, get_view, out.view) && get_shared(in, get_numbers, out.pins) ? std::optional(std::move(out))
+                                                                                     : std::nullopt;
 }
 
 void put(Writer& out, const Space& space) {

@@ -203,11 +203,16 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
     if (const auto refusal = resolve(space, command)) return refuse(*refusal);
     if (const auto refusal = refusal_by_view(view_of(space), command)) return refuse(*refusal);
     if (const auto refusal = stale_nonces_.refusal(space, command)) return refuse(*refusal);
+    const auto pin = protection_.tries_forbidden_pin(space, command);
+    if (pin.value_or(false)) {
+      outcome.kept_from_pin = true;
+      return refuse(rc::kNvAuthorization);
+    }
     if (tries == Tries::kNone && protection_.may_count(space, command)) {
       outcome.stopped_for_lockout = true;
       return refuse(rc::kLockout);
     }
-    Rc code = bring_back_sessions(space, command, locality);
+    Rc code = pin ? bring_back_sessions(space, command, locality) : as_lack_of_room(pin.error(), rc::kMemory);
     if (code == rc::kSuccess) code = make_resident(space, command);
     if (code == kGoneMeanwhile || disproves_the_books(code, resynchronised)) continue;
     if (code == rc::kInitialize && recovery_.after_power_loss()) continue;
@@ -218,6 +223,7 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
     const auto hmacs = stale_nonces_.check(space, command, changes);
     if (!hmacs) return refuse(as_lack_of_room(hmacs.error(), rc::kSessionMemory));
 
+    protection_.about_to_send(command);
     auto response =
         port_.forward(client_tpm, translate(space, command, *hmacs), command.row(), command.has_sessions(), locality);
     forget_copies_of_used_sequences(space, command);

@@ -39,6 +39,7 @@ struct Outcome {
   std::vector<std::pair<wire::ClientHandle, wire::Bytes>> nonces;
   Failure failure = Failure::kNone;  // a wrong authorization
   bool stopped_for_lockout = false;  // it was answered LOCKOUT, since it could have been one
+  bool kept_from_pin = false;        // it was answered NV_AUTHORIZATION, since it tries a PIN that is not for its space
   Cost cost;
 };
 
@@ -96,7 +97,10 @@ class Manager {
   [[nodiscard]] const Books& books() const { return books_; }
   [[nodiscard]] const Chip& chip() const { return chip_; }
   // Precondition: the books are of this TPM in its present state.
-  void restore(Books books) { books_ = std::move(books); }
+  void restore(Books books) {
+    books_ = std::move(books);
+    protection_.forget();
+  }
 
  private:
   using Refusal = std::optional<wire::Rc>;

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "space/view.h"
+#include "wire/numbers.h"
 
 namespace tpmspace::space {
 
@@ -86,6 +87,8 @@ struct SpaceLimits {
   std::uint8_t priority = 1;
   std::array<Pool, kMaxPools> pools = {};  // different ones
   std::shared_ptr<const View> view = {};   // null: everything, as the chip has it
+  // PIN Fail indices whose authorization it may try; null: all. Those that are none need not be in it.
+  std::shared_ptr<const wire::Numbers> pins = {};
 };
 
 }  // namespace tpmspace::space

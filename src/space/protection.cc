@@ -17,19 +17,9 @@ namespace {
 constexpr std::uint32_t kObjectNoDa = 1U << 10;  // TPMA_OBJECT
 constexpr std::uint32_t kNvNoDa = 1U << 25;      // TPMA_NV
 
-bool is_pin_fail(std::uint32_t nv_attributes) {
-  constexpr std::uint32_t kPinFail = 8;  // TPM_NT
-  return (nv_attributes >> 4 & 0xF) == kPinFail;
-}
-
 // Of a command that only the chip knows, any handle may be authorized.
 bool is_authorized(const wire::CommandRow& row, std::size_t handle) {
   return handle < row.auth_handles || (handle < row.handles && row.uses[handle] == wire::HandleUse::kUnknown);
-}
-
-// The TPM does not know it: its authorization will not be looked at.
-bool says_it_is_not_there(Rc code) {
-  return wire::base_code(code) == rc::kHandle || code == rc::kReferenceH0;
 }
 
 }  // namespace
@@ -142,12 +132,33 @@ Failure Protection::failure(SpaceId space, const Command& command, Rc code) {
   if (index >= command.authorizations().size() || !is_authorized(command.row(), index))
     return counted ? Failure::kCounted : Failure::kNone;
   const std::uint32_t handle = command.handle(index).value;
+  pins_.doubt(handle);
   if (counted) return handle == wire::kLockoutHandle ? Failure::kBeside : Failure::kCounted;
+  if (!wire::is_nv(handle) || !tries_auth_value(space, command.authorizations()[index])) return Failure::kNone;
   // Who is never stopped need not be asked for.
-  if (!wire::is_nv(handle) || !books_.spaces.at(space).limits.shares_tries) return Failure::kNone;
-  if (!tries_auth_value(space, command.authorizations()[index])) return Failure::kNone;
-  const auto attributes = port_.attributes_of(handle);
-  return attributes && is_pin_fail(*attributes) ? Failure::kBeside : Failure::kNone;
+  if (!books_.spaces.at(space).limits.shares_tries) return Failure::kNone;
+  return pins_.is_one(handle).value_or(false) ? Failure::kBeside : Failure::kNone;
+}
+
+// By a session that is bound to one he could guess without being counted.
+TpmPort::Result<bool> Protection::tries_forbidden_pin(SpaceId space, const Command& command) {
+  const wire::Numbers* allowed = books_.spaces.at(space).limits.pins.get();
+  if (allowed == nullptr) return false;
+  const auto& authorizations = command.authorizations();
+  for (std::size_t i = 0; i < command.handle_count(); ++i) {
+    const std::uint32_t handle = command.handle(i).value;
+    if (!wire::is_nv(handle) || allowed->contains(handle)) continue;
+    const bool is_tried =
+        i < authorizations.size() && is_authorized(command.row(), i) && tries_auth_value(space, authorizations[i]);
+    if (!is_tried && command.code() != cc::kStartAuthSession) continue;
+    const auto pin = pins_.is_one(handle);
+    if (!pin || *pin) return pin;
+  }
+  return false;
+}
+
+void Protection::about_to_send(const Command& command) {
+  if (may_change_indices(command.row())) pins_.forget();
 }
 
 void Protection::book(const Command& command, const wire::Response& response) {
@@ -174,6 +185,8 @@ void Protection::book(const Command& command, const wire::Response& response) {
 }
 
 void Protection::read_if_due() {
+  // Another TPM may be there.
+  if (port_.cost().tpm_was_reset || port_.cost().tpm_lost) pins_.forget();
   // Tries that were under way when it lost power may have been counted (Part 1, 19.8.6).
   if (port_.cost().tpm_was_reset) due_ = true;
   if (!due_ || port_.cost().tpm_lost) return;

@@ -40,6 +40,10 @@ std::optional<std::uint32_t> attributes_in(ByteView area, bool nv) {
   return in.u32();
 }
 
+bool says_it_is_not_there(Rc code) {
+  return wire::base_code(code) == rc::kHandle || code == rc::kReferenceH0;
+}
+
 void learn_lockout(LockoutNews& news, ByteView capability_data) {
   Reader in(capability_data);
   const auto more = in.u8();

@@ -38,6 +38,8 @@ struct Cost {
 
 // TPMA_OBJECT in a TPMT_PUBLIC (or the template of a CreateLoaded), TPMA_NV in a TPMS_NV_PUBLIC. Nullopt: too short.
 [[nodiscard]] std::optional<std::uint32_t> attributes_in(wire::ByteView area, bool nv);
+// The TPM does not know the entity that it was asked about: its authorization will not be looked at.
+[[nodiscard]] bool says_it_is_not_there(wire::Rc code);
 // What the answer to a GetCapability says of it, if anything: the parameters of a success.
 void learn_lockout(LockoutNews& news, wire::ByteView capability_data);
 // A page of a capability that is a list of 32-bit words: handles, or the attributes of commands.

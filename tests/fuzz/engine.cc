@@ -102,6 +102,7 @@ class Play {
       limits.view = std::make_shared<const space::View>(
           space::View{.commands = {{0x11F, 0x15F}}, .persistent = wire::Numbers::all(), .persistent_base = 0x81000001});
     }
+    if (what >= 0xA0) limits.pins = std::make_shared<const wire::Numbers>(wire::Numbers{{0x01500000, 0x01500001}});
     connections_.push_back(engine_->open(space::OwnerId{1U + what % 3U}, limits));
   }
 

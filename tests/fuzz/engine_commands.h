@@ -80,7 +80,7 @@ class Commands {
     }
   }
   Bytes use_object() {
-    switch (input_.below(8)) {
+    switch (input_.below(9)) {
       case 0:
         return sign(object(), authorizations());
       case 1:
@@ -96,6 +96,10 @@ class Commands {
       case 6:
         return command(cc::kCertify, {object(), object()}, join({password(), password()}),
                        Writer().u16(0).u16(kAlgNull).take());
+      case 7: {
+        const std::uint32_t index = 0x01500000U + input_.u8() % 3U;
+        return command(cc::kNVRead, {index, index}, authorizations(), Writer().u16(8).u16(0).take());
+      }
       default:
         return read_public(object());
     }

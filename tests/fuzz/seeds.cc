@@ -136,6 +136,7 @@ void write_space(const fs::path& directory) {
   seen.pools = {space::Pool{.id = {1}, .objects = 4}, space::Pool{.id = {2}, .bytes = 1 << 20}};
   seen.view = std::make_shared<const space::View>(
       space::View{.commands = {{0x11F, 0x193}}, .nv = {{1, 2}, {5, 9}}, .persistent_base = 0x81100000});
+  seen.pins = std::make_shared<const wire::Numbers>(wire::Numbers{{1, 2}});
   space::open_space(full, space::OwnerId{}, seen);
   space::add_object(full, one, {0x80000000}, {});
   space::add_object(full, one, {0x80000001}, {true, Bytes(4, 1), 0});

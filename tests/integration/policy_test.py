@@ -299,6 +299,40 @@ class Lockout(RefusalTest):
             self.assertEqual(guessers[0]("unseal", "-c", "d.ctx", "-p", "right"), b"secret")
             daemon.wait_for_log("share of wrong authorizations")
 
+    def test_a_pin_is_tried_by_its_users_alone(self):
+        config = f"""
+            [profile.door-lock]
+            base = "safe"
+            nv.pin = 0x01500020
+            [[rule]]
+            user = {ALICE}
+            profile = "door-lock"
+        """
+        with contextlib.ExitStack() as stack:
+            harness.need_root()
+            daemon = stack.enter_context(harness.Daemon("embedded", config=config))
+            root, alice = (stack.enter_context(User(daemon, uid)) for uid in (0, ALICE))
+            others = [stack.enter_context(User(daemon, uid)) for uid in (BOB, CAROL, WEB)]
+            root("dictionarylockout", "--setup-parameters", "--max-tries", "32", "--recovery-time", "1000")
+            root("nvdefine", "0x1500020", "-C", "o", "-s", "8", "-p", "right", "-a",
+                 "nt=pinfail|no_da|ownerread|ownerwrite|authread")
+            (root.directory / "pin").write_bytes(struct.pack(">II", 0, 3))
+            root("nvwrite", "0x1500020", "-C", "o", "-i", "pin")
+
+            def read(user, value):
+                return user("nvread", "0x1500020", "-C", "0x1500020", "-P", value, "-s", "8")
+
+            for user in others:
+                for value in ("wrong", "wrong", "right"):
+                    with self.assertRaises(Refused) as raised:
+                        read(user, value)
+                    self.assertIn("0xb0149", str(raised.exception).lower())
+            with self.assertRaises(Refused):
+                read(alice, "wrong")
+            self.assertEqual(root("nvread", "0x1500020", "-C", "o", "-s", "8"), struct.pack(">II", 1, 3))
+            self.assertEqual(read(alice, "right"), struct.pack(">II", 0, 3))
+            self.assertIn("does not list this PIN Fail index", daemon.log())
+
 
 if __name__ == "__main__":
     harness.main()

@@ -312,6 +312,20 @@ TEST(Explain, TheTextNamesTheNamespace) {
             "  rule     none that gives a profile: \"safe\"\n");
 }
 
+TEST(Explain, TheTextNamesWhatOnlyTheTpmKnows) {
+  const Access all = access();
+  const auto text = [&](const Words& words) {
+    return text_of(*explain(all, visitor_from("uid=5", all, test_accounts()).value(), words), all, "/f");
+  };
+  EXPECT_EQ(text({"NV_Read", "0x1500016"}),
+            "TPM2_NV_Read 0x01500016 0x01500016: allowed\n"
+            "  unless   0x01500016 is a PIN Fail index: the profile does not list it under nv.pin\n"
+            "  profile  safe\n"
+            "  rule     none that gives a profile: \"safe\"\n");
+  EXPECT_EQ(text({"NV_ReadPublic", "0x1500016"}).find("unless"), std::string::npos);
+  EXPECT_EQ(text({"NV_Write", "0x1500016"}).find("unless"), std::string::npos) << "it is refused anyway";
+}
+
 TEST(Explain, TheTextNamesCodeReasonProfileAndRules) {
   const Access all = access();
   const auto text = [&](const std::string& as, const Words& words) {

@@ -128,6 +128,18 @@ TEST_F(GatekeeperTest, LimitsAreTheSmallerOfTheDaemonsAndTheProfiles) {
   EXPECT_EQ(limits.terms.exhaustion, space::Exhaustion::kRefuse);
 }
 
+TEST_F(GatekeeperTest, TheManagerIsToldWhichPinsMayBeTried) {
+  Gatekeeper keeper(policy({everybody("provision")}), most_, kBytes);
+  Badge badge = admit(keeper);
+  ASSERT_NE(badge.grant->limits.pins, nullptr);
+  EXPECT_EQ(*badge.grant->limits.pins, guard::provision().nv_pin);
+  ASSERT_EQ(keeper.narrow(badge, "safe", 7), Gatekeeper::Narrowing::kDone);
+  ASSERT_NE(badge.grant->limits.pins, nullptr);
+  EXPECT_TRUE(badge.grant->limits.pins->empty());
+  keeper.set_policy(policy({everybody("admin")}));
+  EXPECT_EQ(admit(keeper).grant->limits.pins, nullptr) << "all";
+}
+
 TEST_F(GatekeeperTest, JudgesByTheBadge) {
   Gatekeeper keeper(policy({everybody("safe")}), kChips, most_, kBytes);
   const Badge badge = admit(keeper);

@@ -74,7 +74,11 @@ TEST(Learned, TheHandleForWhatIsDoneWithItAndNoMore) {
       {"an NV index by itself",
        nv(cc::kNVRead, kIndex, Writer().u32(8).take()),
        cc::kNVRead,
-       {{&Profile::nv_read, {{kIndex, kIndex}}}}},
+       {{&Profile::nv_read, {{kIndex, kIndex}}}, {&Profile::nv_pin, {{kIndex, kIndex}}}}},
+      {"a session that is bound to one",
+       start_session(SessionType::kHmac, kNull, kIndex),
+       cc::kStartAuthSession,
+       {{&Profile::nv_authorize, {{kIndex, kIndex}}}, {&Profile::nv_pin, {{kIndex, kIndex}}}}},
       {"by the owner",
        nv(cc::kNVWrite, kOwner, Writer().u16(0).u16(0).take()),
        cc::kNVWrite,
@@ -165,9 +169,13 @@ RC_GTEST_PROP(Learned, NothingCanBeSpared, ()) {
   for (const auto& one : kSets) {
     const Numbers& numbers = profile.*one.set;
     if (numbers == Numbers::all()) continue;  // something could not be told
+    Numbers tried;
+    if (one.set == &Profile::nv_pin)
+      for (const Command& command : commands) tried = tried | tried_indices(command);
     for (const auto& range : numbers.ranges())
       for (std::uint64_t number = range.first; number <= std::min<std::uint64_t>(range.last, range.first + 63ULL);
            ++number) {
+        if (tried.contains(static_cast<std::uint32_t>(number))) continue;  // the manager needs it
         Profile without = profile;
         without.*one.set = numbers - Numbers::one(static_cast<std::uint32_t>(number));
         RC_ASSERT(std::any_of(commands.begin(), commands.end(),

@@ -37,7 +37,7 @@ handle or parameter.
 | `0x907` LOCALITY | the locality is not listed |
 | `0x085` HIERARCHY, `n` | the hierarchy is not listed; TPM_RH_LOCKOUT in any place, as what a session is bound to included |
 | `0x08B` HANDLE, `n` | the persistent object is not listed for what the command does with it |
-| `0x149` NV_AUTHORIZATION | the NV index is not listed for that, or not by the authorization of owner or platform |
+| `0x149` NV_AUTHORIZATION | the NV index is not listed for that, or not by the authorization of owner or platform; or it is a PIN Fail index, the command could spend one of its tries, and `nv.pin` does not list it |
 | `0x127` PCR | a PCR is not listed for that |
 | `0x092` SCHEME, `n` | an ECDAA signature spends a commitment, of which all clients share the counter: it needs TPM2_Commit |
 | `0x082` ATTRIBUTES, session `n` | a session encrypts the parameter that must be judged |
@@ -59,7 +59,9 @@ constexpr std::string_view kSetsBegin = R"(
 A handle in none of these is refused, but for what is in the client's own space (transient objects, sequences,
 sessions). `persistent.use` is any use of a persistent key but as a parent, as the salt key of a session, or by
 ReadPublic; computing with its public part is one. `nv.by-owner` are the indices that may be read, written and locked by
-the authorization of the owner or platform hierarchy instead of their own; that of the owner is usually empty.
+the authorization of the owner or platform hierarchy instead of their own; that of the owner is usually empty. `nv.pin`
+are the PIN Fail indices whose own authorization may be tried ([Lockout](lockout.md)); what else may be done with them the
+other sets say.
 
 )";
 

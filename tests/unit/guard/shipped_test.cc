@@ -91,6 +91,14 @@ TEST(Shipped, ProvisionAndAttestHaveAllThatSafeHas) {
       EXPECT_EQ(safe().*one.set & more->*one.set, safe().*one.set) << more->name << ", " << one.name;
 }
 
+TEST(Shipped, WhoSetsUpAloneMayTryPins) {
+  for (const Profile* profile : shipped_profiles()) {
+    const bool may = profile == &provision() || profile == &admin();
+    EXPECT_EQ(profile->nv_pin.contains({0x01000000, 0x01FFFFFF}), may) << profile->name;
+    EXPECT_EQ(profile->nv_pin.empty(), !may) << profile->name;
+  }
+}
+
 TEST(Shipped, NothingIsListedToNoPurpose) {
   for (const Profile* profile : shipped_profiles()) {
     EXPECT_EQ(profile->nv_write.empty(), !profile->commands.contains(cc::kNVWrite)) << profile->name;

@@ -18,6 +18,7 @@ Books some_books() {
   seen.pools = {Pool{.id = {5}, .sessions = 4, .objects = 3, .bytes = 2}, Pool{.id = {6}}};
   seen.view = std::make_shared<const View>(
       View{.commands = {{1, 3}, {5, 5}}, .nv = wire::Numbers::all(), .persistent_base = 0x81100000});
+  seen.pins = std::make_shared<const wire::Numbers>(wire::Numbers{{0x01500020, 0x01500022}});
   open_space(books, OwnerId{1001}, seen);
   add_object(books, first, {0x80000000}, {false, {1, 2, 3}, 5, CountsMisses::kYes});
   add_object(books, first, {0x80000001}, {true, {}, 6});
@@ -84,6 +85,9 @@ TEST(Books, TheImageIsTheBooks) {
   ASSERT_TRUE(seen.view);
   EXPECT_EQ(*seen.view, *some_books().spaces.at(SpaceId{2}).limits.view);
   EXPECT_EQ(back->spaces.at(SpaceId{1}).limits.view, nullptr);
+  ASSERT_TRUE(seen.pins);
+  EXPECT_EQ(*seen.pins, (wire::Numbers{{0x01500020, 0x01500022}}));
+  EXPECT_EQ(back->spaces.at(SpaceId{1}).limits.pins, nullptr);
   EXPECT_EQ(back->pools, some_books().pools);
   EXPECT_EQ(back->sessions.at(4).handle, 0x03000004U);
   EXPECT_TRUE(back->sessions.at(4).bound_to_what_counts && back->sessions.at(4).log.auth_value);
