@@ -129,7 +129,7 @@ TEST_F(GatekeeperTest, LimitsAreTheSmallerOfTheDaemonsAndTheProfiles) {
 }
 
 TEST_F(GatekeeperTest, TheManagerIsToldWhichPinsMayBeTried) {
-  Gatekeeper keeper(policy({everybody("provision")}), most_, kBytes);
+  Gatekeeper keeper(policy({everybody("provision")}), kChips, most_, kBytes);
   Badge badge = admit(keeper);
   ASSERT_NE(badge.grant->limits.pins, nullptr);
   EXPECT_EQ(*badge.grant->limits.pins, guard::provision().nv_pin);
