@@ -135,7 +135,16 @@ void Timer::disarm() {
 }
 
 void Deferred::ask() {
-  must(sd_event_source_set_enabled(source_.get(), SD_EVENT_ONESHOT), "deferred call");
+  if (std::exchange(state_->asked, true)) return;
+  sd_event_source* source = nullptr;
+  const auto trampoline = [](sd_event_source*, void* data) {
+    auto* state = static_cast<State*>(data);
+    state->asked = false;
+    state->callback();
+    return 0;
+  };
+  must(sd_event_add_defer(state_->loop, &source, trampoline, state_.get()), "sd_event_add_defer");
+  state_->source = own(source);
 }
 
 EventLoop::EventLoop() : poll_(std::make_unique<Watch::Poll>()) {
@@ -185,15 +194,9 @@ Timer EventLoop::timer(Timer::Callback callback) {
 
 Deferred EventLoop::deferred(Deferred::Callback callback) {
   Deferred out;
-  out.callback_ = std::make_unique<Deferred::Callback>(std::move(callback));
-  sd_event_source* source = nullptr;
-  const auto trampoline = [](sd_event_source*, void* data) {
-    (*static_cast<Deferred::Callback*>(data))();
-    return 0;
-  };
-  must(sd_event_add_defer(loop_.get(), &source, trampoline, out.callback_.get()), "sd_event_add_defer");
-  out.source_ = own(source);
-  must(sd_event_source_set_enabled(source, SD_EVENT_OFF), "sd_event_add_defer");
+  out.state_ = std::make_unique<Deferred::State>();
+  out.state_->loop = loop_.get();
+  out.state_->callback = std::move(callback);
   return out;
 }
 

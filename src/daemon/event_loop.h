@@ -72,7 +72,8 @@ class Timer {
   detail::Source source_;
 };
 
-// Runs its callback once, in the loop's next round, each time it is asked.
+// Runs its callback once, in the loop's next round, each time it is asked. Also one that always asks again lets
+// everything else have its turn between.
 class Deferred {
  public:
   using Callback = std::function<void()>;
@@ -80,8 +81,14 @@ class Deferred {
 
  private:
   friend class EventLoop;
-  std::unique_ptr<Callback> callback_;
-  detail::Source source_;
+  struct State {
+    sd_event* loop = nullptr;
+    Callback callback;
+    // A new one each time: sd-event goes by age, and one that is enabled again is as old as when it was made.
+    detail::Source source = nullptr;
+    bool asked = false;
+  };
+  std::unique_ptr<State> state_;
 };
 
 class EventLoop {

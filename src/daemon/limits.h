@@ -35,8 +35,9 @@ inline constexpr std::size_t kReadChunk = 8192;
 // Frames of one connection handled before the others get their turn: refusals and control replies cost no TPM time, so
 // nothing else would stop a client that sends only those.
 inline constexpr unsigned kFramesPerTurn = 16;
-// Of those that have more to handle, so many before new events are looked at: some milliseconds.
-inline constexpr std::size_t kTurnsPerRound = 16;
+// Of those that have more to handle, so many before new events are looked at: while a flood is handled everybody else
+// waits that long for each thing that happens, and to look costs less than one frame.
+inline constexpr std::size_t kTurnsPerRound = 2;
 // Descriptors that no client gets: a quarter of those the system gives us, at most this many, and at least what follows
 // and a few to refuse others with.
 inline constexpr unsigned kKeptDescriptors = 256;

@@ -5,6 +5,7 @@
 #include <sys/eventfd.h>
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "posix/fd.h"
@@ -36,6 +37,25 @@ TEST(EventLoop, AThousandThatAreReadyLetOthersHaveTheirTurn) {
   EXPECT_EQ(handled, kMany) << "each once";
   EXPECT_GE(handled_before, 0);
   EXPECT_LT(handled_before, kMany / 2);
+}
+
+// A flood that always has more to handle must not keep everybody else from being heard.
+TEST(EventLoop, ADeferredCallThatAlwaysAsksAgainLetsOthersHaveTheirTurn) {
+  EventLoop loop;
+  Ready one;
+  int calls = 0, heard = 0;
+  std::optional<Deferred> again;
+  again = loop.deferred([&] {
+    again->ask();
+    if (++calls == 1000) loop.stop(1);
+  });
+  again->ask();
+  one.watch = loop.watch(one.fd.get(), EPOLLIN, [&](std::uint32_t) {
+    if (++heard == 100) loop.stop(0);
+  });
+  EXPECT_EQ(loop.run(), 0);
+  EXPECT_GE(calls, 50) << "nor must others keep it from being called";
+  EXPECT_LE(calls, 210);
 }
 
 TEST(EventLoop, WhoeverWasStoppedByAnotherIsNotCalled) {
