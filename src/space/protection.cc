@@ -80,6 +80,9 @@ bool Protection::tries_auth_value(SpaceId space, const Authorization& authorizat
 bool Protection::is_protected(SpaceId space, ClientHandle handle) {
   switch (wire::kind_of(handle.value)) {
     case wire::HandleKind::kPcr:
+    case wire::HandleKind::kHmacSession:  // these have no authorization value: the TPM will not look at any
+    case wire::HandleKind::kPolicySession:
+    case wire::HandleKind::kAttachedComponent:
       return false;
     case wire::HandleKind::kPermanent:
       return handle.value == wire::kLockoutHandle;

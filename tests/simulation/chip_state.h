@@ -1,12 +1,13 @@
-// What of a TPM does not belong to any client: hierarchies, PCRs, persistent objects, reset counts.
+// What of a TPM does not belong to any client: hierarchies, PCRs, persistent objects, wrong tries, reset counts.
 //
 // Idea: this part stands alone so that several model TPMs can share it. The world compares every client with a private
 // TPM; all private TPMs share one ChipState, so that a Clear or an extended PCR of one client is there for all, as on
 // the one chip they really share. An instance notices at its next command that a hierarchy was emptied (`epoch`) or the
 // chip restarted (`resets`, `restarts`). Threads: none. Source: TPM 2.0 library, Part 1, 12 (start-up), 14
-// (hierarchies), 17 (PCR).
+// (hierarchies), 17 (PCR), 19.8 (dictionary attack protection).
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <map>
@@ -27,12 +28,35 @@ struct HierarchyState {
   std::uint64_t epoch = 0;  // changes whenever the loaded objects of this hierarchy are flushed
 };
 
+// How many wrong authorizations of what is protected the chip has counted, and when it will be too many.
+struct TryCount {
+  std::uint32_t failed = 0, max = 3;
+  std::uint64_t recovery = 0;          // nanoseconds until one is forgotten; 0: nothing is counted
+  std::uint64_t lockout_recovery = 0;  // likewise, of lockoutAuth; nobody here tries that wrongly
+  std::uint64_t since = 0;             // that time began
+  // Something protected was used since the start; and that is written down, so that a disorderly end costs a try.
+  bool protected_used = false, marked = false;
+
+  void recover(std::uint64_t now) {
+    if (recovery == 0) failed = 0;
+    if (failed == 0) return;
+    const std::uint64_t recovered = (now - since) / recovery;
+    failed -= static_cast<std::uint32_t>(std::min<std::uint64_t>(failed, recovered));
+    since += recovered * recovery;
+  }
+};
+
+// Persistent objects, by handle. A chip has one shelf of them, 0. Others are for private TPMs of clients that have
+// numbers of their own for some of one chip's objects.
+using Shelf = std::map<std::uint32_t, Object>;
+
 struct ChipState {
   std::uint64_t serial = 1;  // of the chip: other serials have other keys
   bool running = false;      // Startup was done since power came
   HierarchyState owner, endorsement, platform, null;
   bool platform_nv_enabled = true;
-  std::map<std::uint32_t, Object> persistent;
+  std::map<std::uint32_t, Shelf> shelves;
+  TryCount tries;
   std::array<wire::Bytes, kPcrs> pcrs{};  // SHA-256 bank
   std::uint32_t pcr_counter = 0;
 

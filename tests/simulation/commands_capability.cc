@@ -43,7 +43,7 @@ std::vector<std::uint32_t> transient_handles(const ModelState& tpm) {
 
 std::vector<std::uint32_t> persistent_handles(const ModelState& tpm) {
   std::vector<std::uint32_t> out;
-  for (const auto& [handle, unused] : tpm.chip->persistent) out.push_back(handle);
+  for (const auto& [handle, unused] : tpm.persistent()) out.push_back(handle);
   return out;
 }
 
@@ -98,22 +98,28 @@ std::uint32_t startup_clear(const ChipState& chip) {
 }
 
 std::vector<Property> properties(const ModelState& tpm) {
-  const auto persistent = static_cast<std::uint32_t>(tpm.chip->persistent.size());
+  const auto persistent = static_cast<std::uint32_t>(tpm.persistent().size());
+  constexpr std::uint64_t kSecond = 1'000'000'000;
+  const TryCount& tries = tpm.chip->tries;
   return {
-      {0x10E, std::min(tpm.limits.object_slots, 0xFFFFU)},          // HR_TRANSIENT_MIN
-      {0x110, tpm.limits.loaded_sessions},                          // HR_LOADED_MIN
-      {0x111, tpm.limits.active_sessions},                          // ACTIVE_SESSIONS_MAX
-      {0x114, tpm.limits.context_gap},                              // CONTEXT_GAP_MAX
-      {0x11E, tpm.limits.max_command},                              // MAX_COMMAND_SIZE
-      {0x11F, tpm.limits.max_response},                             // MAX_RESPONSE_SIZE
-      {0x201, startup_clear(*tpm.chip)},                            // STARTUP_CLEAR
-      {0x202, 0},                                                   // HR_NV_INDEX
-      {0x203, tpm.sessions.loaded_count()},                         // HR_LOADED
-      {0x204, tpm.sessions.free_slots()},                           // HR_LOADED_AVAIL
-      {0x205, tpm.sessions.active_count()},                         // HR_ACTIVE
-      {0x206, tpm.sessions.limit() - tpm.sessions.active_count()},  // HR_ACTIVE_AVAIL
-      {0x207, tpm.objects.free_slots()},                            // HR_TRANSIENT_AVAIL
-      {0x208, persistent},                                          // HR_PERSISTENT
+      {0x10E, std::min(tpm.limits.object_slots, 0xFFFFU)},                    // HR_TRANSIENT_MIN
+      {0x110, tpm.limits.loaded_sessions},                                    // HR_LOADED_MIN
+      {0x111, tpm.limits.active_sessions},                                    // ACTIVE_SESSIONS_MAX
+      {0x114, tpm.limits.context_gap},                                        // CONTEXT_GAP_MAX
+      {0x11E, tpm.limits.max_command},                                        // MAX_COMMAND_SIZE
+      {0x11F, tpm.limits.max_response},                                       // MAX_RESPONSE_SIZE
+      {0x201, startup_clear(*tpm.chip)},                                      // STARTUP_CLEAR
+      {0x202, 0},                                                             // HR_NV_INDEX
+      {0x203, tpm.sessions.loaded_count()},                                   // HR_LOADED
+      {0x204, tpm.sessions.free_slots()},                                     // HR_LOADED_AVAIL
+      {0x205, tpm.sessions.active_count()},                                   // HR_ACTIVE
+      {0x206, tpm.sessions.limit() - tpm.sessions.active_count()},            // HR_ACTIVE_AVAIL
+      {0x207, tpm.objects.free_slots()},                                      // HR_TRANSIENT_AVAIL
+      {0x208, persistent},                                                    // HR_PERSISTENT
+      {0x20E, tries.failed},                                                  // LOCKOUT_COUNTER
+      {0x20F, tries.max},                                                     // MAX_AUTH_FAIL
+      {0x210, static_cast<std::uint32_t>(tries.recovery / kSecond)},          // LOCKOUT_INTERVAL
+      {0x211, static_cast<std::uint32_t>(tries.lockout_recovery / kSecond)},  // LOCKOUT_RECOVERY
   };
 }
 

@@ -1,6 +1,7 @@
 // What concerns the whole chip: power, hierarchies, capabilities, clock, random numbers.
 // Source: TPM 2.0 library, Part 3, 9, 10, 16.1, 24, 29.1, 30.2. TPM-RULES 11, 16.
 #include <algorithm>
+#include <utility>
 
 #include "codes.h"
 #include "model_state.h"
@@ -59,8 +60,18 @@ void tpm_restart(ModelState& tpm, bool resume) {
   power_on_hierarchies(chip);
 }
 
+// Whoever cuts the power before a failure is written down gains nothing by it.
+void start_counting_tries(ModelState& tpm) {
+  TryCount& tries = tpm.chip->tries;
+  tries.since = tpm.clock.now();
+  if (tries.recovery == 0 || tries.failed >= tries.max) return;
+  if (tries.protected_used) ++tries.failed;
+  tries.protected_used = false;
+}
+
 void flush_persistent(ChipState& chip, wire::Hierarchy hierarchy) {
-  std::erase_if(chip.persistent, [&](const auto& entry) { return entry.second.hierarchy == hierarchy; });
+  for (auto& [number, shelf] : chip.shelves)
+    std::erase_if(shelf, [&](const auto& entry) { return entry.second.hierarchy == hierarchy; });
 }
 
 void empty(ChipState& chip, wire::Hierarchy hierarchy) {
@@ -76,11 +87,14 @@ Rc startup(Call& call) {
   if (type != kClearType && type != kStateType) call.in.fail(wire::rc::kValue);
   if (const Rc code = call.in.end(); code != 0) return code;
   ModelState& tpm = call.tpm;
+  TryCount& tries = tpm.chip->tries;
+  tries.protected_used = std::exchange(tries.marked, false);
   if (type == kStateType && !tpm.saved_state) return wire::rc::in_parameter(wire::rc::kValue, 1);
   if (tpm.saved_state)
     tpm_restart(tpm, type == kStateType);
   else
     tpm_reset(tpm);
+  start_counting_tries(tpm);
   tpm.saved_state.reset();
   tpm.chip->running = true;
   tpm.exclusive_audit_session = 0;
@@ -94,6 +108,7 @@ Rc shutdown(Call& call) {
   if (const Rc code = call.in.end(); code != 0) return code;
   ChipState& chip = *call.tpm.chip;
   call.tpm.saved_state.reset();
+  chip.tries.protected_used = chip.tries.marked = false;
   if (type == kStateType)
     call.tpm.saved_state = SavedState{call.tpm.sessions, chip.owner,         chip.endorsement, chip.pcrs,
                                       chip.pcr_counter,  chip.restart_count, chip.clear_count, chip.object_contexts};
@@ -137,7 +152,28 @@ Rc clear(Call& call) {
   chip.reset_count = chip.restart_count = 0;
   chip.clear_count = 0;
   ++chip.pcr_counter;
+  call.tpm.begin_tries_anew();
   call.clear_orderly();
+  return wire::rc::kSuccess;
+}
+
+Rc dictionary_attack_lock_reset(Call& call) {
+  if (const Rc code = call.in.end(); code != 0) return code;
+  call.tpm.chip->tries.failed = 0;
+  return wire::rc::kSuccess;
+}
+
+Rc dictionary_attack_parameters(Call& call) {
+  constexpr std::uint64_t kSecond = 1'000'000'000;
+  const std::uint32_t tries = call.in.u32();
+  call.in.next();
+  const std::uint32_t recovery = call.in.u32();
+  call.in.next();
+  const std::uint32_t lockout_recovery = call.in.u32();
+  if (const Rc code = call.in.end(); code != 0) return code;
+  call.tpm.chip->tries.max = tries;
+  call.tpm.chip->tries.recovery = recovery * kSecond;
+  call.tpm.chip->tries.lockout_recovery = lockout_recovery * kSecond;
   return wire::rc::kSuccess;
 }
 

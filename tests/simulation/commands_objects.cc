@@ -380,6 +380,11 @@ Rc may_persist(const Call& call, const Object& object, std::uint32_t persistent)
 
 }  // namespace
 
+// No index is ever defined, so no handle is found.
+Rc nv_read_public(Call&) {
+  return wire::rc::kHandle;
+}
+
 Rc evict_control(Call& call) {
   const std::uint32_t persistent = call.in.u32();
   if (!wire::is_persistent(persistent)) call.in.fail(wire::rc::kValue);
@@ -390,7 +395,7 @@ Rc evict_control(Call& call) {
   if (object.persistent_handle != 0 && object.persistent_handle != persistent)
     return codes::at_handle(wire::rc::kHandle, 1);
   if (const Rc code = may_persist(call, object, persistent); code != 0) return code;
-  auto& stored = call.tpm.chip->persistent;
+  Shelf& stored = call.tpm.persistent();
   if (object.persistent_handle != 0) {
     stored.erase(persistent);
     return wire::rc::kSuccess;

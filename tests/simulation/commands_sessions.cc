@@ -68,6 +68,8 @@ Rc start_auth_session(Call& call) {
   session.type = static_cast<SessionType>(input.type);
   session.nonce_size = static_cast<std::uint16_t>(input.nonce.size());
   session.keyed = call.handles[1] != kRhNull;
+  const Object* bind = wire::is_transient(call.handles[1]) ? call.object_or_null(1) : nullptr;
+  session.bound_to_protected = bind != nullptr && bind->is_protected();
   session.policy_digest.assign(session.is_policy() ? kDigestSize : 0, 0);
   const auto number = call.tpm.sessions.create(session);
   if (!number) return number.error();

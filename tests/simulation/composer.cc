@@ -23,7 +23,9 @@ constexpr std::uint32_t kLockout = 0x4000000A;
 constexpr std::uint32_t kEndorsement = 0x4000000B;
 constexpr std::uint32_t kPlatform = 0x4000000C;
 constexpr std::array kHierarchies = {kOwner, kNull, kEndorsement, kPlatform};
-constexpr std::array kPersistentHandles = {0x81000000U, 0x81000001U, 0x81800000U};
+// Those behind the third one only where many are wanted: the ends of a window, and what is behind it.
+constexpr std::array kPersistentHandles = {0x81000000U, 0x81000001U, 0x81800000U, 0x8101FFFFU, 0x81020000U};
+constexpr std::size_t kFewPersistent = 3;
 constexpr std::array kStrangeHandles = {0x80000000U, 0x80000001U, 0x80000002U, 0x81000000U, 0x81000007U, 0x01500000U,
                                         0x40000001U, 0x40000007U, 0x4000000BU, 0x00000010U, 0x03000001U, 0x02000000U,
                                         0x02000021U, 0x03000035U, 0x90000000U, 0x02000040U, 0x03FFFFFFU};
@@ -76,8 +78,10 @@ bool is_about_policies(Verb verb) {
 Verb verb_of(std::uint16_t number, const Weights& weights) {
   std::vector<VerbShare> shares;
   for (const auto& entry : kOrdinary) {
-    const unsigned factor =
-        (is_about_sessions(entry.verb) ? weights.sessions : 1) * (is_about_policies(entry.verb) ? weights.policies : 1);
+    const bool tries = entry.verb == Verb::kSign || entry.verb == Verb::kUnseal;
+    const unsigned factor = (is_about_sessions(entry.verb) ? weights.sessions : 1) *
+                            (is_about_policies(entry.verb) ? weights.policies : 1) *
+                            (tries && weights.protects ? 6 : 1);
     shares.push_back({entry.verb, entry.share * weights.ordinary * factor});
   }
   shares.push_back({Verb::kPersist, 8 * weights.persist});
@@ -85,6 +89,7 @@ Verb verb_of(std::uint16_t number, const Weights& weights) {
   shares.push_back({Verb::kClear, weights.global});
   shares.push_back({Verb::kHierarchyControl, 3 * weights.global});
   shares.push_back({Verb::kChangeSeed, weights.global});
+  shares.push_back({Verb::kLockReset, weights.lock_resets});
   unsigned sum = 0;
   for (const auto& entry : shares) sum += entry.share;
   unsigned at = sum == 0 ? 0 : number % sum;
@@ -134,7 +139,8 @@ const char* name_of(Verb verb) {
                                 "PCR_Read",
                                 "Clear",
                                 "HierarchyControl",
-                                "ChangeSeed"};
+                                "ChangeSeed",
+                                "DictionaryAttackLockReset"};
   return names[static_cast<std::size_t>(verb)];
 }
 
@@ -205,13 +211,20 @@ class ReferenceClient::Composer {
 
   [[nodiscard]] bool wild(std::uint16_t number) const { return client_.weights_.wild && number % 16 >= 14; }
 
+  // Whoever is careful names nothing that he knows nothing of.
   [[nodiscard]] Handles strange(std::uint16_t number) const {
+    if (client_.weights_.careful) return both(kNull);
     const std::size_t index = number / 16;
     const auto& foreign = client_.foreign_;
     const auto& known = client_.entities_;
     if (index % 3 == 0 && !known.empty()) return raw(known[index / 3 % known.size()].handle[0]);
     if (index % 3 == 1 && !foreign.empty()) return raw(foreign[index / 3 % foreign.size()]);
     return raw(kStrangeHandles[index / 3 % kStrangeHandles.size()]);
+  }
+
+  [[nodiscard]] std::uint32_t persistent(std::size_t number) const {
+    const std::size_t count = client_.weights_.more_persistent ? kPersistentHandles.size() : kFewPersistent;
+    return kPersistentHandles[number % count];
   }
 
   template <typename Predicate>
@@ -227,7 +240,9 @@ class ReferenceClient::Composer {
   [[nodiscard]] Handles choose(std::uint16_t number, Predicate predicate) {
     chosen_ = nullptr;
     if (wild(number)) return strange(number);
-    if (number % 16 == 13) return both(kPersistentHandles[(number / 16U) % kPersistentHandles.size()]);
+    const bool stored =
+        number % 16 == 13 || (client_.weights_.more_persistent && number % 16 >= 10 && number % 16 < 13);
+    if (stored && !client_.weights_.careful) return both(persistent(number / 16U));
     chosen_ = pick(number, predicate);
     return chosen_ != nullptr ? chosen_->handle : strange(number);
   }
@@ -270,6 +285,7 @@ class ReferenceClient::Composer {
       case Template::kPcrSealed:
         return Entity::Policy::kPcr;
       case Template::kPasswordSealed:
+      case Template::kProtectedPasswordSealed:
         return Entity::Policy::kPassword;
       case Template::kBranchSealed:
         return Entity::Policy::kBranch;
@@ -293,6 +309,9 @@ class ReferenceClient::Composer {
       if (*policy == Entity::Policy::kPassword) use.secret = password;
       return use;
     }
+    // Nobody here computes an HMAC with a key.
+    if (client_.weights_.careful && !use.secret.empty()) return use;
+    if (client_.weights_.protects && !client_.weights_.careful && number % 4 == 3) use.secret = Bytes{1, 2, 3};
     switch (number % 16) {
       case 8:
       case 9:
@@ -306,7 +325,7 @@ class ReferenceClient::Composer {
         use_session_as(use, pick(number, is_session), continues);
         break;
       case 13:
-        use.secret = Bytes{1, 2, 3};  // wrong, but nothing here counts misses
+        if (!client_.weights_.careful) use.secret = Bytes{1, 2, 3};  // wrong
         break;
       case 14:
         if (client_.weights_.wild) use.session = raw(strange(static_cast<std::uint16_t>(number * 7))[0]);
@@ -359,6 +378,9 @@ class ReferenceClient::Composer {
                                   Template::kStClearKey,     Template::kHmacKey,   Template::kStClearParent,
                                   Template::kAdminPolicyKey, Template::kPcrSealed, Template::kPasswordSealed,
                                   Template::kBranchSealed};
+    constexpr std::array protected_kinds = {Template::kProtectedKey, Template::kProtectedSealed,
+                                            Template::kProtectedPasswordSealed};
+    if (client_.weights_.protects && number % 4 != 0) return protected_kinds[number / 4 % protected_kinds.size()];
     return kinds[number % kinds.size()];
   }
 
@@ -441,7 +463,8 @@ class ReferenceClient::Composer {
       }
       case Verb::kUnseal:
         said_.handle = choose(step_.a, [](const Entity& e) {
-          return is_object(e) && (e.made_as == Template::kSealed || policy_of(e.made_as));
+          return is_object(e) &&
+                 (e.made_as == Template::kSealed || e.made_as == Template::kProtectedSealed || policy_of(e.made_as));
         });
         authorize();
         build([&](std::size_t s) { return speech::unseal(said_.handle[s], auths(s)); });
@@ -462,13 +485,14 @@ class ReferenceClient::Composer {
   }
 
   void use_persistent() {
-    const std::uint32_t persistent = kPersistentHandles[step_.b % kPersistentHandles.size()];
-    const bool platform = wire::number_of(persistent) >= 0x800000 || step_.c % 8 == 7;
+    const std::uint32_t at = persistent(step_.b);
+    const bool platform = wire::number_of(at) >= 0x800000 || step_.c % 8 == 7;
     const std::uint32_t authority = platform ? kPlatform : kOwner;
-    said_.handle = said_.verb == Verb::kUnpersist ? both(persistent) : choose(step_.a, is_object);
+    said_.handle = said_.verb == Verb::kUnpersist ? both(at) : choose(step_.a, is_object);
     chosen_ = nullptr;
     authorize();
-    build([&](std::size_t s) { return speech::evict_control(authority, said_.handle[s], auths(s), persistent); });
+    said_.persistent = at;
+    build([&](std::size_t s) { return speech::evict_control(authority, said_.handle[s], auths(s), at); });
   }
 
   void move_context() {
@@ -576,7 +600,7 @@ class ReferenceClient::Composer {
     const auto kind = any ? kinds[step_.b % kinds.size()] : speech::SessionKind::kPolicy;
     Handles key = both(kNull);
     Handles bind = both(kNull);
-    const bool may_bind = client_.weights_.bound_sessions;
+    const bool may_bind = client_.weights_.bound_sessions && !client_.weights_.careful;
     if (may_bind && step_.c % 8 == 7) bind = choose(step_.a, is_object);
     if (may_bind && step_.c % 16 == 14) bind = both(kHierarchies[step_.a % kHierarchies.size()]);
     if (step_.c % 32 == 5) key = choose(step_.a, is_object);
@@ -682,7 +706,8 @@ class ReferenceClient::Composer {
         break;
       }
       case Verb::kProperty:
-        said_.handle = both(0x203 + step_.a % 5U);
+        said_.handle = both(0x203 + step_.a % (client_.weights_.more_persistent ? 6U : 5U));
+        if (client_.weights_.protects && step_.b % 2 == 0) said_.handle = both(0x20E + step_.a % 3U);
         build([&](std::size_t s) { return speech::get_capability(6, said_.handle[s], 1); });
         break;
       case Verb::kPcrExtend: {
@@ -708,6 +733,8 @@ class ReferenceClient::Composer {
   }
 
   void change_chip() {
+    if (said_.verb == Verb::kLockReset)
+      return build([](std::size_t) { return speech::dictionary_attack_lock_reset(); });
     if (said_.verb == Verb::kClear) {
       const std::uint32_t authority = step_.a % 2 == 0 ? kPlatform : kLockout;
       said_.handle = both(authority);

@@ -187,6 +187,20 @@ TEST_F(ParkedFiles, OfSeveralByOneNumberTheNewestIsFlushedWhereverItIs) {
   EXPECT_TRUE(say(a, speech::context_load(older_file)).ok());
 }
 
+TEST_F(EngineOnModel, WhatHasNoAuthorizationValueIsNotAnsweredLockout) {
+  space::SpaceLimits limits;
+  limits.shares_tries = true;
+  const auto who = engine_->open(space::OwnerId{1}, limits);
+  const auto session = start_session(who);
+  const auto key =
+      say(who, speech::create_primary(kOwner, kEmptyPassword, speech::Template::kProtectedKey, 1, wire::Bytes{7}));
+  ASSERT_EQ(sign(who, key.handle).code, 0x922U) << "the first use of something protected";
+  ASSERT_EQ(sign(who, key.handle).code, 0x98EU);
+  ASSERT_EQ(sign(who, key.handle).code, 0x000B0921U) << "it has no tries left";
+  EXPECT_EQ(sign(who, session.handle).code, 0x184U) << "a session is no key";
+  EXPECT_EQ(sign(who, 0x90000000).code, 0x184U) << "nor is an attached component";
+}
+
 class ParkedOnOldChip : public ParkedFiles {
  protected:
   ParkedOnOldChip() : ParkedFiles(old_chip()) {}

@@ -1,5 +1,5 @@
 // The authorization area of a command, and that of its response.
-// Source: TPM 2.0 library, Part 1, 18.6 and 19; Part 4, 6.4 (SessionProcess.c). TPM-RULES 21, 22, 9.
+// Source: TPM 2.0 library, Part 1, 18.6 and 19; Part 4, 6.4 (SessionProcess.c), 8.2 (DA.c). TPM-RULES 9, 21, 22, 33.
 #include "codes.h"
 #include "digest.h"
 #include "model_state.h"
@@ -94,9 +94,7 @@ struct Entity {
   bool admin = false;
 
   [[nodiscard]] wire::Bytes auth() const { return object != nullptr ? object->auth : wire::Bytes{}; }
-  [[nodiscard]] bool counts_misses() const {
-    return object != nullptr && !object->is_sequence() && !object->area.has(object_attribute::kNoDa);
-  }
+  [[nodiscard]] bool is_protected() const { return object != nullptr && object->is_protected(); }
   [[nodiscard]] bool admin_with_policy() const { return object->area.has(object_attribute::kAdminWithPolicy); }
   [[nodiscard]] bool auth_value_available() const {
     if (object == nullptr || object->is_sequence()) return true;
@@ -135,7 +133,29 @@ bool secret_is_right(const SessionUse& use, const Session* session, const Entity
   return empty_key && use.hmac.empty();
 }
 
+// The first use of something protected since the start is written down, so that cutting the power costs a try.
+Rc check_lockout(const Call& call) {
+  TryCount& tries = call.tpm.chip->tries;
+  if (tries.failed >= tries.max) return wire::rc::kLockout;
+  if (tries.protected_used) return wire::rc::kSuccess;
+  tries.protected_used = true;
+  tries.marked = true;
+  call.tpm.saved_state.reset();
+  return wire::rc::kRetry;
+}
+
+Rc count_failure(const Call& call) {
+  TryCount& tries = call.tpm.chip->tries;
+  if (tries.recovery != 0) ++tries.failed;
+  tries.since = call.tpm.clock.now();
+  return wire::rc::kAuthFail;
+}
+
 Rc authorize(const Call& call, const SessionUse& use, const Session* session, const Entity& entity) {
+  const bool auth_used =
+      session == nullptr || !session->is_policy() || session->password_needed || session->auth_value_needed;
+  if (auth_used && entity.is_protected())
+    if (const Rc code = check_lockout(call); code != 0) return code;
   if (session != nullptr && session->is_policy()) {
     if (!entity.policy_available()) return codes::kAuthUnavailable;
     if (const Rc code = check_policy(call, *session, entity); code != 0) return code;
@@ -144,9 +164,8 @@ Rc authorize(const Call& call, const SessionUse& use, const Session* session, co
     if (!entity.auth_value_available()) return codes::kAuthUnavailable;
   }
   if (secret_is_right(use, session, entity)) return wire::rc::kSuccess;
-  const bool auth_used =
-      session == nullptr || !session->is_policy() || session->password_needed || session->auth_value_needed;
-  return entity.counts_misses() && auth_used ? wire::rc::kAuthFail : wire::rc::kBadAuth;
+  const bool counted = (entity.is_protected() && auth_used) || (session != nullptr && session->bound_to_protected);
+  return counted ? count_failure(call) : wire::rc::kBadAuth;
 }
 
 Rc check_use(const ModelRow& row, Call& call, std::size_t index) {
@@ -157,6 +176,8 @@ Rc check_use(const ModelRow& row, Call& call, std::size_t index) {
   } else {
     session = &call.tpm.sessions.get(wire::number_of(use.handle));
     if (session->type == SessionType::kTrial) return wire::rc::kAttributes;
+    if (session->bound_to_protected)
+      if (const Rc code = check_lockout(call); code != 0) return code;
   }
   if (use.authorizes) {
     const Entity entity{wire::is_transient(call.handles[index]) ? call.object_or_null(index) : nullptr,
@@ -164,7 +185,8 @@ Rc check_use(const ModelRow& row, Call& call, std::size_t index) {
     return authorize(call, use, session, entity);
   }
   if (!use.has(attribute::kAudit)) return wire::rc::kAttributes;
-  return !session->keyed && use.hmac.empty() ? wire::rc::kSuccess : wire::rc::kBadAuth;
+  if (!session->keyed && use.hmac.empty()) return wire::rc::kSuccess;
+  return session->bound_to_protected ? count_failure(call) : wire::rc::kBadAuth;
 }
 
 void update_audit(Call& call) {

@@ -58,6 +58,10 @@ bool accepts(const ModelTpm::Limits& limits, HandleType type, std::uint32_t h) {
       return Ranges::hierarchy(h);
     case HandleType::kClear:
       return h == kRhLockout || h == kRhPlatform;
+    case HandleType::kNvIndex:
+      return wire::is_nv(h);
+    case HandleType::kLockout:
+      return h == kRhLockout;
     case HandleType::kPlatform:
       return h == kRhPlatform;
     case HandleType::kPcrOrNull:
@@ -76,8 +80,9 @@ wire::Rc copy_persistent(Call& call, std::uint32_t& handle) {
   const bool range_enabled = handle >= kFirstPlatformPersistent ? chip.platform.enabled : chip.owner.enabled;
   if (!range_enabled) return wire::rc::kHandle;
   if (call.tpm.objects.full()) return wire::rc::kObjectMemory;
-  const auto found = chip.persistent.find(handle);
-  if (found == chip.persistent.end()) return wire::rc::kHandle;
+  const Shelf& stored = call.tpm.persistent();
+  const auto found = stored.find(handle);
+  if (found == stored.end()) return wire::rc::kHandle;
   Object copy = found->second;
   if (copy.hierarchy == wire::Hierarchy::kEndorsement && !chip.endorsement.enabled &&
       call.code != wire::cc::kEvictControl)

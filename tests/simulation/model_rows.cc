@@ -18,6 +18,8 @@ constexpr std::array kPcr = {H::kPcrOrNull};
 constexpr std::array kEvict = {H::kProvision, H::kObject};
 constexpr std::array kEnables = {H::kEnables};
 constexpr std::array kClear = {H::kClear};
+constexpr std::array kNvIndex = {H::kNvIndex};
+constexpr std::array kLockout = {H::kLockout};
 constexpr std::array kPlatform = {H::kPlatform};
 constexpr std::array kHierarchy = {H::kHierarchyOrNull};
 constexpr std::array kParent = {H::kParent};
@@ -34,6 +36,8 @@ constexpr std::array kRows = {
     ModelRow{cc::kChangePPS, kPlatform, 1, false, commands::change_pps},
     ModelRow{cc::kClear, kClear, 1, false, commands::clear},
     ModelRow{cc::kCreatePrimary, kHierarchy, 1, false, commands::create_primary},
+    ModelRow{cc::kDictionaryAttackLockReset, kLockout, 1, false, commands::dictionary_attack_lock_reset},
+    ModelRow{cc::kDictionaryAttackParameters, kLockout, 1, false, commands::dictionary_attack_parameters},
     ModelRow{cc::kSequenceComplete, kObject, 1, false, commands::sequence_complete},
     ModelRow{cc::kSelfTest, {}, 0, false, commands::self_test},
     ModelRow{cc::kStartup, {}, 0, false, commands::startup},
@@ -50,6 +54,7 @@ constexpr std::array kRows = {
     ModelRow{cc::kContextSave, kContext, 0, false, commands::context_save},
     ModelRow{cc::kFlushContext, {}, 0, false, commands::flush_context},
     ModelRow{cc::kLoadExternal, {}, 0, false, commands::load_external},
+    ModelRow{cc::kNVReadPublic, kNvIndex, 0, false, commands::nv_read_public},
     ModelRow{cc::kPolicyAuthValue, kPolicy, 0, false, commands::policy_auth_value},
     ModelRow{cc::kPolicyCommandCode, kPolicy, 0, false, commands::policy_command_code},
     ModelRow{cc::kPolicyLocality, kPolicy, 0, false, commands::policy_locality},

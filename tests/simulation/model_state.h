@@ -54,6 +54,9 @@ struct ModelState {
 
   // Drops what the chip lost since the last command: by a reset, or with a hierarchy.
   void catch_up();
+  // As the manufacturer made it.
+  void begin_tries_anew();
+  [[nodiscard]] Shelf& persistent() const { return chip->shelves[limits.shelf]; }
   [[nodiscard]] wire::Bytes random_bytes(std::size_t count);
 };
 
@@ -135,6 +138,8 @@ enum class HandleType : std::uint8_t {
   kProvision,  // owner, platform
   kEnables,    // owner, endorsement, platform
   kClear,      // lockout, platform
+  kLockout,
+  kNvIndex,
   kPlatform,
   kPcrOrNull,
   kPolicySession,
@@ -186,6 +191,7 @@ wire::Rc load(Call&);
 wire::Rc load_external(Call&);
 wire::Rc create_loaded(Call&);
 wire::Rc read_public(Call&);
+wire::Rc nv_read_public(Call&);
 wire::Rc sign(Call&);
 wire::Rc unseal(Call&);
 wire::Rc object_change_auth(Call&);
@@ -210,6 +216,8 @@ wire::Rc policy_or(Call&);
 wire::Rc policy_nv_written(Call&);
 wire::Rc policy_locality(Call&);
 wire::Rc clear(Call&);
+wire::Rc dictionary_attack_lock_reset(Call&);
+wire::Rc dictionary_attack_parameters(Call&);
 wire::Rc hierarchy_control(Call&);
 wire::Rc change_eps(Call&);
 wire::Rc change_pps(Call&);

@@ -94,6 +94,13 @@ void ModelState::catch_up() {
   objects.remove_if([this](const Object& object) { return object.epoch != chip->of(object.hierarchy).epoch; });
 }
 
+void ModelState::begin_tries_anew() {
+  constexpr std::uint64_t kSecond = 1'000'000'000;
+  chip->tries.failed = 0;
+  chip->tries.max = limits.max_tries;
+  chip->tries.recovery = chip->tries.lockout_recovery = limits.recovery_seconds * kSecond;
+}
+
 Bytes ModelState::random_bytes(std::size_t count) {
   Bytes out;
   while (out.size() < count) {
@@ -114,9 +121,9 @@ Bytes Parameters::tpm2b() {
   return wire::to_bytes(body.value_or(ByteView{}));
 }
 
-ModelTpm::ModelTpm(const Limits& limits, VirtualClock& clock, std::shared_ptr<ChipState> chip)
-    : clock_(clock),
-      state_(std::make_unique<ModelState>(limits, clock, chip ? std::move(chip) : std::make_shared<ChipState>())) {
+ModelTpm::ModelTpm(const Limits& limits, VirtualClock& clock, const std::shared_ptr<ChipState>& chip)
+    : clock_(clock), state_(std::make_unique<ModelState>(limits, clock, chip ? chip : std::make_shared<ChipState>())) {
+  if (!chip) state_->begin_tries_anew();
   state_->seen_resets = state_->chip->total_resets;
   state_->seen_restarts = state_->chip->restarts;
 }
@@ -172,6 +179,7 @@ Bytes ModelTpm::execute(ByteView command, std::uint8_t locality) {
   if (state_->chip->running == (header.code == wire::cc::kStartup)) return wire::error_response(wire::rc::kInitialize);
 
   state_->catch_up();
+  state_->chip->tries.recover(clock_.now());
   const bool with_sessions = header.tag == wire::kTagSessions;
   wire::Reader in(command.subspan(wire::kHeaderSize));
   Call call{*state_, header.code, locality, {}, {}, {}, Parameters({}), std::nullopt, {}};
@@ -217,6 +225,13 @@ bool ModelTpm::is_active(std::uint32_t session_number) const {
 
 bool ModelTpm::is_saved(std::uint32_t session_number) const {
   return state_->sessions.is_saved(session_number);
+}
+
+bool ModelTpm::is_protected(std::uint32_t object) const {
+  const Object* loaded = state_->objects.find(object);
+  const auto stored = state_->persistent().find(object);
+  if (loaded == nullptr && stored != state_->persistent().end()) loaded = &stored->second;
+  return loaded != nullptr && loaded->is_protected();
 }
 
 const ChipState& ModelTpm::chip() const {

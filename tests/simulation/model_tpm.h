@@ -33,21 +33,25 @@ class ModelTpm final : public wire::Tpm {
     std::uint32_t max_command = 4096;
     std::uint32_t max_response = 4096;
     std::size_t context_padding = 0;  // octets added to every saved context
+    // What Clear sets: so many wrong tries lock the TPM, each is forgotten after so long. 0: none is counted.
+    std::uint32_t max_tries = 3, recovery_seconds = 1000;
+    std::uint32_t shelf = 0;  // of the chip's persistent objects: the one that this TPM knows
     // Copies of persistent objects take the last slot, not the first free one, so that they never shift a new handle.
     bool copies_at_the_top = false;
 
-    // Every 0x80xxxxxx is a slot, every session may be loaded.
+    // Every 0x80xxxxxx is a slot, every session may be loaded, nobody is locked out.
     [[nodiscard]] static Limits endless() {
       Limits limits;
       limits.object_slots = 1U << 24;
       limits.loaded_sessions = limits.active_sessions = 256;
       limits.copies_at_the_top = true;
+      limits.recovery_seconds = 0;
       return limits;
     }
   };
 
   // Powered, not started. Without `chip` it is a chip of its own.
-  ModelTpm(const Limits& limits, VirtualClock& clock, std::shared_ptr<ChipState> chip = nullptr);
+  ModelTpm(const Limits& limits, VirtualClock& clock, const std::shared_ptr<ChipState>& chip = nullptr);
   ~ModelTpm() override;
 
   Answer transact(wire::ByteView command, std::uint8_t locality) override;
@@ -65,6 +69,8 @@ class ModelTpm final : public wire::Tpm {
   [[nodiscard]] std::vector<std::uint32_t> saved_session_numbers() const;
   [[nodiscard]] bool is_active(std::uint32_t session_number) const;
   [[nodiscard]] bool is_saved(std::uint32_t session_number) const;
+  // Whether a wrong authorization of that object is counted. False: there is none.
+  [[nodiscard]] bool is_protected(std::uint32_t object) const;
   [[nodiscard]] const ChipState& chip() const;
   [[nodiscard]] std::uint64_t transacts() const { return transacts_; }
   [[nodiscard]] bool gone() const { return gone_; }

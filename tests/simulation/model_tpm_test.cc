@@ -20,11 +20,17 @@ const speech::Auths kEmptyPassword = {speech::Auth{}};
 
 // --- generated
 
-// Runs until the first difference; "" if there is none.
-std::string fight(const std::vector<Step>& steps, bool bound_sessions) {
+Weights weights_of(bool bound_sessions, bool protects) {
   Weights weights;
   weights.bound_sessions = bound_sessions;
-  Duel duel(weights);
+  weights.protects = protects;
+  weights.lock_resets = protects ? 20 : 0;
+  return weights;
+}
+
+// Runs until the first difference; "" if there is none.
+std::string fight(const std::vector<Step>& steps, bool bound_sessions, bool protects) {
+  Duel duel(weights_of(bound_sessions, protects));
   std::size_t at = 0;
   for (const auto& step : steps) {
     const std::string trouble = duel.step(step);
@@ -34,8 +40,8 @@ std::string fight(const std::vector<Step>& steps, bool bound_sessions) {
   return {};
 }
 
-RC_GTEST_PROP(ModelTpm, AnswersAsLibtpmsDoes, (const std::vector<Step>& steps, bool bound_sessions)) {
-  const std::string trouble = fight(steps, bound_sessions);
+RC_GTEST_PROP(ModelTpm, AnswersAsLibtpmsDoes, (const std::vector<Step>& steps, bool bound_sessions, bool protects)) {
+  const std::string trouble = fight(steps, bound_sessions, protects);
   if (!trouble.empty()) RC_FAIL(trouble);
 }
 
@@ -44,14 +50,14 @@ TEST(ModelTpm, AnswersAsLibtpmsDoesInLongRunsFromSeeds) {
   const auto first = number_from_environment("TPMSPACE_DUEL_SEED", 1);
   constexpr std::size_t kLength = 500;
   for (std::uint64_t seed = first; (seed - first) * kLength < total; ++seed)
-    ASSERT_EQ(fight(random_steps(seed, kLength), seed % 2 == 1), "")
+    ASSERT_EQ(fight(random_steps(seed, kLength), seed % 2 == 1, seed % 4 < 2), "")
         << "reproduce: TPMSPACE_DUEL_SEED=" << seed << " TPMSPACE_DUEL_STEPS=1 TPMSPACE_DUEL_TRACE=1";
 }
 
 TEST(ModelTpm, LongRunsDoEverythingSuccessfullyAtLeastOnce) {
   std::vector<unsigned> successes(kVerbs, 0);
   for (std::uint64_t seed = 1; seed <= 60; ++seed) {
-    Duel duel(Weights{});
+    Duel duel(weights_of(true, seed % 4 == 0));
     for (const auto& step : random_steps(seed, 500)) ASSERT_EQ(duel.step(step), "");
     for (std::size_t verb = 0; verb < kVerbs; ++verb) successes[verb] += duel.successes()[verb];
   }
@@ -265,6 +271,83 @@ TEST(ModelTpm, AnOldChipsGapClosesAfter255Contexts) {  // TPM-RULES 25
 }
 
 // --- what only the model can do
+
+TEST(ModelTpm, HasNoNvIndices) {
+  expect_same_story([](Conversation& c, Duel&) {
+    c.say(speech::nv_read_public(0x01500000));
+    c.say(speech::nv_read_public(0x81000000));
+  });
+}
+
+// --- wrong tries
+
+constexpr std::uint32_t kLockoutCounter = 0x20E;
+
+// A protected key with a password, wrongly used once.
+speech::Heard guess(Conversation& c) {
+  const auto key =
+      c.say(speech::create_primary(kOwner, kEmptyPassword, speech::Template::kProtectedKey, 1, wire::Bytes{7}));
+  const auto heard = c.say(speech::sign(key.handle, kEmptyPassword, sha256({text("to sign")})));
+  c.flush(key.handle);
+  return heard;
+}
+
+TEST(ModelTpm, LocksWhenTooManyTriesWereWrong) {  // TPM-RULES 33
+  expect_same_story([](Conversation& c, Duel&) {
+    for (int i = 0; i < 5; ++i) guess(c);
+    EXPECT_EQ(guess(c).code, wire::rc::kLockout);
+    c.say(speech::dictionary_attack_parameters(7, 1000));
+    EXPECT_NE(guess(c).code, wire::rc::kLockout);
+    c.say(speech::dictionary_attack_lock_reset());
+    c.add(c.say(speech::get_capability(6, kLockoutCounter, 3)).parameters);
+    c.say(speech::clear(kPlatform, kEmptyPassword));
+    c.add(c.say(speech::get_capability(6, kLockoutCounter, 3)).parameters);
+  });
+}
+
+TEST(ModelTpm, CountsNothingWithoutARecoveryTime) {
+  expect_same_story([](Conversation& c, Duel&) {
+    c.say(speech::dictionary_attack_parameters(3, 0));
+    for (int i = 0; i < 5; ++i) guess(c);
+    c.add(c.say(speech::get_capability(6, kLockoutCounter, 1)).parameters);
+  });
+}
+
+TEST(ModelTpm, CuttingThePowerCostsATryIfSomethingProtectedWasUsed) {
+  expect_same_story([](Conversation& c, Duel& duel) {
+    const auto restart = [&](const wire::Bytes& goodbye) {
+      if (!goodbye.empty()) c.say(goodbye);
+      duel.power_cycle();
+      c.say(speech::startup(false));
+      c.add(c.say(speech::get_capability(6, kLockoutCounter, 1)).parameters);
+    };
+    restart({});
+    guess(c);
+    restart({});
+    guess(c);
+    restart(speech::shutdown(false));
+    restart({});
+  });
+}
+
+// On libtpms in real time, so no more is asked than that it happens.
+TEST(ModelTpm, ForgetsOneTryEachRecoveryTime) {
+  const auto counts = [](bool real) {
+    Duel duel(Weights{});
+    Conversation c(real ? static_cast<wire::Tpm&>(duel.real()) : duel.model());
+    c.say(speech::dictionary_attack_parameters(9, real ? 1 : 1000));
+    guess(c);
+    guess(c);
+    std::vector<wire::Bytes> seen;
+    for (int i = 0; i < 1'000'000; ++i) {
+      auto count = c.quietly(speech::get_capability(6, kLockoutCounter, 1)).parameters;
+      if (seen.empty() || count != seen.back()) seen.push_back(count);
+      if (count.back() == 0) break;
+    }
+    return seen;
+  };
+  EXPECT_EQ(counts(true), counts(false));
+}
 
 class SharedChip : public testing::Test {
  protected:

@@ -82,6 +82,8 @@ struct Object {
   bool leaves_after_command = false;    // a copy of a persistent object, or a completed sequence
 
   [[nodiscard]] bool is_sequence() const { return sequence != SequenceKind::kNone; }
+  // A wrong authorization of it is counted.
+  [[nodiscard]] bool is_protected() const { return !is_sequence() && !area.has(object_attribute::kNoDa); }
   [[nodiscard]] wire::Bytes serialize() const;
   [[nodiscard]] static std::optional<Object> parse(wire::ByteView bytes);
 };

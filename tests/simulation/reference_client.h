@@ -66,18 +66,23 @@ enum class Verb : std::uint8_t {
   kClear,
   kHierarchyControl,
   kChangeSeed,
+  kLockReset,
 };
-inline constexpr std::size_t kVerbs = 33;
+inline constexpr std::size_t kVerbs = 34;
 [[nodiscard]] const char* name_of(Verb verb);
 
 // How often each verb is chosen, relative to the others.
 struct Weights {
   unsigned ordinary = 4;
   unsigned persist = 1;
-  unsigned sessions = 1;  // starting, saving and using them, times `ordinary`
-  unsigned policies = 1;  // policy sessions, their steps and what they open; above 1 most sessions are such
-  unsigned global = 1;    // Clear, HierarchyControl, ChangeEPS, ChangePPS, in thirds of `ordinary`
-  bool wild = true;       // stale, foreign and garbage handles
+  unsigned sessions = 1;         // starting, saving and using them, times `ordinary`
+  unsigned policies = 1;         // policy sessions, their steps and what they open; above 1 most sessions are such
+  unsigned global = 1;           // Clear, HierarchyControl, ChangeEPS, ChangePPS, in thirds of `ordinary`
+  bool wild = true;              // stale, foreign and garbage handles
+  bool protects = false;         // many objects are protected from guessing
+  unsigned lock_resets = 0;      // DictionaryAttackLockReset, in thirds of `ordinary`
+  bool careful = false;          // no wrong authorization is ever said knowingly or by chance; wants `wild` off, too
+  bool more_persistent = false;  // handles at the ends of windows, and how many objects there are
   // Either bound sessions or objects without a private part: libtpms 0.9.2 fails for good (0x101) when a bound session
   // is to authorize such an object.
   bool bound_sessions = true;
@@ -130,6 +135,7 @@ struct Utterance {
   std::array<std::uint32_t, kSides> handle{};                      // what it is mainly about: saved, flushed, completed
   std::vector<std::array<std::uint32_t, kSides>> ending_sessions;  // used with continueSession clear
   std::vector<std::array<std::uint32_t, kSides>> used_sessions;
+  std::uint32_t persistent = 0;          // that EvictControl names
   std::optional<Entity::Policy> policy;  // what success makes of the session `handle`
   std::optional<Entity> makes;
   std::optional<Blob> blob;  // the one to be loaded, as it was saved

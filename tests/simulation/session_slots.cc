@@ -19,7 +19,8 @@ void Session::reset_policy() {
 
 wire::Bytes Session::serialize() const {
   const auto flag = [](bool value, unsigned bit) { return value ? 1U << bit : 0U; };
-  const auto flags = flag(keyed, 0) | flag(audit, 1) | flag(password_needed, 2) | flag(auth_value_needed, 3);
+  const auto flags = flag(keyed, 0) | flag(audit, 1) | flag(password_needed, 2) | flag(auth_value_needed, 3) |
+                     flag(bound_to_protected, 4);
   return wire::Writer()
       .u8(static_cast<std::uint8_t>(type))
       .u16(nonce_size)
@@ -50,6 +51,7 @@ std::optional<Session> Session::parse(wire::ByteView bytes) {
   out.audit = (*flags & 2) != 0;
   out.password_needed = (*flags & 4) != 0;
   out.auth_value_needed = (*flags & 8) != 0;
+  out.bound_to_protected = (*flags & 16) != 0;
   out.command_code = *command_code;
   out.pcr_counter = *pcr_counter;
   out.locality = *locality;

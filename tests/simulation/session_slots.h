@@ -25,6 +25,7 @@ struct Session {
   SessionType type = SessionType::kHmac;
   std::uint16_t nonce_size = 0;
   bool keyed = false;  // bound or salted: it has a key, and so every HMAC that a client of ours sends is wrong
+  bool bound_to_protected = false;  // each wrong HMAC is counted
   bool audit = false;
   bool password_needed = false;
   bool auth_value_needed = false;

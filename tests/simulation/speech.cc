@@ -17,6 +17,7 @@ namespace cc = wire::cc;
 namespace attribute = object_attribute;
 
 constexpr std::uint32_t kRhNull = 0x40000007;
+constexpr std::uint32_t kRhLockout = 0x4000000A;
 constexpr std::uint32_t kFixed = attribute::kFixedTpm | attribute::kFixedParent;
 constexpr std::uint32_t kUsable = attribute::kUserWithAuth | attribute::kNoDa;
 
@@ -47,16 +48,16 @@ Bytes parent_template(std::uint32_t extra, ByteView policy = {}) {
   return public_area(alg::kSymCipher, attributes, policy).u16(alg::kAes).u16(kKeyBits).u16(alg::kCfb).u16(0).take();
 }
 
-Bytes hmac_key_template(std::uint32_t extra) {
-  return public_area(alg::kKeyedHash, kFixed | kUsable | attribute::kSign | extra, {})
+Bytes hmac_key_template(std::uint32_t extra, std::uint32_t usable = kUsable) {
+  return public_area(alg::kKeyedHash, kFixed | usable | attribute::kSign | extra, {})
       .u16(alg::kHmac)
       .u16(alg::kSha256)
       .u16(0)
       .take();
 }
 
-Bytes sealed_with(ByteView policy) {
-  return public_area(alg::kKeyedHash, kFixed | attribute::kNoDa, policy).u16(alg::kNull).u16(0).take();
+Bytes sealed_with(ByteView policy, std::uint32_t extra = attribute::kNoDa) {
+  return public_area(alg::kKeyedHash, kFixed | extra, policy).u16(alg::kNull).u16(0).take();
 }
 
 // The policy of one step: what is hashed behind its code.
@@ -105,6 +106,12 @@ Bytes template_of(Template kind) {
       return sealed_with(one_step(cc::kPolicyAuthValue, {}));
     case Template::kBranchSealed:
       return sealed_with(branch_policy());
+    case Template::kProtectedKey:
+      return hmac_key_template(0, attribute::kUserWithAuth);
+    case Template::kProtectedSealed:
+      return sealed_with({}, attribute::kUserWithAuth);
+    case Template::kProtectedPasswordSealed:
+      return sealed_with(one_step(cc::kPolicyAuthValue, {}), 0);
   }
   return {};
 }
@@ -204,6 +211,9 @@ Bytes read_public(std::uint32_t object, const Auths& auths) {
   return no_parameters(cc::kReadPublic, {object}, auths);
 }
 
+Bytes nv_read_public(std::uint32_t index) {
+  return command(cc::kNVReadPublic, {index}, {}, {});
+}
 Bytes sign(std::uint32_t key, const Auths& auths, ByteView digest) {
   constexpr std::uint16_t kTicketHashCheck = 0x8024;
   return command(cc::kSign, {key}, auths,
@@ -291,6 +301,13 @@ Bytes policy_secret(std::uint32_t entity, std::uint32_t session, const Auths& au
 Bytes clear(std::uint32_t authority, const Auths& auths) {
   return no_parameters(cc::kClear, {authority}, auths);
 }
+Bytes dictionary_attack_lock_reset() {
+  return no_parameters(cc::kDictionaryAttackLockReset, {kRhLockout}, {Auth{}});
+}
+Bytes dictionary_attack_parameters(std::uint32_t tries, std::uint32_t recovery) {
+  return command(cc::kDictionaryAttackParameters, {kRhLockout}, {Auth{}},
+                 Writer().u32(tries).u32(recovery).u32(recovery).bytes());
+}
 Bytes change_seed(std::uint32_t code, const Auths& auths) {
   return no_parameters(code, {0x4000000C}, auths);
 }
@@ -311,6 +328,12 @@ Bytes Heard::tpm2b(std::size_t index) const {
   wire::Reader in(parameters);
   for (std::size_t i = 0; i < index; ++i) static_cast<void>(in.tpm2b());
   return wire::to_bytes(in.tpm2b().value_or(ByteView{}));
+}
+
+std::uint32_t property_value(const Heard& heard) {
+  wire::Reader in(heard.parameters);
+  static_cast<void>(in.take(13));  // moreData, capability, count, property
+  return in.u32().value_or(0);
 }
 
 std::optional<Heard> hear(ByteView command, ByteView response) {

@@ -34,8 +34,12 @@ enum class Template : std::uint8_t {
   kPcrSealed,       // data, opened with PolicyPCR
   kPasswordSealed,  // data, opened with PolicyPassword
   kBranchSealed,    // data, opened with one of two branches of a PolicyOR
+  // As those above, and wrong authorizations are counted.
+  kProtectedKey,
+  kProtectedSealed,
+  kProtectedPasswordSealed,
 };
-inline constexpr std::size_t kTemplates = 10;
+inline constexpr std::size_t kTemplates = 13;
 
 [[nodiscard]] wire::Bytes template_of(Template kind);
 // The key or data that such an object is created with; empty where the TPM makes it.
@@ -66,6 +70,7 @@ inline constexpr std::uint32_t kUntouchedPcr = 11;
 [[nodiscard]] wire::Bytes load(std::uint32_t parent, const Auths& auths, wire::ByteView wrapped);
 [[nodiscard]] wire::Bytes load_external(std::uint32_t hierarchy, std::uint64_t individual, bool with_secret);
 [[nodiscard]] wire::Bytes read_public(std::uint32_t object, const Auths& auths = {});
+[[nodiscard]] wire::Bytes nv_read_public(std::uint32_t index);
 [[nodiscard]] wire::Bytes sign(std::uint32_t key, const Auths& auths, wire::ByteView digest);
 [[nodiscard]] wire::Bytes unseal(std::uint32_t object, const Auths& auths);
 [[nodiscard]] wire::Bytes object_change_auth(std::uint32_t object, std::uint32_t parent, const Auths& auths,
@@ -93,6 +98,9 @@ enum class SessionKind : std::uint8_t { kHmac = 0, kPolicy = 1, kTrial = 3 };
 [[nodiscard]] wire::Bytes policy_octet(std::uint32_t code, std::uint32_t session, std::uint8_t octet);
 [[nodiscard]] wire::Bytes policy_secret(std::uint32_t entity, std::uint32_t session, const Auths& auths);
 [[nodiscard]] wire::Bytes clear(std::uint32_t authority, const Auths& auths);
+[[nodiscard]] wire::Bytes dictionary_attack_lock_reset();
+// `recovery`: seconds.
+[[nodiscard]] wire::Bytes dictionary_attack_parameters(std::uint32_t tries, std::uint32_t recovery);
 [[nodiscard]] wire::Bytes change_seed(std::uint32_t code, const Auths& auths);
 [[nodiscard]] wire::Bytes hierarchy_control(std::uint32_t authority, const Auths& auths, std::uint32_t target, bool on);
 [[nodiscard]] wire::Bytes pcr_extend(std::uint32_t pcr, const Auths& auths, wire::ByteView digest);
@@ -109,6 +117,8 @@ struct Heard {
   // The n-th TPM2B of the parameters; only where all parameters before it are TPM2Bs.
   [[nodiscard]] wire::Bytes tpm2b(std::size_t index) const;
 };
+// Of the one property that GetCapability was asked for.
+[[nodiscard]] std::uint32_t property_value(const Heard& heard);
 // nullopt: no well-formed response to that command.
 [[nodiscard]] std::optional<Heard> hear(wire::ByteView command, wire::ByteView response);
 
