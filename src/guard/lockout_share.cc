@@ -95,17 +95,20 @@ void LockoutShare::settle(Time now) {
     forgotten -= here;
   }
   std::erase_if(owners_, [](const auto& one) { return one.second.failures == 0; });
-  since_ = std::max(now, since_);
+  // What has passed of the next recovery time goes on.
+  since_ = chip_.recovery == 0 ? std::max(now, since_) : since_ + recovered(since_, now) * chip_.recovery;
 }
 
 void LockoutShare::failed(Owner owner, Time now) {
   settle(now);
+  since_ = std::max(now, since_);
   if (all_ != UINT32_MAX) ++all_;
   (has_place(owner, now) ? owners_[owner] : others_).add(now);
 }
 
 void LockoutShare::privileged_failed(Time now) {
   settle(now);
+  since_ = std::max(now, since_);
   if (all_ != UINT32_MAX) ++all_;
   others_.add(now);
 }
@@ -123,7 +126,9 @@ void LockoutShare::failed_beside(Owner owner, Time now) {
 }
 
 void LockoutShare::counter_read(std::uint32_t counter, Time now) {
-  settle(now);  // when its recovery time began nobody tells: at the latest now
+  settle(now);
+  // Somebody else failed or forgave: when its recovery time began nobody tells, at the latest now.
+  if (counter != all_) since_ = std::max(now, since_);
   all_ = counter;
   if (counter == 0) owners_.clear();
   std::uint64_t known = 0;
@@ -139,6 +144,7 @@ void LockoutShare::forgive(Time now) {
 void LockoutShare::chip_changed(const Chip& chip, Time now) {
   if (chip == chip_) return;  // else whoever asks for them would begin recovery times anew
   settle(now);
+  since_ = std::max(now, since_);
   for (auto& [owner, count] : beside_) count = {aged_beside(count, now), now};
   chip_ = chip;
 }

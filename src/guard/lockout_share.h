@@ -80,7 +80,7 @@ class LockoutShare {
   [[nodiscard]] std::uint32_t aged_beside(const Count& count, Time now) const;
   [[nodiscard]] bool has_place(Owner owner, Time now) const;
   [[nodiscard]] bool has_place_beside(Owner owner, Time now) const;
-  void settle(Time now);  // forgets what is to be forgotten, and begins a recovery time
+  void settle(Time now);  // forgets what is to be forgotten
 
   Chip chip_;
   std::uint32_t all_ = 0;  // the chip's count

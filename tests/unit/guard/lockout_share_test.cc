@@ -127,6 +127,18 @@ TEST(LockoutShare, NewParametersKeepTheFailures) {
   EXPECT_EQ(shares.failures(1, 1520), 1U) << "the same ones: no recovery time begins anew";
 }
 
+// Whoever asks for the counter all the time keeps nobody's failures from being forgotten.
+TEST(LockoutShare, ACounterThatIsAsKnownBeginsNoRecoveryTime) {
+  LockoutShare shares = of(32);
+  shares.failed(1, 0);
+  for (LockoutShare::Time now = 100; now < 1000; now += 100) shares.counter_read(1, now);
+  EXPECT_EQ(shares.failures(1, 1000), 0U);
+  shares.failed(1, 1000);
+  shares.counter_read(2, 1900);
+  EXPECT_EQ(shares.failures(2000), 2U) << "somebody else failed, by 1900 at the latest";
+  EXPECT_EQ(shares.failures(2900), 1U);
+}
+
 TEST(LockoutShare, TheTableIsBounded) {
   LockoutShare shares = of(UINT32_MAX);
   for (Owner owner = 0; owner < 2 * LockoutShare::kMaxOwners; ++owner) shares.failed(owner, owner % 2);
