@@ -81,6 +81,12 @@ void check_access(const daemon::Access& access) {
     require(access.policy.profile(rule.profile) != nullptr &&
                 (!rule.tpm_namespace || access.policy.namespace_named(*rule.tpm_namespace) != nullptr),
             "a rule's profile and namespace exist");
+  const auto is_served = [&](const std::optional<std::string>& chip) {
+    return !chip || std::find(access.chips.begin(), access.chips.end(), *chip) != access.chips.end();
+  };
+  for (const auto& rule : access.policy.rules()) require(is_served(rule.chip), "a rule's chip exists");
+  for (const auto& one : access.policy.namespaces()) require(is_served(one.chip), "a namespace's chip exists");
+  for (const auto& door : access.doors) require(is_served(door.chip), "a door's chip exists");
   guard::Principal root;
   root.uid = 0;
   for (const auto& door : access.doors)
@@ -95,7 +101,8 @@ void check_settled(const Settings& settings) {
       require(!config.error().empty(), "an error is a sentence");
       continue;
     }
-    require(!config->tpm.empty() && !config->socket.empty(), "nothing is missing");
+    require(!config->chips.empty() && !config->chips[0].tpm.empty() && !config->socket.empty(), "nothing is missing");
+    for (const auto& chip : config->chips) require(!chip.name.empty() && !chip.tpm.empty(), "a chip has both");
     require(config->limits == settings.limits, "limits are the file's");
     check_access(config->access);
   }
