@@ -1,6 +1,9 @@
 #include "guard/lockout_share.h"
 
 #include <algorithm>
+#include <tuple>
+#include <utility>
+#include <vector>
 
 namespace tpmspace::guard {
 
@@ -8,31 +11,50 @@ std::uint32_t LockoutShare::quarter() const {
   return std::max(1U, chip_.tries / 4);
 }
 
-std::uint32_t LockoutShare::aged(const Count& count, Time now) const {
-  if (chip_.recovery == 0) return 0;
-  const Time recovered = (std::max(now, count.since) - count.since) / chip_.recovery;
-  return count.failures - static_cast<std::uint32_t>(std::min<Time>(recovered, count.failures));
+std::uint64_t LockoutShare::recovered(Time since, Time now) const {
+  return chip_.recovery == 0 ? UINT64_MAX : (std::max(now, since) - since) / chip_.recovery;
 }
 
-std::uint32_t LockoutShare::failures_in(const Counts& counts, Owner owner, Time now) const {
-  const auto found = counts.find(owner);
-  return found == counts.end() ? 0 : aged(found->second, now);
-}
-
-std::uint32_t LockoutShare::failures(Owner owner, Time now) const {
-  return failures_in(owners_, owner, now);
-}
-std::uint32_t LockoutShare::failures_beside(Owner owner, Time now) const {
-  return failures_in(beside_, owner, now);
-}
 std::uint32_t LockoutShare::failures(Time now) const {
-  return aged(all_, now);
+  return all_ - static_cast<std::uint32_t>(std::min<std::uint64_t>(recovered(since_, now), all_));
 }
 
-// For the owner's next failure; those that are forgotten give theirs up.
-bool LockoutShare::has_place(const Counts& counts, Owner owner, Time now) const {
-  return counts.size() < kMaxOwners || counts.contains(owner) ||
-         std::any_of(counts.begin(), counts.end(), [&](const auto& one) { return aged(one.second, now) == 0; });
+// Those whose last failure is older lose theirs first.
+std::uint32_t LockoutShare::failures(Owner owner, Time now) const {
+  const auto found = owners_.find(owner);
+  if (found == owners_.end()) return 0;
+  const Count& own = found->second;
+  std::uint64_t forgotten = recovered(forgetting_, now);
+  const auto goes_to = [&](const Count& count) { forgotten -= std::min<std::uint64_t>(forgotten, count.failures); };
+  if (others_.last <= own.last) goes_to(others_);
+  for (const auto& [other, count] : owners_) {
+    if (forgotten == 0) break;
+    if (std::pair(count.last, other) < std::pair(own.last, owner)) goes_to(count);
+  }
+  return own.failures - static_cast<std::uint32_t>(std::min<std::uint64_t>(forgotten, own.failures));
+}
+
+std::uint32_t LockoutShare::aged_beside(const Count& count, Time now) const {
+  return count.failures -
+         static_cast<std::uint32_t>(std::min<std::uint64_t>(recovered(count.last, now), count.failures));
+}
+
+std::uint32_t LockoutShare::failures_beside(Owner owner, Time now) const {
+  const auto found = beside_.find(owner);
+  return found == beside_.end() ? 0 : aged_beside(found->second, now);
+}
+
+// For the owner's next failure; those that are forgotten give theirs up, the oldest first.
+bool LockoutShare::has_place(Owner owner, Time now) const {
+  if (owners_.size() < kMaxOwners || owners_.contains(owner)) return true;
+  const auto oldest = std::min_element(owners_.begin(), owners_.end(),
+                                       [](const auto& a, const auto& b) { return a.second.last < b.second.last; });
+  return failures(oldest->first, now) == 0;
+}
+bool LockoutShare::has_place_beside(Owner owner, Time now) const {
+  return beside_.size() < kMaxOwners || beside_.contains(owner) ||
+         std::any_of(beside_.begin(), beside_.end(),
+                     [&](const auto& one) { return aged_beside(one.second, now) == 0; });
 }
 
 bool LockoutShare::may_try(Owner owner, Time now) const {
@@ -41,7 +63,7 @@ bool LockoutShare::may_try(Owner owner, Time now) const {
   const std::uint32_t left = for_all - std::min(for_all, failures(now));
   const std::uint32_t own = failures(owner, now);
   if (own >= share() || own >= left || failures_beside(owner, now) >= share()) return false;
-  return has_place(owners_, owner, now);
+  return has_place(owner, now);
 }
 
 // While nobody fails, what may be tried at some time may be tried ever after.
@@ -56,38 +78,64 @@ LockoutShare::Time LockoutShare::wait(Owner owner, Time now) const {
   return late_enough;
 }
 
-void LockoutShare::add_failure(Count& count, Time now) const {
-  count.failures = aged(count, now);
-  if (count.failures != UINT32_MAX) ++count.failures;
-  count.since = std::max(now, count.since);
+void LockoutShare::Count::add(Time now) {
+  if (failures != UINT32_MAX) ++failures;
+  last = std::max(now, last);
 }
 
-void LockoutShare::add_failure(Counts& counts, Owner owner, Time now) const {
-  std::erase_if(counts, [&](const auto& one) { return aged(one.second, now) == 0; });
-  if (counts.size() < kMaxOwners || counts.contains(owner)) add_failure(counts[owner], now);
+void LockoutShare::forget(Time now) {
+  std::uint64_t forgotten = recovered(forgetting_, now);
+  if (forgotten == 0) return;
+  forgetting_ += forgotten * chip_.recovery;
+  std::vector<std::tuple<Time, std::size_t, Count*>> accounts = {{others_.last, 0, &others_}};
+  for (auto& [owner, count] : owners_) accounts.emplace_back(count.last, accounts.size(), &count);
+  std::sort(accounts.begin(), accounts.end());
+  for (const auto& [last, place, count] : accounts) {
+    const auto here = std::min<std::uint64_t>(forgotten, count->failures);
+    count->failures -= static_cast<std::uint32_t>(here);
+    forgotten -= here;
+  }
+  std::erase_if(owners_, [](const auto& one) { return one.second.failures == 0; });
+}
+
+void LockoutShare::settle(Time now) {
+  forget(now);
+  all_ = failures(now);
+  forgetting_ = since_ = std::max(now, since_);
 }
 
 void LockoutShare::failed(Owner owner, Time now) {
-  privileged_failed(now);
-  add_failure(owners_, owner, now);
+  settle(now);
+  if (all_ != UINT32_MAX) ++all_;
+  (has_place(owner, now) ? owners_[owner] : others_).add(now);
 }
 
 void LockoutShare::privileged_failed(Time now) {
-  add_failure(all_, now);
+  settle(now);
+  if (all_ != UINT32_MAX) ++all_;
+  others_.add(now);
 }
 
 // These cost the chip nothing, so nothing bounds how many owners have some: a full table forgets the oldest, and stops
 // nobody.
 void LockoutShare::failed_beside(Owner owner, Time now) {
-  if (!has_place(beside_, owner, now))
+  std::erase_if(beside_, [&](const auto& one) { return aged_beside(one.second, now) == 0; });
+  if (!has_place_beside(owner, now))
     beside_.erase(std::min_element(beside_.begin(), beside_.end(),
-                                   [](const auto& a, const auto& b) { return a.second.since < b.second.since; }));
-  add_failure(beside_, owner, now);
+                                   [](const auto& a, const auto& b) { return a.second.last < b.second.last; }));
+  Count& count = beside_[owner];
+  count.failures = aged_beside(count, now);
+  count.add(now);
 }
 
 void LockoutShare::counter_read(std::uint32_t counter, Time now) {
-  all_ = {counter, now};  // when its recovery time began nobody tells: at the latest now
+  forget(now);
+  all_ = counter;
+  since_ = std::max(now, since_);  // when its recovery time began nobody tells: at the latest now
   if (counter == 0) owners_.clear();
+  std::uint64_t known = 0;
+  for (const auto& [owner, count] : owners_) known += count.failures;
+  others_ = {static_cast<std::uint32_t>(counter - std::min<std::uint64_t>(counter, known)), now};
 }
 
 void LockoutShare::forgive(Time now) {
@@ -97,9 +145,8 @@ void LockoutShare::forgive(Time now) {
 
 void LockoutShare::chip_changed(const Chip& chip, Time now) {
   if (chip == chip_) return;  // else whoever asks for them would begin recovery times anew
-  all_ = {aged(all_, now), now};
-  for (Counts* counts : {&owners_, &beside_})
-    for (auto& [owner, count] : *counts) count = {aged(count, now), now};
+  settle(now);
+  for (auto& [owner, count] : beside_) count = {aged_beside(count, now), now};
   chip_ = chip;
 }
 

@@ -8,8 +8,10 @@
 // for all. What spends something else than the chip's tries (the PIN of an NV index) is counted beside: as many of
 // those an owner may make, and is stopped alike. A count is never below the chip's own: each failure begins a new
 // recovery time, as it does in the reference code (other chips recover no later), and the chip's counter is taken over
-// whenever somebody has read it. Who is protected, whose failure it is and what the chip's parameters are, the caller
-// knows (TPM-RULES 33, 34): one command fails at most once.
+// whenever somebody has read it. When the chip takes one off, one failure is forgotten and no more: of whoever has not
+// failed for the longest. So a few owners never have more than their shares, however long they go on, and there is
+// always something left for who has not failed. Who is protected, whose failure it is and what the chip's parameters
+// are, the caller knows (TPM-RULES 33, 34): one command fails at most once.
 //
 // Threads: a value. Units: nanoseconds of a clock that never goes back; tries.
 // Limits: kMaxOwners with failures of each kind at a time. One more who would cost the chip a try is answered as if he
@@ -67,20 +69,28 @@ class LockoutShare {
  private:
   struct Count {
     std::uint32_t failures = 0;
-    Time since = 0;  // the recovery time began
+    Time last = 0;  // was the newest of them
+    void add(Time now);
   };
   using Counts = std::map<Owner, Count>;
 
-  [[nodiscard]] std::uint32_t aged(const Count& count, Time now) const;
-  [[nodiscard]] std::uint32_t failures_in(const Counts& counts, Owner owner, Time now) const;
-  [[nodiscard]] bool has_place(const Counts& counts, Owner owner, Time now) const;
   [[nodiscard]] std::uint32_t quarter() const;  // of the chip's tries, at least one
-  void add_failure(Count& count, Time now) const;
-  void add_failure(Counts& counts, Owner owner, Time now) const;
+  // Those that time has taken off since then.
+  [[nodiscard]] std::uint64_t recovered(Time since, Time now) const;
+  [[nodiscard]] std::uint32_t aged_beside(const Count& count, Time now) const;
+  [[nodiscard]] bool has_place(Owner owner, Time now) const;
+  [[nodiscard]] bool has_place_beside(Owner owner, Time now) const;
+  void forget(Time now);  // what owners need not answer for any more
+  void settle(Time now);  // the same, also of the chip's count; and a recovery time begins
 
   Chip chip_;
-  Count all_;
-  Counts owners_, beside_;
+  std::uint32_t all_ = 0;  // the chip's count
+  Time since_ = 0;         // its recovery time began, at the latest
+  // Whose they are, and since when nobody failed. Reading the chip's count does not make owners wait longer.
+  Time forgetting_ = 0;
+  Counts owners_;
+  Count others_;   // of the privileged, of other programs, of who found no place
+  Counts beside_;  // each with a recovery time of its own
 };
 
 }  // namespace tpmspace::guard

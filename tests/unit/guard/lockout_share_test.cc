@@ -5,6 +5,7 @@
 #include <rapidcheck/gtest.h>
 
 #include <map>
+#include <vector>
 
 namespace tpmspace::guard {
 namespace {
@@ -132,10 +133,27 @@ TEST(LockoutShare, TheTableIsBounded) {
   EXPECT_EQ(shares.owners(), LockoutShare::kMaxOwners);
   constexpr Owner kNewcomer = 1'000'000;
   EXPECT_FALSE(shares.may_try(kNewcomer, 1)) << "no place to count it in";
-  EXPECT_EQ(shares.wait(kNewcomer, 1), 999U) << "half of them began at 0";
-  EXPECT_TRUE(shares.may_try(kNewcomer, 1000));
+  EXPECT_EQ(shares.wait(kNewcomer, 1), 1000U) << "then one of them is forgotten";
+  EXPECT_TRUE(shares.may_try(kNewcomer, 1001));
   shares.failed(kNewcomer, 1001);
-  EXPECT_EQ(shares.owners(), 1U);
+  EXPECT_EQ(shares.owners(), LockoutShare::kMaxOwners);
+  EXPECT_EQ(shares.failures(kNewcomer, 1001), 1U);
+}
+
+TEST(LockoutShare, EachRecoveryTimeForgetsOneFailureInAll) {
+  LockoutShare shares = of(32);
+  for (const Owner owner : {1U, 2U, 2U, 3U}) shares.failed(owner, 0);
+  shares.privileged_failed(0);
+  shares.failed(1, 10);
+  const auto all_at = [&](Time now) {
+    return std::vector<std::uint32_t>{shares.failures(now), shares.failures(1, now), shares.failures(2, now),
+                                      shares.failures(3, now)};
+  };
+  EXPECT_EQ(all_at(10), (std::vector<std::uint32_t>{6, 2, 2, 1}));
+  EXPECT_EQ(all_at(1010), (std::vector<std::uint32_t>{5, 2, 2, 1})) << "the privileged one's";
+  EXPECT_EQ(all_at(2010), (std::vector<std::uint32_t>{4, 2, 1, 1})) << "of whoever has not failed for the longest";
+  EXPECT_EQ(all_at(4010), (std::vector<std::uint32_t>{2, 2, 0, 0}));
+  EXPECT_EQ(all_at(6010), (std::vector<std::uint32_t>{0, 0, 0, 0}));
 }
 
 // A chip, by the specification's words. `restarts`: a failure begins a new recovery time, as in the reference code;
@@ -191,6 +209,26 @@ RC_GTEST_PROP(LockoutShare, NoCrowdTakesTheLastTries, ()) {
       RC_ASSERT(!shares.may_try(owner, now + wait - 1));
       RC_ASSERT(shares.may_try(owner, now + wait));
     }
+  }
+}
+
+// What a simulated world found: owners were forgiven one failure each while the chip forgot one in all, so three that
+// took their turns patiently had all of the tries after a while.
+RC_GTEST_PROP(LockoutShare, AFewThatGoOnForEverLeaveSomethingForWhoHasNotFailed, ()) {
+  constexpr Owner kInnocent = 9;
+  LockoutShare shares = of(16, 1000);
+  ChipModel chip{.restarts = true, .tries = 16, .recovery = 1000, .next = 1000};
+  Time now = 0;
+  for (int i = 0; i < 400; ++i) {
+    now += *rc::gen::element<Time>(0, 1, 333, 500, 1000, 8000);
+    chip.advance(now);
+    const auto owner = *rc::gen::inRange<Owner>(1, 4);
+    if (*rc::gen::inRange(0, 4) == 0) shares.counter_read(chip.counter, now);
+    if (shares.may_try(owner, now)) {
+      shares.failed(owner, now);
+      chip.fail(now);
+    }
+    RC_ASSERT(shares.may_try(kInnocent, now));
   }
 }
 
