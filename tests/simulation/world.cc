@@ -47,6 +47,12 @@ class Patient final : public wire::Tpm {
   std::function<void()> meanwhile_;
 };
 
+// Where the window is on the chip; the next one is next to it.
+std::uint32_t base_of(std::uint32_t window) {
+  constexpr std::uint32_t kFirst = 0x81200000;
+  return kFirst + (window - 1) * space::View::kWindow;
+}
+
 std::unique_ptr<tpm::EmbeddedTpm> open_embedded() {
   auto opened = tpm::EmbeddedTpm::open("");
   if (opened) return std::move(*opened);
@@ -97,8 +103,18 @@ void World::start_subject() {
   chip_.max_response = facts->max_response;
   chip_.reset_count = facts->reset_count;
   chip_.restart_count = facts->restart_count;
+  chip_.max_auth_fail = facts->max_auth_fail;
+  chip_.lockout_interval = facts->lockout_interval;
+  chip_.lockout_counter = facts->lockout_counter;
   chip_.keep_free_objects = config_.keep_free_objects;
   chip_.keep_free_sessions = config_.keep_free_sessions;
+  if (embedded_ && config_.guessing) {
+    // In real time nothing recovers while a world lasts; in virtual time it must not either.
+    constexpr std::uint32_t kTries = 16, kVeryLong = 100'000'000;
+    static_cast<void>(patient_->transact(speech::dictionary_attack_parameters(kTries, kVeryLong), 0));
+    chip_.max_auth_fail = kTries;
+    chip_.lockout_interval = kVeryLong;
+  }
   std::vector<wire::CommandAttributes> attributes;
   for (const auto raw : facts->commands) attributes.push_back({raw});
   static_cast<void>(table_.adopt(attributes));
@@ -129,6 +145,10 @@ World::Tally& World::Tally::operator+=(const Tally& other) {
   taken += other.taken;
   parks += other.parks;
   rebuilds += other.rebuilds;
+  through_windows += other.through_windows;
+  beyond_pools += other.beyond_pools;
+  guesses += other.guesses;
+  stopped += other.stopped;
   return *this;
 }
 
@@ -147,6 +167,45 @@ void World::trace_account(const observe::Account& account) const {
 }
 
 // --- who there is
+
+bool World::administers(space::OwnerId owner) const {
+  return config_.guessing && owner.value == config_.owners;
+}
+
+bool World::is_careful(space::OwnerId owner) const {
+  return config_.guessing && owner.value + 1 >= config_.owners;
+}
+
+std::uint32_t World::window_of(space::OwnerId owner) const {
+  return config_.windows ? static_cast<std::uint32_t>(owner.value % 3) : 0;
+}
+
+space::SpaceLimits World::limits_of(space::OwnerId owner) const {
+  space::SpaceLimits out = config_.space;
+  for (std::size_t i = 0; i < config_.pools.size(); ++i)
+    if (owner.value <= i + 1) out.pools[i] = config_.pools[i];
+  out.shares_tries = config_.guessing && !administers(owner);
+  if (!config_.windows) return out;
+  const auto all = wire::Numbers::all();
+  space::View view{.commands = all, .persistent = all, .nv = all, .pcrs = all};
+  if (const std::uint32_t window = window_of(owner); window != 0)
+    view.persistent_base = base_of(window);
+  else
+    view.persistent = all - wire::Numbers{{base_of(1), base_of(1) + 2 * space::View::kWindow - 1}};
+  out.view = std::make_shared<const space::View>(std::move(view));
+  return out;
+}
+
+Weights World::weights_of(space::OwnerId owner) const {
+  Weights out = config_.weights;
+  out.protects = config_.guessing;
+  out.more_persistent = config_.windows;
+  if (!is_careful(owner)) return out;
+  out.careful = true;
+  out.wild = false;
+  if (administers(owner)) out.lock_resets = 3;
+  return out;
+}
 
 World::Connection* World::find(std::uint64_t client_id) {
   for (auto& connection : connections_)
@@ -251,10 +310,12 @@ void World::open(std::uint16_t who) {
   Connection& connection = connections_.emplace_back();
   connection.id = next_client_++;
   connection.owner = space::OwnerId{1 + who / 7U % config_.owners};
-  connection.limits = config_.space;
+  connection.limits = limits_of(connection.owner);
   connection.engine_id = engine_->open(connection.owner, connection.limits);
-  connection.own_tpm = std::make_unique<ModelTpm>(ModelTpm::Limits::endless(), clock_, private_chip_);
-  connection.client = std::make_unique<ReferenceClient>(connection.id, pool_, config_.weights);
+  auto own = ModelTpm::Limits::endless();
+  own.shelf = window_of(connection.owner);
+  connection.own_tpm = std::make_unique<ModelTpm>(own, clock_, private_chip_);
+  connection.client = std::make_unique<ReferenceClient>(connection.id, pool_, weights_of(connection.owner));
   connection.client->set_session_map(
       [this, &connection](std::uint32_t handle) { return to_private(connection, handle); });
   trace(fmt::format("client {} of owner {} comes", connection.id, connection.owner.value));
@@ -438,6 +499,7 @@ std::string World::turn() {
   moment.faults = faults() - faults_before;
   came_to_rest_ = moment.step.idle;
   if (moment.step.idle) {
+    if (auto trouble = check_nobody_waits_for_a_pool(); !trouble.empty()) return trouble;
     if (moment.step.reply) return "an idle step answered somebody";
     if (moment.step.wake && *moment.step.wake > clock_.now()) clock_.advance(*moment.step.wake - clock_.now());
     return {};
@@ -507,6 +569,16 @@ std::string World::round_trip_books() {
   return {};
 }
 
+// Libtpms' own, which nobody sees into.
+std::string World::check_counter_of_chip() {
+  if (!embedded_ || !config_.guessing) return {};
+  constexpr std::uint32_t kLockoutCounter = 0x20E;
+  const auto question = speech::get_capability(6, kLockoutCounter, 1);
+  const auto heard = speech::hear(question, *patient_->transact(question, 0));
+  const std::uint32_t count = speech::property_value(*heard);
+  return count <= chip_.max_auth_fail - chip_.max_auth_fail / 4 ? "" : fmt::format("{} tries are used up", count);
+}
+
 // As at shutdown: everything of ours leaves the TPM.
 std::string World::flush_all(bool saved_too) {
   const auto account = engine_->flush_all(saved_too);
@@ -524,6 +596,7 @@ std::string World::finish() {
   if (auto trouble = run_until_quiet(); !trouble.empty()) return trouble;
   for (auto* connection : live())
     if (connection->pending) return "a command was never answered";
+  if (auto trouble = check_counter_of_chip(); !trouble.empty()) return trouble;
   if (config_.seed % 4 == 3) return flush_all(config_.seed % 8 == 3);
   for (auto* connection : live())
     if (auto trouble = close(*connection); !trouble.empty()) return trouble;
@@ -565,7 +638,46 @@ std::string World::check_invariants() {
   if (snapshot.sessions + snapshot.sessions_parked != sessions)
     return fmt::format("{} sessions in the books and {} parked, {} in private TPMs", snapshot.sessions,
                        snapshot.sessions_parked, sessions);
+  if (auto trouble = check_windows(); !trouble.empty()) return trouble;
+  if (auto trouble = check_tries(); !trouble.empty()) return trouble;
   return check_against_subject();
+}
+
+// What private TPMs have is on the chip where their windows are, and nothing else is there.
+std::string World::check_windows() const {
+  if (!model_) return {};
+  const auto& shelves = model_->chip().shelves;
+  const auto chip = shelves.find(0);
+  std::vector<std::uint32_t> there, expected;
+  if (chip != shelves.end())
+    for (const auto& [handle, object] : chip->second) there.push_back(handle);
+  for (const auto& [window, shelf] : private_chip_->shelves)
+    for (const auto& [handle, object] : shelf)
+      expected.push_back(window == 0 ? handle : handle - space::View::kFirstPersistent + base_of(window));
+  std::sort(expected.begin(), expected.end());
+  return there == expected ? ""
+                           : fmt::format("persistent are {:#x}, and should be {:#x}", fmt::join(there, " "),
+                                         fmt::join(expected, " "));
+}
+
+// Whoever does not administer never has the chip's last tries (docs/lockout.md).
+std::string World::check_tries() const {
+  if (!model_ || !config_.guessing) return {};
+  const auto& tries = model_->chip().tries;
+  const std::uint32_t last = std::max(1U, tries.max / 4);
+  return tries.failed + last <= tries.max ? "" : fmt::format("{} of {} tries are used up", tries.failed, tries.max);
+}
+
+// At rest: whoever is beyond a pool has been told so.
+std::string World::check_nobody_waits_for_a_pool() {
+  if (config_.pools[0].id.value == 0) return {};
+  for (const auto& waiting : engine_->sessions().waiting) {
+    const Connection* connection = by_engine_id(waiting.connection);
+    if (connection == nullptr || !connection->pending || connection->pending->cancelled) continue;
+    if (room_in_pools(*connection).sessions == 0 && wants_ordinary_session(*connection, connection->pending->said))
+      return fmt::format("client {} waits for its neighbours in a pool", connection->id);
+  }
+  return {};
 }
 
 std::string World::check_against_subject() {

@@ -43,6 +43,13 @@ struct WorldConfig {
   bool busy = false;     // the engine never comes to idle work
   bool restless = true;  // clients come and go; otherwise they stay, and so do their sessions
   bool book_round_trips = true;
+  // Of each three owners one has the chip's persistent handles, the others a window of their own each.
+  bool windows = false;
+  // The first owner's spaces are in both, the second one's in the second; the others are outside. No id: none.
+  std::array<space::Pool, 2> pools = {};
+  // Owners share wrong tries, and guess, but for the last two: these never say a wrong authorization, and the very last
+  // one administers, so that nobody stops him.
+  bool guessing = false;
 };
 
 // What happens next in the world. Any numbers are valid.
@@ -71,6 +78,9 @@ class World {
     std::uint64_t faults = 0;
     std::uint64_t taken = 0;  // sessions, because somebody waited
     std::uint64_t parks = 0, rebuilds = 0;
+    std::uint64_t through_windows = 0;  // EvictControl
+    std::uint64_t beyond_pools = 0;     // commands of who had room of his own
+    std::uint64_t guesses = 0, stopped = 0;
 
     Tally& operator+=(const Tally& other);
   };
@@ -85,8 +95,9 @@ class World {
     bool renumbered = false;            // the TPM may know it by another number than its client
     bool asked_authority = false;       // by a PolicySecret; it is taken last
     // From here on for what the engine may do with it, as the world sees it (TPM-RULES 22, 28, 30).
-    bool policy = false;         // a policy session that was started without a secret
-    bool trial = false;          // likewise, and it authorizes nothing
+    bool policy = false;  // a policy session that was started without a secret
+    bool trial = false;   // likewise, and it authorizes nothing
+    bool bound = false, bound_to_object = false;
     bool repeatable = true;      // and so is its policy; until that is set back
     std::uint32_t steps = 0;     // of its policy
     std::uint64_t nonce_at = 0;  // parks there had been when its client got its newest nonce
@@ -157,9 +168,20 @@ class World {
                                                              bool faults) const;
   [[nodiscard]] std::optional<std::string> permitted_by_parking(const Connection& connection, const Utterance& said,
                                                                 wire::Rc code) const;
+  [[nodiscard]] std::optional<std::string> permitted_by_window(const Connection& connection, const Utterance& said,
+                                                               wire::Rc code) const;
+  [[nodiscard]] bool permitted_by_tries(const Connection& connection, const Utterance& said) const;
+  [[nodiscard]] bool is_outside_of_window(const Connection& connection, std::uint32_t persistent) const;
   [[nodiscard]] bool names_too_many_sessions(const Utterance& said) const;
   [[nodiscard]] std::vector<const Known*> sessions_named(const Connection& connection, const wire::Command& said) const;
   [[nodiscard]] bool becomes_ordinary(const Connection& connection, const wire::Command& said) const;
+  [[nodiscard]] bool wants_ordinary_session(const Connection& connection, const Utterance& said) const;
+  // What its pools have left, as the world counts it.
+  struct Room {
+    std::size_t objects = SIZE_MAX, sessions = SIZE_MAX;
+    bool bytes = true;  // for one more context, however large all are
+  };
+  [[nodiscard]] Room room_in_pools(const Connection& connection) const;
   [[nodiscard]] bool knows_all_numbers(const Connection& connection) const;
   // It has left the TPM since its client got its nonce, for all that the world knows.
   [[nodiscard]] bool may_be_stale(const Known& session) const {
@@ -175,6 +197,7 @@ class World {
   void take_newest_twin(Utterance& said) const;
   void note_sessions(Connection& connection, const Utterance& said, const std::array<speech::Heard, kSides>& heard);
   void note_started(Connection& connection, Known& session, const wire::Command& command) const;
+  [[nodiscard]] std::string note_tries(const Connection& connection, const Utterance& said, const speech::Heard& heard);
   void note_use(Connection& connection, const Utterance& said);
   void note_policies(Connection& connection, const wire::Command& command);
   void note_pcrs(Known& session, const wire::Command& command) const;
@@ -184,7 +207,16 @@ class World {
 
   [[nodiscard]] std::string check_invariants();
   [[nodiscard]] std::string check_against_subject();
+  [[nodiscard]] std::string check_windows() const;
+  [[nodiscard]] std::string check_tries() const;
+  [[nodiscard]] std::string check_counter_of_chip();
+  [[nodiscard]] std::string check_nobody_waits_for_a_pool();
   [[nodiscard]] std::string check_nothing_is_left_behind();
+  [[nodiscard]] bool is_careful(space::OwnerId owner) const;
+  [[nodiscard]] bool administers(space::OwnerId owner) const;
+  [[nodiscard]] space::SpaceLimits limits_of(space::OwnerId owner) const;
+  [[nodiscard]] Weights weights_of(space::OwnerId owner) const;
+  [[nodiscard]] std::uint32_t window_of(space::OwnerId owner) const;  // the shelf of its private TPMs; 0: the chip's
   [[nodiscard]] Connection* find(std::uint64_t client_id);
   [[nodiscard]] Connection* by_engine_id(engine::ConnectionId id);
   [[nodiscard]] std::vector<Connection*> live();
@@ -213,6 +245,7 @@ class World {
   std::uint64_t next_client_ = 1;
   std::uint64_t next_save_ = 1;
   std::uint64_t next_use_ = 1;
+  std::set<space::OwnerId> guessed_;  // wrongly, since the chip's count was set back
   bool reset_unnoticed_ = false;
   bool came_to_rest_ = false;
   bool finishing_ = false;  // no faults any more

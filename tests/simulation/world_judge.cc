@@ -16,6 +16,7 @@ using speech::Heard;
 using wire::Rc;
 
 constexpr Rc kExclusive = 0x121;
+constexpr const char* kBeyondPool = "a pool is full";
 constexpr std::uint32_t kNull = 0x40000007;
 
 // Of a TPMS_CONTEXT: sequence, savedHandle.
@@ -59,6 +60,8 @@ bool is_ours_to_say(Rc code) {
     case wire::rc::kCanceled:
     case wire::rc::kBadAuth:
     case wire::rc::kPcrChanged:
+    case wire::rc::kAuthContext:
+    case wire::rc::kLockout:
       return true;
     default:
       break;
@@ -92,12 +95,6 @@ std::vector<std::uint32_t> listed_handles(const Heard& heard) {
   return out;
 }
 
-std::uint32_t property_value(const Heard& heard) {
-  wire::Reader in(heard.parameters);
-  static_cast<void>(in.take(13));  // moreData, capability, count, property
-  return in.u32().value_or(0);
-}
-
 // Where the client's own command stands in an account, against the TPM's Startup.
 bool reset_came_after_command(const observe::Account& account) {
   std::size_t done = 0, started = 0;
@@ -112,7 +109,9 @@ bool reset_came_after_command(const observe::Account& account) {
 }  // namespace
 
 Heard World::ask_private(Connection& connection, const wire::Bytes& command) {
-  const auto answer = connection.own_tpm->transact(command, 0);
+  auto answer = connection.own_tpm->transact(command, 0);
+  // The first use of something protected is answered "later", which the engine's TPM is spared.
+  if (wire::read_header(*answer)->code == wire::rc::kRetry) answer = connection.own_tpm->transact(command, 0);
   return speech::hear(command, *answer).value_or(Heard{wire::rc::kFailure, 0, {}, {}});
 }
 
@@ -131,6 +130,7 @@ std::string World::judge(Connection& connection, const Moment& moment) {
     return fmt::format("{}: the manager says {:#x}", pending.said.text, heard->code);
   if (account.rc != heard->code) return fmt::format("{}: the account says {:#x}", pending.said.text, account.rc);
 
+  if (auto trouble = note_tries(connection, pending.said, *heard); !trouble.empty()) return trouble;
   if (heard->ok() || !account.tpm.empty()) note_use(connection, pending.said);
   const bool after = reset_came_after_command(account);
   if (!after) reset_private_tpms(account);
@@ -139,6 +139,7 @@ std::string World::judge(Connection& connection, const Moment& moment) {
     connection.client->learn(pending.said, {*heard, *heard});
   } else if (const auto why = permitted(connection, pending, *heard, moment)) {
     trace(fmt::format("  permitted: {}", *why));
+    tally_.beyond_pools += *why == kBeyondPool ? 1U : 0U;
   } else if (const auto file = flush_owners_file(connection, pending.said, *heard)) {
     trouble = *file;
   } else if (pending.said.blob && pending.said.blob->about.kind == EntityKind::kSession) {
@@ -165,6 +166,12 @@ std::string World::judge(Connection& connection, const Moment& moment) {
 //   - SESSION_MEMORY from our layer: the command names more sessions than the chip can hold loaded;
 //   - EXCLUSIVE: another client's command ended the exclusive audit (TPM-RULES 9);
 //   - DISABLED: a list of handles asked for under an audit session, which could not be rewritten (TPM-RULES 8);
+//   - OBJECT_MEMORY and SESSION_HANDLES from our layer: a set of spaces holds together what it may;
+//   - HANDLE and AUTH_CONTEXT from our layer, where the space has a window of persistent handles: EvictControl's
+//   parameter
+//     is outside of it, or cannot be translated, since an HMAC covers it. AUTH_CONTEXT also for a list of persistent
+//     handles under an audit session, some of which the space does not see;
+//   - LOCKOUT from our layer: its owner has guessed wrongly, and a wrong authorization here would be counted;
 //   - CANCELED: the client cancelled;
 //   - a fault was injected that the engine may pass on.
 // And two where it is: a FlushContext meets a reset that nobody had noticed; what should go is gone. And one of a
@@ -187,7 +194,12 @@ std::optional<std::string> World::permitted(Connection& connection, const Pendin
   if (ours && code == wire::rc::kObjectMemory && makes_object(pending.said.verb)) {
     if (connection.own_tpm->loaded_objects().size() >= connection.limits.objects) return "the space is full";
     if (config_.engine.max_bytes < engine::Config{}.max_bytes) return "no memory for one more context";
+    const Room room = room_in_pools(connection);
+    if (room.objects == 0 || !room.bytes) return kBeyondPool;
   }
+  if (ours && code == wire::rc::kLockout && permitted_by_tries(connection, pending.said)) return "it has no tries left";
+  if (ours)
+    if (auto why = permitted_by_window(connection, pending.said, code)) return why;
   if (pending.said.audit && code == kExclusive) return "somebody else ended the exclusive audit";
   if (ours && code == wire::rc::kDisabled && pending.said.verb == Verb::kListHandles && pending.said.audit)
     return "a list that could not be rewritten";
@@ -297,6 +309,73 @@ bool World::becomes_ordinary(const Connection& connection, const wire::Command& 
   return !can_be_repeated(said, session->trial) || session->steps >= space::kMaxSteps;
 }
 
+bool World::wants_ordinary_session(const Connection& connection, const Utterance& said) const {
+  const auto command = wire::Command::parse(said.bytes[0], table_, chip_.max_command);
+  if (!command) return false;
+  if (said.verb == Verb::kStartSession) return !starts_what_can_be_made_again(*command);
+  return becomes_ordinary(connection, *command);
+}
+
+// Those that stay in the TPM count, also when their connections are gone. Of contexts it is only known that none is
+// larger than a response.
+World::Room World::room_in_pools(const Connection& connection) const {
+  Room room;
+  for (const auto& pool : connection.limits.pools) {
+    if (pool.id.value == 0) continue;
+    std::size_t objects = 0, sessions = 0;
+    for (const auto& other : connections_) {
+      const auto& pools = other.limits.pools;
+      if (std::none_of(pools.begin(), pools.end(), [&](const auto& one) { return one.id == pool.id; })) continue;
+      sessions += count_ordinary(other.sessions);
+      if (other.open) objects += other.own_tpm->loaded_objects().size();
+    }
+    room.objects = std::min<std::size_t>(room.objects, pool.objects - std::min<std::size_t>(pool.objects, objects));
+    room.sessions =
+        std::min<std::size_t>(room.sessions, pool.sessions - std::min<std::size_t>(pool.sessions, sessions));
+    room.bytes = room.bytes && (objects + 1) * chip_.max_response <= pool.bytes;
+  }
+  return room;
+}
+
+bool World::is_outside_of_window(const Connection& connection, std::uint32_t persistent) const {
+  return window_of(connection.owner) != 0 && (persistent < space::View::kFirstPersistent ||
+                                              persistent - space::View::kFirstPersistent >= space::View::kWindow);
+}
+
+std::optional<std::string> World::permitted_by_window(const Connection& connection, const Utterance& said,
+                                                      Rc code) const {
+  if (!config_.windows) return std::nullopt;
+  const bool session_list = wire::is_persistent(said.handle[0]) && said.audit;
+  if (said.verb == Verb::kListHandles && code == wire::rc::kAuthContext && session_list)
+    return "a list under a session";
+  if (said.persistent == 0 || window_of(connection.owner) == 0) return std::nullopt;
+  const auto command = wire::Command::parse(said.bytes[0], table_, chip_.max_command);
+  if (!command) return std::nullopt;
+  if (code == wire::rc::in_parameter(wire::rc::kHandle, 1) && is_outside_of_window(connection, said.persistent))
+    return "outside of its window";
+  const auto named = sessions_named(connection, *command);
+  const bool keyed = std::any_of(named.begin(), named.end(), [](const Known* session) { return session->bound; });
+  if (code == wire::rc::kAuthContext && (said.audit || keyed)) return "an HMAC covers what would be translated";
+  return std::nullopt;
+}
+
+// Whoever never guessed wrongly is never stopped for what others did. A session that is bound to an object may be bound
+// to a protected one: what comes from a file the engine does not know then.
+bool World::permitted_by_tries(const Connection& connection, const Utterance& said) const {
+  const auto command = wire::Command::parse(said.bytes[1], wire::CommandTable::builtin(), chip_.max_command);
+  const auto through_engine = wire::Command::parse(said.bytes[0], table_, chip_.max_command);
+  if (!command || !through_engine || !connection.limits.shares_tries || !guessed_.contains(connection.owner))
+    return false;
+  const auto named = sessions_named(connection, *through_engine);
+  if (std::any_of(named.begin(), named.end(), [](const Known* session) { return session->bound_to_object; }))
+    return true;
+  for (std::size_t i = 0; i < command->row().auth_handles; ++i) {
+    const std::uint32_t handle = command->handle(i).value;
+    if (handle == wire::kLockoutHandle || connection.own_tpm->is_protected(handle)) return true;
+  }
+  return false;
+}
+
 // SESSION_HANDLES.
 std::optional<std::string> World::permitted_by_bank(const Connection& connection, const Utterance& said,
                                                     bool faults) const {
@@ -309,6 +388,7 @@ std::optional<std::string> World::permitted_by_bank(const Connection& connection
   if (starts && knows_all_numbers(connection)) return "the space knows all numbers";
   if (starts || becomes_ordinary(connection, *command)) {
     const bool number = starts && starts_what_can_be_made_again(*command);
+    if (!number && room_in_pools(connection).sessions == 0) return kBeyondPool;
     if (number && ordinary_sessions() >= chip_.active_sessions) return "ordinary sessions have all numbers";
     if (!number && !bank_admits(connection)) return "the bank does not admit it";
     if (connection.limits.terms.exhaustion != space::Exhaustion::kRefuse) return "it has waited in vain";
@@ -383,6 +463,11 @@ bool World::claim_is_true(const Connection& connection, const Utterance& said, R
       return !one.is_password() && one.hmac_size > 0 && known != connection.sessions.end() &&
              may_be_stale(known->second);
     });
+  if (wire::base_code(plain) == wire::rc::kHandle)
+    for (std::size_t i = 0; i < parsed->handle_count(); ++i)
+      if (plain == wire::rc::in_handle(wire::rc::kHandle, static_cast<unsigned>(i) + 1) &&
+          wire::is_persistent(parsed->handle(i).value) && is_outside_of_window(connection, parsed->handle(i).value))
+        return true;
   // A session number beyond the chip's, in the handle or the authorization area.
   return wire::base_code(plain) == wire::rc::kValue;
 }
@@ -391,6 +476,7 @@ std::string World::compare(Connection& connection, const Utterance& said, const 
   std::array heard = {through_engine, ask_private(connection, said.bytes[1])};
   ++tally_.compared;
   if (through_engine.ok()) ++tally_.succeeded[static_cast<std::size_t>(said.verb)];
+  if (through_engine.ok() && said.persistent != 0 && window_of(connection.owner) != 0) ++tally_.through_windows;
   const bool ours = wire::layer_of(heard[0].code) != 0;
   if (ours && !heard[1].ok() && wire::without_layer(heard[0].code) != heard[1].code)
     return claim_is_true(connection, said, heard[0].code)
@@ -442,18 +528,23 @@ std::string World::compare_lists(const Connection& connection, const Utterance& 
   if (!heard[0].ok() || !heard[1].ok()) return {};
   if (said.verb == Verb::kProperty) {
     const bool loaded = said.handle[0] == 0x203;  // HR_LOADED: the usable sessions of the space
-    if (loaded && property_value(heard[0]) != property_value(heard[1]))
+    if (loaded && speech::property_value(heard[0]) != speech::property_value(heard[1]))
       return said.text + ": other numbers of sessions";
-    const std::uint32_t left =
-        connection.limits.objects - static_cast<std::uint32_t>(connection.own_tpm->loaded_objects().size());
-    if (said.handle[0] == 0x207 && property_value(heard[0]) != left) return said.text + ": other numbers of free slots";
+    const bool persistent = said.handle[0] == 0x208;  // HR_PERSISTENT: those that the space sees
+    if (persistent && speech::property_value(heard[0]) != speech::property_value(heard[1]))
+      return said.text + ": other numbers of persistent objects";
+    const std::size_t left = std::min(connection.limits.objects - connection.own_tpm->loaded_objects().size(),
+                                      room_in_pools(connection).objects);
+    if (said.handle[0] == 0x207 && speech::property_value(heard[0]) != left)
+      return said.text + ": other numbers of free slots";
     return {};
   }
   // Under an audit session a list cannot be rewritten: the chip's own goes out, until the guard refuses it.
   if (said.verb != Verb::kListHandles || said.audit) return {};
   const auto shared = listed_handles(heard[0]);
   const auto own = listed_handles(heard[1]);
-  if (!wire::is_session(said.handle[0])) return shared == own ? "" : said.text + ": lists differ";
+  if (!wire::is_session(said.handle[0]))
+    return shared == own && heard[0].parameters[0] == heard[1].parameters[0] ? "" : said.text + ": lists differ";
   // Pages of session lists begin elsewhere, because the numbers differ: whole lists only.
   if (wire::number_of(said.handle[0]) != 0 || heard[0].parameters[0] != 0 || heard[1].parameters[0] != 0) return {};
   const bool saved = wire::kind_of(said.handle[0]) == wire::HandleKind::kPolicySession;
@@ -563,12 +654,25 @@ void World::note_started(Connection& connection, Known& session, const wire::Com
   constexpr std::size_t kMostInTheWay = 8;  // beyond them it is not tried
   session.renumbered = others >= kMostInTheWay || (others > 0 && all_sessions() + others >= chip_.active_sessions);
   session.policy = starts_what_can_be_made_again(command);
+  const std::uint32_t bind = command.handle(1).value;
+  session.bound = bind != kNull;
+  session.bound_to_object = wire::is_persistent(bind) || wire::is_transient(bind);
   wire::Reader in(command.parameters());
   static_cast<void>(in.tpm2b());
   static_cast<void>(in.tpm2b());
   session.trial = in.u8() == static_cast<std::uint8_t>(speech::SessionKind::kTrial);
   session.nonce_at = tally_.parks;
   session.used_at = next_use_ - 1;
+}
+
+std::string World::note_tries(const Connection& connection, const Utterance& said, const Heard& heard) {
+  const bool sets_back = said.verb == Verb::kLockReset || said.verb == Verb::kClear;
+  if (sets_back && heard.ok()) guessed_.clear();
+  if (heard.code == wire::from_manager(wire::rc::kLockout)) ++tally_.stopped;
+  if (!config_.guessing || wire::base_code(heard.code) != wire::rc::kAuthFail) return {};
+  ++tally_.guesses;
+  guessed_.insert(connection.owner);
+  return is_careful(connection.owner) ? said.text + ": who never guesses has guessed" : "";
 }
 
 void World::note_use(Connection& connection, const Utterance& said) {

@@ -173,6 +173,45 @@ void libtpms_crowd(WorldConfig& config) {
   crowd(config);
 }
 
+void windows(WorldConfig& config) {
+  config.windows = true;
+  config.weights.persist = 30;
+}
+void libtpms_windows(WorldConfig& config) {
+  windows(config);
+  config.embedded = true;
+}
+void pools(WorldConfig& config) {
+  config.owners = 4;
+  config.connections = 10;
+  config.weights.sessions = 2;
+  config.pools = {space::Pool{.id = {1}, .sessions = 3, .objects = 6, .bytes = 40'000},
+                  space::Pool{.id = {2}, .sessions = 6, .objects = 9}};
+}
+void pools_of_waiters(WorldConfig& config) {
+  short_terms(config, space::Exhaustion::kWait);
+  pools(config);
+}
+void pools_of_hoarders(WorldConfig& config) {
+  short_terms(config, space::Exhaustion::kReclaim);
+  pools(config);
+}
+// Restored books do not know whose failures the chip has counted.
+void guessers(WorldConfig& config) {
+  config.guessing = true;
+  config.owners = 5;
+  config.connections = 10;
+  config.limits.max_tries = 16;
+  config.limits.recovery_seconds = 60;
+  config.book_round_trips = false;
+}
+// A Clear would set the parameters back.
+void libtpms_guessers(WorldConfig& config) {
+  guessers(config);
+  config.embedded = true;
+  config.weights.global = 0;
+}
+
 constexpr Climate kClimates[] = {
     {"Calm", calm},
     {"Crowd", crowd},
@@ -201,6 +240,13 @@ constexpr Climate kClimates[] = {
     {"LibtpmsPowerLosses", libtpms_power},
     {"LibtpmsCrowd", libtpms_crowd},
     {"LibtpmsParkers", libtpms_parkers},
+    {"Windows", windows},
+    {"Pools", pools},
+    {"PoolsOfWaiters", pools_of_waiters},
+    {"PoolsOfHoarders", pools_of_hoarders},
+    {"Guessers", guessers},
+    {"LibtpmsWindows", libtpms_windows},
+    {"LibtpmsGuessers", libtpms_guessers},
 };
 
 WorldConfig config_of(const Climate& climate, std::uint64_t seed) {
@@ -297,7 +343,8 @@ World::Tally tally_of(const char* name, std::uint64_t worlds) {
 
 // A world in which nothing works would be a calm one, too.
 TEST(World, WorldsDoEverythingSuccessfullyAtLeastOnce) {
-  const auto tally = tally_of("Calm", 20);
+  auto tally = tally_of("Calm", 20);
+  tally += tally_of("Guessers", 2);  // with an administrator
   for (std::size_t verb = 0; verb < kVerbs; ++verb)
     EXPECT_GT(tally.succeeded[verb], 0U) << name_of(static_cast<Verb>(verb));
   const auto of = [&](wire::Cause cause) { return tally.tpm_commands[static_cast<std::size_t>(cause)]; };
@@ -316,6 +363,15 @@ TEST(World, ClimatesAreWhatTheyAreCalled) {
     const auto tally = tally_of(parkers, 2);
     EXPECT_GT(tally.parks, 100U) << parkers;
     EXPECT_GT(tally.rebuilds, 100U) << parkers;
+  }
+  for (const char* windows : {"Windows", "LibtpmsWindows"})
+    EXPECT_GT(tally_of(windows, 2).through_windows, 10U) << windows;
+  for (const char* pools : {"Pools", "PoolsOfWaiters", "PoolsOfHoarders"})
+    EXPECT_GT(tally_of(pools, 2).beyond_pools, 20U) << pools;
+  for (const char* guessers : {"Guessers", "LibtpmsGuessers"}) {
+    const auto tally = tally_of(guessers, 2);
+    EXPECT_GT(tally.guesses, 10U) << guessers;
+    EXPECT_GT(tally.stopped, 10U) << guessers;
   }
   EXPECT_GT(tally_of("Liar", 5).faults, 0U);
   EXPECT_GT(tally_of("PowerLosses", 5).resets, 0U);
