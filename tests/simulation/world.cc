@@ -203,7 +203,7 @@ Weights World::weights_of(space::OwnerId owner) const {
   if (!is_careful(owner)) return out;
   out.careful = true;
   out.wild = false;
-  if (administers(owner)) out.lock_resets = 3;
+  if (administers(owner)) out.lock_resets = 12;
   return out;
 }
 
