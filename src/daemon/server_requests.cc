@@ -34,6 +34,11 @@ struct OrderOf {
     return engine::ReserveSession{one.handle, one.reserved};
   }
 };
+proto::Realm told(const std::optional<Gatekeeper::Realm>& realm) {
+  if (!realm) return {};
+  return realm->kind == Gatekeeper::Realm::Kind::kDoor ? proto::Realm{.door = realm->name}
+                                                       : proto::Realm{.tpm_namespace = realm->name};
+}
 engine::SessionOrder order_of(const proto::SessionOrder& what, const Gatekeeper& gatekeeper) {
   return std::visit(OrderOf{gatekeeper}, what);
 }
@@ -136,10 +141,12 @@ proto::Status Server::status(Connection& from) {
 }
 
 tl::expected<proto::Sessions, wire::Rc> Server::sessions(Connection& from) {
-  if (is_administrator(from)) return desk_.sessions(std::nullopt);
+  if (is_administrator(from))
+    return desk_.sessions(std::nullopt,
+                          [this](space::OwnerId owner) { return told(gatekeeper_.realm_of_owner(owner)); });
   // Its owner's are not its own.
   if (from.badge().narrowed) return tl::make_unexpected(kNotAllowed);
-  return desk_.sessions(from.badge().owner);
+  return desk_.sessions(from.badge().owner, [](space::OwnerId) { return proto::Realm{}; });
 }
 
 std::optional<wire::Rc> Server::order(Connection& from, const proto::SessionOrder& what) {
