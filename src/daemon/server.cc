@@ -150,8 +150,15 @@ void Server::audit_lockout(const observe::Account& account) {
   audit_.write(record);
 }
 
+void Server::learn_held(const observe::Account& account) {
+  const auto found = clients_.find(account.connection);
+  if (found == clients_.end()) return;
+  if (const auto& learning = found->second.connection->learning()) learning->record(*account.held);
+}
+
 void Server::on_account(const observe::Account& account) {
   if (account.stopped_for_lockout) audit_lockout(account);
+  if (account.held) learn_held(account);
   for (const auto& session : account.reclaimed) {
     observe::AuditRecord record;
     record.event = observe::AuditEvent::kReclaimed;

@@ -88,6 +88,7 @@ class Server final : private Connection::Host {
 
   void on_account(const observe::Account& account);
   void audit_lockout(const observe::Account& account);
+  void learn_held(const observe::Account& account);
   // What is known of whoever did it.
   [[nodiscard]] static observe::AuditRecord record_of(observe::AuditEvent event, const Connection& from);
   // By the policy of now.
