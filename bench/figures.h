@@ -27,6 +27,8 @@ struct Figures {
 };
 
 [[nodiscard]] std::string to_markdown(const Figures& figures);
+// Its last section.
+[[nodiscard]] std::string to_markdown(const std::vector<MicroRow>& micro);
 // The figures that must hold (the counts of the acceptance), as sentences; none: all hold.
 [[nodiscard]] std::vector<std::string> missed(const std::vector<CountRow>& counts);
 

@@ -16,14 +16,15 @@
 namespace tpmspace::bench {
 namespace {
 
-constexpr const char* kUsage = R"(usage: tpmspace-bench [--quick] [--counts] [--write FILE]
+constexpr const char* kUsage = R"(usage: tpmspace-bench [--quick] [--counts | --micro] [--write FILE]
   --quick        fewer repetitions: to see that it works, not to compare
   --counts       only the TPM commands for each client command
+  --micro        only what the manager itself takes; needs no TPM and no peers
   --write FILE   also write the page to FILE
 )";
 
 struct Options {
-  bool quick = false, counts_only = false;
+  bool quick = false, counts_only = false, micro_only = false;
   std::string write;
 };
 
@@ -51,7 +52,15 @@ bool measure(Lab& lab, const Options& options, Figures& figures) {
   return true;
 }
 
+bool show(const std::string& page, const Options& options) {
+  std::cout << page;
+  if (options.write.empty() || (std::ofstream(options.write) << page).flush()) return true;
+  std::cerr << "tpmspace-bench: cannot write " << options.write << "\n";
+  return false;
+}
+
 int run(const Options& options) {
+  if (options.micro_only) return show(to_markdown(measure_micro()), options) ? 0 : 1;
   demo::notice_interrupts();
   ::setenv("TSS2_LOG", "all+none", 1);  // tries to connect to what is not there yet are part of the work
   auto lab = Lab::make();
@@ -61,12 +70,7 @@ int run(const Options& options) {
   }
   Figures figures;
   if (!measure(*lab, options, figures)) return 1;
-  const std::string page = to_markdown(figures);
-  std::cout << page;
-  if (!options.write.empty() && !(std::ofstream(options.write) << page).flush()) {
-    std::cerr << "tpmspace-bench: cannot write " << options.write << "\n";
-    return 1;
-  }
+  if (!show(to_markdown(figures), options)) return 1;
   const auto misses = missed(figures.counts);
   for (const auto& miss : misses) std::cerr << "tpmspace-bench: " << miss << "\n";
   return misses.empty() ? 0 : 1;
@@ -80,6 +84,8 @@ int main_of(const std::vector<std::string>& words) {
       options.quick = true;
     } else if (words[i] == "--counts") {
       options.counts_only = true;
+    } else if (words[i] == "--micro") {
+      options.micro_only = true;
     } else if (words[i] == "--write" && i + 1 < words.size()) {
       options.write = words[++i];
     } else {

@@ -1,12 +1,20 @@
 #include "bench/micro.h"
 
 #include <benchmark/benchmark.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
+#include <cstdlib>
 #include <optional>
+#include <stdexcept>
+#include <string>
 
+#include "daemon/peer_identity.h"
 #include "engine/engine.h"
 #include "guard/shipped.h"
 #include "guard/verdict.h"
+#include "posix/fd.h"
 #include "tests/support/tpm_commands.h"
 #include "wire/command.h"
 #include "wire/response.h"
@@ -76,8 +84,49 @@ void verdict(benchmark::State& state) {
   for (auto _ : state) benchmark::DoNotOptimize(guard::judge(guard::safe(), *command, 0));
 }
 
+// A connection over a Unix socket, whose client is a process of our own user: this one.
+class Connected {
+ public:
+  Connected() {
+    std::string directory = "/tmp/tpmspace-bench-XXXXXX";
+    if (::mkdtemp(directory.data()) == nullptr) throw std::runtime_error("cannot make a directory in /tmp");
+    const std::string path = directory + "/socket";
+    connect(path);
+    ::unlink(path.c_str());
+    ::rmdir(directory.c_str());
+    if (!server_) throw std::runtime_error("cannot connect to a socket of our own");
+  }
+  [[nodiscard]] int server() const { return server_.get(); }
+
+ private:
+  void connect(const std::string& path) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path.copy(address.sun_path, sizeof address.sun_path - 1);
+    const auto* at = reinterpret_cast<const sockaddr*>(&address);
+    const posix::Fd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    client_ = posix::Fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (::bind(listener.get(), at, sizeof address) != 0 || ::listen(listener.get(), 1) != 0) return;
+    if (::connect(client_.get(), at, sizeof address) == 0)
+      server_ = posix::Fd(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  }
+
+  posix::Fd client_, server_;
+};
+
+void identity(benchmark::State& state) {
+  const Connected connection;
+  const daemon::PeerReader reader;
+  for (auto _ : state) {
+    const auto who = reader.read(connection.server());
+    if (!who || !who->executable) state.SkipWithError("the peer's process is not known");
+    benchmark::DoNotOptimize(who);
+  }
+}
+
 BENCHMARK(parse)->Name("parse a Sign command");
 BENCHMARK(verdict)->Name("guard: a verdict on a Quote");
+BENCHMARK(identity)->Name("who a peer is, as it is read when it connects");
 BENCHMARK(engine_random)->Name("engine: GetRandom");
 BENCHMARK(engine_policy)->Name("engine: a command with a session's handle");
 
@@ -85,7 +134,10 @@ class Collector : public benchmark::BenchmarkReporter {
  public:
   bool ReportContext(const Context&) override { return true; }
   void ReportRuns(const std::vector<Run>& runs) override {
-    for (const auto& run : runs) rows.push_back({run.run_name.function_name, run.GetAdjustedRealTime()});
+    for (const auto& run : runs) {
+      if (run.error_occurred) throw std::runtime_error(run.run_name.function_name + ": " + run.error_message);
+      rows.push_back({run.run_name.function_name, run.GetAdjustedRealTime()});
+    }
   }
   std::vector<MicroRow> rows;
 };

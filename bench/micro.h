@@ -1,4 +1,5 @@
-// What the manager itself takes for a command, without a TPM and without sockets: Google Benchmark.
+// What the manager itself takes for a command, without a TPM and without clients' sockets; and to know who has
+// connected: Google Benchmark.
 //
 // Threads: one. Units: nanoseconds.
 #pragma once
@@ -13,6 +14,7 @@ struct MicroRow {
   double nanoseconds = 0;
 };
 
+// Throws std::runtime_error if a figure could not be measured.
 [[nodiscard]] std::vector<MicroRow> measure_micro();
 
 }  // namespace tpmspace::bench

@@ -39,7 +39,7 @@ inline std::string unexpected(const std::vector<std::string>& words) {
 }
 
 inline std::string sentence(const CLI::App& app, const CLI::Error& error) {
-  const std::string text = error.what();
+  std::string text = error.what();
   // Without the subcommand that is required, what stands in its place is told; else the words are in the text alone.
   const auto extra = app.remaining(true);
   if (is(error, CLI::ExitCodes::RequiredError) && !extra.empty()) return unexpected(extra);

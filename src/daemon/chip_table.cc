@@ -32,6 +32,13 @@ constexpr std::array kKeys{
 
 }  // namespace
 
+std::string names_of(const std::vector<ServedChip>& chips) {
+  std::vector<std::string> names;
+  names.reserve(chips.size());
+  for (const ServedChip& chip : chips) names.push_back(chip.name);
+  return joined(names);
+}
+
 Fault take_ledger(const TomlNode& node, std::optional<std::string>& out) {
   if (!node.is(TomlNode::Kind::kText)) return "must be a string: a path, or \"\" for none";
   out = node.text;

@@ -17,6 +17,15 @@ namespace tpmspace::daemon {
 // The chip that `tpm` names, or --tpm.
 inline constexpr std::string_view kMainChip = "main";
 
+// A TPM that is served, and as what.
+struct ServedChip {
+  std::string name = std::string(kMainChip);
+  std::string tpm = {};                                // a back end's specification
+  bool operator==(const ServedChip&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
+};
+// "main, other"
+[[nodiscard]] std::string names_of(const std::vector<ServedChip>& chips);
+
 struct ChipTable {
   int line = 0;
   std::string name = {};

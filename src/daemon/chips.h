@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "daemon/chip_table.h"
 #include "daemon/event_loop.h"
 #include "daemon/log.h"
 #include "daemon/tpm_desk.h"
@@ -24,7 +25,7 @@ namespace tpmspace::daemon {
 class Chips {
  public:
   struct Source {
-    std::string name;  // of the chip, for the configuration and for people
+    ServedChip as;  // for the configuration and for people
     TpmSource tpm;
   };
   struct Callbacks {
@@ -47,8 +48,9 @@ class Chips {
   Chips(EventLoop& loop, Log& log, std::vector<Source> sources, const TpmDesk::Terms& terms, Callbacks callbacks);
 
   [[nodiscard]] std::size_t size() const { return chips_.size(); }
-  [[nodiscard]] const std::string& name(std::size_t chip) const { return chips_[chip]->name; }
+  [[nodiscard]] const std::string& name(std::size_t chip) const { return chips_[chip]->as.name; }
   [[nodiscard]] bool has(std::string_view name) const;
+  [[nodiscard]] bool serves_as(const ServedChip& one) const;
   [[nodiscard]] TpmDesk& desk(std::size_t chip) { return *chips_[chip]->desk; }
   [[nodiscard]] const TpmDesk& desk(std::size_t chip) const { return *chips_[chip]->desk; }
   // It was brought up. It may be lost since: its desk answers for it.
@@ -64,7 +66,7 @@ class Chips {
  private:
   enum class State : std::uint8_t { kStarting, kServing, kFailed, kStopped };
   struct Chip {
-    std::string name;
+    ServedChip as;
     State state = State::kStarting;
     bool lost = false;
     std::unique_ptr<TpmDesk> desk;

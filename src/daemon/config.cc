@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <utility>
 
 #include "daemon/table_reader.h"
@@ -141,23 +142,41 @@ std::string default_ledger(const std::string& default_socket, std::string_view t
          std::string(device.substr(device.rfind('/') + 1));
 }
 
-// One process can have one embedded TPM, and a TPM one tpmspaced.
-std::optional<std::string> clash_of(const std::vector<Chip>& chips, const std::vector<ChipTable>& tables) {
-  for (std::size_t i = 1; i < chips.size(); ++i) {
-    const auto ours = tpm::parse_spec(chips[i].tpm);
-    for (std::size_t j = 0; j < i; ++j) {
-      const auto other = tpm::parse_spec(chips[j].tpm);
-      if (!ours || !other) continue;
-      const auto where =
-          fmt::format("the chip \"{}\" on line {} of the configuration", chips[i].name, tables[i - 1].line);
-      if (ours->kind() == tpm::Kind::kEmbedded && other->kind() == tpm::Kind::kEmbedded)
-        return fmt::format(
-            "{} is embedded, and so is \"{}\": one tpmspaced can have one such TPM; let the other be an swtpm", where,
-            chips[j].name);
-      if (ours->backend == other->backend)
-        return fmt::format("{} is the same TPM as \"{}\", {}: name another one", where, chips[j].name, chips[j].tpm);
-    }
+// However its path is written, and whichever of the kernel's two devices it is.
+tpm::Spec plain(tpm::Spec spec) {
+  const auto normal = [](std::string& path) { path = std::filesystem::path(path).lexically_normal().string(); };
+  if (auto* swtpm = std::get_if<tpm::SwtpmUnixSpec>(&spec.backend)) {
+    normal(swtpm->path);
+    swtpm->control.clear();
   }
+  if (auto* device = std::get_if<tpm::DeviceSpec>(&spec.backend)) {
+    constexpr std::string_view kManaged = "/dev/tpmrm";
+    normal(device->path);
+    if (device->path.starts_with(kManaged)) device->path = "/dev/tpm" + device->path.substr(kManaged.size());
+  }
+  return spec;
+}
+
+// Why two cannot be served together: a process can have one embedded TPM, a TPM one tpmspaced, a ledger one TPM.
+std::optional<std::string> clash_between(const Chip& chip, const Chip& other) {
+  const auto a = tpm::parse_spec(chip.tpm), b = tpm::parse_spec(other.tpm);
+  if (!a || !b) return std::nullopt;
+  if (a->kind() == tpm::Kind::kEmbedded && b->kind() == tpm::Kind::kEmbedded)
+    return fmt::format("is embedded, and so is \"{}\": one tpmspaced can have one such TPM; let the other be an swtpm",
+                       other.name);
+  if (plain(*a).backend == plain(*b).backend)
+    return fmt::format("is the same TPM as \"{}\", {}: name another one", other.name, other.tpm);
+  if (!chip.ledger.empty() && chip.ledger == other.ledger)
+    return fmt::format("has the ledger of \"{}\", {}: give it another one with \"ledger\"", other.name, other.ledger);
+  return std::nullopt;
+}
+
+std::optional<std::string> clash_of(const std::vector<Chip>& chips, const std::vector<ChipTable>& tables) {
+  for (std::size_t i = 1; i < chips.size(); ++i)
+    for (std::size_t j = 0; j < i; ++j)
+      if (const auto clash = clash_between(chips[i], chips[j]))
+        return fmt::format("the chip \"{}\" on line {} of the configuration {}", chips[i].name, tables[i - 1].line,
+                           *clash);
   return std::nullopt;
 }
 
@@ -258,6 +277,8 @@ tl::expected<Config, std::string> settle(const Settings& command_line, const Set
   auto access = access_of(file.policy, environment.uid, out.socket);
   if (!access) return tl::unexpected(access.error());
   out.access = *std::move(access);
+  out.access.chips.clear();
+  for (const Chip& chip : out.chips) out.access.chips.push_back({chip.name, chip.tpm});
   return out;
 }
 

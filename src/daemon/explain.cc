@@ -108,9 +108,10 @@ Result<Visitor> visitor_from(std::string_view as, const Access& access, const Ac
   const auto* home = access.policy.namespace_of(out.principal, out.door);
   if (home != nullptr) out.principal.tpm_namespace = home->name;
   out.principal.chip = draft->chip.value_or(chip_of(door == nullptr ? Entrance{} : entrance_of(*door), home));
-  if (std::find(access.chips.begin(), access.chips.end(), *out.principal.chip) == access.chips.end())
+  if (std::none_of(access.chips.begin(), access.chips.end(),
+                   [&](const ServedChip& one) { return one.name == *out.principal.chip; }))
     return tl::unexpected(
-        fmt::format("there is no chip \"{}\"; there are: {}", *out.principal.chip, joined(access.chips)));
+        fmt::format("there is no chip \"{}\"; there are: {}", *out.principal.chip, names_of(access.chips)));
   return out;
 }
 

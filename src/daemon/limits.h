@@ -41,8 +41,10 @@ inline constexpr std::size_t kTurnsPerRound = 2;
 // Descriptors that no client gets: a quarter of those the system gives us, at most this many, and at least what follows
 // and a few to refuse others with.
 inline constexpr unsigned kKeptDescriptors = 256;
-// What the daemon itself has open, with a TPM and without further doors, is below this.
-inline constexpr unsigned kOwnDescriptors = 24;
+// What the daemon itself has open is below these: without TPMs and doors, for each TPM, for each door.
+inline constexpr unsigned kOwnDescriptors = 20;
+inline constexpr unsigned kChipDescriptors = 6;
+inline constexpr unsigned kDoorDescriptors = 3;
 // Open for a moment, to find out who has come or to read a file.
 inline constexpr unsigned kPassingDescriptors = 8;
 // Connections beyond every limit, for root and the daemon's own user at the main door: whoever can end a flood must be

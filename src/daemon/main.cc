@@ -1,7 +1,10 @@
 // tpmspaced: the daemon. Everything is behind these calls.
+#include <cstdlib>
+
 #include "daemon/cli.h"
 #include "daemon/policy_report.h"
 #include "daemon/program.h"
+#include "daemon/rereading.h"
 #include "posix/standard_streams.h"
 
 int main(int argc, char** argv) {
@@ -9,5 +12,7 @@ int main(int argc, char** argv) {
   const auto arguments = tpmspace::daemon::parse_arguments(argc, argv);
   if (arguments.exit_code) return *arguments.exit_code;
   if (arguments.question) return tpmspace::daemon::answer(*arguments.question, arguments.config_file);
-  return tpmspace::daemon::run_program(arguments.settings, arguments.config_file);
+  const int code = tpmspace::daemon::run_program(arguments.settings, arguments.config_file);
+  if (tpmspace::daemon::Rereading::any_left_behind()) std::_Exit(code);
+  return code;
 }

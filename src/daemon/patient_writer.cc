@@ -17,7 +17,7 @@ namespace tpmspace::daemon {
 namespace {
 
 std::size_t octets_of(const PatientWriter::Record& record) {
-  std::size_t out = sizeof record;
+  std::size_t out = sizeof(PatientWriter::Record);
   for (const auto& part : record) out += part.size();
   return out;
 }

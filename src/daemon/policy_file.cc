@@ -275,15 +275,21 @@ guard::Choice Access::choose(const guard::Principal& principal, std::string_view
                         there != nullptr ? entrance_of(*there) : Entrance{.door = std::string(by_door)});
 }
 
-guard::Choice choose(const guard::Policy& policy, const guard::Principal& principal, const Entrance& entrance) {
-  auto out = policy.choose(principal, entrance.door, entrance.profile);
-  if (entrance.locality) out.profile.localities = out.profile.localities & wire::Numbers::one(*entrance.locality);
-  return out;
-}
-
 std::string chip_of(const Entrance& entrance, const guard::Namespace* home) {
   if (!entrance.chip.empty()) return entrance.chip;
   return home != nullptr && home->chip ? *home->chip : std::string(kMainChip);
+}
+
+guard::Choice choose(const guard::Policy& policy, const guard::Principal& principal, const Entrance& entrance) {
+  auto out = policy.choose(principal, entrance.door, entrance.profile);
+  // What a door or namespace gives together with another TPM is about that TPM alone.
+  const auto* home = principal.tpm_namespace ? policy.namespace_named(*principal.tpm_namespace) : nullptr;
+  if ((out.by_door || out.by_namespace) && chip_of(entrance, home) != kMainChip) {
+    out.profile.administer = false;
+    policy.confine(out.profile, principal);
+  }
+  if (entrance.locality) out.profile.localities = out.profile.localities & wire::Numbers::one(*entrance.locality);
+  return out;
 }
 
 tl::expected<Access, std::string> access_of(const PolicyFile& file, uid_t own_uid, std::string_view socket) {
@@ -300,7 +306,7 @@ tl::expected<Access, std::string> access_of(const PolicyFile& file, uid_t own_ui
   auto policy = guard::Policy::make(std::move(profiles), std::move(rules), file.terms, file.limits, file.namespaces);
   if (!policy) return tl::unexpected(policy.error());
   Access out{.policy = *std::move(policy), .doors = file.doors};
-  for (const ChipTable& chip : file.chips) out.chips.push_back(chip.name);
+  for (const ChipTable& chip : file.chips) out.chips.push_back({chip.name, chip.tpm});
   return out;
 }
 

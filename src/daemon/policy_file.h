@@ -60,7 +60,7 @@ struct Access {
   // The file's rules, then the standard rule. Profiles of namespaces and doors come between them (guard/rules.h).
   guard::Policy policy = guard::Policy::standard(0);
   std::vector<Door> doors;
-  std::vector<std::string> chips = {std::string(kMainChip)};  // names; the main one is the first
+  std::vector<ServedChip> chips = {ServedChip{}};  // the main one is the first
   bool operator==(const Access&) const = default;
 
   // Null: none has this name, or it is the main one.
@@ -68,7 +68,8 @@ struct Access {
   // Likewise for a door of this name.
   [[nodiscard]] guard::Choice choose(const guard::Principal& principal, std::string_view by_door) const;
 };
-// What somebody gets who came in there: the rules' profile or the door's, and no other locality than the door's.
+// What somebody gets who came in there: the rules' profile or the door's, and no other locality than the door's. Whom a
+// door or namespace gives another TPM than the main one, he does not administer tpmspaced by their profile.
 [[nodiscard]] guard::Choice choose(const guard::Policy& policy, const guard::Principal& principal,
                                    const Entrance& entrance);
 // The name of the TPM that its commands go to. `home`: its namespace; null: none.

@@ -65,7 +65,7 @@ int serve(Log& log, const Config& config, const Reread& reread) {
   for (const Chip& chip : config.chips) {
     const auto spec = tpm::parse_spec(chip.tpm);
     if (!spec) return fail(log, spec.error());
-    sources.push_back({chip.name, tpm_source(*spec, log, chip.ledger)});
+    sources.push_back({{chip.name, chip.tpm}, tpm_source(*spec, log, chip.ledger)});
   }
   auto listener = make_listener(config);
   if (!listener) return fail(log, listener.error());

@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <atomic>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -11,6 +12,8 @@
 namespace tpmspace::daemon {
 
 namespace {
+
+std::atomic<unsigned> readings = 0;
 
 Rereading::Result failure(const std::exception& e) {
   return tl::unexpected(fmt::format("the configuration cannot be read: {}", e.what()));
@@ -37,6 +40,10 @@ Rereading::Rereading(EventLoop& loop, Reader reader, Done done)
       place_(std::make_shared<Place>()),
       result_(loop.watch(place_->results.fd(), EPOLLIN, [this](std::uint32_t) { take(); })) {}
 
+bool Rereading::any_left_behind() {
+  return readings != 0;
+}
+
 void Rereading::ask(ClientId client) {
   waiting_.push_back(client);
   if (!under_way_) begin();
@@ -46,8 +53,15 @@ void Rereading::begin() {
   under_way_ = true;
   for_whom_ = std::exchange(waiting_, {});
   try {
-    std::thread([reader = reader_, place = place_] { place->results.put(result_of(reader)); }).detach();
+    ++readings;
+    std::thread([reader = reader_, place = place_]() mutable {
+      place->results.put(result_of(reader));
+      reader = nullptr;
+      place.reset();
+      --readings;
+    }).detach();
   } catch (const std::system_error& e) {
+    --readings;
     place_->results.put(failure(e));
   }
 }

@@ -4,8 +4,9 @@
 // thread does it, and its result, a value, comes back to the loop. One reading at a time: the file may have changed
 // since one began, so whoever asks meanwhile waits for another one after it, with all the others who ask.
 // Threads: belongs to the event loop; `read` runs in a thread of its own, which shares nothing but the place for its
-// result, and is left behind if it still reads at the end. Limits: one reading under way and one after it; a connection
-// asks once at a time. Errors: a thread that cannot be made is a reading that failed.
+// result and what is constant, and is left behind if it still reads at the end (`any_left_behind`). Limits: one reading
+// under way and one after it; a connection asks once at a time. Errors: a thread that cannot be made is a reading that
+// failed.
 #pragma once
 
 #include <functional>
@@ -34,6 +35,8 @@ class Rereading {
 
   Rereading(EventLoop& loop, Reader reader, Done done);
   void ask(ClientId client);
+  // Whether some still reads: then the process must end without its static objects, which it may be using.
+  [[nodiscard]] static bool any_left_behind();
 
  private:
   struct Place;

@@ -40,18 +40,22 @@ struct Descriptors {
   std::uint32_t clients = 0;  // 0: no limit
   std::size_t refused = limits::kRefusedAtATime;
 };
-Descriptors descriptors() {
+// What the daemon itself has open.
+std::uint32_t own_descriptors(std::size_t chips, std::size_t doors) {
+  return static_cast<std::uint32_t>(limits::kOwnDescriptors + chips * limits::kChipDescriptors +
+                                    doors * limits::kDoorDescriptors);
+}
+Descriptors descriptors(std::uint32_t own) {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return {};
   const auto all = static_cast<std::uint32_t>(std::min<rlim_t>(limit.rlim_cur, UINT32_MAX));
-  constexpr std::uint32_t kOthers =
-      limits::kOwnDescriptors + limits::kPassingDescriptors + limits::kAdministratorPlaces;
-  const auto kept = std::clamp(all / 4, kOthers + 4, std::uint32_t{limits::kKeptDescriptors});
+  const std::uint32_t others = own + limits::kPassingDescriptors + limits::kAdministratorPlaces;
+  const auto kept = std::max(std::min(all / 4, std::uint32_t{limits::kKeptDescriptors}), others + 4);
   return {.clients = all > kept ? all - kept : 1,
-          .refused = std::min<std::size_t>(kept - kOthers, limits::kRefusedAtATime)};
+          .refused = std::min<std::size_t>(kept - others, limits::kRefusedAtATime)};
 }
-std::uint32_t most_connections(const Limits& limits) {
-  const auto possible = descriptors().clients;
+std::uint32_t most_connections(const Limits& limits, std::uint32_t own) {
+  const auto possible = descriptors(own).clients;
   if (limits.connections == 0 || possible == 0) return std::max(limits.connections, possible);
   return std::min(limits.connections, possible);
 }
@@ -73,7 +77,8 @@ void tell_manager(const std::string& state) {
 
 std::vector<std::string> names_of(const std::vector<Chips::Source>& sources) {
   std::vector<std::string> out;
-  for (const auto& source : sources) out.push_back(source.name);
+  out.reserve(sources.size());
+  for (const auto& source : sources) out.push_back(source.as.name);
   return out;
 }
 
@@ -82,7 +87,7 @@ std::vector<std::string> names_of(const std::vector<Chips::Source>& sources) {
 Server::Server(Log& log, AuditLog audit, Terms terms, Listener main_door, std::vector<Chips::Source> sources)
     : log_(log),
       limits_(terms.limits),
-      most_refused_(descriptors().refused),
+      most_refused_(descriptors(own_descriptors(sources.size(), terms.access.doors.size())).refused),
       audit_(std::move(audit)),
       access_(std::move(terms.access)),
       gatekeeper_(std::make_shared<const guard::Policy>(access_.policy), names_of(sources), most_of_a_space(limits_),
@@ -92,7 +97,7 @@ Server::Server(Log& log, AuditLog audit, Terms terms, Listener main_door, std::v
           [this](Rereading::Result read, const std::vector<ClientId>& for_whom) {
             on_read_again(std::move(read), for_whom);
           }),
-      places_(most_connections(limits_)),
+      places_(most_connections(limits_, own_descriptors(sources.size(), access_.doors.size()))),
       doors_(loop_, log, std::move(main_door),
              [this](posix::Fd client, const Entrance& entrance, const Doors::Count& visits, bool welcome) {
                on_client(std::move(client), entrance, visits, welcome);
@@ -196,12 +201,19 @@ void Server::audit_refusal(const observe::Account& account, observe::AuditEvent 
   audit_.write(record);
 }
 
+void Server::learn_held(const observe::Account& account) {
+  const auto found = clients_.find(account.connection);
+  if (found == clients_.end()) return;
+  if (const auto& learning = found->second.connection->learning()) learning->record(*account.held);
+}
+
 void Server::on_account(std::size_t chip, const observe::Account& account) {
   if (account.stopped_for_lockout)
     audit_refusal(account, observe::AuditEvent::kLockout, "the owner's share of wrong authorizations is used up");
   if (account.kept_from_pin)
     audit_refusal(account, observe::AuditEvent::kRefused,
                   "the profile does not list this PIN Fail index as one whose authorization it may try");
+  if (account.held) learn_held(account);
   for (const auto& session : account.reclaimed) {
     observe::AuditRecord record;
     record.event = observe::AuditEvent::kReclaimed;
@@ -232,7 +244,9 @@ void Server::on_client(posix::Fd socket, const Entrance& entrance, const Doors::
   if (!badge) return;
   if (verdict == ClientLimits::Verdict::kWelcome) verdict = judge(*badge);
   const bool is_usual = verdict == ClientLimits::Verdict::kWelcome;
-  const auto refusal = refusal_of(*badge, verdict, has_kept_place);
+  // A container's root is no administrator of the machine's, whatever his number is.
+  const bool is_kept = has_kept_place && badge->grant->profile().administer;
+  const auto refusal = refusal_of(*badge, verdict, is_kept);
   const bool welcome = !refusal;
   if (!welcome && refused_now_ >= most_refused_) return;
 
@@ -265,8 +279,8 @@ void Server::on_client(posix::Fd socket, const Entrance& entrance, const Doors::
   clients_.emplace(id, std::move(client));
 }
 
-std::optional<wire::Rc> Server::refusal_of(const Badge& badge, ClientLimits::Verdict verdict, bool has_kept_place) {
-  if (verdict != ClientLimits::Verdict::kWelcome && !has_kept_place) {
+std::optional<wire::Rc> Server::refusal_of(const Badge& badge, ClientLimits::Verdict verdict, bool is_kept) {
+  if (verdict != ClientLimits::Verdict::kWelcome && !is_kept) {
     say_refused(badge, verdict);
     return kNoPlace;
   }

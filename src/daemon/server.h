@@ -65,8 +65,7 @@ class Server final : private Connection::Host {
   // --- Clients ---
   void on_client(posix::Fd socket, const Entrance& entrance, const Doors::Count& visits, bool door_has_room);
   // Why a client is answered once and sent away; nullopt: it is welcome.
-  [[nodiscard]] std::optional<wire::Rc> refusal_of(const Badge& badge, ClientLimits::Verdict verdict,
-                                                   bool has_kept_place);
+  [[nodiscard]] std::optional<wire::Rc> refusal_of(const Badge& badge, ClientLimits::Verdict verdict, bool is_kept);
   // Whether there is a place for him, as far as his uid tells it; and as the kernel knows him.
   [[nodiscard]] ClientLimits::Verdict judge(const ucred& peer, const Entrance& entrance);
   [[nodiscard]] ClientLimits::Verdict judge(const Badge& badge) const;
@@ -104,10 +103,12 @@ class Server final : private Connection::Host {
   // What was refused below the gatekeeper, and why: a sentence.
   void audit_refusal(const observe::Account& account, observe::AuditEvent event, std::string reason);
   [[nodiscard]] TpmDesk& desk_of(const Connection& client) { return chips_.desk(client.badge().chip); }
+  void learn_held(const observe::Account& account);
   // What is known of whoever did it.
   [[nodiscard]] static observe::AuditRecord record_of(observe::AuditEvent event, const Connection& from);
   // Nullopt: whatever TPM it names is served.
   [[nodiscard]] std::optional<std::string> not_served(const Access& access) const;
+  [[nodiscard]] bool serves_all(const Access& access) const;
   // By the policy of now.
   [[nodiscard]] const Grant& rights_of(Connection& from);
   [[nodiscard]] bool is_administrator(Connection& from) { return rights_of(from).profile().administer; }

@@ -2,6 +2,7 @@
 #include <fmt/core.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "daemon/names.h"
@@ -35,6 +36,11 @@ struct OrderOf {
     return engine::ReserveSession{one.handle, one.reserved};
   }
 };
+proto::Realm told(const std::optional<Gatekeeper::Realm>& realm) {
+  if (!realm) return {};
+  return realm->kind == Gatekeeper::Realm::Kind::kDoor ? proto::Realm{.door = realm->name}
+                                                       : proto::Realm{.tpm_namespace = realm->name};
+}
 engine::SessionOrder order_of(const proto::SessionOrder& what, const Gatekeeper& gatekeeper) {
   return std::visit(OrderOf{gatekeeper}, what);
 }
@@ -157,10 +163,12 @@ proto::Status Server::status(Connection& from) {
 }
 
 tl::expected<proto::Sessions, wire::Rc> Server::sessions(Connection& from) {
-  if (is_administrator(from)) return desk_of(from).sessions(std::nullopt);
+  if (is_administrator(from))
+    return desk_of(from).sessions(std::nullopt,
+                                  [this](space::OwnerId owner) { return told(gatekeeper_.realm_of_owner(owner)); });
   // Its owner's are not its own.
   if (from.badge().narrowed) return tl::make_unexpected(kNotAllowed);
-  return desk_of(from).sessions(from.badge().owner);
+  return desk_of(from).sessions(from.badge().owner, [](space::OwnerId) { return proto::Realm{}; });
 }
 
 std::optional<wire::Rc> Server::order(Connection& from, const proto::SessionOrder& what) {
@@ -191,6 +199,7 @@ void Server::on_read_again(Rereading::Result read, const std::vector<ClientId>& 
     const auto troubles = doors_.replace(access_.doors);
     out.sentence = "the configuration was read again; profiles, rules, namespaces and doors are as it says now";
     for (const auto& trouble : troubles) out.sentence += "; but " + trouble;
+    if (!serves_all(access_)) out.sentence += "; but the TPMs are those of the start: restart tpmspaced to have others";
   } else {
     out.sentence = "nothing was changed: " + read.error();
     log_.error("{}", out.sentence);
@@ -203,18 +212,29 @@ void Server::on_read_again(Rereading::Result read, const std::vector<ClientId>& 
 }
 
 std::optional<std::string> Server::not_served(const Access& access) const {
+  const auto is_served = [&](const std::string& name) {
+    return std::any_of(access.chips.begin(), access.chips.end(),
+                       [&](const ServedChip& one) { return one.name == name && chips_.serves_as(one); });
+  };
   const auto sentence = [&](std::string_view what, const std::string& name, const std::optional<std::string>& chip) {
-    return !chip || chips_.has(*chip)
+    return !chip || is_served(*chip)
                ? std::nullopt
-               : std::optional(fmt::format("the {} \"{}\" has the chip \"{}\", which is served from the next start on: "
-                                           "restart tpmspaced",
-                                           what, name, *chip));
+               : std::optional(
+                     fmt::format("the {} \"{}\" has the chip \"{}\", which is served as the configuration says "
+                                 "from the next start on: restart tpmspaced",
+                                 what, name, *chip));
   };
   for (const Door& door : access.doors)
     if (auto fault = sentence("door", door.name, door.chip)) return fault;
   for (const auto& one : access.policy.namespaces())
     if (auto fault = sentence("namespace", one.name, one.chip)) return fault;
   return std::nullopt;
+}
+
+bool Server::serves_all(const Access& access) const {
+  return access.chips.size() == chips_.size() &&
+         std::all_of(access.chips.begin(), access.chips.end(),
+                     [this](const ServedChip& one) { return chips_.serves_as(one); });
 }
 
 tl::expected<std::vector<proto::DoorEntry>, wire::Rc> Server::doors(Connection& from) {

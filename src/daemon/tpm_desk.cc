@@ -55,7 +55,8 @@ proto::SessionEntry entry_of(const engine::SessionView& view, std::uint64_t now)
           .idle = span(view.used_at, now),
           .lease = view.lease,
           .rebuildable = static_cast<proto::Rebuildable>(view.rebuildable),  // as proto/sessions.h says
-          .parked = view.parked};
+          .parked = view.parked,
+          .realm = {}};
 }
 
 std::vector<proto::SessionEntry> entries_of(const std::vector<engine::SessionView>& views, std::uint64_t now) {
@@ -285,15 +286,17 @@ void TpmDesk::handle(TpmThread::Stopped& event) {
   callbacks_.stopped();
 }
 
-proto::Sessions TpmDesk::sessions(std::optional<space::OwnerId> only) const {
+proto::Sessions TpmDesk::sessions(std::optional<space::OwnerId> only, const RealmOf& realm_of) const {
   proto::Sessions out;
   if (sessions_ == nullptr) return out;
   const std::uint64_t now = now_of_engine();
   for (const auto& view : sessions_->sessions) {
-    if (only && view.owner != *only)
+    if (only && view.owner != *only) {
       ++out.hidden_sessions;
-    else
-      out.sessions.push_back(entry_of(view, now));
+      continue;
+    }
+    out.sessions.push_back(entry_of(view, now));
+    out.sessions.back().realm = realm_of(view.owner);
   }
   for (const auto& view : sessions_->waiting) {
     if (only && view.owner != *only)
@@ -302,7 +305,8 @@ proto::Sessions TpmDesk::sessions(std::optional<space::OwnerId> only) const {
       out.waiting.push_back({.uid = uid_of(view.owner),
                              .connection = view.connection,
                              .waited = span(view.since, now),
-                             .left = view.deadline == UINT64_MAX ? proto::kEndless : span(now, view.deadline)});
+                             .left = view.deadline == UINT64_MAX ? proto::kEndless : span(now, view.deadline),
+                             .realm = realm_of(view.owner)});
   }
   out.more_waiting = sessions_->more_waiting;
   out.more_parked = sessions_->more_parked;

@@ -76,8 +76,9 @@ class TpmDesk {
   void fill(proto::Status& status);
   // What is nobody's secret, and the owner's own numbers: commands that wait or run, sessions.
   void fill_for(space::OwnerId owner, proto::Status& status);
-  // With `only`, the others' are hidden: counted.
-  [[nodiscard]] proto::Sessions sessions(std::optional<space::OwnerId> only) const;
+  // With `only`, the others' are hidden: counted. `realm_of`: where an owner is, for whoever may know.
+  using RealmOf = std::function<proto::Realm(space::OwnerId)>;
+  [[nodiscard]] proto::Sessions sessions(std::optional<space::OwnerId> only, const RealmOf& realm_of) const;
 
  private:
   struct Job {

@@ -138,6 +138,8 @@ Step Engine::Impl::serve(Ticket ticket, Time now, std::optional<Time> waited) {
   step.account = to_account(&connection, id, waiting->command.code(), outcome.code, std::move(outcome.cost));
   step.account->waited = waited;
   step.account->auth_failed = auth_failed;
+  if (outcome.code == wire::rc::kSuccess && waiting->command.row().creates != wire::Creates::kNothing)
+    step.account->held = held_by(connection.space);
   step.account->stopped_for_lockout = outcome.stopped_for_lockout;
   step.account->kept_from_pin = outcome.kept_from_pin;
   // Whose share is greater is charged less.
@@ -148,6 +150,12 @@ Step Engine::Impl::serve(Ticket ticket, Time now, std::optional<Time> waited) {
   last_activity = now;
   tidied_last = false;
   return step;
+}
+
+observe::Held Engine::Impl::held_by(space::SpaceId space) const {
+  const auto& books = manager.books();
+  return {.objects = static_cast<std::uint32_t>(books.spaces.at(space).objects.size()),
+          .sessions = sessions_of_space(books, space)};
 }
 
 Step Engine::Impl::idle(Time now) {

@@ -79,6 +79,7 @@ struct Engine::Impl {
   [[nodiscard]] const space::SpaceLimits& limits_of(const Connection& connection) const {
     return manager.books().spaces.at(connection.space).limits;
   }
+  [[nodiscard]] observe::Held held_by(space::SpaceId space) const;
   Step idle(Time now);
   Step account_only(space::Cost cost);
   observe::Account to_account(const Connection* connection, ConnectionId id, std::uint32_t code, wire::Rc rc,

@@ -24,7 +24,7 @@ std::uint32_t LockoutShare::failures(Owner owner, Time now) const {
   const auto found = owners_.find(owner);
   if (found == owners_.end()) return 0;
   const Count& own = found->second;
-  std::uint64_t forgotten = recovered(since_, now);
+  std::uint64_t forgotten = recovered(forgetting_, now);
   const auto goes_to = [&](const Count& count) { forgotten -= std::min<std::uint64_t>(forgotten, count.failures); };
   if (others_.last <= own.last) goes_to(others_);
   for (const auto& [other, count] : owners_) {
@@ -83,32 +83,35 @@ void LockoutShare::Count::add(Time now) {
   last = std::max(now, last);
 }
 
-void LockoutShare::settle(Time now) {
-  all_ = failures(now);
+void LockoutShare::forget(Time now) {
+  std::uint64_t forgotten = recovered(forgetting_, now);
+  if (forgotten == 0) return;
+  forgetting_ += forgotten * chip_.recovery;
   std::vector<std::tuple<Time, std::size_t, Count*>> accounts = {{others_.last, 0, &others_}};
   for (auto& [owner, count] : owners_) accounts.emplace_back(count.last, accounts.size(), &count);
   std::sort(accounts.begin(), accounts.end());
-  std::uint64_t forgotten = recovered(since_, now);
   for (const auto& [last, place, count] : accounts) {
     const auto here = std::min<std::uint64_t>(forgotten, count->failures);
     count->failures -= static_cast<std::uint32_t>(here);
     forgotten -= here;
   }
   std::erase_if(owners_, [](const auto& one) { return one.second.failures == 0; });
-  // What has passed of the next recovery time goes on.
-  since_ = chip_.recovery == 0 ? std::max(now, since_) : since_ + recovered(since_, now) * chip_.recovery;
+}
+
+void LockoutShare::settle(Time now) {
+  forget(now);
+  all_ = failures(now);
+  forgetting_ = since_ = std::max(now, since_);
 }
 
 void LockoutShare::failed(Owner owner, Time now) {
   settle(now);
-  since_ = std::max(now, since_);
   if (all_ != UINT32_MAX) ++all_;
   (has_place(owner, now) ? owners_[owner] : others_).add(now);
 }
 
 void LockoutShare::privileged_failed(Time now) {
   settle(now);
-  since_ = std::max(now, since_);
   if (all_ != UINT32_MAX) ++all_;
   others_.add(now);
 }
@@ -126,10 +129,9 @@ void LockoutShare::failed_beside(Owner owner, Time now) {
 }
 
 void LockoutShare::counter_read(std::uint32_t counter, Time now) {
-  settle(now);
-  // Somebody else failed or forgave: when its recovery time began nobody tells, at the latest now.
-  if (counter != all_) since_ = std::max(now, since_);
+  forget(now);
   all_ = counter;
+  since_ = std::max(now, since_);  // when its recovery time began nobody tells: at the latest now
   if (counter == 0) owners_.clear();
   std::uint64_t known = 0;
   for (const auto& [owner, count] : owners_) known += count.failures;
@@ -144,7 +146,6 @@ void LockoutShare::forgive(Time now) {
 void LockoutShare::chip_changed(const Chip& chip, Time now) {
   if (chip == chip_) return;  // else whoever asks for them would begin recovery times anew
   settle(now);
-  since_ = std::max(now, since_);
   for (auto& [owner, count] : beside_) count = {aged_beside(count, now), now};
   chip_ = chip;
 }

@@ -80,12 +80,14 @@ class LockoutShare {
   [[nodiscard]] std::uint32_t aged_beside(const Count& count, Time now) const;
   [[nodiscard]] bool has_place(Owner owner, Time now) const;
   [[nodiscard]] bool has_place_beside(Owner owner, Time now) const;
-  void settle(Time now);  // forgets what is to be forgotten
+  void forget(Time now);  // what owners need not answer for any more
+  void settle(Time now);  // the same, also of the chip's count; and a recovery time begins
 
   Chip chip_;
   std::uint32_t all_ = 0;  // the chip's count
-  Time since_ = 0;         // its recovery time began
-  // Whose they are. Together at least the chip's count.
+  Time since_ = 0;         // its recovery time began, at the latest
+  // Whose they are, and since when nobody failed. Reading the chip's count does not make owners wait longer.
+  Time forgetting_ = 0;
   Counts owners_;
   Count others_;   // of the privileged, of other programs, of who found no place
   Counts beside_;  // each with a recovery time of its own

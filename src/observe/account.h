@@ -15,6 +15,11 @@ using wire::kCauses;
 using wire::Reclaimed;
 using wire::TpmUse;
 
+// What a space has at one time: transient objects and sequences, active sessions.
+struct Held {
+  std::uint32_t objects = 0, sessions = 0;
+};
+
 struct Account {
   std::uint64_t owner = 0;              // 0 for idle work that belongs to nobody
   std::uint64_t connection = 0;         // 0 likewise
@@ -26,6 +31,7 @@ struct Account {
   std::uint32_t rebuilds = 0;           // and those that came back
   std::vector<Reclaimed> reclaimed;     // sessions that were taken because somebody waited, or an administrator said so
   std::optional<std::uint64_t> waited;  // nanoseconds that this StartAuthSession waited for a session
+  std::optional<Held> held;             // by the client's space, after a command that gave it an object or a session
   bool auth_failed = false;             // a wrong authorization cost its owner, or the chip, a try
   bool stopped_for_lockout = false;     // rc is LOCKOUT because the owner has none left
   bool kept_from_pin = false;           // rc is NV_AUTHORIZATION because it tried a PIN that is not for its space

@@ -5,8 +5,10 @@
 // it knows, and shows a kind or state that it does not know as its number.
 //
 //   Session         u32 handle, u8 kind, u8 state, u32 uid, u64 connection, u64 age, u64 idle, u64 lease,
-//                   u8 rebuildable, u8 parked
-//   Waiting         u32 uid, u64 connection, u64 waited, u64 left
+//                   u8 rebuildable, u8 parked, Realm
+//   Waiting         u32 uid, u64 connection, u64 waited, u64 left, Realm
+//   Realm           string namespace, string door: where the user is; at most one of them is not empty. Older managers
+//                   send none
 //   records         u16 count, then for each: u16 length, record
 //   Sessions        u16 version (1), u32 hidden sessions, u32 hidden waiting, u32 more waiting, u32 more parked,
 //                   Session records, Waiting records
@@ -16,13 +18,15 @@
 //                   to keep loaded 4 this one: u32 handle; and no longer 5: u32 handle
 //
 // Threads: values. Units: nanoseconds, as spans that end or begin when the manager answers; kEndless: no end.
-// Sizes: at most kMaxRecords of a kind are sent, 80 KiB in all; at most kMaxHandles are asked for.
-// Errors: decoding is total; nullopt for a version that we do not know, a record that is too short, or too many.
+// Sizes: at most kMaxRecords of a kind are sent, 350 KiB in all; at most kMaxHandles are asked for.
+// Errors: decoding is total; nullopt for a version that we do not know, a record that is too short, too many of them,
+// or a name that none can have.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <variant>
 #include <vector>
 
@@ -54,6 +58,14 @@ enum class Rebuildable : std::uint8_t {
   kFull = 6,      // too many steps, likewise
 };
 
+// The user of a TPM namespace, or of a door with a profile of its own, is another one than outside (docs/policy.md).
+// Only administrators are told.
+struct Realm {
+  static constexpr std::size_t kLongestName = 64;
+  std::string tpm_namespace = {}, door = {};
+  bool operator==(const Realm&) const = default;
+};
+
 struct SessionEntry {
   std::uint32_t handle = 0;
   SessionKind kind = SessionKind::kHmac;
@@ -65,6 +77,7 @@ struct SessionEntry {
   std::uint64_t lease = 0;       // idle for so long, it may be taken when somebody waits
   Rebuildable rebuildable = Rebuildable::kNotPolicy;
   bool parked = false;  // also of one that its client saved
+  Realm realm = {};
 
   bool operator==(const SessionEntry&) const = default;
 };
@@ -74,6 +87,7 @@ struct WaitingEntry {
   std::uint64_t connection = 0;
   std::uint64_t waited = 0;
   std::uint64_t left = 0;  // until it is refused
+  Realm realm = {};
 
   bool operator==(const WaitingEntry&) const = default;
 };

@@ -75,15 +75,14 @@ struct Session {
   bool bound_to_what_counts = false;
   // Neither taken nor moved: it stays loaded (MISSION M11).
   bool reserved = false;
-  wire::Bytes nonce;  // nonceTPM as its client knows it; empty: not known to us
+  // Somebody waits in a line with a command for it: it is the last to leave. Not part of an image.
+  bool awaited = false;
   // Made again, and its client does not have the new nonce yet (TPM-RULES 30).
   bool stale = false;
+  wire::Bytes nonce;  // nonceTPM as its client knows it; empty: not known to us
   PolicyLog log;
 
   [[nodiscard]] bool loaded() const { return context.empty(); }
-  // Somebody waits in a line with a command for it: it is the last to leave. Not part of an image.
-  bool awaited = false;
-
   // It can leave the TPM at any time, so it takes nothing from anybody; others are given by the bank.
   [[nodiscard]] bool can_be_made_again() const { return !reserved && log.can_be_made_again(); }
 };

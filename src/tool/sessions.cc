@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <string_view>
+
 #include "client/connection.h"
 #include "proto/json.h"
 #include "tool/exit_code.h"
@@ -14,8 +17,23 @@ using proto::WaitingEntry;
 
 constexpr int kTimeoutMs = 10'000;
 constexpr std::uint64_t kSecond = 1'000'000'000;
-constexpr const char* kRow = "{:<12}{:<12}{:<8}{:<22}{:<12}{:<12}{:<12}{:<12}{}\n";
-constexpr const char* kWaitingRow = "{:<12}{:<12}{:<14}{}\n";
+constexpr const char* kRow = "{:<12}{:<12}{:<{}}{:<8}{:<22}{:<12}{:<12}{:<12}{:<12}{}\n";
+constexpr const char* kWaitingRow = "{:<12}{:<{}}{:<12}{:<14}{}\n";
+constexpr std::string_view kRealm = "namespace or door";
+constexpr std::size_t kGap = 2;
+
+std::string realm_text(const proto::Realm& realm) {
+  if (!realm.tpm_namespace.empty()) return realm.tpm_namespace;
+  return realm.door.empty() ? "" : "door " + realm.door;
+}
+
+// 0: all are outside, there is no such column.
+std::size_t realm_width(const proto::Sessions& sessions) {
+  std::size_t longest = 0;
+  for (const auto& entry : sessions.sessions) longest = std::max(longest, realm_text(entry.realm).size());
+  for (const auto& entry : sessions.waiting) longest = std::max(longest, realm_text(entry.realm).size());
+  return longest == 0 ? 0 : std::max(longest, kRealm.size()) + kGap;
+}
 
 std::string connection_text(std::uint64_t connection) {
   return connection == 0 ? "-" : std::to_string(connection);
@@ -27,22 +45,27 @@ std::string state_text(const SessionEntry& entry) {
   return state_name(entry.state) + (also ? ", parked" : "");
 }
 
-std::string row(const SessionEntry& entry) {
-  return fmt::format(kRow, fmt::format("0x{:08x}", entry.handle), entry.uid, kind_name(entry.kind), state_text(entry),
-                     connection_text(entry.connection), age_text(entry.age), age_text(entry.idle),
-                     age_text(entry.lease), rebuildable_text(entry.rebuildable));
+std::string row(const SessionEntry& entry, std::size_t width) {
+  return fmt::format(kRow, fmt::format("0x{:08x}", entry.handle), entry.uid, realm_text(entry.realm), width,
+                     kind_name(entry.kind), state_text(entry), connection_text(entry.connection), age_text(entry.age),
+                     age_text(entry.idle), age_text(entry.lease), rebuildable_text(entry.rebuildable));
 }
 
-std::string row(const WaitingEntry& entry) {
-  return fmt::format(kWaitingRow, entry.uid, connection_text(entry.connection), age_text(entry.waited),
-                     age_text(entry.left));
+std::string row(const WaitingEntry& entry, std::size_t width) {
+  return fmt::format(kWaitingRow, entry.uid, realm_text(entry.realm), width, connection_text(entry.connection),
+                     age_text(entry.waited), age_text(entry.left));
 }
 
-std::string waiting_text(const proto::Sessions& sessions) {
+std::string_view realm_head(std::size_t width) {
+  return width == 0 ? std::string_view() : kRealm;
+}
+
+std::string waiting_text(const proto::Sessions& sessions, std::size_t width) {
   if (sessions.waiting.empty() && sessions.more_waiting == 0) return "";
   std::string out = "\nwaiting for a session:\n";
-  if (!sessions.waiting.empty()) out += fmt::format(kWaitingRow, "uid", "connection", "for", "refused in");
-  for (const WaitingEntry& entry : sessions.waiting) out += row(entry);
+  if (!sessions.waiting.empty())
+    out += fmt::format(kWaitingRow, "uid", realm_head(width), width, "connection", "for", "refused in");
+  for (const WaitingEntry& entry : sessions.waiting) out += row(entry, width);
   if (sessions.more_waiting != 0) out += fmt::format("and {} more\n", sessions.more_waiting);
   return out;
 }
@@ -63,17 +86,22 @@ std::string json_span(std::uint64_t nanoseconds) {
   return nanoseconds == proto::kEndless ? "null" : std::to_string(nanoseconds);
 }
 
+std::string json_realm(const proto::Realm& realm) {
+  const auto name = [](const std::string& text) { return text.empty() ? "null" : proto::json_string(text); };
+  return fmt::format(R"("namespace": {}, "door": {})", name(realm.tpm_namespace), name(realm.door));
+}
+
 std::string json_row(const SessionEntry& entry) {
   return fmt::format(
       R"({{"handle": "0x{:08x}", "uid": {}, "kind": {}, "state": {}, "connection": {}, "age_ns": {}, "idle_ns": {}, )"
-      R"("lease_ns": {}, "rebuildable": {}, "parked": {}}})",
+      R"("lease_ns": {}, "rebuildable": {}, "parked": {}, {}}})",
       entry.handle, entry.uid, proto::json_string(kind_name(entry.kind)), proto::json_string(state_name(entry.state)),
       json_connection(entry.connection), entry.age, entry.idle, json_span(entry.lease),
-      proto::json_string(rebuildable_text(entry.rebuildable)), entry.parked);
+      proto::json_string(rebuildable_text(entry.rebuildable)), entry.parked, json_realm(entry.realm));
 }
 std::string json_row(const WaitingEntry& entry) {
-  return fmt::format(R"({{"uid": {}, "connection": {}, "waited_ns": {}, "left_ns": {}}})", entry.uid,
-                     json_connection(entry.connection), entry.waited, json_span(entry.left));
+  return fmt::format(R"({{"uid": {}, "connection": {}, "waited_ns": {}, "left_ns": {}, {}}})", entry.uid,
+                     json_connection(entry.connection), entry.waited, json_span(entry.left), json_realm(entry.realm));
 }
 
 template <typename Entry>
@@ -142,13 +170,14 @@ std::string age_text(std::uint64_t nanoseconds) {
 }
 
 std::string sessions_text(const proto::Sessions& sessions) {
+  const std::size_t width = realm_width(sessions);
   std::string out = sessions.sessions.empty() ? "no sessions\n" : "";
   if (!sessions.sessions.empty())
-    out =
-        fmt::format(kRow, "handle", "uid", "kind", "state", "connection", "age", "idle", "lease", "can be made again");
-  for (const SessionEntry& entry : sessions.sessions) out += row(entry);
+    out = fmt::format(kRow, "handle", "uid", realm_head(width), width, "kind", "state", "connection", "age", "idle",
+                      "lease", "can be made again");
+  for (const SessionEntry& entry : sessions.sessions) out += row(entry, width);
   if (sessions.more_parked != 0) out += fmt::format("and {} more that are parked\n", sessions.more_parked);
-  return out + waiting_text(sessions) + hidden_text(sessions);
+  return out + waiting_text(sessions, width) + hidden_text(sessions);
 }
 
 std::string sessions_json(const proto::Sessions& sessions) {

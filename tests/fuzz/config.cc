@@ -82,7 +82,8 @@ void check_access(const daemon::Access& access) {
                 (!rule.tpm_namespace || access.policy.namespace_named(*rule.tpm_namespace) != nullptr),
             "a rule's profile and namespace exist");
   const auto is_served = [&](const std::optional<std::string>& chip) {
-    return !chip || std::find(access.chips.begin(), access.chips.end(), *chip) != access.chips.end();
+    return !chip || std::any_of(access.chips.begin(), access.chips.end(),
+                                [&](const daemon::ServedChip& one) { return one.name == *chip; });
   };
   for (const auto& rule : access.policy.rules()) require(is_served(rule.chip), "a rule's chip exists");
   for (const auto& one : access.policy.namespaces()) require(is_served(one.chip), "a namespace's chip exists");

@@ -5,13 +5,14 @@ or gone costs nobody who uses another.
 import contextlib
 import json
 import os
+import pathlib
 import signal
 import struct
 import subprocess
 import tempfile
 
 import harness
-from users import ALICE, BOB, Refused, RefusalTest, User
+from users import ALICE, BOB, CAROL, Refused, RefusalTest, User
 
 CONFIG = """
 [[chip]]
@@ -36,6 +37,13 @@ user = "{bob}"
 chip = "main"
 profile = "random-only"
 """
+OWN_TPM = """
+[[door]]
+name = "own"
+path = "{home}/own.sock"
+chip = "other"
+profile = "admin"
+"""
 USE_CHIP = 12
 KEY = "0x81000001"
 
@@ -47,11 +55,12 @@ def use_chip(client, name):
 
 class ChipsTest(RefusalTest):
     @contextlib.contextmanager
-    def two(self, spec=None, main="embedded", **options):
+    def two(self, spec=None, main="embedded", more="", **options):
         """An embedded TPM, and an swtpm as the chip "other"."""
         with harness.Swtpm() as swtpm, tempfile.TemporaryDirectory(prefix="tpmspace-chips-") as directory:
             os.chmod(directory, 0o755)
             config = CONFIG.format(spec=spec or swtpm.spec, directory=directory, bob=BOB)
+            config += more.format(home=directory)
             with harness.Daemon(main, "--socket-mode", "0666", config=config, **options) as daemon:
                 yield daemon, f"{directory}/other.sock", swtpm
 
@@ -100,6 +109,22 @@ class ChipsTest(RefusalTest):
             self.assertEqual(use_chip(alice, "other"), harness.MANAGER | 0x120)
             self.assertEqual(use_chip(alice, "main"), 0)
             self.assertEqual(harness.code_of(alice.command(harness.get_random())), 0)
+
+    def test_who_may_do_everything_with_one_chip_has_no_other(self):
+        """A container's own TPM: `admin` by its door is no administrator of tpmspaced."""
+        with self.two(more=OWN_TPM) as (daemon, other, _), User(daemon, CAROL) as carol:
+            own = str(pathlib.Path(other).parent / "own.sock")
+            carol.environment["TPM2TOOLS_TCTI"] = f"space:path={own}"
+            carol("pcrreset", "16")
+            carol("clear", "-c", "l")
+            carol.environment["TPM2TOOLS_TCTI"] = f"space:path={own},chip=other"
+            carol("pcrread", "sha256:0")
+            carol.environment["TPM2TOOLS_TCTI"] = f"space:path={own},chip=main"
+            with self.assertRaisesRegex(Refused, "only administrators choose"):
+                carol("pcrread", "sha256:0")
+            for words in (("door", "list"), ("policy", "reload"), ("status", "--chip", "main")):
+                done = carol.run(harness.program("tpmspace"), *words, "--socket", own)
+                self.assertEqual(done.returncode, 1, done.stdout)
 
     def test_the_tools_and_the_library_name_a_chip(self):
         with self.two() as (daemon, _, _), User(daemon, 0) as root, User(daemon, ALICE) as alice:
@@ -167,10 +192,11 @@ class ChipsTest(RefusalTest):
             more = '\n[[chip]]\nname = "third"\ntpm = "device:/dev/tpm9"\n'
             with open(daemon.directory / "config.toml", "a", encoding="ascii") as file:
                 file.write(more)
-            self.tool(daemon, "policy", "reload")
+            self.assertIn("; but the TPMs are those of the start: restart tpmspaced to have others",
+                          self.tool(daemon, "policy", "reload"))
             with open(daemon.directory / "config.toml", "a", encoding="ascii") as file:
                 file.write('\n[[namespace]]\nname = "n"\nuser = 5\nchip = "third"\n')
-            self.assertIn('the namespace "n" has the chip "third", which is served from the next start on: restart',
+            self.assertIn('the namespace "n" has the chip "third", which is served as the configuration says from the next start',
                           self.tool(daemon, "policy", "reload", code=1))
 
     def test_who_is_at_another_chip_has_its_own_turns_and_tries(self):

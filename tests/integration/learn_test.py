@@ -69,6 +69,8 @@ class LearnTest(unittest.TestCase):
         self.assertNotIn("GetRandom", profile)
         self.assertNotIn("Refused", profile)
         self.assertIn('hierarchies = ["owner"', profile)
+        self.assertRegex(profile, r"# At one time there were at most \d+ objects")
+        self.assertRegex(profile, r"\nobjects = \d+\n")
         self.checked(profile)
         config = f"{profile}\n[[rule]]\nuser = {ALICE}\nprofile = \"signer\"\n"
         with harness.Daemon("embedded", config=config) as daemon, User(daemon, ALICE) as alice:

@@ -185,6 +185,19 @@ class Sessions(NamespacesTest):
                 with self.assertRaises(Refused):
                     user("policypassword", "-S", "s.ctx")
 
+    def test_an_administrator_sees_which_namespace_a_session_is_of(self):
+        with self.one_user_outside_and_inside() as (daemon, outside, inside):
+            for user in (outside, inside):
+                user("startauthsession", "--policy-session", "-S", "s.ctx")
+            with User(daemon, 0) as root:
+                done = root.run(harness.program("tpmspace"), "sessions", "--json", "--socket", daemon.path)
+            listed = json.loads(done.stdout)["sessions"]
+            self.assertCountEqual([(one["uid"], one["namespace"], one["door"]) for one in listed],
+                                  [(LEFT, None, None), (LEFT, "inside", None)])
+            own = inside.run(harness.program("tpmspace"), "sessions", "--json", "--socket",
+                             inside.environment["TPM2TOOLS_TCTI"][11:])
+            self.assertEqual([one["namespace"] for one in json.loads(own.stdout)["sessions"]], [None])
+
     def test_who_is_no_administrator_lists_those_of_his_namespace(self):
         with self.one_user_outside_and_inside() as (daemon, outside, inside):
             outside("startauthsession", "--policy-session", "-S", "s.ctx")

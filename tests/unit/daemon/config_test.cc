@@ -157,7 +157,8 @@ TEST(Config, EachChipHasALedgerOfItsOwn) {
                                            {"a", "device:/dev/tpm1", "/run/tpmspace/sessions-tpm1", true},
                                            {"b", "embedded", "", false},
                                            {"c", "device:/dev/tpm2", "/a", false}}));
-  EXPECT_EQ(got->access.chips, (std::vector<std::string>{"main", "a", "b", "c"}));
+  EXPECT_EQ(names_of(got->access.chips), "main, a, b, c");
+  EXPECT_EQ(got->access.chips[1], (ServedChip{"a", "device:/dev/tpm1"}));
 }
 
 TEST(Config, NoTwoChipsAreTheSameTpm) {
@@ -170,6 +171,14 @@ TEST(Config, NoTwoChipsAreTheSameTpm) {
     return got ? "" : got.error();
   };
   EXPECT_EQ(clash("device:/dev/tpm0", "device:/dev/tpm1"), "");
+  constexpr const char* kSame = " is the same TPM as ";
+  EXPECT_NE(clash("swtpm:path=/a/b", "swtpm:path=/a/../a/b,ctrl=/c").find(kSame), std::string::npos);
+  EXPECT_NE(clash("device:/dev/tpm0", "device:/dev/tpmrm0").find(kSame), std::string::npos);
+  EXPECT_EQ(clash("device:/dev/tpm0", "device:/dev/tpmrm1"), "");
+  EXPECT_EQ(
+      clash("device:/dev/tpm0", "device:/other/tpm0"),
+      "the chip \"a\" on line 1 of the configuration has the ledger of \"main\", /run/tpmspace/sessions-tpm0: give "
+      "it another one with \"ledger\"");
   EXPECT_EQ(
       clash("device:/dev/tpm1", "device:/dev/tpm1,latency=slb9670"),
       "the chip \"a\" on line 1 of the configuration is the same TPM as \"main\", device:/dev/tpm1: name another one");

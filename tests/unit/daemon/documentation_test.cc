@@ -136,10 +136,13 @@ TEST(Documentation, ALaptopsUserHasADoorOfHisOwn) {
 
 TEST(Documentation, AContainerHasATpmOfItsOwn) {
   const Access all = example("### A container with a TPM of its own");
-  EXPECT_EQ(all.chips, (std::vector<std::string>{"main", "build"}));
+  EXPECT_EQ(names_of(all.chips), "main, build");
   ASSERT_EQ(all.doors.size(), 1U);
   EXPECT_EQ(all.doors[0].chip, "build");
   EXPECT_TRUE(may(all, "uid=0,door=build", {"TPM2_Clear", "lockout"}));
+  guard::Principal root;
+  root.uid = 0;
+  EXPECT_FALSE(all.choose(root, "build").profile.administer) << "of that TPM alone, not of tpmspaced";
 }
 
 TEST(Documentation, AWebServerMayUseItsKeyAndNothingElse) {

@@ -109,6 +109,23 @@ TEST(Learning, SaysHowManyCommandsAndWhatWasRefused) {
             Numbers({{cc::kClear, cc::kClear}, {cc::kGetRandom, cc::kGetRandom}}));
 }
 
+TEST(Learning, LimitsAreTwiceWhatThereWas) {
+  Learning learning;
+  learning.record(observe::Held{.objects = 1});
+  EXPECT_EQ(learning.report("p"),
+            "# Learned from 0 TPM commands.\n"
+            "# At one time there were at most 1 object. The limits are twice that, at least 4.\n"
+            "[profile.p]\nobjects = 4\n");
+  learning.record(observe::Held{.objects = 7, .sessions = 2});
+  learning.record(observe::Held{.objects = 3, .sessions = 1});
+  learning.record(parsed(read_public(kKey)), 0, wire::rc::kSuccess);  // a set of its own stands before the limits
+  const std::string report = learning.report("p");
+  EXPECT_NE(report.find("at most 7 objects and 2 sessions."), std::string::npos) << report;
+  const auto limits = read_again(report, "p").limits;
+  EXPECT_EQ(limits.objects, 14U);
+  EXPECT_EQ(limits.sessions, 4U);
+}
+
 TEST(Learning, SaysWhatCouldNotBeLearnedNarrowly) {
   Learning learning;
   learning.record(parsed(command(cc::kEvictControl, {kOwner, kTransient}, authorization(0x02000000, 0x21),

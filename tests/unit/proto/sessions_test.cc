@@ -12,13 +12,14 @@ using wire::Bytes;
 
 Sessions example() {
   Sessions out;
-  out.sessions = {{.handle = 0x02000000, .uid = 0, .connection = 3, .age = 9, .idle = 8, .lease = 7},
-                  {.handle = 0x03000001,
-                   .kind = SessionKind::kTrial,
-                   .state = SessionState::kAbandoned,
-                   .uid = 0xFFFFFFFF,
-                   .lease = kEndless}};
-  out.waiting = {{.uid = 1000, .connection = 4, .waited = 5, .left = kEndless}};
+  out.sessions = {
+      {.handle = 0x02000000, .uid = 0, .connection = 3, .age = 9, .idle = 8, .lease = 7, .realm = {.door = "build"}},
+      {.handle = 0x03000001,
+       .kind = SessionKind::kTrial,
+       .state = SessionState::kAbandoned,
+       .uid = 0xFFFFFFFF,
+       .lease = kEndless}};
+  out.waiting = {{.uid = 1000, .connection = 4, .waited = 5, .left = kEndless, .realm = {"left", ""}}};
   out.hidden_sessions = 1;
   out.hidden_waiting = 2;
   out.more_waiting = 3;
@@ -33,10 +34,11 @@ TEST(Sessions, ThereAndBack) {
 
 TEST(Sessions, TheLargestListFitsAReply) {
   Sessions many;
-  many.sessions.resize(kMaxRecords + 1);
-  many.waiting.resize(kMaxRecords + 1);
+  const Realm longest{std::string(Realm::kLongestName, 'n'), std::string(Realm::kLongestName, 'd')};
+  many.sessions.resize(kMaxRecords + 1, SessionEntry{.realm = longest});
+  many.waiting.resize(kMaxRecords + 1, WaitingEntry{.realm = longest});
   const Bytes octets = encode_sessions(many);
-  EXPECT_LE(octets.size(), std::size_t{80} * 1024);
+  EXPECT_LE(octets.size(), std::size_t{350} * 1024);
   const auto told = decode_sessions(octets);
   ASSERT_TRUE(told);
   EXPECT_EQ(told->sessions.size(), kMaxRecords);
@@ -45,7 +47,20 @@ TEST(Sessions, TheLargestListFitsAReply) {
 
 TEST(Sessions, WhatANewerManagerAddsIsSkipped) {
   wire::Writer record;
-  record.u32(0x03000001).u8(7).u8(9).u32(1).u64(2).u64(3).u64(4).u64(5).u8(77).u8(1).u32(0xAAAAAAAA);
+  record.u32(0x03000001)
+      .u8(7)
+      .u8(9)
+      .u32(1)
+      .u64(2)
+      .u64(3)
+      .u64(4)
+      .u64(5)
+      .u8(77)
+      .u8(1)
+      .u16(0)
+      .u16(1)
+      .u8('x')
+      .u32(0xAAAAAAAA);
   wire::Writer body;
   body.u16(kSessionsVersion).u32(0).u32(0).u32(0).u32(0).u16(1).tpm2b(record.bytes()).u16(0).u32(0xBBBBBBBB);
   const auto told = decode_sessions(body.bytes());
@@ -54,6 +69,28 @@ TEST(Sessions, WhatANewerManagerAddsIsSkipped) {
   EXPECT_EQ(static_cast<int>(told->sessions.at(0).state), 9);
   EXPECT_EQ(told->sessions.at(0).lease, 5U);
   EXPECT_EQ(static_cast<int>(told->sessions.at(0).rebuildable), 77);
+  EXPECT_EQ(told->sessions.at(0).realm.door, "x");
+}
+
+TEST(Sessions, AnOlderManagerTellsNoRealm) {
+  wire::Writer session, waiting, body;
+  session.u32(0x03000001).u8(1).u8(0).u32(1).u64(2).u64(3).u64(4).u64(5).u8(0).u8(1);
+  waiting.u32(1).u64(2).u64(3).u64(4);
+  body.u16(kSessionsVersion).u32(0).u32(0).u32(0).u32(0);
+  body.u16(1).tpm2b(session.bytes()).u16(1).tpm2b(waiting.bytes());
+  const auto told = decode_sessions(body.bytes());
+  ASSERT_TRUE(told);
+  EXPECT_TRUE(told->sessions.at(0).parked);
+  EXPECT_EQ(told->sessions.at(0).realm, Realm{});
+  EXPECT_EQ(told->waiting.at(0).realm, Realm{});
+}
+
+TEST(Sessions, NamesThatNoneCanHaveAreNone) {
+  for (const std::string& name : {std::string("a b"), std::string("\x1B[2J"), std::string("\xC3\xA4"),
+                                  std::string(Realm::kLongestName + 1, 'a'), std::string(1, '\0')}) {
+    EXPECT_FALSE(decode_flushed(encode_flushed({{.realm = {.tpm_namespace = name}}}))) << name;
+    EXPECT_FALSE(decode_flushed(encode_flushed({{.realm = {.door = name}}}))) << name;
+  }
 }
 
 TEST(Sessions, WhatIsCutOffIsNone) {

@@ -51,14 +51,33 @@ TEST(SessionsText, SaysWhatItDoesNotShow) {
   EXPECT_NE(sessions_text(few).find("of other users: sessions 5, waiting 0;"), std::string::npos);
 }
 
+TEST(SessionsText, HasAColumnForWhoIsNotOutside) {
+  auto some = example();
+  some.sessions[0].realm.tpm_namespace = "left";
+  some.waiting[0].realm.door = "the-door-of-a-rather-long-name";
+  EXPECT_EQ(
+      sessions_text(some),
+      "handle      uid         namespace or door                    kind    state                 connection  age     "
+      "    idle        lease       can be made again\n"
+      "0x02000000  1000        left                                 hmac    saved                 12          2 h 3 "
+      "min   0.2 s       10.0 s      no: hmac\n"
+      "0x03000001  0                                                policy  abandoned, parked     -           0.0 s   "
+      "    0.0 s       endless     yes\n"
+      "\nwaiting for a session:\n"
+      "uid         namespace or door                    connection  for           refused in\n"
+      "7           door the-door-of-a-rather-long-name  3           2.0 s         28.0 s\n");
+}
+
 TEST(SessionsJson, IsForPrograms) {
-  EXPECT_EQ(sessions_json(example()), R"({
+  auto sessions = example();
+  sessions.waiting[0].realm.tpm_namespace = "left";
+  EXPECT_EQ(sessions_json(sessions), R"({
   "sessions": [
-    {"handle": "0x02000000", "uid": 1000, "kind": "hmac", "state": "saved", "connection": 12, "age_ns": 7400000000000, "idle_ns": 250000000, "lease_ns": 10000000000, "rebuildable": "no: hmac", "parked": false},
-    {"handle": "0x03000001", "uid": 0, "kind": "policy", "state": "abandoned", "connection": null, "age_ns": 0, "idle_ns": 0, "lease_ns": null, "rebuildable": "yes", "parked": true}],
+    {"handle": "0x02000000", "uid": 1000, "kind": "hmac", "state": "saved", "connection": 12, "age_ns": 7400000000000, "idle_ns": 250000000, "lease_ns": 10000000000, "rebuildable": "no: hmac", "parked": false, "namespace": null, "door": null},
+    {"handle": "0x03000001", "uid": 0, "kind": "policy", "state": "abandoned", "connection": null, "age_ns": 0, "idle_ns": 0, "lease_ns": null, "rebuildable": "yes", "parked": true, "namespace": null, "door": null}],
   "more_parked": 0,
   "waiting": [
-    {"uid": 7, "connection": 3, "waited_ns": 2000000000, "left_ns": 28000000000}],
+    {"uid": 7, "connection": 3, "waited_ns": 2000000000, "left_ns": 28000000000, "namespace": "left", "door": null}],
   "more_waiting": 0,
   "hidden_sessions": 0,
   "hidden_waiting": 0
