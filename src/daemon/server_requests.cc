@@ -187,6 +187,9 @@ std::optional<wire::Rc> Server::reload(Connection& from) {
 void Server::on_read_again(Rereading::Result read, const std::vector<ClientId>& for_whom) {
   if (stopping_) return;
   observe::AuditRecord record;
+  for (const ClientId client : for_whom)
+    if (const auto found = clients_.find(client); found != clients_.end())
+      record = record_of(observe::AuditEvent::kPolicy, *found->second.connection);
   record.event = observe::AuditEvent::kPolicy;
   read = std::move(read).and_then([this](Rereading::Read all) -> Rereading::Result {
     if (auto fault = not_served(all.access)) return tl::unexpected(*std::move(fault));
