@@ -1,5 +1,6 @@
 """Limits: descriptors, connections in all and of one owner, the queue."""
 
+import contextlib
 import os
 import pathlib
 import resource
@@ -73,6 +74,17 @@ class Descriptors(unittest.TestCase):
             done = subprocess.run([harness.program("tpmspace"), *line, "--socket", daemon.path], capture_output=True,
                                   text=True, timeout=harness.TIMEOUT, check=False)
             self.assertEqual((done.returncode, done.stderr), (0, ""), line)
+
+    def test_the_kept_places_are_no_containers_roots(self):
+        """Whose number is root's and who does not administer has the places of his namespace and no others."""
+        harness.need_root()
+        config = '[[namespace]]\nname = "box"\nuser = 0\nprofile = "safe"\nconnections = 2\n'
+        with harness.Daemon(config=config) as daemon, contextlib.ExitStack() as clients:
+            for _ in range(2):
+                clients.enter_context(daemon.connect()).run(harness.get_random())
+            with daemon.connect() as refused:
+                response = refused.command(harness.get_random())
+                self.assertEqual(harness.code_of(response), harness.MANAGER | harness.MEMORY)
 
     def test_without_descriptors_accepting_pauses(self):
         limit = 40
