@@ -1,11 +1,14 @@
-// Who may do what, as the configuration says it: [profile.NAME], [[rule]], [[namespace]], [[door]]; and
-// [[chip]], which these name.
+// Who may do what, as the configuration says it: [profile.NAME], [[rule]], [[namespace]], [[door]], and what these
+// name:
+// [[chip]].
 //
 // Idea: the tables become values (`PolicyFile`) in which every name is one that exists; `access_of` adds what stands
 // behind them (the standard rule) and makes the `Access` that the daemon works with. What can be right and still is
-// hardly meant are warnings (policy_warnings.h). docs/policy.md says what each key means. Threads: values. Units: as
-// guard/profile.h has them. Limits: profiles, rules, namespaces, doors, entries of a list, octets of a name and of a
-// pattern: daemon/limits.h. Errors: sentences with the place, in `Faults`; `access_of`: a sentence.
+// hardly meant are warnings (policy_warnings.h). docs/policy.md says what each key means.
+//
+// Threads: values. Units: as guard/profile.h has them. Limits: profiles, rules, namespaces, doors, entries of a list,
+// octets of a name and of a pattern: daemon/limits.h. Errors: sentences with the place, in `Faults`; `access_of`: a
+// sentence.
 #pragma once
 
 #include <sys/types.h>

@@ -2,8 +2,9 @@
 //
 // Idea: one event loop; every method runs in it. The life of a daemon is: the TPMs are brought up; the sockets appear
 // and READY is said; clients come and go; TERM: no new clients, nothing more is read, the commands at the TPMs end, the
-// TPMs are emptied, the loop ends. Threads: one; the TPMs' threads are hidden in TpmDesk. Errors: sentences in the log
-// and exit code 1.
+// TPMs are emptied, the loop ends.
+//
+// Threads: one; the TPMs' threads are hidden in TpmDesk. Errors: sentences in the log and exit code 1.
 #pragma once
 
 #include <unistd.h>
