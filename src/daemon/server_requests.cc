@@ -36,10 +36,14 @@ struct OrderOf {
     return engine::ReserveSession{one.handle, one.reserved};
   }
 };
+// As proto::Realm wants names.
 proto::Realm told(const std::optional<Gatekeeper::Realm>& realm) {
   if (!realm) return {};
-  return realm->kind == Gatekeeper::Realm::Kind::kDoor ? proto::Realm{.door = realm->name}
-                                                       : proto::Realm{.tpm_namespace = realm->name};
+  std::string name = realm->name;
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return c <= ' ' || c > '~'; }, '?');
+  return realm->kind == Gatekeeper::Realm::Kind::kDoor ? proto::Realm{.door = std::move(name)}
+                                                       : proto::Realm{.tpm_namespace = std::move(name)};
 }
 engine::SessionOrder order_of(const proto::SessionOrder& what, const Gatekeeper& gatekeeper) {
   return std::visit(OrderOf{gatekeeper}, what);

@@ -166,10 +166,10 @@ std::optional<SessionOrder> decode_order(wire::ByteView body) {
     const auto uid = reader.u32();
     if (!uid) return std::nullopt;
     out = FlushOwner{*uid};
-  } else if (what == kReserve || what == kRelease) {
+  } else if (const bool keeps = what == kReserve; keeps || what == kRelease) {
     const auto handle = reader.u32();
     if (!handle) return std::nullopt;
-    out = ReserveThis{*handle, what == kReserve};
+    out = ReserveThis{*handle, keeps};
   } else if (what == kAbandonedOnes) {
     out = FlushAbandoned{};
   } else {

@@ -18,7 +18,7 @@
 //                   to keep loaded 4 this one: u32 handle; and no longer 5: u32 handle
 //
 // Threads: values. Units: nanoseconds, as spans that end or begin when the manager answers; kEndless: no end.
-// Sizes: at most kMaxRecords of a kind are sent, 350 KiB in all; at most kMaxHandles are asked for.
+// Sizes: at most kMaxRecords of a kind are sent, 510 KiB in all; at most kMaxHandles are asked for.
 // Errors: decoding is total; nullopt for a version that we do not know, a record that is too short, too many of them,
 // or a name that none can have.
 #pragma once
@@ -30,6 +30,7 @@
 #include <variant>
 #include <vector>
 
+#include "proto/socket_path.h"
 #include "wire/bytes.h"
 
 namespace tpmspace::proto {
@@ -59,9 +60,10 @@ enum class Rebuildable : std::uint8_t {
 };
 
 // The user of a TPM namespace, or of a door with a profile of its own, is another one than outside (docs/policy.md).
-// Only administrators are told.
+// Only administrators are told. A door without a name has its path as one; octets that a terminal may take for
+// something else than a letter are sent as "?".
 struct Realm {
-  static constexpr std::size_t kLongestName = 64;
+  static constexpr std::size_t kLongestName = kMaxSocketPath;
   std::string tpm_namespace = {}, door = {};
   bool operator==(const Realm&) const = default;
 };

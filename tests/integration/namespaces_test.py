@@ -198,6 +198,21 @@ class Sessions(NamespacesTest):
                              inside.environment["TPM2TOOLS_TCTI"][11:])
             self.assertEqual([one["namespace"] for one in json.loads(own.stdout)["sessions"]], [None])
 
+    def test_a_door_without_a_name_is_shown_by_its_path(self):
+        """Which may be longer than any name, and have in it what no name has."""
+        harness.need_root()
+        with tempfile.TemporaryDirectory(prefix="tpmspace-door-") as directory:
+            path = f"{directory}/{'d' * 50} \u00e4"
+            self.assertGreater(len(path), 64)
+            config = f'[[door]]\npath = "{path}"\nprofile = "safe"\n'
+            with harness.Daemon("embedded", config=config) as daemon, User(daemon, 0) as root:
+                with harness.Client(path) as client:
+                    client.run(harness.start_auth_session())
+                    done = root.run(harness.program("tpmspace"), "sessions", "--json", "--socket", daemon.path)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertEqual([one["door"] for one in json.loads(done.stdout)["sessions"]],
+                                 [path.replace(" \u00e4", "???")])
+
     def test_who_is_no_administrator_lists_those_of_his_namespace(self):
         with self.one_user_outside_and_inside() as (daemon, outside, inside):
             outside("startauthsession", "--policy-session", "-S", "s.ctx")
