@@ -4,17 +4,15 @@
 #include <utility>
 
 #include "daemon/limits.h"
-#include "daemon/names.h"
 #include "tpm/spec.h"
 
 namespace tpmspace::daemon {
 namespace {
 
 Fault take_chip_name(const TomlNode& node, std::string& out) {
-  if (!node.is(TomlNode::Kind::kText) || !is_name(node.text)) return Wrong("must be a name: " + name_rule());
-  if (node.text == kMainChip) return "is \"main\", which is the name of the TPM that \"tpm\" names; take another one";
-  out = node.text;
-  return std::nullopt;
+  if (node.is(TomlNode::Kind::kText) && node.text == kMainChip)
+    return "is \"main\", which is the name of the TPM that \"tpm\" names; take another one";
+  return take_name(node, out);
 }
 
 Fault take_spec(const TomlNode& node, std::string& out) {
@@ -32,10 +30,10 @@ constexpr std::array kKeys{
 
 }  // namespace
 
-std::string names_of(const std::vector<ServedChip>& chips) {
+std::string names_of(const std::vector<Chip>& chips) {
   std::vector<std::string> names;
   names.reserve(chips.size());
-  for (const ServedChip& chip : chips) names.push_back(chip.name);
+  for (const Chip& chip : chips) names.push_back(chip.name);
   return joined(names);
 }
 

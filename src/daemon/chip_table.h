@@ -19,14 +19,17 @@ namespace tpmspace::daemon {
 inline constexpr std::string_view kMainChip = "main";
 
 // A TPM that is served, and as what.
-struct ServedChip {
+struct Chip {
   std::string name = std::string(kMainChip);
-  std::string tpm = {};                                // a back end's specification
-  bool operator==(const ServedChip&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
+  std::string tpm = {};         // a back end's specification, as --tpm takes it
+  std::string ledger = {};      // where the sessions that are ours on a shared chip are written; empty: nowhere
+  bool default_ledger = false;  // nobody named it: the directory of the default socket is made for it
+  bool operator==(const Chip&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
 // "main, other"
-[[nodiscard]] std::string names_of(const std::vector<ServedChip>& chips);
+[[nodiscard]] std::string names_of(const std::vector<Chip>& chips);
 
+// What somebody wrote.
 struct ChipTable {
   int line = 0;
   std::string name = {};

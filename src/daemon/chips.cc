@@ -10,8 +10,8 @@ namespace tpmspace::daemon {
 Chips::Chips(EventLoop& loop, Log& log, std::vector<Source> sources, const TpmDesk::Terms& terms, Callbacks callbacks)
     : log_(log), callbacks_(std::move(callbacks)), patience_(loop.timer([this] { open_if_settled(); })) {
   for (Source& source : sources) {
-    chips_.push_back(std::make_unique<Chip>());
-    chips_.back()->as = std::move(source.as);
+    chips_.push_back(std::make_unique<Served>());
+    chips_.back()->chip = std::move(source.chip);
   }
   for (std::size_t i = 0; i < chips_.size(); ++i)
     chips_[i]->desk = std::make_unique<TpmDesk>(loop, log, std::move(sources[i].tpm), terms, callbacks_for(i));
@@ -83,23 +83,23 @@ void Chips::end_if_over() {
 }
 
 bool Chips::has(std::string_view name) const {
-  return std::any_of(chips_.begin(), chips_.end(), [&](const auto& one) { return one->as.name == name; });
+  return std::any_of(chips_.begin(), chips_.end(), [&](const auto& one) { return one->chip.name == name; });
 }
 
-bool Chips::serves_as(const ServedChip& one) const {
-  return std::any_of(chips_.begin(), chips_.end(), [&](const auto& chip) { return chip->as == one; });
+bool Chips::serves_as(const Chip& one) const {
+  return std::any_of(chips_.begin(), chips_.end(), [&](const auto& there) { return there->chip == one; });
 }
 
-std::string Chips::names() const {
+std::string Chips::names(std::string_view between) const {
   std::string out;
-  for (const auto& one : chips_) out += (out.empty() ? "" : " ") + one->as.name;
+  for (const auto& one : chips_) out.append(out.empty() ? "" : between).append(one->chip.name);
   return out;
 }
 
 std::string Chips::troubles() const {
   std::string out;
   for (const auto& one : chips_)
-    if (one->lost || one->state == State::kFailed) out += (out.empty() ? "" : ", ") + one->as.name;
+    if (one->lost || one->state == State::kFailed) out.append(out.empty() ? "" : ", ").append(one->chip.name);
   return out;
 }
 

@@ -25,7 +25,7 @@ namespace tpmspace::daemon {
 class Chips {
  public:
   struct Source {
-    ServedChip as;  // for the configuration and for people
+    Chip chip;
     TpmSource tpm;
   };
   struct Callbacks {
@@ -48,15 +48,15 @@ class Chips {
   Chips(EventLoop& loop, Log& log, std::vector<Source> sources, const TpmDesk::Terms& terms, Callbacks callbacks);
 
   [[nodiscard]] std::size_t size() const { return chips_.size(); }
-  [[nodiscard]] const std::string& name(std::size_t chip) const { return chips_[chip]->as.name; }
+  [[nodiscard]] const std::string& name(std::size_t chip) const { return chips_[chip]->chip.name; }
   [[nodiscard]] bool has(std::string_view name) const;
-  [[nodiscard]] bool serves_as(const ServedChip& one) const;
+  [[nodiscard]] bool serves_as(const Chip& one) const;
   [[nodiscard]] TpmDesk& desk(std::size_t chip) { return *chips_[chip]->desk; }
   [[nodiscard]] const TpmDesk& desk(std::size_t chip) const { return *chips_[chip]->desk; }
   // It was brought up. It may be lost since: its desk answers for it.
   [[nodiscard]] bool serves(std::size_t chip) const { return chips_[chip]->state == State::kServing; }
-  // "main other", and those that do not answer, for people.
-  [[nodiscard]] std::string names() const;
+  // "main other" with " ", for people; and of those that do not answer, with commas.
+  [[nodiscard]] std::string names(std::string_view between) const;
   [[nodiscard]] std::string troubles() const;
 
   // The client has left.
@@ -65,8 +65,8 @@ class Chips {
 
  private:
   enum class State : std::uint8_t { kStarting, kServing, kFailed, kStopped };
-  struct Chip {
-    ServedChip as;
+  struct Served {
+    Chip chip;
     State state = State::kStarting;
     bool lost = false;
     std::unique_ptr<TpmDesk> desk;
@@ -86,7 +86,7 @@ class Chips {
   bool stopping_ = false;
   bool over_ = false;
   Timer patience_;
-  std::vector<std::unique_ptr<Chip>> chips_;  // last: their callbacks use what is above
+  std::vector<std::unique_ptr<Served>> chips_;  // last: their callbacks use what is above
 };
 
 }  // namespace tpmspace::daemon

@@ -31,8 +31,8 @@ SPEC is one of
 and may be followed by a comma and {} to be as slow as
 that chip. Without --tpm: {}, if it is there.
 
-AS is who connects, "uid=33,gid=33,cgroup=/system.slice/nginx.service,exe=/usr/sbin/nginx,door=main,locality=0", of
-which all but uid may be left out; COMMAND HANDLE... is TPM2_NV_Write 0x01500016, TPM2_PCR_Read pcr=16 or
+AS is who connects, "uid=33,gid=33,cgroup=/system.slice/nginx.service,exe=/usr/sbin/nginx,door=main,locality=0", also
+chip=NAME, of which all but uid may be left out; COMMAND HANDLE... is TPM2_NV_Write 0x01500016, TPM2_PCR_Read pcr=16 or
 TPM2_EvictControl owner 0x81000001 persistent=0x81000001. Exit code: 0 allowed, 3 refused, 1 neither can be said.)",
                      tpm::latency_choices(), kDefaultDevice);
 }

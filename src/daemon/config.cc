@@ -264,21 +264,21 @@ tl::expected<Config, std::string> settle(const Settings& command_line, const Set
   if (!socket && !ours) return tl::unexpected(ours.error());
   out.default_socket = ours && socket.value_or(*ours) == *ours;
   out.socket = socket ? *socket : *ours;
+  std::vector<Chip> chips;
   const auto add_chip = [&](const std::string& name, const std::string& spec,
                             const std::optional<std::string>& ledger) {
     const std::string standard = ours ? default_ledger(*ours, spec) : "";
     const std::string chosen = ledger.value_or(standard);
-    out.chips.push_back({name, spec, chosen, !standard.empty() && chosen == standard});
+    chips.push_back({name, spec, chosen, !standard.empty() && chosen == standard});
   };
   add_chip(std::string(kMainChip), *chosen_tpm, either(&Settings::ledger));
   for (const ChipTable& chip : file.policy.chips) add_chip(chip.name, chip.tpm, chip.ledger);
-  if (auto clash = clash_of(out.chips, file.policy.chips)) return tl::unexpected(*std::move(clash));
+  if (auto clash = clash_of(chips, file.policy.chips)) return tl::unexpected(*std::move(clash));
 
   auto access = access_of(file.policy, environment.uid, out.socket);
   if (!access) return tl::unexpected(access.error());
   out.access = *std::move(access);
-  out.access.chips.clear();
-  for (const Chip& chip : out.chips) out.access.chips.push_back({chip.name, chip.tpm});
+  out.access.chips = std::move(chips);
   return out;
 }
 

@@ -54,17 +54,7 @@ struct Settings {
   PolicyFile policy;
 };
 
-// One TPM that is served.
-struct Chip {
-  std::string name = std::string(kMainChip);
-  std::string tpm = {};         // a back end's specification, as --tpm takes it
-  std::string ledger = {};      // where the sessions that are ours on a shared chip are written; empty: nowhere
-  bool default_ledger = false;  // nobody named it: the directory of the default socket is made for it
-  bool operator==(const Chip&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
-};
-
 struct Config {
-  std::vector<Chip> chips;      // the first is the main one; no two of them are the same TPM
   std::string socket;           // path
   bool default_socket = false;  // it is our own default, named or not: its directory is made if it is missing
   mode_t socket_mode = 0666;    // everybody's: the guard says who may do what

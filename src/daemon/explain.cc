@@ -109,7 +109,7 @@ Result<Visitor> visitor_from(std::string_view as, const Access& access, const Ac
   if (home != nullptr) out.principal.tpm_namespace = home->name;
   out.principal.chip = draft->chip.value_or(chip_of(door == nullptr ? Entrance{} : entrance_of(*door), home));
   if (std::none_of(access.chips.begin(), access.chips.end(),
-                   [&](const ServedChip& one) { return one.name == *out.principal.chip; }))
+                   [&](const Chip& one) { return one.name == *out.principal.chip; }))
     return tl::unexpected(
         fmt::format("there is no chip \"{}\"; there are: {}", *out.principal.chip, names_of(access.chips)));
   return out;

@@ -72,7 +72,7 @@ std::optional<Badge> Gatekeeper::admit(int socket, const Entrance& entrance, Sin
   if (home != nullptr) out.who.tpm_namespace = home->name;
   const auto realm = home != nullptr ? number_of({Realm::Kind::kNamespace, home->name}) : realm_behind(entrance);
   out.owner = owner_of(subordinates_.holder_of(identity->uid), realm);
-  // A policy names no other chips than are served: Server::read_policy_again.
+  // A policy names no other chips than are served: Server::not_served.
   if (!change_chip(out, chip_of(entrance, home))) return std::nullopt;
   return out;
 }

@@ -5,7 +5,6 @@
 
 #include "daemon/condition_values.h"
 #include "daemon/limits.h"
-#include "daemon/names.h"
 #include "daemon/profile_tables.h"
 #include "proto/socket_path.h"
 #include "space/view.h"
@@ -18,12 +17,6 @@ struct Draft {
   const Accounts* accounts = nullptr;
   guard::Namespace made;
 };
-
-Fault take_namespace_name(const TomlNode& node, std::string& out) {
-  if (!node.is(TomlNode::Kind::kText) || !is_name(node.text)) return Wrong("must be a name: " + name_rule());
-  out = node.text;
-  return std::nullopt;
-}
 
 // What a text or a number of TOML says.
 std::optional<std::uint32_t> handle_in(const TomlNode& node) {
@@ -46,7 +39,7 @@ Fault take_window(const TomlNode& node, std::optional<Numbers::Range>& out) {
 
 using DraftKey = Key<Draft>;
 constexpr std::array kKeys{
-    DraftKey{"name", [](const TomlNode& n, Draft& d) { return take_namespace_name(n, d.made.name); }},
+    DraftKey{"name", [](const TomlNode& n, Draft& d) { return take_name(n, d.made.name); }},
     DraftKey{"user",
              [](const TomlNode& n, Draft& d) { return take_some(n, kUsers, d.made.members.uids, d.accounts->user); }},
     DraftKey{"cgroup", [](const TomlNode& n, Draft& d) { return take_path_pattern(n, d.made.members.cgroup); }},

@@ -5,7 +5,6 @@
 
 #include "daemon/condition_values.h"
 #include "daemon/limits.h"
-#include "daemon/names.h"
 #include "daemon/namespace_table.h"
 #include "daemon/proc_text.h"
 #include "daemon/profile_tables.h"
@@ -54,10 +53,9 @@ constexpr std::array kRuleKeys{
 };
 
 Fault take_door_name(const TomlNode& node, std::string& out) {
-  if (!node.is(TomlNode::Kind::kText) || !is_name(node.text)) return Wrong("must be a name: " + name_rule());
-  if (node.text == kMainDoor) return "is \"main\", which is the name of tpmspaced's own socket; take another one";
-  out = node.text;
-  return std::nullopt;
+  if (node.is(TomlNode::Kind::kText) && node.text == kMainDoor)
+    return "is \"main\", which is the name of tpmspaced's own socket; take another one";
+  return take_name(node, out);
 }
 
 Fault take_socket_path(const TomlNode& node, std::string& out) {
@@ -306,7 +304,7 @@ tl::expected<Access, std::string> access_of(const PolicyFile& file, uid_t own_ui
   auto policy = guard::Policy::make(std::move(profiles), std::move(rules), file.terms, file.limits, file.namespaces);
   if (!policy) return tl::unexpected(policy.error());
   Access out{.policy = *std::move(policy), .doors = file.doors};
-  for (const ChipTable& chip : file.chips) out.chips.push_back({chip.name, chip.tpm});
+  for (const ChipTable& chip : file.chips) out.chips.push_back({.name = chip.name, .tpm = chip.tpm});
   return out;
 }
 

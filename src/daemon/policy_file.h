@@ -58,12 +58,12 @@ struct PolicyFile {
 // "profile.default.claim"
 [[nodiscard]] std::vector<std::string> known_term_keys();
 
-// Who may do what.
+// Who may do what, and with which TPM.
 struct Access {
   // The file's rules, then the standard rule. Profiles of namespaces and doors come between them (guard/rules.h).
   guard::Policy policy = guard::Policy::standard(0);
   std::vector<Door> doors;
-  std::vector<ServedChip> chips = {ServedChip{}};  // the main one is the first
+  std::vector<Chip> chips = {Chip{}};  // the main one is the first; no two of them are the same TPM
   bool operator==(const Access&) const = default;
 
   // Null: none has this name, or it is the main one.

@@ -62,10 +62,10 @@ void make_ledger_directory(const std::string& ledger) {
 
 int serve(Log& log, const Config& config, const Reread& reread) {
   std::vector<Chips::Source> sources;
-  for (const Chip& chip : config.chips) {
+  for (const Chip& chip : config.access.chips) {
     const auto spec = tpm::parse_spec(chip.tpm);
     if (!spec) return fail(log, spec.error());
-    sources.push_back({{chip.name, chip.tpm}, tpm_source(*spec, log, chip.ledger)});
+    sources.push_back({chip, tpm_source(*spec, log, chip.ledger)});
   }
   auto listener = make_listener(config);
   if (!listener) return fail(log, listener.error());
@@ -78,7 +78,7 @@ int serve(Log& log, const Config& config, const Reread& reread) {
         "tpmspaced runs as uid {}, which the kernel shows of everybody whose uid it cannot tell: only root may "
         "administer; run it as a user of its own",
         guard::kOverflowUid);
-  for (const Chip& chip : config.chips)
+  for (const Chip& chip : config.access.chips)
     if (chip.default_ledger) make_ledger_directory(chip.ledger);
   raise_descriptor_limit(log);
   const sigset_t signals = stop_signals();

@@ -78,7 +78,7 @@ void tell_manager(const std::string& state) {
 std::vector<std::string> names_of(const std::vector<Chips::Source>& sources) {
   std::vector<std::string> out;
   out.reserve(sources.size());
-  for (const auto& source : sources) out.push_back(source.as.name);
+  for (const auto& source : sources) out.push_back(source.chip.name);
   return out;
 }
 
@@ -133,7 +133,7 @@ int Server::run() {
   return loop_.run();
 }
 
-// --- TPM -------------------------------------------------------------------------------------------------------------
+// --- TPMs ------------------------------------------------------------------------------------------------------------
 
 void Server::let_clients_in() {
   if (auto ok = doors_.open(); !ok) {
@@ -209,7 +209,9 @@ void Server::learn_held(const observe::Account& account) {
 
 void Server::on_account(std::size_t chip, const observe::Account& account) {
   if (account.stopped_for_lockout)
-    audit_refusal(account, observe::AuditEvent::kLockout, "the owner's share of wrong authorizations is used up");
+    audit_refusal(account, observe::AuditEvent::kLockout,
+                  "no wrong authorization is left for it: its owner's share is used up, or what all without privileges "
+                  "have together");
   if (account.kept_from_pin)
     audit_refusal(account, observe::AuditEvent::kRefused,
                   "the profile does not list this PIN Fail index as one whose authorization it may try");

@@ -103,11 +103,11 @@ class Server final : private Connection::Host {
   void on_account(std::size_t chip, const observe::Account& account);
   // What was refused below the gatekeeper, and why: a sentence.
   void audit_refusal(const observe::Account& account, observe::AuditEvent event, std::string reason);
-  [[nodiscard]] TpmDesk& desk_of(const Connection& client) { return chips_.desk(client.badge().chip); }
   void learn_held(const observe::Account& account);
+  [[nodiscard]] TpmDesk& desk_of(const Connection& client) { return chips_.desk(client.badge().chip); }
   // What is known of whoever did it.
   [[nodiscard]] static observe::AuditRecord record_of(observe::AuditEvent event, const Connection& from);
-  // Nullopt: whatever TPM it names is served.
+  // A sentence about what names a TPM that is not served as it says; nullopt: nothing does.
   [[nodiscard]] std::optional<std::string> not_served(const Access& access) const;
   [[nodiscard]] bool serves_all(const Access& access) const;
   // By the policy of now.

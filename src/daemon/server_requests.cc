@@ -150,7 +150,7 @@ proto::Status Server::status(Connection& from) {
     desk_of(from).fill_for(from.badge().narrowed ? space::OwnerId{} : from.badge().owner, out);
   out.server_version = kServerName;
   out.tpm_chip = chips_.name(from.badge().chip);
-  if (whole) out.tpm_all_chips = chips_.names();
+  if (whole) out.tpm_all_chips = chips_.names(" ");
   out.server_pid = static_cast<std::uint64_t>(::getpid());
   out.server_uptime = static_cast<std::uint64_t>(
       std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - started_).count());
@@ -221,7 +221,7 @@ void Server::on_read_again(Rereading::Result read, const std::vector<ClientId>& 
 std::optional<std::string> Server::not_served(const Access& access) const {
   const auto is_served = [&](const std::string& name) {
     return std::any_of(access.chips.begin(), access.chips.end(),
-                       [&](const ServedChip& one) { return one.name == name && chips_.serves_as(one); });
+                       [&](const Chip& one) { return one.name == name && chips_.serves_as(one); });
   };
   const auto sentence = [&](std::string_view what, const std::string& name, const std::optional<std::string>& chip) {
     return !chip || is_served(*chip)
@@ -239,9 +239,8 @@ std::optional<std::string> Server::not_served(const Access& access) const {
 }
 
 bool Server::serves_all(const Access& access) const {
-  return access.chips.size() == chips_.size() &&
-         std::all_of(access.chips.begin(), access.chips.end(),
-                     [this](const ServedChip& one) { return chips_.serves_as(one); });
+  return access.chips.size() == chips_.size() && std::all_of(access.chips.begin(), access.chips.end(),
+                                                             [this](const Chip& one) { return chips_.serves_as(one); });
 }
 
 tl::expected<std::vector<proto::DoorEntry>, wire::Rc> Server::doors(Connection& from) {
@@ -281,7 +280,7 @@ tl::expected<void, std::string> Server::add_door(const proto::DoorEntry& entry) 
         fmt::format("the profile \"{}\" does not list locality {}: whoever comes by it would be refused everything",
                     entry.profile, *entry.locality));
   if (!entry.chip.empty() && !chips_.has(entry.chip))
-    return fault(fmt::format("there is no chip \"{}\"; there are: {}", entry.chip, chips_.names()));
+    return fault(fmt::format("there is no chip \"{}\"; there are: {}", entry.chip, chips_.names(", ")));
   const auto id = [](std::uint32_t value) { return value == proto::kKeep ? std::nullopt : std::optional(value); };
   Door door;
   door.name = entry.name;

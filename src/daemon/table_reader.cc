@@ -2,6 +2,7 @@
 
 #include <charconv>
 
+#include "daemon/names.h"
 #include "space/owner.h"
 
 namespace tpmspace::daemon {
@@ -48,6 +49,12 @@ std::vector<const TomlNode*> tables_of(const TomlNode& table, std::string_view n
     for (const TomlNode& one : node->elements) out.push_back(&one);
   }
   return out;
+}
+
+Fault take_name(const TomlNode& node, std::string& out) {
+  if (!node.is(TomlNode::Kind::kText) || !is_name(node.text)) return Wrong("must be a name: " + name_rule());
+  out = node.text;
+  return std::nullopt;
 }
 
 Fault take_text(const TomlNode& node, std::string& out, std::size_t most) {

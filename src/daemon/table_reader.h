@@ -99,6 +99,8 @@ void read_table(const TomlNode& table, const std::array<Key<T>, N>& keys, T& out
 // A string that is not empty, and no longer than `most` octets.
 inline constexpr std::size_t kAnyLength = SIZE_MAX;
 [[nodiscard]] Fault take_text(const TomlNode& node, std::string& out, std::size_t most = kAnyLength);
+// Of a profile, namespace, door or chip: names.h.
+[[nodiscard]] Fault take_name(const TomlNode& node, std::string& out);
 // "0660" or 0o660.
 [[nodiscard]] Fault take_mode(const TomlNode& node, mode_t& out);
 // "0660", "660": permission bits in octal. nullopt: it is something else.

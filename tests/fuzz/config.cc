@@ -83,7 +83,7 @@ void check_access(const daemon::Access& access) {
             "a rule's profile and namespace exist");
   const auto is_served = [&](const std::optional<std::string>& chip) {
     return !chip || std::any_of(access.chips.begin(), access.chips.end(),
-                                [&](const daemon::ServedChip& one) { return one.name == *chip; });
+                                [&](const daemon::Chip& one) { return one.name == *chip; });
   };
   for (const auto& rule : access.policy.rules()) require(is_served(rule.chip), "a rule's chip exists");
   for (const auto& one : access.policy.namespaces()) require(is_served(one.chip), "a namespace's chip exists");
@@ -102,8 +102,8 @@ void check_settled(const Settings& settings) {
       require(!config.error().empty(), "an error is a sentence");
       continue;
     }
-    require(!config->chips.empty() && !config->chips[0].tpm.empty() && !config->socket.empty(), "nothing is missing");
-    for (const auto& chip : config->chips) require(!chip.name.empty() && !chip.tpm.empty(), "a chip has both");
+    require(!config->access.chips.empty() && !config->socket.empty(), "nothing is missing");
+    for (const auto& chip : config->access.chips) require(!chip.name.empty() && !chip.tpm.empty(), "a chip has both");
     require(config->limits == settings.limits, "limits are the file's");
     check_access(config->access);
   }

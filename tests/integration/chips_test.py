@@ -155,7 +155,7 @@ class ChipsTest(RefusalTest):
             status = subprocess.run([harness.program("tpmspace"), "status", "--json", "--socket", path],
                                     capture_output=True, check=True, timeout=harness.TIMEOUT)
             self.assertEqual(json.loads(status.stdout)["tpm"]["chip"], "other")
-            self.assertIn('there is no chip "x"; there are: main other',
+            self.assertIn('there is no chip "x"; there are: main, other',
                           self.tool(daemon, "door", "add", "x", path + "x", "--chip", "x", code=1))
 
     def test_one_that_hangs_or_is_gone_costs_the_others_nothing(self):

@@ -137,7 +137,7 @@ TEST(Config, TheCommandLineWins) {
   line.tpm = "embedded";
   const auto got = settle(line, file, machine(true, true));
   ASSERT_TRUE(got);
-  EXPECT_EQ(got->chips.at(0).tpm, "embedded");
+  EXPECT_EQ(got->access.chips.at(0).tpm, "embedded");
   EXPECT_EQ(got->socket, "/file");
   EXPECT_FALSE(got->default_socket);
   EXPECT_EQ(got->socket_mode, mode_t{0666});
@@ -153,12 +153,11 @@ TEST(Config, EachChipHasALedgerOfItsOwn) {
   ASSERT_TRUE(file) << file.error();
   const auto got = settle({}, *file, machine(true, true));
   ASSERT_TRUE(got);
-  EXPECT_EQ(got->chips, (std::vector<Chip>{{"main", "device:/dev/tpm0", "/run/tpmspace/sessions-tpm0", true},
-                                           {"a", "device:/dev/tpm1", "/run/tpmspace/sessions-tpm1", true},
-                                           {"b", "embedded", "", false},
-                                           {"c", "device:/dev/tpm2", "/a", false}}));
+  EXPECT_EQ(got->access.chips, (std::vector<Chip>{{"main", "device:/dev/tpm0", "/run/tpmspace/sessions-tpm0", true},
+                                                  {"a", "device:/dev/tpm1", "/run/tpmspace/sessions-tpm1", true},
+                                                  {"b", "embedded", "", false},
+                                                  {"c", "device:/dev/tpm2", "/a", false}}));
   EXPECT_EQ(names_of(got->access.chips), "main, a, b, c");
-  EXPECT_EQ(got->access.chips[1], (ServedChip{"a", "device:/dev/tpm1"}));
 }
 
 TEST(Config, NoTwoChipsAreTheSameTpm) {
@@ -191,7 +190,7 @@ TEST(Config, NoTwoChipsAreTheSameTpm) {
 TEST(Config, DefaultsFollowTheMachine) {
   const auto root = settle({}, {}, machine(true, true));
   ASSERT_TRUE(root);
-  EXPECT_EQ(root->chips, std::vector{(Chip{"main", "device:/dev/tpm0", "/run/tpmspace/sessions-tpm0", true})});
+  EXPECT_EQ(root->access.chips, std::vector{(Chip{"main", "device:/dev/tpm0", "/run/tpmspace/sessions-tpm0", true})});
   EXPECT_EQ(root->socket, "/run/tpmspace/tpm.sock");
   EXPECT_TRUE(root->default_socket);
   EXPECT_EQ(root->socket_mode, mode_t{0666});
