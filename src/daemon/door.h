@@ -26,6 +26,7 @@ struct Door {
   std::optional<std::uint8_t> locality = {};     // of everybody who comes by it, for good
   std::uint32_t connections = 0;                 // at a time; 0: no limit
   std::optional<std::string> chip = {};          // the TPM of everybody who comes by it
+  bool separate_users = false;                   // its users cannot be one another: each is an owner
   bool operator==(const Door&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
 
@@ -35,13 +36,15 @@ struct Entrance {
   std::string profile = {};                          // empty: it has none
   std::optional<std::uint8_t> locality = {};         // nullopt: as the profile says
   std::string chip = {};                             // empty: as the namespace says
+  bool separate_users = false;                       // of one that has a profile
   bool operator==(const Entrance&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
 [[nodiscard]] inline Entrance entrance_of(const Door& door) {
   return {.door = door.name,
           .profile = door.profile.value_or(""),
           .locality = door.locality,
-          .chip = door.chip.value_or("")};
+          .chip = door.chip.value_or(""),
+          .separate_users = door.separate_users};
 }
 
 }  // namespace tpmspace::daemon

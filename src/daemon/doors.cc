@@ -196,7 +196,8 @@ std::vector<proto::DoorEntry> Doors::list() const {
                    .connections = *one->connections,
                    .limit = door.connections,
                    .at_run_time = one->at_run_time,
-                   .chip = door.chip.value_or("")});
+                   .chip = door.chip.value_or(""),
+                   .separate_users = door.separate_users});
   }
   return out;
 }

@@ -70,8 +70,11 @@ std::optional<Badge> Gatekeeper::admit(int socket, const Entrance& entrance, Sin
   out.entrance = entrance;
   const auto* home = policy_->namespace_of(out.who, entrance.door);
   if (home != nullptr) out.who.tpm_namespace = home->name;
-  const auto realm = home != nullptr ? number_of({Realm::Kind::kNamespace, home->name}) : realm_behind(entrance);
-  out.owner = owner_of(subordinates_.holder_of(identity->uid), realm);
+  const std::uint32_t uid = subordinates_.holder_of(identity->uid);
+  const auto holder = home != nullptr ? holder_in({Realm::Kind::kNamespace, home->name}, home->separate_users, uid)
+                                      : holder_behind(entrance, uid);
+  out.owner = holder.owner;
+  out.part = holder.part;
   // A policy names no other chips than are served: Server::not_served.
   if (!change_chip(out, chip_of(entrance, home))) return std::nullopt;
   return out;
@@ -84,7 +87,7 @@ std::optional<space::OwnerId> Gatekeeper::owner_by_uid(std::uint32_t uid, const 
   };
   const auto& namespaces = policy_->namespaces();
   if (std::any_of(namespaces.begin(), namespaces.end(), may_have_him)) return std::nullopt;
-  return owner_of(subordinates_.holder_of(uid), realm_behind(entrance));
+  return holder_behind(entrance, subordinates_.holder_of(uid)).owner;
 }
 
 Badge Gatekeeper::stranger(const ucred& peer, const Entrance& entrance) {
@@ -97,8 +100,14 @@ Badge Gatekeeper::stranger(const ucred& peer, const Entrance& entrance) {
   return out;
 }
 
-RealmNumber Gatekeeper::realm_behind(const Entrance& entrance) {
-  return entrance.profile.empty() ? 0 : number_of({Realm::Kind::kDoor, entrance.door});
+space::Holder Gatekeeper::holder_in(const Realm& realm, bool separate_users, std::uint32_t uid) {
+  const RealmNumber number = number_of(realm);
+  return separate_users ? space::Holder{.owner = owner_of(uid, number), .part = {}} : part_of_realm(uid, number);
+}
+
+space::Holder Gatekeeper::holder_behind(const Entrance& entrance, std::uint32_t uid) {
+  if (entrance.profile.empty()) return {.owner = owner_of(uid), .part = {}};
+  return holder_in({Realm::Kind::kDoor, entrance.door}, entrance.separate_users, uid);
 }
 
 void Gatekeeper::set_policy(std::shared_ptr<const guard::Policy> policy, SubordinateIds subordinates) {
@@ -112,9 +121,12 @@ RealmNumber Gatekeeper::number_of(const Realm& realm) {
   return realms_.try_emplace(realm, static_cast<RealmNumber>(realms_.size() + 1)).first->second;
 }
 
-std::vector<space::OwnerId> Gatekeeper::owners_of(std::uint32_t uid) const {
-  std::vector<space::OwnerId> out = {owner_of(uid)};
-  for (const auto& [unused, number] : realms_) out.push_back(owner_of(uid, number));
+std::vector<space::Holder> Gatekeeper::holders_of(std::uint32_t uid) const {
+  std::vector<space::Holder> out = {{.owner = owner_of(uid), .part = {}}};
+  for (const auto& [unused, number] : realms_) {
+    out.push_back({.owner = owner_of(uid, number), .part = {}});
+    out.push_back(part_of_realm(uid, number));
+  }
   return out;
 }
 
@@ -139,14 +151,14 @@ bool Gatekeeper::renew(Badge& badge) {
   return true;
 }
 
-Gatekeeper::Narrowing Gatekeeper::narrow(Badge& badge, std::string_view name, std::uint64_t seclusion) {
+Gatekeeper::Narrowing Gatekeeper::narrow(Badge& badge, std::string_view name, std::uint64_t connection) {
   const guard::Profile* profile = policy_->profile(name);
   if (profile == nullptr) return Narrowing::kNoSuchProfile;
   if (badge.narrowings >= limits::kNarrowings) return Narrowing::kTooOften;
   ++badge.narrowings;
   badge.narrowed =
       std::make_shared<const guard::Profile>(badge.narrowed ? guard::narrow(*badge.narrowed, *profile) : *profile);
-  badge.seclusion = seclusion;
+  badge.part.connection = connection;
   badge.grant = grant_for(badge);
   return Narrowing::kDone;
 }
@@ -162,7 +174,7 @@ std::shared_ptr<const Grant> Gatekeeper::grant_for(const Badge& badge) {
       policy_->confine(profile, badge.who);
     }
     auto limits = limits_of(profile, given, badge.owner, home);
-    limits.seclusion = badge.seclusion;
+    limits.part = badge.part;
     const auto connections = home != nullptr ? home->quotas.connections : guard::kUnlimited;
     return std::make_shared<const Grant>(Grant{std::move(choice), limits, connections, policies_});
   };
@@ -174,6 +186,7 @@ std::shared_ptr<const Grant> Gatekeeper::grant_for(const Badge& badge) {
                 badge.entrance.locality,
                 realm_of(badge.owner),
                 of_owner ? badge.owner : space::OwnerId{},
+                badge.part,
                 badge.chip};
   if (auto shared = grants_[rights].lock()) return shared;
   std::erase_if(grants_, [](const auto& one) { return one.second.expired(); });

@@ -4,7 +4,7 @@
 // grant, which connections with equal rights share. A new policy takes nobody's badge away: the next command is judged
 // by what the new policy gives to the same principal. A connection may narrow itself: that is kept as a profile of its
 // own, and whatever a later policy gives is intersected with it, so what was narrowed never widens.
-// An owner, whom space and queue know as a number, is a uid in a realm (owner_numbers.h); uids that /etc/subuid lends
+// An owner, whom space and queue know as a number, is a realm, or a uid (owner_numbers.h); uids that /etc/subuid lends
 // to a user are that user. The realm is that of the moment of connecting, too: what a connection holds belongs to its
 // owner, who cannot become another. So a new policy changes what a namespace gives to its members, and not who they
 // are; and if it knows the namespace no more, they get what they would get outside, as far as `safe` has it, too.
@@ -51,11 +51,13 @@ struct Badge {
   space::OwnerId owner = {};
   Entrance entrance = {};
   std::shared_ptr<const guard::Profile> narrowed = {};  // by itself, for ever; null: never
-  std::uint64_t seclusion = 0;                          // of who narrowed itself: space::SpaceLimits
+  space::Part part = {};                                // of a realm's users, and of who narrowed itself
   unsigned narrowings = 0;                              // how often
   std::size_t chip = 0;                                 // which TPM it uses: its place among the names
   bool untold = false;                                  // the TPM's thread does not know the grant's limits yet
   std::shared_ptr<const Grant> grant = {};              // never null
+
+  [[nodiscard]] space::Holder holder() const { return {owner, part}; }
 };
 
 class Gatekeeper {
@@ -85,17 +87,17 @@ class Gatekeeper {
   };
   // Nullopt: he is outside of all.
   [[nodiscard]] std::optional<Realm> realm_of_owner(space::OwnerId owner) const;
-  // That user outside and in every realm that was ever there.
-  [[nodiscard]] std::vector<space::OwnerId> owners_of(std::uint32_t uid) const;
+  // That user outside and in every realm that was ever there, whether its users were separate or not.
+  [[nodiscard]] std::vector<space::Holder> holders_of(std::uint32_t uid) const;
 
   // True: another policy is there than when the badge was last looked at, and the grant follows it now.
   [[nodiscard]] bool renew(Badge& badge);
   // Another TPM; what is allowed there follows. False: none has this name.
   [[nodiscard]] bool change_chip(Badge& badge, std::string_view name);
-  // From now on no more than that profile, too, and what it saves for later is its own: `seclusion` is a number that no
-  // other connection has.
+  // From now on no more than that profile, too, and what it saves for later is its own: `connection` is a number that
+  // no other has.
   enum class Narrowing : std::uint8_t { kDone, kNoSuchProfile, kTooOften };
-  [[nodiscard]] Narrowing narrow(Badge& badge, std::string_view profile, std::uint64_t seclusion);
+  [[nodiscard]] Narrowing narrow(Badge& badge, std::string_view profile, std::uint64_t connection);
 
   [[nodiscard]] static guard::Verdict judge(const Badge& badge, const wire::Command& command, std::uint8_t locality) {
     return guard::judge(badge.grant->profile(), command, locality);
@@ -103,13 +105,14 @@ class Gatekeeper {
 
  private:
   // What two connections of equal rights have in common: the rules that matched, their door's profile and locality, the
-  // realm, the owner, if something is limited for each, and the chip.
+  // realm, the owner, if something is limited for each, his part, and the chip.
   using Rights = std::tuple<std::vector<std::size_t>, std::string, std::optional<std::uint8_t>, RealmNumber,
-                            space::OwnerId, std::size_t>;
+                            space::OwnerId, space::Part, std::size_t>;
 
   [[nodiscard]] RealmNumber number_of(const Realm& realm);
+  [[nodiscard]] space::Holder holder_in(const Realm& realm, bool separate_users, std::uint32_t uid);
   // Of those who are in no namespace.
-  [[nodiscard]] RealmNumber realm_behind(const Entrance& entrance);
+  [[nodiscard]] space::Holder holder_behind(const Entrance& entrance, std::uint32_t uid);
   [[nodiscard]] std::shared_ptr<const Grant> grant_for(const Badge& badge);
   [[nodiscard]] space::SpaceLimits limits_of(const guard::Profile& profile, const std::string& pool,
                                              space::OwnerId owner, const guard::Namespace* home);

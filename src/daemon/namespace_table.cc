@@ -57,6 +57,7 @@ constexpr std::array kKeys{
     DraftKey{"objects", [](const TomlNode& n, Draft& d) { return take_number(n, d.made.quotas.objects, 1U); }},
     DraftKey{"bytes",
              [](const TomlNode& n, Draft& d) { return take_number(n, d.made.quotas.bytes, limits::kLeastBytes); }},
+    DraftKey{"separate_users", [](const TomlNode& n, Draft& d) { return take_flag(n, d.made.separate_users); }},
     DraftKey{"nv",
              [](const TomlNode& n, Draft& d) {
                return take_into(d.made.nv, [&](Numbers& indices) { return take_numbers(n, kNvIndices, indices); });

@@ -2,9 +2,13 @@
 // its own, since that was made for somebody, whose root is not the machine's root; or outside of all.
 //
 // Idea: the rooms below compare owners and know no more. One user in two realms is two owners, so what he saves, his
-// shares and his turns are each realm's own. Realms have numbers by their names, for as long as the daemon runs
-// (Gatekeeper); 0 is outside.
-// Threads: functions of their arguments. Units: owner = (uid + 1) + (realm << 32); owner 0 is nobody's.
+// shares and his turns are each realm's own. All users of a realm are one owner together: a container's root becomes
+// whomever he likes, and if each of them had a share he would have as many as he wants. What one of them saved is for
+// none of the others: each is a part of that owner. Where users are people (`separate_users`) each is an owner, as
+// outside of all realms. docs/decisions/0012.
+// Realms have numbers by their names, for as long as the daemon runs (Gatekeeper); 0 is outside.
+// Threads: functions of their arguments. Units: owner = (uid + 1) + (realm << 32), for all together with the uid that
+// nobody has; a part's user = uid + 1; owner 0 is nobody's.
 #pragma once
 
 #include <cstdint>
@@ -18,11 +22,17 @@ using RealmNumber = std::uint32_t;
 [[nodiscard]] inline space::OwnerId owner_of(std::uint32_t uid, RealmNumber in = 0) {
   return {(std::uint64_t{in} << 32U) + uid + 1};
 }
-[[nodiscard]] inline std::uint32_t uid_of(space::OwnerId owner) {
-  return static_cast<std::uint32_t>(owner.value - 1);
-}
 [[nodiscard]] inline RealmNumber realm_of(space::OwnerId owner) {
   return static_cast<RealmNumber>((owner.value - 1) >> 32U);
+}
+
+// One user of a realm where all pay together.
+[[nodiscard]] inline space::Holder part_of_realm(std::uint32_t uid, RealmNumber in) {
+  constexpr std::uint32_t kAllTogether = UINT32_MAX;  // setuid takes it for "none"
+  return {.owner = owner_of(kAllTogether, in), .part = {.user = std::uint64_t{uid} + 1, .connection = 0}};
+}
+[[nodiscard]] inline std::uint32_t uid_of(const space::Holder& who) {
+  return static_cast<std::uint32_t>((who.part.user != 0 ? who.part.user : who.owner.value) - 1);
 }
 
 }  // namespace tpmspace::daemon

@@ -105,6 +105,7 @@ constexpr std::array kDoorKeys{
     DoorKey{"connections", [](const TomlNode& n, DoorDraft& d) { return take_number(n, d.door.connections, 0U); }},
     DoorKey{"chip",
             [](const TomlNode& n, DoorDraft& d) { return take_optional_text(n, d.door.chip, limits::kMaxName); }},
+    DoorKey{"separate_users", [](const TomlNode& n, DoorDraft& d) { return take_flag(n, d.door.separate_users); }},
 };
 
 // Also when they are written otherwise: /a/./b.
@@ -158,6 +159,10 @@ class PolicyReader {
     door.mode = draft.mode.value_or(usual_mode(door));
     if (door.profile) check_profile("door.profile", *door.profile, *table.find("profile"));
     if (door.chip) check_chip("door.chip", *door.chip, *table.find("chip"));
+    if (door.separate_users && !door.profile)
+      faults_.add(table.find("separate_users")->place,
+                  "\"door.separate_users\" is for a door with a \"profile\": by one without each user is who he is at "
+                  "tpmspaced's own socket");
     for (const Door& other : out_.doors)
       if (same_place(other.path, door.path))
         faults_.add(path, fmt::format("the door on line {} has the same path: each needs its own", other.line));

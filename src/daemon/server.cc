@@ -221,7 +221,7 @@ void Server::on_account(std::size_t chip, const observe::Account& account) {
     record.event = observe::AuditEvent::kReclaimed;
     record.chip = chips_.name(chip);
     if (session.owner != 0) {
-      record.uid = uid_of({session.owner});
+      record.uid = uid_of({.owner = {session.owner}, .part = {.user = session.user, .connection = 0}});
       const auto realm = gatekeeper_.realm_of_owner({session.owner});
       if (realm && realm->kind == Gatekeeper::Realm::Kind::kNamespace) record.tpm_namespace = realm->name;
       if (realm && realm->kind == Gatekeeper::Realm::Kind::kDoor) record.door = realm->name;

@@ -30,7 +30,7 @@ struct OrderOf {
   engine::SessionOrder operator()(const proto::FlushThese& these) const { return engine::TheseSessions{these.handles}; }
   engine::SessionOrder operator()(const proto::FlushAbandoned&) const { return engine::AbandonedSessions{}; }
   engine::SessionOrder operator()(const proto::FlushOwner& owner) const {
-    return engine::SessionsOf{gatekeeper.owners_of(owner.uid)};
+    return engine::SessionsOf{gatekeeper.holders_of(owner.uid)};
   }
   engine::SessionOrder operator()(const proto::ReserveThis& one) const {
     return engine::ReserveSession{one.handle, one.reserved};
@@ -147,7 +147,7 @@ proto::Status Server::status(Connection& from) {
   if (whole)
     desk_of(from).fill(out);
   else
-    desk_of(from).fill_for(from.badge().narrowed ? space::OwnerId{} : from.badge().owner, out);
+    desk_of(from).fill_for(from.badge().holder(), out);
   out.server_version = kServerName;
   out.tpm_chip = chips_.name(from.badge().chip);
   if (whole) out.tpm_all_chips = chips_.names(" ");
@@ -172,7 +172,7 @@ tl::expected<proto::Sessions, wire::Rc> Server::sessions(Connection& from) {
                                   [this](space::OwnerId owner) { return told(gatekeeper_.realm_of_owner(owner)); });
   // Its owner's are not its own.
   if (from.badge().narrowed) return tl::make_unexpected(kNotAllowed);
-  return desk_of(from).sessions(from.badge().owner, [](space::OwnerId) { return proto::Realm{}; });
+  return desk_of(from).sessions(from.badge().holder(), [](space::OwnerId) { return proto::Realm{}; });
 }
 
 std::optional<wire::Rc> Server::order(Connection& from, const proto::SessionOrder& what) {
@@ -281,6 +281,8 @@ tl::expected<void, std::string> Server::add_door(const proto::DoorEntry& entry) 
                     entry.profile, *entry.locality));
   if (!entry.chip.empty() && !chips_.has(entry.chip))
     return fault(fmt::format("there is no chip \"{}\"; there are: {}", entry.chip, chips_.names(", ")));
+  if (entry.separate_users && entry.profile.empty())
+    return fault("separate users are for a door with a profile: by one without each user is who he is at the main one");
   const auto id = [](std::uint32_t value) { return value == proto::kKeep ? std::nullopt : std::optional(value); };
   Door door;
   door.name = entry.name;
@@ -292,6 +294,7 @@ tl::expected<void, std::string> Server::add_door(const proto::DoorEntry& entry) 
   door.locality = entry.locality;
   door.connections = entry.limit;
   if (!entry.chip.empty()) door.chip = entry.chip;
+  door.separate_users = entry.separate_users;
   return doors_.add(door, true);
 }
 

@@ -49,7 +49,7 @@ proto::SessionEntry entry_of(const engine::SessionView& view, std::uint64_t now)
   return {.handle = view.handle,
           .kind = static_cast<proto::SessionKind>(view.kind),  // both are TPM_SE
           .state = state_of(view.state),
-          .uid = uid_of(view.owner),
+          .uid = uid_of(view.holder),
           .connection = view.connection,
           .age = span(view.started_at, now),
           .idle = span(view.used_at, now),
@@ -286,27 +286,27 @@ void TpmDesk::handle(TpmThread::Stopped& event) {
   callbacks_.stopped();
 }
 
-proto::Sessions TpmDesk::sessions(std::optional<space::OwnerId> only, const RealmOf& realm_of) const {
+proto::Sessions TpmDesk::sessions(const std::optional<space::Holder>& only, const RealmOf& realm_of) const {
   proto::Sessions out;
   if (sessions_ == nullptr) return out;
   const std::uint64_t now = now_of_engine();
   for (const auto& view : sessions_->sessions) {
-    if (only && view.owner != *only) {
+    if (only && !only->covers(view.holder)) {
       ++out.hidden_sessions;
       continue;
     }
     out.sessions.push_back(entry_of(view, now));
-    out.sessions.back().realm = realm_of(view.owner);
+    out.sessions.back().realm = realm_of(view.holder.owner);
   }
   for (const auto& view : sessions_->waiting) {
-    if (only && view.owner != *only)
+    if (only && !only->covers(view.holder))
       ++out.hidden_waiting;
     else
-      out.waiting.push_back({.uid = uid_of(view.owner),
+      out.waiting.push_back({.uid = uid_of(view.holder),
                              .connection = view.connection,
                              .waited = span(view.since, now),
                              .left = view.deadline == UINT64_MAX ? proto::kEndless : span(now, view.deadline),
-                             .realm = realm_of(view.owner)});
+                             .realm = realm_of(view.holder.owner)});
   }
   out.more_waiting = sessions_->more_waiting;
   out.more_parked = sessions_->more_parked;
@@ -339,17 +339,17 @@ void TpmDesk::fill(proto::Status& status) {
       std::chrono::duration_cast<std::chrono::nanoseconds>(watchdog_.running_for(now)).count());
 }
 
-void TpmDesk::fill_for(space::OwnerId owner, proto::Status& status) {
+void TpmDesk::fill_for(const space::Holder& who, proto::Status& status) {
   fill_chip(status);
   status.server_own_only = true;
-  status.queue_now = queue_.taken(owner);
+  if (who.part.connection == 0) status.queue_now = queue_.taken(who.owner);
   if (sessions_ == nullptr) return;
   for (const auto& view : sessions_->sessions) {
-    if (view.owner != owner) continue;
+    if (!who.covers(view.holder)) continue;
     (view.parked ? status.sessions_parked : status.spaces_sessions) += 1;
   }
   for (const auto& view : sessions_->waiting)
-    if (view.owner == owner) ++status.sessions_waiting;
+    if (who.covers(view.holder)) ++status.sessions_waiting;
 }
 
 }  // namespace tpmspace::daemon

@@ -74,11 +74,11 @@ class TpmDesk {
   void stop();
 
   void fill(proto::Status& status);
-  // What is nobody's secret, and the owner's own numbers: commands that wait or run, sessions.
-  void fill_for(space::OwnerId owner, proto::Status& status);
+  // What is nobody's secret, and his own numbers: his sessions, and his owner's commands that wait or run.
+  void fill_for(const space::Holder& who, proto::Status& status);
   // With `only`, the others' are hidden: counted. `realm_of`: where an owner is, for whoever may know.
   using RealmOf = std::function<proto::Realm(space::OwnerId)>;
-  [[nodiscard]] proto::Sessions sessions(std::optional<space::OwnerId> only, const RealmOf& realm_of) const;
+  [[nodiscard]] proto::Sessions sessions(const std::optional<space::Holder>& only, const RealmOf& realm_of) const;
 
  private:
   struct Job {

@@ -134,7 +134,10 @@ SessionList Engine::sessions() const {
   out.more_parked = static_cast<std::uint32_t>(named - std::min(named, SessionList::kMaxParked));
   const auto add_waiting = [&](space::OwnerId owner, space::SpaceId space, Time since, Time deadline) {
     if (out.waiting.size() < SessionList::kMaxWaiting)
-      out.waiting.push_back({.owner = owner, .connection = space.value, .since = since, .deadline = deadline});
+      out.waiting.push_back({.holder = {owner, books.spaces.at(space).limits.part},
+                             .connection = space.value,
+                             .since = since,
+                             .deadline = deadline});
   };
   for (const auto& guest : impl_->line.guests())
     add_waiting(guest.waiter.owner, guest.waiter.space, guest.waiter.since, guest.deadline);

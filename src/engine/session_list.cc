@@ -22,7 +22,8 @@ struct Selects {
   }
   bool operator()(const AbandonedSessions&) const { return session.state == SessionState::kAbandoned; }
   bool operator()(const SessionsOf& of) const {
-    return std::find(of.owners.begin(), of.owners.end(), session.owner) != of.owners.end();
+    return std::any_of(of.holders.begin(), of.holders.end(),
+                       [this](const space::Holder& one) { return one.covers(session.holder); });
   }
   bool operator()(const ReserveSession&) const { return false; }
 };
@@ -33,7 +34,7 @@ SessionView view_of(const space::Session& session, bool parked) {
   return {.handle = parked ? session.client.value : session.handle,
           .kind = session.kind,
           .state = state_of(session, parked),
-          .owner = session.owner,
+          .holder = {session.owner, session.part},
           .connection = session.space.value,
           .started_at = session.started_at,
           .used_at = session.used_at,

@@ -26,7 +26,7 @@ struct SessionView {
   std::uint32_t handle = 0;  // the TPM's; of one that is parked its client's
   space::SessionKind kind = space::SessionKind::kHmac;
   SessionState state = SessionState::kLoaded;
-  space::OwnerId owner;
+  space::Holder holder;
   std::uint64_t connection = 0;  // 0: it has none
   std::uint64_t started_at = 0, used_at = 0;
   std::uint64_t lease = 0;  // a span; SessionTerms::kEndless
@@ -37,7 +37,7 @@ struct SessionView {
 };
 
 struct WaitingView {
-  space::OwnerId owner;
+  space::Holder holder;
   std::uint64_t connection = 0;
   std::uint64_t since = 0, deadline = 0;  // UINT64_MAX: none
 
@@ -62,7 +62,7 @@ struct TheseSessions {
 };
 struct AbandonedSessions {};
 struct SessionsOf {
-  std::vector<space::OwnerId> owners;
+  std::vector<space::Holder> holders;
 };
 // or that a session in the TPM stays loaded under its number, and its place is nobody else's (the kernel's trusted keys
 // use sessions that were handed to it); or not any more.

@@ -10,7 +10,7 @@ namespace {
 
 // Still the same one, whatever happened to it since.
 bool is_same(const space::Session& session, const SessionView& view) {
-  return session.owner == view.owner && session.started_at == view.started_at;
+  return session.owner == view.holder.owner && session.started_at == view.started_at;
 }
 
 }  // namespace

@@ -30,6 +30,7 @@ struct Namespace {
   Rule members = {};                        // its conditions count, but its profile, the executable and the chip
   std::optional<std::string> profile = {};  // of members whom no rule of the file matches
   Quotas quotas = {};
+  bool separate_users = false;           // its members' users cannot be one another: each has shares of his own
   std::optional<Numbers> nv = {};        // no others exist for its members
   std::optional<std::string> chip = {};  // the TPM of members whose door has none
   // The chip's persistent handles that its members know by other numbers (space/view.h).

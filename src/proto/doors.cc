@@ -17,6 +17,7 @@ void put(wire::Writer& out, const DoorEntry& door) {
   out.u8(door.locality ? 1 : 0).u8(door.locality.value_or(0));
   out.u32(door.connections).u32(door.limit).u8(door.at_run_time ? 1 : 0);
   put_string(out, door.chip);
+  out.u8(door.separate_users ? 1 : 0);
 }
 
 std::optional<DoorEntry> get(wire::Reader& in) {
@@ -27,10 +28,13 @@ std::optional<DoorEntry> get(wire::Reader& in) {
   const auto connections = in.u32(), limit = in.u32();
   const auto at_run_time = in.u8();
   auto chip = get_string(in);
-  const bool numbers = mode && uid && gid && has_locality && locality && connections && limit && at_run_time;
+  const auto separate_users = in.u8();
+  const bool numbers =
+      mode && uid && gid && has_locality && locality && connections && limit && at_run_time && separate_users;
   if (!name || !path || !profile || !chip || !numbers) return std::nullopt;
   // One form for each thing that can be said.
-  if (*has_locality > 1 || *at_run_time > 1 || (*has_locality == 0 && *locality != 0)) return std::nullopt;
+  if (*has_locality > 1 || *at_run_time > 1 || *separate_users > 1 || (*has_locality == 0 && *locality != 0))
+    return std::nullopt;
   return DoorEntry{.name = std::move(*name),
                    .path = std::move(*path),
                    .mode = *mode,
@@ -41,7 +45,8 @@ std::optional<DoorEntry> get(wire::Reader& in) {
                    .connections = *connections,
                    .limit = *limit,
                    .at_run_time = *at_run_time != 0,
-                   .chip = std::move(*chip)};
+                   .chip = std::move(*chip),
+                   .separate_users = *separate_users != 0};
 }
 
 }  // namespace

@@ -66,11 +66,11 @@ namespace {
 
 // What it has in use goes with it. What it put away for later stays with its owner's other spaces, and so does what it
 // was to be told.
-void seclude(Books& books, SpaceId id) {
+void part_from_owner(Books& books, SpaceId id) {
   Space& space = books.spaces.at(id);
   space.tombstones.clear();
   const auto take_along = [&](Session& session) {
-    if (session.space == id && !session.client_saved) session.seclusion = space.limits.seclusion;
+    if (session.space == id && !session.client_saved) session.part = space.limits.part;
   };
   for (auto& [number, session] : books.sessions) take_along(session);
   for (auto& [key, session] : books.parked) take_along(session);
@@ -85,7 +85,7 @@ void set_limits(Books& books, SpaceId id, const SpaceLimits& limits) {
   const SpaceLimits old = std::exchange(space.limits, limits);
   count(books, space, [&](Holding& sum) { add(sum, whole); });
   forget_empty_pools(books, old);
-  if (old.seclusion != limits.seclusion) seclude(books, id);
+  if (old.part != limits.part) part_from_owner(books, id);
 }
 
 void erase_space(Books& books, SpaceId id) {

@@ -53,8 +53,8 @@ struct Session {
   wire::ClientHandle client;
   SessionKind kind = SessionKind::kHmac;
   OwnerId owner;
-  std::uint64_t seclusion = 0;  // of the space that had it last: see SpaceLimits
-  SpaceId space;                // where it may be used; 0: its connection is gone (client-saved only)
+  Part part;      // of the space that had it last
+  SpaceId space;  // where it may be used; 0: its connection is gone (client-saved only)
   // Put away by its client: nobody may use it until the owner loads the copy that the client holds, known by its
   // digest.
   bool client_saved = false;
@@ -201,9 +201,9 @@ void erase_objects_if(Books& books, Gone gone) {
 // Either.
 [[nodiscard]] Session* known_session(Books& books, SpaceId space, std::uint32_t handle);
 [[nodiscard]] std::uint32_t loaded_sessions(const Books& books);  // unwanted ones included
-// Whether the space may take up what was saved for later: it is of the same owner, and no other is secluded from it.
+// Whether the space may take up what was saved for later: it is of the same owner, and the same part of it.
 [[nodiscard]] inline bool may_take_up(const Space& space, const Session& session) {
-  return session.owner == space.owner && session.seclusion == space.limits.seclusion;
+  return session.owner == space.owner && session.part == space.limits.part;
 }
 // The session was taken from its space, if it is in one: its number stands for nothing else there.
 void add_tombstone(Books& books, const Session& session);

@@ -16,7 +16,7 @@ using wire::Writer;
 namespace {
 
 // The image: a version, then every field in the order of the declarations.
-constexpr std::uint32_t kImageVersion = 5;
+constexpr std::uint32_t kImageVersion = 6;
 
 std::uint8_t flag(bool set) {
   return set ? 1 : 0;
@@ -128,7 +128,11 @@ void put(Writer& out, const SpaceLimits& limits) {
   const SessionTerms& terms = limits.terms;
   out.u32(limits.objects).u32(limits.sessions).u32(terms.claim);
   out.u64(terms.lease).u64(terms.tenure).u64(terms.deadline).u8(static_cast<std::uint8_t>(terms.exhaustion));
-  out.u8(flag(limits.shares_tries)).u64(limits.seclusion).u32(limits.share).u8(limits.priority);
+  out.u8(flag(limits.shares_tries))
+      .u64(limits.part.user)
+      .u64(limits.part.connection)
+      .u32(limits.share)
+      .u8(limits.priority);
   for (const Pool& pool : limits.pools) out.u64(pool.id.value).u32(pool.sessions).u32(pool.objects).u64(pool.bytes);
   out.u8(flag(limits.view != nullptr));
   if (limits.view) put(out, *limits.view);
@@ -151,18 +155,18 @@ std::optional<SpaceLimits> get_limits(Reader& in) {
   const auto lease = in.u64(), tenure = in.u64(), deadline = in.u64();
   const auto exhaustion = in.u8();
   const auto shares_tries = get_flag(in);
-  const auto seclusion = in.u64();
+  const auto user = in.u64(), connection = in.u64();
   const auto share = in.u32();
   const auto priority = in.u8();
   if (!objects || !sessions || !claim || !lease || !tenure || !deadline || !exhaustion) return std::nullopt;
-  if (!shares_tries || !seclusion || !share || *share == 0 || !priority) return std::nullopt;
+  if (!shares_tries || !user || !connection || !share || *share == 0 || !priority) return std::nullopt;
   if (*exhaustion > static_cast<std::uint8_t>(Exhaustion::kClose)) return std::nullopt;
   SpaceLimits out;
   out.objects = *objects;
   out.sessions = *sessions;
   out.terms = SessionTerms{*claim, *lease, *tenure, *deadline, static_cast<Exhaustion>(*exhaustion)};
   out.shares_tries = *shares_tries;
-  out.seclusion = *seclusion;
+  out.part = {*user, *connection};
   out.share = *share;
   out.priority = *priority;
   for (Pool& pool : out.pools) {
@@ -206,7 +210,11 @@ void put(Writer& out, const PolicyLog& log) {
 
 void put(Writer& out, const Session& session) {
   out.u32(session.handle).u32(session.client.value).u8(static_cast<std::uint8_t>(session.kind));
-  out.u64(session.owner.value).u64(session.seclusion).u64(session.space.value).u8(flag(session.client_saved));
+  out.u64(session.owner.value)
+      .u64(session.part.user)
+      .u64(session.part.connection)
+      .u64(session.space.value)
+      .u8(flag(session.client_saved));
   for (const PoolId pool : session.left_pools) out.u64(pool.value);
   out.u64(session.sequence).raw(session.client_copy).u64(session.last_use);
   out.u64(session.started_at).u64(session.used_at).u64(session.lease).u64(session.tenure);
@@ -271,7 +279,7 @@ std::optional<Session> get_session(Reader& in) {
   Session out;
   const auto handle = in.u32(), client = in.u32();
   const auto kind = get_kind(in);
-  const auto owner = in.u64(), seclusion = in.u64(), space = in.u64();
+  const auto owner = in.u64(), user = in.u64(), connection = in.u64(), space = in.u64();
   const auto client_saved = get_flag(in);
   for (PoolId& pool : out.left_pools) {
     const auto left = in.u64();
@@ -286,7 +294,8 @@ std::optional<Session> get_session(Reader& in) {
   const auto stale = get_flag(in);
   auto context = get_blob(in), nonce = get_blob(in);
   auto log = get_log(in);
-  if (!handle || !client || !kind || !owner || !seclusion || !space || !client_saved || !sequence || !client_copy)
+  if (!handle || !client || !kind || !owner || !user || !connection || !space || !client_saved || !sequence ||
+      !client_copy)
     return std::nullopt;
   if (!last_use || !started_at || !used_at || !lease || !tenure || !served_at || !asked_authority || !reserved)
     return std::nullopt;
@@ -295,7 +304,7 @@ std::optional<Session> get_session(Reader& in) {
   out.client = wire::ClientHandle{*client};
   out.kind = *kind;
   out.owner = OwnerId{*owner};
-  out.seclusion = *seclusion;
+  out.part = {*user, *connection};
   out.space = SpaceId{*space};
   out.client_saved = *client_saved;
   out.sequence = *sequence;

@@ -22,6 +22,26 @@ struct SpaceId {
   auto operator<=>(const SpaceId&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
 
+// Within an owner: what one part has put away is not for another. Two plain numbers that others make, too. No part:
+// zero.
+struct Part {
+  std::uint64_t user = 0;                         // of several who are one owner together
+  std::uint64_t connection = 0;                   // one that wants nothing of its owner's any more
+  auto operator<=>(const Part&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
+};
+
+// Who it is exactly: the owner pays, the part touches.
+struct Holder {
+  OwnerId owner;
+  Part part;
+  // He may know of what the other has: a user of what his secluded connections have, and nobody else of another's.
+  [[nodiscard]] bool covers(const Holder& other) const {
+    return owner == other.owner && part.user == other.part.user &&
+           (part.connection == 0 || part.connection == other.part.connection);
+  }
+  auto operator<=>(const Holder&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
+};
+
 // Whether an owner that has `own` of what all share may take `more` of it: no more than would then still be free. One
 // owner alone gets half, each of n owners gets 1/(n+1), and whoever comes next always finds some.
 // Source: Choudhury, Hahne: Dynamic queue length thresholds for shared-memory packet switches (1998).
@@ -77,8 +97,8 @@ struct SpaceLimits {
   std::uint32_t objects = 1000;  // transient objects and sequences
   std::uint32_t sessions = 64;   // active ones, those it saved itself included
   SessionTerms terms = {};
-  // 0, or a number of its own: what it saves for later is neither for other spaces of its owner, nor theirs for it.
-  std::uint64_t seclusion = 0;
+  // What it saves for later is for spaces of the same part alone, and theirs for it.
+  Part part = {};
   // Its wrong authorizations count for its owner's share, and it is stopped when that is used up; false: it may lock
   // the TPM for all (who administers lockout may).
   bool shares_tries = false;

@@ -215,7 +215,10 @@ void Parking::lose(std::uint32_t number) {
   const auto it = books_.sessions.find(number);
   if (it == books_.sessions.end()) return;
   const Session session = it->second;
-  port_.cost().reclaimed.push_back({session.owner.value, session.space.value, session.client.value});
+  port_.cost().reclaimed.push_back({.owner = session.owner.value,
+                                    .user = session.part.user,
+                                    .space = session.space.value,
+                                    .handle = session.client.value});
   make_unwanted(books_, number);
   add_tombstone(books_, session);
 }

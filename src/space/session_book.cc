@@ -148,7 +148,7 @@ std::optional<wire::ClientHandle> SessionBook::book_started(SpaceId id, const Co
   session.client = *client;
   session.kind = kind_of_started(command);
   session.owner = space.owner;
-  session.seclusion = space.limits.seclusion;
+  session.part = space.limits.part;
   session.space = id;
   session.last_use = books_.tick;
   session.started_at = session.used_at = port_.now();
@@ -304,7 +304,10 @@ void SessionBook::enforce_parked_limits() {
 
 // Its space is to meet no other session under its number until the client knows.
 void SessionBook::bury(const Session& session) {
-  port_.cost().reclaimed.push_back({session.owner.value, session.space.value, session.client.value});
+  port_.cost().reclaimed.push_back({.owner = session.owner.value,
+                                    .user = session.part.user,
+                                    .space = session.space.value,
+                                    .handle = session.client.value});
   add_tombstone(books_, session);
 }
 

@@ -270,6 +270,8 @@ class Grammar {
                      "the TPM of whoever comes by it (default: their namespace's, or the main one)")
         ->type_name("NAME");
     make->add_option("--connections", door_.connections, "at a time; 0: no limit")->type_name("N");
+    make->add_flag("--separate-users", door_.separate_users,
+                   "its users cannot be one another, as those of a container can: each has shares of his own");
     CLI::App* remove = add(*doors, "remove", "one less; who came by it stays connected", door_);
     remove->add_option("name", door_.name)->required()->type_name("NAME");
     for (CLI::App* one : {list, make, remove}) add_socket(one, door_.manager);

@@ -61,6 +61,7 @@ tl::expected<proto::DoorEntry, std::string> entry_of(const DoorOptions& options)
   if (options.locality >= 0) out.locality = static_cast<std::uint8_t>(options.locality);
   out.limit = options.connections;
   out.chip = options.chip;
+  out.separate_users = options.separate_users;
   return out;
 }
 
@@ -81,6 +82,7 @@ std::string doors_text(const std::vector<proto::DoorEntry>& doors) {
     out += door.profile.empty() ? ", profile by the rules" : ", profile " + door.profile;
     if (door.locality) out += fmt::format(", locality {}", *door.locality);
     if (!door.chip.empty()) out += ", chip " + door.chip;
+    if (door.separate_users) out += ", separate users";
     out += door.limit == 0 ? fmt::format(", {} connections", door.connections)
                            : fmt::format(", {} of {} connections", door.connections, door.limit);
     if (door.at_run_time) out += ", until tpmspaced ends";
@@ -97,11 +99,13 @@ std::string doors_json(const std::vector<proto::DoorEntry>& doors) {
   for (const auto& door : doors)
     out += fmt::format(
         "{}\n  {{\"name\": {}, \"path\": {}, \"mode\": \"{:04o}\", \"uid\": {}, \"gid\": {}, \"profile\": {}, "
-        "\"locality\": {}, \"chip\": {}, \"connections\": {}, \"limit\": {}, \"at_run_time\": {}}}",
+        "\"locality\": {}, \"chip\": {}, \"separate_users\": {}, \"connections\": {}, \"limit\": {}, \"at_run_time\": "
+        "{}}}",
         out.size() > 1 ? "," : "", proto::json_string(door.name), proto::json_string(door.path), door.mode,
         id(door.uid), id(door.gid), door.profile.empty() ? "null" : proto::json_string(door.profile),
         door.locality ? std::to_string(*door.locality) : "null",
-        door.chip.empty() ? "null" : proto::json_string(door.chip), door.connections, door.limit, door.at_run_time);
+        door.chip.empty() ? "null" : proto::json_string(door.chip), door.separate_users, door.connections, door.limit,
+        door.at_run_time);
   return out + "\n]\n";
 }
 

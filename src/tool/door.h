@@ -21,6 +21,7 @@ struct DoorOptions {
   std::string name, path, mode = "0666", owner, group, profile, chip;
   int locality = -1;  // -1: as its profile says
   std::uint32_t connections = 0;
+  bool separate_users = false;
 };
 
 [[nodiscard]] std::string doors_text(const std::vector<proto::DoorEntry>& doors);

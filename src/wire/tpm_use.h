@@ -25,8 +25,8 @@ inline constexpr std::size_t kCauses = 10;
 
 // A session that was taken from somebody.
 struct Reclaimed {
-  std::uint64_t owner = 0;
-  std::uint64_t space = 0;  // 0: its connection was gone
+  std::uint64_t owner = 0, user = 0;  // space::Holder
+  std::uint64_t space = 0;            // 0: its connection was gone
   std::uint32_t handle = 0;
 };
 

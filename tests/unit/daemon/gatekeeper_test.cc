@@ -57,7 +57,7 @@ TEST_F(GatekeeperTest, TheDaemonsOwnUserIsTheAdministrator) {
   const Badge badge = admit(keeper);
   EXPECT_EQ(badge.who.uid, ::geteuid());
   EXPECT_EQ(badge.owner, owner_of(::geteuid()));
-  EXPECT_EQ(uid_of(badge.owner), ::geteuid());
+  EXPECT_EQ(uid_of(badge.holder()), ::geteuid());
   EXPECT_EQ(badge.grant->profile(), guard::admin());
   EXPECT_TRUE(badge.grant->profile().administer);
 }
@@ -92,7 +92,7 @@ TEST_F(GatekeeperTest, WhatWasNarrowedNeverWidens) {
   ASSERT_EQ(keeper.narrow(badge, "safe", 7), Gatekeeper::Narrowing::kDone);
   const guard::Profile both = guard::narrow(guard::storage(), guard::safe());
   EXPECT_EQ(badge.grant->profile(), both);
-  EXPECT_EQ(badge.grant->limits.seclusion, 7U);
+  EXPECT_EQ(badge.grant->limits.part, (space::Part{.user = 0, .connection = 7}));
 
   EXPECT_EQ(keeper.narrow(badge, "nobody's", 7), Gatekeeper::Narrowing::kNoSuchProfile);
   EXPECT_EQ(badge.grant->profile(), both);
@@ -158,7 +158,7 @@ TEST_F(GatekeeperTest, ADoorsProfileIsRootsAlso) {
   Badge badge = admit(keeper, {.door = "containers", .profile = "storage"});
   EXPECT_EQ(badge.grant->profile(), guard::storage());
   EXPECT_TRUE(badge.grant->choice.by_door);
-  EXPECT_EQ(uid_of(badge.owner), ::geteuid());
+  EXPECT_EQ(uid_of(badge.holder()), ::geteuid());
   EXPECT_NE(badge.owner, admit(keeper).owner) << "what root saved is not his";
   EXPECT_EQ(keeper.realm_of_owner(badge.owner), (Gatekeeper::Realm{Gatekeeper::Realm::Kind::kDoor, "containers"}));
   EXPECT_EQ(badge.owner, admit(keeper, {.door = "containers", .profile = "storage"}).owner);
@@ -235,10 +235,45 @@ TEST_F(GatekeeperTest, AUserInANamespaceIsAnotherOwner) {
   EXPECT_EQ(outside.who.tpm_namespace, std::nullopt);
   EXPECT_EQ(outside.owner, owner_of(::geteuid()));
   EXPECT_NE(inside.owner, outside.owner);
-  EXPECT_EQ(uid_of(inside.owner), ::geteuid());
+  EXPECT_EQ(uid_of(inside.holder()), ::geteuid());
   EXPECT_EQ(keeper.realm_of_owner(inside.owner), (Gatekeeper::Realm{Gatekeeper::Realm::Kind::kNamespace, "one"}));
   EXPECT_EQ(keeper.realm_of_owner(outside.owner), std::nullopt);
-  EXPECT_EQ(keeper.owners_of(::geteuid()), (std::vector{outside.owner, inside.owner}));
+  const auto known = keeper.holders_of(::geteuid());
+  for (const Badge& one : {outside, inside})
+    EXPECT_NE(std::find(known.begin(), known.end(), one.holder()), known.end()) << uid_of(one.holder());
+}
+
+// A container's root can be any of its users.
+TEST_F(GatekeeperTest, ARealmsUsersAreOneOwnerUnlessTheyAreSeparate) {
+  auto people = here("people");
+  people.members.door = "p";
+  people.separate_users = true;
+  Gatekeeper keeper(with_namespaces({here("box"), people}), kChips, most_, kBytes);
+  const std::uint32_t uid = ::geteuid();
+  const Badge in_box = admit(keeper), in_people = admit(keeper, {.door = "p"}),
+              behind_door = admit(keeper, {.door = "x", .profile = "safe"}),
+              behind_doors = admit(keeper, {.door = "y", .profile = "safe", .separate_users = true});
+  for (const Badge& one : {in_box, behind_door}) {
+    EXPECT_EQ(one.holder(), part_of_realm(uid, realm_of(one.owner)));
+    EXPECT_EQ(one.owner, part_of_realm(uid + 1, realm_of(one.owner)).owner) << "another user is the same owner";
+    EXPECT_EQ(one.grant->limits.part.user, uid + 1) << "but has no part in what this one saves";
+  }
+  for (const Badge& one : {in_people, behind_doors}) {
+    EXPECT_EQ(one.owner, owner_of(uid, realm_of(one.owner)));
+    EXPECT_EQ(one.grant->limits.part, space::Part{});
+  }
+  EXPECT_EQ(keeper.owner_by_uid(uid, in_people.entrance), std::nullopt);
+  EXPECT_EQ(keeper.owner_by_uid(uid, behind_doors.entrance), behind_doors.owner);
+}
+
+TEST_F(GatekeeperTest, WhoNarrowsHimselfStaysTheUserHeIs) {
+  Gatekeeper keeper(with_namespaces({here("box")}), kChips, most_, kBytes);
+  Badge badge = admit(keeper);
+  const space::Holder user = badge.holder();
+  ASSERT_EQ(keeper.narrow(badge, "safe", 7), Gatekeeper::Narrowing::kDone);
+  EXPECT_EQ(uid_of(badge.holder()), ::geteuid());
+  EXPECT_TRUE(user.covers(badge.holder()));
+  EXPECT_FALSE(badge.holder().covers(user));
 }
 
 TEST_F(GatekeeperTest, ANamespacesQuotasAreAPoolOfItsMembers) {

@@ -211,7 +211,7 @@ TEST(PolicyFile, WhereNothingIsWrittenThePolicyIsTheStandardOne) {
 TEST(PolicyFile, ADoorIsWhatItSays) {
   const auto file = parsed(
       "[[door]]\nname = \"tss\"\npath = \"/run/t\"\nmode = 0o640\nowner = \"alice\"\ngroup = \"114\"\n"
-      "profile = \"attest\"\nlocality = 2\nconnections = 10\n");
+      "profile = \"attest\"\nlocality = 2\nconnections = 10\nseparate_users = true\n");
   ASSERT_EQ(file.doors.size(), 1U);
   const Door wanted{.line = 1,
                     .name = "tss",
@@ -221,7 +221,8 @@ TEST(PolicyFile, ADoorIsWhatItSays) {
                     .group = 114,
                     .profile = "attest",
                     .locality = 2,
-                    .connections = 10};
+                    .connections = 10,
+                    .separate_users = true};
   EXPECT_EQ(file.doors[0], wanted);
 }
 

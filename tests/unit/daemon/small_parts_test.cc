@@ -146,7 +146,12 @@ TEST(ClientLimits, KeptPlacesTakeNobodyElses) {
 TEST(OwnerNumbers, SayWhoItIsAndWhere) {
   for (const std::uint32_t uid : {0U, 1000U, UINT32_MAX - 1})
     for (const RealmNumber in : {0U, 1U, 70'000U}) {
-      EXPECT_EQ(uid_of(owner_of(uid, in)), uid);
+      EXPECT_EQ(uid_of({.owner = owner_of(uid, in), .part = {}}), uid);
+      const space::Holder part = part_of_realm(uid, in);
+      EXPECT_EQ(uid_of(part), uid);
+      EXPECT_EQ(realm_of(part.owner), in);
+      EXPECT_NE(part.owner, owner_of(uid, in));
+      EXPECT_NE(part.owner, owner_of(uid, in + 1));
       EXPECT_EQ(realm_of(owner_of(uid, in)), in);
     }
 }

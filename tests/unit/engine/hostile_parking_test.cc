@@ -154,7 +154,7 @@ TEST_F(HostileParking, AnOwnerMayHaveOnlySoManyThatCanBeMadeAgain) {
   const auto other = open(2);
   for (int i = 0; i < 64; ++i) (void)answer_to(other, start_session(SessionType::kPolicy));
   std::uint32_t more = 0;  // of the other one
-  for (const auto& one : engine_->sessions().sessions) more += !one.parked && one.owner.value == 2 ? 1U : 0U;
+  for (const auto& one : engine_->sessions().sessions) more += !one.parked && one.holder.owner.value == 2 ? 1U : 0U;
   EXPECT_EQ(parked() + more, kLimit + 64);
   EXPECT_EQ(engine_->check(), std::nullopt);
 }

@@ -40,7 +40,7 @@ TEST_F(SessionListTest, HasEachKindAndState) {
   EXPECT_EQ(list.sessions[0].kind, space::SessionKind::kHmac);
   EXPECT_EQ(list.sessions[1].kind, space::SessionKind::kPolicy);
   EXPECT_EQ(list.sessions[2].kind, space::SessionKind::kTrial);
-  EXPECT_EQ(list.sessions[2].owner.value, 2U);
+  EXPECT_EQ(list.sessions[2].holder.owner.value, 2U);
   EXPECT_EQ(list.sessions[2].connection, other);
   EXPECT_EQ(list.sessions[2].lease, space::SessionTerms::kEndless);
   EXPECT_GE(list.sessions[1].started_at, list.sessions[0].started_at);
@@ -65,7 +65,7 @@ TEST_F(SessionListTest, NamesSomeOfThoseThatWaitAndCountsTheOthers) {
   while (engine_->sessions().more_waiting < 5) ASSERT_FALSE(engine_->step(now_).idle);
   const SessionList list = engine_->sessions();
   EXPECT_EQ(list.waiting.size(), SessionList::kMaxWaiting);
-  EXPECT_EQ(list.waiting[0].owner.value, 2U);
+  EXPECT_EQ(list.waiting[0].holder.owner.value, 2U);
   EXPECT_EQ(list.waiting[0].deadline, list.waiting[0].since + 30'000'000'000);
 }
 
@@ -90,10 +90,10 @@ TEST_F(SessionListTest, FlushByStateAndByOwner) {
   for (int i = 0; i < 4; ++i) EXPECT_EQ(run(one, context_save(session(one))).code, 0U);
   engine_->close(one);
   for (int i = 0; i < 4; ++i) (void)session(other);
-  EXPECT_EQ(flush(SessionsOf{{space::OwnerId{3}}})->sessions.size(), 0U);
+  EXPECT_EQ(flush(SessionsOf{{{.owner = {3}, .part = {}}}})->sessions.size(), 0U);
   EXPECT_EQ(flush(AbandonedSessions{})->sessions.size(), 4U);
   EXPECT_EQ(engine_->sessions().sessions.size(), 4U);
-  const auto flushed = flush(SessionsOf{{space::OwnerId{2}}});
+  const auto flushed = flush(SessionsOf{{{.owner = {2}, .part = {}}}});
   ASSERT_EQ(flushed->sessions.size(), 4U);
   EXPECT_LT(flushed->sessions[0].handle & 0xFFFFFF, flushed->sessions[3].handle & 0xFFFFFF);
   EXPECT_TRUE(engine_->sessions().sessions.empty());
@@ -102,7 +102,7 @@ TEST_F(SessionListTest, FlushByStateAndByOwner) {
 TEST_F(SessionListTest, ClientsHaveEveryOtherStep) {
   const auto hoarder = open(1), other = open(2);
   for (int i = 0; i < 8; ++i) (void)session(hoarder);
-  engine_->order_sessions(1, SessionsOf{{space::OwnerId{1}}});
+  engine_->order_sessions(1, SessionsOf{{{.owner = {1}, .part = {}}}});
   (void)engine_->submit(other, *wire::Command::parse(get_random(), wire::CommandTable::builtin(), 4096), 0, now_);
   bool answered = false;
   for (int i = 0; i < 3; ++i) answered = answered || engine_->step(now_).reply.has_value();
@@ -113,7 +113,7 @@ TEST_F(SessionListTest, ClientsHaveEveryOtherStep) {
 TEST_F(SessionListTest, WhatItsClientEndedMeanwhileIsNotTold) {
   const auto one = open(1);
   const auto first = session(one), second = session(one);
-  engine_->order_sessions(1, SessionsOf{{space::OwnerId{1}}});
+  engine_->order_sessions(1, SessionsOf{{{.owner = {1}, .part = {}}}});
   auto step = engine_->step(now_);  // begins with the last one
   EXPECT_FALSE(step.order_done);
   EXPECT_EQ(engine_->sessions().sessions.size(), 1U);

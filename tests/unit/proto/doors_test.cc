@@ -18,7 +18,9 @@ DoorEntry door() {
           .locality = 2,
           .connections = 4,
           .limit = 5,
-          .at_run_time = true};
+          .at_run_time = true,
+          .chip = "other",
+          .separate_users = true};
 }
 
 TEST(Doors, ComeBackAsTheyWere) {

@@ -12,7 +12,7 @@ Books some_books() {
   books.reset_count = 3;
   const SpaceId first = open_space(books, OwnerId{1000}, {.shares_tries = true});
   SpaceLimits seen;
-  seen.seclusion = 77;
+  seen.part = {76, 77};
   seen.share = 50;
   seen.priority = 3;
   seen.pools = {Pool{.id = {5}, .sessions = 4, .objects = 3, .bytes = 2}, Pool{.id = {6}}};
@@ -62,7 +62,7 @@ TEST(Books, WhoSecludesHimselfTakesAlongWhatHeUses) {
   const Session &used = session(1, false), &saved = session(2, true);
   books.spaces.at(one).tombstones[5] = {};
   SpaceLimits limits;
-  limits.seclusion = 99;
+  limits.part = {98, 99};
   set_limits(books, one, limits);
   const Space &here = books.spaces.at(one), &there = books.spaces.at(two);
   EXPECT_TRUE(may_take_up(here, used));
@@ -78,7 +78,7 @@ TEST(Books, TheImageIsTheBooks) {
   ASSERT_TRUE(back);
   EXPECT_EQ(encode(*back), image);
   const SpaceLimits& seen = back->spaces.at(SpaceId{2}).limits;
-  EXPECT_EQ(seen.seclusion, 77U);
+  EXPECT_EQ(seen.part, (Part{76, 77}));
   EXPECT_EQ(seen.share, 50U);
   EXPECT_EQ(seen.priority, 3U);
   EXPECT_EQ(seen.pools[0], (Pool{.id = {5}, .sessions = 4, .objects = 3, .bytes = 2}));
