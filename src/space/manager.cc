@@ -213,7 +213,10 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
       return refuse(rc::kLockout);
     }
     Rc code = pin ? bring_back_sessions(space, command, locality) : as_lack_of_room(pin.error(), rc::kMemory);
-    if (code == rc::kSuccess) code = make_resident(space, command);
+    if (code == rc::kSuccess) {
+      session_book_.make_room_in_pools(space, command);
+      code = make_resident(space, command);
+    }
     if (code == kGoneMeanwhile || disproves_the_books(code, resynchronised)) continue;
     if (code == rc::kInitialize && recovery_.after_power_loss()) continue;
     if (code != rc::kSuccess) return refuse(code);
