@@ -196,6 +196,14 @@ void pools_of_hoarders(WorldConfig& config) {
   short_terms(config, space::Exhaustion::kReclaim);
   pools(config);
 }
+// Whoever goes leaves sessions behind; the chip has enough of them.
+void pools_of_files(WorldConfig& config) {
+  short_terms(config, space::Exhaustion::kReclaim);
+  pools(config);
+  config.limits.active_sessions = 64;
+  config.weights.sessions = 5;
+  config.restless = true;
+}
 // Restored books do not know whose failures the chip has counted.
 void guessers(WorldConfig& config) {
   config.guessing = true;
@@ -244,6 +252,7 @@ constexpr Climate kClimates[] = {
     {"Pools", pools},
     {"PoolsOfWaiters", pools_of_waiters},
     {"PoolsOfHoarders", pools_of_hoarders},
+    {"PoolsOfFiles", pools_of_files},
     {"Guessers", guessers},
     {"LibtpmsWindows", libtpms_windows},
     {"LibtpmsGuessers", libtpms_guessers},
@@ -366,8 +375,9 @@ TEST(World, ClimatesAreWhatTheyAreCalled) {
   }
   for (const char* windows : {"Windows", "LibtpmsWindows"})
     EXPECT_GT(tally_of(windows, 2).through_windows, 10U) << windows;
-  for (const char* pools : {"Pools", "PoolsOfWaiters", "PoolsOfHoarders"})
+  for (const char* pools : {"Pools", "PoolsOfWaiters", "PoolsOfHoarders", "PoolsOfFiles"})
     EXPECT_GT(tally_of(pools, 2).beyond_pools, 20U) << pools;
+  EXPECT_GT(tally_of("PoolsOfFiles", 2).taken_for_pools, 10U);
   for (const char* guessers : {"Guessers", "LibtpmsGuessers"}) {
     const auto tally = tally_of(guessers, 2);
     EXPECT_GT(tally.guesses, 10U) << guessers;
