@@ -568,6 +568,10 @@ std::string World::round_trip_books() {
     if (connection->pending && connection->pending->cancelled) return {};
   trace("the books go into a new engine");
   const wire::Bytes books = engine_->save_books();
+  if (config_.guessing) {
+    chip_.lockout_counter = counter_of_chip().value_or(chip_.lockout_counter);
+    tries_are_nobodys_ = true;
+  }
   make_engine();
   if (!engine_->restore_books(books)) return "the engine does not take its own books";
   if (engine_->save_books() != books) return "restored books are not what was saved";
@@ -579,13 +583,20 @@ std::string World::round_trip_books() {
   return {};
 }
 
+// As whoever starts tpmspaced asks it. A TPM without power says nothing.
+std::optional<std::uint32_t> World::counter_of_chip() {
+  constexpr std::uint32_t kLockoutCounter = 0x20E;
+  const auto question = speech::get_capability(6, kLockoutCounter, 1);
+  if (model_) model_->faults().pause(true);
+  const auto heard = speech::hear(question, *patient_->transact(question, 0));
+  if (model_) model_->faults().pause(finishing_);
+  return heard && heard->ok() ? std::optional(speech::property_value(*heard)) : std::nullopt;
+}
+
 // Libtpms' own, which nobody sees into.
 std::string World::check_counter_of_chip() {
   if (!embedded_ || !config_.guessing) return {};
-  constexpr std::uint32_t kLockoutCounter = 0x20E;
-  const auto question = speech::get_capability(6, kLockoutCounter, 1);
-  const auto heard = speech::hear(question, *patient_->transact(question, 0));
-  const std::uint32_t count = speech::property_value(*heard);
+  const std::uint32_t count = counter_of_chip().value_or(0);
   return count <= chip_.max_auth_fail - chip_.max_auth_fail / 4 ? "" : fmt::format("{} tries are used up", count);
 }
 
@@ -670,9 +681,15 @@ std::string World::check_windows() const {
                                          fmt::join(expected, " "));
 }
 
-// Whoever does not administer never has the chip's last tries (docs/lockout.md).
+std::uint32_t World::tries_left_to_all() const {
+  const auto& tries = model_->chip().tries;
+  const std::uint32_t used_up = tries.failed + std::max(1U, tries.max / 4);
+  return tries.max - std::min(tries.max, used_up);
+}
+
+// Whoever does not administer never has the chip's last tries (docs/lockout.md). A disorderly end may.
 std::string World::check_tries() const {
-  if (!model_ || !config_.guessing) return {};
+  if (!model_ || !config_.guessing || config_.power_cycles) return {};
   const auto& tries = model_->chip().tries;
   const std::uint32_t last = std::max(1U, tries.max / 4);
   return tries.failed + last <= tries.max ? "" : fmt::format("{} of {} tries are used up", tries.failed, tries.max);

@@ -205,6 +205,7 @@ class World {
   void note_sessions(Connection& connection, const Utterance& said, const std::array<speech::Heard, kSides>& heard);
   void note_started(Connection& connection, Known& session, const wire::Command& command) const;
   [[nodiscard]] std::string note_tries(const Connection& connection, const Utterance& said, const speech::Heard& heard);
+  [[nodiscard]] std::uint32_t tries_left_to_all() const;  // until only the last quarter is there
   void note_use(Connection& connection, const Pending& pending);
   void note_policies(Connection& connection, const wire::Command& command);
   void note_pcrs(Known& session, const wire::Command& command) const;
@@ -217,6 +218,7 @@ class World {
   [[nodiscard]] std::string check_windows() const;
   [[nodiscard]] std::string check_tries() const;
   [[nodiscard]] std::string check_counter_of_chip();
+  [[nodiscard]] std::optional<std::uint32_t> counter_of_chip();
   [[nodiscard]] std::string check_nobody_waits_for_a_pool();
   [[nodiscard]] std::string check_nothing_is_left_behind();
   [[nodiscard]] bool is_careful(space::OwnerId owner) const;
@@ -253,6 +255,8 @@ class World {
   std::uint64_t next_save_ = 1;
   std::uint64_t next_use_ = 1;
   std::set<space::OwnerId> guessed_;  // wrongly, since the chip's count was set back
+  // Since then the chip may have counted what no owner did, or the engine has forgotten whose failures they are.
+  bool tries_are_nobodys_ = false;
   bool reset_unnoticed_ = false;
   bool came_to_rest_ = false;
   bool finishing_ = false;  // no faults any more

@@ -368,13 +368,15 @@ std::optional<std::string> World::permitted_by_window(const Connection& connecti
   return std::nullopt;
 }
 
-// Whoever never guessed wrongly is never stopped for what others did. A session that is bound to an object may be bound
-// to a protected one: what comes from a file the engine does not know then.
+// Whoever never guessed wrongly is never stopped for what others did, unless nobody can say who it was: then all are,
+// when they are used up. (That the chip forgot one meanwhile the engine may not know yet.) A session that is bound to
+// an object may be bound to a protected one: what comes from a file the engine does not know then.
 bool World::permitted_by_tries(const Connection& connection, const Utterance& said) const {
   const auto command = wire::Command::parse(said.bytes[1], wire::CommandTable::builtin(), chip_.max_command);
   const auto through_engine = wire::Command::parse(said.bytes[0], table_, chip_.max_command);
-  if (!command || !through_engine || !connection.limits.shares_tries || !guessed_.contains(connection.owner))
-    return false;
+  if (!command || !through_engine || !connection.limits.shares_tries) return false;
+  const bool used_up = tries_are_nobodys_ && (!model_ || tries_left_to_all() <= 1);
+  if (!used_up && !guessed_.contains(connection.owner)) return false;
   const auto named = sessions_named(connection, *through_engine);
   if (std::any_of(named.begin(), named.end(), [](const Known* session) { return session->bound_to_object; }))
     return true;
@@ -680,11 +682,17 @@ void World::note_started(Connection& connection, Known& session, const wire::Com
 
 std::string World::note_tries(const Connection& connection, const Utterance& said, const Heard& heard) {
   const bool sets_back = said.verb == Verb::kLockReset || said.verb == Verb::kClear;
-  if (sets_back && heard.ok()) guessed_.clear();
+  if (sets_back && heard.ok()) {
+    guessed_.clear();
+    tries_are_nobodys_ = false;
+  }
   if (heard.code == wire::from_manager(wire::rc::kLockout)) ++tally_.stopped;
   if (!config_.guessing || wire::base_code(heard.code) != wire::rc::kAuthFail) return {};
   ++tally_.guesses;
   guessed_.insert(connection.owner);
+  const auto& tries = model_ ? model_->chip().tries : TryCount{};
+  if (model_ && connection.limits.shares_tries && tries.failed + std::max(1U, tries.max / 4) > tries.max)
+    return fmt::format("{}: {} of {} tries are used up", said.text, tries.failed, tries.max);
   return is_careful(connection.owner) ? said.text + ": who never guesses has guessed" : "";
 }
 
@@ -736,6 +744,7 @@ void World::reset_private_tpms(const observe::Account& account) {
   trace("the engine noticed a reset");
   ++tally_.resets;
   reset_unnoticed_ = false;
+  tries_are_nobodys_ = true;
   for (const auto& use : account.tpm) {
     if (use.code != wire::cc::kStartup || use.rc != wire::rc::kSuccess) continue;
     witness_->power_cycle();

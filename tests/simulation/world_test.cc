@@ -213,6 +213,15 @@ void guessers(WorldConfig& config) {
   config.limits.recovery_seconds = 60;
   config.book_round_trips = false;
 }
+void guessers_restored(WorldConfig& config) {
+  guessers(config);
+  config.book_round_trips = true;
+}
+// Each power loss costs a try as well, if something protected was used.
+void guessers_in_the_dark(WorldConfig& config) {
+  guessers_restored(config);
+  power_losses(config);
+}
 // A Clear would set the parameters back.
 void libtpms_guessers(WorldConfig& config) {
   guessers(config);
@@ -254,6 +263,8 @@ constexpr Climate kClimates[] = {
     {"PoolsOfHoarders", pools_of_hoarders},
     {"PoolsOfFiles", pools_of_files},
     {"Guessers", guessers},
+    {"GuessersRestored", guessers_restored},
+    {"GuessersInTheDark", guessers_in_the_dark},
     {"LibtpmsWindows", libtpms_windows},
     {"LibtpmsGuessers", libtpms_guessers},
 };
@@ -378,7 +389,7 @@ TEST(World, ClimatesAreWhatTheyAreCalled) {
   for (const char* pools : {"Pools", "PoolsOfWaiters", "PoolsOfHoarders", "PoolsOfFiles"})
     EXPECT_GT(tally_of(pools, 2).beyond_pools, 20U) << pools;
   EXPECT_GT(tally_of("PoolsOfFiles", 2).taken_for_pools, 10U);
-  for (const char* guessers : {"Guessers", "LibtpmsGuessers"}) {
+  for (const char* guessers : {"Guessers", "GuessersRestored", "GuessersInTheDark", "LibtpmsGuessers"}) {
     const auto tally = tally_of(guessers, 2);
     EXPECT_GT(tally.guesses, 10U) << guessers;
     EXPECT_GT(tally.stopped, 10U) << guessers;
