@@ -126,8 +126,11 @@ Step Engine::Impl::serve(Ticket ticket, Time now, std::optional<Time> waited) {
 
   const Time began = clock();
   const space::SpaceLimits& limits = limits_of(connection);
-  auto outcome = manager.execute(connection.space, waiting->command, waiting->locality, clients,
-                                 lockout.tries_of(connection.owner, limits, began));
+  const auto tries_left = [&](const space::LockoutNews& news) {
+    lockout.learn(news, clock());
+    return lockout.tries_of(connection.owner, limits, clock());
+  };
+  auto outcome = manager.execute(connection.space, waiting->command, waiting->locality, clients, tries_left);
   const bool auth_failed = lockout.note(connection.owner, limits, outcome.failure, clock());
   if (gate.end())
     manager.undo(connection.space, outcome);

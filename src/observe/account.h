@@ -21,15 +21,16 @@ struct Held {
 };
 
 struct Account {
-  std::uint64_t owner = 0;              // 0 for idle work that belongs to nobody
-  std::uint64_t connection = 0;         // 0 likewise
-  std::uint32_t client_code = 0;        // the client's command; 0: idle work
-  std::uint32_t rc = 0;                 // what the client was answered
-  std::vector<TpmUse> tpm;              // in the order they were sent
-  std::uint32_t evictions = 0;          // of objects and sessions, to make room
-  std::uint32_t parks = 0;              // policy sessions that left the TPM because their numbers were needed
-  std::uint32_t rebuilds = 0;           // and those that came back
-  std::vector<Reclaimed> reclaimed;     // sessions that were taken because somebody waited, or an administrator said so
+  std::uint64_t owner = 0;        // 0 for idle work that belongs to nobody
+  std::uint64_t connection = 0;   // 0 likewise
+  std::uint32_t client_code = 0;  // the client's command; 0: idle work
+  std::uint32_t rc = 0;           // what the client was answered
+  std::vector<TpmUse> tpm;        // in the order they were sent
+  std::uint32_t evictions = 0;    // of objects and sessions, to make room
+  std::uint32_t parks = 0;        // policy sessions that left the TPM because their numbers were needed
+  std::uint32_t rebuilds = 0;     // and those that came back
+  std::vector<Reclaimed>
+      reclaimed;  // sessions that were taken because somebody waited or a pool was full, or an order said so
   std::optional<std::uint64_t> waited;  // nanoseconds that this StartAuthSession waited for a session
   std::optional<Held> held;             // by the client's space, after a command that gave it an object or a session
   bool auth_failed = false;             // a wrong authorization cost its owner, or the chip, a try

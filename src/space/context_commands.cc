@@ -110,6 +110,7 @@ std::optional<Bytes> ContextCommands::save_known_context(SpaceId space, const Co
   session->client_saved = true;
   session->client_copy = digest_of(session->context);
   session->last_use = books_.tick;
+  session->used_at = port_.now();
   return wire::success_response(session->context);
 }
 
@@ -125,6 +126,7 @@ Bytes ContextCommands::save_parked(SpaceId space, ClientHandle handle) {
   session.client_saved = true;
   session.client_copy = digest_of(token);
   session.last_use = books_.tick;
+  session.used_at = port_.now();
   add_parked(books_, std::move(session));
   return wire::success_response(token);
 }

@@ -165,10 +165,10 @@ void Manager::undo_save(SpaceId space, std::uint32_t number) {
 // --- one command
 
 Outcome Manager::execute(SpaceId space, const Command& command, std::uint8_t locality, wire::Tpm& client_tpm,
-                         Tries tries) {
+                         const TriesLeft& tries_left) {
   Outcome outcome;
   residency_.pin(++books_.tick);
-  outcome.response = run(space, command, locality, client_tpm, tries, outcome);
+  outcome.response = run(space, command, locality, client_tpm, tries_left, outcome);
   if (const auto header = wire::read_header(outcome.response)) outcome.code = header->code;
   outcome.failure = protection_.failure(space, command, outcome.code);
   if (outcome.code == rc::kSuccess && command.row().effect == Effect::kContextSave &&
@@ -191,15 +191,24 @@ Cost Manager::settle() {
   return port_.take_cost();
 }
 
-Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality, wire::Tpm& client_tpm, Tries tries,
-                   Outcome& outcome) {
+// A disorderly end of what was protected costs a try (Part 1, 19.8.6): the last one that is left, perhaps.
+Tries Manager::tries_after_reset(const TriesLeft& tries_left) {
+  (void)port_.read_lockout();
+  return tries_left(std::exchange(port_.cost().lockout, {}));
+}
+
+Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality, wire::Tpm& client_tpm,
+                   const TriesLeft& tries_left, Outcome& outcome) {
   if (books_.spaces.at(space).given_up) return refuse(rc::kSessionHandles);
   if (auto answer = answer_without_tpm(space, command)) return std::move(*answer);
   if (const auto refusal = within_limits(space, command)) return refuse(*refusal);
 
   Bytes last;
   bool resynchronised = false;
+  Tries tries = tries_left({});
   for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
+    if (port_.cost().tpm_was_reset && books_.spaces.at(space).limits.shares_tries)
+      tries = tries_after_reset(tries_left);
     if (const auto refusal = resolve(space, command)) return refuse(*refusal);
     if (const auto refusal = refusal_by_view(view_of(space), command)) return refuse(*refusal);
     if (const auto refusal = stale_nonces_.refusal(space, command)) return refuse(*refusal);
@@ -209,11 +218,15 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
       return refuse(rc::kNvAuthorization);
     }
     if (tries == Tries::kNone && protection_.may_count(space, command)) {
+      if (port_.cost().unpowered && recovery_.after_power_loss()) continue;  // nobody knows what it is
       outcome.stopped_for_lockout = true;
       return refuse(rc::kLockout);
     }
     Rc code = pin ? bring_back_sessions(space, command, locality) : as_lack_of_room(pin.error(), rc::kMemory);
-    if (code == rc::kSuccess) code = make_resident(space, command);
+    if (code == rc::kSuccess) {
+      session_book_.make_room_in_pools(space, command);
+      code = make_resident(space, command);
+    }
     if (code == kGoneMeanwhile || disproves_the_books(code, resynchronised)) continue;
     if (code == rc::kInitialize && recovery_.after_power_loss()) continue;
     if (code != rc::kSuccess) return refuse(code);

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -43,8 +44,9 @@ struct Outcome {
   Cost cost;
 };
 
-// Whether the owner of a space may be wrong once more.
+// Whether the owner of a space may be wrong once more; told what the chip has said of its count meanwhile.
 enum class Tries : std::uint8_t { kLeft, kNone };
+using TriesLeft = std::function<Tries(const LockoutNews& news)>;
 
 class Manager {
  public:
@@ -59,9 +61,10 @@ class Manager {
   void close(SpaceId space);
 
   // Precondition: the space is open. `client_tpm` is the same TPM, for the client's own command alone. Without tries
-  // what could cost one is answered LOCKOUT, and nothing has changed.
+  // what could cost one is answered LOCKOUT, and nothing has changed. `tries_left` is asked at the beginning, and again
+  // after a reset that the command met: the chip may have counted one.
   Outcome execute(SpaceId space, const wire::Command& command, std::uint8_t locality, wire::Tpm& client_tpm,
-                  Tries tries = Tries::kLeft);
+                  const TriesLeft& tries_left);
   // The response could not be delivered: nobody knows the handle, nobody has the context.
   void undo(SpaceId space, const Outcome& outcome);
 
@@ -108,7 +111,8 @@ class Manager {
   [[nodiscard]] SpaceLimits possible(SpaceLimits limits) const;
   Cost settle();
   wire::Bytes run(SpaceId space, const wire::Command& command, std::uint8_t locality, wire::Tpm& client_tpm,
-                  Tries tries, Outcome& outcome);
+                  const TriesLeft& tries_left, Outcome& outcome);
+  Tries tries_after_reset(const TriesLeft& tries_left);
   // Contexts, lists of handles, and what is known of a parked session.
   std::optional<wire::Bytes> answer_without_tpm(SpaceId space, const wire::Command& command);
   std::optional<wire::Bytes> answer_for_parked(SpaceId space, const wire::Command& command);

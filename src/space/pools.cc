@@ -16,12 +16,6 @@ bool is_in(const Books& books, SpaceId id, PoolId pool) {
   return std::any_of(pools.begin(), pools.end(), [&](const Pool& one) { return one.id == pool; });
 }
 
-bool counts_for(const Books& books, const Session& session, PoolId pool) {
-  if (session.can_be_made_again()) return false;
-  if (session.space.value != 0) return is_in(books, session.space, pool);
-  return std::find(session.left_pools.begin(), session.left_pools.end(), pool) != session.left_pools.end();
-}
-
 std::uint32_t sessions_of(const Books& books, PoolId pool) {
   std::uint32_t out = 0;
   for (const auto& [number, session] : books.sessions) out += counts_for(books, session, pool) ? 1U : 0U;
@@ -39,6 +33,12 @@ std::uint64_t bytes_to_come(const Books& books, const Chip& chip, PoolId pool) {
 
 }  // namespace
 
+bool counts_for(const Books& books, const Session& session, PoolId pool) {
+  if (session.can_be_made_again()) return false;
+  if (session.space.value != 0) return is_in(books, session.space, pool);
+  return std::find(session.left_pools.begin(), session.left_pools.end(), pool) != session.left_pools.end();
+}
+
 RoomInPools room_in_pools(const Books& books, const Chip& chip, SpaceId space) {
   RoomInPools out;
   for (const Pool& pool : books.spaces.at(space).limits.pools) {
@@ -47,6 +47,16 @@ RoomInPools room_in_pools(const Books& books, const Chip& chip, SpaceId space) {
     out.sessions = std::min(out.sessions, left_of(pool.sessions, sessions_of(books, pool.id)));
     out.objects = std::min(out.objects, left_of(pool.objects, held.objects));
     out.bytes = std::min(out.bytes, left_of(pool.bytes, held.bytes + bytes_to_come(books, chip, pool.id)));
+  }
+  return out;
+}
+
+std::map<PoolId, std::uint32_t> sessions_beyond_pools(const Books& books, SpaceId space) {
+  std::map<PoolId, std::uint32_t> out;
+  for (const Pool& pool : books.spaces.at(space).limits.pools) {
+    if (pool.id.value == 0) continue;
+    const std::uint32_t held = sessions_of(books, pool.id);
+    if (held >= pool.sessions) out.emplace(pool.id, held - pool.sessions + 1);
   }
   return out;
 }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <tuple>
 
+#include "space/pools.h"
+
 namespace tpmspace::space {
 
 namespace {
@@ -96,6 +98,51 @@ Taking session_to_take(const Books& books, const Chip& chip, std::span<const Wai
       out.number = number;
     }
   }
+  return out;
+}
+
+namespace {
+
+// In the order in which they would go.
+std::vector<const Session*> left_behind_past_lease(const Books& books, std::uint64_t now) {
+  std::vector<const Session*> out;
+  for (const auto& [number, session] : books.sessions)
+    if (is_ordinary(session) && session.space.value == 0 && after(session.used_at, session.lease) <= now)
+      out.push_back(&session);
+  std::sort(out.begin(), out.end(), [](const Session* one, const Session* other) {
+    return std::tie(one->asked_authority, one->last_use) < std::tie(other->asked_authority, other->last_use);
+  });
+  return out;
+}
+
+}  // namespace
+
+std::optional<std::vector<std::uint32_t>> left_behind_to_take(const Books& books, SpaceId space, std::uint64_t now) {
+  const auto missing = sessions_beyond_pools(books, space);
+  std::vector<std::uint32_t> out;
+  if (missing.empty()) return out;
+  if (books.spaces.at(space).limits.terms.exhaustion != Exhaustion::kReclaim) return std::nullopt;
+
+  const std::vector<const Session*> there = left_behind_past_lease(books, now);
+  std::map<PoolId, std::uint32_t> freed;
+  for (const Session* session : there)
+    for (const auto& [pool, count] : missing) freed[pool] += counts_for(books, *session, pool) ? 1U : 0U;
+  if (std::any_of(missing.begin(), missing.end(), [&](const auto& one) { return freed[one.first] < one.second; }))
+    return std::nullopt;
+
+  // All would be enough. Whichever is not needed stays, and the last to go are the first to stay.
+  for (auto it = there.rbegin(); it != there.rend(); ++it) {
+    const Session& session = **it;
+    const bool needed = std::any_of(missing.begin(), missing.end(), [&](const auto& one) {
+      return counts_for(books, session, one.first) && freed[one.first] == one.second;
+    });
+    if (needed) {
+      out.push_back(wire::number_of(session.handle));
+      continue;
+    }
+    for (auto& [pool, count] : freed) count -= counts_for(books, session, pool) ? 1U : 0U;
+  }
+  std::reverse(out.begin(), out.end());
   return out;
 }
 

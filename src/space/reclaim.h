@@ -9,16 +9,20 @@
 // own other spaces included. What somebody had to wait for is his for a tenure as well: else two who both waited would
 // take from each other at once. Among what may be taken: what nobody holds any more (client-saved, connection gone),
 // then what is beyond its space's claim, then least recently used; sessions for which an outside authority was asked
-// (PolicySigned, PolicySecret, PolicyTicket) last. Never from the space that waits. Threads: pure functions of the
-// books. Units: nanoseconds of the manager's clock. Source: DESIGN, "Sessions"; tests/models/admission.pml shows that
-// nobody starves by these rules, and which of them cannot be left out (the tenure of what was waited for is not in it:
-// it is for work to get done, not against starving).
+// (PolicySigned, PolicySecret, PolicyTicket) last. Never from the space that waits.
+// A full pool (space/pools.h) is another matter: nobody waits for a neighbour in it. But what nobody holds any more
+// does not keep it full for ever: as soon as its lease is over it goes, in the same order, for whoever of the pool
+// wants one. Until then it is promised to who comes back with its context, and one whose lease is endless always is.
+// Threads: pure functions of the books. Units: nanoseconds of the manager's clock. Source: DESIGN, "Sessions";
+// tests/models/admission.pml shows that nobody starves by these rules, and which of them cannot be left out (the tenure
+// of what was waited for is not in it: it is for work to get done, not against starving; nor are pools).
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "space/books.h"
 #include "space/chip.h"
@@ -57,5 +61,11 @@ class FairShares {
 // For `waiters.front()`; all waiters count as owners that want a share. Precondition: there is one, its space is open.
 [[nodiscard]] Taking session_to_take(const Books& books, const Chip& chip, std::span<const Waiter> waiters,
                                      std::uint64_t now);
+
+// Which numbers go, of those that nobody holds any more, so that all pools of a space have room for one more session of
+// it; empty: they have. Nullopt: there are not enough of them, or the space's terms are not to take any from anybody;
+// so nothing is to be taken.
+[[nodiscard]] std::optional<std::vector<std::uint32_t>> left_behind_to_take(const Books& books, SpaceId space,
+                                                                            std::uint64_t now);
 
 }  // namespace tpmspace::space

@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "space/pools.h"
 #include "space/protection.h"
+#include "space/reclaim.h"
 
 namespace tpmspace::space {
 
@@ -45,11 +45,11 @@ bool asks_authority(const Command& command) {
 // --- one more
 
 // Unwanted ones are as good as free: they are flushed before anybody waits. So are those that can be made again.
-Bank SessionBook::bank() const {
+Bank SessionBook::bank_without(std::size_t left_behind) const {
   Bank out(chip_.active_sessions - chip_.kept_for_rebuilding());
   for (const auto& [space, count] : ordinary_sessions_by_space(books_)) {
     if (space.value == 0)
-      out.add_lost(count);
+      out.add_lost(count - static_cast<std::uint32_t>(left_behind));
     else
       out.add_holder(count, books_.spaces.at(space).limits.terms.claim);
   }
@@ -87,11 +87,19 @@ SessionBook::Admission SessionBook::admission(SpaceId id, const Command& command
   const bool starts = command.row().creates == wire::Creates::kSession;
   if (starts && sessions_of_space(books_, id) >= space.limits.sessions) return Admission::kNever;
   if (want(id, command) == Want::kNumber) return parking_.number_at(0) ? Admission::kNow : Admission::kNotNow;
-  if (room_in_pools(books_, chip_, id).sessions == 0) return Admission::kNever;
+  const auto going = left_behind_to_take(books_, id, port_.now());
+  if (!going) return Admission::kNever;
   const auto by_space = ordinary_sessions_by_space(books_);
   const auto found = by_space.find(id);
   const std::uint32_t held = found == by_space.end() ? 0 : found->second;
-  return bank().admits(held, space.limits.terms.claim) ? Admission::kNow : Admission::kNotNow;
+  return bank_without(going->size()).admits(held, space.limits.terms.claim) ? Admission::kNow : Admission::kNotNow;
+}
+
+void SessionBook::make_room_in_pools(SpaceId id, const Command& command) {
+  if (want(id, command) != Want::kOrdinary) return;
+  const auto going = left_behind_to_take(books_, id, port_.now());
+  if (!going) return;
+  for (const std::uint32_t number : *going) take(number);
 }
 
 Rc SessionBook::clear_the_way(SpaceId id) {

@@ -50,13 +50,17 @@ class SessionBook {
     kNever,   // the space's own limit or that of a pool, or it was given up
   };
   // Precondition: the command wants something. Of a number: whoever notices (Parking::number_at knows who does).
+  // Where a pool is full of what nobody holds any more: as it will be after `make_room_in_pools`.
   [[nodiscard]] Admission admission(SpaceId space, const wire::Command& command) const;
   // When a number can be had for somebody who asked at `since`: any, or that one.
   [[nodiscard]] std::optional<std::uint64_t> number_at(std::uint64_t since, std::optional<std::uint32_t> which) const {
     return which ? parking_.number_at(since, *which) : parking_.number_at(since);
   }
   // As it is now. Who had to wait need not be looked at again before it has changed.
-  [[nodiscard]] Bank bank() const;
+  [[nodiscard]] Bank bank() const { return bank_without(0); }
+  // What the command wants has room in the pools of its space: what others left behind there is taken, if it may be.
+  // Precondition: admission is kNow, if it wants something.
+  void make_room_in_pools(SpaceId space, const wire::Command& command);
   // The next session that the TPM starts has a number that the space does not know, if that can be had. Precondition:
   // admission is kNow.
   wire::Rc clear_the_way(SpaceId space);
@@ -92,6 +96,8 @@ class SessionBook {
  private:
   static constexpr int kMaxFillers = 8;
 
+  // As if so many that nobody has any more were gone.
+  [[nodiscard]] Bank bank_without(std::size_t left_behind) const;
   [[nodiscard]] std::optional<wire::ClientHandle> client_handle(SpaceId space, std::uint32_t handle) const;
   void log_step(Session& session, SpaceId space, const wire::Command& command);
   std::optional<wire::Bytes> key_of(SpaceId space, const wire::Command& step);

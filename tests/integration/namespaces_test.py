@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import struct
+import subprocess
 import tempfile
 
 import harness
@@ -139,6 +140,36 @@ class Quotas(NamespacesTest):
                 with self.client(daemon, OUTSIDE) as outside:
                     for _ in range(5):
                         outside.run(harness.start_auth_session())
+
+    def left_behind(self, daemon):
+        done = subprocess.run([harness.program("tpmspace"), "sessions", "--json", "--socket", daemon.path],
+                              capture_output=True, check=True, timeout=harness.TIMEOUT)
+        return [one["state"] for one in json.loads(done.stdout)["sessions"]].count("abandoned")
+
+    def fill(self, daemon, user):
+        """Three session files, of three processes that are gone."""
+        for i in range(3):
+            user("startauthsession", "--audit-session", "-S", f"{i}.ctx")
+        daemon.wait_until(lambda: self.left_behind(daemon) == 3, "the tools' connections are gone")
+
+    def test_files_that_tools_left_behind_are_promised_for_a_lease(self):
+        with self.both(CONFIG + '[profile.default]\nlease = "1h"\n') as (daemon, left, right):
+            self.fill(daemon, left)
+            self.refused(0x905, left, "startauthsession", "--audit-session", "-S", "more.ctx")
+            right("startauthsession", "--audit-session", "-S", "s.ctx")
+            for kept in range(3):
+                left("getrandom", "-S", f"{kept}.ctx", "4")
+
+    def test_files_that_tools_left_behind_make_room_after_their_lease(self):
+        with self.both(CONFIG + '[profile.default]\nlease = "1s"\n') as (daemon, left, _):
+            self.fill(daemon, left)
+            daemon.wait_until(lambda: left.run("tpm2_startauthsession", "--audit-session", "-S", "more.ctx")
+                              .returncode == 0, "the oldest one's lease is over")
+            daemon.wait_until(lambda: self.left_behind(daemon) == 3, "one has gone for the new one")
+            daemon.wait_for_log("reclaimed")
+            self.refused(0x1CB, left, "getrandom", "-S", "0.ctx", "4")
+            for kept in ("1.ctx", "more.ctx"):
+                left("getrandom", "-S", kept, "4")
 
 
 # One user, who is in a namespace by the door that he takes.

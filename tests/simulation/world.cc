@@ -147,6 +147,7 @@ World::Tally& World::Tally::operator+=(const Tally& other) {
   rebuilds += other.rebuilds;
   through_windows += other.through_windows;
   beyond_pools += other.beyond_pools;
+  taken_for_pools += other.taken_for_pools;
   guesses += other.guesses;
   stopped += other.stopped;
   return *this;
@@ -388,6 +389,7 @@ std::string World::submit(Connection& connection, const Step& step) {
   });
   Pending pending;
   pending.said = connection.client->say(step);
+  pending.said_at = clock_.now();
   trace(fmt::format("client {} says {}", connection.id, pending.said.text));
   auto command = wire::Command::parse(pending.said.bytes[0], table_, chip_.max_command);
   ++tally_.client_commands;
@@ -411,8 +413,10 @@ std::string World::cancel(Connection& connection) {
 
 // What the engine took from somebody is gone for the private TPM too, whether the client knows it or not. Where nobody
 // takes from anybody only those go that cannot come back (what a PolicyPCR saw is not so any more), or that a fault
-// met.
-std::string World::take_away(const observe::Account& account, bool faults) {
+// met. For who is answered in the same step only those go that nobody holds any more, and whose lease is over.
+std::string World::take_away(const Moment& moment) {
+  const observe::Account& account = *moment.step.account;
+  const bool faults = moment.faults != 0;
   const bool nobody_takes = config_.space.terms.exhaustion != space::Exhaustion::kReclaim;
   for (const auto& taken : account.reclaimed) {
     trace(fmt::format("{:#x} of {} is taken", taken.handle, taken.space));
@@ -435,6 +439,12 @@ std::string World::take_away(const observe::Account& account, bool faults) {
       }
     }
     if (session == nullptr) return blurred_ ? "" : "a session was taken for nothing";
+    if (moment.step.reply && !faults && !session->can_be_made_again()) {
+      if (from->open) return "a session was taken from who has it, for a place in a pool";
+      if (clock_.now() < session->used_from + from->limits.terms.lease)
+        return "a session was taken from a pool before its lease was over";
+      ++tally_.taken_for_pools;
+    }
     if (session->saved_at == 0) from->taken.insert(wire::number_of(taken.handle));
     static_cast<void>(from->own_tpm->transact(speech::flush_context(session->own), 0));
     ++tally_.taken;
@@ -508,7 +518,7 @@ std::string World::turn() {
     return moment.step.reply ? "somebody was answered without an account" : "";
   tally_.parks += moment.step.account->parks;
   tally_.rebuilds += moment.step.account->rebuilds;
-  if (auto trouble = take_away(*moment.step.account, moment.faults != 0); !trouble.empty()) return trouble;
+  if (auto trouble = take_away(moment); !trouble.empty()) return trouble;
   if (moment.step.account->tpm.size() > kMostTpmCommandsAStep)
     return fmt::format("one step sent {} TPM commands", moment.step.account->tpm.size());
   for (const auto& use : moment.step.account->tpm) ++tally_.tpm_commands[static_cast<std::size_t>(use.cause)];
@@ -558,6 +568,10 @@ std::string World::round_trip_books() {
     if (connection->pending && connection->pending->cancelled) return {};
   trace("the books go into a new engine");
   const wire::Bytes books = engine_->save_books();
+  if (config_.guessing) {
+    chip_.lockout_counter = counter_of_chip().value_or(chip_.lockout_counter);
+    tries_are_nobodys_ = true;
+  }
   make_engine();
   if (!engine_->restore_books(books)) return "the engine does not take its own books";
   if (engine_->save_books() != books) return "restored books are not what was saved";
@@ -569,13 +583,20 @@ std::string World::round_trip_books() {
   return {};
 }
 
+// As whoever starts tpmspaced asks it. A TPM without power says nothing.
+std::optional<std::uint32_t> World::counter_of_chip() {
+  constexpr std::uint32_t kLockoutCounter = 0x20E;
+  const auto question = speech::get_capability(6, kLockoutCounter, 1);
+  if (model_) model_->faults().pause(true);
+  const auto heard = speech::hear(question, *patient_->transact(question, 0));
+  if (model_) model_->faults().pause(finishing_);
+  return heard && heard->ok() ? std::optional(speech::property_value(*heard)) : std::nullopt;
+}
+
 // Libtpms' own, which nobody sees into.
 std::string World::check_counter_of_chip() {
   if (!embedded_ || !config_.guessing) return {};
-  constexpr std::uint32_t kLockoutCounter = 0x20E;
-  const auto question = speech::get_capability(6, kLockoutCounter, 1);
-  const auto heard = speech::hear(question, *patient_->transact(question, 0));
-  const std::uint32_t count = speech::property_value(*heard);
+  const std::uint32_t count = counter_of_chip().value_or(0);
   return count <= chip_.max_auth_fail - chip_.max_auth_fail / 4 ? "" : fmt::format("{} tries are used up", count);
 }
 
@@ -660,9 +681,15 @@ std::string World::check_windows() const {
                                          fmt::join(expected, " "));
 }
 
-// Whoever does not administer never has the chip's last tries (docs/lockout.md).
+std::uint32_t World::tries_left_to_all() const {
+  const auto& tries = model_->chip().tries;
+  const std::uint32_t used_up = tries.failed + std::max(1U, tries.max / 4);
+  return tries.max - std::min(tries.max, used_up);
+}
+
+// Whoever does not administer never has the chip's last tries (docs/lockout.md). A disorderly end may.
 std::string World::check_tries() const {
-  if (!model_ || !config_.guessing) return {};
+  if (!model_ || !config_.guessing || config_.power_cycles) return {};
   const auto& tries = model_->chip().tries;
   const std::uint32_t last = std::max(1U, tries.max / 4);
   return tries.failed + last <= tries.max ? "" : fmt::format("{} of {} tries are used up", tries.failed, tries.max);
@@ -674,7 +701,8 @@ std::string World::check_nobody_waits_for_a_pool() {
   for (const auto& waiting : engine_->sessions().waiting) {
     const Connection* connection = by_engine_id(waiting.connection);
     if (connection == nullptr || !connection->pending || connection->pending->cancelled) continue;
-    if (room_in_pools(*connection).sessions == 0 && wants_ordinary_session(*connection, connection->pending->said))
+    const Room room = room_in_pools(*connection, clock_.now());
+    if (!room.perhaps_made && wants_ordinary_session(*connection, connection->pending->said))
       return fmt::format("client {} waits for its neighbours in a pool", connection->id);
   }
   return {};

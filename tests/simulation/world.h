@@ -80,6 +80,7 @@ class World {
     std::uint64_t parks = 0, rebuilds = 0;
     std::uint64_t through_windows = 0;  // EvictControl
     std::uint64_t beyond_pools = 0;     // commands of who had room of his own
+    std::uint64_t taken_for_pools = 0;  // sessions that nobody held any more
     std::uint64_t guesses = 0, stopped = 0;
 
     Tally& operator+=(const Tally& other);
@@ -92,8 +93,10 @@ class World {
     std::uint32_t shared = 0, own = 0;  // handles, through the engine and on the private TPM
     std::uint64_t saved_at = 0;         // order of the client's ContextSave; 0: usable
     std::uint64_t used_at = 0;          // order of commands about it
-    bool renumbered = false;            // the TPM may know it by another number than its client
-    bool asked_authority = false;       // by a PolicySecret; it is taken last
+    // Of the last one: not used before, and not used after, for all that the world sees of the engine's clock.
+    engine::Time used_from = 0, used_until = 0;
+    bool renumbered = false;       // the TPM may know it by another number than its client
+    bool asked_authority = false;  // by a PolicySecret; it is taken last
     // From here on for what the engine may do with it, as the world sees it (TPM-RULES 22, 28, 30).
     bool policy = false;  // a policy session that was started without a secret
     bool trial = false;   // likewise, and it authorizes nothing
@@ -113,6 +116,7 @@ class World {
   struct Pending {
     engine::Ticket ticket = 0;
     Utterance said;
+    engine::Time said_at = 0;
     bool cancelled = false;
     bool leaving = false;    // will be abandoned as soon as it is at the TPM
     bool abandoned = false;  // its answer is not wanted any more; what it did must be undone
@@ -146,7 +150,7 @@ class World {
   [[nodiscard]] std::string cancel(Connection& connection);
   void abandon(Connection& connection);
   void abandon_what_is_served();
-  [[nodiscard]] std::string take_away(const observe::Account& account, bool faults);
+  [[nodiscard]] std::string take_away(const Moment& moment);
   [[nodiscard]] std::uint32_t ordinary_sessions() const;  // of everybody
   [[nodiscard]] std::size_t all_sessions() const;         // likewise, parked ones and files included
   [[nodiscard]] bool bank_admits(const Connection& connection) const;
@@ -164,7 +168,7 @@ class World {
                                           const std::array<speech::Heard, kSides>& heard) const;
   [[nodiscard]] std::optional<std::string> permitted(Connection& connection, const Pending& pending,
                                                      const speech::Heard& heard, const Moment& moment) const;
-  [[nodiscard]] std::optional<std::string> permitted_by_bank(const Connection& connection, const Utterance& said,
+  [[nodiscard]] std::optional<std::string> permitted_by_bank(const Connection& connection, const Pending& pending,
                                                              bool faults) const;
   [[nodiscard]] std::optional<std::string> permitted_by_parking(const Connection& connection, const Utterance& said,
                                                                 wire::Rc code) const;
@@ -180,8 +184,11 @@ class World {
   struct Room {
     std::size_t objects = SIZE_MAX, sessions = SIZE_MAX;
     bool bytes = true;  // for one more context, however large all are
+    // Whether there will be a session for it once those are taken that nobody holds, and whose lease was over then: for
+    // sure, and for all that the world knows.
+    bool surely_made = true, perhaps_made = true;
   };
-  [[nodiscard]] Room room_in_pools(const Connection& connection) const;
+  [[nodiscard]] Room room_in_pools(const Connection& connection, engine::Time at) const;
   [[nodiscard]] bool knows_all_numbers(const Connection& connection) const;
   // It has left the TPM since its client got its nonce, for all that the world knows.
   [[nodiscard]] bool may_be_stale(const Known& session) const {
@@ -198,7 +205,8 @@ class World {
   void note_sessions(Connection& connection, const Utterance& said, const std::array<speech::Heard, kSides>& heard);
   void note_started(Connection& connection, Known& session, const wire::Command& command) const;
   [[nodiscard]] std::string note_tries(const Connection& connection, const Utterance& said, const speech::Heard& heard);
-  void note_use(Connection& connection, const Utterance& said);
+  [[nodiscard]] std::uint32_t tries_left_to_all() const;  // until only the last quarter is there
+  void note_use(Connection& connection, const Pending& pending);
   void note_policies(Connection& connection, const wire::Command& command);
   void note_pcrs(Known& session, const wire::Command& command) const;
   void reset_private_tpms(const observe::Account& account);
@@ -210,6 +218,7 @@ class World {
   [[nodiscard]] std::string check_windows() const;
   [[nodiscard]] std::string check_tries() const;
   [[nodiscard]] std::string check_counter_of_chip();
+  [[nodiscard]] std::optional<std::uint32_t> counter_of_chip();
   [[nodiscard]] std::string check_nobody_waits_for_a_pool();
   [[nodiscard]] std::string check_nothing_is_left_behind();
   [[nodiscard]] bool is_careful(space::OwnerId owner) const;
@@ -246,6 +255,8 @@ class World {
   std::uint64_t next_save_ = 1;
   std::uint64_t next_use_ = 1;
   std::set<space::OwnerId> guessed_;  // wrongly, since the chip's count was set back
+  // Since then the chip may have counted what no owner did, or the engine has forgotten whose failures they are.
+  bool tries_are_nobodys_ = false;
   bool reset_unnoticed_ = false;
   bool came_to_rest_ = false;
   bool finishing_ = false;  // no faults any more

@@ -131,7 +131,7 @@ std::string World::judge(Connection& connection, const Moment& moment) {
   if (account.rc != heard->code) return fmt::format("{}: the account says {:#x}", pending.said.text, account.rc);
 
   if (auto trouble = note_tries(connection, pending.said, *heard); !trouble.empty()) return trouble;
-  if (heard->ok() || !account.tpm.empty()) note_use(connection, pending.said);
+  if (heard->ok() || !account.tpm.empty()) note_use(connection, pending);
   const bool after = reset_came_after_command(account);
   if (!after) reset_private_tpms(account);
   std::string trouble;
@@ -188,13 +188,13 @@ std::optional<std::string> World::permitted(Connection& connection, const Pendin
   if (heard.ok()) return std::nullopt;
   if ((pending.cancelled || pending.abandoned) && ours && code == wire::rc::kCanceled) return "cancelled";
   if (ours && code == wire::rc::kSessionHandles)
-    if (auto why = permitted_by_bank(connection, pending.said, moment.faults != 0)) return why;
+    if (auto why = permitted_by_bank(connection, pending, moment.faults != 0)) return why;
   if (ours)
     if (auto why = permitted_by_parking(connection, pending.said, code)) return why;
   if (ours && code == wire::rc::kObjectMemory && makes_object(pending.said.verb)) {
     if (connection.own_tpm->loaded_objects().size() >= connection.limits.objects) return "the space is full";
     if (config_.engine.max_bytes < engine::Config{}.max_bytes) return "no memory for one more context";
-    const Room room = room_in_pools(connection);
+    const Room room = room_in_pools(connection, pending.said_at);
     if (room.objects == 0 || !room.bytes) return kBeyondPool;
   }
   if (ours && code == wire::rc::kLockout && permitted_by_tries(connection, pending.said)) return "it has no tries left";
@@ -318,17 +318,26 @@ bool World::wants_ordinary_session(const Connection& connection, const Utterance
 
 // Those that stay in the TPM count, also when their connections are gone. Of contexts it is only known that none is
 // larger than a response.
-World::Room World::room_in_pools(const Connection& connection) const {
+World::Room World::room_in_pools(const Connection& connection, engine::Time at) const {
   Room room;
+  const bool takes = connection.limits.terms.exhaustion == space::Exhaustion::kReclaim;
   for (const auto& pool : connection.limits.pools) {
     if (pool.id.value == 0) continue;
-    std::size_t objects = 0, sessions = 0;
+    std::size_t objects = 0, sessions = 0, surely_idle = 0, perhaps_idle = 0;
     for (const auto& other : connections_) {
       const auto& pools = other.limits.pools;
       if (std::none_of(pools.begin(), pools.end(), [&](const auto& one) { return one.id == pool.id; })) continue;
       sessions += count_ordinary(other.sessions);
       if (other.open) objects += other.own_tpm->loaded_objects().size();
+      if (other.open || !takes) continue;
+      for (const auto& [own, known] : other.sessions) {
+        if (known.can_be_made_again()) continue;
+        surely_idle += known.used_until + other.limits.terms.lease <= at ? 1U : 0U;
+        perhaps_idle += known.used_from + other.limits.terms.lease <= at ? 1U : 0U;
+      }
     }
+    room.surely_made = room.surely_made && sessions - surely_idle < pool.sessions;
+    room.perhaps_made = room.perhaps_made && sessions - perhaps_idle < pool.sessions;
     room.objects = std::min<std::size_t>(room.objects, pool.objects - std::min<std::size_t>(pool.objects, objects));
     room.sessions =
         std::min<std::size_t>(room.sessions, pool.sessions - std::min<std::size_t>(pool.sessions, sessions));
@@ -359,13 +368,15 @@ std::optional<std::string> World::permitted_by_window(const Connection& connecti
   return std::nullopt;
 }
 
-// Whoever never guessed wrongly is never stopped for what others did. A session that is bound to an object may be bound
-// to a protected one: what comes from a file the engine does not know then.
+// Whoever never guessed wrongly is never stopped for what others did, unless nobody can say who it was: then all are,
+// when they are used up. (That the chip forgot one meanwhile the engine may not know yet.) A session that is bound to
+// an object may be bound to a protected one: what comes from a file the engine does not know then.
 bool World::permitted_by_tries(const Connection& connection, const Utterance& said) const {
   const auto command = wire::Command::parse(said.bytes[1], wire::CommandTable::builtin(), chip_.max_command);
   const auto through_engine = wire::Command::parse(said.bytes[0], table_, chip_.max_command);
-  if (!command || !through_engine || !connection.limits.shares_tries || !guessed_.contains(connection.owner))
-    return false;
+  if (!command || !through_engine || !connection.limits.shares_tries) return false;
+  const bool used_up = tries_are_nobodys_ && (!model_ || tries_left_to_all() <= 1);
+  if (!used_up && !guessed_.contains(connection.owner)) return false;
   const auto named = sessions_named(connection, *through_engine);
   if (std::any_of(named.begin(), named.end(), [](const Known* session) { return session->bound_to_object; }))
     return true;
@@ -377,8 +388,12 @@ bool World::permitted_by_tries(const Connection& connection, const Utterance& sa
 }
 
 // SESSION_HANDLES.
-std::optional<std::string> World::permitted_by_bank(const Connection& connection, const Utterance& said,
+std::optional<std::string> World::permitted_by_bank(const Connection& connection, const Pending& pending,
                                                     bool faults) const {
+  const Utterance& said = pending.said;
+  const auto& terms = connection.limits.terms;
+  const bool waited =
+      terms.exhaustion != space::Exhaustion::kRefuse && clock_.now() >= pending.said_at + terms.deadline;
   const auto command = wire::Command::parse(said.bytes[0], table_, chip_.max_command);
   if (!command) return std::nullopt;
   if (said.verb == Verb::kContextLoad)
@@ -388,10 +403,10 @@ std::optional<std::string> World::permitted_by_bank(const Connection& connection
   if (starts && knows_all_numbers(connection)) return "the space knows all numbers";
   if (starts || becomes_ordinary(connection, *command)) {
     const bool number = starts && starts_what_can_be_made_again(*command);
-    if (!number && room_in_pools(connection).sessions == 0) return kBeyondPool;
+    if (!number && !room_in_pools(connection, pending.said_at).surely_made) return kBeyondPool;
     if (number && ordinary_sessions() >= chip_.active_sessions) return "ordinary sessions have all numbers";
     if (!number && !bank_admits(connection)) return "the bank does not admit it";
-    if (connection.limits.terms.exhaustion != space::Exhaustion::kRefuse) return "it has waited in vain";
+    if (waited) return "it has waited in vain";
     if (faults) return "a fault met one that should have left";
   }
   const auto named = sessions_named(connection, *command);
@@ -399,8 +414,7 @@ std::optional<std::string> World::permitted_by_bank(const Connection& connection
       std::count_if(named.begin(), named.end(), [](const Known* session) { return session->can_be_made_again(); }));
   if (places == 0) return std::nullopt;
   if (faults) return "a fault met a session on its way back";
-  if (is_covered_by_hmac(*command) && connection.limits.terms.exhaustion != space::Exhaustion::kRefuse)
-    return "it has waited in vain for its own number";
+  if (is_covered_by_hmac(*command) && waited) return "it has waited in vain for its own number";
   if (starts) ++places;
   if (ordinary_sessions() + places > chip_.active_sessions) return "ordinary sessions have the places";
   return std::nullopt;
@@ -534,7 +548,7 @@ std::string World::compare_lists(const Connection& connection, const Utterance& 
     if (persistent && speech::property_value(heard[0]) != speech::property_value(heard[1]))
       return said.text + ": other numbers of persistent objects";
     const std::size_t left = std::min(connection.limits.objects - connection.own_tpm->loaded_objects().size(),
-                                      room_in_pools(connection).objects);
+                                      room_in_pools(connection, clock_.now()).objects);
     if (said.handle[0] == 0x207 && speech::property_value(heard[0]) != left)
       return said.text + ": other numbers of free slots";
     return {};
@@ -641,6 +655,7 @@ void World::note_sessions(Connection& connection, const Utterance& said, const s
     session.shared = heard[0].handle;
     session.own = heard[1].handle;
     session.saved_at = 0;
+    session.used_until = clock_.now();
     connection.taken.erase(wire::number_of(heard[0].handle));  // its client had been told
   }
   if (said.verb != Verb::kContextSave || !wire::is_session(said.handle[0])) return;
@@ -667,18 +682,28 @@ void World::note_started(Connection& connection, Known& session, const wire::Com
 
 std::string World::note_tries(const Connection& connection, const Utterance& said, const Heard& heard) {
   const bool sets_back = said.verb == Verb::kLockReset || said.verb == Verb::kClear;
-  if (sets_back && heard.ok()) guessed_.clear();
+  if (sets_back && heard.ok()) {
+    guessed_.clear();
+    tries_are_nobodys_ = false;
+  }
   if (heard.code == wire::from_manager(wire::rc::kLockout)) ++tally_.stopped;
   if (!config_.guessing || wire::base_code(heard.code) != wire::rc::kAuthFail) return {};
   ++tally_.guesses;
   guessed_.insert(connection.owner);
+  const auto& tries = model_ ? model_->chip().tries : TryCount{};
+  if (model_ && connection.limits.shares_tries && tries.failed + std::max(1U, tries.max / 4) > tries.max)
+    return fmt::format("{}: {} of {} tries are used up", said.text, tries.failed, tries.max);
   return is_careful(connection.owner) ? said.text + ": who never guesses has guessed" : "";
 }
 
-void World::note_use(Connection& connection, const Utterance& said) {
-  const auto command = wire::Command::parse(said.bytes[0], table_, chip_.max_command);
-  for (const Known* session : sessions_named(connection, *command))
-    connection.sessions.at(wire::number_of(session->own)).used_at = next_use_;
+void World::note_use(Connection& connection, const Pending& pending) {
+  const auto command = wire::Command::parse(pending.said.bytes[0], table_, chip_.max_command);
+  for (const Known* named : sessions_named(connection, *command)) {
+    Known& session = connection.sessions.at(wire::number_of(named->own));
+    session.used_at = next_use_;
+    session.used_from = pending.said_at;
+    session.used_until = clock_.now();
+  }
   ++next_use_;
 }
 
@@ -719,6 +744,7 @@ void World::reset_private_tpms(const observe::Account& account) {
   trace("the engine noticed a reset");
   ++tally_.resets;
   reset_unnoticed_ = false;
+  tries_are_nobodys_ = true;
   for (const auto& use : account.tpm) {
     if (use.code != wire::cc::kStartup || use.rc != wire::rc::kSuccess) continue;
     witness_->power_cycle();

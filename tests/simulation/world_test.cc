@@ -196,6 +196,14 @@ void pools_of_hoarders(WorldConfig& config) {
   short_terms(config, space::Exhaustion::kReclaim);
   pools(config);
 }
+// Whoever goes leaves sessions behind; the chip has enough of them.
+void pools_of_files(WorldConfig& config) {
+  short_terms(config, space::Exhaustion::kReclaim);
+  pools(config);
+  config.limits.active_sessions = 64;
+  config.weights.sessions = 5;
+  config.restless = true;
+}
 // Restored books do not know whose failures the chip has counted.
 void guessers(WorldConfig& config) {
   config.guessing = true;
@@ -204,6 +212,15 @@ void guessers(WorldConfig& config) {
   config.limits.max_tries = 16;
   config.limits.recovery_seconds = 60;
   config.book_round_trips = false;
+}
+void guessers_restored(WorldConfig& config) {
+  guessers(config);
+  config.book_round_trips = true;
+}
+// Each power loss costs a try as well, if something protected was used.
+void guessers_in_the_dark(WorldConfig& config) {
+  guessers_restored(config);
+  power_losses(config);
 }
 // A Clear would set the parameters back.
 void libtpms_guessers(WorldConfig& config) {
@@ -244,7 +261,10 @@ constexpr Climate kClimates[] = {
     {"Pools", pools},
     {"PoolsOfWaiters", pools_of_waiters},
     {"PoolsOfHoarders", pools_of_hoarders},
+    {"PoolsOfFiles", pools_of_files},
     {"Guessers", guessers},
+    {"GuessersRestored", guessers_restored},
+    {"GuessersInTheDark", guessers_in_the_dark},
     {"LibtpmsWindows", libtpms_windows},
     {"LibtpmsGuessers", libtpms_guessers},
 };
@@ -366,9 +386,10 @@ TEST(World, ClimatesAreWhatTheyAreCalled) {
   }
   for (const char* windows : {"Windows", "LibtpmsWindows"})
     EXPECT_GT(tally_of(windows, 2).through_windows, 10U) << windows;
-  for (const char* pools : {"Pools", "PoolsOfWaiters", "PoolsOfHoarders"})
+  for (const char* pools : {"Pools", "PoolsOfWaiters", "PoolsOfHoarders", "PoolsOfFiles"})
     EXPECT_GT(tally_of(pools, 2).beyond_pools, 20U) << pools;
-  for (const char* guessers : {"Guessers", "LibtpmsGuessers"}) {
+  EXPECT_GT(tally_of("PoolsOfFiles", 2).taken_for_pools, 10U);
+  for (const char* guessers : {"Guessers", "GuessersRestored", "GuessersInTheDark", "LibtpmsGuessers"}) {
     const auto tally = tally_of(guessers, 2);
     EXPECT_GT(tally.guesses, 10U) << guessers;
     EXPECT_GT(tally.stopped, 10U) << guessers;

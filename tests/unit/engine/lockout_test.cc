@@ -409,6 +409,54 @@ TEST_F(Lockout, AfterAResetTheChipIsAsked) {
   EXPECT_EQ(fail(c, sign(key(c), kWrong)), 8);
 }
 
+// Asks again where a TPM says "later", as tpm/retry.h does.
+class Patient final : public wire::Tpm {
+ public:
+  explicit Patient(wire::Tpm& tpm) : tpm_(tpm) {}
+  Answer transact(ByteView bytes, std::uint8_t locality) override {
+    auto answer = tpm_.transact(bytes, locality);
+    for (int i = 0; i < 3 && answer && wire::read_header(*answer)->code == kRetry; ++i)
+      answer = tpm_.transact(bytes, locality);
+    return answer;
+  }
+
+ private:
+  wire::Tpm& tpm_;
+};
+
+// A disorderly end is counted by the chip itself, and the command that meets it must not be one try too many.
+TEST_F(Lockout, WhatAPowerLossCostIsKnownBeforeTheNextTry) {
+  begin(4);
+  constexpr std::uint32_t kStored = 0x81000000;
+  ASSERT_EQ(run(root_, evict_control(key(root_), kStored)).code, 0U);
+  Patient patient(*tpm_);
+  chip_.max_auth_fail = 4;
+  engine_ =
+      std::make_unique<Engine>(patient, wire::CommandTable::builtin(), chip_, Config{}, [this] { return ++now_; });
+  EXPECT_EQ(run(user(1), sign(kStored, kWrong)).code, kAuthFail);
+  EXPECT_EQ(run(user(2), sign(kStored, kWrong)).code, kAuthFail);
+  ASSERT_TRUE(tpm_->power_cycle());
+  EXPECT_EQ(run(user(3), sign(kStored, kWrong)).code, kStopped);
+  EXPECT_EQ(counter(), 3U);
+  const auto root = open(0);
+  EXPECT_EQ(run(root, sign(kStored, kRight)).code, 0U) << "an administrator has the last one";
+  // One that costs nothing is no reason to stop anybody.
+  ASSERT_EQ(run(root, lock_reset()).code, 0U);
+  ASSERT_TRUE(tpm_->transact(command(cc::kShutdown, {}, {}, Writer().u16(0).take()), 0));
+  ASSERT_TRUE(tpm_->power_cycle());
+  EXPECT_EQ(run(user(3), sign(kStored, kWrong)).code, kAuthFail);
+  EXPECT_EQ(counter(), 1U);
+}
+
+// What cannot be asked before the TPM is started again is asked then, not taken for something that counts.
+TEST_F(Lockout, APowerLossStopsNobody) {
+  const auto c = user(1);
+  use_up(c);
+  EXPECT_EQ(ask(c, sign(0x81000000, kWrong)).code, 0x18BU) << "there is none";
+  ASSERT_TRUE(tpm_->power_cycle());
+  EXPECT_EQ(ask(c, sign(0x81000000, kWrong)).code, 0x18BU);
+}
+
 // On a chip with other users a failure is worth a look at what they did.
 TEST_F(Lockout, OthersTryToo) {
   chip_.keep_free_objects = chip_.keep_free_sessions = 1;

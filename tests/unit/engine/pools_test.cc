@@ -7,7 +7,8 @@ namespace {
 using space::Pool;
 using space::PoolId;
 
-constexpr Rc kNoMoreObjects = 0x000B0902;
+constexpr Rc kNoMoreObjects = 0x000B0902, kUnknownFile = 0x000B01CB;
+constexpr std::uint64_t kLease = space::SessionTerms{}.lease;
 
 class Pools : public EngineThatParks {
  protected:
@@ -122,6 +123,77 @@ TEST_F(Pools, ASessionWhoseConnectionIsGoneStillCounts) {
   // In its own it is counted already.
   const auto again = run(c, context_save(handle)).parameters;
   EXPECT_EQ(run(open_in(1, other), context_load(again)).code, 0U);
+}
+
+TEST_F(Pools, ASessionWhoseConnectionIsGoneMakesRoomAfterItsLease) {
+  const Pool two{.id = {7}, .sessions = 2};
+  const auto a = open_in(1, two), b = open_in(2, two);
+  const auto older = run(a, context_save(session(a))).parameters;
+  const auto newer = run(a, context_save(session(a))).parameters;
+  now_ += 2 * kLease;
+  EXPECT_EQ(hmac_session(b), kNoMoreSessions) << "idle, but somebody has them";
+  engine_->close(a);
+  EXPECT_EQ(run(b, start_session(SessionType::kHmac, kNull, 0x80000000)).code, kReferenceH0 + 1);
+  EXPECT_EQ(engine_->snapshot().sessions_client_saved, 2U) << "nothing goes for what is refused";
+  EXPECT_EQ(hmac_session(b), 0U);
+  ASSERT_EQ(account_.reclaimed.size(), 1U);
+  EXPECT_EQ(account_.reclaimed[0].owner, 1U);
+  EXPECT_EQ(engine_->sessions().waiting.size(), 0U);
+  // The oldest has gone; who comes back for it is told, and the other one is as it was.
+  const auto back = open_in(1, two);
+  EXPECT_EQ(run(back, context_load(older)).code, kUnknownFile);
+  EXPECT_EQ(run(back, context_load(newer)).code, 0U);
+  now_ += 2 * kLease;
+  EXPECT_EQ(hmac_session(b), kNoMoreSessions) << "it is somebody's again";
+}
+
+TEST_F(Pools, WhatIsPutAwayIsPromisedForALeaseFromThen) {
+  const Pool one{.id = {7}, .sessions = 1};
+  for (const bool loaded : {true, false}) {
+    const auto a = open_in(1, one), other = open(9), b = open_in(2, one);
+    const auto handle = session(a);
+    if (!loaded)
+      for (int i = 0; i < 3; ++i) session(other);  // it has to leave its place, so its context is known
+    now_ += kLease;
+    const auto file = run(a, context_save(handle)).parameters;
+    engine_->close(a);
+    now_ += kLease / 2;
+    EXPECT_EQ(hmac_session(b), kNoMoreSessions);
+    EXPECT_EQ(run(open_in(1, one), context_load(file)).code, 0U);
+    start();
+  }
+}
+
+TEST_F(Pools, APolicyThatBecomesOrdinaryMakesRoomAsWell) {
+  const Pool one{.id = {7}, .sessions = 1};
+  const auto a = open_in(1, one), b = open_in(2, one);
+  const auto file = run(a, context_save(session(a))).parameters;
+  engine_->close(a);
+  const auto policy = stepped(b);
+  EXPECT_EQ(run(b, policy_auth_value(policy)).code, kNoMoreSessions);
+  now_ += kLease;
+  EXPECT_EQ(run(b, policy_nv_written(policy)).code, 0U);
+  EXPECT_EQ(engine_->snapshot().sessions_client_saved, 1U) << "that takes nothing";
+  EXPECT_EQ(run(b, policy_auth_value(policy)).code, 0U);
+  EXPECT_EQ(run(open_in(1, one), context_load(file)).code, kUnknownFile);
+}
+
+// The chip is used up as well: what is left behind in the pool was all that the bank could not count on.
+TEST_F(Pools, WhatMakesRoomInAPoolMakesRoomInTheChip) {
+  const Pool one{.id = {7}, .sessions = 1};
+  const auto a = open_in(1, one), b = open_in(2, one);
+  EXPECT_EQ(run(a, context_save(session(a))).code, 0U);
+  engine_->close(a);
+  space::SpaceLimits greedy;
+  greedy.terms.claim = 60;
+  greedy.terms.exhaustion = space::Exhaustion::kRefuse;
+  const auto hoarder = open(3, greedy);
+  EXPECT_EQ(hmac_session(hoarder), 0U);
+  while (hmac_session(hoarder) == 0) {
+  }
+  now_ += kLease;
+  EXPECT_EQ(hmac_session(b), 0U);
+  EXPECT_EQ(account_.waited, std::nullopt);
 }
 
 TEST_F(Pools, ASpaceOfTwoPoolsHasTheLessOfBoth) {
