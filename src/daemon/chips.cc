@@ -26,7 +26,7 @@ TpmDesk::Callbacks Chips::callbacks_for(std::size_t chip) {
           .lost_or_found =
               [this, chip](bool lost) {
                 chips_[chip]->lost = lost;
-                callbacks_.changed();
+                if (open_) callbacks_.changed();
               },
           .accounted = [this, chip](const observe::Account& account) { callbacks_.accounted(chip, account); }};
 }
@@ -36,13 +36,21 @@ bool Chips::any(State state) const {
 }
 
 void Chips::on_ready(std::size_t chip) {
-  chips_[chip]->state = State::kServing;
+  Served& one = *chips_[chip];
+  const bool again = one.state == State::kServing;
+  one.state = State::kServing;
+  one.lost = false;
+  one.why.clear();
+  if (again) callbacks_.replaced(chip);
   if (open_) {
-    log_.notice("{} serves now, too: the chip \"{}\"", desk(chip).name(), name(chip));
+    if (again)
+      log_.notice("{} is there again: the chip \"{}\"; spaces in it are empty", desk(chip).name(), name(chip));
+    else
+      log_.notice("{} serves now, too: the chip \"{}\"", desk(chip).name(), name(chip));
     callbacks_.changed();
   }
   // What is not there by then is not waited for.
-  if (chip == 0) patience_.arm(limits::kChipPatience);
+  if (chip == 0 && !open_) patience_.arm(limits::kChipPatience);
   open_if_settled();
 }
 
@@ -55,20 +63,18 @@ void Chips::open_if_settled() {
 }
 
 void Chips::on_failed(std::size_t chip, const std::string& why) {
-  chips_[chip]->state = State::kFailed;
-  if (!stopping_) {
-    if (chip == 0)
-      log_.error("{}: {}", desk(chip).name(), why);
-    else
-      log_.error("{}: {}; whoever wants the chip \"{}\" is refused; restart tpmspaced when it is there",
-                 desk(chip).name(), why, name(chip));
-    if (chip == 0)
-      callbacks_.main_failed();
-    else
-      callbacks_.changed();
-    open_if_settled();
+  Served& one = *chips_[chip];
+  if (one.state == State::kStarting) one.state = State::kFailed;
+  if (chip == 0 && one.state == State::kFailed) {
+    log_.error("{}: {}", desk(chip).name(), why);
+    callbacks_.main_failed();
+    return stop();
   }
-  end_if_over();
+  open_if_settled();
+  if (std::exchange(one.why, why) == why) return;
+  log_.error("{}: {}; until it is there, whoever wants the chip \"{}\" {}", desk(chip).name(), why, name(chip),
+             one.state == State::kServing ? "is answered FAILURE" : "is refused");
+  if (open_) callbacks_.changed();
 }
 
 void Chips::on_stopped(std::size_t chip) {
@@ -77,7 +83,9 @@ void Chips::on_stopped(std::size_t chip) {
 }
 
 void Chips::end_if_over() {
-  if (over_ || any(State::kStarting) || any(State::kServing)) return;
+  const bool all =
+      std::all_of(chips_.begin(), chips_.end(), [](const auto& one) { return one->state == State::kStopped; });
+  if (over_ || !all) return;
   over_ = true;
   callbacks_.over();
 }
@@ -96,10 +104,10 @@ std::string Chips::names(std::string_view between) const {
   return out;
 }
 
-std::string Chips::troubles() const {
+std::string Chips::names_of_lost(std::string_view between) const {
   std::string out;
   for (const auto& one : chips_)
-    if (one->lost || one->state == State::kFailed) out.append(out.empty() ? "" : ", ").append(one->chip.name);
+    if (one->lost || one->state != State::kServing) out.append(out.empty() ? "" : between).append(one->chip.name);
   return out;
 }
 
@@ -109,8 +117,7 @@ void Chips::close(ClientId client) {
 
 void Chips::stop() {
   stopping_ = true;
-  for (const auto& one : chips_)
-    if (one->state == State::kStarting || one->state == State::kServing) one->desk->stop();
+  for (const auto& one : chips_) one->desk->stop();
 }
 
 }  // namespace tpmspace::daemon

@@ -1,8 +1,9 @@
 // The TPMs that the daemon serves: a desk for each, and what is one matter for all of them: the start and the end.
 //
 // Idea: each TPM has its own desk, thread, engine, books and queue, so one that hangs, or is lost, or is slow, costs
-// nobody who uses another. The main one must come up; another that does not is said to be missing, and whoever wants it
-// is refused. `open` comes once, when clients can be let in; `over` once, when all of them have ended.
+// nobody who uses another. The main one must come up at the start; another that does not is said to be missing, whoever
+// wants it is refused, and its desk tries it again, as it does with any that is gone later. `open` comes once, when
+// clients can be let in; `over` once, when all of them have ended.
 // Threads: belongs to the event loop. Limits: limits::kChips beside the main one. Errors: sentences in the log.
 #pragma once
 
@@ -33,10 +34,12 @@ class Chips {
     std::function<void()> open;
     // The main TPM could not be started: the others are of no use to most.
     std::function<void()> main_failed;
-    // After `stop`, or before it if none could be started.
+    // After `stop`, or after the main TPM could not be started.
     std::function<void()> over;
     // One more or less answers.
     std::function<void()> changed;
+    // Commands for that one are parsed with another table from now on; the former one ends with this call.
+    std::function<void(std::size_t chip)> replaced;
     // As TpmDesk::Callbacks has them.
     std::function<void(ClientId client, wire::ByteView response)> answered;
     std::function<void(ClientId client, const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions)>
@@ -53,11 +56,11 @@ class Chips {
   [[nodiscard]] bool serves_as(const Chip& one) const;
   [[nodiscard]] TpmDesk& desk(std::size_t chip) { return *chips_[chip]->desk; }
   [[nodiscard]] const TpmDesk& desk(std::size_t chip) const { return *chips_[chip]->desk; }
-  // It was brought up. It may be lost since: its desk answers for it.
+  // It was brought up. It may be lost or gone since: its desk answers for it.
   [[nodiscard]] bool serves(std::size_t chip) const { return chips_[chip]->state == State::kServing; }
-  // "main other" with " ", for people; and of those that do not answer, with commas.
+  // "main other" with " ", for people; and of those that do not answer now.
   [[nodiscard]] std::string names(std::string_view between) const;
-  [[nodiscard]] std::string troubles() const;
+  [[nodiscard]] std::string names_of_lost(std::string_view between) const;
 
   // The client has left.
   void close(ClientId client);
@@ -69,6 +72,7 @@ class Chips {
     Chip chip;
     State state = State::kStarting;
     bool lost = false;
+    std::string why;  // it could not be opened, as was said last
     std::unique_ptr<TpmDesk> desk;
   };
 

@@ -69,7 +69,7 @@ class Connection final : private Dialogue::Manager {
   [[nodiscard]] bool in_flight() const { return dialogue_.in_flight(); }
   [[nodiscard]] std::chrono::steady_clock::time_point since() const { return since_; }
 
-  // The commands go to another TPM. Precondition: as Dialogue::speak_to.
+  // The commands that follow go to another TPM, or it has become another.
   void speak_to(const wire::CommandTable& table, std::size_t max_command) { dialogue_.speak_to(table, max_command); }
 
   // From now on the client is listened to; or that cannot be.

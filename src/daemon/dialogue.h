@@ -73,7 +73,7 @@ class Dialogue {
   // `max_command`: the chip's command buffer.
   Dialogue(Manager& manager, const wire::CommandTable& table, std::size_t max_command, Beginning beginning = {});
 
-  // From now on commands are for a TPM with that table and buffer. Precondition: none was taken yet.
+  // The commands that follow are for a TPM with that table and buffer.
   void speak_to(const wire::CommandTable& table, std::size_t max_command);
 
   // What arrived. Precondition: wants_input().

@@ -69,6 +69,9 @@ inline constexpr seconds kSlowStart{3};
 // Clients are let in when the main TPM serves and the others do too or have failed, or after this time: who wants one
 // that is still not there is refused.
 inline constexpr seconds kChipPatience{10};
+// One that is not there, or is gone, is tried again after this time, then after twice that, up to the second.
+inline constexpr milliseconds kRetryFirst{1000};
+inline constexpr milliseconds kRetryMost{30'000};
 // How often a running command's deadline is looked at; deadlines are 10 s and more.
 inline constexpr milliseconds kWatchdogPeriod{250};
 // A chip may miss that it was asked to give a command up: it is asked again this often.

@@ -6,6 +6,7 @@
 #include "daemon/program.h"
 #include "daemon/rereading.h"
 #include "posix/standard_streams.h"
+#include "tpm/connect.h"
 
 int main(int argc, char** argv) {
   tpmspace::posix::open_standard_streams();
@@ -13,6 +14,6 @@ int main(int argc, char** argv) {
   if (arguments.exit_code) return *arguments.exit_code;
   if (arguments.question) return tpmspace::daemon::answer(*arguments.question, arguments.config_file);
   const int code = tpmspace::daemon::run_program(arguments.settings, arguments.config_file);
-  if (tpmspace::daemon::Rereading::any_left_behind()) std::_Exit(code);
+  if (tpmspace::daemon::Rereading::any_left_behind() || tpmspace::tpm::any_lookup_left_behind()) std::_Exit(code);
   return code;
 }

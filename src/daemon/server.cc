@@ -110,6 +110,7 @@ Server::Server(Log& log, AuditLog audit, Terms terms, Listener main_door, std::v
               .main_failed = [this] { on_main_failed(); },
               .over = [this] { on_over(); },
               .changed = [this] { tell_state(); },
+              .replaced = [this](std::size_t chip) { on_replaced(chip); },
               .answered = [this](ClientId client, wire::ByteView response) { on_answer(client, response); },
               .order_done = [this](ClientId client, const auto& sessions) { on_order_done(client, sessions); },
               .accounted = [this](std::size_t chip, const auto& account) { on_account(chip, account); }}) {
@@ -158,7 +159,7 @@ void Server::on_main_failed() {
 }
 
 void Server::tell_state() {
-  const auto troubles = chips_.troubles();
+  const auto troubles = chips_.names_of_lost(", ");
   if (troubles.empty())
     tell_manager(fmt::format("STATUS=Serving {}", doors_.main_path()));
   else if (chips_.size() == 1)
@@ -166,6 +167,12 @@ void Server::tell_state() {
   else
     tell_manager(
         fmt::format("STATUS=Serving {}, but for the chips that do not answer: {}", doors_.main_path(), troubles));
+}
+
+void Server::on_replaced(std::size_t chip) {
+  const TpmDesk& desk = chips_.desk(chip);
+  for (auto& [id, client] : clients_)
+    if (client.spoken_to() == chip) client.connection->speak_to(desk.table(), desk.chip().chip.max_command);
 }
 
 void Server::on_answer(ClientId client, wire::ByteView response) {
@@ -257,7 +264,6 @@ void Server::on_client(posix::Fd socket, const Entrance& entrance, const Doors::
   const auto uid = badge->who.uid;
   log_.debug("client {}: uid {}, pid {}, profile {}, namespace {}, chip {}", id, uid, badge->who.pid.value_or(0),
              badge->grant->profile().name, badge->who.tpm_namespace.value_or("none"), chips_.name(badge->chip));
-  // Who is refused is not understood first.
   const TpmDesk& desk = chips_.desk(welcome ? badge->chip : 0);
   Connection::Host& host = *this;
   Client client;

@@ -54,12 +54,17 @@ class Server final : private Connection::Host {
     std::unique_ptr<Connection> connection;
     std::optional<ClientLimits::Place> place;  // none: above a limit, to be answered and closed
     std::optional<Doors::Visit> visit;         // likewise
+
+    // Who is refused is not understood: the main one will do.
+    [[nodiscard]] std::size_t spoken_to() const { return place ? connection->badge().chip : 0; }
   };
 
   // --- TPMs ---
   void let_clients_in();
   void on_main_failed();
   void tell_state();
+  // From now on commands for that TPM are parsed as it is now.
+  void on_replaced(std::size_t chip);
   void on_answer(ClientId client, wire::ByteView response);
   void on_order_done(ClientId client, const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions);
   void on_over();

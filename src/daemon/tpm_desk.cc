@@ -1,7 +1,10 @@
 #include "daemon/tpm_desk.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <chrono>
+#include <system_error>
 #include <utility>
 
 #include "daemon/owner_numbers.h"
@@ -70,30 +73,33 @@ std::vector<proto::SessionEntry> entries_of(const std::vector<engine::SessionVie
 TpmDesk::TpmDesk(EventLoop& loop, Log& log, TpmSource source, const Terms& terms, Callbacks callbacks)
     : log_(log),
       name_(source.name),
-      can_hang_(source.can_hang),
+      source_(std::move(source)),
       terms_(terms),
       callbacks_(std::move(callbacks)),
       queue_(terms.queue),
-      thread_(std::move(source), terms.engine),
-      events_(loop.watch(thread_.events_fd(), EPOLLIN, [this](std::uint32_t) { take_events(); })),
+      pace_(terms.retry),
+      thread_(std::make_unique<TpmThread>(events_, source_, terms_.engine, false)),
+      events_watch_(loop.watch(events_.fd(), EPOLLIN, [this](std::uint32_t) { take_events(); })),
       deadline_timer_(loop.timer([this] { look_at_deadline(); })),
       cancel_timer_(loop.timer([this] { ask_again(); })),
+      retry_timer_(loop.timer([this] { open_again(); })),
       early_turn_(loop.deferred([this] { deliver_early(); })),
+      stopped_turn_(loop.deferred([this] { callbacks_.stopped(); })),
       stop_timer_(loop.timer([this] { press_on(); })) {}
 
 std::optional<wire::Rc> TpmDesk::submit(ClientId client, space::OwnerId owner, const space::SpaceLimits& limits,
                                         wire::Command command, std::uint8_t locality) {
-  if (lost_ || gone_ || stopping_ != Stopping::kNo) return kFailure;
+  if (state_ != State::kServing || lost_ || stopping_ != Stopping::kNo) return kFailure;
   // Who submits and leaves while a long command runs has nothing in the queue any more, but its orders still wait.
-  if (!queue_.has_place(owner) || !thread_.has_room(owner)) return kFull;
+  if (!queue_.has_place(owner) || !thread_->has_room(owner)) return kFull;
   const auto [entry, is_new] = clients_.try_emplace(client, Client{.owner = owner});
-  if (is_new) thread_.open(owner, client, limits);
+  if (is_new) thread_->open(owner, client, limits);
   const JobId job = ++last_job_;
   entry->second.job = job;
   jobs_[job] = {.client = client, .owner = owner};
   queue_.take(owner);
   counters_.add_queue_length(jobs_.size());
-  thread_.submit(owner, client, job, std::move(command), locality);
+  thread_->submit(owner, client, job, std::move(command), locality);
   if (!deadline_timer_.armed()) deadline_timer_.arm(limits::kWatchdogPeriod);
   return std::nullopt;
 }
@@ -101,8 +107,8 @@ std::optional<wire::Rc> TpmDesk::submit(ClientId client, space::OwnerId owner, c
 bool TpmDesk::set_limits(ClientId client, const space::SpaceLimits& limits) {
   const auto found = clients_.find(client);
   if (found == clients_.end()) return true;
-  if (!thread_.has_room(found->second.owner)) return false;
-  thread_.set_limits(found->second.owner, client, limits);
+  if (!thread_->has_room(found->second.owner)) return false;
+  thread_->set_limits(found->second.owner, client, limits);
   return true;
 }
 
@@ -122,8 +128,7 @@ void TpmDesk::answer_early(JobId job, wire::Rc code) {
 }
 
 void TpmDesk::deliver_early() {
-  for (const auto& [client, code] : std::exchange(early_, {}))
-    if (clients_.contains(client)) callbacks_.answered(client, wire::error_response(code));
+  for (const auto& [client, code] : std::exchange(early_, {})) callbacks_.answered(client, wire::error_response(code));
 }
 
 void TpmDesk::cancel(ClientId client) {
@@ -132,17 +137,17 @@ void TpmDesk::cancel(ClientId client) {
   const JobId id = found->second.job;
   Job& job = jobs_.at(id);
   if (std::exchange(job.cancelled, true)) return;
-  if (thread_.withdraw(client, id))
+  if (thread_->withdraw(client, id))
     answer_early(id, kCanceled);
   else
     ask_to_give_up(id);
 }
 
 std::optional<wire::Rc> TpmDesk::order(ClientId client, engine::SessionOrder what) {
-  if (lost_ || gone_ || stopping_ != Stopping::kNo) return kFailure;
+  if (state_ != State::kServing || lost_ || stopping_ != Stopping::kNo) return kFailure;
   if (orders_under_way_.size() >= limits::kFlushOrders) return kFull;
   orders_under_way_[++last_order_] = client;
-  thread_.order(last_order_, std::move(what));
+  thread_->order(last_order_, std::move(what));
   return std::nullopt;
 }
 
@@ -164,73 +169,73 @@ void TpmDesk::close(ClientId client) {
   const auto found = clients_.find(client);
   if (found == clients_.end()) return;
   if (const JobId job = found->second.job; job != 0) {
-    if (thread_.abandon(client, job)) ask_to_give_up(job);
+    if (thread_->abandon(client, job)) ask_to_give_up(job);
     finish(job);
   }
   clients_.erase(found);
-  thread_.close(client);
+  thread_->close(client);
 }
 
 void TpmDesk::ask_to_give_up(JobId job) {
-  if (!thread_.cancel(job)) return;
+  if (!thread_->cancel(job)) return;
   cancels_.insert(job);
   if (!cancel_timer_.armed()) cancel_timer_.arm(limits::kCancelRetry);
 }
 
 void TpmDesk::ask_again() {
-  std::erase_if(cancels_, [this](JobId job) { return !thread_.cancel(job); });
+  std::erase_if(cancels_, [this](JobId job) { return !thread_->cancel(job); });
   if (!cancels_.empty()) cancel_timer_.arm(limits::kCancelRetry);
 }
 
 void TpmDesk::take_events() {
-  for (auto& event : thread_.take_events()) {
+  for (auto& event : thread_->take_events()) {
     std::visit([this](auto& e) { handle(e); }, event);
   }
 }
 
 void TpmDesk::handle(TpmThread::Ready& event) {
+  const auto former = std::exchange(table_, thread_->table());
   chip_ = std::move(event.report);
-  ready_ = true;
+  state_ = State::kServing;
+  watchdog_ = {};
+  pace_.came(RetryPace::Clock::now());
   for (const auto& note : chip_.notes) log_.notice("{}: {}", name_, note);
   callbacks_.ready();
 }
 
 void TpmDesk::handle(TpmThread::Failed& event) {
-  stop_timer_.disarm();
-  callbacks_.failed(event.why);
+  end_thread();
+  if (stopping_ == Stopping::kNo) callbacks_.failed(event.why);
 }
 
 void TpmDesk::handle(TpmThread::Stepped& event) {
-  counters_.add_snapshot(event.snapshot);
+  if (state_ == State::kServing) {
+    counters_.add_snapshot(event.snapshot);
+    if (event.sessions) sessions_ = std::move(event.sessions);
+  }
   // Counted before it is delivered: who has an answer finds it in the status.
   const bool wanted = event.answer && jobs_.contains(event.answer->job);
+  const bool is_gone = event.account && event.account->tpm_lost && state_ == State::kServing;
+  if (is_gone) state_ = State::kLeaving;
   if (event.account) {
     counters_.add(*event.account, wanted);
-    note(*event.account);
+    if (event.account->tpm_was_reset)
+      log_.warning("{}: the TPM was reset; what clients had loaded or saved in it is gone", name_);
     callbacks_.accounted(*event.account);
   }
-  if (event.sessions) sessions_ = std::move(event.sessions);
   if (wanted) deliver(*event.answer);
   if (event.order_done) deliver(*event.order_done);
+  if (is_gone && stopping_ == Stopping::kNo) leave_chip();
 }
 
 void TpmDesk::deliver(const TpmThread::Answer& answer) {
   callbacks_.answered(finish(answer.job), answer.response);
 }
 
-void TpmDesk::note(const observe::Account& account) {
-  if (account.tpm_was_reset)
-    log_.warning("{}: the TPM was reset; what clients had loaded or saved in it is gone", name_);
-  if (account.tpm_lost && !gone_) {
-    gone_ = true;
-    log_.error("{}: the TPM is gone; every command is answered FAILURE; restart tpmspaced when it is back", name_);
-    callbacks_.lost_or_found(true);
-  }
-}
-
 void TpmDesk::look_at_deadline() {
-  const auto running = thread_.running();
-  if (watchdog_.look(running, Watchdog::Clock::now()) && can_hang_ && !lost_) lose_chip(*running);
+  const auto running = thread_->running();
+  const bool is_late = watchdog_.look(running, Watchdog::Clock::now());
+  if (is_late && source_.can_hang && !lost_ && state_ == State::kServing) lose_chip(*running);
   if (!jobs_.empty() || running) deadline_timer_.arm(limits::kWatchdogPeriod);
 }
 
@@ -240,11 +245,15 @@ void TpmDesk::lose_chip(const engine::Gate::Running& running) {
              name_of_code(table(), running.code), running.deadline_ms / 1000, jobs_.size());
   std::vector<JobId> waiting;
   for (const auto& [id, job] : jobs_)
-    if (thread_.abandon(job.client, id)) waiting.push_back(id);  // else its answer is on its way
-  thread_.drain();
+    if (thread_->abandon(job.client, id)) waiting.push_back(id);  // else its answer is on its way
+  thread_->drain();
   callbacks_.lost_or_found(true);
   for (const JobId id : waiting) answer_early(id, kFailure);
-  // The thread still has these orders; what becomes of them nobody is told.
+  fail_orders();
+}
+
+// The thread may still have them; what becomes of them nobody is told.
+void TpmDesk::fail_orders() {
   std::vector<ClientId> ordering;
   for (auto& [order, client] : orders_under_way_)
     if (const ClientId one = std::exchange(client, 0); one != 0) ordering.push_back(one);
@@ -255,15 +264,55 @@ void TpmDesk::handle(TpmThread::Drained&) {
   if (!lost_) return;
   lost_ = false;
   log_.notice("{}: the TPM answers again", name_);
-  callbacks_.lost_or_found(gone_);
+  callbacks_.lost_or_found(false);
+}
+
+void TpmDesk::leave_chip() {
+  log_.error("{}: the TPM is gone; every command is answered FAILURE {}, and what clients had in it is lost", name_,
+             source_.can_return ? "until it is back" : "until tpmspaced is restarted");
+  lost_ = false;
+  std::vector<JobId> waiting;
+  for (const auto& [id, job] : jobs_) waiting.push_back(id);
+  for (const JobId id : waiting) answer_early(id, kFailure);
+  fail_orders();
+  orders_under_way_.clear();
+  cancels_.clear();
+  clients_.clear();
+  sessions_ = nullptr;
+  counters_.add_snapshot({});
+  thread_->stop();
+  thread_->hang_up();
+  callbacks_.lost_or_found(true);
+}
+
+// Its last event was taken.
+void TpmDesk::end_thread() {
+  stop_timer_.disarm();
+  state_ = State::kAbsent;
+  if (stopping_ != Stopping::kNo)
+    stopped_turn_.ask();
+  else if (source_.can_return)
+    retry_timer_.arm(pace_.left(RetryPace::Clock::now()));
+}
+
+void TpmDesk::open_again() {
+  state_ = State::kOpening;
+  try {
+    thread_ = std::make_unique<TpmThread>(events_, source_, terms_.engine, true);
+  } catch (const std::system_error& e) {
+    TpmThread::Failed no_thread{fmt::format("there is no thread for it: {}", e.what())};
+    handle(no_thread);
+  }
 }
 
 void TpmDesk::stop() {
   if (stopping_ != Stopping::kNo) return;
   stopping_ = Stopping::kWaiting;
-  thread_.stop();
+  retry_timer_.disarm();
+  if (state_ == State::kAbsent) return stopped_turn_.ask();
+  thread_->stop();
   // A TPM that already failed us gets no grace, nor does one that is not ready yet: no client waits for it.
-  if (lost_ || gone_ || !ready_) stopping_ = Stopping::kCancelled;
+  if (lost_ || state_ != State::kServing) stopping_ = Stopping::kCancelled;
   stop_timer_.arm(stopping_ == Stopping::kWaiting ? limits::kStopGrace : std::chrono::seconds(0));
 }
 
@@ -276,14 +325,13 @@ void TpmDesk::press_on() {
     return;
   }
   stopping_ = Stopping::kLeft;
-  if (ready_) log_.warning("{}: the TPM does not answer: left as it is", name_);
-  thread_.hang_up();
+  if (state_ == State::kServing) log_.warning("{}: the TPM does not answer: left as it is", name_);
+  thread_->hang_up();
 }
 
 void TpmDesk::handle(TpmThread::Stopped& event) {
-  stop_timer_.disarm();
   counters_.add(event.account, false);
-  callbacks_.stopped();
+  end_thread();
 }
 
 proto::Sessions TpmDesk::sessions(const std::optional<space::Holder>& only, const RealmOf& realm_of) const {
@@ -318,7 +366,7 @@ void TpmDesk::fill_chip(proto::Status& status) const {
   status.tpm_manufacturer = chip_.manufacturer;
   status.tpm_vendor = chip_.vendor;
   status.tpm_firmware = chip_.firmware;
-  status.tpm_lost = lost_ || gone_;
+  status.tpm_lost = lost_ || state_ != State::kServing;
   status.chip_object_slots = chip_.chip.object_slots;
   status.chip_loaded_sessions = chip_.chip.loaded_sessions;
   status.chip_active_sessions = chip_.chip.active_sessions;
@@ -330,7 +378,7 @@ void TpmDesk::fill(proto::Status& status) {
   counters_.fill(status);
   fill_chip(status);
   const auto now = Watchdog::Clock::now();
-  const auto running = thread_.running();
+  const auto running = thread_->running();
   watchdog_.look(running, now);
   const bool one_runs = running && running->ticket != 0;
   status.queue_now = jobs_.size() - std::min<std::size_t>(jobs_.size(), one_runs ? 1 : 0);

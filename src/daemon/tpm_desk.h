@@ -4,6 +4,9 @@
 // cancelling, the deadline, the state of the chip, and the counters that all this feeds.
 // A TPM that misses its deadline is *lost*: everybody who waits is answered FAILURE from our layer, and so is every new
 // command, until the thread has come back and has dropped what was in it; then the chip is *found* again.
+// A TPM whose back end is closed is *gone*: everybody is answered likewise, and it is opened anew by another thread,
+// again and again (RetryPace). What comes may be another TPM, so nothing of the former is left: clients have empty
+// spaces, as after a reset. One that could not be opened at first is tried in the same way, unless `failed` stops it.
 // Threads: belongs to the event loop. Errors: a command that cannot be taken is refused with a response code.
 // Limits: `queue` commands at a time, shared by owners (OwnerRoom).
 #pragma once
@@ -22,6 +25,7 @@
 #include "daemon/event_loop.h"
 #include "daemon/log.h"
 #include "daemon/owner_room.h"
+#include "daemon/retry_pace.h"
 #include "daemon/status_counters.h"
 #include "daemon/tpm_thread.h"
 #include "daemon/watchdog.h"
@@ -32,14 +36,19 @@ namespace tpmspace::daemon {
 class TpmDesk {
  public:
   struct Callbacks {
+    // It serves, for the first time or again. Then it may be another one: `table` and `chip` are new, and the former
+    // table ends with this call.
     std::function<void()> ready;
+    // It could not be opened, and will be tried again if that can help.
     std::function<void(const std::string& why)> failed;
     // The client's command is done. The callback may submit the client's next one.
     std::function<void(ClientId client, wire::ByteView response)> answered;
     // The client's order about sessions is done, or it will not be, for that code.
     std::function<void(ClientId client, const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions)>
         order_done;
+    // After `stop`.
     std::function<void()> stopped;
+    // It does not answer any more; or it answers again, and is the same.
     std::function<void(bool lost)> lost_or_found;
     // What a step did.
     std::function<void(const observe::Account& account)> accounted;
@@ -47,12 +56,13 @@ class TpmDesk {
   struct Terms {
     engine::Config engine;
     std::uint32_t queue = limits::kQueue;
+    RetryPace::Limits retry = {};
   };
 
   TpmDesk(EventLoop& loop, Log& log, TpmSource source, const Terms& terms, Callbacks callbacks);
 
   // Precondition: `ready` was called.
-  [[nodiscard]] const wire::CommandTable& table() const { return thread_.table(); }
+  [[nodiscard]] const wire::CommandTable& table() const { return *table_; }
   [[nodiscard]] const ChipReport& chip() const { return chip_; }
   [[nodiscard]] const std::string& name() const { return name_; }
 
@@ -70,7 +80,7 @@ class TpmDesk {
   void answered_early(wire::Rc code) { counters_.add_early_answer(code); }
 
   // Ends the thread: the command at the TPM has limits::kStopGrace to end by itself, then it is cancelled, then the TPM
-  // is left. `stopped` or `failed` is called in any case, unless `failed` was.
+  // is left. Then `stopped` is called, from the loop, and `failed` never again.
   void stop();
 
   void fill(proto::Status& status);
@@ -91,6 +101,14 @@ class TpmDesk {
     JobId job = 0;  // 0: none
   };
 
+  // Where the TPM is.
+  enum class State : std::uint8_t {
+    kOpening,  // the thread opens it
+    kServing,
+    kLeaving,  // it is gone, and the thread ends
+    kAbsent,   // there is no thread
+  };
+
   void take_events();
   void handle(TpmThread::Ready& event);
   void handle(TpmThread::Failed& event);
@@ -100,11 +118,14 @@ class TpmDesk {
   void handle(TpmThread::Stopped& event);
   void deliver(const TpmThread::Answer& answer);
   void deliver(const engine::OrderDone& done);
-  void note(const observe::Account& account);
 
   void fill_chip(proto::Status& status) const;
   void look_at_deadline();
   void lose_chip(const engine::Gate::Running& running);
+  void leave_chip();
+  void fail_orders();
+  void end_thread();
+  void open_again();
   // Takes the job off the desk; its client.
   ClientId finish(JobId job);
   // By us, without the thread. Delivered later: the client may be in the middle of something.
@@ -116,12 +137,14 @@ class TpmDesk {
 
   // Constant.
   Log& log_;
-  std::string name_;
-  bool can_hang_;
+  const std::string name_;
+  TpmSource source_;
   Terms terms_;
   Callbacks callbacks_;
 
+  State state_ = State::kOpening;
   ChipReport chip_;
+  std::shared_ptr<const wire::CommandTable> table_;  // null: not ready yet
   OwnerRoom queue_;
   std::unordered_map<JobId, Job> jobs_;
   std::unordered_map<ClientId, Client> clients_;      // those the thread knows
@@ -131,20 +154,22 @@ class TpmDesk {
   std::map<std::uint64_t, ClientId> orders_under_way_;  // that the thread has; clients may be gone: 0
   std::uint64_t last_order_ = 0;
   std::shared_ptr<const engine::SessionList> sessions_;  // null: none yet
-  bool ready_ = false;
   bool lost_ = false;
-  bool gone_ = false;  // the back end said that it is closed
   enum class Stopping : std::uint8_t { kNo, kWaiting, kCancelled, kLeft };
   Stopping stopping_ = Stopping::kNo;
   Watchdog watchdog_;
   StatusCounters counters_;
+  RetryPace pace_;
+  TpmThread::Events events_;
 
   // Last: it ends first, and nothing calls back after the sources.
-  TpmThread thread_;
-  Watch events_;
+  std::unique_ptr<TpmThread> thread_;  // never null; of a TPM that is absent, the one that has ended
+  Watch events_watch_;
   Timer deadline_timer_;
   Timer cancel_timer_;
+  Timer retry_timer_;
   Deferred early_turn_;
+  Deferred stopped_turn_;
   Timer stop_timer_;
 };
 

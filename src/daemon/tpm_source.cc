@@ -64,16 +64,17 @@ TpmSource tpm_source(const tpm::Spec& spec, Log& log, const std::string& ledger_
   std::shared_ptr<tpm::SessionLedger> ledger;
   if (kind == tpm::Kind::kDevice && !ledger_path.empty()) ledger = std::make_shared<tpm::SessionLedger>(ledger_path);
   TpmSource out;
-  out.open = [spec, &log]() -> tl::expected<std::unique_ptr<tpm::BackEnd>, std::string> {
-    const tpm::News news{.waiting = [&log](const std::string& sentence) { log.notice("{}", sentence); },
-                         .made = [&log](const std::string& sentence) { log.info("{}", sentence); }};
-    auto opened = tpm::open_tpm(spec, news);
+  out.open = [spec, &log](const Opening& opening) -> tl::expected<std::unique_ptr<tpm::BackEnd>, std::string> {
+    tpm::News news{.waiting = {}, .made = [&log](const std::string& sentence) { log.info("{}", sentence); }};
+    if (!opening.again) news.waiting = [&log](const std::string& sentence) { log.notice("{}", sentence); };
+    auto opened = tpm::open_tpm(spec, news, opening.given_up);
     if (!opened) return opened;
     return std::make_unique<LoggedTpm>(std::move(*opened), log);
   };
-  out.bring_up = [kind, &log, ledger, name = tpm::to_text(spec)](wire::Tpm& tpm) {
-    const tpm::Overdue overdue(limits::kSlowStart,
-                               [&] { log.notice("waiting for {} to answer its first commands", name); });
+  out.bring_up = [kind, &log, ledger, name = tpm::to_text(spec)](wire::Tpm& tpm, const Opening& opening) {
+    std::function<void()> say;
+    if (!opening.again) say = [&] { log.notice("waiting for {} to answer its first commands", name); };
+    const tpm::Overdue overdue(limits::kSlowStart, say);
     const auto left_behind = ledger ? ledger->read() : tpm::HeldSessions{};
     return tpm::bring_up(tpm, kind, left_behind).map([kind](const tpm::ChipFacts& facts) {
       return report_of(facts, kind);
@@ -86,6 +87,7 @@ TpmSource tpm_source(const tpm::Spec& spec, Log& log, const std::string& ledger_
     };
   out.name = tpm::to_text(spec);
   out.can_hang = kind != tpm::Kind::kEmbedded;
+  out.can_return = !std::holds_alternative<tpm::DescriptorSpec>(spec.backend);
   return out;
 }
 

@@ -162,8 +162,8 @@ class TpmThread::Worker {
   bool changed_ = false;  // by orders, since the last report
 };
 
-TpmThread::TpmThread(TpmSource source, const engine::Config& config)
-    : thread_([this, source = std::move(source), config] { run(source, config); }) {}
+TpmThread::TpmThread(Events& events, TpmSource source, const engine::Config& config, bool again)
+    : events_(events), thread_([this, source = std::move(source), config, again] { run(source, config, again); }) {}
 
 TpmThread::~TpmThread() {
   bool ended = false;
@@ -178,29 +178,34 @@ TpmThread::~TpmThread() {
   thread_.join();
 }
 
-void TpmThread::run(const TpmSource& source, const engine::Config& config) {
-  auto opened = source.open();
-  if (opened) {
-    {
-      const std::lock_guard lock(shared_.mutex);
-      shared_.back_end = opened->get();
-      if (shared_.hung_up) shared_.back_end->hang_up();
-    }
-    auto report = source.bring_up(**opened);
-    if (report)
-      serve(**opened, std::move(*report), config, source);
-    else
-      events_.put(Failed{report.error()});
-  } else {
-    events_.put(Failed{opened.error()});
+void TpmThread::run(const TpmSource& source, const engine::Config& config, bool again) {
+  Event last = use(source, config, again);
+  {
+    const std::lock_guard lock(shared_.mutex);
+    shared_.ended = true;
   }
-  const std::lock_guard lock(shared_.mutex);
-  shared_.back_end = nullptr;
-  shared_.ended = true;
+  events_.put(std::move(last));
 }
 
-void TpmThread::serve(wire::Tpm& tpm, ChipReport report, const engine::Config& config, const TpmSource& source) {
-  table_ = std::make_unique<const wire::CommandTable>(report.table);
+TpmThread::Event TpmThread::use(const TpmSource& source, const engine::Config& config, bool again) {
+  const Opening opening{give_up_.get_token(), again};
+  const auto opened = source.open(opening);
+  if (!opened) return Failed{opened.error()};
+  {
+    const std::lock_guard lock(shared_.mutex);
+    shared_.back_end = opened->get();
+    if (give_up_.stop_requested()) shared_.back_end->hang_up();
+  }
+  auto report = source.bring_up(**opened, opening);
+  Event last = report ? serve(**opened, std::move(*report), config, source) : Failed{report.error()};
+  const std::lock_guard lock(shared_.mutex);
+  shared_.back_end = nullptr;
+  return last;
+}
+
+TpmThread::Event TpmThread::serve(wire::Tpm& tpm, ChipReport report, const engine::Config& config,
+                                  const TpmSource& source) {
+  table_ = std::make_shared<const wire::CommandTable>(report.table);
   engine::Engine engine(tpm, *table_, report.chip, config, now);
   {
     const std::lock_guard lock(shared_.mutex);
@@ -211,11 +216,9 @@ void TpmThread::serve(wire::Tpm& tpm, ChipReport report, const engine::Config& c
   Worker(*this, engine, source.remember).run();
   auto account = engine.flush_all(true);
   if (source.remember) source.remember(engine.held_sessions());
-  {
-    const std::lock_guard lock(shared_.mutex);
-    shared_.gate = nullptr;
-  }
-  events_.put(Stopped{std::move(account)});
+  const std::lock_guard lock(shared_.mutex);
+  shared_.gate = nullptr;
+  return Stopped{std::move(account)};
 }
 
 std::vector<TpmThread::Event> TpmThread::take_events() {
@@ -288,8 +291,8 @@ std::optional<engine::Gate::Running> TpmThread::running() const {
 }
 
 void TpmThread::hang_up() {
+  give_up_.request_stop();
   const std::lock_guard lock(shared_.mutex);
-  shared_.hung_up = true;
   if (shared_.back_end != nullptr) shared_.back_end->hang_up();
 }
 

@@ -1,18 +1,20 @@
 // The one thread that owns a TPM and its engine, and the loop's handle on it.
 //
 // Idea: the loop sends orders and takes events; neither waits for the other. The thread opens the TPM, brings it up,
-// and then only moves bytes, calls `Engine::step` and sleeps. The engine's connections and tickets stay on that side:
-// the loop speaks of clients and jobs by numbers of its own, so it needs no answer before it goes on. What cannot wait
-// its turn in the queue (withdraw, cancel, abandon, what is running) goes through the engine's gate. Threads: the
-// public methods belong to the loop's thread, except where the engine's own thread is meant. Errors: the TPM that
-// cannot be opened or brought up is the event `Failed`. Limits: the thread takes no orders while a command is at the
-// TPM, so those that wait are counted for each owner (`has_room`).
+// and then only moves bytes, calls `Engine::step` and sleeps. It opens its TPM once: for one that is gone and comes
+// back there is another thread, which has nothing of this one, and begins when this one's last event is taken. The
+// engine's connections and tickets stay on that side: the loop speaks of clients and jobs by numbers of its own, so it
+// needs no answer before it goes on. What cannot wait its turn in the queue (withdraw, cancel, abandon, what is
+// running) goes through the engine's gate. Threads: the public methods belong to the loop's thread, except where the
+// engine's own thread is meant. Errors: the TPM that cannot be opened or brought up is the event `Failed`. Limits: the
+// thread takes no orders while a command is at the TPM, so those that wait are counted for each owner (`has_room`).
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <unordered_map>
@@ -40,6 +42,7 @@ class TpmThread {
   struct Ready {
     ChipReport report;
   };
+  // The TPM could not be opened or brought up: it is left again, and the thread ends.
   struct Failed {
     std::string why;
   };
@@ -61,20 +64,22 @@ class TpmThread {
   };
   // After `drain`: every command from before it is done or dropped.
   struct Drained {};
-  // After `stop`: nothing of ours is in the TPM any more, and the thread ends.
+  // After `stop`: nothing of ours is in the TPM any more, as far as it answers; it is left, and the thread ends.
   struct Stopped {
     observe::Account account;
   };
   using Event = std::variant<Ready, Failed, Stepped, Taken, Drained, Stopped>;
 
-  // Starts the thread.
-  TpmThread(TpmSource source, const engine::Config& config);
+  using Events = Outbox<Event>;
+
+  // Starts the thread; `std::system_error` if there can be none. `again`: as Opening. The events must outlive it, and
+  // be no other's any more.
+  TpmThread(Events& events, TpmSource source, const engine::Config& config, bool again);
   // Hangs up on the TPM unless the thread has ended, and waits for it.
   ~TpmThread();
   TpmThread(const TpmThread&) = delete;
   TpmThread& operator=(const TpmThread&) = delete;
 
-  [[nodiscard]] int events_fd() const { return events_.fd(); }
   [[nodiscard]] std::vector<Event> take_events();
 
   // --- Orders; Precondition: Ready was seen. `owner` is the client's. What the client does is counted for him ---
@@ -102,11 +107,11 @@ class TpmThread {
   // on its way.
   bool abandon(ClientId client, JobId job);
   [[nodiscard]] std::optional<engine::Gate::Running> running() const;
-  // The back end is left; from now on it answers nothing.
+  // The back end is left, also while it is being opened; from now on it answers nothing.
   void hang_up();
 
   // The adopted table. Precondition: Ready was seen. Constant from then on.
-  [[nodiscard]] const wire::CommandTable& table() const { return *table_; }
+  [[nodiscard]] std::shared_ptr<const wire::CommandTable> table() const { return table_; }
 
  private:
   struct Open {
@@ -151,20 +156,22 @@ class TpmThread {
   }
 
   class Worker;
-  void run(const TpmSource& source, const engine::Config& config);
-  void serve(wire::Tpm& tpm, ChipReport report, const engine::Config& config, const TpmSource& source);
+  void run(const TpmSource& source, const engine::Config& config, bool again);
+  // The last event; the back end is closed by then.
+  Event use(const TpmSource& source, const engine::Config& config, bool again);
+  Event serve(wire::Tpm& tpm, ChipReport report, const engine::Config& config, const TpmSource& source);
 
   OwnerRoom room_{limits::kOrders};  // for what is in orders_, or was taken and is not reported yet
   Inbox<Order> orders_;
-  Outbox<Event> events_;
-  std::unique_ptr<const wire::CommandTable> table_;  // made by the thread before Ready, constant since
+  Events& events_;
+  std::stop_source give_up_;
+  std::shared_ptr<const wire::CommandTable> table_;  // made by the thread before Ready, constant since
 
   // What both sides touch.
   struct Shared {
     mutable std::mutex mutex;
     tpm::BackEnd* back_end = nullptr;  // while it is open
     engine::Gate* gate = nullptr;      // while the engine is there
-    bool hung_up = false;
     bool ended = false;
     // Of jobs that are not done. 0: the engine does not have it yet; if it is gone by then it was withdrawn.
     std::unordered_map<JobId, engine::Ticket> tickets;

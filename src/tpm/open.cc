@@ -21,9 +21,10 @@ Opened as_back_end(tl::expected<std::unique_ptr<T>, std::string> opened) {
 
 struct OpenBackEnd {
   const News& news;
+  const std::stop_token& given_up;
   Opened operator()(const EmbeddedSpec& spec) const { return as_back_end(EmbeddedTpm::open(spec.directory, news)); }
-  Opened operator()(const SwtpmUnixSpec& spec) const { return as_back_end(SwtpmTpm::open(spec, news)); }
-  Opened operator()(const SwtpmTcpSpec& spec) const { return as_back_end(SwtpmTpm::open(spec, news)); }
+  Opened operator()(const SwtpmUnixSpec& spec) const { return as_back_end(SwtpmTpm::open(spec, news, given_up)); }
+  Opened operator()(const SwtpmTcpSpec& spec) const { return as_back_end(SwtpmTpm::open(spec, news, given_up)); }
   Opened operator()(const DeviceSpec& spec) const { return as_back_end(DeviceTpm::open(spec.path)); }
   Opened operator()(const DescriptorSpec& spec) const {
     return as_back_end(DeviceTpm::adopt(posix::Fd(spec.fd), fmt::format("the TPM on descriptor {}", spec.fd)));
@@ -32,8 +33,9 @@ struct OpenBackEnd {
 
 }  // namespace
 
-tl::expected<std::unique_ptr<BackEnd>, std::string> open_tpm(const Spec& spec, const News& news) {
-  auto tpm = std::visit(OpenBackEnd{news}, spec.backend);
+tl::expected<std::unique_ptr<BackEnd>, std::string> open_tpm(const Spec& spec, const News& news,
+                                                             const std::stop_token& given_up) {
+  auto tpm = std::visit(OpenBackEnd{news, given_up}, spec.backend);
   if (!tpm) return tpm;
   if (spec.latency) tpm = std::make_unique<SlowTpm>(std::move(*tpm), *spec.latency, std::make_unique<SteadyTimer>());
   return std::make_unique<RetryingTpm>(std::move(*tpm), std::make_unique<SteadyTimer>());

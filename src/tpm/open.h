@@ -6,6 +6,7 @@
 #pragma once
 
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <tl/expected.hpp>
 
@@ -16,6 +17,9 @@
 namespace tpmspace::tpm {
 
 // The TPM is reachable, nothing more: `bring_up` is next.
-[[nodiscard]] tl::expected<std::unique_ptr<BackEnd>, std::string> open_tpm(const Spec& spec, const News& news = {});
+// `given_up`: nobody wants it any more, so whatever is waited for is left. A device opens at once, or the kernel
+// refuses.
+[[nodiscard]] tl::expected<std::unique_ptr<BackEnd>, std::string> open_tpm(const Spec& spec, const News& news = {},
+                                                                           const std::stop_token& given_up = {});
 
 }  // namespace tpmspace::tpm

@@ -1,18 +1,11 @@
 #include "tpm/swtpm.h"
 
 #include <fmt/core.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <sys/un.h>
 
-#include <cerrno>
 #include <chrono>
 #include <functional>
-#include <system_error>
 
+#include "tpm/connect.h"
 #include "tpm/overdue.h"
 
 namespace tpmspace::tpm {
@@ -22,12 +15,7 @@ using Error = wire::Tpm::Error;
 using wire::Bytes;
 using wire::ByteView;
 
-std::string errno_text(int number) {
-  return std::generic_category().message(number);
-}
-
 constexpr std::chrono::milliseconds kControlLimit{10'000};
-constexpr timeval kConnectLimit{10, 0};
 // An swtpm that is idle answers at once.
 constexpr std::chrono::milliseconds kSilence{1'000};
 
@@ -38,38 +26,10 @@ std::function<void()> tells_waiting(const News& news, const char* channel, const
   };
 }
 
-// Connects within kConnectLimit: a listener that is alive but does not accept must not hold us for ever. After a signal
-// it starts anew with another socket, because what an interrupted connect leaves behind differs between families.
-tl::expected<posix::Fd, std::string> connect_within_limit(int family, const sockaddr* address, socklen_t size) {
-  constexpr int kAttempts = 16;
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    posix::Fd fd(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    if (!fd) return tl::unexpected(errno_text(errno));
-    // Bounds connect as well (socket(7)); later reads and writes do not block at all.
-    if (::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &kConnectLimit, sizeof kConnectLimit) != 0)
-      return tl::unexpected(errno_text(errno));
-    if (::connect(fd.get(), address, size) == 0) return fd;
-    if (errno == EAGAIN || errno == EINPROGRESS) return tl::unexpected(std::string("nobody accepts the connection"));
-    if (errno != EINTR) return tl::unexpected(errno_text(errno));
-  }
-  return tl::unexpected(std::string("interrupted by signals again and again"));
-}
-
-// The socket calls want a sockaddr*; a cast through void is what their interface asks for.
-template <typename Address>
-const sockaddr* as_sockaddr(const Address& address) {
-  return static_cast<const sockaddr*>(static_cast<const void*>(&address));
-}
-
-tl::expected<posix::Fd, std::string> connect_unix(const std::string& path, const char* channel, const News& news) {
+tl::expected<posix::Fd, std::string> reach(const std::string& path, const char* channel, const News& news,
+                                           const std::stop_token& given_up) {
   const Overdue overdue(kSilence, tells_waiting(news, channel, path));
-  sockaddr_un address = {};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path)
-    return tl::unexpected(fmt::format("the path '{}' is too long for a Unix socket: at most {} octets", path,
-                                      sizeof address.sun_path - 1));
-  path.copy(address.sun_path, path.size());
-  auto fd = connect_within_limit(AF_UNIX, as_sockaddr(address), sizeof address);
+  auto fd = connect_unix(path, given_up);
   if (fd) return fd;
   return tl::unexpected(fmt::format(
       "cannot reach swtpm's {} channel at {}: {}. Start it with 'swtpm socket --tpm2 --tpmstate dir=DIR --server "
@@ -81,32 +41,15 @@ std::string tcp_place(const std::string& host, std::uint16_t port) {
   return fmt::format("{} port {}", host, port);
 }
 
-tl::expected<posix::Fd, std::string> connect_tcp(const std::string& host, std::uint16_t port, const char* channel,
-                                                 const News& news) {
+tl::expected<posix::Fd, std::string> reach(const std::string& host, std::uint16_t port, const char* channel,
+                                           const News& news, const std::stop_token& given_up) {
   const Overdue overdue(kSilence, tells_waiting(news, channel, tcp_place(host, port)));
-  addrinfo wanted = {};
-  wanted.ai_socktype = SOCK_STREAM;
-  addrinfo* list = nullptr;
-  if (const int failure = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &wanted, &list); failure != 0)
-    return tl::unexpected(fmt::format("cannot find the host '{}' of swtpm: {}", host, ::gai_strerror(failure)));
-  const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owned(list, &::freeaddrinfo);
-  std::string why = "no address";
-  for (const addrinfo* at = list; at != nullptr; at = at->ai_next) {
-    auto fd = connect_within_limit(at->ai_family, at->ai_addr, at->ai_addrlen);
-    if (fd) {
-      const int on = 1;
-      // A command and its response are one small packet each: waiting to fill one would cost 40 ms.
-      if (::setsockopt(fd->get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0) return fd;
-      why = errno_text(errno);
-    } else {
-      why = fd.error();
-    }
-  }
+  auto fd = connect_tcp(host, port, given_up);
+  if (fd) return fd;
   return tl::unexpected(
-      fmt::format("cannot reach swtpm's {} channel at {} port {}: {}. Start it with 'swtpm socket --tpm2 --tpmstate "
-                  "dir=DIR --server "
-                  "type=tcp,port=PORT --ctrl type=tcp,port=PORT+1'",
-                  channel, host, port, why));
+      fmt::format("cannot reach swtpm's {} channel at {}: {}. Start it with 'swtpm socket --tpm2 --tpmstate dir=DIR "
+                  "--server type=tcp,port=PORT --ctrl type=tcp,port=PORT+1'",
+                  channel, tcp_place(host, port), fd.error()));
 }
 
 }  // namespace
@@ -195,32 +138,40 @@ SwtpmTpm::~SwtpmTpm() = default;
 tl::expected<std::unique_ptr<SwtpmTpm>, std::string> SwtpmTpm::connected(posix::Fd data_fd, posix::Fd control_fd,
                                                                          const std::string& name,
                                                                          const std::string& control_place,
-                                                                         const News& news) {
+                                                                         const News& news,
+                                                                         const std::stop_token& given_up) {
   auto data = Stream::open(std::move(data_fd), name);
   if (!data) return tl::unexpected(data.error());
   auto control_stream = Stream::open(std::move(control_fd), fmt::format("the control channel of {}", name));
   if (!control_stream) return tl::unexpected(control_stream.error());
   auto control = std::make_unique<SwtpmControl>(std::move(*control_stream));
   const Overdue overdue(kSilence, tells_waiting(news, "control", control_place));
-  if (auto ready = make_ready(*control, name); !ready) return tl::unexpected(ready.error());
+  const auto ready = [&] {
+    const std::stop_callback when_given_up(given_up, [it = control.get()] { it->hang_up(); });
+    return make_ready(*control, name);
+  }();
+  if (!ready) return tl::unexpected(ready.error());
   return std::unique_ptr<SwtpmTpm>(new SwtpmTpm(std::move(*data), std::move(control)));
 }
 
-tl::expected<std::unique_ptr<SwtpmTpm>, std::string> SwtpmTpm::open(const SwtpmUnixSpec& spec, const News& news) {
-  auto data = connect_unix(spec.path, "data", news);
+tl::expected<std::unique_ptr<SwtpmTpm>, std::string> SwtpmTpm::open(const SwtpmUnixSpec& spec, const News& news,
+                                                                    const std::stop_token& given_up) {
+  auto data = reach(spec.path, "data", news, given_up);
   if (!data) return tl::unexpected(data.error());
-  auto control = connect_unix(spec.control, "control", news);
+  auto control = reach(spec.control, "control", news, given_up);
   if (!control) return tl::unexpected(control.error());
-  return connected(std::move(*data), std::move(*control), fmt::format("swtpm at {}", spec.path), spec.control, news);
+  return connected(std::move(*data), std::move(*control), fmt::format("swtpm at {}", spec.path), spec.control, news,
+                   given_up);
 }
 
-tl::expected<std::unique_ptr<SwtpmTpm>, std::string> SwtpmTpm::open(const SwtpmTcpSpec& spec, const News& news) {
-  auto data = connect_tcp(spec.host, spec.port, "data", news);
+tl::expected<std::unique_ptr<SwtpmTpm>, std::string> SwtpmTpm::open(const SwtpmTcpSpec& spec, const News& news,
+                                                                    const std::stop_token& given_up) {
+  auto data = reach(spec.host, spec.port, "data", news, given_up);
   if (!data) return tl::unexpected(data.error());
-  auto control = connect_tcp(spec.host, spec.control_port, "control", news);
+  auto control = reach(spec.host, spec.control_port, "control", news, given_up);
   if (!control) return tl::unexpected(control.error());
   return connected(std::move(*data), std::move(*control), fmt::format("swtpm at {}", tcp_place(spec.host, spec.port)),
-                   tcp_place(spec.host, spec.control_port), news);
+                   tcp_place(spec.host, spec.control_port), news, given_up);
 }
 
 wire::Tpm::Answer SwtpmTpm::transact(ByteView command, std::uint8_t locality) {

@@ -10,7 +10,7 @@
 // Sizes: control messages are a 4-octet command code and a few octets; results are 4 octets, big-endian, 0 for success.
 // Errors: kNotPossible for a locality that swtpm refuses (above 4, or 4 under reject-locality-4). kGone when a channel
 // has closed; a control channel that does not answer an idle swtpm's question within 10 s counts as closed; after 1 s
-// `News` is told.
+// `News` is told. `open` fails soon after `given_up`, from any thread.
 // Source: the manual pages swtpm(8) and swtpm_ioctls(3); the numbers are those of swtpm's tpm_ioctl.h.
 #pragma once
 
@@ -18,6 +18,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <tl/expected.hpp>
 
@@ -33,9 +34,11 @@ class SwtpmControl;
 class SwtpmTpm final : public BackEnd {
  public:
   [[nodiscard]] static tl::expected<std::unique_ptr<SwtpmTpm>, std::string> open(const SwtpmUnixSpec& spec,
-                                                                                 const News& news = {});
+                                                                                 const News& news = {},
+                                                                                 const std::stop_token& given_up = {});
   [[nodiscard]] static tl::expected<std::unique_ptr<SwtpmTpm>, std::string> open(const SwtpmTcpSpec& spec,
-                                                                                 const News& news = {});
+                                                                                 const News& news = {},
+                                                                                 const std::stop_token& given_up = {});
   ~SwtpmTpm() override;
 
   Answer transact(wire::ByteView command, std::uint8_t locality) override;
@@ -51,7 +54,8 @@ class SwtpmTpm final : public BackEnd {
   [[nodiscard]] static tl::expected<std::unique_ptr<SwtpmTpm>, std::string> connected(posix::Fd data, posix::Fd control,
                                                                                       const std::string& name,
                                                                                       const std::string& control_place,
-                                                                                      const News& news);
+                                                                                      const News& news,
+                                                                                      const std::stop_token& given_up);
   [[nodiscard]] tl::expected<void, Error> take_locality(std::uint8_t locality);
 
   const std::unique_ptr<Stream> data_;

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import struct
 import subprocess
 import tempfile
@@ -172,20 +173,109 @@ class ChipsTest(RefusalTest):
             finally:
                 swtpm.process.send_signal(signal.SIGCONT)
             self.assertEqual(harness.code_of(there.frame()), 0)
-            swtpm.process.kill()
+            swtpm.kill()
             self.assertEqual(harness.code_of(there.command(harness.get_random())), harness.MANAGER | harness.FAILURE)
             self.assertEqual(harness.code_of(here.command(harness.get_random())), 0)
             self.assertTrue(json.loads(self.tool(daemon, "status", "--json", "--chip", "other"))["tpm"]["lost"])
             self.assertFalse(json.loads(self.tool(daemon, "status", "--json"))["tpm"]["lost"])
 
-    def test_one_that_is_not_there_at_the_start_is_refused_by_name(self):
-        with self.two(spec="swtpm:host=127.0.0.1,port=1,ctrl=1") as (daemon, other, _):
-            self.assertEqual(harness.code_of(daemon.connect().command(harness.get_random())), 0)
+    def wait_until_served(self, daemon, path):
+        """Somebody else asks, so that who was there before is asked nothing."""
+
+        def served():
+            with harness.Client(path) as client:
+                return harness.code_of(client.command(harness.get_random())) == 0
+
+        daemon.wait_until(served, "it is served")
+
+    def test_one_that_is_gone_comes_back_by_itself(self):
+        """Who was connected goes on with an empty space: what was in the former TPM is answered as after a reset."""
+        with self.two() as (daemon, other, swtpm):
+            here, there = daemon.connect(), harness.Client(other)
+            kept = here.run(harness.create_primary())
+            lost = there.run(harness.create_primary())
+            session = there.run(harness.start_auth_session())
+            swtpm.kill()
+            for _ in range(3):
+                self.assertEqual(harness.code_of(there.command(harness.get_random())),
+                                 harness.MANAGER | harness.FAILURE)
+            swtpm.start()
+            self.wait_until_served(daemon, other)
+            there.run(harness.get_random())
+            read_public = harness.command(harness.READ_PUBLIC, struct.pack(">I", harness.handle_of(lost)))
+            self.assertEqual(harness.code_of(there.command(read_public)), harness.MANAGER | harness.REFERENCE_H0)
+            save = harness.command(harness.CONTEXT_SAVE, struct.pack(">I", harness.handle_of(session)))
+            self.assertEqual(harness.code_of(there.command(save)), harness.MANAGER | harness.REFERENCE_H0)
+            there.run(harness.create_primary())
+            there.run(harness.start_auth_session())
+            here.run(harness.command(harness.READ_PUBLIC, struct.pack(">I", harness.handle_of(kept))))
+            self.assertFalse(json.loads(self.tool(daemon, "status", "--json", "--chip", "other"))["tpm"]["lost"])
+            daemon.wait_for_log('is there again: the chip "other"')
+
+    def test_the_main_one_comes_back_by_itself(self):
+        with harness.Swtpm() as swtpm, harness.Daemon(swtpm.spec) as daemon:
+            client = daemon.connect()
+            client.run(harness.create_primary())
+            swtpm.kill()
+            self.assertEqual(harness.code_of(client.command(harness.get_random())), harness.MANAGER | harness.FAILURE)
+            swtpm.start()
+            self.wait_until_served(daemon, daemon.path)
+            client.run(harness.create_primary())
+
+    def test_one_that_is_gone_while_it_hangs_comes_back(self):
+        """Commands that wait in it are answered, and so are their clients later."""
+        with self.two() as (daemon, other, swtpm):
+            waiting = [harness.Client(other) for _ in range(5)]
+            swtpm.process.send_signal(signal.SIGSTOP)
+            for client in waiting:
+                client.send(harness.get_random())
+            daemon.wait_until(lambda: self.busy(daemon) == 5, "they wait")
+            swtpm.kill()
+            for client in waiting:
+                self.assertEqual(harness.code_of(client.frame()), harness.MANAGER | harness.FAILURE)
+            swtpm.start()
+            self.wait_until_served(daemon, other)
+            for client in waiting:
+                client.run(harness.get_random())
+
+    def busy(self, daemon):
+        status = json.loads(self.tool(daemon, "status", "--json", "--chip", "other"))
+        return status["queue"]["now"] + (status["current"]["command"] != 0)
+
+    def test_it_ends_while_one_is_gone(self):
+        with self.two() as (daemon, other, swtpm):
             there = harness.Client(other)
+            swtpm.kill()
             self.assertEqual(harness.code_of(there.command(harness.get_random())), harness.MANAGER | harness.FAILURE)
+            self.assertEqual(daemon.stop(), 0)
             self.assertTrue(there.is_closed())
-            self.assertIn("could not be started", self.tool(daemon, "status", "--chip", "other", code=1))
-            self.assertIn('whoever wants the chip "other" is refused', daemon.log())
+
+    def test_it_ends_while_one_is_being_opened(self):
+        """An swtpm that takes the connection, or does not, and says nothing."""
+        with tempfile.TemporaryDirectory(prefix="tpmspace-mute-") as directory, socket.socket(socket.AF_UNIX) as mute:
+            mute.bind(f"{directory}/data")
+            mute.listen(0)
+            spec = f"swtpm:path={directory}/data,ctrl={directory}/data"
+            for channel in ("control", "data"):  # it takes one, and the next time none
+                config = CONFIG.format(spec=spec, directory=directory, bob=BOB)
+                with harness.Daemon(config=config, wait=False) as daemon:
+                    daemon.wait_for_log(f"waiting for swtpm's {channel} channel at {directory}/data")
+                    self.assertEqual(daemon.stop(), 0)
+                    self.assertNotIn("nobody accepts", daemon.log())
+
+    def test_one_that_is_not_there_at_the_start_is_refused_by_name(self):
+        with tempfile.TemporaryDirectory(prefix="tpmspace-late-") as directory:
+            swtpm = harness.Swtpm(start=False)
+            with self.two(spec=swtpm.spec) as (daemon, other, _), swtpm:
+                self.assertEqual(harness.code_of(daemon.connect().command(harness.get_random())), 0)
+                there = harness.Client(other)
+                self.assertEqual(harness.code_of(there.command(harness.get_random())),
+                                 harness.MANAGER | harness.FAILURE)
+                self.assertTrue(there.is_closed())
+                self.assertIn("could not be started", self.tool(daemon, "status", "--chip", "other", code=1))
+                self.assertIn('whoever wants the chip "other" is refused', daemon.log())
+                swtpm.start()
+                self.wait_until_served(daemon, other)
 
     def test_a_chip_of_a_new_configuration_is_told_to_need_a_restart(self):
         with self.two() as (daemon, _, swtpm):

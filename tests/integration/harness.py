@@ -34,6 +34,7 @@ CREATE_PRIMARY, FLUSH_CONTEXT, CONTEXT_LOAD, CONTEXT_SAVE = 0x131, 0x165, 0x161,
 GET_RANDOM, GET_CAPABILITY, START_AUTH_SESSION, READ_PUBLIC = 0x17B, 0x17A, 0x176, 0x173
 # Response codes.
 COMMAND_SIZE, COMMAND_CODE, MEMORY, CANCELED, FAILURE, SEQUENCE = 0x142, 0x143, 0x904, 0x909, 0x101, 0x103
+REFERENCE_H0 = 0x910
 VALUE, LOCALITY = 0x084, 0x907
 MANAGER = 0x000B0000  # the layer of what the manager answers itself
 # Control messages.
@@ -349,19 +350,28 @@ def run_daemon(*arguments, environment=None):
 class Swtpm:
     """A running swtpm, for the back end of that name (`spec`). Its state ends with it."""
 
-    def __init__(self):
+    def __init__(self, start=True):
         need("swtpm")
         self._temporary = tempfile.TemporaryDirectory(prefix="tpmspace-swtpm-")
-        directory = self._temporary.name
-        self.path = f"{directory}/data"
-        self.spec = f"swtpm:path={self.path},ctrl={directory}/ctrl"
+        self.directory = self._temporary.name
+        self.path = f"{self.directory}/data"
+        self.spec = f"swtpm:path={self.path},ctrl={self.directory}/ctrl"
+        self.process = None
+        if start:
+            self.start()
+
+    def start(self):
+        """Also again after `kill`, with what it had saved."""
+        for name in ("data", "ctrl"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{self.directory}/{name}")
         self.process = subprocess.Popen(
-            ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={directory}", "--server",
-             f"type=unixio,path={self.path}", "--ctrl", f"type=unixio,path={directory}/ctrl", "--flags",
-             "not-need-init", "--log", f"file={directory}/log"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL)
+            ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={self.directory}", "--server",
+             f"type=unixio,path={self.path}", "--ctrl", f"type=unixio,path={self.directory}/ctrl", "--flags",
+             "not-need-init", "--log", f"file={self.directory}/log"], stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         end = time.monotonic() + TIMEOUT
-        while not (os.path.exists(self.path) and os.path.exists(f"{directory}/ctrl")):
+        while not (os.path.exists(self.path) and os.path.exists(f"{self.directory}/ctrl")):
             assert time.monotonic() < end and self.process.poll() is None, "swtpm does not start"
             time.sleep(0.01)
 
@@ -373,8 +383,9 @@ class Swtpm:
         self._temporary.cleanup()
 
     def kill(self):
-        self.process.kill()
-        self.process.wait(TIMEOUT)
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(TIMEOUT)
 
 
 class HeldTpm:

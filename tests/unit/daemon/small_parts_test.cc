@@ -14,6 +14,7 @@
 #include "daemon/mailbox.h"
 #include "daemon/owner_numbers.h"
 #include "daemon/owner_room.h"
+#include "daemon/retry_pace.h"
 #include "daemon/status_counters.h"
 #include "daemon/turns.h"
 #include "daemon/watchdog.h"
@@ -67,6 +68,17 @@ TEST(StatusCounters, AddUpWhatAccountsSay) {
   const proto::CommandUse saves{wire::cc::kContextSave, 2, 15};
   EXPECT_NE(std::find(status.tpm_commands_by_code.begin(), status.tpm_commands_by_code.end(), saves),
             status.tpm_commands_by_code.end());
+}
+
+TEST(RetryPace, WaitsLongerEachTimeAndBeginsAnewAfterOneThatServedLong) {
+  RetryPace pace({.first = 1s, .most = 6s});
+  const Clock::time_point now = {};
+  for (const auto expected : {1s, 2s, 4s, 6s, 6s}) EXPECT_EQ(pace.left(now), expected);
+  pace.came(now);
+  EXPECT_EQ(pace.left(now + 5s), 6s) << "it comes and goes";
+  pace.came(now);
+  EXPECT_EQ(pace.left(now + 6s), 1s);
+  EXPECT_EQ(pace.left(now + 60s), 2s) << "it was not there meanwhile";
 }
 
 TEST(Watchdog, ACommandIsOverdueOnlyWhenTheSameOneStays) {

@@ -15,9 +15,11 @@
 #include <atomic>
 #include <chrono>
 #include <csignal>
+#include <cstring>
 #include <filesystem>
 #include <functional>
 #include <sstream>
+#include <stop_token>
 #include <thread>
 
 #include "support.h"
@@ -224,6 +226,71 @@ TEST(SwtpmThatIsSilent, IsSaidToBeWaitedFor) {
                   .made = {}};
   EXPECT_FALSE(SwtpmTpm::open(spec, news));
   EXPECT_EQ(told, std::vector<std::string>{"waiting for swtpm's control channel at " + spec.control});
+}
+
+// A listener that takes nobody more: its backlog is full.
+class FullListener {
+ public:
+  FullListener(int family, const sockaddr* address, socklen_t size)
+      : fd_(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    if (::bind(fd_.get(), address, size) != 0 || ::listen(fd_.get(), 0) != 0) std::abort();
+    address_size_ = sizeof address_;
+    if (::getsockname(fd_.get(), this->address(), &address_size_) != 0) std::abort();
+    // TCP takes a few more than it says; one that is not taken within a moment is not taken.
+    for (bool taken = true; taken;) {
+      waiting_.emplace_back(::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+      taken = ::connect(waiting_.back().get(), this->address(), address_size_) == 0;
+      pollfd done{waiting_.back().get(), POLLOUT, 0};
+      if (!taken && errno == EINPROGRESS) taken = ::poll(&done, 1, 100) > 0;
+    }
+  }
+  [[nodiscard]] std::uint16_t port() const {
+    sockaddr_in in = {};
+    std::memcpy(&in, &address_, sizeof in);
+    return ntohs(in.sin_port);
+  }
+
+ private:
+  sockaddr* address() { return static_cast<sockaddr*>(static_cast<void*>(&address_)); }
+
+  posix::Fd fd_;
+  sockaddr_storage address_ = {};
+  socklen_t address_size_ = 0;
+  std::vector<posix::Fd> waiting_;
+};
+
+template <typename Spec>
+void expect_left_when_given_up(const Spec& spec) {
+  std::stop_source wanted;
+  // Told from another thread, once the open waits.
+  const News news{.waiting = [&](const std::string&) { wanted.request_stop(); }, .made = {}};
+  const auto tpm = SwtpmTpm::open(spec, news, wanted.get_token());
+  ASSERT_FALSE(tpm);
+  EXPECT_TRUE(wanted.stop_requested());
+  EXPECT_NE(tpm.error().find("this process"), std::string::npos) << tpm.error();
+  std::stop_source never_wanted;
+  never_wanted.request_stop();
+  EXPECT_FALSE(SwtpmTpm::open(spec, {}, never_wanted.get_token()));
+}
+
+TEST(SwtpmThatIsSilent, IsLeftWhenNobodyWantsItAnyMore) {
+  const TempDir temp;
+  const SwtpmUnixSpec spec{temp / "s", temp / "s.ctrl"};
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  spec.path.copy(address.sun_path, sizeof address.sun_path - 1);
+  const FullListener full(AF_UNIX, static_cast<sockaddr*>(static_cast<void*>(&address)), sizeof address);
+  expect_left_when_given_up(spec);  // its data channel takes nobody
+
+  sockaddr_in local = {};
+  local.sin_family = AF_INET;
+  local.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const FullListener full_tcp(AF_INET, static_cast<sockaddr*>(static_cast<void*>(&local)), sizeof local);
+  expect_left_when_given_up(SwtpmTcpSpec{"127.0.0.1", full_tcp.port(), full_tcp.port()});
+
+  const SwtpmUnixSpec mute{temp / "m", temp / "m.ctrl"};
+  const posix::Fd data = listen_at(mute.path), control = listen_at(mute.control);
+  expect_left_when_given_up(mute);  // it takes us and says nothing
 }
 
 TEST_F(Swtpm, OpenSaysHowToStartOneIfThereIsNone) {
