@@ -1,10 +1,12 @@
-"""Log and audit records go where nobody takes them: the daemon waits for nobody, and forgets nothing for as long as it
-can keep it."""
+"""Log, audit records and what the service manager is told go where nobody takes them: the daemon waits for nobody, and
+forgets nothing for as long as it can keep it."""
 
+import contextlib
 import fcntl
 import json
 import os
 import pathlib
+import socket
 import tempfile
 import unittest
 
@@ -75,6 +77,45 @@ class Sinks(unittest.TestCase):
             os.close(writer)
             self.serve(daemon, 5)
         os.close(reader)
+
+    @contextlib.contextmanager
+    def stopped_manager(self):
+        """A service manager's socket that takes nothing more."""
+        with tempfile.TemporaryDirectory(prefix="tpmspace-manager-") as directory, \
+                socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, \
+                socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+            manager.bind(f"{directory}/notify")
+            manager.setblocking(False)
+            other.setblocking(False)
+            other.connect(f"{directory}/notify")
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    other.send(b"")
+            yield manager, {"NOTIFY_SOCKET": f"{directory}/notify"}
+
+    def test_a_service_manager_that_is_stopped_keeps_nobody_waiting(self):
+        with self.stopped_manager() as (manager, environment), \
+                harness.Daemon("embedded", wait=False, environment=environment) as daemon:
+            daemon.wait_until(lambda: os.path.exists(daemon.path), "it serves")
+            self.serve(daemon, 5)
+            told = ""
+
+            def all_told():
+                nonlocal told
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        told += manager.recv(4096).decode() + "\n"
+                return "STATUS=Serving" in told
+
+            daemon.wait_until(all_told, "the manager is told when it goes on")
+            self.assertEqual([line.split(" ")[0] for line in told.split("\n") if line],
+                             ["STATUS=Starting", "READY=1", "STATUS=Serving"])
+
+    def test_a_service_manager_that_is_stopped_does_not_keep_it_from_ending(self):
+        with self.stopped_manager() as (_, environment), \
+                harness.Daemon("embedded", wait=False, environment=environment) as daemon:
+            daemon.wait_until(lambda: os.path.exists(daemon.path), "it serves")
+            self.assertEqual(daemon.stop(), 0)
 
     def test_the_last_words_are_said(self):
         with harness.Daemon("embedded") as daemon:
