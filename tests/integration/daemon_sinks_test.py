@@ -70,6 +70,31 @@ class Sinks(unittest.TestCase):
             self.assertLess(said.index("client 1:"), said.index("client 50:"))
         os.close(reader)
 
+    def test_lines_that_nobody_takes_are_counted_while_clients_go_on(self):
+        """A stopped journald, for long: each reload that fails says a long line."""
+        reader, writer = os.pipe()
+        fill(writer)
+        with harness.Daemon("embedded", config="", preexec=lambda: os.dup2(writer, 2)) as daemon:
+            os.close(writer)
+            (daemon.directory / "config.toml").write_text(f"{'x' * 1900} = 1\n")
+            with daemon.connect() as client, daemon.connect() as other:
+                client.hello()
+                lost = 0
+                while lost < 50:
+                    self.assertEqual(client.control(RELOAD)[0], 0)
+                    other.run(get_random())
+                    lost = client.status()["log_lost"]
+            said = ""
+
+            def loss_said():
+                nonlocal said
+                said += drain(reader)
+                return "lines of the log were lost here: nobody took them" in said
+
+            daemon.wait_until(loss_said, "the log says what is missing")
+            self.assertGreater(said.count("nothing was changed: "), 100)
+        os.close(reader)
+
     def test_a_log_that_is_never_read_does_not_keep_it_from_ending(self):
         reader, writer = os.pipe()
         fill(writer)
