@@ -94,7 +94,7 @@ const char* no_such_chip(wire::Rc code) {
   if (code == wire::from_manager(wire::rc::kValue)) return "is not one that its configuration names";
   if (code == wire::from_manager(wire::rc::kDisabled))
     return "is another one than is meant for you, and only administrators choose; there may be a door to it";
-  if (code == wire::from_manager(wire::rc::kFailure)) return "could not be started; its log says why";
+  if (code == wire::from_manager(wire::rc::kFailure)) return "is not there; its log says why";
   return nullptr;
 }
 

@@ -98,6 +98,12 @@ bool Chips::serves_as(const Chip& one) const {
   return std::any_of(chips_.begin(), chips_.end(), [&](const auto& there) { return there->chip == one; });
 }
 
+bool Chips::answers(std::string_view name) const {
+  if (name.empty()) return chips_[0]->answers();
+  return std::any_of(chips_.begin(), chips_.end(),
+                     [&](const auto& one) { return one->chip.name == name && one->answers(); });
+}
+
 std::string Chips::names(std::string_view between) const {
   std::string out;
   for (const auto& one : chips_) out.append(out.empty() ? "" : between).append(one->chip.name);
@@ -107,7 +113,7 @@ std::string Chips::names(std::string_view between) const {
 std::string Chips::names_of_lost(std::string_view between) const {
   std::string out;
   for (const auto& one : chips_)
-    if (one->lost || one->state != State::kServing) out.append(out.empty() ? "" : between).append(one->chip.name);
+    if (!one->answers()) out.append(out.empty() ? "" : between).append(one->chip.name);
   return out;
 }
 

@@ -58,6 +58,8 @@ class Chips {
   [[nodiscard]] const TpmDesk& desk(std::size_t chip) const { return *chips_[chip]->desk; }
   // It was brought up. It may be lost or gone since: its desk answers for it.
   [[nodiscard]] bool serves(std::size_t chip) const { return chips_[chip]->state == State::kServing; }
+  // It serves, and answers now. An empty name is the main one's.
+  [[nodiscard]] bool answers(std::string_view name) const;
   // "main other" with " ", for people; and of those that do not answer now.
   [[nodiscard]] std::string names(std::string_view between) const;
   [[nodiscard]] std::string names_of_lost(std::string_view between) const;
@@ -69,6 +71,8 @@ class Chips {
  private:
   enum class State : std::uint8_t { kStarting, kServing, kFailed, kStopped };
   struct Served {
+    [[nodiscard]] bool answers() const { return state == State::kServing && !lost; }
+
     Chip chip;
     State state = State::kStarting;
     bool lost = false;

@@ -2,7 +2,6 @@
 
 #include <fmt/core.h>
 #include <sys/resource.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -70,11 +69,6 @@ Rereading::Result read_all(const std::function<tl::expected<Access, std::string>
   });
 }
 
-// Says nothing unless a service manager listens.
-void tell_manager(const std::string& state) {
-  sd_notify(0, state.c_str());
-}
-
 std::vector<std::string> names_of(const std::vector<Chips::Source>& sources) {
   std::vector<std::string> out;
   out.reserve(sources.size());
@@ -130,7 +124,7 @@ int Server::run() {
   log_.info("version {} starts, on {}", kVersion, chips_.desk(0).name());
   for (std::size_t i = 1; i < chips_.size(); ++i)
     log_.info("and, as the chip \"{}\", on {}", chips_.name(i), chips_.desk(i).name());
-  tell_manager("STATUS=Starting the TPM");
+  manager_.tell("STATUS=Starting the TPM");
   return loop_.run();
 }
 
@@ -149,7 +143,7 @@ void Server::let_clients_in() {
               chips_.desk(i).name(), doors_.main_path(), chip.manufacturer, chip.vendor, chip.chip.object_slots,
               chip.chip.loaded_sessions, chip.chip.active_sessions);
   }
-  tell_manager("READY=1");
+  manager_.tell("READY=1");
   tell_state();
 }
 
@@ -161,11 +155,11 @@ void Server::on_main_failed() {
 void Server::tell_state() {
   const auto troubles = chips_.names_of_lost(", ");
   if (troubles.empty())
-    tell_manager(fmt::format("STATUS=Serving {}", doors_.main_path()));
+    manager_.tell(fmt::format("STATUS=Serving {}", doors_.main_path()));
   else if (chips_.size() == 1)
-    tell_manager("STATUS=The TPM does not answer");
+    manager_.tell("STATUS=The TPM does not answer");
   else
-    tell_manager(
+    manager_.tell(
         fmt::format("STATUS=Serving {}, but for the chips that do not answer: {}", doors_.main_path(), troubles));
 }
 
@@ -398,7 +392,7 @@ void Server::on_stop_signal() {
 
 void Server::begin_stop() {
   stopping_ = true;
-  tell_manager("STOPPING=1\nSTATUS=Emptying the TPM");
+  manager_.tell("STOPPING=1\nSTATUS=Emptying the TPM");
   log_.info("stopping; connections: {}", places_.total());
   doors_.close();
   chips_.stop();

@@ -27,6 +27,7 @@
 #include "daemon/gatekeeper.h"
 #include "daemon/log.h"
 #include "daemon/rereading.h"
+#include "daemon/service_manager.h"
 #include "daemon/tpm_desk.h"
 #include "daemon/turns.h"
 
@@ -128,6 +129,7 @@ class Server final : private Connection::Host {
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
 
   EventLoop loop_;
+  ServiceManager manager_;
   AuditLog audit_;
   Access access_;
   Gatekeeper gatekeeper_;

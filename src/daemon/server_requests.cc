@@ -151,6 +151,7 @@ proto::Status Server::status(Connection& from) {
   out.server_version = kServerName;
   out.tpm_chip = chips_.name(from.badge().chip);
   if (whole) out.tpm_all_chips = chips_.names(" ");
+  if (whole) out.tpm_lost_chips = chips_.names_of_lost(" ");
   out.server_pid = static_cast<std::uint64_t>(::getpid());
   out.server_uptime = static_cast<std::uint64_t>(
       std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - started_).count());
@@ -245,7 +246,9 @@ bool Server::serves_all(const Access& access) const {
 
 tl::expected<std::vector<proto::DoorEntry>, wire::Rc> Server::doors(Connection& from) {
   if (!is_administrator(from)) return tl::make_unexpected(kNotAllowed);
-  return doors_.list();
+  auto out = doors_.list();
+  for (auto& door : out) door.chip_lost = !chips_.answers(door.chip);
+  return out;
 }
 
 tl::expected<proto::Outcome, wire::Rc> Server::change_door(Connection& from, const proto::DoorOrder& what) {

@@ -58,6 +58,7 @@ wire::Bytes encode_doors(const std::vector<DoorEntry>& doors) {
   for (std::size_t i = 0; i < n; ++i) {
     wire::Writer record;
     put(record, doors[i]);
+    record.u8(doors[i].chip_lost ? 1 : 0);
     out.tpm2b(record.bytes());
   }
   return out.take();
@@ -74,6 +75,9 @@ std::optional<std::vector<DoorEntry>> decode_doors(wire::ByteView body) {
     wire::Reader fields(*record);
     auto door = get(fields);
     if (!door) return std::nullopt;
+    const auto chip_lost = fields.u8().value_or(0);
+    if (chip_lost > 1) return std::nullopt;
+    door->chip_lost = chip_lost != 0;
     out.push_back(std::move(*door));
   }
   return out;

@@ -4,7 +4,7 @@
 //
 //   Door      string name, string path, u32 mode, u32 uid, u32 gid, string profile, u8 has locality, u8 locality,
 //             u32 connections, u32 limit, u8 made at run time, string chip, u8 separate users
-//   Doors     u16 version (1), u16 count, then for each: u16 length, Door
+//   Doors     u16 version (1), u16 count, then for each: u16 length, Door, u8 chip lost (not from older servers)
 //   Order     u8 what: 1 add: Door (what is told only is ignored); 2 remove: string name
 //   Outcome   u8 done, string sentence: what was done, or why not
 //
@@ -38,6 +38,7 @@ struct DoorEntry {
   bool at_run_time = false;       // it is not in the configuration
   std::string chip = {};          // the TPM of whoever comes by it; empty: no one in particular
   bool separate_users = false;    // each of its users is an owner; false: all of them together
+  bool chip_lost = false;         // it does not answer, or the main one if it is no one in particular; not in orders
 
   bool operator==(const DoorEntry&) const = default;
 };

@@ -277,11 +277,22 @@ void judge_library(const LibraryPlaces& library, const Surroundings& around, Fin
   }
 }
 
-// A software TPM needs no machine to be restarted.
+// One that is gone comes back by itself; one that hangs, or a descriptor that was handed over, does not. A software TPM
+// needs no machine to be restarted.
 std::string_view remedy_for_lost(std::string_view back_end) {
-  if (back_end.starts_with("embedded")) return "restart tpmspaced";
-  if (back_end.starts_with("swtpm")) return "start swtpm again if it has ended, then restart tpmspaced";
-  return "restart tpmspaced, and the machine if that does not help";
+  if (back_end.starts_with("embedded")) return "if it does not come back by itself, restart tpmspaced";
+  if (back_end.starts_with("swtpm")) return "start swtpm again if it has ended: tpmspaced finds it";
+  return "if it does not come back by itself, restart tpmspaced, and the machine if that does not help";
+}
+
+void judge_other_chips(const proto::Status& status, Findings& findings) {
+  std::istringstream lost(status.tpm_lost_chips);
+  for (std::string name; lost >> name;)
+    if (name != status.tpm_chip)
+      add(findings, Level::kProblem,
+          fmt::format(
+              "the chip \"{}\" does not answer, or is not there; tpmspaced tries it again, and its log says why",
+              name));
 }
 
 }  // namespace
@@ -341,6 +352,7 @@ void judge_status(const proto::Status& status, Findings& findings) {
         fmt::format("its TPM: {}, {} {} {}", status.tpm_backend, status.tpm_manufacturer, status.tpm_vendor,
                     status.tpm_firmware));
   }
+  judge_other_chips(status, findings);
   if (status.tpm_resets != 0)
     add(findings, Level::kNote,
         fmt::format("the TPM was reset {} behind tpmspaced's back", counted(status.tpm_resets, "time")));

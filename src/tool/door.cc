@@ -82,6 +82,7 @@ std::string doors_text(const std::vector<proto::DoorEntry>& doors) {
     out += door.profile.empty() ? ", profile by the rules" : ", profile " + door.profile;
     if (door.locality) out += fmt::format(", locality {}", *door.locality);
     if (!door.chip.empty()) out += ", chip " + door.chip;
+    if (door.chip_lost) out += door.chip.empty() ? ", the TPM does not answer" : ", which does not answer";
     if (door.separate_users) out += ", separate users";
     out += door.limit == 0 ? fmt::format(", {} connections", door.connections)
                            : fmt::format(", {} of {} connections", door.connections, door.limit);
@@ -99,12 +100,13 @@ std::string doors_json(const std::vector<proto::DoorEntry>& doors) {
   for (const auto& door : doors)
     out += fmt::format(
         "{}\n  {{\"name\": {}, \"path\": {}, \"mode\": \"{:04o}\", \"uid\": {}, \"gid\": {}, \"profile\": {}, "
-        "\"locality\": {}, \"chip\": {}, \"separate_users\": {}, \"connections\": {}, \"limit\": {}, \"at_run_time\": "
-        "{}}}",
+        "\"locality\": {}, \"chip\": {}, \"chip_lost\": {}, \"separate_users\": {}, \"connections\": {}, \"limit\": {}, "
+        "\"at_run_time\": {}}}",
         out.size() > 1 ? "," : "", proto::json_string(door.name), proto::json_string(door.path), door.mode,
         id(door.uid), id(door.gid), door.profile.empty() ? "null" : proto::json_string(door.profile),
         door.locality ? std::to_string(*door.locality) : "null",
-        door.chip.empty() ? "null" : proto::json_string(door.chip), door.separate_users, door.connections, door.limit,
+        door.chip.empty() ? "null" : proto::json_string(door.chip), door.chip_lost, door.separate_users,
+        door.connections, door.limit,
         door.at_run_time);
   return out + "\n]\n";
 }

@@ -71,6 +71,11 @@ class ChipsTest(RefusalTest):
         self.assertEqual(done.returncode, code, done.stderr)
         return done.stdout if code == 0 else done.stderr
 
+    def doctor(self, daemon):
+        """Whatever else it finds on this machine."""
+        return subprocess.run([harness.program("tpmspace"), "doctor", "--socket", daemon.path], capture_output=True,
+                              text=True, timeout=harness.TIMEOUT, check=False).stdout
+
     def test_a_door_leads_to_its_chip(self):
         """The same template gives another key in another TPM, and a persistent key of one is not in the other."""
         with self.two() as (daemon, other, _), User(daemon, 0) as here, User(daemon, 0, path=other) as there:
@@ -177,7 +182,12 @@ class ChipsTest(RefusalTest):
             self.assertEqual(harness.code_of(there.command(harness.get_random())), harness.MANAGER | harness.FAILURE)
             self.assertEqual(harness.code_of(here.command(harness.get_random())), 0)
             self.assertTrue(json.loads(self.tool(daemon, "status", "--json", "--chip", "other"))["tpm"]["lost"])
-            self.assertFalse(json.loads(self.tool(daemon, "status", "--json"))["tpm"]["lost"])
+            status = json.loads(self.tool(daemon, "status", "--json"))
+            self.assertEqual((status["tpm"]["lost"], status["tpm"]["lost_chips"]), (False, "other"))
+            self.assertIn(", chip other, which does not answer", self.tool(daemon, "door", "list"))
+            doors = {door["name"]: door for door in json.loads(self.tool(daemon, "door", "list", "--json"))}
+            self.assertEqual([doors[name]["chip_lost"] for name in ("main", "to-other")], [False, True])
+            self.assertIn('problem  the chip "other" does not answer', self.doctor(daemon))
 
     def wait_until_served(self, daemon, path):
         """Somebody else asks, so that who was there before is asked nothing."""
@@ -209,7 +219,10 @@ class ChipsTest(RefusalTest):
             there.run(harness.create_primary())
             there.run(harness.start_auth_session())
             here.run(harness.command(harness.READ_PUBLIC, struct.pack(">I", harness.handle_of(kept))))
-            self.assertFalse(json.loads(self.tool(daemon, "status", "--json", "--chip", "other"))["tpm"]["lost"])
+            tpm = json.loads(self.tool(daemon, "status", "--json", "--chip", "other"))["tpm"]
+            self.assertEqual((tpm["lost"], tpm["lost_chips"]), (False, ""))
+            self.assertNotIn("does not answer", self.tool(daemon, "door", "list"))
+            self.assertNotIn("does not answer", self.doctor(daemon))
             daemon.wait_for_log('is there again: the chip "other"')
 
     def test_the_main_one_comes_back_by_itself(self):
@@ -272,7 +285,7 @@ class ChipsTest(RefusalTest):
                 self.assertEqual(harness.code_of(there.command(harness.get_random())),
                                  harness.MANAGER | harness.FAILURE)
                 self.assertTrue(there.is_closed())
-                self.assertIn("could not be started", self.tool(daemon, "status", "--chip", "other", code=1))
+                self.assertIn("is not there; its log says why", self.tool(daemon, "status", "--chip", "other", code=1))
                 self.assertIn('whoever wants the chip "other" is refused', daemon.log())
                 swtpm.start()
                 self.wait_until_served(daemon, other)

@@ -1,10 +1,12 @@
-"""Log and audit records go where nobody takes them: the daemon waits for nobody, and forgets nothing for as long as it
-can keep it."""
+"""Log, audit records and what the service manager is told go where nobody takes them: the daemon waits for nobody, and
+forgets nothing for as long as it can keep it."""
 
+import contextlib
 import fcntl
 import json
 import os
 import pathlib
+import socket
 import tempfile
 import unittest
 
@@ -68,6 +70,31 @@ class Sinks(unittest.TestCase):
             self.assertLess(said.index("client 1:"), said.index("client 50:"))
         os.close(reader)
 
+    def test_lines_that_nobody_takes_are_counted_while_clients_go_on(self):
+        """A stopped journald, for long: each reload that fails says a long line."""
+        reader, writer = os.pipe()
+        fill(writer)
+        with harness.Daemon("embedded", config="", preexec=lambda: os.dup2(writer, 2)) as daemon:
+            os.close(writer)
+            (daemon.directory / "config.toml").write_text(f"{'x' * 1900} = 1\n")
+            with daemon.connect() as client, daemon.connect() as other:
+                client.hello()
+                lost = 0
+                while lost < 50:
+                    self.assertEqual(client.control(RELOAD)[0], 0)
+                    other.run(get_random())
+                    lost = client.status()["log_lost"]
+            said = ""
+
+            def loss_said():
+                nonlocal said
+                said += drain(reader)
+                return "lines of the log were lost here: nobody took them" in said
+
+            daemon.wait_until(loss_said, "the log says what is missing")
+            self.assertGreater(said.count("nothing was changed: "), 100)
+        os.close(reader)
+
     def test_a_log_that_is_never_read_does_not_keep_it_from_ending(self):
         reader, writer = os.pipe()
         fill(writer)
@@ -75,6 +102,45 @@ class Sinks(unittest.TestCase):
             os.close(writer)
             self.serve(daemon, 5)
         os.close(reader)
+
+    @contextlib.contextmanager
+    def stopped_manager(self):
+        """A service manager's socket that takes nothing more."""
+        with tempfile.TemporaryDirectory(prefix="tpmspace-manager-") as directory, \
+                socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, \
+                socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+            manager.bind(f"{directory}/notify")
+            manager.setblocking(False)
+            other.setblocking(False)
+            other.connect(f"{directory}/notify")
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    other.send(b"")
+            yield manager, {"NOTIFY_SOCKET": f"{directory}/notify"}
+
+    def test_a_service_manager_that_is_stopped_keeps_nobody_waiting(self):
+        with self.stopped_manager() as (manager, environment), \
+                harness.Daemon("embedded", wait=False, environment=environment) as daemon:
+            daemon.wait_until(lambda: os.path.exists(daemon.path), "it serves")
+            self.serve(daemon, 5)
+            told = ""
+
+            def all_told():
+                nonlocal told
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        told += manager.recv(4096).decode() + "\n"
+                return "STATUS=Serving" in told
+
+            daemon.wait_until(all_told, "the manager is told when it goes on")
+            self.assertEqual([line.split(" ")[0] for line in told.split("\n") if line],
+                             ["STATUS=Starting", "READY=1", "STATUS=Serving"])
+
+    def test_a_service_manager_that_is_stopped_does_not_keep_it_from_ending(self):
+        with self.stopped_manager() as (_, environment), \
+                harness.Daemon("embedded", wait=False, environment=environment) as daemon:
+            daemon.wait_until(lambda: os.path.exists(daemon.path), "it serves")
+            self.assertEqual(daemon.stop(), 0)
 
     def test_the_last_words_are_said(self):
         with harness.Daemon("embedded") as daemon:

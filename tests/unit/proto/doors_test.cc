@@ -28,6 +28,9 @@ TEST(Doors, ComeBackAsTheyWere) {
   plain.name = "main";
   const std::vector<DoorEntry> doors{plain, door()};
   EXPECT_EQ(decode_doors(encode_doors(doors)), doors);
+  auto lost = doors;
+  lost[1].chip_lost = true;
+  EXPECT_EQ(decode_doors(encode_doors(lost)), lost);
   for (const DoorOrder& order : {DoorOrder(door()), DoorOrder(RemoveDoor{"tpm2"})})
     EXPECT_EQ(decode_door_order(encode_door_order(order)), order);
   EXPECT_EQ(decode_outcome(encode_outcome({true, "done"})), (Outcome{true, "done"}));
@@ -53,6 +56,18 @@ TEST(Doors, OfAnotherVersionOrTooManyAreNone) {
   EXPECT_FALSE(decode_door_order(order));
   order[0] = 3;
   EXPECT_FALSE(decode_door_order(order));
+}
+
+TEST(Doors, OfAnOlderServerSayNothingOfALostChip) {
+  auto one = door();
+  one.chip_lost = true;
+  auto octets = encode_doors({one});
+  octets.pop_back();
+  --octets[5];  // the record's length
+  EXPECT_EQ(decode_doors(octets), std::vector{door()});
+  octets = encode_doors({one});
+  octets.back() = 2;
+  EXPECT_FALSE(decode_doors(octets));
 }
 
 // What a fuzzer found: a flag has two values.

@@ -1,6 +1,7 @@
 // `tpmspace doctor`: machines made of files, and what is said about them.
 #include "tool/doctor.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
@@ -188,7 +189,7 @@ TEST(StatusJudged, OnlyARealChipNeedsTheMachineRestarted) {
     Findings findings;
     judge_status(status, findings);
     const std::string text = findings_text(findings);
-    EXPECT_NE(text.find("restart tpmspaced"), std::string::npos) << text;
+    EXPECT_NE(text.find("does not answer any more; "), std::string::npos) << text;
     EXPECT_EQ(text.find("the machine") != std::string::npos, status.tpm_backend.starts_with("device")) << text;
   }
 }
@@ -201,6 +202,19 @@ TEST(StatusJudged, ALostTpmIsAProblem) {
   status.tpm_lost = true;
   judge_status(status, findings);
   EXPECT_NE(findings_text(findings).find("problem"), std::string::npos);
+}
+
+TEST(StatusJudged, EachOtherTpmThatIsLostIsAProblem) {
+  proto::Status status;
+  status.tpm_chip = "main";
+  status.tpm_all_chips = "main a b c";
+  status.tpm_lost_chips = "a c";
+  Findings findings;
+  judge_status(status, findings);
+  const std::string text = findings_text(findings);
+  for (const char* name : {"a", "c"})
+    EXPECT_NE(text.find(fmt::format("problem  the chip \"{}\" does not answer", name)), std::string::npos) << text;
+  EXPECT_EQ(text.find("\"b\""), std::string::npos) << text;
 }
 
 TEST(StatusJudged, SessionsThatAreAllTakenAreAProblem) {
