@@ -77,7 +77,7 @@ std::optional<Step> Engine::Impl::serve_session_line(Time now) {
   const auto taking = line.taking(manager.books(), manager.chip(), now);
   if (taking.number && now >= not_before) {
     line_saw.reset();
-    Step step = account_only(manager.take_session(*taking.number));
+    Step step = account_only(manager.take_session(*taking.number, taking.by));
     if (step.account->tpm_lost) not_before = now + kLostPause;
     return step;
   }

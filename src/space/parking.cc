@@ -215,7 +215,8 @@ void Parking::lose(std::uint32_t number) {
   const auto it = books_.sessions.find(number);
   if (it == books_.sessions.end()) return;
   const Session session = it->second;
-  port_.cost().reclaimed.push_back({session.owner.value, session.space.value, session.client.value});
+  port_.cost().reclaimed.push_back(
+      {session.owner.value, session.space.value, session.client.value, {wire::Taker::Why::kLost}});
   make_unwanted(books_, number);
   add_tombstone(books_, session);
 }

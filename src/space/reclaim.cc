@@ -94,6 +94,8 @@ Taking session_to_take(const Books& books, const Chip& chip, std::span<const Wai
     } else if (victim == nullptr || rank(books, accounts, session) < rank(books, accounts, *victim)) {
       victim = &session;
       out.number = number;
+      const bool is_idle = after(session.used_at, session.lease) <= now;
+      out.by = {.why = is_idle ? wire::Taker::Why::kLease : wire::Taker::Why::kShare, .waiter = waiter.owner.value};
     }
   }
   return out;

@@ -22,6 +22,7 @@
 
 #include "space/books.h"
 #include "space/chip.h"
+#include "wire/tpm_use.h"
 
 namespace tpmspace::space {
 
@@ -34,6 +35,7 @@ struct Waiter {
 
 struct Taking {
   std::optional<std::uint32_t> number;  // take this session now
+  wire::Taker by;                       // for that reason
   std::optional<std::uint64_t> at;      // or look again then; neither: nothing will ever be due by itself
 };
 
