@@ -1,19 +1,14 @@
 #include "daemon/audit_log.h"
 
-#include <fcntl.h>
 #include <fmt/chrono.h>
 #include <fmt/core.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 #include <systemd/sd-journal.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <cstring>
 #include <utility>
 #include <vector>
 
-#include "posix/fd.h"
 #include "proto/json.h"
 
 namespace tpmspace::daemon {
@@ -24,7 +19,8 @@ using observe::AuditRecord;
 
 // What only an administrator can cause.
 bool is_his_own_doing(AuditEvent event) {
-  return event == AuditEvent::kOrder || event == AuditEvent::kPolicy || event == AuditEvent::kDoor;
+  return event == AuditEvent::kOrder || event == AuditEvent::kPolicy || event == AuditEvent::kDoor ||
+         event == AuditEvent::kChip;
 }
 
 // Calls `text(name, value)` and `number(name, value)` for what the record says.
@@ -64,12 +60,13 @@ observe::AuditRecord record_of_loss(std::uint64_t lost) {
   return out;
 }
 
-// Opening waits for nobody. A pipe with a name is opened for reading, too, so it is there without a reader.
-posix::Fd open_file(const std::string& path) {
-  struct stat info {};
-  const bool is_pipe = ::lstat(path.c_str(), &info) == 0 && S_ISFIFO(info.st_mode);
-  const int access = is_pipe ? O_RDWR : O_WRONLY | O_CREAT | O_APPEND;
-  return posix::Fd(::open(path.c_str(), access | O_NONBLOCK | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW, 0600));
+observe::AuditRecord record_of_held_back(std::uint64_t user, unsigned held_back) {
+  observe::AuditRecord out;
+  out.event = AuditEvent::kHeldBack;
+  if (user != 0) out.uid = static_cast<std::uint32_t>(user - 1);
+  out.reason = fmt::format("{} {} not written, because there were too many at a time", held_back,
+                           held_back == 1 ? "record was" : "records were");
+  return out;
 }
 
 PatientWriter::Record fields_of(const AuditRecord& record, unsigned held_back) {
@@ -104,36 +101,63 @@ AuditLog::AuditLog(Log& log, const std::string& what, Form form, Write write)
 tl::expected<AuditLog, std::string> AuditLog::open(Log& log, const std::string& where) {
   if (where.empty()) return AuditLog(log);
   if (where == "journal") return AuditLog(log, "the journal", fields_of, send_to_journal);
-  const auto file = std::make_shared<posix::Fd>(open_file(where));
-  if (!*file)
+  auto file = AuditFile::open(where);
+  if (!file)
     return tl::unexpected(
         fmt::format("the audit file {} cannot be opened: {}; \"audit\" is a path, \"journal\", or \"\" for the log",
-                    where, std::strerror(errno)));
-  return AuditLog(
+                    where, file.error()));
+  AuditLog out(
       log, "the audit file",
       [](const AuditRecord& record, unsigned held_back) {
         return PatientWriter::Record{json(record, held_back, std::chrono::system_clock::now())};
       },
-      [file](const PatientWriter::Record& line) { return write_whole(file->get(), line.front()); });
+      [file = *file](const PatientWriter::Record& line) { return file->write(line.front()); });
+  out.file_ = std::move(*file);
+  return out;
 }
 
-void AuditLog::write(const AuditRecord& record) {
-  const auto held_back = allowed(record);
-  if (!held_back) return;
-  if (writer_)
-    writer_->put(form_(record, *held_back));
+void AuditLog::write(const AuditRecord& record, Clock::time_point now) {
+  if (const auto held_back = allowed(record, now))
+    put(record, *held_back);
   else
-    log_->notice("{}", sentence(record, *held_back));
+    told_();
+}
+
+void AuditLog::put(const AuditRecord& record, unsigned held_back) {
+  if (writer_)
+    writer_->put(form_(record, held_back));
+  else
+    log_->notice("{}", sentence(record, held_back));
+}
+
+bool AuditLog::say_held_back(Clock::time_point now) {
+  bool more = false;
+  for (auto& [user, limit] : users_) {
+    if (const unsigned held_back = limit.take_held_back(now); held_back != 0)
+      put(record_of_held_back(user, held_back), held_back);
+    more = more || limit.held_back() != 0;
+  }
+  return more;
+}
+
+void AuditLog::open_anew() {
+  if (!file_) return;
+  if (const auto why = file_->open_anew())
+    log_->error("the audit file {} cannot be opened anew, so the old one goes on: {}", file_->path(), *why);
+}
+
+void AuditLog::last_words() {
+  say_held_back(Clock::time_point::max());
+  flush();
 }
 
 void AuditLog::flush() {
   if (writer_) writer_->flush();
 }
 
-std::optional<unsigned> AuditLog::allowed(const AuditRecord& record) {
+std::optional<unsigned> AuditLog::allowed(const AuditRecord& record, Clock::time_point now) {
   if (is_his_own_doing(record.event)) return 0;
   std::uint64_t user = record.uid ? std::uint64_t{*record.uid} + 1 : 0;
-  const auto now = RateLimit::Clock::now();
   if (!users_.contains(user) && users_.size() >= kMaxUsers)
     std::erase_if(users_, [now](const auto& one) { return one.second.is_over(now); });
   if (!users_.contains(user) && users_.size() >= kMaxUsers) user = 0;
@@ -152,7 +176,7 @@ std::string AuditLog::sentence(const AuditRecord& record, unsigned held_back) {
   if (!record.reason.empty()) out += ": " + record.reason;
   if (!record.profile.empty()) out += fmt::format(" (profile {}", record.profile);
   if (!record.profile.empty()) out += record.rule ? fmt::format(", rule on line {})", *record.rule) : ")";
-  if (held_back != 0) out += fmt::format(" [{} more before this]", held_back);
+  if (held_back != 0 && record.event != AuditEvent::kHeldBack) out += fmt::format(" [{} more before this]", held_back);
   return out;
 }
 

@@ -1,12 +1,14 @@
 // Where audit records go: the journal, with a field for each thing they say, or a file, one JSON object a line.
 //
-// Idea: a record is never lost silently. What a client can cause is bounded for each user (kRecordsPerPeriod in a
-// period); the next record of that user says how many were held back. Administrators' acts are always written.
+// Idea: a record is never lost silently. What a client can cause is bounded for each user (limits::kLinesPerPeriod in
+// a period); the next record of that user says how many were held back, or one that says nothing else, when the period
+// is over (`say_held_back`, for which `on_held_back` asks) or at the end. Administrators' acts are always written.
 // Without a sink the records are lines of the log. Whoever reads them may be slow: nobody waits until they are written
 // (patient_writer.h), and those that are lost are counted by a record "lost".
 // Threads: belongs to the event loop. Limits: kMaxUsers users are counted at a time; beyond that they share one count.
 // Errors: a file that cannot be opened is said when it is asked for; one that cannot be written is said once in the
-// log. Fields: docs/audit.md. Source: systemd.journal-fields(7); RFC 8259.
+// log; one that cannot be opened anew leaves the old one. Fields: docs/audit.md. Source: systemd.journal-fields(7); RFC
+// 8259.
 #pragma once
 
 #include <chrono>
@@ -17,7 +19,9 @@
 #include <optional>
 #include <string>
 #include <tl/expected.hpp>
+#include <utility>
 
+#include "daemon/audit_file.h"
 #include "daemon/log.h"
 #include "daemon/patient_writer.h"
 #include "observe/audit.h"
@@ -31,8 +35,17 @@ class AuditLog {
   // `where`: "journal", a path, or "" for lines of the log.
   [[nodiscard]] static tl::expected<AuditLog, std::string> open(Log& log, const std::string& where);
 
-  void write(const observe::AuditRecord& record);
-  // Waits until all are written, at most limits::kLastWords.
+  using Clock = RateLimit::Clock;
+  void write(const observe::AuditRecord& record, Clock::time_point now = Clock::now());
+  // Called when a record is held back: whoever is told sees to it that `say_held_back` is called after
+  // limits::kLinePeriod, and again for as long as that says so.
+  void on_held_back(std::function<void()> told) { told_ = std::move(told); }
+  // Of users whose period is over. Whether records of others are still held back.
+  bool say_held_back(Clock::time_point now = Clock::now());
+  // The file by its name, which may be another one now (log rotation).
+  void open_anew();
+  // What is held back is said, and all is waited for until it is written, at most limits::kLastWords.
+  void last_words();
   void flush();
   // Records, ever.
   [[nodiscard]] std::uint64_t lost() const { return writer_ ? writer_->lost() : 0; }
@@ -52,10 +65,13 @@ class AuditLog {
   AuditLog(Log& log, const std::string& what, Form form, Write write);
 
   // How many were held back before this one; nullopt: this one is, too.
-  [[nodiscard]] std::optional<unsigned> allowed(const observe::AuditRecord& record);
+  [[nodiscard]] std::optional<unsigned> allowed(const observe::AuditRecord& record, Clock::time_point now);
+  void put(const observe::AuditRecord& record, unsigned held_back);
 
   Log* log_;
   Form form_;
+  std::shared_ptr<AuditFile> file_;  // null: not a file
+  std::function<void()> told_ = [] {};
   std::unique_ptr<PatientWriter> writer_;     // null: lines of the log
   std::map<std::uint64_t, RateLimit> users_;  // uid + 1; 0: whoever is too many
 };

@@ -49,6 +49,8 @@ std::vector<ChipTable> read_chips(const TomlNode& root, Faults& faults) {
     ChipTable chip;
     read_table(*table, kKeys, chip, "chip.", faults);
     chip.line = static_cast<int>(table->place.line);
+    if (const TomlNode* tpm = table->find("tpm")) chip.tpm_place = tpm->place;
+    if (const TomlNode* ledger = table->find("ledger")) chip.ledger_place = ledger->place;
     if (table->find("name") == nullptr)
       faults.add(table->place, "this chip has no \"name\": doors, namespaces and rules need one");
     else if (table->find("tpm") == nullptr)

@@ -35,6 +35,7 @@ struct ChipTable {
   std::string name = {};
   std::string tpm = {};                               // a back end's specification that can be one
   std::optional<std::string> ledger = {};             // path; "": none
+  Place tpm_place = {}, ledger_place = {};            // of their values
   bool operator==(const ChipTable&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
 

@@ -158,26 +158,43 @@ tpm::Spec plain(tpm::Spec spec) {
 }
 
 // Why two cannot be served together: a process can have one embedded TPM, a TPM one tpmspaced, a ledger one TPM.
-std::optional<std::string> clash_between(const Chip& chip, const Chip& other) {
+struct Clash {
+  std::string sentence;
+  bool of_ledgers = false;
+};
+std::optional<Clash> clash_between(const Chip& chip, const Chip& other) {
   const auto a = tpm::parse_spec(chip.tpm), b = tpm::parse_spec(other.tpm);
   if (!a || !b) return std::nullopt;
   if (a->kind() == tpm::Kind::kEmbedded && b->kind() == tpm::Kind::kEmbedded)
-    return fmt::format("is embedded, and so is \"{}\": one tpmspaced can have one such TPM; let the other be an swtpm",
-                       other.name);
+    return Clash{fmt::format(
+        "is embedded, and so is \"{}\": one tpmspaced can have one such TPM; let the other be an swtpm", other.name)};
   if (plain(*a).backend == plain(*b).backend)
-    return fmt::format("is the same TPM as \"{}\", {}: name another one", other.name, other.tpm);
+    return Clash{fmt::format("is the same TPM as \"{}\", {}: name another one", other.name, other.tpm)};
   if (!chip.ledger.empty() && chip.ledger == other.ledger)
-    return fmt::format("has the ledger of \"{}\", {}: give it another one with \"ledger\"", other.name, other.ledger);
+    return Clash{
+        fmt::format("has the ledger of \"{}\", {}: give it another one with \"ledger\"", other.name, other.ledger),
+        true};
   return std::nullopt;
 }
 
-std::optional<std::string> clash_of(const std::vector<Chip>& chips, const std::vector<ChipTable>& tables) {
+// With the place where the later one names its TPM, or its ledger.
+std::optional<std::string> clash_of(const std::vector<Chip>& chips, const Settings& file) {
   for (std::size_t i = 1; i < chips.size(); ++i)
     for (std::size_t j = 0; j < i; ++j)
-      if (const auto clash = clash_between(chips[i], chips[j]))
-        return fmt::format("the chip \"{}\" on line {} of the configuration {}", chips[i].name, tables[i - 1].line,
-                           *clash);
+      if (const auto clash = clash_between(chips[i], chips[j])) {
+        const ChipTable& table = file.policy.chips[i - 1];
+        return at(file.name, clash->of_ledgers && table.ledger ? table.ledger_place : table.tpm_place,
+                  fmt::format("the chip \"{}\" {}", chips[i].name, clash->sentence));
+      }
   return std::nullopt;
+}
+
+// What the file says of the TPM that has no table of its own.
+ChipTable main_chip_of(const TomlNode& root, const Settings& settings) {
+  ChipTable out{.name = std::string(kMainChip), .tpm = settings.tpm.value_or(""), .ledger = settings.ledger};
+  if (const TomlNode* tpm = root.find("tpm")) out.tpm_place = tpm->place;
+  if (const TomlNode* ledger = root.find("ledger")) out.ledger_place = ledger->place;
+  return out;
 }
 
 }  // namespace
@@ -227,6 +244,7 @@ tl::expected<Settings, std::string> parse_settings(std::string_view text, const 
   const auto root = parse_toml(text, name);
   if (!root) return tl::unexpected(root.error());
   Settings settings;
+  settings.name = name;
   Faults faults(name);
   read_table(*root, kTopKeys, settings, "", faults,
              {{"limits"}, {"profile"}, {"rule", true}, {"namespace", true}, {"door", true}, {"chip", true}});
@@ -236,6 +254,7 @@ tl::expected<Settings, std::string> parse_settings(std::string_view text, const 
   const auto terms = read_default_terms(*root, faults);
   settings.limits.terms = session_terms(terms);
   settings.policy = read_policy(*root, terms, limits_of_profiles(settings.limits), accounts, faults);
+  settings.policy.main_chip = main_chip_of(*root, settings);
   if (auto wrong = faults.first()) return tl::unexpected(std::move(*wrong));
   return settings;
 }
@@ -273,7 +292,7 @@ tl::expected<Config, std::string> settle(const Settings& command_line, const Set
   };
   add_chip(std::string(kMainChip), *chosen_tpm, either(&Settings::ledger));
   for (const ChipTable& chip : file.policy.chips) add_chip(chip.name, chip.tpm, chip.ledger);
-  if (auto clash = clash_of(chips, file.policy.chips)) return tl::unexpected(*std::move(clash));
+  if (auto clash = clash_of(chips, file)) return tl::unexpected(*std::move(clash));
 
   auto access = access_of(file.policy, environment.uid, out.socket);
   if (!access) return tl::unexpected(access.error());

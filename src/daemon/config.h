@@ -44,6 +44,7 @@ struct Limits {
 
 // What somebody wrote; what he did not write is absent (limits: at their defaults).
 struct Settings {
+  std::string name;  // of the file; empty: it is no file
   std::optional<std::string> tpm;
   std::optional<std::string> socket;
   std::optional<mode_t> socket_mode;

@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "daemon/peer_identity.h"
 #include "daemon/principal.h"
@@ -25,58 +27,133 @@ struct Draft {
   std::optional<std::uint32_t> locality;
 };
 
-std::optional<std::uint32_t> account(const std::string& text, const Accounts::Look& named) {
-  const auto number = number_in(text);
-  return number ? number : named(text);
+// What is wrong with a word of AS; nullopt: it is taken.
+using Complaint = std::optional<std::string>;
+
+Complaint take_uid(const std::string& value, const Accounts& accounts, Draft& out) {
+  const auto number = number_in(value);
+  const auto uid = number ? number : accounts.user(value);
+  if (!uid) return fmt::format("this machine knows no user \"{}\": write a number, or a name that it knows", value);
+  if (*uid == UINT32_MAX) return fmt::format("nobody has the uid {}", *uid);
+  if (std::exchange(out.uid, true)) return "whoever connects has one uid: leave the other out";
+  out.peer.uid = *uid;
+  return std::nullopt;
 }
 
 // The first gid is the primary one.
-bool take_gid(std::optional<std::uint32_t> gid, Draft& out) {
-  if (!gid) return false;
+Complaint take_gid(const std::string& value, const Accounts& accounts, Draft& out) {
+  const auto number = number_in(value);
+  const auto gid = number ? number : accounts.group(value);
+  if (!gid) return fmt::format("this machine knows no group \"{}\": write a number, or a name that it knows", value);
+  if (*gid == UINT32_MAX) return fmt::format("nobody has the gid {}", *gid);
   if (std::exchange(out.gid, true)) {
     if (!out.peer.groups) out.peer.groups.emplace();
     out.peer.groups->push_back(*gid);
   } else {
     out.peer.gid = *gid;
   }
-  return true;
+  return std::nullopt;
 }
 
-bool take_uid(std::optional<std::uint32_t> uid, Draft& out) {
-  if (!uid) return false;
-  out.peer.uid = *uid;
-  out.uid = true;
-  return true;
+template <typename T>
+Complaint take_once(std::optional<T> value, std::string_view otherwise, std::optional<T>& out) {
+  if (!value) return std::string(otherwise);
+  if (out) return "this is said twice: say it once";
+  out = std::move(value);
+  return std::nullopt;
 }
 
-bool take(std::string_view name, const std::string& value, const Accounts& accounts, Draft& out) {
-  if (value.empty()) return false;
-  if (name == "uid") return take_uid(account(value, accounts.user), out);
-  if (name == "gid") return take_gid(account(value, accounts.group), out);
-  if (name == "exe") return (out.peer.executable = value)->front() == '/';
-  if (name == "cgroup") return (out.peer.cgroup = value)->front() == '/';
-  if (name == "label") return (out.peer.label = value).has_value();
-  if (name == "user_namespace") return (out.peer.user_namespace = number_in(value)).has_value();
-  if (name == "mount_namespace") return (out.peer.mount_namespace = number_in(value)).has_value();
-  if (name == "door") return (out.door = value).has_value();
-  if (name == "chip") return (out.chip = value).has_value();
-  if (name == "locality") return (out.locality = number_in(value)).has_value() && *out.locality <= UINT8_MAX;
-  return false;
+Complaint take_path(const std::string& value, std::string_view example, std::optional<std::string>& out) {
+  if (value.front() != '/') return fmt::format("a path that begins with a slash is wanted: {}", example);
+  return take_once(std::optional(value), "", out);
+}
+
+Complaint take_inode(const std::string& value, std::optional<std::uint64_t>& out) {
+  const auto number = number_in(value);
+  return take_once(number ? std::optional<std::uint64_t>(*number) : std::nullopt,
+                   "a number is wanted: the namespace's inode", out);
+}
+
+Complaint take_locality(const std::string& value, std::optional<std::uint32_t>& out) {
+  auto number = number_in(value);
+  if (number && !is_possible(kLocalities, {*number, *number})) number.reset();
+  return take_once(number, "localities are 0 to 4 and 32 to 255", out);
+}
+
+struct Word {
+  std::string_view name, example;
+  Complaint (*take)(const std::string& value, const Accounts& accounts, Draft& out);
+};
+constexpr std::array kWords{
+    Word{"uid", "uid=33", take_uid},
+    Word{"gid", "gid=33", take_gid},
+    Word{"cgroup", "cgroup=/system.slice/nginx.service",
+         [](const std::string& v, const Accounts&, Draft& d) {
+           return take_path(v, "cgroup=/system.slice/nginx.service", d.peer.cgroup);
+         }},
+    Word{"exe", "exe=/usr/sbin/nginx",
+         [](const std::string& v, const Accounts&, Draft& d) {
+           return take_path(v, "exe=/usr/sbin/nginx", d.peer.executable);
+         }},
+    Word{"label", "label=TEXT",
+         [](const std::string& v, const Accounts&, Draft& d) { return take_once(std::optional(v), "", d.peer.label); }},
+    Word{"user_namespace", "user_namespace=4026531837",
+         [](const std::string& v, const Accounts&, Draft& d) { return take_inode(v, d.peer.user_namespace); }},
+    Word{"mount_namespace", "mount_namespace=4026531841",
+         [](const std::string& v, const Accounts&, Draft& d) { return take_inode(v, d.peer.mount_namespace); }},
+    Word{"door", "door=main",
+         [](const std::string& v, const Accounts&, Draft& d) { return take_once(std::optional(v), "", d.door); }},
+    Word{"chip", "chip=main",
+         [](const std::string& v, const Accounts&, Draft& d) { return take_once(std::optional(v), "", d.chip); }},
+    Word{"locality", "locality=0",
+         [](const std::string& v, const Accounts&, Draft& d) { return take_locality(v, d.locality); }},
+};
+
+// What people may well write, and what they mean.
+struct OtherWord {
+  std::string_view name, instead;
+};
+constexpr std::array kOtherWords{
+    OtherWord{"user", "write uid=33, or uid= and a user's name"},
+    OtherWord{"group", "write gid=33, or gid= and a group's name"},
+    OtherWord{"executable", "write exe=/usr/sbin/nginx"},
+    OtherWord{"unit", "the unit follows from the cgroup: write cgroup=/system.slice/nginx.service"},
+    OtherWord{"container", "the container follows from the cgroup: write cgroup=/system.slice/docker-ID.scope"},
+    OtherWord{"pod", "the pod follows from the cgroup: write cgroup= and its path"},
+    OtherWord{"namespace", "the namespace follows from the rest: leave it out, and the answer names it"},
+    OtherWord{"profile", "the profile follows from the rest: leave it out, and the answer names it"},
+};
+
+std::string complaint_of_unknown(std::string_view name) {
+  for (const OtherWord& other : kOtherWords)
+    if (other.name == name) return std::string(other.instead);
+  std::vector<std::string> examples;
+  for (const Word& word : kWords) examples.emplace_back(word.example);
+  return fmt::format("this says nothing of a visitor; known are {}", joined(examples));
+}
+
+Complaint take(std::string_view name, const std::string& value, const Accounts& accounts, Draft& out) {
+  const auto found = std::find_if(kWords.begin(), kWords.end(), [&](const Word& word) { return word.name == name; });
+  if (found == kWords.end()) return complaint_of_unknown(name);
+  if (value.empty()) return fmt::format("nothing stands behind it: write {}, or leave it out", found->example);
+  // "uid=33 gid=33": a label is free to have that in it.
+  if (name != "label" && value.find_first_of(" ;") < value.find('=') && value.find('=') != std::string::npos)
+    return "this is more than one thing: write commas between them";
+  return found->take(value, accounts, out);
 }
 
 Result<Draft> draft_from(std::string_view as, const Accounts& accounts) {
   Draft out;
   while (!as.empty()) {
-    const std::string_view word = as.substr(0, as.find(','));
+    std::string_view word = as.substr(0, as.find(','));
     as.remove_prefix(std::min(word.size() + 1, as.size()));
-    const auto equals = std::min(word.find('='), word.size());
-    const std::string value(word.substr(std::min(equals + 1, word.size())));
-    if (!take(word.substr(0, equals), value, accounts, out))
+    word.remove_prefix(std::min(word.find_first_not_of(' '), word.size()));
+    const auto equals = word.find('=');
+    if (equals == std::string_view::npos)
       return tl::unexpected(
-          fmt::format("\"{}\" says nothing of anybody: write uid=33, gid=33 (again for more groups), "
-                      "cgroup=/a, exe=/a, label=a, user_namespace=1, mount_namespace=1, door=main, "
-                      "chip=main or locality=0, with commas between them",
-                      word));
+          fmt::format("\"{}\" does not say what it is: write it as uid=33, with commas between several", word));
+    if (const auto wrong = take(word.substr(0, equals), std::string(word.substr(equals + 1)), accounts, out))
+      return tl::unexpected(fmt::format("\"{}\": {}", word, *wrong));
   }
   if (!out.uid) return tl::unexpected(std::string("whoever connects has a uid: write uid=33"));
   return out;
@@ -89,6 +166,36 @@ std::string line_of(const guard::Rule& rule, const std::string& file) {
   return fmt::format("{}:{}", file, rule.line);
 }
 
+std::string names_of(const std::vector<Door>& doors) {
+  std::vector<std::string> names = {std::string(kMainDoor)};
+  for (const Door& door : doors) names.push_back(door.name);
+  return joined(names);
+}
+
+// Another than its own is for administrators.
+Complaint choose_chip(const std::string& name, const Access& access, Visitor& visitor) {
+  std::optional<std::string>& chip = visitor.principal.chip;
+  if (std::none_of(access.chips.begin(), access.chips.end(), [&](const Chip& one) { return one.name == name; }))
+    return fmt::format("there is no chip \"{}\"; there are: {}", name, names_of(access.chips));
+  if (!access.choose(visitor.principal, visitor.door).profile.administer)
+    return fmt::format(
+        "uid {} cannot choose the chip \"{}\", for its profile does not administer: it uses \"{}\", which its door or "
+        "namespace gives; leave chip= out, or name a door to that chip with door=",
+        visitor.principal.uid, name, *chip);
+  chip = name;
+  visitor.chose_chip = true;
+  return std::nullopt;
+}
+
+// Where it has the chip from.
+std::string origin_of_chip(const Visitor& visitor, const Access& access, const guard::Namespace* home) {
+  const Door* door = access.door(visitor.door);
+  if (visitor.chose_chip) return "as it chooses itself, for it may administer";
+  if (door != nullptr && door->chip) return fmt::format("of the door \"{}\"", door->name);
+  if (home != nullptr && home->chip) return fmt::format("of the namespace \"{}\"", home->name);
+  return "for no door or namespace gives it another one";
+}
+
 }  // namespace
 
 Result<Visitor> visitor_from(std::string_view as, const Access& access, const Accounts& accounts) {
@@ -99,7 +206,8 @@ Result<Visitor> visitor_from(std::string_view as, const Access& access, const Ac
   if (!draft->gid) out.principal.gids.reset();
   out.door = draft->door.value_or(out.door);
   const Door* door = access.door(out.door);
-  if (door == nullptr && out.door != kMainDoor) return tl::unexpected(fmt::format("there is no door \"{}\"", out.door));
+  if (door == nullptr && out.door != kMainDoor)
+    return tl::unexpected(fmt::format("there is no door \"{}\"; there are: {}", out.door, names_of(access.doors)));
   const std::optional<std::uint8_t> fixed = door == nullptr ? std::nullopt : door->locality;
   if (fixed && draft->locality.value_or(*fixed) != *fixed)
     return tl::unexpected(
@@ -107,11 +215,9 @@ Result<Visitor> visitor_from(std::string_view as, const Access& access, const Ac
   out.locality = fixed.value_or(static_cast<std::uint8_t>(draft->locality.value_or(0)));
   const auto* home = access.policy.namespace_of(out.principal, out.door);
   if (home != nullptr) out.principal.tpm_namespace = home->name;
-  out.principal.chip = draft->chip.value_or(chip_of(door == nullptr ? Entrance{} : entrance_of(*door), home));
-  if (std::none_of(access.chips.begin(), access.chips.end(),
-                   [&](const Chip& one) { return one.name == *out.principal.chip; }))
-    return tl::unexpected(
-        fmt::format("there is no chip \"{}\"; there are: {}", *out.principal.chip, names_of(access.chips)));
+  out.principal.chip = chip_of(door == nullptr ? Entrance{} : entrance_of(*door), home);
+  if (!draft->chip || *draft->chip == out.principal.chip) return out;
+  if (auto wrong = choose_chip(*draft->chip, access, out)) return tl::unexpected(*std::move(wrong));
   return out;
 }
 
@@ -123,6 +229,8 @@ Result<Explanation> explain(const Access& access, const Visitor& visitor, std::s
   out.choice = access.choose(visitor.principal, visitor.door);
   out.by_door = visitor.door;
   if (visitor.principal.tpm_namespace) out.home = access.policy.namespace_named(*visitor.principal.tpm_namespace);
+  out.chip = visitor.principal.chip.value_or(std::string(kMainChip));
+  out.chip_from = origin_of_chip(visitor, access, out.home);
   out.verdict = guard::judge(out.choice.profile, sample->command, visitor.locality);
   if (out.verdict.reason == guard::Reason::kUnreadable && !sample->wanted.empty())
     return tl::unexpected(fmt::format("the profile \"{}\" judges what the parameters of {} name: say {}",
@@ -133,7 +241,7 @@ Result<Explanation> explain(const Access& access, const Visitor& visitor, std::s
 }
 
 std::string text_of(const Explanation& explanation, const Access& access, const std::string& file) {
-  const auto& [command, choice, verdict, by_door, home, pins] = explanation;
+  const auto& [command, choice, verdict, by_door, home, pins, chip, chip_from] = explanation;
   std::string out = fmt::format("{}: {}\n", command, verdict.allowed() ? "allowed" : "refused");
   if (!verdict.allowed())
     out += fmt::format("  code     {}\n  reason   {}\n", wire::describe(wire::from_manager(verdict.rc)),
@@ -142,6 +250,7 @@ std::string text_of(const Explanation& explanation, const Access& access, const 
     out += fmt::format("  unless   {:#010x} is a PIN Fail index: the profile does not list it under nv.pin\n",
                        pins.ranges().front().first);
   if (home != nullptr) out += fmt::format("  member   of the namespace \"{}\", {}:{}\n", home->name, file, home->line);
+  if (access.chips.size() > 1) out += fmt::format("  chip     {}, {}\n", chip, chip_from);
   out += fmt::format("  profile  {}\n", choice.profile.name);
   for (const auto place : choice.rules) {
     const guard::Rule& rule = access.policy.rules()[place];

@@ -1,7 +1,8 @@
 // What the guard would say: `tpmspaced --explain AS COMMAND...`.
 //
 // Idea: AS becomes a peer as the kernel would describe it, the words a command, and the guard is asked as the daemon
-// asks it. What AS does not say is unknown, which matches no rule that names it.
+// asks it. What AS does not say is unknown, which matches no rule that names it. Which TPM it is follows from door and
+// namespace; who may administer can choose another one.
 // Threads: functions of their arguments. Errors: a sentence: AS or the command says nothing that can be judged.
 #pragma once
 
@@ -23,6 +24,7 @@ struct Visitor {
   guard::Principal principal;
   std::string door = std::string(kMainDoor);
   std::uint8_t locality = 0;
+  bool chose_chip = false;  // as an administrator: another one than it is given
 };
 [[nodiscard]] tl::expected<Visitor, std::string> visitor_from(std::string_view as, const Access& access,
                                                               const Accounts& accounts);
@@ -34,6 +36,7 @@ struct Explanation {
   std::string by_door;                     // its name
   const guard::Namespace* home = nullptr;  // of `access`; null: the visitor is in none
   guard::Numbers pins;                     // indices that it may not try if they are PIN Fail indices
+  std::string chip, chip_from;             // its TPM, and why
 };
 [[nodiscard]] tl::expected<Explanation, std::string> explain(const Access& access, const Visitor& visitor,
                                                              std::span<const std::string> words);

@@ -62,6 +62,15 @@ void Log::write_line(LogLevel level, std::string_view text) {
   writer_.put({std::move(line)});
 }
 
+std::string held_back_text(unsigned held_back) {
+  return held_back == 0 ? "" : fmt::format(" ({} more such before this)", held_back);
+}
+
+unsigned RateLimit::take_held_back(Clock::time_point now) {
+  const bool is_over = period_begin_ && now - *period_begin_ >= limits::kLinePeriod;
+  return is_over ? std::exchange(held_back_, 0U) : 0;
+}
+
 std::optional<unsigned> RateLimit::allow(Clock::time_point now) {
   if (!period_begin_ || now - *period_begin_ >= limits::kLinePeriod) {
     period_begin_ = now;

@@ -75,12 +75,18 @@ class Log {
   PatientWriter writer_;
 };
 
+// " (3 more such before this)"; of none: nothing.
+[[nodiscard]] std::string held_back_text(unsigned held_back);
+
 class RateLimit {
  public:
   using Clock = std::chrono::steady_clock;
 
   // Whether a line may be written at `now`: then the number of lines that were held back since the last one.
   [[nodiscard]] std::optional<unsigned> allow(Clock::time_point now);
+  // So many were held back since the last one, if the period is over at `now`; whoever asks says so.
+  [[nodiscard]] unsigned take_held_back(Clock::time_point now);
+  [[nodiscard]] unsigned held_back() const { return held_back_; }
   // Its period is over, and nothing was held back that nobody knows of.
   [[nodiscard]] bool is_over(Clock::time_point now) const {
     return held_back_ == 0 && (!period_begin_ || now - *period_begin_ >= limits::kLinePeriod);

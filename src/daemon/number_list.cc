@@ -34,13 +34,6 @@ std::string shown(Range range, const NumberKind& kind) {
   return shown(range.first, kind) + (kind.hexadecimal ? " to " : "-") + shown(range.last, kind);
 }
 
-// "0x81000000 to 0x81ffffff"
-std::string possible(const NumberKind& kind) {
-  std::vector<std::string> out;
-  for (const Range range : kind.possible) out.push_back(shown(range, kind));
-  return joined(out);
-}
-
 // As it stands in the file, more or less.
 std::string shown(const TomlNode& entry, const NumberKind& kind) {
   if (entry.is(TomlNode::Kind::kText)) return fmt::format("\"{}\"", entry.text);
@@ -49,17 +42,16 @@ std::string shown(const TomlNode& entry, const NumberKind& kind) {
 }
 
 Fault out_of_range(const TomlNode& entry, const NumberKind& kind) {
-  return Wrong(fmt::format("has {}, which is not possible: {} are {}", shown(entry, kind), kind.plural, possible(kind)),
-               entry.place);
+  return Wrong(
+      fmt::format("has {}, which is not possible: {} are {}", shown(entry, kind), kind.plural, possible_of(kind)),
+      entry.place);
 }
 
 Fault take_range(const TomlNode& entry, const NumberKind& kind, Range range, std::vector<Range>& out) {
   if (range.first > range.last)
     return Wrong(fmt::format("has {}, which is no range: the smaller number comes first", shown(entry, kind)),
                  entry.place);
-  const bool fits = std::any_of(kind.possible.begin(), kind.possible.end(),
-                                [&](Range one) { return one.first <= range.first && range.last <= one.last; });
-  if (!fits) return out_of_range(entry, kind);
+  if (!is_possible(kind, range)) return out_of_range(entry, kind);
   out.push_back(range);
   return std::nullopt;
 }
@@ -132,6 +124,17 @@ const NumberKind kPcrs{"PCR", "PCRs", "a number, a range like \"0-7\", or \"all\
 const NumberKind kUsers{"user",    "users", "a name that this machine knows, a number, or a range like \"1000-1999\"",
                         kIdRanges, false,   false};
 const NumberKind kGroups{"group", "groups", kUsers.how, kIdRanges, false, false};
+
+std::string possible_of(const NumberKind& kind) {
+  std::vector<std::string> out;
+  for (const Range range : kind.possible) out.push_back(shown(range, kind));
+  return joined(out);
+}
+
+bool is_possible(const NumberKind& kind, Range range) {
+  return std::any_of(kind.possible.begin(), kind.possible.end(),
+                     [&](Range one) { return one.first <= range.first && range.last <= one.last; });
+}
 
 Accounts system_accounts() {
   return {[](const std::string& name) { return look<passwd, uid_t>(name, ::getpwnam_r, &passwd::pw_uid); },

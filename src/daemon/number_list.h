@@ -42,6 +42,10 @@ extern const NumberKind kLocalities, kHierarchies, kPersistentHandles, kNvIndice
 // `named`: null, or what a text that is no number stands for.
 [[nodiscard]] Fault take_numbers(const TomlNode& node, const NumberKind& kind, Numbers& out,
                                  const Accounts::Look& named = nullptr);
+// "0x81000000 to 0x81ffffff"
+[[nodiscard]] std::string possible_of(const NumberKind& kind);
+// One stretch of what is possible has all of it.
+[[nodiscard]] bool is_possible(const NumberKind& kind, Numbers::Range range);
 // "owner", "endorsement", "platform", "lockout", "null".
 [[nodiscard]] std::optional<std::uint32_t> hierarchy_named(std::string_view name);
 // Classes, names, codes, "all": guard::commands_named.

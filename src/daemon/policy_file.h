@@ -41,7 +41,8 @@ struct PolicyFile {
   std::vector<guard::Rule> rules;            // in order; their doors, namespaces and profiles exist
   std::vector<guard::Namespace> namespaces;  // likewise; names differ, windows do not overlap
   std::vector<Door> doors;
-  std::vector<ChipTable> chips;  // whichever of the others names one: it is here, or "main"
+  std::vector<ChipTable> chips;                            // whichever of the others names one: it is here, or "main"
+  ChipTable main_chip = {.name = std::string(kMainChip)};  // what the file says of it, which may be nothing
   // Of the shipped profiles: [profile.default] and [limits].
   guard::SessionTerms terms;
   guard::Limits limits;

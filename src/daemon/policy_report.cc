@@ -41,10 +41,10 @@ std::string counted(std::size_t n, std::string_view what) {
 int check(const PolicyFile& policy, const std::string& file) {
   if (::access(file.c_str(), F_OK) != 0)
     return print(fmt::format("{}: is not there, so the defaults hold\n", file), kExitAllowed);
-  std::string out = fmt::format("{}: ok, {}, {}, {}, {}\n", file, counted(policy.profiles.size(), "profile"),
+  std::string out = fmt::format("{}: ok, {}, {}, {}, {}, {}\n", file, counted(policy.profiles.size(), "profile"),
                                 counted(policy.rules.size(), "rule"), counted(policy.namespaces.size(), "namespace"),
-                                counted(policy.doors.size(), "door"));
-  for (const auto& [line, sentence] : warnings_of(policy, may_trace()))
+                                counted(policy.doors.size(), "door"), counted(policy.chips.size(), "chip"));
+  for (const auto& [line, sentence] : warnings_of(policy, this_machine()))
     out += fmt::format("{}:{}: warning: {}\n", file, line, sentence);
   return print(out, kExitAllowed);
 }

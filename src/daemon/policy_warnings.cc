@@ -5,12 +5,16 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <set>
+#include <variant>
 
 #include "daemon/proc_text.h"
 #include "guard/shipped.h"
+#include "proto/socket_path.h"
+#include "tpm/spec.h"
 
 namespace tpmspace::daemon {
 namespace {
@@ -30,15 +34,24 @@ bool exceeds_safe(const PolicyFile& file, const std::string& name) {
          });
 }
 
+// Of a path that begins with "/".
+std::string parent_of(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path.substr(0, std::max<std::size_t>(path.rfind('/'), 1));
+}
+
 class Warner {
  public:
-  Warner(const PolicyFile& file, bool may_trace) : file_(file), may_trace_(may_trace) {}
+  Warner(const PolicyFile& file, const Surroundings& around) : file_(file), around_(around) {}
 
   std::vector<Warning> all() {
     for (std::size_t i = 0; i < file_.rules.size(); ++i) look_at_rule(i);
     for (std::size_t i = 0; i < file_.namespaces.size(); ++i) look_at_namespace(i);
     for (const Door& door : file_.doors) look_at_door(door);
     look_for_idle_profiles();
+    look_for_idle_chips();
+    look_at_places(file_.main_chip);
+    for (const ChipTable& chip : file_.chips) look_at_places(chip);
     std::stable_sort(out_.begin(), out_.end(), [](const Warning& a, const Warning& b) { return a.line < b.line; });
     return std::move(out_);
   }
@@ -60,7 +73,7 @@ class Warner {
     if (const auto* earlier = taken_by(rule, i))
       warn(rule.line, fmt::format("this rule never matches: whoever it is about matches the rule on line {} first",
                                   earlier->line));
-    if (!may_trace_ && (rule.executable || rule.user_namespace || rule.mount_namespace))
+    if (!around_.may_trace && (rule.executable || rule.user_namespace || rule.mount_namespace))
       warn(rule.line,
            "this rule names an executable or a namespace, which are unknown of other users' programs without "
            "CAP_SYS_PTRACE, so that it does not match them: docs/identity.md says what the unit needs");
@@ -79,7 +92,7 @@ class Warner {
       warn(one.line,
            fmt::format("nobody belongs to this namespace: whoever it is about belongs to that on line {} first",
                        earlier->line));
-    if (!may_trace_ && one.members.user_namespace)
+    if (!around_.may_trace && one.members.user_namespace)
       warn(one.line,
            "this namespace names a user namespace, which is unknown of other users' programs without CAP_SYS_PTRACE, "
            "so that they do not belong to it: docs/identity.md says what the unit needs");
@@ -97,7 +110,7 @@ class Warner {
   }
 
   void look_at_door(const Door& door) {
-    if (!door.profile) return;
+    if (!door.profile) return look_at_locality_by_rules(door);
     guard::Rule rule;
     rule.door = door.name;
     if (const auto* earlier = taken_by(rule, file_.rules.size()))
@@ -113,6 +126,60 @@ class Warner {
       warn(door.line, fmt::format("whoever comes by this door is refused everything: it has locality {}, which its "
                                   "profile \"{}\" does not list",
                                   locality, *door.profile));
+  }
+
+  // Whoever comes by it has what a rule or namespace gives him, or "safe".
+  void look_at_locality_by_rules(const Door& door) {
+    if (!door.locality) return;
+    const auto lists_it = [&](const std::string& profile) {
+      return profile_of(file_, profile).localities.contains(*door.locality);
+    };
+    const auto is_here = [&](const guard::Rule& rule) { return !rule.door || *rule.door == door.name; };
+    const bool by_rule = std::any_of(file_.rules.begin(), file_.rules.end(), [&](const guard::Rule& rule) {
+      return !rule.only_narrows() && is_here(rule) && lists_it(rule.profile);
+    });
+    const bool by_namespace = std::any_of(
+        file_.namespaces.begin(), file_.namespaces.end(),
+        [&](const guard::Namespace& one) { return one.profile && is_here(one.members) && lists_it(*one.profile); });
+    if (by_rule || by_namespace || lists_it(guard::safe().name)) return;
+    warn(door.line, fmt::format("whoever comes by this door and is no administrator is refused everything: it has "
+                                "locality {}, which no profile that he can get there lists; give the door a "
+                                "\"profile\" that does",
+                                *door.locality));
+  }
+
+  void look_for_idle_chips() {
+    std::set<std::string> named;
+    for (const Door& door : file_.doors) named.insert(door.chip.value_or(""));
+    for (const guard::Namespace& one : file_.namespaces) named.insert(one.chip.value_or(""));
+    for (const guard::Rule& rule : file_.rules) named.insert(rule.chip.value_or(""));
+    for (const ChipTable& chip : file_.chips)
+      if (!named.contains(chip.name))
+        warn(chip.line, fmt::format("no door, namespace or rule names the chip \"{}\": only administrators can use it, "
+                                    "with --chip",
+                                    chip.name));
+  }
+
+  // Of files that a TPM needs. What nobody named has a place that is made.
+  void look_at_places(const ChipTable& chip) {
+    const auto spec = tpm::parse_spec(chip.tpm);
+    const auto* embedded = spec ? std::get_if<tpm::EmbeddedSpec>(&spec->backend) : nullptr;
+    if (embedded != nullptr && !embedded->directory.empty())
+      look_at_place(chip.tpm_place, fmt::format("the state of the chip \"{}\"", chip.name), embedded->directory);
+    if (!chip.ledger.value_or("").empty())
+      look_at_place(chip.ledger_place, fmt::format("the ledger of the chip \"{}\"", chip.name), *chip.ledger);
+  }
+
+  void look_at_place(Place where, const std::string& what, const std::string& path) {
+    const int line = static_cast<int>(where.line);
+    if (path[0] != '/')
+      return warn(line, fmt::format("{} has the relative path \"{}\", so where it is depends on where tpmspaced is "
+                                    "started: begin it with \"/\"",
+                                    what, path));
+    const std::string directory = parent_of(path);
+    if (directory == parent_of(proto::kSystemSocket) || around_.is_directory(directory)) return;
+    warn(line, fmt::format("{} is to be {}, and there is no directory {} now: make it before tpmspaced starts", what,
+                           path, directory));
   }
 
   void look_for_idle_profiles() {
@@ -135,21 +202,25 @@ class Warner {
   }
 
   const PolicyFile& file_;
-  bool may_trace_;
+  const Surroundings& around_;
   std::vector<Warning> out_;
 };
 
 }  // namespace
 
-std::vector<Warning> warnings_of(const PolicyFile& file, bool may_trace) {
-  return Warner(file, may_trace).all();
+std::vector<Warning> warnings_of(const PolicyFile& file, const Surroundings& around) {
+  return Warner(file, around).all();
 }
 
-bool may_trace() {
+Surroundings this_machine() {
   std::ifstream file("/proc/self/status");
   const std::string text{std::istreambuf_iterator<char>(file), {}};
   const auto capabilities = parse_capabilities(text);
-  return capabilities && (*capabilities >> CAP_SYS_PTRACE & 1) != 0;
+  return {.may_trace = capabilities && (*capabilities >> CAP_SYS_PTRACE & 1) != 0,
+          .is_directory = [](const std::string& path) {
+            std::error_code error;
+            return std::filesystem::is_directory(path, error);
+          }};
 }
 
 }  // namespace tpmspace::daemon

@@ -1,10 +1,12 @@
 // What a configuration says that is right and still hardly meant.
 //
 // Idea: a sentence with a line for each rule or namespace that cannot match, each profile that nobody gets, each rule
-// or door that gives to everybody more than `safe`, each door whose visitors are refused everything. The daemon works
-// with the file all the same. Threads: functions of their arguments, but may_trace(), which reads /proc. Errors: none.
+// or door that gives to everybody more than `safe`, each door whose visitors are refused everything, each chip that
+// nothing names, each ledger or state of a TPM that has no place. The daemon works with the file all the same.
+// Threads: functions of their arguments, but this_machine(), which reads /proc. Errors: none.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -18,11 +20,15 @@ struct Warning {
   bool operator==(const Warning&) const = default;
 };
 
-// Ordered by line. `may_trace`: we have CAP_SYS_PTRACE, without which executables and namespaces of others are unknown
-// (docs/identity.md).
-[[nodiscard]] std::vector<Warning> warnings_of(const PolicyFile& file, bool may_trace);
+// What is odd depends on this.
+struct Surroundings {
+  // We have CAP_SYS_PTRACE, without which executables and namespaces of others are unknown (docs/identity.md).
+  bool may_trace = false;
+  std::function<bool(const std::string& path)> is_directory = nullptr;
+};
+[[nodiscard]] Surroundings this_machine();
 
-// Whether this process has CAP_SYS_PTRACE.
-[[nodiscard]] bool may_trace();
+// Ordered by line.
+[[nodiscard]] std::vector<Warning> warnings_of(const PolicyFile& file, const Surroundings& around);
 
 }  // namespace tpmspace::daemon

@@ -113,7 +113,7 @@ int run_program(const Settings& command_line, const std::optional<std::string>& 
     const auto config = settle(command_line, *file, process_environment());
     if (!config) return fail(log, config.error());
     log.set_level(config->log_level);
-    for (const auto& [line, sentence] : warnings_of(file->policy, may_trace()))
+    for (const auto& [line, sentence] : warnings_of(file->policy, this_machine()))
       log.warning("{}:{}: {}", config_file.value_or(std::string(kConfigFile)), line, sentence);
     return serve(log, *config, [command_line, config_file] {
       return read_settings(config_file)

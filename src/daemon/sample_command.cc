@@ -4,9 +4,12 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
+#include <functional>
 #include <string_view>
 #include <utility>
 
+#include "daemon/command_meant.h"
 #include "daemon/number_list.h"
 #include "wire/handle.h"
 
@@ -58,37 +61,89 @@ std::optional<std::uint16_t> scheme_in(std::string_view text) {
   return static_cast<std::uint16_t>(*number);
 }
 
-// NAME=VALUE. False: there is no such name, or the value is none.
-bool take_named(std::string_view name, std::string_view value, Said& out) {
-  if (name == "hierarchy") return (out.hierarchy = handle_in(value)).has_value();
-  if (name == "persistent") return (out.persistent = number_in(value)).has_value();
-  if (name == "index") return (out.index = number_in(value)).has_value();
-  if (name == "scheme") return (out.scheme = scheme_in(value)).has_value();
-  if (name != "pcr") return false;
-  const auto pcrs = pcrs_in(value);
-  if (pcrs) out.pcrs = out.pcrs.value_or(0) | *pcrs;
-  return pcrs.has_value();
+// What is wrong with a word; nullopt: it is taken.
+using Complaint = std::optional<std::string>;
+
+template <typename T>
+Complaint take_once(std::optional<T> value, std::string_view wanted, std::optional<T>& out) {
+  if (!value) return std::string(wanted);
+  if (out) return "this is said twice: say it once";
+  out = std::move(value);
+  return std::nullopt;
+}
+
+std::optional<std::uint32_t> number_of_kind(std::optional<std::uint32_t> number, const NumberKind& kind) {
+  return number && is_possible(kind, {*number, *number}) ? number : std::nullopt;
+}
+
+Complaint take_handle_of(const NumberKind& kind, std::string_view value, std::string_view example,
+                         std::optional<std::uint32_t>& out) {
+  return take_once(number_of_kind(number_in(value), kind),
+                   fmt::format("this is no {}: write {}; there are {}", kind.singular, example, possible_of(kind)),
+                   out);
+}
+
+struct Parameter {
+  std::string_view name, example;
+  Complaint (*take)(std::string_view value, Said& out);
+};
+constexpr std::array kParameters{
+    Parameter{"hierarchy", "hierarchy=owner",
+              [](std::string_view value, Said& out) {
+                return take_once(number_of_kind(handle_in(value), kHierarchies),
+                                 "a hierarchy is wanted: owner, endorsement, platform, lockout or null", out.hierarchy);
+              }},
+    Parameter{"persistent", "persistent=0x81000001",
+              [](std::string_view value, Said& out) {
+                return take_handle_of(kPersistentHandles, value, "persistent=0x81000001", out.persistent);
+              }},
+    Parameter{"index", "index=0x01500016",
+              [](std::string_view value, Said& out) {
+                return take_handle_of(kNvIndices, value, "index=0x01500016", out.index);
+              }},
+    Parameter{"pcr", "pcr=16, pcr=0-7, pcr=none",
+              [](std::string_view value, Said& out) -> Complaint {
+                const auto pcrs = pcrs_in(value);
+                if (!pcrs) return "write pcr=16, pcr=0-7 (again for more) or pcr=none; PCRs are 0 to 63";
+                out.pcrs = out.pcrs.value_or(0) | *pcrs;
+                return std::nullopt;
+              }},
+    Parameter{"scheme", "scheme=null or scheme=ecdaa",
+              [](std::string_view value, Said& out) {
+                return take_once(scheme_in(value), "write scheme=null, scheme=ecdaa, or an algorithm's number",
+                                 out.scheme);
+              }},
+};
+
+Complaint take_parameter(std::string_view name, std::string_view value, Said& out) {
+  const auto* const found = std::find_if(kParameters.begin(), kParameters.end(),
+                                         [&](const Parameter& parameter) { return parameter.name == name; });
+  if (found != kParameters.end()) return found->take(value, out);
+  std::vector<std::string> examples;
+  for (const Parameter& parameter : kParameters) examples.emplace_back(parameter.example);
+  return fmt::format("this is nothing that a command's parameters name: write {}", joined(examples));
+}
+
+Complaint take_handle(std::string_view word, Said& out) {
+  const auto handle = handle_in(word);
+  if (handle) {
+    out.handles.push_back(*handle);
+    return std::nullopt;
+  }
+  if (word.find(':') != std::string_view::npos)
+    return "this is no handle: write a PCR's number alone, as 16 for a handle or pcr=16 for a parameter";
+  return "this is no handle: write it as 0x81000001, or owner, endorsement, platform, lockout, null";
 }
 
 Result<Said> said_in(std::span<const std::string> words) {
   Said out;
-  for (const std::string& word : words) {
+  for (const std::string& all : words) {
+    const std::string_view word = all;
     const auto equals = word.find('=');
-    if (equals == std::string::npos) {
-      const auto handle = handle_in(word);
-      if (!handle)
-        return tl::unexpected(
-            fmt::format("\"{}\" is no handle: write it as 0x81000001, or owner, endorsement, platform, "
-                        "lockout, null",
-                        word));
-      out.handles.push_back(*handle);
-    } else if (!take_named(word.substr(0, equals), word.substr(equals + 1), out)) {
-      return tl::unexpected(
-          fmt::format("\"{}\" is nothing that a command's parameters name: write hierarchy=owner, "
-                      "persistent=0x81000001, index=0x01500016, pcr=16, pcr=0-7, pcr=none, "
-                      "scheme=null or scheme=ecdaa",
-                      word));
-    }
+    const auto wrong = equals == std::string_view::npos
+                           ? take_handle(word, out)
+                           : take_parameter(word.substr(0, equals), word.substr(equals + 1), out);
+    if (wrong) return tl::unexpected(fmt::format("\"{}\": {}", word, *wrong));
   }
   return out;
 }
@@ -102,14 +157,13 @@ void add_unknown(wire::CommandTable& table, wire::CommandCode code, std::size_t 
   table.adopt(std::span(&one, 1));
 }
 
+constexpr std::string_view kPrefix = "TPM2_";
+
 Result<const CommandRow*> row_of(const std::string& word, std::size_t handles, wire::CommandTable& table) {
-  constexpr std::string_view kPrefix = "TPM2_";
   for (const CommandRow& row : table.rows())
     if (row.name == word || row.name.substr(kPrefix.size()) == word) return &row;
   const auto code = word.starts_with("0x") ? number_in(word) : std::nullopt;
-  if (!code)
-    return tl::unexpected(
-        fmt::format("\"{}\" is no command: write a name like TPM2_NV_Write or a code like 0x137", word));
+  if (!code) return tl::unexpected(no_such_command(word, table));
   if (table.find(*code) == nullptr && (*code & ~0x2000FFFFU) == 0 && handles <= wire::kMaxHandles)
     add_unknown(table, *code, handles);
   if (const CommandRow* row = table.find(*code)) return row;
@@ -146,10 +200,93 @@ std::string_view word_of(HandleUse use) {
   }
 }
 
-std::string usage_of(const CommandRow& row) {
+// What stands in a place, if it can be only one kind of thing; null: several can.
+const NumberKind* kind_of(HandleUse use) {
+  switch (use) {
+    case HandleUse::kNvRead:
+    case HandleUse::kNvWrite:
+    case HandleUse::kNvLock:
+    case HandleUse::kNvDefine:
+      return &kNvIndices;
+    case HandleUse::kPcrExtend:
+    case HandleUse::kPcrReset:
+      return &kPcrs;
+    default:
+      return nullptr;
+  }
+}
+
+std::string_view parameter_of(Names names) {
+  switch (names) {
+    case Names::kHierarchy:
+    case Names::kHashAndHierarchy:
+      return "hierarchy=owner";
+    case Names::kPersistent:
+      return "persistent=0x81000001";
+    case Names::kNvPublic:
+    case Names::kNvPublic2:
+      return "index=0x01500016";
+    case Names::kPcrs:
+    case Names::kSchemeAndPcrs:
+      return "pcr=NUMBER";
+    case Names::kScheme:
+    case Names::kNothing:
+      return "";
+  }
+  return "";
+}
+
+// What was said of a parameter and is a handle of this kind of place; nullopt: nothing.
+std::optional<std::uint32_t> said_as_parameter(HandleUse use, const CommandRow& row, const Said& said) {
+  const auto is_free = [&](std::string_view name) { return !parameter_of(row.names.what).starts_with(name); };
+  const NumberKind* kind = kind_of(use);
+  if (kind == &kPcrs && said.pcrs && std::has_single_bit(*said.pcrs) && is_free("pcr"))
+    return static_cast<std::uint32_t>(std::countr_zero(*said.pcrs));
+  if (kind == &kNvIndices && is_free("index")) return said.index;
+  if (kind != nullptr || follows(use)) return std::nullopt;
+  if (said.persistent && is_free("persistent")) return said.persistent;
+  return is_free("hierarchy") ? said.hierarchy : std::nullopt;
+}
+
+std::string shown(std::uint32_t handle, HandleUse use) {
+  return kind_of(use) == &kPcrs ? fmt::format("{}", handle) : fmt::format("{:#010x}", handle);
+}
+
+// With what was said as a parameter in the place where it belongs.
+std::string usage_of(const CommandRow& row, const Said& said = {}) {
   std::string out(row.name);
-  for (std::size_t i = 0; i < row.handles; ++i) out += fmt::format(" {}", word_of(row.uses[i]));
-  return out;
+  for (std::size_t i = 0; i < row.handles; ++i) {
+    const auto handle = said_as_parameter(row.uses[i], row, said);
+    out += " " + (handle ? shown(*handle, row.uses[i]) : std::string(word_of(row.uses[i])));
+  }
+  const auto parameter = parameter_of(row.names.what);
+  return parameter.empty() ? out : fmt::format("{} {}", out, parameter);
+}
+
+std::string counted(std::size_t n) {
+  return fmt::format("{} handle{}", n, n == 1 ? "" : "s");
+}
+
+std::string wrong_count(const CommandRow& row, const Said& said, std::size_t needed) {
+  const auto uses = std::span(row.uses).first(row.handles);
+  const bool is_misplaced = std::any_of(uses.begin(), uses.end(),
+                                        [&](HandleUse use) { return said_as_parameter(use, row, said).has_value(); });
+  if (is_misplaced && said.handles.size() < needed)
+    return fmt::format("{} has that among its handles, which stand alone: write {}", row.name, usage_of(row, said));
+  const std::string wanted =
+      needed == row.handles ? counted(needed) : fmt::format("{} or {}", needed, counted(row.handles));
+  return fmt::format("{} has {}, not {}: write {}", row.name, row.handles == 0 ? "no handles" : wanted,
+                     said.handles.size(), usage_of(row));
+}
+
+std::optional<std::string> wrong_kind(const CommandRow& row, const std::vector<std::uint32_t>& handles) {
+  for (std::size_t i = 0; i < row.handles; ++i) {
+    const NumberKind* kind = kind_of(row.uses[i]);
+    if (kind != nullptr && !is_possible(*kind, {handles[i], handles[i]}))
+      return fmt::format("{:#010x} is no {} (there are {}): write {}", handles[i], kind->singular, possible_of(*kind),
+                         usage_of(row));
+  }
+  return std::nullopt;
 }
 
 // Of one's own: a session where a policy command has it, else an object or sequence.
@@ -158,12 +295,12 @@ std::uint32_t own_handle(const CommandRow& row) {
 }
 
 // All handles of the row. What follows from others may be left out, all of it or none.
-Result<std::vector<std::uint32_t>> handles_of(const CommandRow& row, const std::vector<std::uint32_t>& said) {
+Result<std::vector<std::uint32_t>> handles_of(const CommandRow& row, const Said& all) {
+  const auto& said = all.handles;
   if (said.size() == row.handles) return said;
   const auto uses = std::span(row.uses).first(row.handles);
   const auto needed = static_cast<std::size_t>(std::count_if(uses.begin(), uses.end(), std::not_fn(follows)));
-  if (said.size() != needed)
-    return tl::unexpected(fmt::format("these are not the handles of this command: {}", usage_of(row)));
+  if (said.size() != needed) return tl::unexpected(wrong_count(row, all, needed));
   std::vector<std::uint32_t> out;
   auto next = said.begin();
   for (const HandleUse use : uses) {
@@ -287,8 +424,9 @@ Result<SampleCommand> sample_command(std::span<const std::string> words, wire::C
   if (!said) return tl::unexpected(said.error());
   const auto row = row_of(words[0], said->handles.size(), table);
   if (!row) return tl::unexpected(row.error());
-  const auto handles = handles_of(**row, said->handles);
+  const auto handles = handles_of(**row, *said);
   if (!handles) return tl::unexpected(handles.error());
+  if (auto wrong = wrong_kind(**row, *handles)) return tl::unexpected(*std::move(wrong));
   if (const auto what = too_much(**row, *said))
     return tl::unexpected(fmt::format("the parameters of {} name no {}: leave {}= out", (*row)->name,
                                       *what == "pcr" ? "PCR" : *what, *what));

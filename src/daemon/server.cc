@@ -9,8 +9,10 @@
 #include <cstdlib>
 #include <utility>
 
+#include "daemon/audit_sentences.h"
 #include "daemon/peer_identity.h"
 #include "daemon/version.h"
+#include "proto/json.h"
 
 namespace tpmspace::daemon {
 namespace {
@@ -99,6 +101,9 @@ Server::Server(Log& log, AuditLog audit, Terms terms, Listener main_door, std::v
       again_turn_(loop_.deferred([this] { take_turns(); })),
       burial_(loop_.deferred([this] { bury(); })),
       refused_timer_(loop_.timer([this] { drop_slow_refused(); })),
+      audit_timer_(loop_.timer([this] {
+        if (audit_.say_held_back()) audit_timer_.arm(limits::kLinePeriod);
+      })),
       chips_(loop_, log, std::move(sources), terms_of(limits_),
              {.open = [this] { let_clients_in(); },
               .main_failed = [this] { on_main_failed(); },
@@ -110,7 +115,13 @@ Server::Server(Log& log, AuditLog audit, Terms terms, Listener main_door, std::v
               .accounted = [this](std::size_t chip, const auto& account) { on_account(chip, account); }}) {
   loop_.on_signal(SIGTERM, [this] { on_stop_signal(); });
   loop_.on_signal(SIGINT, [this] { on_stop_signal(); });
-  loop_.on_signal(SIGHUP, [this] { rereading_.ask(0); });
+  loop_.on_signal(SIGHUP, [this] {
+    audit_.open_anew();
+    rereading_.ask(0);
+  });
+  audit_.on_held_back([this] {
+    if (!audit_timer_.armed()) audit_timer_.arm(limits::kLinePeriod);
+  });
 }
 
 tl::expected<void, std::string> Server::claim_doors() {
@@ -125,7 +136,9 @@ int Server::run() {
   for (std::size_t i = 1; i < chips_.size(); ++i)
     log_.info("and, as the chip \"{}\", on {}", chips_.name(i), chips_.desk(i).name());
   manager_.tell("STATUS=Starting the TPM");
-  return loop_.run();
+  const int code = loop_.run();
+  audit_.last_words();
+  return code;
 }
 
 // --- TPMs ------------------------------------------------------------------------------------------------------------
@@ -178,12 +191,18 @@ void Server::on_order_done(ClientId client, const tl::expected<std::vector<proto
   const auto found = clients_.find(client);
   if (found == clients_.end()) return;
   Connection& to = *found->second.connection;
-  if (sessions && !sessions->empty()) {
-    auto record = record_of(observe::AuditEvent::kOrder, to);
-    record.reason = fmt::format("an order about sessions concerned {}", sessions->size());
-    audit_.write(record);
-  }
+  audit_order(to, sessions ? wire::rc::kSuccess : sessions.error(), sessions ? sessions->size() : 0);
   to.deliver_order(sessions);
+}
+
+void Server::audit_order(const Connection& of, wire::Rc code, const std::optional<std::size_t>& sessions) {
+  const auto order = std::exchange(clients_.at(of.id()).order, std::nullopt);
+  if (!order) return;
+  auto record = record_of(observe::AuditEvent::kOrder, of);
+  record.handle = handle_of(*order);
+  if (code != wire::rc::kSuccess) record.code = code;
+  record.reason = sentence_of_end(sentence_of(*order), code, sessions);
+  audit_.write(record);
 }
 
 void Server::on_over() {
@@ -217,20 +236,33 @@ void Server::on_account(std::size_t chip, const observe::Account& account) {
     audit_refusal(account, observe::AuditEvent::kRefused,
                   "the profile does not list this PIN Fail index as one whose authorization it may try");
   if (account.held) learn_held(account);
-  for (const auto& session : account.reclaimed) {
-    observe::AuditRecord record;
-    record.event = observe::AuditEvent::kReclaimed;
-    record.chip = chips_.name(chip);
-    if (session.owner != 0) {
-      record.uid = uid_of({.owner = {session.owner}, .part = {.user = session.user, .connection = 0}});
-      const auto realm = gatekeeper_.realm_of_owner({session.owner});
-      if (realm && realm->kind == Gatekeeper::Realm::Kind::kNamespace) record.tpm_namespace = realm->name;
-      if (realm && realm->kind == Gatekeeper::Realm::Kind::kDoor) record.door = realm->name;
-    }
-    record.handle = session.handle;
-    record.reason = "a session was taken, because others waited or an administrator said so";
-    audit_.write(record);
+  for (const auto& session : account.reclaimed) audit_reclaimed(chip, session);
+  for (const auto& session : account.let_go) audit_reclaimed(chip, session);
+}
+
+void Server::audit_reclaimed(std::size_t chip, const observe::Reclaimed& session) {
+  observe::AuditRecord record;
+  record.event = observe::AuditEvent::kReclaimed;
+  record.chip = chips_.name(chip);
+  if (session.owner != 0) {
+    record.uid = uid_of({.owner = {session.owner}, .part = {.user = session.user, .connection = 0}});
+    const auto realm = gatekeeper_.realm_of_owner({session.owner});
+    if (realm && realm->kind == Gatekeeper::Realm::Kind::kNamespace) record.tpm_namespace = realm->name;
+    if (realm && realm->kind == Gatekeeper::Realm::Kind::kDoor) record.door = realm->name;
   }
+  record.handle = session.handle;
+  record.reason = sentence_of(
+      session, words_of({.owner = {session.by.waiter}, .part = {.user = session.by.user, .connection = 0}}));
+  audit_.write(record);
+}
+
+std::string Server::words_of(const space::Holder& who) const {
+  if (who.owner.value == 0) return "nobody";
+  const auto realm = gatekeeper_.realm_of_owner(who.owner);
+  if (!realm) return fmt::format("uid {}", uid_of(who));
+  return fmt::format("uid {} of the {} {}", uid_of(who),
+                     realm->kind == Gatekeeper::Realm::Kind::kNamespace ? "namespace" : "door",
+                     proto::json_string(realm->name));
 }
 
 // --- Clients ---------------------------------------------------------------------------------------------------------
@@ -266,9 +298,8 @@ void Server::on_client(posix::Fd socket, const Entrance& entrance, const Doors::
   if (const auto error = client.connection->start()) {
     // The kernel's limit of watched descriptors: this client cannot be served, the others are.
     if (const auto held_back = refused_lines_.allow(RateLimit::Clock::now()))
-      log_.warning(
-          "a client of uid {} cannot be served, for its socket cannot be watched: {} ({} more such before this)", uid,
-          error.message(), *held_back);
+      log_.warning("a client of uid {} cannot be served, for its socket cannot be watched: {}{}", uid, error.message(),
+                   held_back_text(*held_back));
     return;
   }
   if (welcome) {
@@ -289,8 +320,8 @@ std::optional<wire::Rc> Server::refusal_of(const Badge& badge, ClientLimits::Ver
   if (chips_.serves(badge.chip)) return std::nullopt;
   ++refused_ever_;
   if (const auto held_back = refused_lines_.allow(RateLimit::Clock::now()))
-    log_.warning("a connection of uid {}, pid {} is refused: the chip \"{}\" is not there ({} more such before this)",
-                 badge.who.uid, badge.who.pid.value_or(0), chips_.name(badge.chip), *held_back);
+    log_.warning("a connection of uid {}, pid {} is refused: the chip \"{}\" is not there{}", badge.who.uid,
+                 badge.who.pid.value_or(0), chips_.name(badge.chip), held_back_text(*held_back));
   return kNoChip;
 }
 
@@ -327,8 +358,8 @@ void Server::say_refused(const Badge& badge, ClientLimits::Verdict verdict) {
     }
     return fmt::format("of the door \"{}\" is used up", badge.entrance.door);
   };
-  log_.warning("a connection of uid {}, pid {} is refused: the limit of connections {} ({} more such before this)",
-               badge.who.uid, badge.who.pid.value_or(0), limit(), *held_back);
+  log_.warning("a connection of uid {}, pid {} is refused: the limit of connections {}{}", badge.who.uid,
+               badge.who.pid.value_or(0), limit(), held_back_text(*held_back));
 }
 
 void Server::drop_slow_refused() {
@@ -358,8 +389,8 @@ void Server::answered_early(Connection& from, wire::Rc code) {
 
 void Server::cut_off(Connection& from, const std::string& why) {
   if (const auto held_back = cut_off_lines_.allow(RateLimit::Clock::now()))
-    log_.info("the connection of uid {}, pid {} is closed, because it {} ({} more such before this)",
-              from.badge().who.uid, from.badge().who.pid.value_or(0), why, *held_back);
+    log_.info("the connection of uid {}, pid {} is closed, because it {}{}", from.badge().who.uid,
+              from.badge().who.pid.value_or(0), why, held_back_text(*held_back));
 }
 
 void Server::again(Connection& from) {
@@ -371,6 +402,7 @@ void Server::over(Connection& from) {
   const auto found = clients_.find(from.id());
   if (found == clients_.end()) return;
   if (!found->second.place) --refused_now_;
+  audit_order(from, wire::rc::kSuccess, std::nullopt);
   log_.debug("client {} has left", from.id());
   chips_.close(from.id());
   dead_.push_back(std::move(found->second));
@@ -383,7 +415,7 @@ void Server::over(Connection& from) {
 void Server::on_stop_signal() {
   if (stopping_) {
     log_.warning("told to stop again: leaving at once");
-    audit_.flush();
+    audit_.last_words();
     log_.flush();
     std::_Exit(1);
   }

@@ -55,6 +55,7 @@ class Server final : private Connection::Host {
     std::unique_ptr<Connection> connection;
     std::optional<ClientLimits::Place> place;  // none: above a limit, to be answered and closed
     std::optional<Doors::Visit> visit;         // likewise
+    std::optional<proto::SessionOrder> order;  // under way
 
     // Who is refused is not understood: the main one will do.
     [[nodiscard]] std::size_t spoken_to() const { return place ? connection->badge().chip : 0; }
@@ -110,6 +111,14 @@ class Server final : private Connection::Host {
   // What was refused below the gatekeeper, and why: a sentence.
   void audit_refusal(const observe::Account& account, observe::AuditEvent event, std::string reason);
   void learn_held(const observe::Account& account);
+  // A session was taken at that TPM.
+  void audit_reclaimed(std::size_t chip, const observe::Reclaimed& session);
+  // Its order ended, if it has one: as sentence_of_end has it.
+  void audit_order(const Connection& of, wire::Rc code, const std::optional<std::size_t>& sessions);
+  // Who asked is no administrator.
+  wire::Rc refuse(const Connection& from, std::string reason);
+  // An owner in words.
+  [[nodiscard]] std::string words_of(const space::Holder& who) const;
   [[nodiscard]] TpmDesk& desk_of(const Connection& client) { return chips_.desk(client.badge().chip); }
   // What is known of whoever did it.
   [[nodiscard]] static observe::AuditRecord record_of(observe::AuditEvent event, const Connection& from);
@@ -150,6 +159,7 @@ class Server final : private Connection::Host {
   Deferred again_turn_;
   Deferred burial_;
   Timer refused_timer_;
+  Timer audit_timer_;
   Chips chips_;
 };
 

@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <utility>
 
+#include "daemon/audit_sentences.h"
 #include "daemon/names.h"
 #include "daemon/server.h"
 #include "daemon/version.h"
+#include "proto/json.h"
 
 namespace tpmspace::daemon {
 namespace {
@@ -129,16 +131,35 @@ std::optional<wire::Rc> Server::narrow(Connection& from, const std::string& prof
 std::optional<wire::Rc> Server::use_chip(Connection& from, const std::string& name) {
   Badge& badge = from.badge();
   if (name == badge.who.chip) return std::nullopt;
-  if (!is_administrator(from)) return kNotAllowed;
+  const std::string quoted = proto::json_string(std::string_view(name).substr(0, limits::kMaxName));
+  if (!is_administrator(from)) return refuse(from, "only an administrator chooses a chip, and it asked for " + quoted);
   const auto before = badge;
-  if (!gatekeeper_.change_chip(badge, name)) return kNoName;
-  if (!chips_.serves(badge.chip)) {
+  std::optional<wire::Rc> refused;
+  std::string reason = fmt::format("from now on it uses the chip {}", quoted);
+  if (!gatekeeper_.change_chip(badge, name)) {
+    refused = kNoName;
+    reason = fmt::format("there is no chip {}", quoted);
+  } else if (!chips_.serves(badge.chip)) {
     badge = before;
-    return kNoChip;
+    refused = kNoChip;
+    reason = fmt::format("the chip {} is not there", quoted);
+  } else {
+    const TpmDesk& desk = desk_of(from);
+    from.speak_to(desk.table(), desk.chip().chip.max_command);
   }
-  const TpmDesk& desk = desk_of(from);
-  from.speak_to(desk.table(), desk.chip().chip.max_command);
-  return std::nullopt;
+  auto record = record_of(observe::AuditEvent::kChip, from);
+  record.code = refused;
+  record.reason = std::move(reason);
+  audit_.write(record);
+  return refused;
+}
+
+wire::Rc Server::refuse(const Connection& from, std::string reason) {
+  auto record = record_of(observe::AuditEvent::kRefused, from);
+  record.code = kNotAllowed;
+  record.reason = std::move(reason);
+  audit_.write(record);
+  return kNotAllowed;
 }
 
 proto::Status Server::status(Connection& from) {
@@ -177,8 +198,11 @@ tl::expected<proto::Sessions, wire::Rc> Server::sessions(Connection& from) {
 }
 
 std::optional<wire::Rc> Server::order(Connection& from, const proto::SessionOrder& what) {
-  if (!is_administrator(from)) return kNotAllowed;
-  return desk_of(from).order(from.id(), order_of(what, gatekeeper_));
+  if (!is_administrator(from)) return refuse(from, "only an administrator orders a " + sentence_of(what));
+  const auto refused = desk_of(from).order(from.id(), order_of(what, gatekeeper_));
+  clients_.at(from.id()).order = what;
+  if (refused) audit_order(from, *refused, 0);
+  return refused;
 }
 
 // --- Policy and doors

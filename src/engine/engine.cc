@@ -212,6 +212,7 @@ observe::Account Engine::Impl::to_account(const Connection* connection, Connecti
   account.parks = cost.parks;
   account.rebuilds = cost.rebuilds;
   account.reclaimed = std::move(cost.reclaimed);
+  account.let_go = std::move(cost.let_go);
   account.tpm_was_reset = cost.tpm_was_reset;
   account.tpm_lost = cost.tpm_lost;
   return account;

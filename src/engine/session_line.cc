@@ -77,7 +77,7 @@ std::optional<Step> Engine::Impl::serve_session_line(Time now) {
   const auto taking = line.taking(manager.books(), manager.chip(), now);
   if (taking.number && now >= not_before) {
     line_saw.reset();
-    Step step = account_only(manager.take_session(*taking.number));
+    Step step = account_only(manager.take_session(*taking.number, taking.by));
     if (step.account->tpm_lost) not_before = now + kLostPause;
     return step;
   }
@@ -132,16 +132,13 @@ SessionList Engine::sessions() const {
   for (const auto& [key, session] : books.parked) add_parked(session);
   for (const auto& [copy, session] : books.parked_files) add_parked(session);
   out.more_parked = static_cast<std::uint32_t>(named - std::min(named, SessionList::kMaxParked));
-  const auto add_waiting = [&](space::OwnerId owner, space::SpaceId space, Time since, Time deadline) {
+  const auto add_waiting = [&](space::SpaceId space, Time since, Time deadline) {
     if (out.waiting.size() < SessionList::kMaxWaiting)
-      out.waiting.push_back({.holder = {owner, books.spaces.at(space).limits.part},
-                             .connection = space.value,
-                             .since = since,
-                             .deadline = deadline});
+      out.waiting.push_back(
+          {.holder = space::holder_of(books, space), .connection = space.value, .since = since, .deadline = deadline});
   };
-  for (const auto& guest : impl_->line.guests())
-    add_waiting(guest.waiter.owner, guest.waiter.space, guest.waiter.since, guest.deadline);
-  for (const auto& guest : impl_->numbers.guests()) add_waiting(guest.owner, guest.space, guest.since, guest.deadline);
+  for (const auto& guest : impl_->line.guests()) add_waiting(guest.waiter.space, guest.waiter.since, guest.deadline);
+  for (const auto& guest : impl_->numbers.guests()) add_waiting(guest.space, guest.since, guest.deadline);
   out.more_waiting = static_cast<std::uint32_t>(impl_->waiting() - out.waiting.size());
   return out;
 }

@@ -69,7 +69,7 @@ Step Engine::Impl::go_on_flushing(OrderUnderWay& order) {
   if (found == sessions.end() || !is_same(found->second, view) || !selects(order.what, view_of(found->second)))
     return {};
   order.done.sessions.push_back(view_of(found->second));
-  return account_only(manager.take_session(number));
+  return account_only(manager.take_session(number, {wire::Taker::Why::kOrder}));
 }
 
 Step Engine::Impl::reserve(OrderUnderWay& order, const ReserveSession& which) {

@@ -13,6 +13,7 @@ namespace tpmspace::observe {
 using wire::Cause;
 using wire::kCauses;
 using wire::Reclaimed;
+using wire::Taker;
 using wire::TpmUse;
 
 // What a space has at one time: transient objects and sequences, active sessions.
@@ -29,8 +30,9 @@ struct Account {
   std::uint32_t evictions = 0;    // of objects and sessions, to make room
   std::uint32_t parks = 0;        // policy sessions that left the TPM because their numbers were needed
   std::uint32_t rebuilds = 0;     // and those that came back
-  std::vector<Reclaimed>
-      reclaimed;  // sessions that were taken because somebody waited or a pool was full, or an order said so
+  // Sessions that were taken: somebody waited, a pool was full, or an administrator said so.
+  std::vector<Reclaimed> reclaimed;
+  std::vector<Reclaimed> let_go;        // that clients who are gone left behind, and there were too many
   std::optional<std::uint64_t> waited;  // nanoseconds that this StartAuthSession waited for a session
   std::optional<Held> held;             // by the client's space, after a command that gave it an object or a session
   bool auth_failed = false;             // a wrong authorization cost its owner, or the chip, a try

@@ -20,6 +20,8 @@ enum class AuditEvent : std::uint8_t {
   kPolicy,     // the configuration was read again, or could not be
   kDoor,       // a door was made or taken away
   kNarrowed,   // a connection gave rights away
+  kChip,       // an administrator chose a TPM
+  kHeldBack,   // records were not written, because one user causes too many
   kLost,       // records could not be written
 };
 [[nodiscard]] constexpr std::string_view name_of(AuditEvent event) {
@@ -38,6 +40,10 @@ enum class AuditEvent : std::uint8_t {
       return "door";
     case AuditEvent::kNarrowed:
       return "narrowed";
+    case AuditEvent::kChip:
+      return "chip";
+    case AuditEvent::kHeldBack:
+      return "held_back";
     case AuditEvent::kLost:
       return "lost";
   }

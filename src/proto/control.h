@@ -93,6 +93,8 @@ struct DoorsRequest {};
 struct DoorRequest {
   DoorOrder what;
 };
+// How a learned profile begins from which nothing could be learned, for the connection sent no command.
+inline constexpr std::string_view kLearnedNothing = "# Learned from 0 TPM commands.\n";
 struct Learn {
   std::string name;  // of the profile
 };

@@ -78,6 +78,11 @@ void part_from_owner(Books& books, SpaceId id) {
 
 }  // namespace
 
+Holder holder_of(const Books& books, SpaceId id) {
+  const Space& space = books.spaces.at(id);
+  return {.owner = space.owner, .part = space.limits.part};
+}
+
 void set_limits(Books& books, SpaceId id, const SpaceLimits& limits) {
   Space& space = books.spaces.at(id);
   const Holding whole = holding_of(space);

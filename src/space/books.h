@@ -201,9 +201,11 @@ void erase_objects_if(Books& books, Gone gone) {
 // Either.
 [[nodiscard]] Session* known_session(Books& books, SpaceId space, std::uint32_t handle);
 [[nodiscard]] std::uint32_t loaded_sessions(const Books& books);  // unwanted ones included
+// Precondition: it is there.
+[[nodiscard]] Holder holder_of(const Books& books, SpaceId space);
 // Whether the space may take up what was saved for later: it is of the same owner, and the same part of it.
 [[nodiscard]] inline bool may_take_up(const Space& space, const Session& session) {
-  return session.owner == space.owner && session.part == space.limits.part;
+  return Holder{session.owner, session.part} == Holder{space.owner, space.limits.part};
 }
 // The session was taken from its space, if it is in one: its number stands for nothing else there.
 void add_tombstone(Books& books, const Session& session);

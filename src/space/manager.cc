@@ -397,7 +397,7 @@ Rc Manager::bring_back(SpaceId space, std::uint32_t handle, std::uint8_t localit
   if (books_.parked.count(key) == 0) return kGoneMeanwhile;
   const Rc code = parking_.bring_back(key, locality, covered.has_value());
   if (code == Parking::kNotTheSame) {
-    session_book_.take_parked_one(key);
+    session_book_.take_parked_one(key, {wire::Taker::Why::kNotSame});
     return kGoneMeanwhile;
   }
   if (code == rc::kPcrChanged || code == rc::kLocality) return wire::from_manager(code);
@@ -537,14 +537,15 @@ void Manager::await(SpaceId space, const Command& command, bool awaited) {
   for (Session* session : sessions_of(space, command)) session->awaited = awaited;
 }
 
-Cost Manager::take_session(std::uint32_t number) {
-  session_book_.take(number);
+Cost Manager::take_session(std::uint32_t number, const wire::Taker& by) {
+  session_book_.take(number, by);
   return settle();
 }
 
 Cost Manager::take_parked_sessions(const std::vector<ParkedKey>& sessions, const std::vector<ContextDigest>& files) {
-  for (const ParkedKey& key : sessions) session_book_.take_parked_one(key);
-  for (const ContextDigest& copy : files) session_book_.take_parked_file_of(copy);
+  const wire::Taker by{wire::Taker::Why::kOrder};
+  for (const ParkedKey& key : sessions) session_book_.take_parked_one(key, by);
+  for (const ContextDigest& copy : files) session_book_.take_parked_file_of(copy, by);
   return settle();
 }
 

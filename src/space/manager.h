@@ -80,8 +80,8 @@ class Manager {
   // That command waits in a line, or no longer: the sessions that it names are the last to leave the TPM.
   void await(SpaceId space, const wire::Command& command, bool awaited);
   // A session is taken from whoever has it. At most one TPM command.
-  Cost take_session(std::uint32_t number);
-  // Those are parked there. No TPM command.
+  Cost take_session(std::uint32_t number, const wire::Taker& by);
+  // Those are parked there, by an administrator's order. No TPM command.
   Cost take_parked_sessions(const std::vector<ParkedKey>& sessions, const std::vector<ContextDigest>& files);
   // A session in the TPM stays where it is, or may be moved again (MISSION M11).
   Cost reserve_session(std::uint32_t number, bool reserved, wire::Rc& result);

@@ -5,6 +5,7 @@
 #include <tuple>
 #include <utility>
 
+#include "space/reclaim.h"
 #include "space/session_hmac.h"
 
 namespace tpmspace::space {
@@ -215,10 +216,7 @@ void Parking::lose(std::uint32_t number) {
   const auto it = books_.sessions.find(number);
   if (it == books_.sessions.end()) return;
   const Session session = it->second;
-  port_.cost().reclaimed.push_back({.owner = session.owner.value,
-                                    .user = session.part.user,
-                                    .space = session.space.value,
-                                    .handle = session.client.value});
+  port_.cost().reclaimed.push_back(taken(session, {wire::Taker::Why::kLost}));
   make_unwanted(books_, number);
   add_tombstone(books_, session);
 }

@@ -96,9 +96,21 @@ Taking session_to_take(const Books& books, const Chip& chip, std::span<const Wai
     } else if (victim == nullptr || rank(books, accounts, session) < rank(books, accounts, *victim)) {
       victim = &session;
       out.number = number;
+      const bool is_idle = after(session.used_at, session.lease) <= now;
+      out.by = {.why = is_idle ? wire::Taker::Why::kLease : wire::Taker::Why::kShare,
+                .waiter = waiter.owner.value,
+                .user = holder_of(books, waiter.space).part.user};
     }
   }
   return out;
+}
+
+wire::Reclaimed taken(const Session& session, const wire::Taker& by) {
+  return {.owner = session.owner.value,
+          .user = session.part.user,
+          .space = session.space.value,
+          .handle = session.client.value,
+          .by = by};
 }
 
 namespace {

@@ -26,6 +26,7 @@
 
 #include "space/books.h"
 #include "space/chip.h"
+#include "wire/tpm_use.h"
 
 namespace tpmspace::space {
 
@@ -38,6 +39,7 @@ struct Waiter {
 
 struct Taking {
   std::optional<std::uint32_t> number;  // take this session now
+  wire::Taker by;                       // for that reason
   std::optional<std::uint64_t> at;      // or look again then; neither: nothing will ever be due by itself
 };
 
@@ -61,6 +63,9 @@ class FairShares {
 // For `waiters.front()`; all waiters count as owners that want a share. Precondition: there is one, its space is open.
 [[nodiscard]] Taking session_to_take(const Books& books, const Chip& chip, std::span<const Waiter> waiters,
                                      std::uint64_t now);
+
+// What is told of it.
+[[nodiscard]] wire::Reclaimed taken(const Session& session, const wire::Taker& by);
 
 // Which numbers go, of those that nobody holds any more, so that all pools of a space have room for one more session of
 // it; empty: they have. Nullopt: there are not enough of them, or the space's terms are not to take any from anybody;

@@ -99,7 +99,9 @@ void SessionBook::make_room_in_pools(SpaceId id, const Command& command) {
   if (want(id, command) != Want::kOrdinary) return;
   const auto going = left_behind_to_take(books_, id, port_.now());
   if (!going) return;
-  for (const std::uint32_t number : *going) take(number);
+  const Holder holder = holder_of(books_, id);
+  for (const std::uint32_t number : *going)
+    take(number, {wire::Taker::Why::kPool, holder.owner.value, holder.part.user});
 }
 
 Rc SessionBook::clear_the_way(SpaceId id) {
@@ -272,6 +274,10 @@ void SessionBook::leave(SpaceId space) {
   enforce_parked_limits();
 }
 
+void SessionBook::note_let_go(const Session& session, wire::Taker::Why why) {
+  port_.cost().let_go.push_back(taken(session, {why}));
+}
+
 // Each owner's at most so many, and all together at most half of what the chip has: then whoever left the most behind
 // loses the oldest. Those that can be made again hold nothing of the chip's.
 void SessionBook::enforce_abandoned_limits() {
@@ -282,19 +288,21 @@ void SessionBook::enforce_abandoned_limits() {
     abandoned[session.owner].emplace(session.last_use, number);
     ++all;
   }
-  const auto drop_oldest = [&](std::map<std::uint64_t, std::uint32_t>& of_owner) {
-    drop(of_owner.begin()->second);
+  const auto drop_oldest = [&](std::map<std::uint64_t, std::uint32_t>& of_owner, wire::Taker::Why why) {
+    const std::uint32_t number = of_owner.begin()->second;
+    note_let_go(books_.sessions.at(number), why);
+    drop(number);
     of_owner.erase(of_owner.begin());
     --all;
   };
   for (auto& [owner, sessions] : abandoned)
-    while (sessions.size() > quota_.abandoned_sessions_per_owner) drop_oldest(sessions);
+    while (sessions.size() > quota_.abandoned_sessions_per_owner) drop_oldest(sessions, wire::Taker::Why::kLeft);
   while (all > chip_.active_sessions / 2) {
     const auto most = std::max_element(abandoned.begin(), abandoned.end(), [](const auto& one, const auto& other) {
       if (one.second.size() != other.second.size()) return one.second.size() < other.second.size();
       return !one.second.empty() && one.second.begin()->first > other.second.begin()->first;
     });
-    drop_oldest(most->second);
+    drop_oldest(most->second, wire::Taker::Why::kAllLeft);
   }
 }
 
@@ -305,32 +313,29 @@ void SessionBook::enforce_parked_limits() {
     if (session.space.value == 0) abandoned[session.owner].emplace(session.last_use, copy);
   for (auto& [owner, files] : abandoned)
     while (files.size() > quota_.abandoned_parked_per_owner) {
-      (void)take_parked_file(books_, files.begin()->second);
+      note_let_go(take_parked_file(books_, files.begin()->second), wire::Taker::Why::kLeft);
       files.erase(files.begin());
     }
 }
 
 // Its space is to meet no other session under its number until the client knows.
-void SessionBook::bury(const Session& session) {
-  port_.cost().reclaimed.push_back({.owner = session.owner.value,
-                                    .user = session.part.user,
-                                    .space = session.space.value,
-                                    .handle = session.client.value});
+void SessionBook::bury(const Session& session, const wire::Taker& by) {
+  port_.cost().reclaimed.push_back(taken(session, by));
   add_tombstone(books_, session);
 }
 
-void SessionBook::take(std::uint32_t number) {
+void SessionBook::take(std::uint32_t number, const wire::Taker& by) {
   const Session session = books_.sessions.at(number);
   residency_.flush_session(number, wire::Cause::kReclaim);
-  bury(session);
+  bury(session, by);
 }
 
-void SessionBook::take_parked_one(const ParkedKey& key) {
-  bury(take_parked(books_, key));
+void SessionBook::take_parked_one(const ParkedKey& key, const wire::Taker& by) {
+  bury(take_parked(books_, key), by);
 }
 
-void SessionBook::take_parked_file_of(const ContextDigest& copy) {
-  bury(take_parked_file(books_, copy));
+void SessionBook::take_parked_file_of(const ContextDigest& copy, const wire::Taker& by) {
+  bury(take_parked_file(books_, copy), by);
 }
 
 // --- reserved ones

@@ -78,9 +78,9 @@ class SessionBook {
   // The space is about to close.
   void leave(SpaceId space);
   // Takes it from whoever has it; which one: space/reclaim.h.
-  void take(std::uint32_t number);
-  void take_parked_one(const ParkedKey& key);
-  void take_parked_file_of(const ContextDigest& copy);
+  void take(std::uint32_t number, const wire::Taker& by);
+  void take_parked_one(const ParkedKey& key, const wire::Taker& by);
+  void take_parked_file_of(const ContextDigest& copy, const wire::Taker& by);
 
   // --- Reserved ones (MISSION M11)
   // SUCCESS, or why not: REFERENCE_H0 (nobody can use such a session), SESSION_MEMORY (it cannot be spared).
@@ -101,7 +101,8 @@ class SessionBook {
   [[nodiscard]] std::optional<wire::ClientHandle> client_handle(SpaceId space, std::uint32_t handle) const;
   void log_step(Session& session, SpaceId space, const wire::Command& command);
   std::optional<wire::Bytes> key_of(SpaceId space, const wire::Command& step);
-  void bury(const Session& session);
+  void bury(const Session& session, const wire::Taker& by);
+  void note_let_go(const Session& session, wire::Taker::Why why);
   void enforce_abandoned_limits();
   void enforce_parked_limits();
 

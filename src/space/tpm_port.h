@@ -27,6 +27,7 @@ namespace tpmspace::space {
 struct Cost {
   std::vector<wire::TpmUse> tpm;
   std::vector<wire::Reclaimed> reclaimed;
+  std::vector<wire::Reclaimed> let_go;  // of those that were left behind
   std::uint32_t evictions = 0;
   std::uint32_t parks = 0, rebuilds = 0;  // of policy sessions
   LockoutNews lockout;

@@ -219,7 +219,7 @@ class Grammar {
     app->add_option("handles", flush_.handles, "these sessions, 0x03000000, as `tpmspace sessions` shows them")
         ->type_name("HANDLE");
     app->add_flag("--abandoned", flush_.abandoned, "those that were saved by a client that is gone");
-    app->add_option("--owner", flush_.owner, "those of this user")->type_name("UID");
+    app->add_option("--owner", flush_.owner, "those of this user")->type_name("USER");
     app->footer(
         "A client whose session was taken is told so when it uses it: 0x000b0910 or 0x000b0918.\n"
         "The exit code is 0; 1: refused, no manager, or a session named is not there; 2: a usage error.");

@@ -1,10 +1,7 @@
 #include "tool/door.h"
 
 #include <fmt/format.h>
-#include <grp.h>
-#include <pwd.h>
 
-#include <charconv>
 #include <filesystem>
 #include <optional>
 #include <string_view>
@@ -12,6 +9,7 @@
 
 #include "client/connection.h"
 #include "proto/json.h"
+#include "tool/accounts.h"
 #include "tool/exit_code.h"
 #include "wire/rc.h"
 
@@ -19,13 +17,6 @@ namespace tpmspace::tool {
 namespace {
 
 constexpr int kTimeoutMs = 30'000;
-
-std::optional<std::uint32_t> number(std::string_view text, int base) {
-  std::uint32_t out = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out, base);
-  if (text.empty() || error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return out;
-}
 
 std::string why(const client::Error& error) {
   return error.code == wire::from_manager(wire::rc::kDisabled) ? error.what + kAdministratorsOnly : error.what;
@@ -41,18 +32,16 @@ tl::expected<proto::DoorEntry, std::string> entry_of(const DoorOptions& options)
   proto::DoorEntry out;
   out.name = options.name;
   out.path = std::filesystem::absolute(options.path).string();  // the manager has another working directory
-  const auto mode = number(options.mode, 8);
+  const auto mode = number_of(options.mode, 8);
   if (!mode || *mode > 0777U) return fault("--mode: permission bits in octal are wanted, such as 0660");
   out.mode = *mode;
   if (!options.owner.empty()) {
-    const passwd* user = ::getpwnam(options.owner.c_str());
-    const auto uid = user != nullptr ? std::optional<std::uint32_t>(user->pw_uid) : number(options.owner, 10);
+    const auto uid = user_named(options.owner);
     if (!uid) return fault("--owner: there is no user \"" + options.owner + "\"");
     out.uid = *uid;
   }
   if (!options.group.empty()) {
-    const group* found = ::getgrnam(options.group.c_str());
-    const auto gid = found != nullptr ? std::optional<std::uint32_t>(found->gr_gid) : number(options.group, 10);
+    const auto gid = group_named(options.group);
     if (!gid) return fault("--group: there is no group \"" + options.group + "\"");
     out.gid = *gid;
   }
@@ -100,14 +89,14 @@ std::string doors_json(const std::vector<proto::DoorEntry>& doors) {
   for (const auto& door : doors)
     out += fmt::format(
         "{}\n  {{\"name\": {}, \"path\": {}, \"mode\": \"{:04o}\", \"uid\": {}, \"gid\": {}, \"profile\": {}, "
-        "\"locality\": {}, \"chip\": {}, \"chip_lost\": {}, \"separate_users\": {}, \"connections\": {}, \"limit\": {}, "
+        "\"locality\": {}, \"chip\": {}, \"chip_lost\": {}, \"separate_users\": {}, \"connections\": {}, \"limit\": "
+        "{}, "
         "\"at_run_time\": {}}}",
         out.size() > 1 ? "," : "", proto::json_string(door.name), proto::json_string(door.path), door.mode,
         id(door.uid), id(door.gid), door.profile.empty() ? "null" : proto::json_string(door.profile),
         door.locality ? std::to_string(*door.locality) : "null",
         door.chip.empty() ? "null" : proto::json_string(door.chip), door.chip_lost, door.separate_users,
-        door.connections, door.limit,
-        door.at_run_time);
+        door.connections, door.limit, door.at_run_time);
   return out + "\n]\n";
 }
 

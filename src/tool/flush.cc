@@ -8,6 +8,7 @@
 #include <variant>
 
 #include "client/connection.h"
+#include "tool/accounts.h"
 #include "tool/exit_code.h"
 #include "tool/sessions.h"
 #include "wire/handle.h"
@@ -63,9 +64,15 @@ std::string why(const client::Error& error) {
 tl::expected<proto::SessionOrder, std::string> what_to_flush(const FlushOptions& options) {
   const int kinds = (options.handles.empty() ? 0 : 1) + (options.abandoned ? 1 : 0) + (options.owner ? 1 : 0);
   if (kinds != 1)
-    return tl::make_unexpected("flush needs one of: handles, --abandoned, --owner UID; `tpmspace flush --help`");
+    return tl::make_unexpected("flush needs one of: handles, --abandoned, --owner USER; `tpmspace flush --help`");
   if (options.abandoned) return proto::FlushAbandoned{};
-  if (options.owner) return proto::FlushOwner{*options.owner};
+  if (options.owner) {
+    const auto uid = user_named(*options.owner);
+    if (!uid)
+      return tl::make_unexpected(fmt::format(
+          "--owner: there is no user \"{}\": write a name that this machine knows, or a number", *options.owner));
+    return proto::FlushOwner{*uid};
+  }
   return these(options.handles);
 }
 

@@ -22,7 +22,7 @@ struct FlushOptions {
   ManagerPlace manager;
   std::vector<std::string> handles;
   bool abandoned = false;
-  std::optional<std::uint32_t> owner;  // a uid
+  std::optional<std::string> owner;  // a user's name or number
 };
 
 struct ReserveOptions {

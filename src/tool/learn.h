@@ -2,8 +2,9 @@
 //
 // Idea: as `open` (open.h), but we stay: the connection is asked to learn, the command gets a copy of its descriptor,
 // and when it has ended we ask for the profile on our own. The command's input and output are its own; the profile
-// comes after them, or goes to a file. Processes that the command leaves behind are not waited for. Threads: one.
-// Errors: a sentence; exit codes as those of `run`, 125 also if there is no profile to show.
+// comes after them, or goes to a file; that there was nothing to learn is said on stderr. Processes that the command
+// leaves behind are not waited for. Threads: one. Errors: a sentence; exit codes as those of `run`, 125 also if there
+// is no profile to show.
 #pragma once
 
 #include <string>

@@ -23,11 +23,28 @@ enum class Cause : std::uint8_t {
 };
 inline constexpr std::size_t kCauses = 10;
 
+// Why a session was taken, and who wants one; 0: nobody does.
+struct Taker {
+  enum class Why : std::uint8_t {
+    kLease,    // it was idle for longer than its lease
+    kShare,    // its owner has more than the fair share, and somebody waited for the tenure
+    kOrder,    // an administrator said so
+    kNotSame,  // a policy session that was made again is another one than it was
+    kLost,     // the TPM does not know it any more
+    kLeft,     // nobody has it any more, and its owner left more behind than he may
+    kAllLeft,  // likewise, and all owners together left more behind than they may
+    kPool,     // likewise, its lease is over, and its pool was full for one who is in it, too
+  };
+  Why why = Why::kLost;
+  std::uint64_t waiter = 0, user = 0;  // space::Holder
+};
+
 // A session that was taken from somebody.
 struct Reclaimed {
   std::uint64_t owner = 0, user = 0;  // space::Holder
   std::uint64_t space = 0;            // 0: its connection was gone
   std::uint32_t handle = 0;
+  Taker by = {};
 };
 
 struct TpmUse {

@@ -69,8 +69,9 @@ void check_policy(const daemon::PolicyFile& policy) {
             "a door can be made");
   for (const auto& rule : policy.rules) require(rule.line > 0, "a rule has a line");
   check_namespaces(policy.namespaces);
-  for (const bool may_trace : {false, true})
-    for (const auto& warning : daemon::warnings_of(policy, may_trace))
+  for (const bool has : {false, true})
+    for (const auto& warning :
+         daemon::warnings_of(policy, {.may_trace = has, .is_directory = [has](const auto&) { return has; }}))
       require(warning.line > 0 && !warning.sentence.empty(), "a warning has a line and is a sentence");
 }
 

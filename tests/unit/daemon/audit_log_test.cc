@@ -1,13 +1,18 @@
 // What an audit record looks like, and that none is lost silently.
 #include "daemon/audit_log.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <sstream>
+#include <set>
+
+#include "daemon/audit_sentences.h"
+#include "posix/fd.h"
 
 namespace tpmspace::daemon {
 namespace {
@@ -58,9 +63,9 @@ class AuditFile : public testing::Test {
     directory_ = ::mkdtemp(name.data());
   }
   ~AuditFile() override { std::filesystem::remove_all(directory_); }
-  [[nodiscard]] std::vector<std::string> lines() const {
+  [[nodiscard]] std::vector<std::string> lines(const char* file = "audit") const {
     std::vector<std::string> out;
-    std::ifstream in(directory_ / "audit");
+    std::ifstream in(directory_ / file);
     for (std::string line; std::getline(in, line);) out.push_back(line);
     return out;
   }
@@ -97,6 +102,114 @@ TEST_F(AuditFile, OneUsersFloodIsCountedAndHidesNobodyElses) {
   for (int i = 0; i < 20; ++i) audit->write(order);
   audit->flush();
   EXPECT_EQ(lines().size(), of_flood + 21);
+}
+
+TEST_F(AuditFile, WhatIsHeldBackIsSaidWhenItsPeriodIsOver) {
+  auto audit = AuditLog::open(log_, (directory_ / "audit").string());
+  ASSERT_TRUE(audit);
+  unsigned told = 0;
+  audit->on_held_back([&] { ++told; });
+  const auto start = AuditLog::Clock::now();
+  for (unsigned i = 0; i < limits::kLinesPerPeriod; ++i) audit->write(refusal(), start);
+  EXPECT_EQ(told, 0U);
+  for (int i = 0; i < 7; ++i) audit->write(refusal(), start);
+  EXPECT_EQ(told, 7U);
+  EXPECT_TRUE(audit->say_held_back(start)) << "not yet";
+  EXPECT_FALSE(audit->say_held_back(start + limits::kLinePeriod));
+  EXPECT_FALSE(audit->say_held_back(start + 2 * limits::kLinePeriod)) << "once";
+  audit->flush();
+  const auto all = lines();
+  ASSERT_EQ(all.size(), limits::kLinesPerPeriod + 1);
+  EXPECT_NE(
+      all.back().find("\"event\": \"held_back\", \"uid\": 33, \"reason\": \"7 records were not written, because there "
+                      "were too many at a time\", \"held_back\": 7}"),
+      std::string::npos)
+      << all.back();
+}
+
+TEST_F(AuditFile, WhatIsHeldBackIsSaidAtTheEnd) {
+  auto audit = AuditLog::open(log_, (directory_ / "audit").string());
+  ASSERT_TRUE(audit);
+  for (unsigned i = 0; i <= limits::kLinesPerPeriod; ++i) audit->write(refusal());
+  audit->last_words();
+  const auto all = lines();
+  ASSERT_EQ(all.size(), limits::kLinesPerPeriod + 1);
+  EXPECT_NE(all.back().find("1 record was not written"), std::string::npos) << all.back();
+}
+
+TEST_F(AuditFile, IsOpenedAnewByItsName) {
+  auto audit = AuditLog::open(log_, (directory_ / "audit").string());
+  ASSERT_TRUE(audit);
+  audit->write(refusal());
+  audit->flush();
+  std::filesystem::rename(directory_ / "audit", directory_ / "audit.1");
+  audit->open_anew();
+  audit->write(refusal());
+  audit->flush();
+  EXPECT_EQ(lines("audit.1").size(), 1U);
+  EXPECT_EQ(lines().size(), 1U);
+}
+
+TEST_F(AuditFile, TheOldOneGoesOnIfThereIsNoNewOne) {
+  auto audit = AuditLog::open(log_, (directory_ / "audit").string());
+  ASSERT_TRUE(audit);
+  std::filesystem::rename(directory_ / "audit", directory_ / "audit.1");
+  std::filesystem::create_directory(directory_ / "audit");
+  audit->open_anew();
+  audit->write(refusal());
+  audit->flush();
+  EXPECT_EQ(lines("audit.1").size(), 1U);
+}
+
+// The writer waits for a reader that will never come, and is freed: the record is in the new one, whole.
+TEST_F(AuditFile, AFullPipeThatIsMovedAwayKeepsNothing) {
+  const std::string pipe = (directory_ / "audit").string();
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  const posix::Fd reader(::open(pipe.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC));
+  ASSERT_TRUE(reader);
+  const std::string much(4096, 'x');
+  while (::write(reader.get(), much.data(), much.size()) > 0) {
+  }
+  auto audit = AuditLog::open(log_, pipe);
+  ASSERT_TRUE(audit);
+  audit->write(refusal());
+  std::filesystem::rename(directory_ / "audit", directory_ / "pipe");
+  audit->open_anew();
+  audit->flush();
+  EXPECT_EQ(lines().size(), 1U);
+  EXPECT_EQ(audit->lost(), 0U);
+}
+
+TEST(AuditSentence, OfAnOrderSaysWhichAndOnWhat) {
+  std::vector<std::uint32_t> many(kMostHandles + 2, 0x02000000);
+  EXPECT_EQ(sentence_of(proto::FlushThese{{0x02000001, 0x03000002}}), "flush of 0x02000001, 0x03000002");
+  EXPECT_TRUE(sentence_of(proto::FlushThese{many}).ends_with(", 0x02000000 and 2 more"));
+  EXPECT_EQ(sentence_of(proto::FlushAbandoned{}), "flush of the abandoned sessions");
+  EXPECT_EQ(sentence_of(proto::FlushOwner{33}), "flush of the sessions of uid 33");
+  EXPECT_EQ(sentence_of(proto::ReserveThis{0x02000001, true}), "reservation of 0x02000001");
+  EXPECT_EQ(sentence_of(proto::ReserveThis{0x02000001, false}), "release of 0x02000001");
+  EXPECT_EQ(sentence_of_end("flush", 0, 1), "flush: it concerned 1 session");
+  EXPECT_EQ(sentence_of_end("flush", 0, 0), "flush: there was no such session");
+  EXPECT_EQ(sentence_of_end("flush", 0, std::nullopt), "flush: whoever ordered it left before it was done");
+  EXPECT_TRUE(sentence_of_end("flush", 0x000B0101, 0).starts_with("flush: it could not be done: 0x000b0101"));
+}
+
+TEST(AuditSentence, OfASessionThatIsTakenSaysWhyAndForWhom) {
+  using Why = observe::Taker::Why;
+  const auto sentence = [](Why why, std::uint64_t space) {
+    return sentence_of(observe::Reclaimed{.owner = 1, .space = space, .handle = 2, .by = {.why = why, .waiter = 3}},
+                       "uid 2");
+  };
+  EXPECT_EQ(sentence(Why::kLease, 1), "it was idle for longer than its lease, and uid 2 waits for one");
+  EXPECT_EQ(sentence(Why::kLease, 0),
+            "it was idle for longer than its lease, and uid 2 waits for one, and the connection that had it is gone");
+  EXPECT_EQ(sentence(Why::kShare, 1), "its owner has more than the fair share, and uid 2 has waited for one");
+  EXPECT_EQ(sentence(Why::kOrder, 1), "an administrator said so");
+  std::set<std::string> all;
+  for (const Why why :
+       {Why::kLease, Why::kShare, Why::kOrder, Why::kNotSame, Why::kLost, Why::kLeft, Why::kAllLeft, Why::kPool})
+    all.insert(sentence(why, 1));
+  EXPECT_EQ(all.size(), 8U);
 }
 
 TEST_F(AuditFile, OneThatCannotBeHadIsSaid) {

@@ -174,17 +174,15 @@ TEST(Config, NoTwoChipsAreTheSameTpm) {
   EXPECT_NE(clash("swtpm:path=/a/b", "swtpm:path=/a/../a/b,ctrl=/c").find(kSame), std::string::npos);
   EXPECT_NE(clash("device:/dev/tpm0", "device:/dev/tpmrm0").find(kSame), std::string::npos);
   EXPECT_EQ(clash("device:/dev/tpm0", "device:/dev/tpmrm1"), "");
-  EXPECT_EQ(
-      clash("device:/dev/tpm0", "device:/other/tpm0"),
-      "the chip \"a\" on line 1 of the configuration has the ledger of \"main\", /run/tpmspace/sessions-tpm0: give "
-      "it another one with \"ledger\"");
-  EXPECT_EQ(
-      clash("device:/dev/tpm1", "device:/dev/tpm1,latency=slb9670"),
-      "the chip \"a\" on line 1 of the configuration is the same TPM as \"main\", device:/dev/tpm1: name another one");
+  EXPECT_EQ(clash("device:/dev/tpm0", "device:/other/tpm0"),
+            "f:3:7: the chip \"a\" has the ledger of \"main\", /run/tpmspace/sessions-tpm0: give it another one with "
+            "\"ledger\"");
+  EXPECT_EQ(clash("device:/dev/tpm1", "device:/dev/tpm1,latency=slb9670"),
+            "f:3:7: the chip \"a\" is the same TPM as \"main\", device:/dev/tpm1: name another one");
   EXPECT_EQ(
       clash("embedded", "embedded:/b"),
-      "the chip \"a\" on line 1 of the configuration is embedded, and so is \"main\": one tpmspaced can have one such "
-      "TPM; let the other be an swtpm");
+      "f:3:7: the chip \"a\" is embedded, and so is \"main\": one tpmspaced can have one such TPM; let the other be an "
+      "swtpm");
 }
 
 TEST(Config, DefaultsFollowTheMachine) {

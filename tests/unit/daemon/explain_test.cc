@@ -156,12 +156,20 @@ TEST(Explain, AgreesWithTheGuard) {
   }
 }
 
+const char* handle_for(wire::HandleUse use) {
+  using wire::HandleUse;
+  if (use == HandleUse::kPcrExtend || use == HandleUse::kPcrReset) return "16";
+  const bool nv = use == HandleUse::kNvRead || use == HandleUse::kNvWrite || use == HandleUse::kNvLock ||
+                  use == HandleUse::kNvDefine;
+  return nv ? "0x01500016" : "0x80000000";
+}
+
 // So that no row is forgotten: whoever may do everything may do each, with handles and parameters of the right kind.
 TEST(Explain, EveryCommandCanBeNamed) {
   const Access all = {guard::Policy::standard(0), {}};
   for (const auto& row : wire::CommandTable::builtin().rows()) {
     Words words = {std::string(row.name)};
-    for (unsigned i = 0; i < row.handles; ++i) words.emplace_back("0x80000000");
+    for (unsigned i = 0; i < row.handles; ++i) words.emplace_back(handle_for(row.uses[i]));
     const auto got = explain(all, user(0), words);
     ASSERT_TRUE(got) << got.error();
     EXPECT_TRUE(got->verdict.allowed()) << row.name;
@@ -223,20 +231,74 @@ TEST(Explain, WhatIsNeededAndNotSaidIsAskedFor) {
        "the profile \"web\" judges what the parameters of TPM2_PCR_Read name: say pcr=NUMBER, or pcr=none"},
       {"uid=5", {"Hash"}, "the profile \"safe\" judges what the parameters of TPM2_Hash name: say hierarchy=owner"},
       {"uid=5", {}, "there is no command: write one like TPM2_NV_Write 0x01500016"},
-      {"uid=5", {"NV_Wriet"}, "\"NV_Wriet\" is no command: write a name like TPM2_NV_Write or a code like 0x137"},
+      {"uid=5", {"NV_Wriet"}, "\"NV_Wriet\" is no command: is TPM2_NV_Write meant?"},
+      {"uid=5", {"tpm2_nvread"}, "\"tpm2_nvread\" is no command: is TPM2_NV_Read meant?"},
+      {"uid=5", {"tpm2_getcap"}, "\"tpm2_getcap\" is no command: is TPM2_GetCapability meant?"},
+      {"uid=5", {"nv-read"}, "\"nv-read\" is a class of commands: name one of them, as TPM2_NV_Read"},
+      {"uid=5", {"frobnicate"}, "\"frobnicate\" is no command: write a name like TPM2_NV_Write or a code like 0x137"},
+      {"uid=5",
+       {"PCR_Extend 16"},
+       "\"PCR_Extend 16\" is more than one word: the shell is to see the spaces, so leave its quotes out"},
+      {"uid=5", {""}, "\"\" is no command: write a name like TPM2_NV_Write or a code like 0x137"},
       {"uid=5", {"0x100000000"}, "\"0x100000000\" is no command: write a name like TPM2_NV_Write or a code like 0x137"},
       {"uid=5", {"0x80000001"}, "\"0x80000001\" can be no command's code, or has too many handles"},
       {"uid=5", {"0x20000001", "1", "2", "3", "4"}, "\"0x20000001\" can be no command's code, or has too many handles"},
-      {"uid=5", {"NV_Write"}, "these are not the handles of this command: TPM2_NV_Write [AUTHORITY] INDEX"},
-      {"uid=5", {"GetRandom", "owner"}, "these are not the handles of this command: TPM2_GetRandom"},
+      {"uid=5", {"NV_Write"}, "TPM2_NV_Write has 1 or 2 handles, not 0: write TPM2_NV_Write [AUTHORITY] INDEX"},
+      {"uid=5",
+       {"EvictControl", "owner", "persistent=0x81000001"},
+       "TPM2_EvictControl has 2 handles, not 1: write TPM2_EvictControl AUTHORITY HANDLE persistent=0x81000001"},
+      {"uid=5", {"GetRandom", "owner"}, "TPM2_GetRandom has no handles, not 1: write TPM2_GetRandom"},
+      {"uid=5",
+       {"PCR_Extend", "pcr=16"},
+       "TPM2_PCR_Extend has that among its handles, which stand alone: write TPM2_PCR_Extend 16"},
+      {"uid=5", {"PCR_Extend", "pcr=0-7"}, "TPM2_PCR_Extend has 1 handle, not 0: write TPM2_PCR_Extend PCR"},
+      {"uid=5",
+       {"PCR_Extend", "24x"},
+       "\"24x\": this is no handle: write it as 0x81000001, or owner, endorsement, platform, lockout, null"},
+      {"uid=5", {"PCR_Extend", "64"}, "0x00000040 is no PCR (there are 0-63): write TPM2_PCR_Extend PCR"},
+      {"uid=5",
+       {"PCR_Extend", "sha256:16"},
+       "\"sha256:16\": this is no handle: write a PCR's number alone, as 16 for a handle or pcr=16 for a parameter"},
+      {"uid=5",
+       {"NV_Read", "index=0x1500016"},
+       "TPM2_NV_Read has that among its handles, which stand alone: write TPM2_NV_Read [AUTHORITY] 0x01500016"},
+      {"uid=5",
+       {"NV_Read", "0x01500016", "owner"},
+       "0x40000001 is no NV index (there are 0x01000000 to 0x01ffffff, 0x11000000 to 0x11ffffff, 0x12000000 to "
+       "0x12ffffff): write TPM2_NV_Read [AUTHORITY] INDEX"},
+      {"uid=5",
+       {"Sign", "persistent=0x81000001"},
+       "TPM2_Sign has that among its handles, which stand alone: write TPM2_Sign 0x81000001"},
+      {"uid=5",
+       {"CreatePrimary", "hierarchy=owner"},
+       "TPM2_CreatePrimary has that among its handles, which stand alone: write TPM2_CreatePrimary 0x40000001 "
+       "pcr=NUMBER"},
       {"uid=5",
        {"NV_Write", "ownr", "3"},
-       "\"ownr\" is no handle: write it as 0x81000001, or owner, endorsement, platform, lockout, null"},
+       "\"ownr\": this is no handle: write it as 0x81000001, or owner, endorsement, platform, lockout, null"},
       {"uid=5", {"NV_Write", "0x01500016", "pcr=1"}, "the parameters of TPM2_NV_Write name no PCR: leave pcr= out"},
       {"uid=5",
        {"PCR_Read", "pcr=64"},
-       "\"pcr=64\" is nothing that a command's parameters name: write hierarchy=owner, persistent=0x81000001, "
+       "\"pcr=64\": write pcr=16, pcr=0-7 (again for more) or pcr=none; PCRs are 0 to 63"},
+      {"uid=5",
+       {"PCR_Read", "pcr=7-0"},
+       "\"pcr=7-0\": write pcr=16, pcr=0-7 (again for more) or pcr=none; PCRs are 0 to 63"},
+      {"uid=5",
+       {"PCR_Read", "pcrs=1"},
+       "\"pcrs=1\": this is nothing that a command's parameters name: write hierarchy=owner, persistent=0x81000001, "
        "index=0x01500016, pcr=16, pcr=0-7, pcr=none, scheme=null or scheme=ecdaa"},
+      {"uid=5",
+       {"NV_DefineSpace", "owner", "index=0x81000001"},
+       "\"index=0x81000001\": this is no NV index: write index=0x01500016; there are 0x01000000 to 0x01ffffff, "
+       "0x11000000 "
+       "to 0x11ffffff, 0x12000000 to 0x12ffffff"},
+      {"uid=5",
+       {"Hash", "hierarchy=ownr"},
+       "\"hierarchy=ownr\": a hierarchy is wanted: owner, endorsement, platform, lockout or null"},
+      {"uid=5", {"Hash", "hierarchy=owner", "hierarchy=null"}, "\"hierarchy=null\": this is said twice: say it once"},
+      {"uid=5",
+       {"Sign", "0x81000001", "scheme="},
+       "\"scheme=\": write scheme=null, scheme=ecdaa, or an algorithm's number"},
   };
   for (const auto& [as, words, message] : cases) {
     const auto got = explain(all, visitor_from(as, all, test_accounts()).value(), words);
@@ -280,12 +342,90 @@ TEST(Explain, AVisitorIsWhatIsSaidOfHim) {
   EXPECT_EQ(visitor_from("uid=5", all, test_accounts())->principal, unknown) << "the rest is unknown";
 }
 
-TEST(Explain, WhatSaysNothingOfAVisitorIsRefused) {
+TEST(Explain, WhatSaysNothingOfAVisitorIsRefusedWithWhatToWrite) {
   const Access all = access();
-  for (const char* as : {"", "gid=3", "uid=", "uid", "uid=nobdy", "uid=5,", "uid=5,exe=nginx", "uid=5,cgroup=a",
-                         "uid=5,locality=256", "uid=5,locality=x", "uid=5,door=three", "uid=5,door=two,locality=0",
-                         "uid=5,colour=red", "uid=5,chip=x", "uid=5,chip=", "uid=5,user_namespace=x", ",uid=5"})
-    EXPECT_EQ(visitor_from(as, all, test_accounts()).has_value(), std::string_view(as) == "uid=5,") << as;
+  const std::pair<const char*, const char*> cases[] = {
+      {"", "whoever connects has a uid: write uid=33"},
+      {"gid=3", "whoever connects has a uid: write uid=33"},
+      {"uid=", "\"uid=\": nothing stands behind it: write uid=33, or leave it out"},
+      {"uid", "\"uid\" does not say what it is: write it as uid=33, with commas between several"},
+      {"root", "\"root\" does not say what it is: write it as uid=33, with commas between several"},
+      {",uid=5", "\"\" does not say what it is: write it as uid=33, with commas between several"},
+      {"uid=nobdy", "\"uid=nobdy\": this machine knows no user \"nobdy\": write a number, or a name that it knows"},
+      {"uid=-1", "\"uid=-1\": this machine knows no user \"-1\": write a number, or a name that it knows"},
+      {"uid=4294967295", "\"uid=4294967295\": nobody has the uid 4294967295"},
+      {"uid=5,uid=6", "\"uid=6\": whoever connects has one uid: leave the other out"},
+      {"uid=5,gid=x", "\"gid=x\": this machine knows no group \"x\": write a number, or a name that it knows"},
+      {"uid=5 gid=5", "\"uid=5 gid=5\": this is more than one thing: write commas between them"},
+      {"uid=5;gid=5", "\"uid=5;gid=5\": this is more than one thing: write commas between them"},
+      {"uid=5,exe=nginx", "\"exe=nginx\": a path that begins with a slash is wanted: exe=/usr/sbin/nginx"},
+      {"uid=5,cgroup=a", "\"cgroup=a\": a path that begins with a slash is wanted: cgroup=/system.slice/nginx.service"},
+      {"uid=5,locality=9", "\"locality=9\": localities are 0 to 4 and 32 to 255"},
+      {"uid=5,locality=256", "\"locality=256\": localities are 0 to 4 and 32 to 255"},
+      {"uid=5,locality=x", "\"locality=x\": localities are 0 to 4 and 32 to 255"},
+      {"uid=5,door=three", "there is no door \"three\"; there are: main, two"},
+      {"uid=5,door=two,door=two", "\"door=two\": this is said twice: say it once"},
+      {"uid=5,door=two,locality=0", "whoever comes by the door \"two\" has locality 2, and keeps it"},
+      {"uid=5,unit=", "\"unit=\": the unit follows from the cgroup: write cgroup=/system.slice/nginx.service"},
+      {"user=5", "\"user=5\": write uid=33, or uid= and a user's name"},
+      {"uid=5,chip=x", "there is no chip \"x\"; there are: main"},
+      {"uid=5,chip=", "\"chip=\": nothing stands behind it: write chip=main, or leave it out"},
+      {"uid=5,user_namespace=x", "\"user_namespace=x\": a number is wanted: the namespace's inode"},
+      {"uid=5,colour=red",
+       "\"colour=red\": this says nothing of a visitor; known are uid=33, gid=33, cgroup=/system.slice/nginx.service, "
+       "exe=/usr/sbin/nginx, label=TEXT, user_namespace=4026531837, mount_namespace=4026531841, door=main, chip=main, "
+       "locality=0"},
+  };
+  for (const auto& [as, sentence] : cases) {
+    const auto got = visitor_from(as, all, test_accounts());
+    ASSERT_FALSE(got) << as;
+    EXPECT_EQ(got.error(), sentence);
+  }
+  for (const char* as : {"uid=5,", "uid=5, gid=3", "uid=5,label=a b=c"})
+    EXPECT_TRUE(visitor_from(as, all, test_accounts())) << as;
+}
+
+constexpr const char* kWithChips = R"(
+[[chip]]
+name = "build"
+tpm = "swtpm:path=/a"
+[[door]]
+name = "two"
+path = "/run/two"
+chip = "build"
+[[namespace]]
+name = "shop"
+user = 33
+chip = "build"
+)";
+
+TEST(Explain, OnlyAnAdministratorChoosesAChip) {
+  const auto settings = parse_settings(kWithChips, "f", test_accounts());
+  ASSERT_TRUE(settings) << settings.error();
+  Settings line;
+  line.tpm = "embedded";
+  line.socket = "/run/main";
+  const auto config = settle(line, *settings, {.is_root = true, .exists = [](auto) { return true; }, .uid = 120});
+  ASSERT_TRUE(config) << config.error();
+  const Access& all = config->access;
+  const auto got = visitor_from("uid=5,chip=build", all, test_accounts());
+  ASSERT_FALSE(got);
+  EXPECT_EQ(got.error(),
+            "uid 5 cannot choose the chip \"build\", for its profile does not administer: it uses \"main\", which its "
+            "door or namespace gives; leave chip= out, or name a door to that chip with door=");
+  EXPECT_FALSE(visitor_from("uid=33,chip=main", all, test_accounts())) << "its namespace's is another";
+  const auto chip = [&](const std::string& as) {
+    const auto visitor = visitor_from(as, all, test_accounts());
+    if (!visitor) return visitor.error();
+    const auto text = text_of(*explain(all, *visitor, Words{"GetRandom"}), all, "/f");
+    const auto at = text.find("  chip     ");
+    return at == std::string::npos ? text : text.substr(at + 11, text.find('\n', at) - at - 11);
+  };
+  EXPECT_EQ(chip("uid=5"), "main, for no door or namespace gives it another one");
+  EXPECT_EQ(chip("uid=5,chip=main"), "main, for no door or namespace gives it another one");
+  EXPECT_EQ(chip("uid=5,door=two"), "build, of the door \"two\"");
+  EXPECT_EQ(chip("uid=33"), "build, of the namespace \"shop\"");
+  EXPECT_EQ(chip("uid=0,chip=build"), "build, as it chooses itself, for it may administer");
 }
 
 TEST(Explain, TheTextNamesTheNamespace) {

@@ -10,6 +10,7 @@
 #include "daemon/config.h"
 #include "daemon/profile_text.h"
 #include "guard/learned.h"
+#include "proto/control.h"
 #include "test_accounts.h"
 
 namespace tpmspace::daemon {
@@ -94,6 +95,7 @@ TEST(ProfileText, IsReadAgainAsTheSameProfile) {
 TEST(Learning, SaysHowManyCommandsAndWhatWasRefused) {
   Learning learning;
   EXPECT_EQ(learning.report("p"), "# Learned from 0 TPM commands.\n[profile.p]\n");
+  EXPECT_TRUE(learning.report("p").starts_with(proto::kLearnedNothing)) << "the tool looks for that";
   learning.record(parsed(get_random()), 0, wire::rc::kSuccess);
   learning.record(parsed(clear()), 0, 0x000B0143);
   learning.record(parsed(clear()), 0, 0x000B0120);

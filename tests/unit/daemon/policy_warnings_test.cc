@@ -13,12 +13,19 @@ namespace {
 std::vector<Warning> warnings(const std::string& text, bool may_trace = true) {
   const auto settings = parse_settings(text, "f", test_accounts());
   EXPECT_TRUE(settings) << settings.error();
-  return settings ? warnings_of(settings->policy, may_trace) : std::vector<Warning>{};
+  const Surroundings around{.may_trace = may_trace,
+                            .is_directory = [](const std::string& path) { return path == "/var"; }};
+  return settings ? warnings_of(settings->policy, around) : std::vector<Warning>{};
 }
 
 constexpr const char* kUntraced =
     "this rule names an executable or a namespace, which are unknown of other users' programs without CAP_SYS_PTRACE, "
     "so that it does not match them: docs/identity.md says what the unit needs";
+
+constexpr const char* kNoLocality =
+    "whoever comes by this door and is no administrator is refused everything: it has locality 2, which no profile "
+    "that "
+    "he can get there lists; give the door a \"profile\" that does";
 
 TEST(PolicyWarnings, EachIsSaidWithItsLine) {
   const struct {
@@ -70,6 +77,45 @@ TEST(PolicyWarnings, EachIsSaidWithItsLine) {
          "some of this namespace's persistent handles are the platform's: an owner's keys cannot be made persistent "
          "from "
          "0x81800000 on"}}},
+      {"[[door]]\npath = \"/run/a\"\nlocality = 2\n", {{1, kNoLocality}}},
+      {"[[door]]\npath = \"/run/a\"\nlocality = 0\n", {}},
+      {"[profile.two]\nbase = \"safe\"\nlocalities = 2\n[[rule]]\nuser = 3\nprofile = \"two\"\n[[door]]\npath = "
+       "\"/run/a\"\nlocality = 2\n",
+       {}},
+      {"[profile.two]\nbase = \"safe\"\nlocalities = 2\n[[rule]]\ndoor = \"main\"\nuser = 3\nprofile = "
+       "\"two\"\n[[door]]\n"
+       "path = \"/run/a\"\nlocality = 2\n",
+       {{8, kNoLocality}}},
+      {"[[chip]]\nname = \"a\"\ntpm = \"device:/dev/tpm1\"\n",
+       {{1, "no door, namespace or rule names the chip \"a\": only administrators can use it, with --chip"}}},
+      {"[[chip]]\nname = \"a\"\ntpm = \"device:/dev/tpm1\"\n[[namespace]]\nname = \"n\"\nuser = 3\nchip = \"a\"\n", {}},
+      {"ledger = \"sessions\"\n",
+       {{1,
+         "the ledger of the chip \"main\" has the relative path \"sessions\", so where it is depends on where "
+         "tpmspaced is "
+         "started: begin it with \"/\""}}},
+      {"ledger = \"\"\n", {}},
+      {"ledger = \"/var/sessions\"\n", {}},
+      {"ledger = \"/run/tpmspace/mine\"\n", {}},
+      {"ledger = \"/vra/sessions\"\n",
+       {{1,
+         "the ledger of the chip \"main\" is to be /vra/sessions, and there is no directory /vra now: make it before "
+         "tpmspaced starts"}}},
+      {"tpm = \"embedded\"\n", {}},
+      {"tpm = \"embedded:/var/tpm/\"\n", {}},
+      {"version = 1\ntpm = \"embedded:tpm\"\n",
+       {{2,
+         "the state of the chip \"main\" has the relative path \"tpm\", so where it is depends on where tpmspaced is "
+         "started: begin it with \"/\""}}},
+      {"[[rule]]\nchip = \"a\"\nprofile = \"safe\"\n[[chip]]\nname = \"a\"\ntpm = \"embedded:/vra/tpm\"\nledger = "
+       "\"b\"\n",
+       {{6,
+         "the state of the chip \"a\" is to be /vra/tpm, and there is no directory /vra now: make it before tpmspaced "
+         "starts"},
+        {7,
+         "the ledger of the chip \"a\" has the relative path \"b\", so where it is depends on where tpmspaced is "
+         "started: "
+         "begin it with \"/\""}}},
       // By line, whatever they are about.
       {"[profile.idle]\nbase = \"safe\"\n[[rule]]\nprofile = \"admin\"\n[[rule]]\nuser = 3\nprofile = \"safe\"\n",
        {{1, "no rule, namespace or door gives the profile \"idle\""},

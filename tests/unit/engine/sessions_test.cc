@@ -217,7 +217,11 @@ TEST_F(Sessions, AHoarderThatTouchesItsSessionsLosesOneWithinTheTenure) {
   EXPECT_EQ(answer_of(victim), 0U);
   EXPECT_LE(now_, asked + 12 * kSecond);
   ASSERT_FALSE(taken_.empty());
-  for (const auto& taken : taken_) EXPECT_EQ(taken.owner, 1U);
+  for (const auto& taken : taken_) {
+    EXPECT_EQ(taken.owner, 1U);
+    EXPECT_EQ(taken.by.why, observe::Taker::Why::kShare);
+    EXPECT_EQ(taken.by.waiter, 2U);
+  }
   submit(idle, flush_context(handles_[idle]));
   settle();
   EXPECT_EQ(answer_of(idle), 0U) << "what the victim had idle is still there";
@@ -345,6 +349,8 @@ TEST_F(Sessions, SeventyReclaimsInOneConnectionWithoutAFlush) {
     ASSERT_EQ(answer_of(thief), 0U) << round;
     ASSERT_EQ(taken_.size(), static_cast<std::size_t>(round) + 1);
     ASSERT_EQ(taken_.back().handle, mine);
+    ASSERT_EQ(taken_.back().by.why, observe::Taker::Why::kLease);
+    ASSERT_EQ(taken_.back().by.waiter, 2U);
     ASSERT_EQ(run(victim, policy_get_digest(mine)).code, 0x000B0910U);
     ASSERT_EQ(run(thief, flush_context(handles_[thief])).code, 0U);
   }

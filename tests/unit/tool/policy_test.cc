@@ -37,7 +37,7 @@ TEST(Policy, CheckSaysWhatIsThereAndWhatIsOdd) {
   const auto file = written(dir, kConfig);
   Program program(dir, {"policy", "check", file});
   EXPECT_EQ(program.wait(), 0);
-  EXPECT_EQ(program.out(), file + ": ok, 1 profile, 1 rule, 0 namespaces, 1 door\n" + file +
+  EXPECT_EQ(program.out(), file + ": ok, 1 profile, 1 rule, 0 namespaces, 1 door, 0 chips\n" + file +
                                ":7: warning: everybody may open this door, and gets \"admin\", which allows more than "
                                "\"safe\"; \"owner\", \"group\" or \"mode\" keep others out\n");
   EXPECT_EQ(program.err(), "");
@@ -90,7 +90,7 @@ TEST(Policy, ExplainEndsWithTheVerdict) {
        {"TPM2_Duplicate"},
        1,
        "",
-       "tpmspaced: these are not the handles of this command: TPM2_Duplicate HANDLE HANDLE\n"},
+       "tpmspaced: TPM2_Duplicate has 2 handles, not 0: write TPM2_Duplicate HANDLE HANDLE\n"},
       {"gid=1002", {"TPM2_Duplicate"}, 1, "", "tpmspaced: whoever connects has a uid: write uid=33\n"},
   };
   for (const auto& [as, words, code, out, err] : cases) {

@@ -114,10 +114,17 @@ TEST(WhatToFlush, IsOneOfThree) {
   EXPECT_FALSE(what_to_flush(options));
   options.abandoned = true;
   EXPECT_EQ(what_to_flush(options), proto::SessionOrder(proto::FlushAbandoned{}));
-  options.owner = 0;
+  options.owner = "0";
   EXPECT_FALSE(what_to_flush(options));
   options.abandoned = false;
   EXPECT_EQ(what_to_flush(options), proto::SessionOrder(proto::FlushOwner{0}));
+  options.owner = "root";
+  EXPECT_EQ(what_to_flush(options), proto::SessionOrder(proto::FlushOwner{0}));
+  for (const char* nobody : {"", "-1", "4294967296", "1x", "no such user"}) {
+    options.owner = nobody;
+    EXPECT_FALSE(what_to_flush(options)) << nobody;
+  }
+  options.owner = "0";
   options.handles = {"0x03000001"};
   EXPECT_FALSE(what_to_flush(options));
 }
