@@ -128,6 +128,7 @@ std::string complaint_of_unknown(std::string_view name) {
   for (const OtherWord& other : kOtherWords)
     if (other.name == name) return std::string(other.instead);
   std::vector<std::string> examples;
+  examples.reserve(kWords.size());
   for (const Word& word : kWords) examples.emplace_back(word.example);
   return fmt::format("this says nothing of a visitor; known are {}", joined(examples));
 }

@@ -120,6 +120,7 @@ Complaint take_parameter(std::string_view name, std::string_view value, Said& ou
                                          [&](const Parameter& parameter) { return parameter.name == name; });
   if (found != kParameters.end()) return found->take(value, out);
   std::vector<std::string> examples;
+  examples.reserve(kParameters.size());
   for (const Parameter& parameter : kParameters) examples.emplace_back(parameter.example);
   return fmt::format("this is nothing that a command's parameters name: write {}", joined(examples));
 }
