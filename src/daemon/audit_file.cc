@@ -58,24 +58,32 @@ std::shared_ptr<const posix::Fd> AuditFile::newest() {
 
 std::optional<std::string> AuditFile::write(std::string_view line) {
   auto file = newest();
-  std::string_view rest = line;
+  // What was left of a line that found no room must not spoil this one.
+  const std::string on_a_line_of_its_own = "\n" + std::string(line);
+  const auto whole = [&] { return torn_ == file ? std::string_view(on_a_line_of_its_own) : line; };
+  std::string_view rest = whole();
+  const auto fail = [&](std::string why) {
+    if (rest.size() != whole().size()) torn_ = file;
+    return why;
+  };
   while (!rest.empty()) {
     const ssize_t n = ::write(file->get(), rest.data(), rest.size());
     if (n > 0) {
       rest.remove_prefix(static_cast<std::size_t>(n));
     } else if (n == 0) {
-      return "there is no room";
+      return fail("there is no room");
     } else if (errno == EAGAIN) {
       std::array<pollfd, 2> either{{{.fd = file->get(), .events = POLLOUT, .revents = 0},
                                     {.fd = opened_anew_.get(), .events = POLLIN, .revents = 0}}};
       ::poll(either.data(), either.size(), -1);
       if (either[1].revents == 0) continue;
       file = newest();
-      rest = line;
+      rest = whole();
     } else if (errno != EINTR) {
-      return std::strerror(errno);
+      return fail(std::strerror(errno));
     }
   }
+  if (torn_ == file) torn_ = nullptr;
   return std::nullopt;
 }
 

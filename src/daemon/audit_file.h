@@ -35,6 +35,8 @@ class AuditFile {
   const std::string path_;
   const posix::Fd opened_anew_;  // an eventfd
 
+  std::shared_ptr<const posix::Fd> torn_;  // of the writer: the file in which a line is not whole
+
   std::mutex mutex_;
   std::shared_ptr<const posix::Fd> file_;  // guarded by it
 };

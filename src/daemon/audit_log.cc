@@ -63,7 +63,7 @@ observe::AuditRecord record_of_loss(std::uint64_t lost) {
 observe::AuditRecord record_of_held_back(std::uint64_t user, unsigned held_back) {
   observe::AuditRecord out;
   out.event = AuditEvent::kHeldBack;
-  if (user != 0) out.uid = static_cast<std::uint32_t>(user - 1);
+  if (const auto uid = static_cast<std::uint32_t>(user - 1); uid != UINT32_MAX) out.uid = uid;
   out.reason = fmt::format("{} {} not written, because there were too many at a time", held_back,
                            held_back == 1 ? "record was" : "records were");
   return out;
@@ -157,7 +157,8 @@ void AuditLog::flush() {
 
 std::optional<unsigned> AuditLog::allowed(const AuditRecord& record, Clock::time_point now) {
   if (is_his_own_doing(record.event)) return 0;
-  std::uint64_t user = record.uid ? std::uint64_t{*record.uid} + 1 : 0;
+  // Whoever can be several users has the records of one.
+  std::uint64_t user = record.owner != 0 ? record.owner : record.uid ? std::uint64_t{*record.uid} + 1 : 0;
   if (!users_.contains(user) && users_.size() >= kMaxUsers)
     std::erase_if(users_, [now](const auto& one) { return one.second.is_over(now); });
   if (!users_.contains(user) && users_.size() >= kMaxUsers) user = 0;

@@ -73,7 +73,7 @@ class AuditLog {
   std::shared_ptr<AuditFile> file_;  // null: not a file
   std::function<void()> told_ = [] {};
   std::unique_ptr<PatientWriter> writer_;     // null: lines of the log
-  std::map<std::uint64_t, RateLimit> users_;  // uid + 1; 0: whoever is too many
+  std::map<std::uint64_t, RateLimit> users_;  // owners, as numbers; 0: whoever is too many
 };
 
 }  // namespace tpmspace::daemon

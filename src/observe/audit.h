@@ -52,7 +52,8 @@ enum class AuditEvent : std::uint8_t {
 
 struct AuditRecord {
   AuditEvent event = AuditEvent::kRefused;
-  // Who.
+  // Who. The owner is for limits of records, and not told; 0: the uid is.
+  std::uint64_t owner = 0;
   std::optional<std::uint32_t> uid = {};
   std::optional<std::int32_t> pid = {};
   std::optional<std::string> executable = {}, cgroup = {};

@@ -12,6 +12,7 @@
 #include <set>
 
 #include "daemon/audit_sentences.h"
+#include "daemon/owner_numbers.h"
 #include "posix/fd.h"
 
 namespace tpmspace::daemon {
@@ -102,6 +103,24 @@ TEST_F(AuditFile, OneUsersFloodIsCountedAndHidesNobodyElses) {
   for (int i = 0; i < 20; ++i) audit->write(order);
   audit->flush();
   EXPECT_EQ(lines().size(), of_flood + 21);
+}
+
+// A container's root has all of its uids.
+TEST_F(AuditFile, WhoCanBeSeveralUsersHasTheRecordsOfOne) {
+  auto audit = AuditLog::open(log_, (directory_ / "audit").string());
+  ASSERT_TRUE(audit);
+  auto record = refusal();
+  for (std::uint32_t uid = 1000; uid < 6000; ++uid) {
+    record.uid = uid;
+    record.owner = part_of_realm(uid, 3).owner.value;
+    audit->write(record);
+  }
+  audit->write(refusal());
+  audit->last_words();
+  const auto all = lines();
+  ASSERT_EQ(all.size(), limits::kLinesPerPeriod + 2);
+  EXPECT_NE(all[limits::kLinesPerPeriod].find("\"uid\": 33"), std::string::npos) << "somebody else's is there";
+  EXPECT_NE(all.back().find("\"event\": \"held_back\", \"reason\""), std::string::npos) << all.back();
 }
 
 TEST_F(AuditFile, WhatIsHeldBackIsSaidWhenItsPeriodIsOver) {
