@@ -1,5 +1,5 @@
-// How many connections there may be, in all, of one owner and of one TPM namespace: a count that is given back by
-// itself.
+// How many connections there may be, in all, of one owner, of one user and of one TPM namespace: a count that is given
+// back by itself.
 //
 // Idea: a connection holds a `Place`; whoever forgets to give it back cannot (RAII). A client for whom there is none is
 // one of a few that are answered before they are closed, or is closed at once. Beyond all limits some places are kept
@@ -22,37 +22,52 @@ namespace tpmspace::daemon {
 
 class ClientLimits {
  public:
-  enum class Verdict : std::uint8_t { kWelcome, kTooMany, kTooManyAtDoor, kTooManyOfOwner, kTooManyOfNamespace };
+  enum class Verdict : std::uint8_t {
+    kWelcome,
+    kTooMany,
+    kTooManyAtDoor,
+    kTooManyOfOwner,
+    kTooManyOfUser,
+    kTooManyOfNamespace
+  };
   enum class Kind : std::uint8_t { kUsual, kKept };
 
   // Returns the count it took.
   class Place {
    public:
-    Place(ClientLimits& limits, space::OwnerId owner, Kind kind) : limits_(&limits), owner_(owner), kind_(kind) {
+    Place(ClientLimits& limits, const space::Holder& who, Kind kind) : limits_(&limits), who_(who), kind_(kind) {
       ++limits_->total_;
       if (kind_ == Kind::kKept) ++limits_->kept_;
-      ++limits_->by_owner_[owner];
-      ++limits_->by_realm_[realm_of(owner)];
+      ++limits_->by_owner_[who.owner];
+      ++limits_->by_user_[user_of(who)];
+      ++limits_->by_realm_[realm_of(who.owner)];
     }
-    Place(Place&& other) noexcept : limits_(other.limits_), owner_(other.owner_), kind_(other.kind_) {
+    Place(Place&& other) noexcept : limits_(other.limits_), who_(other.who_), kind_(other.kind_) {
       other.limits_ = nullptr;
     }
     Place& operator=(Place&&) = delete;
     ~Place() {
       if (limits_ == nullptr) return;
       if (kind_ == Kind::kKept) --limits_->kept_;
-      limits_->give_back(owner_);
+      limits_->give_back(who_);
     }
 
    private:
     ClientLimits* limits_;
-    space::OwnerId owner_;
+    space::Holder who_;
     Kind kind_;
   };
 
   // `total` 0: no limit.
   explicit ClientLimits(std::uint32_t total) : max_total_(total) {}
 
+  [[nodiscard]] Verdict judge(const space::Holder& who, std::uint32_t max_of_owner, std::uint32_t max_of_user,
+                              std::uint32_t max_of_namespace) const {
+    const auto found = by_user_.find(user_of(who));
+    const bool is_above = found != by_user_.end() && found->second >= max_of_user;
+    const Verdict verdict = judge(who.owner, max_of_owner, max_of_namespace);
+    return verdict == Verdict::kWelcome && is_above ? Verdict::kTooManyOfUser : verdict;
+  }
   [[nodiscard]] Verdict judge(space::OwnerId owner, std::uint32_t max_of_owner,
                               std::uint32_t max_of_namespace = UINT32_MAX) const {
     if (is_full()) return Verdict::kTooMany;
@@ -62,7 +77,7 @@ class ClientLimits {
   // Whoever comes, there is no usual place.
   [[nodiscard]] bool is_full() const { return max_total_ != 0 && total_ - kept_ >= max_total_; }
   [[nodiscard]] bool has_kept_place() const { return kept_ < limits::kAdministratorPlaces; }
-  [[nodiscard]] Place take(space::OwnerId owner, Kind kind = Kind::kUsual) { return {*this, owner, kind}; }
+  [[nodiscard]] Place take(const space::Holder& who, Kind kind = Kind::kUsual) { return {*this, who, kind}; }
   [[nodiscard]] std::uint32_t max_total() const { return max_total_; }
   [[nodiscard]] std::size_t total() const { return total_; }
   [[nodiscard]] std::size_t total_of(space::OwnerId owner) const {
@@ -75,20 +90,22 @@ class ClientLimits {
     const auto found = by_realm_.find(realm_of(owner));
     return found == by_realm_.end() ? 0 : found->second;
   }
-  void give_back(space::OwnerId owner) {
+  void give_back(const space::Holder& who) {
     const auto one_less = [](auto& counts, auto key) {
       const auto found = counts.find(key);
       if (--found->second == 0) counts.erase(found);
     };
     --total_;
-    one_less(by_owner_, owner);
-    one_less(by_realm_, realm_of(owner));
+    one_less(by_owner_, who.owner);
+    one_less(by_user_, user_of(who));
+    one_less(by_realm_, realm_of(who.owner));
   }
 
   std::uint32_t max_total_;
   std::size_t total_ = 0;
   std::size_t kept_ = 0;  // of those
   std::map<space::OwnerId, std::size_t> by_owner_;
+  std::map<space::OwnerId, std::size_t> by_user_;
   std::map<RealmNumber, std::size_t> by_realm_;  // only namespaces have a limit
 };
 

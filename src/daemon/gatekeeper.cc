@@ -38,7 +38,7 @@ std::shared_ptr<const wire::Numbers> pins_of(const guard::Profile& profile) {
   return std::make_shared<const wire::Numbers>(profile.nv_pin);
 }
 
-enum class PoolOf : std::uint64_t { kProfile = 1, kOwner = 2, kNamespace = 3 };
+enum class PoolOf : std::uint64_t { kProfile = 1, kUser = 2, kNamespace = 3 };
 space::PoolId pool_of(PoolOf kind, std::uint64_t number) {
   return {number << 2U | static_cast<std::uint64_t>(kind)};
 }
@@ -173,20 +173,18 @@ std::shared_ptr<const Grant> Gatekeeper::grant_for(const Badge& badge) {
       profile = guard::narrow(profile, *badge.narrowed);
       policy_->confine(profile, badge.who);
     }
-    auto limits = limits_of(profile, given, badge.owner, home);
-    limits.part = badge.part;
+    const auto limits = limits_of(profile, given, badge.holder(), home);
     const auto connections = home != nullptr ? home->quotas.connections : guard::kUnlimited;
     return std::make_shared<const Grant>(Grant{std::move(choice), limits, connections, policies_});
   };
   if (badge.narrowed) return make();
 
-  const bool of_owner = choice.profile.limits.bytes < most_bytes_;
+  const bool of_user = choice.profile.limits.bytes < most_bytes_;
   Rights rights{choice.rules,
                 badge.entrance.profile,
                 badge.entrance.locality,
                 realm_of(badge.owner),
-                of_owner ? badge.owner : space::OwnerId{},
-                badge.part,
+                of_user ? user_of(badge.holder()) : space::OwnerId{},
                 badge.chip};
   if (auto shared = grants_[rights].lock()) return shared;
   std::erase_if(grants_, [](const auto& one) { return one.second.expired(); });
@@ -195,8 +193,8 @@ std::shared_ptr<const Grant> Gatekeeper::grant_for(const Badge& badge) {
   return out;
 }
 
-space::SpaceLimits Gatekeeper::limits_of(const guard::Profile& profile, const std::string& pool, space::OwnerId owner,
-                                         const guard::Namespace* home) {
+space::SpaceLimits Gatekeeper::limits_of(const guard::Profile& profile, const std::string& pool,
+                                         const space::Holder& who, const guard::Namespace* home) {
   space::SpaceLimits out = {.objects = std::min(most_.objects, profile.limits.objects),
                             .sessions = std::min(most_.sessions, profile.limits.sessions),
                             .terms = session_terms(profile.terms),
@@ -210,8 +208,8 @@ space::SpaceLimits Gatekeeper::limits_of(const guard::Profile& profile, const st
     out.pools[0] = {.id = pool_of(PoolOf::kProfile, known->second), .sessions = profile.limits.endless_sessions};
   }
   if (profile.limits.bytes < most_bytes_)
-    out.pools[1] = {.id = pool_of(PoolOf::kOwner, owner.value), .bytes = profile.limits.bytes};
-  if (home != nullptr) out.pools[2] = pool_of(home->quotas, realm_of(owner));
+    out.pools[1] = {.id = pool_of(PoolOf::kUser, user_of(who).value), .bytes = profile.limits.bytes};
+  if (home != nullptr) out.pools[2] = pool_of(home->quotas, realm_of(who.owner));
   return out;
 }
 

@@ -39,7 +39,7 @@ namespace tpmspace::daemon {
 // What a badge allows.
 struct Grant {
   guard::Choice choice;
-  space::SpaceLimits limits;
+  space::SpaceLimits limits;                                // of no part: Badge::limits
   std::uint32_t namespace_connections = guard::kUnlimited;  // of all members of its namespace
   std::uint64_t policy = 0;                                 // which one gave it
 
@@ -58,6 +58,11 @@ struct Badge {
   std::shared_ptr<const Grant> grant = {};              // never null
 
   [[nodiscard]] space::Holder holder() const { return {owner, part}; }
+  [[nodiscard]] space::SpaceLimits limits() const {
+    space::SpaceLimits out = grant->limits;
+    out.part = part;
+    return out;
+  }
 };
 
 class Gatekeeper {
@@ -105,9 +110,9 @@ class Gatekeeper {
 
  private:
   // What two connections of equal rights have in common: the rules that matched, their door's profile and locality, the
-  // realm, the owner, if something is limited for each, his part, and the chip.
+  // realm, the user, if something is limited for each, and the chip.
   using Rights = std::tuple<std::vector<std::size_t>, std::string, std::optional<std::uint8_t>, RealmNumber,
-                            space::OwnerId, space::Part, std::size_t>;
+                            space::OwnerId, std::size_t>;
 
   [[nodiscard]] RealmNumber number_of(const Realm& realm);
   [[nodiscard]] space::Holder holder_in(const Realm& realm, bool separate_users, std::uint32_t uid);
@@ -115,7 +120,7 @@ class Gatekeeper {
   [[nodiscard]] space::Holder holder_behind(const Entrance& entrance, std::uint32_t uid);
   [[nodiscard]] std::shared_ptr<const Grant> grant_for(const Badge& badge);
   [[nodiscard]] space::SpaceLimits limits_of(const guard::Profile& profile, const std::string& pool,
-                                             space::OwnerId owner, const guard::Namespace* home);
+                                             const space::Holder& who, const guard::Namespace* home);
 
   PeerReader reader_;
   std::shared_ptr<const guard::Policy> policy_;

@@ -34,5 +34,9 @@ using RealmNumber = std::uint32_t;
 [[nodiscard]] inline std::uint32_t uid_of(const space::Holder& who) {
   return static_cast<std::uint32_t>((who.part.user != 0 ? who.part.user : who.owner.value) - 1);
 }
+// As a number that no other user, and no owner who is several, has: for limits of each user.
+[[nodiscard]] inline space::OwnerId user_of(const space::Holder& who) {
+  return owner_of(uid_of(who), realm_of(who.owner));
+}
 
 }  // namespace tpmspace::daemon

@@ -61,10 +61,6 @@ std::uint32_t most_connections(const Limits& limits, std::uint32_t own) {
   return std::min(limits.connections, possible);
 }
 
-std::uint32_t most_of_owner(const Limits& limits, const Badge& badge) {
-  return std::min(limits.connections_per_owner, badge.grant->profile().limits.connections);
-}
-
 Rereading::Result read_all(const std::function<tl::expected<Access, std::string>()>& reread) {
   return reread().map([](Access access) {
     return Rereading::Read{std::move(access), SubordinateIds::of_this_machine()};
@@ -245,6 +241,7 @@ void Server::audit_reclaimed(std::size_t chip, const observe::Reclaimed& session
   record.event = observe::AuditEvent::kReclaimed;
   record.chip = chips_.name(chip);
   if (session.owner != 0) {
+    record.owner = session.owner;
     record.uid = uid_of({.owner = {session.owner}, .part = {.user = session.user, .connection = 0}});
     const auto realm = gatekeeper_.realm_of_owner({session.owner});
     if (realm && realm->kind == Gatekeeper::Realm::Kind::kNamespace) record.tpm_namespace = realm->name;
@@ -286,7 +283,7 @@ void Server::on_client(posix::Fd socket, const Entrance& entrance, const Doors::
   if (!welcome && refused_now_ >= most_refused_) return;
 
   const ClientId id = ++last_client_;
-  const auto owner = badge->owner;
+  const space::Holder holder = badge->holder();
   const auto uid = badge->who.uid;
   log_.debug("client {}: uid {}, pid {}, profile {}, namespace {}, chip {}", id, uid, badge->who.pid.value_or(0),
              badge->grant->profile().name, badge->who.tpm_namespace.value_or("none"), chips_.name(badge->chip));
@@ -303,7 +300,7 @@ void Server::on_client(posix::Fd socket, const Entrance& entrance, const Doors::
     return;
   }
   if (welcome) {
-    client.place.emplace(places_.take(owner, is_usual ? ClientLimits::Kind::kUsual : ClientLimits::Kind::kKept));
+    client.place.emplace(places_.take(holder, is_usual ? ClientLimits::Kind::kUsual : ClientLimits::Kind::kKept));
     client.visit.emplace(visits);
   } else {
     ++refused_now_;
@@ -332,7 +329,8 @@ ClientLimits::Verdict Server::judge(const ucred& peer, const Entrance& entrance)
 }
 
 ClientLimits::Verdict Server::judge(const Badge& badge) const {
-  return places_.judge(badge.owner, most_of_owner(limits_, badge), badge.grant->namespace_connections);
+  return places_.judge(badge.holder(), limits_.connections_per_owner, badge.grant->profile().limits.connections,
+                       badge.grant->namespace_connections);
 }
 
 bool Server::has_kept_place_for(const ucred& peer, const Entrance& entrance) const {
@@ -348,7 +346,9 @@ void Server::say_refused(const Badge& badge, ClientLimits::Verdict verdict) {
       case ClientLimits::Verdict::kTooMany:
         return fmt::format("in all is {}", places_.max_total());
       case ClientLimits::Verdict::kTooManyOfOwner:
-        return fmt::format("of one owner is {}", most_of_owner(limits_, badge));
+        return fmt::format("of one owner is {}", limits_.connections_per_owner);
+      case ClientLimits::Verdict::kTooManyOfUser:
+        return fmt::format("of one user is {}", badge.grant->profile().limits.connections);
       case ClientLimits::Verdict::kTooManyOfNamespace:
         return fmt::format("of the namespace \"{}\" is {}", badge.who.tpm_namespace.value_or(""),
                            badge.grant->namespace_connections);

@@ -119,6 +119,7 @@ class Server final : private Connection::Host {
   wire::Rc refuse(const Connection& from, std::string reason);
   // An owner in words.
   [[nodiscard]] std::string words_of(const space::Holder& who) const;
+  [[nodiscard]] std::string words_of(const proto::DoorEntry& made) const;
   [[nodiscard]] TpmDesk& desk_of(const Connection& client) { return chips_.desk(client.badge().chip); }
   // What is known of whoever did it.
   [[nodiscard]] static observe::AuditRecord record_of(observe::AuditEvent event, const Connection& from);

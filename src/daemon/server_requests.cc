@@ -9,6 +9,7 @@
 #include "daemon/names.h"
 #include "daemon/server.h"
 #include "daemon/version.h"
+#include "guard/shipped.h"
 #include "proto/json.h"
 
 namespace tpmspace::daemon {
@@ -57,6 +58,7 @@ observe::AuditRecord Server::record_of(observe::AuditEvent event, const Connecti
   const Badge& badge = from.badge();
   observe::AuditRecord out;
   out.event = event;
+  out.owner = badge.owner.value;
   out.uid = badge.who.uid;
   out.pid = badge.who.pid;
   out.executable = badge.who.executable;
@@ -74,7 +76,7 @@ observe::AuditRecord Server::record_of(observe::AuditEvent event, const Connecti
 const Grant& Server::rights_of(Connection& from) {
   Badge& badge = from.badge();
   if (gatekeeper_.renew(badge)) badge.untold = true;
-  if (badge.untold) badge.untold = !desk_of(from).set_limits(from.id(), badge.grant->limits);
+  if (badge.untold) badge.untold = !desk_of(from).set_limits(from.id(), badge.limits());
   return *badge.grant;
 }
 
@@ -93,7 +95,7 @@ std::optional<wire::Rc> Server::submit(Connection& from, wire::Command command, 
     return record.code;
   }
   if (from.badge().untold) return kNoPlace;  // it would run on terms that hold no more
-  return desk_of(from).submit(from.id(), from.badge().owner, rights.limits, std::move(command), locality);
+  return desk_of(from).submit(from.id(), from.badge().holder(), rights.limits, std::move(command), locality);
 }
 
 void Server::cancel(Connection& from) {
@@ -118,7 +120,7 @@ std::optional<wire::Rc> Server::narrow(Connection& from, const std::string& prof
   if (narrowing == Gatekeeper::Narrowing::kNoSuchProfile) return kNoSuchProfile;
   if (narrowing == Gatekeeper::Narrowing::kTooOften) return kNoPlace;
   // Else commands would run on terms that were given away.
-  if (!desk_of(from).set_limits(from.id(), badge.grant->limits)) {
+  if (!desk_of(from).set_limits(from.id(), badge.limits())) {
     badge = before;
     return kNoPlace;
   }
@@ -208,7 +210,7 @@ std::optional<wire::Rc> Server::order(Connection& from, const proto::SessionOrde
 // --- Policy and doors
 
 std::optional<wire::Rc> Server::reload(Connection& from) {
-  if (!is_administrator(from)) return kNotAllowed;
+  if (!is_administrator(from)) return refuse(from, "only an administrator has the configuration read again");
   rereading_.ask(from.id());
   return std::nullopt;
 }
@@ -224,13 +226,14 @@ void Server::on_read_again(Rereading::Result read, const std::vector<ClientId>& 
     if (auto fault = not_served(all.access)) return tl::unexpected(*std::move(fault));
     return all;
   });
-  proto::Outcome out{.done = read.has_value(), .sentence = ""};
+  proto::Outcome out{.done = read.has_value(), .sentence = {}};
   if (read) {
     access_ = std::move(read->access);
     gatekeeper_.set_policy(std::make_shared<const guard::Policy>(access_.policy), std::move(read->subordinates));
     const auto troubles = doors_.replace(access_.doors);
     out.sentence = "the configuration was read again; profiles, rules, namespaces and doors are as it says now";
     for (const auto& trouble : troubles) out.sentence += "; but " + trouble;
+    out.done = troubles.empty();
     if (!serves_all(access_)) out.sentence += "; but the TPMs are those of the start: restart tpmspaced to have others";
   } else {
     out.sentence = "nothing was changed: " + read.error();
@@ -276,13 +279,12 @@ tl::expected<std::vector<proto::DoorEntry>, wire::Rc> Server::doors(Connection& 
 }
 
 tl::expected<proto::Outcome, wire::Rc> Server::change_door(Connection& from, const proto::DoorOrder& what) {
-  if (!is_administrator(from)) return tl::make_unexpected(kNotAllowed);
+  if (!is_administrator(from)) return tl::make_unexpected(refuse(from, "only an administrator makes or removes doors"));
   auto record = record_of(observe::AuditEvent::kDoor, from);
   proto::Outcome out;
   if (const auto* entry = std::get_if<proto::DoorEntry>(&what)) {
     const auto added = add_door(*entry);
-    out = {.done = added.has_value(),
-           .sentence = added ? fmt::format("the door \"{}\" is at {}", entry->name, entry->path) : added.error()};
+    out = {.done = added.has_value(), .sentence = added ? words_of(*entry) : added.error()};
   } else {
     const std::string& name = std::get<proto::RemoveDoor>(what).name;
     const bool removed = doors_.remove(name);
@@ -291,7 +293,22 @@ tl::expected<proto::Outcome, wire::Rc> Server::change_door(Connection& from, con
                                : fmt::format("there is no door \"{}\" that could be taken away", name)};
   }
   record.reason = out.sentence;
+  if (!out.done) record.code = wire::from_manager(wire::rc::kValue);
   audit_.write(record);
+  return out;
+}
+
+std::string Server::words_of(const proto::DoorEntry& made) const {
+  constexpr std::uint32_t kForAll = 02;
+  std::string out = fmt::format("the door \"{}\" is at {}, mode {:04o}", made.name, made.path, made.mode);
+  if (made.uid != proto::kKeep) out += fmt::format(", owner {}", made.uid);
+  if (made.gid != proto::kKeep) out += fmt::format(", group {}", made.gid);
+  out += made.profile.empty() ? ", profile by the rules" : ", profile " + made.profile;
+  if (made.locality) out += fmt::format(", locality {}", *made.locality);
+  if (!made.chip.empty()) out += ", chip " + made.chip;
+  const guard::Profile* profile = gatekeeper_.policy().profile(made.profile);
+  if ((made.mode & kForAll) != 0 && profile != nullptr && guard::exceeds_safe(*profile))
+    out += "; everybody may open it, and gets more than \"safe\" allows: owner, group or mode keep others out";
   return out;
 }
 

@@ -64,6 +64,7 @@ proto::SessionEntry entry_of(const engine::SessionView& view, std::uint64_t now)
 
 std::vector<proto::SessionEntry> entries_of(const std::vector<engine::SessionView>& views, std::uint64_t now) {
   std::vector<proto::SessionEntry> out;
+  out.reserve(views.size());
   for (const auto& view : views) out.push_back(entry_of(view, now));
   return out;
 }
@@ -87,19 +88,23 @@ TpmDesk::TpmDesk(EventLoop& loop, Log& log, TpmSource source, const Terms& terms
       stopped_turn_(loop.deferred([this] { callbacks_.stopped(); })),
       stop_timer_(loop.timer([this] { press_on(); })) {}
 
-std::optional<wire::Rc> TpmDesk::submit(ClientId client, space::OwnerId owner, const space::SpaceLimits& limits,
+std::optional<wire::Rc> TpmDesk::submit(ClientId client, const space::Holder& who, const space::SpaceLimits& limits,
                                         wire::Command command, std::uint8_t locality) {
   if (state_ != State::kServing || lost_ || stopping_ != Stopping::kNo) return kFailure;
   // Who submits and leaves while a long command runs has nothing in the queue any more, but its orders still wait.
-  if (!queue_.has_place(owner) || !thread_->has_room(owner)) return kFull;
-  const auto [entry, is_new] = clients_.try_emplace(client, Client{.owner = owner});
-  if (is_new) thread_->open(owner, client, limits);
+  if (!queue_.has_place(who.owner) || !thread_->has_room(who.owner)) return kFull;
+  const auto [entry, is_new] = clients_.try_emplace(client, Client{.owner = who.owner});
+  if (is_new) {
+    space::SpaceLimits own = limits;
+    own.part = who.part;
+    thread_->open(who.owner, client, own);
+  }
   const JobId job = ++last_job_;
   entry->second.job = job;
-  jobs_[job] = {.client = client, .owner = owner};
-  queue_.take(owner);
+  jobs_[job] = {.client = client, .owner = who.owner};
+  queue_.take(who.owner);
   counters_.add_queue_length(jobs_.size());
-  thread_->submit(owner, client, job, std::move(command), locality);
+  thread_->submit(who.owner, client, job, std::move(command), locality);
   if (!deadline_timer_.armed()) deadline_timer_.arm(limits::kWatchdogPeriod);
   return std::nullopt;
 }
@@ -220,7 +225,9 @@ void TpmDesk::handle(TpmThread::Stepped& event) {
   if (event.account) {
     counters_.add(*event.account, wanted);
     if (event.account->tpm_was_reset)
-      log_.warning("{}: the TPM was reset; what clients had loaded or saved in it is gone", name_);
+      if (const auto held_back = reset_lines_.allow(RateLimit::Clock::now()))
+        log_.warning("{}: the TPM was reset; what clients had loaded or saved in it is gone{}", name_,
+                     held_back_text(*held_back));
     callbacks_.accounted(*event.account);
   }
   if (wanted) deliver(*event.answer);

@@ -67,8 +67,9 @@ class TpmDesk {
   [[nodiscard]] const std::string& name() const { return name_; }
 
   // Precondition: the client has no command here. With the first one its space is opened, with these limits.
-  [[nodiscard]] std::optional<wire::Rc> submit(ClientId client, space::OwnerId owner, const space::SpaceLimits& limits,
-                                               wire::Command command, std::uint8_t locality);
+  [[nodiscard]] std::optional<wire::Rc> submit(ClientId client, const space::Holder& who,
+                                               const space::SpaceLimits& limits, wire::Command command,
+                                               std::uint8_t locality);
   // For the commands that follow. A client that has no space yet gets one with its first command. False: too much of
   // its owner's waits.
   bool set_limits(ClientId client, const space::SpaceLimits& limits);
@@ -160,6 +161,7 @@ class TpmDesk {
   Watchdog watchdog_;
   StatusCounters counters_;
   RetryPace pace_;
+  RateLimit reset_lines_;
   TpmThread::Events events_;
 
   // Last: it ends first, and nothing calls back after the sources.

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "guard/shipped.h"
+#include "wire/handle.h"
 
 namespace tpmspace::guard {
 namespace {
@@ -127,8 +128,12 @@ void Policy::confine(Profile& profile, const Principal& principal) const {
   const Namespace* home = home_of(principal);
   if (home != nullptr && home->nv) change_sets(profile, "nv.", [&](const Numbers& set) { return set & *home->nv; });
   // Through a window there is nothing else. Whose numbers are the chip's finds the windows there.
-  const bool has_window = home != nullptr && home->window;
-  if (has_window || profile.administer || windows_.empty()) return;
+  if (home != nullptr && home->window) {
+    const Numbers numbers{
+        {wire::kFirstPersistent, wire::kFirstPersistent + (home->window->last - home->window->first)}};
+    return change_sets(profile, "persistent.", [&](const Numbers& set) { return set & numbers; });
+  }
+  if (profile.administer || windows_.empty()) return;
   change_sets(profile, "persistent.", [&](const Numbers& set) { return set - windows_; });
 }
 

@@ -1,5 +1,6 @@
 #include "guard/shipped.h"
 
+#include <algorithm>
 #include <array>
 #include <cassert>
 #include <initializer_list>
@@ -125,6 +126,12 @@ const Profile* shipped_profile(std::string_view name) {
   for (const Profile* one : shipped_profiles())
     if (one->name == name) return one;
   return nullptr;
+}
+
+bool exceeds_safe(const Profile& profile) {
+  return profile.administer || std::any_of(kSets.begin(), kSets.end(), [&](const auto& one) {
+           return !(profile.*one.set - safe().*one.set).empty();
+         });
 }
 
 }  // namespace tpmspace::guard

@@ -28,5 +28,7 @@ namespace tpmspace::guard {
 [[nodiscard]] std::span<const Profile* const> shipped_profiles();
 // Null: none has this name.
 [[nodiscard]] const Profile* shipped_profile(std::string_view name);
+// It allows something that `safe` does not: not for everybody.
+[[nodiscard]] bool exceeds_safe(const Profile& profile);
 
 }  // namespace tpmspace::guard

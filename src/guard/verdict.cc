@@ -295,7 +295,9 @@ std::string_view sentence(Reason reason) {
     case Reason::kHierarchy:
       return "the profile does not list this hierarchy";
     case Reason::kPersistent:
-      return "the profile does not list this persistent object for what the command does with it";
+      return "the profile does not list this persistent object for what the command does with it, or there is none of "
+             "that number "
+             "for this client: namespaces have handles of their own";
     case Reason::kNv:
       return "the profile does not list this NV index for what the command does with it";
     case Reason::kNvAuthority:

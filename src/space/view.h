@@ -17,7 +17,7 @@
 namespace tpmspace::space {
 
 struct View {
-  static constexpr std::uint32_t kFirstPersistent = 0x81000000;
+  static constexpr std::uint32_t kFirstPersistent = wire::kFirstPersistent;
   static constexpr std::uint32_t kWindow = 0x20000;  // those that clients use: owner's and endorsement's keys
 
   // What GetCapability lists; handles by the numbers that the space knows.

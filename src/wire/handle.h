@@ -43,6 +43,7 @@ enum class HandleKind : std::uint8_t {
 }
 
 inline constexpr std::uint32_t kFirstTransient = 0x80000000;
+inline constexpr std::uint32_t kFirstPersistent = 0x81000000;
 inline constexpr std::uint32_t kLockoutHandle = 0x4000000A;    // TPM_RH_LOCKOUT: the dictionary-attack logic
 inline constexpr std::uint32_t kPasswordSession = 0x40000009;  // TPM_RS_PW
 

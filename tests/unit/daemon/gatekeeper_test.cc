@@ -92,7 +92,7 @@ TEST_F(GatekeeperTest, WhatWasNarrowedNeverWidens) {
   ASSERT_EQ(keeper.narrow(badge, "safe", 7), Gatekeeper::Narrowing::kDone);
   const guard::Profile both = guard::narrow(guard::storage(), guard::safe());
   EXPECT_EQ(badge.grant->profile(), both);
-  EXPECT_EQ(badge.grant->limits.part, (space::Part{.user = 0, .connection = 7}));
+  EXPECT_EQ(badge.limits().part, (space::Part{.user = 0, .connection = 7}));
 
   EXPECT_EQ(keeper.narrow(badge, "nobody's", 7), Gatekeeper::Narrowing::kNoSuchProfile);
   EXPECT_EQ(badge.grant->profile(), both);
@@ -256,11 +256,11 @@ TEST_F(GatekeeperTest, ARealmsUsersAreOneOwnerUnlessTheyAreSeparate) {
   for (const Badge& one : {in_box, behind_door}) {
     EXPECT_EQ(one.holder(), part_of_realm(uid, realm_of(one.owner)));
     EXPECT_EQ(one.owner, part_of_realm(uid + 1, realm_of(one.owner)).owner) << "another user is the same owner";
-    EXPECT_EQ(one.grant->limits.part.user, uid + 1) << "but has no part in what this one saves";
+    EXPECT_EQ(one.limits().part.user, uid + 1) << "but has no part in what this one saves";
   }
   for (const Badge& one : {in_people, behind_doors}) {
     EXPECT_EQ(one.owner, owner_of(uid, realm_of(one.owner)));
-    EXPECT_EQ(one.grant->limits.part, space::Part{});
+    EXPECT_EQ(one.limits().part, space::Part{});
   }
   EXPECT_EQ(keeper.owner_by_uid(uid, in_people.entrance), std::nullopt);
   EXPECT_EQ(keeper.owner_by_uid(uid, behind_doors.entrance), behind_doors.owner);
@@ -302,7 +302,8 @@ TEST_F(GatekeeperTest, GrantsAreNotSharedAcrossNamespaces) {
   const Badge inside = admit(keeper), other = admit(keeper, {.door = "two"});
   ASSERT_NE(inside.grant->limits.view, nullptr);
   EXPECT_EQ(inside.grant->limits.view->persistent_base, kBase);
-  EXPECT_EQ(inside.grant->profile(), guard::admin());
+  EXPECT_EQ(inside.grant->profile().commands, guard::admin().commands);
+  EXPECT_EQ(inside.grant->profile().persistent_public, (wire::Numbers{{0x81000000, 0x8101FFFF}}));
   EXPECT_EQ(other.grant->limits.view, nullptr);
   EXPECT_EQ(inside.grant, admit(keeper).grant);
 }

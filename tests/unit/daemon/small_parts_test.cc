@@ -102,11 +102,11 @@ TEST(ClientLimits, PlacesGiveThemselvesBack) {
   using Verdict = ClientLimits::Verdict;
   const space::OwnerId alice{1}, bob{2};
   ClientLimits limits(3);
-  auto a = std::make_optional(limits.take(alice));
-  auto b = limits.take(alice);
+  auto a = std::make_optional(limits.take({.owner = alice, .part = {}}));
+  auto b = limits.take({.owner = alice, .part = {}});
   EXPECT_EQ(limits.judge(alice, 2), Verdict::kTooManyOfOwner);
   EXPECT_EQ(limits.judge(bob, 2), Verdict::kWelcome);
-  const auto c = limits.take(bob);
+  const auto c = limits.take({.owner = bob, .part = {}});
   EXPECT_EQ(limits.judge(bob, 2), Verdict::kTooMany);
   auto moved = std::move(a);
   a.reset();  // NOLINT(bugprone-use-after-move): what is moved from must not give a place back
@@ -117,7 +117,7 @@ TEST(ClientLimits, PlacesGiveThemselvesBack) {
   EXPECT_EQ(limits.judge(alice, 2), Verdict::kWelcome);
 
   ClientLimits endless(0);
-  const auto d = endless.take(alice);
+  const auto d = endless.take({.owner = alice, .part = {}});
   EXPECT_EQ(endless.judge(bob, 1), Verdict::kWelcome);
 }
 
@@ -125,13 +125,25 @@ TEST(ClientLimits, ANamespacesPlacesAreThoseOfAllItsOwners) {
   using Verdict = ClientLimits::Verdict;
   ClientLimits limits(0);
   const auto alice = owner_of(1, 7), bob = owner_of(2, 7), outside = owner_of(1), elsewhere = owner_of(1, 8);
-  auto a = std::make_optional(limits.take(alice));
-  const auto b = limits.take(bob);
+  auto a = std::make_optional(limits.take({.owner = alice, .part = {}}));
+  const auto b = limits.take({.owner = bob, .part = {}});
   EXPECT_EQ(limits.judge(bob, 9, 2), Verdict::kTooManyOfNamespace);
   EXPECT_EQ(limits.judge(elsewhere, 9, 2), Verdict::kWelcome);
   EXPECT_EQ(limits.judge(outside, 1), Verdict::kWelcome);
   a.reset();
   EXPECT_EQ(limits.judge(alice, 9, 2), Verdict::kWelcome);
+}
+
+// A profile's limit is each user's, also where several are one owner.
+TEST(ClientLimits, AUsersPlacesAreHisOwn) {
+  using Verdict = ClientLimits::Verdict;
+  ClientLimits limits(0);
+  const auto alice = part_of_realm(1, 7), bob = part_of_realm(2, 7);
+  const auto a = limits.take(alice), b = limits.take(alice);
+  EXPECT_EQ(limits.judge(alice, 9, 2, 9), Verdict::kTooManyOfUser);
+  EXPECT_EQ(limits.judge(bob, 9, 2, 9), Verdict::kWelcome);
+  EXPECT_EQ(limits.judge(bob, 2, 2, 9), Verdict::kTooManyOfOwner);
+  EXPECT_EQ(limits.judge(part_of_realm(1, 8), 9, 1, 9), Verdict::kWelcome);
 }
 
 TEST(ClientLimits, KeptPlacesTakeNobodyElses) {
@@ -141,11 +153,11 @@ TEST(ClientLimits, KeptPlacesTakeNobodyElses) {
   std::vector<ClientLimits::Place> kept;
   for (unsigned i = 0; i < limits::kAdministratorPlaces; ++i) {
     EXPECT_TRUE(limits.has_kept_place());
-    kept.push_back(limits.take(root, ClientLimits::Kind::kKept));
+    kept.push_back(limits.take({.owner = root, .part = {}}, ClientLimits::Kind::kKept));
   }
   EXPECT_FALSE(limits.has_kept_place());
   EXPECT_EQ(limits.judge(alice, 9), Verdict::kWelcome);
-  auto usual = std::make_optional(limits.take(alice));
+  auto usual = std::make_optional(limits.take({.owner = alice, .part = {}}));
   EXPECT_TRUE(limits.is_full());
   EXPECT_EQ(limits.judge(root, 99), Verdict::kTooMany);
   kept.pop_back();
@@ -260,8 +272,8 @@ TEST(Turns, AFloodOfOneOwnersWeighsAsOneOfAnothers) {
   turns.put(other, 1000);
   turns.put(other, 1001);
   turns.put(third, 2000);
-  std::vector<ClientId> got;
-  for (int i = 0; i < 7; ++i) got.push_back(*turns.next());
+  std::vector<ClientId> got(7);
+  for (ClientId& one : got) one = *turns.next();
   EXPECT_EQ(got, (std::vector<ClientId>{2, 1000, 2000, 3, 1001, 4, 5}));
   EXPECT_EQ(turns.size(), 595U);
   while (turns.next()) {
