@@ -9,6 +9,7 @@
 #include "daemon/proc_text.h"
 #include "daemon/profile_tables.h"
 #include "guard/shipped.h"
+#include "proto/doors.h"
 #include "proto/socket_path.h"
 #include "space/view.h"
 
@@ -113,13 +114,6 @@ bool same_place(const std::string& a, std::string_view b) {
   return std::filesystem::path(a).lexically_normal() == std::filesystem::path(b).lexically_normal();
 }
 
-// Who may connect if nobody says it: those for whom the socket is made.
-mode_t usual_mode(const Door& door) {
-  constexpr mode_t kEverybody = 0666, kOwner = 0600, kOwnerAndGroup = 0660;
-  if (door.group) return kOwnerAndGroup;
-  return door.owner ? kOwner : kEverybody;
-}
-
 class PolicyReader {
  public:
   PolicyReader(const Accounts& accounts, PolicyFile& out, Faults& faults)
@@ -156,7 +150,7 @@ class PolicyReader {
     const Place path = table.find("path")->place;
     if (door.name.empty()) door.name = door.path;
     door.line = static_cast<int>(table.place.line);
-    door.mode = draft.mode.value_or(usual_mode(door));
+    door.mode = draft.mode.value_or(proto::usual_mode(door.owner.has_value(), door.group.has_value()));
     if (door.profile) check_profile("door.profile", *door.profile, *table.find("profile"));
     if (door.chip) check_chip("door.chip", *door.chip, *table.find("chip"));
     if (door.separate_users && !door.profile)

@@ -28,10 +28,7 @@ const guard::Profile& profile_of(const PolicyFile& file, const std::string& name
 }
 
 bool exceeds_safe(const PolicyFile& file, const std::string& name) {
-  const guard::Profile& profile = profile_of(file, name);
-  return profile.administer || std::any_of(guard::kSets.begin(), guard::kSets.end(), [&](const auto& one) {
-           return !(profile.*one.set - guard::safe().*one.set).empty();
-         });
+  return guard::exceeds_safe(profile_of(file, name));
 }
 
 // Of a path that begins with "/".
@@ -48,6 +45,7 @@ class Warner {
     for (std::size_t i = 0; i < file_.rules.size(); ++i) look_at_rule(i);
     for (std::size_t i = 0; i < file_.namespaces.size(); ++i) look_at_namespace(i);
     for (const Door& door : file_.doors) look_at_door(door);
+    look_for_administrators();
     look_for_idle_profiles();
     look_for_idle_chips();
     look_at_places(file_.main_chip);
@@ -77,6 +75,10 @@ class Warner {
       warn(rule.line,
            "this rule names an executable or a namespace, which are unknown of other users' programs without "
            "CAP_SYS_PTRACE, so that it does not match them: docs/identity.md says what the unit needs");
+    if (!rule.only_narrows() && profile_of(file_, rule.profile).localities.empty())
+      warn(rule.line, fmt::format("whoever matches this rule is refused everything: its profile \"{}\" lists no "
+                                  "localities; 0 is what programs use",
+                                  rule.profile));
     guard::Rule everybody;
     everybody.uids = Numbers{{0, UINT32_MAX - 1}};
     if (rule.covers(everybody) && exceeds_safe(file_, rule.profile))
@@ -146,6 +148,18 @@ class Warner {
                                 "locality {}, which no profile that he can get there lists; give the door a "
                                 "\"profile\" that does",
                                 *door.locality));
+  }
+
+  // By tpmspaced's own socket, of whom nothing is known but that he is root.
+  void look_for_administrators() {
+    guard::Rule root;
+    root.uids = Numbers::one(0);
+    root.door = std::string(kMainDoor);
+    const auto* rule = taken_by(root, file_.rules.size());
+    if (rule != nullptr && !profile_of(file_, rule->profile).administer)
+      warn(rule->line, fmt::format("root is no administrator any more: by tpmspaced's own socket he gets \"{}\" from "
+                                   "this rule; who is to give orders to tpmspaced needs a rule before it",
+                                   rule->profile));
   }
 
   void look_for_idle_chips() {

@@ -26,6 +26,13 @@ inline constexpr std::uint16_t kDoorsVersion = 1;
 inline constexpr std::size_t kMaxDoors = 65;  // the main one included
 inline constexpr std::uint32_t kKeep = UINT32_MAX;
 
+// Who may connect if nobody says it: those for whom the socket is made.
+[[nodiscard]] constexpr std::uint32_t usual_mode(bool has_owner, bool has_group) {
+  constexpr std::uint32_t kEverybody = 0666, kOwner = 0600, kOwnerAndGroup = 0660;
+  if (has_group) return kOwnerAndGroup;
+  return has_owner ? kOwner : kEverybody;
+}
+
 struct DoorEntry {
   std::string name = {};
   std::string path = {};

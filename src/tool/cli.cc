@@ -259,7 +259,9 @@ class Grammar {
     CLI::App* make = add(*doors, "add", "one more, until tpmspaced ends", door_);
     make->add_option("name", door_.name, "for rules, and for `door remove`")->required()->type_name("NAME");
     make->add_option("path", door_.path, "of the socket")->required()->type_name("PATH");
-    make->add_option("--mode", door_.mode, "who may connect")->type_name("OCTAL")->capture_default_str();
+    make->add_option("--mode", door_.mode,
+                     "who may connect (default: with --group 0660, with --owner alone 0600, else 0666)")
+        ->type_name("OCTAL");
     make->add_option("--owner", door_.owner, "of the socket")->type_name("USER");
     make->add_option("--group", door_.group, "of the socket")->type_name("GROUP");
     make->add_option("--profile", door_.profile,

@@ -245,7 +245,7 @@ bool can_be_run(const std::string& program) {
   const char* search = std::getenv("PATH");
   std::istringstream folders(search != nullptr ? search : "");
   for (std::string folder; std::getline(folders, folder, ':');)
-    if (access((folder + "/" + program).c_str(), X_OK) == 0) return true;
+    if (access(folder.append("/").append(program).c_str(), X_OK) == 0) return true;
   return false;
 }
 

@@ -32,9 +32,6 @@ tl::expected<proto::DoorEntry, std::string> entry_of(const DoorOptions& options)
   proto::DoorEntry out;
   out.name = options.name;
   out.path = std::filesystem::absolute(options.path).string();  // the manager has another working directory
-  const auto mode = number_of(options.mode, 8);
-  if (!mode || *mode > 0777U) return fault("--mode: permission bits in octal are wanted, such as 0660");
-  out.mode = *mode;
   if (!options.owner.empty()) {
     const auto uid = user_named(options.owner);
     if (!uid) return fault("--owner: there is no user \"" + options.owner + "\"");
@@ -45,6 +42,10 @@ tl::expected<proto::DoorEntry, std::string> entry_of(const DoorOptions& options)
     if (!gid) return fault("--group: there is no group \"" + options.group + "\"");
     out.gid = *gid;
   }
+  const auto mode = options.mode.empty() ? proto::usual_mode(!options.owner.empty(), !options.group.empty())
+                                         : number_of(options.mode, 8);
+  if (!mode || *mode > 0777U) return fault("--mode: permission bits in octal are wanted, such as 0660");
+  out.mode = *mode;
   out.profile = options.profile;
   if (options.locality > 255) return fault("--locality: it is a number from 0 to 4, or from 32 to 255");
   if (options.locality >= 0) out.locality = static_cast<std::uint8_t>(options.locality);

@@ -18,8 +18,9 @@ struct DoorOptions {
   ManagerPlace manager;
   bool json = false;
   // Of the door.
-  std::string name, path, mode = "0666", owner, group, profile, chip;
-  int locality = -1;  // -1: as its profile says
+  std::string name, path, owner, group, profile, chip;
+  std::string mode = {};  // empty: proto::usual_mode
+  int locality = -1;      // -1: as its profile says
   std::uint32_t connections = 0;
   bool separate_users = false;
 };

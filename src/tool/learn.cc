@@ -68,13 +68,17 @@ int learn(const LearnOptions& options) {
 
   const auto profile = connection->learn(options.name, kTimeoutMs);
   if (!profile) return fail("what the command used cannot be told: " + profile.error().what);
-  if (profile->starts_with(proto::kLearnedNothing))
+  if (profile->starts_with(proto::kLearnedNothing)) {
     complain("nothing was learned, for \"" + options.command[0] +
              "\" sent no TPM command by the connection that it was given: maybe it needed no TPM, or it uses another "
              "way to one, named on its command line (-T, --tcti) or in its configuration, not that in TSS2_TCTI and "
              "TPM2TOOLS_TCTI; or it ended before it came so far");
-  const bool written = options.output.empty() ? print(*profile) : write_to(options.output, *profile);
-  return written ? *code : kExitRunFailed;
+    return *code == kExitOk ? kExitRunFailed : *code;
+  }
+  if (options.output.empty()) return print(*profile) ? *code : kExitRunFailed;
+  if (write_to(options.output, *profile)) return *code;
+  (void)print(*profile);  // so that it is not lost
+  return kExitRunFailed;
 }
 
 }  // namespace tpmspace::tool

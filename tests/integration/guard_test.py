@@ -221,6 +221,11 @@ class Doors(RefusalTest):
             listed = json.loads(self.tell(daemon, "door", "list", "--json").stdout)
             self.assertEqual([(d["name"], d["profile"], d["gid"], d["at_run_time"]) for d in listed],
                              [("main", None, None, False), ("two", "storage", BOB, True)])
+            for words, mode in ((("--owner", str(BOB)), 0o600), (("--group", str(BOB)), 0o660), ((), 0o666)):
+                done = self.tell(daemon, "door", "add", "for-whom", path + "3", "--profile", "admin", *words)
+                self.assertEqual((done.returncode, os.stat(path + "3").st_mode & 0o777), (0, mode), done.stderr)
+                self.assertEqual("everybody may open it" in done.stdout, mode == 0o666, done.stdout)
+                self.assertEqual(self.tell(daemon, "door", "remove", "for-whom").returncode, 0)
             for again, sentence in ((line, "there is a door"), (("door", "add", "main", path), "there is a door"),
                                     (("door", "add", "x", path + "x", "--profile", "no"), "\"no\""),
                                     (("door", "add", "x", "/nowhere/x"), "does not exist"),

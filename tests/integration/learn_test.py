@@ -88,16 +88,23 @@ class LearnTest(unittest.TestCase):
             self.assertEqual((done.returncode, done.stdout), (7, "out\n"))
             self.assertTrue(done.stderr.startswith("err\ntpmspace: nothing was learned, for \"sh\" sent no TPM command"),
                             done.stderr)
-            self.assertEqual((self.directory / "learned.toml").read_text(),
-                             "# Learned from 0 TPM commands.\n[profile.learned]\n")
+            self.assertFalse((self.directory / "learned.toml").exists(), "what was there would be lost")
             for words, options, code, sentence in ((["/nowhere"], (), 127, "cannot run /nowhere"),
                                                    (["/tmp"], (), 126, "cannot run /tmp"),
                                                    (["true"], ["--name", "safe"], 125, "no profile can have the name"),
-                                                   (["true"], ["--output", "/nowhere/x"], 125, "cannot write to"),
+                                                   (["true"], (), 125, "nothing was learned"),
                                                    (["sh", "-c", "kill -9 $$"], (), 137, "")):
                 done = learn(daemon, self.directory, *words, options=options)
                 self.assertEqual(done.returncode, code, done.stderr)
                 self.assertIn(sentence, done.stderr)
+
+    def test_what_cannot_be_written_is_shown(self):
+        with harness.Daemon("embedded") as daemon:
+            done = learn(daemon, self.directory, "env", f"LD_LIBRARY_PATH={harness.LIBRARY}", "tpm2_getrandom", "--hex", "2",
+                         options=["--output", "/nowhere/x"])
+            self.assertEqual(done.returncode, 125)
+            self.assertIn("cannot write to", done.stderr)
+            self.assertIn("[profile.learned]", done.stdout)
 
     def test_without_the_daemon_there_is_nothing_to_show(self):
         with harness.Daemon("embedded") as daemon:

@@ -27,6 +27,12 @@ constexpr const char* kNoLocality =
     "that "
     "he can get there lists; give the door a \"profile\" that does";
 
+// By a rule on line 1 or wherever.
+Warning no_root(int line, const std::string& profile) {
+  return {line, "root is no administrator any more: by tpmspaced's own socket he gets \"" + profile +
+                    "\" from this rule; who is to give orders to tpmspaced needs a rule before it"};
+}
+
 TEST(PolicyWarnings, EachIsSaidWithItsLine) {
   const struct {
     const char* text;
@@ -34,19 +40,27 @@ TEST(PolicyWarnings, EachIsSaidWithItsLine) {
   } cases[] = {
       {"", {}},
       {"[[rule]]\nprofile = \"safe\"\n[[rule]]\nuser = 0\nprofile = \"admin\"\n",
-       {{3, "this rule never matches: whoever it is about matches the rule on line 1 first"}}},
+       {no_root(1, "safe"), {3, "this rule never matches: whoever it is about matches the rule on line 1 first"}}},
+      {"[[rule]]\nuser = 0\nprofile = \"admin\"\n[[rule]]\nprofile = \"safe\"\n", {}},
+      {"[[rule]]\nuser = \"root\"\ndoor = \"main\"\nprofile = \"storage\"\n", {no_root(1, "storage")}},
+      {"[profile.none]\nallow = [\"random\"]\n[[rule]]\nuser = 3\nprofile = \"none\"\n",
+       {{3,
+         "whoever matches this rule is refused everything: its profile \"none\" lists no localities; 0 is what "
+         "programs "
+         "use"}}},
       {"[[rule]]\nuser = \"1000-1999\"\nprofile = \"safe\"\n[[rule]]\nuser = 1001\ngroup = \"tss\"\nprofile = "
        "\"attest\"\n",
        {{4, "this rule never matches: whoever it is about matches the rule on line 1 first"}}},
       {"[[rule]]\nprofile = \"attest\"\n",
-       {{1, "this rule gives everybody \"attest\", which allows more than \"safe\""}}},
+       {{1, "this rule gives everybody \"attest\", which allows more than \"safe\""}, no_root(1, "attest")}},
       {"[[rule]]\nuser = \"0-4294967294\"\nprofile = \"provision\"\n",
-       {{1, "this rule gives everybody \"provision\", which allows more than \"safe\""}}},
+       {{1, "this rule gives everybody \"provision\", which allows more than \"safe\""}, no_root(1, "provision")}},
       {"[profile.chief]\nbase = \"safe\"\nadminister = true\n[[rule]]\nprofile = \"chief\"\n",
        {{4, "this rule gives everybody \"chief\", which allows more than \"safe\""}}},
-      {"[profile.small]\nbase = \"safe\"\ndeny = [\"attest\"]\n[[rule]]\nprofile = \"small\"\n", {}},
+      {"[profile.small]\nbase = \"safe\"\ndeny = [\"attest\"]\n[[rule]]\nprofile = \"small\"\n", {no_root(4, "small")}},
       {"[profile.idle]\nbase = \"safe\"\n", {{1, "no rule, namespace or door gives the profile \"idle\""}}},
-      {"[profile.base]\n[profile.given]\nbase = \"base\"\n[[rule]]\nuser = 1\nprofile = \"given\"\n", {}},
+      {"[profile.base]\nlocalities = 0\n[profile.given]\nbase = \"base\"\n[[rule]]\nuser = 1\nprofile = \"given\"\n",
+       {}},
       {"[[door]]\npath = \"/run/a\"\nprofile = \"admin\"\n",
        {{1,
          "everybody may open this door, and gets \"admin\", which allows more than \"safe\"; \"owner\", \"group\" or "
@@ -54,7 +68,8 @@ TEST(PolicyWarnings, EachIsSaidWithItsLine) {
       {"[[door]]\npath = \"/run/a\"\nprofile = \"safe\"\n", {}},
       {"[[door]]\npath = \"/run/a\"\nowner = \"alice\"\nprofile = \"admin\"\n", {}},
       {"[[rule]]\nprofile = \"safe\"\n[[door]]\npath = \"/run/a\"\nprofile = \"safe\"\n",
-       {{3, "nobody gets the profile of this door: whoever comes by it matches the rule on line 1 first"}}},
+       {no_root(1, "safe"),
+        {3, "nobody gets the profile of this door: whoever comes by it matches the rule on line 1 first"}}},
       {"[[door]]\npath = \"/run/a\"\nprofile = \"safe\"\nlocality = 2\n",
        {{1,
          "whoever comes by this door is refused everything: it has locality 2, which its profile \"safe\" does not "

@@ -328,6 +328,7 @@ TEST_F(Sessions, WhatARefreshFindsGoneIsNotGivenAgainUntold) {
   const auto victim = open(1), other = open(2);
   const auto mine = session(victim);
   std::vector<std::uint32_t> others;
+  others.reserve(5);
   for (int i = 0; i < 5; ++i) others.push_back(session(other));
   ASSERT_EQ(wire::read_header(*tpm_->transact(flush_context(mine), 0))->code, 0U);
   for (int i = 0; i < 300; ++i)
