@@ -112,7 +112,13 @@ class Warner {
   }
 
   void look_at_door(const Door& door) {
+    if (const std::string directory = parent_of(door.path);
+        directory != parent_of(proto::kSystemSocket) && !around_.is_directory(directory))
+      warn(door.line, fmt::format("this door is to be {}, and there is no directory {} now: tpmspaced does not start "
+                                  "without it",
+                                  door.path, directory));
     if (!door.profile) return look_at_locality_by_rules(door);
+    look_at_shares(door);
     guard::Rule rule;
     rule.door = door.name;
     if (const auto* earlier = taken_by(rule, file_.rules.size()))
@@ -128,6 +134,16 @@ class Warner {
       warn(door.line, fmt::format("whoever comes by this door is refused everything: it has locality {}, which its "
                                   "profile \"{}\" does not list",
                                   locality, *door.profile));
+  }
+
+  // Whoever comes by a door with a profile is an owner of his own there.
+  void look_at_shares(const Door& door) {
+    const auto is_for_all = [](const Door& one) { return one.profile && (one.mode & S_IWOTH) != 0; };
+    const auto earlier = std::find_if(file_.doors.begin(), file_.doors.end(), is_for_all);
+    if (is_for_all(door) && earlier->line != door.line)
+      warn(door.line, fmt::format("everybody may open this door and that on line {}, so a user has a share of wrong "
+                                  "authorizations at each; \"owner\", \"group\" or \"mode\" keep others out",
+                                  earlier->line));
   }
 
   // Whoever comes by it has what a rule or namespace gives him, or "safe".

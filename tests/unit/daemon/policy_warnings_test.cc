@@ -14,7 +14,7 @@ std::vector<Warning> warnings(const std::string& text, bool may_trace = true) {
   const auto settings = parse_settings(text, "f", test_accounts());
   EXPECT_TRUE(settings) << settings.error();
   const Surroundings around{.may_trace = may_trace,
-                            .is_directory = [](const std::string& path) { return path == "/var"; }};
+                            .is_directory = [](const std::string& path) { return path == "/var" || path == "/run"; }};
   return settings ? warnings_of(settings->policy, around) : std::vector<Warning>{};
 }
 
@@ -92,6 +92,13 @@ TEST(PolicyWarnings, EachIsSaidWithItsLine) {
          "some of this namespace's persistent handles are the platform's: an owner's keys cannot be made persistent "
          "from "
          "0x81800000 on"}}},
+      {"[[door]]\npath = \"/vra/a\"\n",
+       {{1, "this door is to be /vra/a, and there is no directory /vra now: tpmspaced does not start without it"}}},
+      {"[[door]]\npath = \"/run/a\"\nprofile = \"safe\"\n[[door]]\npath = \"/run/b\"\ngroup = \"tss\"\nprofile = "
+       "\"safe\"\n[[door]]\npath = \"/run/c\"\n[[door]]\npath = \"/run/d\"\nprofile = \"safe\"\n",
+       {{10,
+         "everybody may open this door and that on line 1, so a user has a share of wrong authorizations at each; "
+         "\"owner\", \"group\" or \"mode\" keep others out"}}},
       {"[[door]]\npath = \"/run/a\"\nlocality = 2\n", {{1, kNoLocality}}},
       {"[[door]]\npath = \"/run/a\"\nlocality = 0\n", {}},
       {"[profile.two]\nbase = \"safe\"\nlocalities = 2\n[[rule]]\nuser = 3\nprofile = \"two\"\n[[door]]\npath = "
