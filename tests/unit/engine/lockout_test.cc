@@ -151,7 +151,7 @@ TEST_F(Lockout, FailuresAgeOut) {
   use_up(c);
   now_ += kInterval * kSecond;
   EXPECT_EQ(fail(c, sign(mine, kWrong)), 1);
-  now_ += 3 * kInterval * kSecond;
+  now_ += std::uint64_t{3} * kInterval * kSecond;
   EXPECT_EQ(ask(c, sign(mine, kRight)).code, 0U) << "what is right costs nothing";
   EXPECT_EQ(fail(c, sign(mine, kWrong)), 3);
   EXPECT_EQ(counter(), 12U) << "its own time does not jump";

@@ -5,7 +5,6 @@ namespace tpmspace::engine {
 namespace {
 
 using space::Pool;
-using space::PoolId;
 
 constexpr Rc kNoMoreObjects = 0x000B0902, kUnknownFile = 0x000B01CB;
 constexpr std::uint64_t kLease = space::SessionTerms{}.lease;
