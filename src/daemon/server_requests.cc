@@ -10,6 +10,7 @@
 #include "daemon/server.h"
 #include "daemon/version.h"
 #include "guard/shipped.h"
+#include "proto/door_text.h"
 #include "proto/json.h"
 
 namespace tpmspace::daemon {
@@ -300,12 +301,7 @@ tl::expected<proto::Outcome, wire::Rc> Server::change_door(Connection& from, con
 
 std::string Server::words_of(const proto::DoorEntry& made) const {
   constexpr std::uint32_t kForAll = 02;
-  std::string out = fmt::format("the door \"{}\" is at {}, mode {:04o}", made.name, made.path, made.mode);
-  if (made.uid != proto::kKeep) out += fmt::format(", owner {}", made.uid);
-  if (made.gid != proto::kKeep) out += fmt::format(", group {}", made.gid);
-  out += made.profile.empty() ? ", profile by the rules" : ", profile " + made.profile;
-  if (made.locality) out += fmt::format(", locality {}", *made.locality);
-  if (!made.chip.empty()) out += ", chip " + made.chip;
+  std::string out = fmt::format("the door \"{}\" is at {}, {}", made.name, made.path, proto::described(made));
   const guard::Profile* profile = gatekeeper_.policy().profile(made.profile);
   if ((made.mode & kForAll) != 0 && profile != nullptr && guard::exceeds_safe(*profile))
     out += "; everybody may open it, and gets more than \"safe\" allows: owner, group or mode keep others out";

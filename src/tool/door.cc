@@ -8,6 +8,7 @@
 #include <tl/expected.hpp>
 
 #include "client/connection.h"
+#include "proto/door_text.h"
 #include "proto/json.h"
 #include "tool/accounts.h"
 #include "tool/exit_code.h"
@@ -66,14 +67,7 @@ int tell(const tl::expected<proto::Outcome, client::Error>& outcome) {
 std::string doors_text(const std::vector<proto::DoorEntry>& doors) {
   std::string out;
   for (const auto& door : doors) {
-    out += fmt::format("{}  {}  mode {:04o}", door.name, door.path, door.mode);
-    if (door.uid != proto::kKeep) out += fmt::format(", owner {}", door.uid);
-    if (door.gid != proto::kKeep) out += fmt::format(", group {}", door.gid);
-    out += door.profile.empty() ? ", profile by the rules" : ", profile " + door.profile;
-    if (door.locality) out += fmt::format(", locality {}", *door.locality);
-    if (!door.chip.empty()) out += ", chip " + door.chip;
-    if (door.chip_lost) out += door.chip.empty() ? ", the TPM does not answer" : ", which does not answer";
-    if (door.separate_users) out += ", separate users";
+    out += fmt::format("{}  {}  {}", door.name, door.path, proto::described(door));
     out += door.limit == 0 ? fmt::format(", {} connections", door.connections)
                            : fmt::format(", {} of {} connections", door.connections, door.limit);
     if (door.at_run_time) out += ", until tpmspaced ends";
@@ -90,9 +84,8 @@ std::string doors_json(const std::vector<proto::DoorEntry>& doors) {
   for (const auto& door : doors)
     out += fmt::format(
         "{}\n  {{\"name\": {}, \"path\": {}, \"mode\": \"{:04o}\", \"uid\": {}, \"gid\": {}, \"profile\": {}, "
-        "\"locality\": {}, \"chip\": {}, \"chip_lost\": {}, \"separate_users\": {}, \"connections\": {}, \"limit\": "
-        "{}, "
-        "\"at_run_time\": {}}}",
+        "\"locality\": {}, \"chip\": {}, \"chip_lost\": {}, \"separate_users\": {}, \"connections\": {}, "
+        "\"limit\": {}, \"at_run_time\": {}}}",
         out.size() > 1 ? "," : "", proto::json_string(door.name), proto::json_string(door.path), door.mode,
         id(door.uid), id(door.gid), door.profile.empty() ? "null" : proto::json_string(door.profile),
         door.locality ? std::to_string(*door.locality) : "null",
