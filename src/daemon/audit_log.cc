@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "daemon/owner_numbers.h"
 #include "proto/json.h"
 
 namespace tpmspace::daemon {
@@ -63,7 +64,7 @@ observe::AuditRecord record_of_loss(std::uint64_t lost) {
 observe::AuditRecord record_of_held_back(std::uint64_t user, unsigned held_back) {
   observe::AuditRecord out;
   out.event = AuditEvent::kHeldBack;
-  if (const auto uid = static_cast<std::uint32_t>(user - 1); uid != UINT32_MAX) out.uid = uid;
+  if (const auto uid = uid_of({.owner = {user}, .part = {}}); uid != kAllTogether) out.uid = uid;
   out.reason = fmt::format("{} {} not written, because there were too many at a time", held_back,
                            held_back == 1 ? "record was" : "records were");
   return out;

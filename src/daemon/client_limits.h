@@ -63,16 +63,15 @@ class ClientLimits {
 
   [[nodiscard]] Verdict judge(const space::Holder& who, std::uint32_t max_of_owner, std::uint32_t max_of_user,
                               std::uint32_t max_of_namespace) const {
-    const auto found = by_user_.find(user_of(who));
-    const bool is_above = found != by_user_.end() && found->second >= max_of_user;
     const Verdict verdict = judge(who.owner, max_of_owner, max_of_namespace);
-    return verdict == Verdict::kWelcome && is_above ? Verdict::kTooManyOfUser : verdict;
+    const bool is_full_of_him = count_in(by_user_, user_of(who)) >= max_of_user;
+    return verdict == Verdict::kWelcome && is_full_of_him ? Verdict::kTooManyOfUser : verdict;
   }
   [[nodiscard]] Verdict judge(space::OwnerId owner, std::uint32_t max_of_owner,
                               std::uint32_t max_of_namespace = UINT32_MAX) const {
     if (is_full()) return Verdict::kTooMany;
     if (total_of(owner) >= max_of_owner) return Verdict::kTooManyOfOwner;
-    return total_of_realm(owner) >= max_of_namespace ? Verdict::kTooManyOfNamespace : Verdict::kWelcome;
+    return count_in(by_realm_, realm_of(owner)) >= max_of_namespace ? Verdict::kTooManyOfNamespace : Verdict::kWelcome;
   }
   // Whoever comes, there is no usual place.
   [[nodiscard]] bool is_full() const { return max_total_ != 0 && total_ - kept_ >= max_total_; }
@@ -80,15 +79,13 @@ class ClientLimits {
   [[nodiscard]] Place take(const space::Holder& who, Kind kind = Kind::kUsual) { return {*this, who, kind}; }
   [[nodiscard]] std::uint32_t max_total() const { return max_total_; }
   [[nodiscard]] std::size_t total() const { return total_; }
-  [[nodiscard]] std::size_t total_of(space::OwnerId owner) const {
-    const auto found = by_owner_.find(owner);
-    return found == by_owner_.end() ? 0 : found->second;
-  }
+  [[nodiscard]] std::size_t total_of(space::OwnerId owner) const { return count_in(by_owner_, owner); }
 
  private:
-  [[nodiscard]] std::size_t total_of_realm(space::OwnerId owner) const {
-    const auto found = by_realm_.find(realm_of(owner));
-    return found == by_realm_.end() ? 0 : found->second;
+  template <typename Key>
+  [[nodiscard]] static std::size_t count_in(const std::map<Key, std::size_t>& counts, Key key) {
+    const auto found = counts.find(key);
+    return found == counts.end() ? 0 : found->second;
   }
   void give_back(const space::Holder& who) {
     const auto one_less = [](auto& counts, auto key) {

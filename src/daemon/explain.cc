@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "daemon/complaint.h"
 #include "daemon/peer_identity.h"
 #include "daemon/principal.h"
 #include "daemon/sample_command.h"
@@ -26,9 +27,6 @@ struct Draft {
   std::optional<std::string> door, chip;
   std::optional<std::uint32_t> locality;
 };
-
-// What is wrong with a word of AS; nullopt: it is taken.
-using Complaint = std::optional<std::string>;
 
 Complaint take_uid(const std::string& value, const Accounts& accounts, Draft& out) {
   const auto number = number_in(value);
@@ -52,14 +50,6 @@ Complaint take_gid(const std::string& value, const Accounts& accounts, Draft& ou
   } else {
     out.peer.gid = *gid;
   }
-  return std::nullopt;
-}
-
-template <typename T>
-Complaint take_once(std::optional<T> value, std::string_view otherwise, std::optional<T>& out) {
-  if (!value) return std::string(otherwise);
-  if (out) return "this is said twice: say it once";
-  out = std::move(value);
   return std::nullopt;
 }
 

@@ -26,9 +26,10 @@ using RealmNumber = std::uint32_t;
   return static_cast<RealmNumber>((owner.value - 1) >> 32U);
 }
 
+// The uid that nobody has: setuid takes it for "none".
+inline constexpr std::uint32_t kAllTogether = UINT32_MAX;
 // One user of a realm where all pay together.
 [[nodiscard]] inline space::Holder part_of_realm(std::uint32_t uid, RealmNumber in) {
-  constexpr std::uint32_t kAllTogether = UINT32_MAX;  // setuid takes it for "none"
   return {.owner = owner_of(kAllTogether, in), .part = {.user = std::uint64_t{uid} + 1, .connection = 0}};
 }
 [[nodiscard]] inline std::uint32_t uid_of(const space::Holder& who) {

@@ -1,6 +1,5 @@
-// Who may do what, as the configuration says it: [profile.NAME], [[rule]], [[namespace]], [[door]], and what these
-// name:
-// [[chip]].
+// Who may do what, as the configuration says it: [profile.NAME], [[rule]], [[namespace]], [[door]]; and [[chip]], which
+// these name.
 //
 // Idea: the tables become values (`PolicyFile`) in which every name is one that exists; `access_of` adds what stands
 // behind them (the standard rule) and makes the `Access` that the daemon works with. What can be right and still is

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "daemon/command_meant.h"
+#include "daemon/complaint.h"
 #include "daemon/number_list.h"
 #include "wire/handle.h"
 
@@ -59,17 +60,6 @@ std::optional<std::uint16_t> scheme_in(std::string_view text) {
   const auto number = number_in(text);
   if (!number || *number > UINT16_MAX) return std::nullopt;
   return static_cast<std::uint16_t>(*number);
-}
-
-// What is wrong with a word; nullopt: it is taken.
-using Complaint = std::optional<std::string>;
-
-template <typename T>
-Complaint take_once(std::optional<T> value, std::string_view wanted, std::optional<T>& out) {
-  if (!value) return std::string(wanted);
-  if (out) return "this is said twice: say it once";
-  out = std::move(value);
-  return std::nullopt;
 }
 
 std::optional<std::uint32_t> number_of_kind(std::optional<std::uint32_t> number, const NumberKind& kind) {

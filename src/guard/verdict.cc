@@ -296,8 +296,7 @@ std::string_view sentence(Reason reason) {
       return "the profile does not list this hierarchy";
     case Reason::kPersistent:
       return "the profile does not list this persistent object for what the command does with it, or there is none of "
-             "that number "
-             "for this client: namespaces have handles of their own";
+             "that number for this client: namespaces have handles of their own";
     case Reason::kNv:
       return "the profile does not list this NV index for what the command does with it";
     case Reason::kNvAuthority:

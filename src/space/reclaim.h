@@ -64,7 +64,7 @@ class FairShares {
 [[nodiscard]] Taking session_to_take(const Books& books, const Chip& chip, std::span<const Waiter> waiters,
                                      std::uint64_t now);
 
-// What is told of it.
+// What is told of a session that is taken.
 [[nodiscard]] wire::Reclaimed taken(const Session& session, const wire::Taker& by);
 
 // Which numbers go, of those that nobody holds any more, so that all pools of a space have room for one more session of

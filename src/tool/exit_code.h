@@ -19,9 +19,8 @@ inline constexpr int kExitSignalBase = 128;
 // What to say of an order that the manager refuses as DISABLED.
 inline constexpr const char* kAdministratorsOnly =
     ": only an administrator may do that, that is whose profile has administer = true: root and the user that "
-    "tpmspaced "
-    "runs as by its own socket, where no rule says otherwise; sudo may help, and if it does not, a rule, namespace or "
-    "door gives root another profile: correct the configuration, and send SIGHUP to tpmspaced";
+    "tpmspaced runs as by its own socket, where no rule says otherwise; sudo may help, and if it does not, a rule, "
+    "namespace or door gives root another profile: correct the configuration, and send SIGHUP to tpmspaced";
 
 // A sentence on stderr: what, why, what to do.
 inline void complain(const std::string& sentence) {
