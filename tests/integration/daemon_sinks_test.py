@@ -40,6 +40,19 @@ def drain(descriptor):
     return out.strip().decode()
 
 
+def read_until(daemon, reader, text, what):
+    """What comes out of the pipe, up to that text and perhaps a little more."""
+    said = ""
+
+    def is_said():
+        nonlocal said
+        said += drain(reader)
+        return text in said
+
+    daemon.wait_until(is_said, what)
+    return said
+
+
 class Sinks(unittest.TestCase):
     def serve(self, daemon, count):
         """Everybody is served, and each says something for the log; a reload is something for the audit."""
@@ -58,14 +71,7 @@ class Sinks(unittest.TestCase):
         with harness.Daemon("embedded", preexec=lambda: os.dup2(writer, 2)) as daemon:
             os.close(writer)
             self.assertEqual(self.serve(daemon, 50)["log_lost"], 0)
-            said = ""
-
-            def all_said():
-                nonlocal said
-                said += drain(reader)
-                return "the configuration was read again" in said
-
-            daemon.wait_until(all_said, "the log catches up")
+            said = read_until(daemon, reader, "the configuration was read again", "the log catches up")
             self.assertIn("serving embedded", said)
             self.assertLess(said.index("client 1:"), said.index("client 50:"))
         os.close(reader)
@@ -84,14 +90,7 @@ class Sinks(unittest.TestCase):
                     self.assertEqual(client.control(RELOAD)[0], 0)
                     other.run(get_random())
                     lost = client.status()["log_lost"]
-            said = ""
-
-            def loss_said():
-                nonlocal said
-                said += drain(reader)
-                return "lines of the log were lost here: nobody took them" in said
-
-            daemon.wait_until(loss_said, "the log says what is missing")
+            said = read_until(daemon, reader, "lines of the log were lost here: nobody took them", "the log says what is missing")
             self.assertGreater(said.count("nothing was changed: "), 100)
         os.close(reader)
 

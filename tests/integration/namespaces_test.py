@@ -199,11 +199,7 @@ class Sessions(NamespacesTest):
         """Whoever is in a namespace is another owner there: a user carries no session across."""
         with self.one_user_outside_and_inside() as (_, outside, inside):
             for ours, theirs in ((outside, inside), (inside, outside)):
-                ours("startauthsession", "--policy-session", "-S", "s.ctx")
-                shutil.copyfile(ours.directory / "s.ctx", theirs.directory / "theirs.ctx")
-                with self.assertRaises(Refused):
-                    theirs("policypassword", "-S", "theirs.ctx")
-                ours("policypassword", "-S", "s.ctx")
+                self.keeps_its_saved_session(ours, theirs)
 
     def test_flushing_a_users_sessions_means_him_in_every_namespace(self):
         with self.one_user_outside_and_inside() as (daemon, outside, inside):

@@ -6,13 +6,11 @@ A container's root is here who he would be there: somebody who can connect as an
 import contextlib
 import json
 import os
-import shutil
 import struct
 import tempfile
-import unittest
 
 import harness
-from users import Refused, User
+from users import RefusalTest, User
 
 BOX = range(23001, 23013)
 PEOPLE = range(23101, 23113)
@@ -54,7 +52,7 @@ def read_with(password):
     return harness.command(0x14E, struct.pack(">III", INDEX, INDEX, len(area)) + area + struct.pack(">HH", 8, 0), 0x8002)
 
 
-class Realms(unittest.TestCase):
+class Realms(RefusalTest):
     @contextlib.contextmanager
     def daemon(self):
         harness.need_root()
@@ -128,11 +126,7 @@ class Realms(unittest.TestCase):
     def test_what_one_user_of_a_namespace_saves_is_not_the_others(self):
         with self.daemon() as (daemon, _):
             with User(daemon, BOX[0]) as one, User(daemon, BOX[1]) as other:
-                one("startauthsession", "--policy-session", "-S", "s.ctx")
-                shutil.copyfile(one.directory / "s.ctx", other.directory / "s.ctx")
-                with self.assertRaises(Refused):
-                    other("policypassword", "-S", "s.ctx")
-                one("policypassword", "-S", "s.ctx")
+                self.keeps_its_saved_session(one, other)
 
     def test_lists_name_the_user_and_show_him_his_own(self):
         with self.daemon() as (daemon, _), contextlib.ExitStack() as keep:

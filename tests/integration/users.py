@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -53,6 +54,14 @@ class User:
 
 
 class RefusalTest(unittest.TestCase):
+    def keeps_its_saved_session(self, one, other):
+        """The other user cannot use the file of a session that this one saved, and that harms it not."""
+        one("startauthsession", "--policy-session", "-S", "s.ctx")
+        shutil.copyfile(one.directory / "s.ctx", other.directory / "theirs.ctx")
+        with self.assertRaises(Refused):
+            other("policypassword", "-S", "theirs.ctx")
+        one("policypassword", "-S", "s.ctx")
+
     def refused(self, code, user, tool, *arguments):
         """The tool says that code, with our layer; `tpm2_rc_decode` reads it sensibly."""
         with self.assertRaises(Refused) as raised:

@@ -3,9 +3,11 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -229,6 +231,24 @@ TEST(AuditSentence, OfASessionThatIsTakenSaysWhyAndForWhom) {
        {Why::kLease, Why::kShare, Why::kOrder, Why::kNotSame, Why::kLost, Why::kLeft, Why::kAllLeft, Why::kPool})
     all.insert(sentence(why, 1));
   EXPECT_EQ(all.size(), 8U);
+}
+
+// A disk that fills up: what was left of a line must not spoil the next.
+TEST_F(AuditFile, ATornLineSpoilsNoOther) {
+  const auto file = daemon::AuditFile::open((directory_ / "audit").string());
+  ASSERT_TRUE(file) << file.error();
+  EXPECT_EQ((*file)->write("{first}\n"), std::nullopt);
+  (void)std::signal(SIGXFSZ, SIG_IGN);
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const rlimit small{.rlim_cur = 12, .rlim_max = before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  const auto torn = (*file)->write("{second}\n"), none = (*file)->write("{third}\n");
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+  EXPECT_TRUE(torn && none);
+  EXPECT_EQ((*file)->write("{fourth}\n"), std::nullopt);
+  EXPECT_EQ((*file)->write("{fifth}\n"), std::nullopt);
+  EXPECT_EQ(lines(), (std::vector<std::string>{"{first}", "{sec", "{fourth}", "{fifth}"}));
 }
 
 TEST_F(AuditFile, OneThatCannotBeHadIsSaid) {

@@ -266,6 +266,17 @@ TEST_F(GatekeeperTest, ARealmsUsersAreOneOwnerUnlessTheyAreSeparate) {
   EXPECT_EQ(keeper.owner_by_uid(uid, behind_doors.entrance), behind_doors.owner);
 }
 
+// Else a container's root would have us keep as many as he has uids.
+TEST_F(GatekeeperTest, AllUsersOfARealmShareAGrant) {
+  Gatekeeper keeper(with_namespaces({here("box")}), kChips, most_, kBytes);
+  const Badge one = admit(keeper);
+  Badge other = one;
+  other.part = part_of_realm(::geteuid() + 1, realm_of(one.owner)).part;
+  ASSERT_TRUE(keeper.change_chip(other, "main"));
+  EXPECT_EQ(one.grant, other.grant);
+  EXPECT_NE(one.limits().part, other.limits().part);
+}
+
 TEST_F(GatekeeperTest, WhoNarrowsHimselfStaysTheUserHeIs) {
   Gatekeeper keeper(with_namespaces({here("box")}), kChips, most_, kBytes);
   Badge badge = admit(keeper);
