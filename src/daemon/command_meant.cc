@@ -9,16 +9,16 @@
 #include <utility>
 #include <vector>
 
+#include "wire/command_name.h"
+
 namespace tpmspace::daemon {
 namespace {
 
-// "tpm2_nvread", as the tools of tpm2-tools are called, and "TPM2_NV_Read" are "nvread".
+// A command's name as it may also be written with "-" between its words.
 std::string plain(std::string_view name) {
-  std::string out;
-  for (const char c : name)
-    if (c != '_' && c != '-') out += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  constexpr std::string_view kPlainPrefix = "tpm2";
-  return out.starts_with(kPlainPrefix) ? out.substr(kPlainPrefix.size()) : out;
+  std::string out = wire::comparable_name(name);
+  std::erase(out, '-');
+  return out;
 }
 
 // By how many letters that are missing, too many or others two names differ.

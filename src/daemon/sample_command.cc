@@ -12,6 +12,7 @@
 #include "daemon/command_meant.h"
 #include "daemon/complaint.h"
 #include "daemon/number_list.h"
+#include "wire/command_name.h"
 #include "wire/handle.h"
 
 namespace tpmspace::daemon {
@@ -148,11 +149,8 @@ void add_unknown(wire::CommandTable& table, wire::CommandCode code, std::size_t 
   table.adopt(std::span(&one, 1));
 }
 
-constexpr std::string_view kPrefix = "TPM2_";
-
 Result<const CommandRow*> row_of(const std::string& word, std::size_t handles, wire::CommandTable& table) {
-  for (const CommandRow& row : table.rows())
-    if (row.name == word || row.name.substr(kPrefix.size()) == word) return &row;
+  if (const CommandRow* row = wire::command_named(word, table)) return row;
   const auto code = word.starts_with("0x") ? number_in(word) : std::nullopt;
   if (!code) return tl::unexpected(no_such_command(word, table));
   if (table.find(*code) == nullptr && (*code & ~0x2000FFFFU) == 0 && handles <= wire::kMaxHandles)

@@ -5,6 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include "wire/command_name.h"
+
 namespace tpmspace::guard {
 namespace {
 
@@ -81,10 +83,11 @@ std::optional<Numbers> commands_named(std::string_view word) {
   if (word == wire::name_of(wire::PermissionClass::kVendor))
     return ~codes([](const wire::CommandRow&) { return true; });
   if (const auto code = hexadecimal(word)) return Numbers::one(*code);
-  Numbers out =
-      codes([&](const wire::CommandRow& row) { return row.name == word || wire::name_of(row.permission) == word; });
-  if (out.empty()) return std::nullopt;
-  return out;
+  Numbers out = codes([&](const wire::CommandRow& row) { return wire::name_of(row.permission) == word; });
+  if (!out.empty()) return out;
+  const wire::CommandRow* row = wire::command_named(word, wire::CommandTable::builtin());
+  if (row == nullptr) return std::nullopt;
+  return Numbers::one(row->code);
 }
 
 tl::expected<Numbers, std::string_view> commands_named(std::span<const std::string_view> allow,

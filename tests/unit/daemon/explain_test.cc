@@ -232,7 +232,7 @@ TEST(Explain, WhatIsNeededAndNotSaidIsAskedFor) {
       {"uid=5", {"Hash"}, "the profile \"safe\" judges what the parameters of TPM2_Hash name: say hierarchy=owner"},
       {"uid=5", {}, "there is no command: write one like TPM2_NV_Write 0x01500016"},
       {"uid=5", {"NV_Wriet"}, "\"NV_Wriet\" is no command: is TPM2_NV_Write meant?"},
-      {"uid=5", {"tpm2_nvread"}, "\"tpm2_nvread\" is no command: is TPM2_NV_Read meant?"},
+      {"uid=5", {"tpm2_nvraed"}, "\"tpm2_nvraed\" is no command: is TPM2_NV_Read meant?"},
       {"uid=5", {"tpm2_getcap"}, "\"tpm2_getcap\" is no command: is TPM2_GetCapability meant?"},
       {"uid=5", {"nv-read"}, "\"nv-read\" is a class of commands: name one of them, as TPM2_NV_Read"},
       {"uid=5", {"frobnicate"}, "\"frobnicate\" is no command: write a name like TPM2_NV_Write or a code like 0x137"},
@@ -304,6 +304,15 @@ TEST(Explain, WhatIsNeededAndNotSaidIsAskedFor) {
     const auto got = explain(all, visitor_from(as, all, test_accounts()).value(), words);
     ASSERT_FALSE(got) << message;
     EXPECT_EQ(got.error(), message);
+  }
+}
+
+TEST(Explain, ACommandIsNamedInAnyCaseAndAsTpm2ToolsNameIt) {
+  const Access all = access();
+  for (const char* name : {"TPM2_NV_ReadPublic", "NV_ReadPublic", "nv_readpublic", "tpm2_nvreadpublic"}) {
+    const auto got = explain(all, user(5), Words{name, "0x01500016"});
+    ASSERT_TRUE(got) << got.error();
+    EXPECT_EQ(got->command, "TPM2_NV_ReadPublic 0x01500016");
   }
 }
 
