@@ -1,6 +1,5 @@
 #include "daemon/audit_log.h"
 
-#include <fmt/chrono.h>
 #include <fmt/core.h>
 #include <sys/uio.h>
 #include <systemd/sd-journal.h>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include "daemon/owner_numbers.h"
+#include "daemon/timestamp.h"
 #include "proto/json.h"
 
 namespace tpmspace::daemon {
@@ -183,9 +183,7 @@ std::string AuditLog::sentence(const AuditRecord& record, unsigned held_back) {
 }
 
 std::string AuditLog::json(const AuditRecord& record, unsigned held_back, std::chrono::system_clock::time_point now) {
-  const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count();
-  std::string out = fmt::format("{{\"time\": \"{:%Y-%m-%dT%H:%M:%S}.{:03}Z\"",
-                                fmt::gmtime(static_cast<std::time_t>(milliseconds / 1000)), milliseconds % 1000);
+  std::string out = fmt::format("{{\"time\": \"{}\"", timestamp(now));
   for_each_field(
       record, held_back,
       [&](const char* name, const std::string& value) {

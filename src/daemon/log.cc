@@ -1,9 +1,12 @@
 #include "daemon/log.h"
 
-#include <unistd.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
+
+#include "daemon/timestamp.h"
 
 namespace tpmspace::daemon {
 namespace {
@@ -22,23 +25,31 @@ bool is_control(char c) {
   return static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
 }
 
-std::string prefix(LogLevel level, bool for_a_person) {
-  if (!for_a_person) return fmt::format("<{}>tpmspaced: ", static_cast<unsigned>(level));
-  const bool is_news = level == LogLevel::kNotice || level == LogLevel::kInfo;
-  return is_news ? "tpmspaced: " : fmt::format("tpmspaced: {}: ", name_of(level));
+// systemd sets JOURNAL_STREAM to "DEVICE:INODE" of the stream that leads to the journal. A program that redirects
+// standard error still inherits the variable, so the descriptor itself is compared.
+bool is_journal(int fd) {
+  const char* stream = std::getenv("JOURNAL_STREAM");
+  struct stat info {};
+  if (stream == nullptr || ::fstat(fd, &info) != 0) return false;
+  return stream == fmt::format("{}:{}", info.st_dev, info.st_ino);
+}
+
+std::string prefix(LogLevel level, bool for_the_journal) {
+  if (for_the_journal) return fmt::format("<{}>tpmspaced: ", static_cast<unsigned>(level));
+  return fmt::format("{} tpmspaced: {}: ", timestamp(std::chrono::system_clock::now()), name_of(level));
 }
 
 }  // namespace
 
 Log::Log(LogLevel level, int fd)
     : level_(level),
-      for_a_person_(::isatty(fd) == 1),
+      for_the_journal_(is_journal(fd)),
       // Without `trouble`: a log that cannot be written has nobody left to be told.
       writer_({.write = [fd](const PatientWriter::Record& line) { return write_whole(fd, line.front()); },
                .loss =
-                   [for_a_person = for_a_person_](std::uint64_t lost) {
+                   [for_the_journal = for_the_journal_](std::uint64_t lost) {
                      return PatientWriter::Record{
-                         prefix(LogLevel::kWarning, for_a_person) +
+                         prefix(LogLevel::kWarning, for_the_journal) +
                          fmt::format("{} lines of the log were lost here: nobody took them\n", lost)};
                    }}) {}
 
@@ -55,7 +66,7 @@ std::string_view name_of(LogLevel level) {
 }
 
 void Log::write_line(LogLevel level, std::string_view text) {
-  std::string line = prefix(level, for_a_person_);
+  std::string line = prefix(level, for_the_journal_);
   line += text.substr(0, limits::kMaxLine);
   std::replace_if(line.begin(), line.end(), is_control, '?');
   line += '\n';

@@ -1,12 +1,13 @@
 // The log: the one place that makes lines.
 //
-// Idea: a line is "<N>tpmspaced: sentence" on standard error, with journald's priority N. Whoever says it does not wait
-// until it is written (patient_writer.h). On a terminal a person reads it: "tpmspaced: sentence", with the level's name
-// in front of the sentence for what is more or less than news ("tpmspaced: warning: sentence"). Control characters are
-// replaced: text that came from outside cannot fake a line or a priority. Never a command's body. Threads: every method
-// from any thread. Errors: none; what cannot be written is lost, and the next line that can be says how many were.
-// `RateLimit` bounds what clients can cause; it belongs to one thread and is told the time. Source: sd-daemon(3) for
-// the prefixes.
+// Idea: if standard error is the journal, a line is "<N>tpmspaced: sentence", with the journal's priority N; the
+// journal adds the time. Everywhere else (a terminal, a file, a pipe) a line is "2026-11-30T09:22:39.123Z tpmspaced:
+// warning: sentence". The time is that of the event, also if the line is written later: the caller does not wait until
+// a line is written (patient_writer.h). Control characters are replaced, so that text from outside cannot fake a line,
+// a time or a priority. A command's body is never logged. Threads: every method from any thread. Errors: none; what
+// cannot be written is lost, and the next line that can be written says how many were lost. `RateLimit` bounds what
+// clients can cause; it belongs to one thread and is told the time. Source: sd-daemon(3) for the priorities,
+// systemd.exec(5) for JOURNAL_STREAM, RFC 3339 for the time.
 #pragma once
 
 #include <fmt/core.h>
@@ -71,7 +72,7 @@ class Log {
   void write_line(LogLevel level, std::string_view text);
 
   std::atomic<LogLevel> level_;
-  const bool for_a_person_;  // it is a terminal
+  const bool for_the_journal_;
   PatientWriter writer_;
 };
 

@@ -41,28 +41,32 @@ posix::Fd notify_listener(const std::string& path) {
   return fd;
 }
 
-// syslog's.
-constexpr int kError = 3;
-constexpr int kNotice = 5;
+enum class Level : std::uint8_t { kError, kNotice, kOther };
 
 struct LogLine {
-  int priority = 6;
+  Level level = Level::kOther;
   std::string text;
 };
 
-constexpr std::string_view kSpeaker = "tpmspaced: ";
+// What tpmspaced writes to a file (src/daemon/log.h): "TIME tpmspaced: LEVEL: text". Other lines, such as those of a
+// library, stay as they are.
+LogLine read_line(const std::string& line) {
+  constexpr std::string_view kSpeaker = " tpmspaced: ", kEnd = ": ";
+  const auto speaker = line.find(' ');
+  if (speaker == std::string::npos || line.compare(speaker, kSpeaker.size(), kSpeaker) != 0)
+    return {Level::kOther, line};
+  const auto level = speaker + kSpeaker.size();
+  const auto end = line.find(kEnd, level);
+  if (end == std::string::npos) return {Level::kOther, line};
+  const std::string_view name = std::string_view(line).substr(level, end - level);
+  const auto of_name = name == "error" ? Level::kError : name == "notice" ? Level::kNotice : Level::kOther;
+  return {of_name, line.substr(end + kEnd.size())};
+}
 
-// Lines with a prefix "<N>" as journald reads them; who speaks is left out.
 std::vector<LogLine> read_log(const std::string& path) {
   std::vector<LogLine> out;
   std::ifstream file(path);
-  for (std::string line; std::getline(file, line);) {
-    LogLine entry{6, line};
-    if (line.size() > 3 && line[0] == '<' && line[1] >= '0' && line[1] <= '7' && line[2] == '>')
-      entry = {line[1] - '0', line.substr(3)};
-    if (entry.text.starts_with(kSpeaker)) entry.text.erase(0, kSpeaker.size());
-    out.push_back(std::move(entry));
-  }
+  for (std::string line; std::getline(file, line);) out.push_back(read_line(line));
   return out;
 }
 
@@ -129,7 +133,7 @@ bool PrivateDaemon::told_ready() const {
 void PrivateDaemon::pass_on_notices() {
   const auto lines = read_log(log_);
   for (; passed_on_ < lines.size(); ++passed_on_)
-    if (lines[passed_on_].priority == kNotice) complain("tpmspaced: " + lines[passed_on_].text);
+    if (lines[passed_on_].level == Level::kNotice) complain("tpmspaced: " + lines[passed_on_].text);
 }
 
 std::string PrivateDaemon::ended_early(int wait_status) const {
@@ -184,7 +188,7 @@ void PrivateDaemon::stop(const Signals& signals) {
 std::string PrivateDaemon::errors() const {
   std::string out;
   for (const auto& line : read_log(log_)) {
-    if (line.priority > kError) continue;
+    if (line.level != Level::kError) continue;
     if (!out.empty()) out.append("\n");
     out.append("tpmspaced: ").append(line.text);
   }

@@ -38,7 +38,7 @@ class PrivateDaemon {
   [[nodiscard]] std::optional<std::string> look();
   // SIGTERM, a generous wait (a signal that arrives meanwhile is passed on: it hurries), then SIGKILL.
   void stop(const Signals& signals);
-  // What it logged at error level or above (<0>..<3>), without the prefixes.
+  // What it logged at error level, without the prefixes.
   [[nodiscard]] std::string errors() const;
 
  private:

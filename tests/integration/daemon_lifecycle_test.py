@@ -23,7 +23,7 @@ class Socket(unittest.TestCase):
     def refused(self, path):
         code, said = run_daemon("--tpm", "embedded", "--socket", path)
         self.assertEqual(code, 1, said)
-        self.assertTrue(said.startswith("<3>tpmspaced: "), said)
+        self.assertRegex(said, harness.LOG_PREFIX + "error: ")
         return said
 
     def test_it_appears_complete_and_goes_with_the_daemon(self):

@@ -28,6 +28,8 @@ BUILD = pathlib.Path(os.environ.get("TPMSPACE_BUILD", SOURCE / "build"))
 LIBRARY = pathlib.Path(os.environ.get("TPMSPACE_TCTI", SOURCE / "build/lib"))
 TIMEOUT = 120  # seconds; a cap for anything that is waited for
 SKIPPED = 77
+# How a line of the log begins outside the journal, up to its level.
+LOG_PREFIX = r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z tpmspaced: "
 
 # Command codes.
 CREATE_PRIMARY, FLUSH_CONTEXT, CONTEXT_LOAD, CONTEXT_SAVE = 0x131, 0x165, 0x161, 0x162

@@ -1,12 +1,15 @@
 // The small parts: counters, watchdog, places, rate limit, log lines, mailboxes.
 #include <fcntl.h>
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <functional>
 #include <thread>
 
 #include "daemon/client_limits.h"
@@ -16,6 +19,7 @@
 #include "daemon/owner_room.h"
 #include "daemon/retry_pace.h"
 #include "daemon/status_counters.h"
+#include "daemon/timestamp.h"
 #include "daemon/turns.h"
 #include "daemon/watchdog.h"
 #include "wire/command_table.h"
@@ -190,41 +194,51 @@ TEST(RateLimit, CountsWhatItHoldsBack) {
   EXPECT_EQ(rate.allow(start + limits::kLinePeriod), 0U);
 }
 
-TEST(Log, ALineCannotBeFaked) {
+// What a log that writes to a pipe says.
+std::string logged(const std::function<void(Log&)>& say, bool is_journal = false) {
   int ends[2];
-  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  EXPECT_EQ(::pipe2(ends, O_CLOEXEC), 0);
   const posix::Fd reader(ends[0]);
+  posix::Fd writer(ends[1]);
+  struct stat info {};
+  EXPECT_EQ(::fstat(writer.get(), &info), 0);
+  ::setenv("JOURNAL_STREAM", fmt::format("{}:{}", info.st_dev, info.st_ino + (is_journal ? 0 : 1)).c_str(), 1);
   {
-    const posix::Fd writer(ends[1]);
     Log log(LogLevel::kInfo, writer.get());
-    log.warning("a path: {}", "x\n<0>root: fake\x1B[31m");
-    log.debug("not wanted");
-    log.error("{}", std::string(2 * limits::kMaxLine, 'y'));
+    ::unsetenv("JOURNAL_STREAM");
+    say(log);
   }
+  writer.reset();
   std::string got(8192, '\0');
   got.resize(static_cast<std::size_t>(::read(reader.get(), got.data(), got.size())));
+  return got;
+}
+
+TEST(Log, ALineCannotBeFaked) {
+  const std::string got = logged(
+      [](Log& log) {
+        log.warning("a path: {}", "x\n<0>root: fake\x1B[31m");
+        log.debug("not wanted");
+        log.error("{}", std::string(2 * limits::kMaxLine, 'y'));
+      },
+      true);
   const std::string first = "<4>tpmspaced: a path: x?<0>root: fake?[31m\n<3>tpmspaced: ";
   EXPECT_EQ(got, first + std::string(limits::kMaxLine, 'y') + "\n");
 }
 
-TEST(Log, OnATerminalItIsForAPerson) {
-  const posix::Fd terminal(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
-  ASSERT_EQ(::grantpt(terminal.get()), 0);
-  ASSERT_EQ(::unlockpt(terminal.get()), 0);
-  const posix::Fd writer(::open(::ptsname(terminal.get()), O_RDWR | O_NOCTTY | O_CLOEXEC));
-  ASSERT_TRUE(writer);
-  Log log(LogLevel::kDebug, writer.get());
-  log.info("fine");
-  log.warning("less fine\x1B[31m");
-  log.debug("small");
-  std::string got;
-  while (std::count(got.begin(), got.end(), '\n') < 3) {  // a terminal hands on what it has so far
-    std::array<char, 4096> piece{};
-    const ssize_t n = ::read(terminal.get(), piece.data(), piece.size());
-    ASSERT_GT(n, 0);
-    got.append(piece.data(), static_cast<std::size_t>(n));
-  }
-  EXPECT_EQ(got, "tpmspaced: fine\r\ntpmspaced: warning: less fine?[31m\r\ntpmspaced: debug: small\r\n");
+TEST(Log, OutsideTheJournalALineHasTimeAndLevel) {
+  const auto before = std::chrono::system_clock::now();
+  const std::string got = logged([](Log& log) { log.warning("less fine"); });
+  const auto after = std::chrono::system_clock::now();
+  constexpr std::size_t kTime = 24;  // "2026-11-30T09:22:39.123Z"
+  ASSERT_GT(got.size(), kTime);
+  EXPECT_EQ(got.substr(kTime), " tpmspaced: warning: less fine\n");
+  EXPECT_LE(timestamp(before), got.substr(0, kTime));
+  EXPECT_LE(got.substr(0, kTime), timestamp(after));
+}
+
+TEST(Log, ATimeIsAsRfc3339HasIt) {
+  EXPECT_EQ(timestamp(std::chrono::system_clock::time_point(1'796'030'559'007ms)), "2026-11-30T09:22:39.007Z");
 }
 
 TEST(Log, LevelsHaveNames) {

@@ -56,7 +56,10 @@ void write_whole(const std::string& path, const std::string& text) {
 
 [[noreturn]] void behave(const std::string& behaviour, int argc, char** argv) {
   if (behaviour == "die") {
-    (void)std::fputs("<6>looking for a TPM\n<3>there is no TPM: buy one\n", stderr);
+    (void)std::fputs(
+        "2026-11-30T09:22:39.123Z tpmspaced: info: looking for a TPM\n2026-11-30T09:22:39.124Z tpmspaced: error: there "
+        "is no TPM: buy one\n",
+        stderr);
     _exit(3);
   }
   sigset_t ends;
@@ -66,8 +69,16 @@ void write_whole(const std::string& path, const std::string& text) {
   sigprocmask(SIG_BLOCK, &ends, nullptr);
   const std::string pid_file = variable("TPMSPACE_FAKE_PID");
   write_whole(pid_file, std::to_string(getpid()));
-  if (behaviour == "wait") (void)std::fputs("<6>tpmspaced: starts\n<5>tpmspaced: waiting for Godot\n", stderr);
-  if (behaviour == "grumble") (void)std::fputs("<6>all is well\n<2>all is lost\n", stderr);
+  if (behaviour == "wait")
+    (void)std::fputs(
+        "2026-11-30T09:22:39.123Z tpmspaced: info: starts\n2026-11-30T09:22:39.124Z tpmspaced: notice: waiting for "
+        "Godot\n",
+        stderr);
+  if (behaviour == "grumble")
+    (void)std::fputs(
+        "2026-11-30T09:22:39.123Z tpmspaced: info: all is well\n2026-11-30T09:22:39.124Z tpmspaced: error: all is "
+        "lost\n",
+        stderr);
   if (behaviour == "serve" || behaviour == "grumble" || behaviour == "wait")
     serve(argument_after(argc, argv, "--socket"));
   if (behaviour == "notify") notify();
