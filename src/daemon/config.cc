@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdlib>
@@ -239,8 +240,67 @@ std::vector<std::string> known_keys() {
   return out;
 }
 
+// --- What a reload does not change.
+
+namespace {
+
+struct StartKey {
+  std::string_view key;
+  std::string (*value)(const Config& config);
+};
+constexpr std::array kStartKeys{
+    StartKey{"tpm", [](const Config& c) { return c.access.chips.front().tpm; }},
+    StartKey{"socket", [](const Config& c) { return c.socket; }},
+    StartKey{"socket_mode", [](const Config& c) { return fmt::format("{:04o}", c.socket_mode); }},
+    StartKey{"ledger", [](const Config& c) { return c.access.chips.front().ledger; }},
+    StartKey{"audit", [](const Config& c) { return c.audit; }},
+    StartKey{"log_level", [](const Config& c) { return std::string(name_of(c.log_level)); }},
+    StartKey{"limits.connections", [](const Config& c) { return fmt::format("{}", c.limits.connections); }},
+    StartKey{"limits.connections_per_owner",
+             [](const Config& c) { return fmt::format("{}", c.limits.connections_per_owner); }},
+    StartKey{"limits.objects", [](const Config& c) { return fmt::format("{}", c.limits.objects); }},
+    StartKey{"limits.sessions", [](const Config& c) { return fmt::format("{}", c.limits.sessions); }},
+    StartKey{"limits.bytes", [](const Config& c) { return fmt::format("{}", c.limits.bytes); }},
+    StartKey{"limits.client_saved_sessions",
+             [](const Config& c) { return fmt::format("{}", c.limits.client_saved_sessions); }},
+    StartKey{"limits.queue", [](const Config& c) { return fmt::format("{}", c.limits.queue); }},
+};
+
+// Those of one that the other has not, or has otherwise; the main one has keys of its own.
+void add_other_chips(const std::vector<Chip>& chips, const std::vector<Chip>& than, std::vector<PendingKey>& out) {
+  for (std::size_t i = 1; i < chips.size(); ++i) {
+    const PendingKey key{fmt::format("[[chip]] \"{}\"", chips[i].name), "", ""};
+    const bool is_same = std::find(than.begin(), than.end(), chips[i]) != than.end();
+    if (!is_same && std::find(out.begin(), out.end(), key) == out.end()) out.push_back(key);
+  }
+}
+
+std::string quoted(const std::string& value) {
+  return value.empty() ? "\"\"" : value;
+}
+
+}  // namespace
+
+std::vector<PendingKey> pending_keys(const Config& running, const Config& read) {
+  std::vector<PendingKey> out;
+  for (const auto& [key, value] : kStartKeys)
+    if (value(running) != value(read)) out.push_back({std::string(key), quoted(value(running)), quoted(value(read))});
+  add_other_chips(running.access.chips, read.access.chips, out);
+  add_other_chips(read.access.chips, running.access.chips, out);
+  return out;
+}
+
+std::string text_of(const std::vector<PendingKey>& keys) {
+  std::string out;
+  for (const auto& [key, in_force, in_file] : keys) {
+    out += (out.empty() ? "" : ", ") + key;
+    if (!in_force.empty()) out += fmt::format(" ({} is in force, the file says {})", in_force, in_file);
+  }
+  return out;
+}
+
 tl::expected<Settings, std::string> parse_settings(std::string_view text, const std::string& name,
-                                                   const Accounts& accounts) {
+                                                   const Accounts& accounts, const Limits* in_force) {
   const auto root = parse_toml(text, name);
   if (!root) return tl::unexpected(root.error());
   Settings settings;
@@ -253,16 +313,19 @@ tl::expected<Settings, std::string> parse_settings(std::string_view text, const 
     read_table(*limits, kLimitKeys, settings.limits, "limits.", faults);
   const auto terms = read_default_terms(*root, faults);
   settings.limits.terms = session_terms(terms);
-  settings.policy = read_policy(*root, terms, limits_of_profiles(settings.limits), accounts, faults);
+  settings.policy = read_policy(*root, terms, limits_of_profiles(in_force != nullptr ? *in_force : settings.limits),
+                                accounts, faults);
   settings.policy.main_chip = main_chip_of(*root, settings);
   if (auto wrong = faults.first()) return tl::unexpected(std::move(*wrong));
   return settings;
 }
 
-tl::expected<Settings, std::string> read_settings(const std::optional<std::string>& explicit_path) {
+tl::expected<Settings, std::string> read_settings(const std::optional<std::string>& explicit_path,
+                                                  const Limits* in_force) {
   const std::string path = explicit_path.value_or(std::string(kConfigFile));
   if (!explicit_path && ::access(path.c_str(), F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR)) return Settings{};
-  return read_file(path).and_then([&](const std::string& text) { return parse_settings(text, path); });
+  return read_file(path).and_then(
+      [&](const std::string& text) { return parse_settings(text, path, system_accounts(), in_force); });
 }
 
 tl::expected<Config, std::string> settle(const Settings& command_line, const Settings& file,

@@ -66,6 +66,17 @@ struct Config {
   bool operator==(const Config&) const = default;
 };
 
+// A key whose new value takes effect when tpmspaced starts again.
+struct PendingKey {
+  std::string key;                                     // "limits.connections", or `[[chip]] "build"`
+  std::string in_force, in_file;                       // values; empty for a table
+  bool operator==(const PendingKey&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
+};
+// What `read` says otherwise than `running`, but for what a reload changes at once.
+[[nodiscard]] std::vector<PendingKey> pending_keys(const Config& running, const Config& read);
+// "limits.connections (100 is in force, the file says 200)", with commas between several.
+[[nodiscard]] std::string text_of(const std::vector<PendingKey>& keys);
+
 // What the defaults depend on.
 struct Environment {
   bool is_root = false;
@@ -80,10 +91,14 @@ struct Environment {
 [[nodiscard]] std::vector<std::string> known_keys();
 
 // `name` stands in front of errors: "NAME:LINE:COLUMN: sentence".
+// `in_force`: the limits of a tpmspaced that runs, which hold for profiles that say none of their own; null: those of
+// the file.
 [[nodiscard]] tl::expected<Settings, std::string> parse_settings(std::string_view text, const std::string& name,
-                                                                 const Accounts& accounts = system_accounts());
+                                                                 const Accounts& accounts = system_accounts(),
+                                                                 const Limits* in_force = nullptr);
 // The file `explicit_path`, which must then be there, or else kConfigFile if it is there.
-[[nodiscard]] tl::expected<Settings, std::string> read_settings(const std::optional<std::string>& explicit_path);
+[[nodiscard]] tl::expected<Settings, std::string> read_settings(const std::optional<std::string>& explicit_path,
+                                                                const Limits* in_force = nullptr);
 // Limits and policy come from the file only.
 [[nodiscard]] tl::expected<Config, std::string> settle(const Settings& command_line, const Settings& file,
                                                        const Environment& environment);

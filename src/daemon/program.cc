@@ -42,8 +42,6 @@ tl::expected<Listener, std::string> make_listener(const Config& config) {
   return Listener::claim({.path = config.socket, .mode = config.socket_mode, .make_directory = config.default_socket});
 }
 
-using Reread = std::function<tl::expected<Access, std::string>()>;
-
 int no_log(const std::exception& e) {
   (void)write_whole(2, fmt::format("tpmspaced: there is no thread for the log: {}\n", e.what()));
   return 1;
@@ -60,7 +58,7 @@ void make_ledger_directory(const std::string& ledger) {
   if (::mkdir(directory.c_str(), 0755) == 0) (void)::chmod(directory.c_str(), 0755);
 }
 
-int serve(Log& log, const Config& config, const Reread& reread) {
+int serve(Log& log, const Config& config, const Rereading::Reader& reread) {
   std::vector<Chips::Source> sources;
   for (const Chip& chip : config.access.chips) {
     const auto spec = tpm::parse_spec(chip.tpm);
@@ -95,6 +93,19 @@ int serve(Log& log, const Config& config, const Reread& reread) {
   return code;
 }
 
+// What limits hold is said at the start, also for profiles that say none.
+Rereading::Result read_again(const Settings& command_line, const std::optional<std::string>& config_file,
+                             const Config& running) {
+  Environment environment = process_environment();
+  environment.exists = [](std::string_view) { return true; };  // the TPM is served already
+  return read_settings(config_file, &running.limits)
+      .and_then([&](const Settings& again) { return settle(command_line, again, environment); })
+      .map([&](Config again) {
+        auto pending = pending_keys(running, again);
+        return Rereading::Read{std::move(again.access), SubordinateIds::of_this_machine(), std::move(pending)};
+      });
+}
+
 }  // namespace
 
 int run_program(const Settings& command_line, const std::optional<std::string>& config_file) {
@@ -115,14 +126,8 @@ int run_program(const Settings& command_line, const std::optional<std::string>& 
     log.set_level(config->log_level);
     for (const auto& [line, sentence] : warnings_of(file->policy, this_machine()))
       log.warning("{}:{}: {}", config_file.value_or(std::string(kConfigFile)), line, sentence);
-    return serve(log, *config, [command_line, config_file] {
-      return read_settings(config_file)
-          .and_then([&](const Settings& again) {
-            Environment environment = process_environment();
-            environment.exists = [](std::string_view) { return true; };  // the TPM is served already
-            return settle(command_line, again, environment);
-          })
-          .map([](Config again) { return std::move(again.access); });
+    return serve(log, *config, [command_line, config_file, running = *config] {
+      return read_again(command_line, config_file, running);
     });
   } catch (const std::exception& e) {
     return fail(log, fmt::format("something that should not fail has failed: {}", e.what()));

@@ -15,6 +15,7 @@
 #include <tl/expected.hpp>
 #include <vector>
 
+#include "daemon/config.h"
 #include "daemon/event_loop.h"
 #include "daemon/policy_file.h"
 #include "daemon/subordinate_ids.h"
@@ -27,6 +28,7 @@ class Rereading {
   struct Read {
     Access access;
     SubordinateIds subordinates;
+    std::vector<PendingKey> pending;
   };
   using Result = tl::expected<Read, std::string>;
   using Reader = std::function<Result()>;

@@ -61,12 +61,6 @@ std::uint32_t most_connections(const Limits& limits, std::uint32_t own) {
   return std::min(limits.connections, possible);
 }
 
-Rereading::Result read_all(const std::function<tl::expected<Access, std::string>()>& reread) {
-  return reread().map([](Access access) {
-    return Rereading::Read{std::move(access), SubordinateIds::of_this_machine()};
-  });
-}
-
 std::vector<std::string> names_of(const std::vector<Chips::Source>& sources) {
   std::vector<std::string> out;
   out.reserve(sources.size());
@@ -84,11 +78,10 @@ Server::Server(Log& log, AuditLog audit, Terms terms, Listener main_door, std::v
       access_(std::move(terms.access)),
       gatekeeper_(std::make_shared<const guard::Policy>(access_.policy), names_of(sources), most_of_a_space(limits_),
                   limits_.bytes),
-      rereading_(
-          loop_, [reread = std::move(terms.reread)] { return read_all(reread); },
-          [this](Rereading::Result read, const std::vector<ClientId>& for_whom) {
-            on_read_again(std::move(read), for_whom);
-          }),
+      rereading_(loop_, std::move(terms.reread),
+                 [this](Rereading::Result read, const std::vector<ClientId>& for_whom) {
+                   on_read_again(std::move(read), for_whom);
+                 }),
       places_(most_connections(limits_, own_descriptors(sources.size(), access_.doors.size()))),
       doors_(loop_, log, std::move(main_door),
              [this](posix::Fd client, const Entrance& entrance, const Doors::Count& visits, bool welcome) {

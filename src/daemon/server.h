@@ -40,7 +40,7 @@ class Server final : private Connection::Host {
     Access access;
     // The configuration, read again.
     // By another thread, so it uses nothing that is not its own.
-    std::function<tl::expected<Access, std::string>()> reread;
+    Rereading::Reader reread;
   };
   // Precondition: SIGTERM, SIGINT and SIGHUP are blocked.
   Server(Log& log, AuditLog audit, Terms terms, Listener main_door, std::vector<Chips::Source> sources);
@@ -125,7 +125,6 @@ class Server final : private Connection::Host {
   [[nodiscard]] static observe::AuditRecord record_of(observe::AuditEvent event, const Connection& from);
   // A sentence about what names a TPM that is not served as it says; nullopt: nothing does.
   [[nodiscard]] std::optional<std::string> not_served(const Access& access) const;
-  [[nodiscard]] bool serves_all(const Access& access) const;
   // By the policy of now.
   [[nodiscard]] const Grant& rights_of(Connection& from);
   [[nodiscard]] bool is_administrator(Connection& from) { return rights_of(from).profile().administer; }

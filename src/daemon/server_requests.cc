@@ -235,7 +235,8 @@ void Server::on_read_again(Rereading::Result read, const std::vector<ClientId>& 
     out.sentence = "the configuration was read again; profiles, rules, namespaces and doors are as it says now";
     for (const auto& trouble : troubles) out.sentence += "; but " + trouble;
     out.done = troubles.empty();
-    if (!serves_all(access_)) out.sentence += "; but the TPMs are those of the start: restart tpmspaced to have others";
+    if (!read->pending.empty())
+      out.sentence += "; these keys take effect when tpmspaced is restarted: " + text_of(read->pending);
   } else {
     out.sentence = "nothing was changed: " + read.error();
     log_.error("{}", out.sentence);
@@ -265,11 +266,6 @@ std::optional<std::string> Server::not_served(const Access& access) const {
   for (const auto& one : access.policy.namespaces())
     if (auto fault = sentence("namespace", one.name, one.chip)) return fault;
   return std::nullopt;
-}
-
-bool Server::serves_all(const Access& access) const {
-  return access.chips.size() == chips_.size() && std::all_of(access.chips.begin(), access.chips.end(),
-                                                             [this](const Chip& one) { return chips_.serves_as(one); });
 }
 
 tl::expected<std::vector<proto::DoorEntry>, wire::Rc> Server::doors(Connection& from) {

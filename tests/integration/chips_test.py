@@ -295,7 +295,7 @@ class ChipsTest(RefusalTest):
             more = '\n[[chip]]\nname = "third"\ntpm = "device:/dev/tpm9"\n'
             with open(daemon.directory / "config.toml", "a", encoding="ascii") as file:
                 file.write(more)
-            self.assertIn("; but the TPMs are those of the start: restart tpmspaced to have others",
+            self.assertIn("; these keys take effect when tpmspaced is restarted: ",
                           self.tool(daemon, "policy", "reload"))
             with open(daemon.directory / "config.toml", "a", encoding="ascii") as file:
                 file.write('\n[[namespace]]\nname = "n"\nuser = 5\nchip = "third"\n')

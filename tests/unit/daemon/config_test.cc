@@ -3,8 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
+#include <map>
 
 namespace tpmspace::daemon {
 namespace {
@@ -247,6 +249,61 @@ TEST(Config, AFileIsReadWhole) {
   ASSERT_FALSE(huge);
   EXPECT_NE(huge.error().find("is longer than 1048576 octets"), std::string::npos) << huge.error();
   (void)std::remove(path.c_str());
+}
+
+// --- What a reload does not change.
+
+Config settled(const std::string& text) {
+  const auto settings = parse_settings(text, "f");
+  EXPECT_TRUE(settings) << text << ": " << settings.error();
+  const auto config = settle({}, *settings, machine(true, true));
+  EXPECT_TRUE(config) << text << ": " << config.error();
+  return config.value_or(Config{});
+}
+
+TEST(Config, EveryKeyThatNeedsARestartIsNamed) {
+  const std::map<std::string, std::string> others = {{"tpm", "\"embedded\""},     {"socket", "\"/run/other.sock\""},
+                                                     {"socket_mode", "\"0600\""}, {"ledger", "\"/run/other-ledger\""},
+                                                     {"audit", "\"journal\""},    {"log_level", "\"debug\""}};
+  for (const std::string& key : known_keys()) {
+    if (key == "version" || key.starts_with("profile.")) continue;  // has one value; takes effect at once
+    const auto other = others.find(key);
+    const std::string value = other == others.end() ? "77777" : other->second;
+    const auto dot = key.find('.');
+    const std::string text = dot == std::string::npos
+                                 ? key + " = " + value
+                                 : "[" + key.substr(0, dot) + "]\n" + key.substr(dot + 1) + " = " + value;
+    const auto pending = pending_keys(settled(""), settled(text));
+    EXPECT_TRUE(std::any_of(pending.begin(), pending.end(), [&](const PendingKey& one) { return one.key == key; }))
+        << key;
+  }
+}
+
+TEST(Config, WhatIsPendingIsSaidWithBothValues) {
+  const auto pending =
+      pending_keys(settled("audit = \"\"\n[limits]\nqueue = 5"), settled("audit = \"/a\"\n[limits]\nqueue = 6"));
+  EXPECT_EQ(text_of(pending),
+            "audit (\"\" is in force, the file says /a), limits.queue (5 is in force, the file says 6)");
+}
+
+TEST(Config, AChipThatChangesNeedsARestartAndProfilesDoNot) {
+  const std::string one = "[[chip]]\nname = \"a\"\ntpm = \"swtpm:path=/a\"\n";
+  const std::string other = "[[chip]]\nname = \"a\"\ntpm = \"swtpm:path=/b\"\n";
+  EXPECT_EQ(text_of(pending_keys(settled(one), settled(other))), "[[chip]] \"a\"");
+  EXPECT_EQ(text_of(pending_keys(settled(one), settled(""))), "[[chip]] \"a\"");
+  EXPECT_EQ(text_of(pending_keys(settled(""), settled(other))), "[[chip]] \"a\"");
+  EXPECT_EQ(text_of(pending_keys(settled(""), settled("[profile.default]\nclaim = 9\n[profile.p]\n"
+                                                      "[[rule]]\nprofile = \"p\""))),
+            "");
+}
+
+TEST(Config, AfterAReloadProfilesHaveTheLimitsThatAreInForce) {
+  const std::string profile = "[profile.p]\nbase = \"safe\"\n";
+  const Limits in_force = settled("[limits]\nobjects = 5").limits;
+  const auto read = parse_settings("[limits]\nobjects = 9\n" + profile, "f", system_accounts(), &in_force);
+  ASSERT_TRUE(read) << read.error();
+  EXPECT_EQ(read->policy.profiles.at("p").profile.limits.objects, 5U);
+  EXPECT_EQ(read->limits.objects, 9U);
 }
 
 }  // namespace
