@@ -22,6 +22,7 @@ TpmDesk::Callbacks Chips::callbacks_for(std::size_t chip) {
           .failed = [this, chip](const std::string& why) { on_failed(chip, why); },
           .answered = callbacks_.answered,
           .order_done = callbacks_.order_done,
+          .listed = [this, chip](ClientId client, const auto& list) { callbacks_.listed(chip, client, list); },
           .stopped = [this, chip] { on_stopped(chip); },
           .lost_or_found =
               [this, chip](bool lost) {

@@ -44,6 +44,8 @@ class Chips {
     std::function<void(ClientId client, wire::ByteView response)> answered;
     std::function<void(ClientId client, const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions)>
         order_done;
+    std::function<void(std::size_t chip, ClientId client, const tl::expected<engine::SessionList, wire::Rc>& list)>
+        listed;
     std::function<void(std::size_t chip, const observe::Account& account)> accounted;
   };
 

@@ -71,6 +71,18 @@ void Connection::deliver_order(const tl::expected<std::vector<proto::SessionEntr
   handle();
 }
 
+void Connection::deliver_status(const proto::Status& status) {
+  if (over_) return;
+  dialogue_.status_done(status);
+  handle();
+}
+
+void Connection::deliver_sessions(const tl::expected<proto::Sessions, wire::Rc>& sessions) {
+  if (over_) return;
+  dialogue_.sessions_done(sessions);
+  handle();
+}
+
 void Connection::deliver_outcome(const proto::Outcome& outcome) {
   if (over_) return;
   dialogue_.reload_done(outcome);

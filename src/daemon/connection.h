@@ -39,8 +39,8 @@ class Connection final : private Dialogue::Manager {
     [[nodiscard]] virtual bool may_have_locality(Connection& from, std::uint8_t locality) = 0;
     [[nodiscard]] virtual std::optional<wire::Rc> narrow(Connection& from, const std::string& profile) = 0;
     [[nodiscard]] virtual proto::HelloReply hello() = 0;
-    [[nodiscard]] virtual proto::Status status(Connection& from) = 0;
-    [[nodiscard]] virtual tl::expected<proto::Sessions, wire::Rc> sessions(Connection& from) = 0;
+    [[nodiscard]] virtual std::optional<proto::Status> status(Connection& from) = 0;
+    [[nodiscard]] virtual std::optional<wire::Rc> ask_for_sessions(Connection& from) = 0;
     [[nodiscard]] virtual std::optional<wire::Rc> order(Connection& from, const proto::SessionOrder& what) = 0;
     [[nodiscard]] virtual std::optional<wire::Rc> reload(Connection& from) = 0;
     [[nodiscard]] virtual tl::expected<std::vector<proto::DoorEntry>, wire::Rc> doors(Connection& from) = 0;
@@ -80,6 +80,9 @@ class Connection final : private Dialogue::Manager {
   void deliver(wire::ByteView response);
   // The reply to its order about sessions.
   void deliver_order(const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions);
+  // What it asked for, or why it cannot have that.
+  void deliver_status(const proto::Status& status);
+  void deliver_sessions(const tl::expected<proto::Sessions, wire::Rc>& sessions);
   // The reply to its wish that the configuration be read again.
   void deliver_outcome(const proto::Outcome& outcome);
   // From now on only the answer to the command in flight is awaited.
@@ -93,8 +96,8 @@ class Connection final : private Dialogue::Manager {
   bool may_have_locality(std::uint8_t locality) override { return host_.may_have_locality(*this, locality); }
   std::optional<wire::Rc> narrow(const std::string& profile) override { return host_.narrow(*this, profile); }
   proto::HelloReply hello() override { return host_.hello(); }
-  proto::Status status() override { return host_.status(*this); }
-  tl::expected<proto::Sessions, wire::Rc> sessions() override { return host_.sessions(*this); }
+  std::optional<proto::Status> status() override { return host_.status(*this); }
+  std::optional<wire::Rc> ask_for_sessions() override { return host_.ask_for_sessions(*this); }
   std::optional<wire::Rc> order(const proto::SessionOrder& what) override { return host_.order(*this, what); }
   std::optional<wire::Rc> reload() override { return host_.reload(*this); }
   tl::expected<std::vector<proto::DoorEntry>, wire::Rc> doors() override { return host_.doors(*this); }

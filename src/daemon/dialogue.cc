@@ -105,6 +105,16 @@ void Dialogue::order_done(const tl::expected<std::vector<proto::SessionEntry>, w
                              : proto::Reply(refusal(proto::MessageType::kOrder, sessions.error()))));
 }
 
+void Dialogue::status_done(const proto::Status& status) {
+  ordering_ = false;
+  put(proto::encode(proto::Reply(proto::StatusReply{status})));
+}
+
+void Dialogue::sessions_done(const tl::expected<proto::Sessions, wire::Rc>& sessions) {
+  ordering_ = false;
+  put(proto::encode(done_or_refused<proto::SessionsReply>(proto::MessageType::kSessions, sessions)));
+}
+
 void Dialogue::reload_done(const proto::Outcome& outcome) {
   ordering_ = false;
   put(proto::encode(proto::Reply(proto::ReloadReply{outcome})));
@@ -184,9 +194,16 @@ std::optional<proto::Reply> Dialogue::reply_to(const proto::Request& request) {
             locality_ = wanted.locality;
             return proto::LocalityReply{};
           },
-          [&](const proto::StatusRequest&) -> Answer { return proto::StatusReply{manager_.status()}; },
+          [&](const proto::StatusRequest&) -> Answer {
+            if (auto status = manager_.status()) return proto::StatusReply{*std::move(status)};
+            ordering_ = true;
+            return std::nullopt;
+          },
           [&](const proto::SessionsRequest&) -> Answer {
-            return done_or_refused<proto::SessionsReply>(proto::MessageType::kSessions, manager_.sessions());
+            if (const auto refused = manager_.ask_for_sessions())
+              return refusal(proto::MessageType::kSessions, *refused);
+            ordering_ = true;
+            return std::nullopt;
           },
           [&](const proto::OrderRequest& wanted) -> Answer {
             if (const auto refused = manager_.order(wanted.what)) return refusal(proto::MessageType::kOrder, *refused);

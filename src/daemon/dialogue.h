@@ -49,9 +49,10 @@ class Dialogue {
     // From now on no more is allowed than that profile allows, too. Or a code (our layer included).
     [[nodiscard]] virtual std::optional<wire::Rc> narrow(const std::string& profile) = 0;
     [[nodiscard]] virtual proto::HelloReply hello() = 0;
-    [[nodiscard]] virtual proto::Status status() = 0;
-    // Or a code, likewise.
-    [[nodiscard]] virtual tl::expected<proto::Sessions, wire::Rc> sessions() = 0;
+    // Nullopt: `status_done` will be called with it.
+    [[nodiscard]] virtual std::optional<proto::Status> status() = 0;
+    // `sessions_done` will be called. Or the request is refused with a code (our layer included).
+    [[nodiscard]] virtual std::optional<wire::Rc> ask_for_sessions() = 0;
     // Takes the order; `order_done` will be called with the reply. Or refuses it with a code (our layer included).
     [[nodiscard]] virtual std::optional<wire::Rc> order(const proto::SessionOrder& what) = 0;
     // The configuration will be read again, and `reload_done` be called. Or a code, likewise.
@@ -89,6 +90,9 @@ class Dialogue {
   // Those sessions it concerned; or it was not done, for that code.
   void order_done(const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions);
 
+  void status_done(const proto::Status& status);
+  // Or the list cannot be had, for that code.
+  void sessions_done(const tl::expected<proto::Sessions, wire::Rc>& sessions);
   // The configuration was read again, or could not be.
   void reload_done(const proto::Outcome& outcome);
 

@@ -101,6 +101,7 @@ Server::Server(Log& log, AuditLog audit, Terms terms, Listener main_door, std::v
               .replaced = [this](std::size_t chip) { on_replaced(chip); },
               .answered = [this](ClientId client, wire::ByteView response) { on_answer(client, response); },
               .order_done = [this](ClientId client, const auto& sessions) { on_order_done(client, sessions); },
+              .listed = [this](std::size_t chip, ClientId client, const auto& list) { on_listed(chip, client, list); },
               .accounted = [this](std::size_t chip, const auto& account) { on_account(chip, account); }}) {
   loop_.on_signal(SIGTERM, [this] { on_stop_signal(); });
   loop_.on_signal(SIGINT, [this] { on_stop_signal(); });

@@ -56,6 +56,9 @@ class Server final : private Connection::Host {
     std::optional<ClientLimits::Place> place;  // none: above a limit, to be answered and closed
     std::optional<Doors::Visit> visit;         // likewise
     std::optional<proto::SessionOrder> order;  // under way
+    // Of a list of sessions that it waits for.
+    bool wants_status = false;  // only the numbers
+    bool tells_realms = false;  // it was an administrator when it asked
 
     // Who is refused is not understood: the main one will do.
     [[nodiscard]] std::size_t spoken_to() const { return place ? connection->badge().chip : 0; }
@@ -69,6 +72,7 @@ class Server final : private Connection::Host {
   void on_replaced(std::size_t chip);
   void on_answer(ClientId client, wire::ByteView response);
   void on_order_done(ClientId client, const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions);
+  void on_listed(std::size_t chip, ClientId client, const tl::expected<engine::SessionList, wire::Rc>& list);
   void on_over();
   // --- Clients ---
   void on_client(posix::Fd socket, const Entrance& entrance, const Doors::Count& visits, bool door_has_room);
@@ -94,8 +98,8 @@ class Server final : private Connection::Host {
   bool may_have_locality(Connection& from, std::uint8_t locality) override;
   std::optional<wire::Rc> narrow(Connection& from, const std::string& profile) override;
   proto::HelloReply hello() override;
-  proto::Status status(Connection& from) override;
-  tl::expected<proto::Sessions, wire::Rc> sessions(Connection& from) override;
+  std::optional<proto::Status> status(Connection& from) override;
+  std::optional<wire::Rc> ask_for_sessions(Connection& from) override;
   std::optional<wire::Rc> order(Connection& from, const proto::SessionOrder& what) override;
   std::optional<wire::Rc> reload(Connection& from) override;
   tl::expected<std::vector<proto::DoorEntry>, wire::Rc> doors(Connection& from) override;
@@ -127,6 +131,9 @@ class Server final : private Connection::Host {
   [[nodiscard]] std::optional<std::string> not_served(const Access& access) const;
   // By the policy of now.
   [[nodiscard]] const Grant& rights_of(Connection& from);
+  // `list`: of the client's own sessions, if it is no administrator.
+  [[nodiscard]] proto::Status status_of(Connection& from, TpmDesk& desk, const engine::SessionList* list);
+  std::optional<wire::Rc> ask_desk_for_sessions(Connection& from, bool only_own);
   [[nodiscard]] bool is_administrator(Connection& from) { return rights_of(from).profile().administer; }
   tl::expected<void, std::string> add_door(const proto::DoorEntry& entry);
 

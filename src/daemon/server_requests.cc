@@ -165,13 +165,32 @@ wire::Rc Server::refuse(const Connection& from, std::string reason) {
   return kNotAllowed;
 }
 
-proto::Status Server::status(Connection& from) {
+// An ordinary user's own sessions are not counted here: the TPM's thread knows them.
+std::optional<proto::Status> Server::status(Connection& from) {
+  if (is_administrator(from) || ask_desk_for_sessions(from, true)) return status_of(from, desk_of(from), nullptr);
+  clients_.at(from.id()).wants_status = true;
+  return std::nullopt;
+}
+
+void Server::on_listed(std::size_t chip, ClientId client, const tl::expected<engine::SessionList, wire::Rc>& list) {
+  const auto found = clients_.find(client);
+  if (found == clients_.end()) return;
+  Connection& to = *found->second.connection;
+  if (std::exchange(found->second.wants_status, false))
+    return to.deliver_status(status_of(to, chips_.desk(chip), list ? &*list : nullptr));
+  const auto realm_of = [&, tells = found->second.tells_realms](space::OwnerId owner) {
+    return tells ? told(gatekeeper_.realm_of_owner(owner)) : proto::Realm{};
+  };
+  to.deliver_sessions(list.map([&](const engine::SessionList& one) { return TpmDesk::told(one, realm_of); }));
+}
+
+proto::Status Server::status_of(Connection& from, TpmDesk& desk, const engine::SessionList* list) {
   proto::Status out;
   const bool whole = is_administrator(from);
   if (whole)
-    desk_of(from).fill(out);
+    desk.fill(out);
   else
-    desk_of(from).fill_for(from.badge().holder(), out);
+    desk.fill_for(from.badge().holder(), list, out);
   out.server_version = kServerName;
   out.tpm_chip = chips_.name(from.badge().chip);
   if (whole) out.tpm_all_chips = chips_.names(" ");
@@ -191,13 +210,16 @@ proto::Status Server::status(Connection& from) {
   return out;
 }
 
-tl::expected<proto::Sessions, wire::Rc> Server::sessions(Connection& from) {
-  if (is_administrator(from))
-    return desk_of(from).sessions(std::nullopt,
-                                  [this](space::OwnerId owner) { return told(gatekeeper_.realm_of_owner(owner)); });
-  // Its owner's are not its own.
-  if (from.badge().narrowed) return tl::make_unexpected(kNotAllowed);
-  return desk_of(from).sessions(from.badge().holder(), [](space::OwnerId) { return proto::Realm{}; });
+std::optional<wire::Rc> Server::ask_for_sessions(Connection& from) {
+  const bool only_own = !is_administrator(from);
+  // The sessions of a narrowed connection's owner are not its own.
+  if (only_own && from.badge().narrowed) return kNotAllowed;
+  clients_.at(from.id()).tells_realms = !only_own;
+  return ask_desk_for_sessions(from, only_own);
+}
+
+std::optional<wire::Rc> Server::ask_desk_for_sessions(Connection& from, bool only_own) {
+  return desk_of(from).ask_for_sessions(from.id(), from.badge().holder(), rights_of(from).limits.priority, only_own);
 }
 
 std::optional<wire::Rc> Server::order(Connection& from, const proto::SessionOrder& what) {

@@ -156,6 +156,38 @@ std::optional<wire::Rc> TpmDesk::order(ClientId client, engine::SessionOrder wha
   return std::nullopt;
 }
 
+std::optional<wire::Rc> TpmDesk::ask_for_sessions(ClientId client, const space::Holder& who, std::uint8_t priority,
+                                                  bool only_own) {
+  if (state_ != State::kServing || lost_ || stopping_ != Stopping::kNo) return kFailure;
+  if (!queue_.has_place(who.owner) || !thread_->has_room(who.owner)) return kFull;
+  queue_.take(who.owner);
+  const auto only = only_own ? std::optional(who) : std::nullopt;
+  queries_[++last_query_] = {.client = client, .owner = who.owner, .only = only};
+  thread_->ask_for_sessions({.id = last_query_, .payer = who.owner, .priority = priority, .only = only});
+  if (!deadline_timer_.armed()) deadline_timer_.arm(limits::kWatchdogPeriod);
+  return std::nullopt;
+}
+
+// A command is at the TPM, perhaps for seconds: those that have asked for a list get it as it is now. What the thread
+// makes of their requests later is for nobody.
+void TpmDesk::answer_queries_meanwhile() {
+  std::vector<std::uint64_t> waiting;
+  for (const auto& [id, query] : queries_)
+    if (query.client != 0) waiting.push_back(id);
+  for (const std::uint64_t id : waiting) {
+    const auto list = thread_->sessions_meanwhile(queries_.at(id).only);
+    if (!list) return;
+    callbacks_.listed(std::exchange(queries_.at(id).client, 0), *list);
+  }
+}
+
+void TpmDesk::deliver(const engine::SessionsAnswer& answer) {
+  const auto query = queries_.extract(answer.id);
+  if (!query) return;
+  queue_.give_back(query.mapped().owner);
+  if (query.mapped().client != 0) callbacks_.listed(query.mapped().client, answer.list);
+}
+
 void TpmDesk::deliver(const engine::OrderDone& done) {
   const auto order = orders_under_way_.find(done.order);
   if (order == orders_under_way_.end()) return;
@@ -171,6 +203,8 @@ void TpmDesk::deliver(const engine::OrderDone& done) {
 void TpmDesk::close(ClientId client) {
   for (auto& [order, from] : orders_under_way_)
     if (from == client) from = 0;
+  for (auto& [id, query] : queries_)
+    if (query.client == client) query.client = 0;
   const auto found = clients_.find(client);
   if (found == clients_.end()) return;
   if (const JobId job = found->second.job; job != 0) {
@@ -214,10 +248,7 @@ void TpmDesk::handle(TpmThread::Failed& event) {
 }
 
 void TpmDesk::handle(TpmThread::Stepped& event) {
-  if (state_ == State::kServing) {
-    counters_.add_snapshot(event.snapshot);
-    if (event.sessions) sessions_ = std::move(event.sessions);
-  }
+  if (state_ == State::kServing) counters_.add_snapshot(event.snapshot);
   // Counted before it is delivered: who has an answer finds it in the status.
   const bool wanted = event.answer && jobs_.contains(event.answer->job);
   const bool is_gone = event.account && event.account->tpm_lost && state_ == State::kServing;
@@ -232,6 +263,7 @@ void TpmDesk::handle(TpmThread::Stepped& event) {
   }
   if (wanted) deliver(*event.answer);
   if (event.order_done) deliver(*event.order_done);
+  if (event.sessions) deliver(*event.sessions);
   if (is_gone && stopping_ == Stopping::kNo) leave_chip();
 }
 
@@ -243,7 +275,8 @@ void TpmDesk::look_at_deadline() {
   const auto running = thread_->running();
   const bool is_late = watchdog_.look(running, Watchdog::Clock::now());
   if (is_late && source_.can_hang && !lost_ && state_ == State::kServing) lose_chip(*running);
-  if (!jobs_.empty() || running) deadline_timer_.arm(limits::kWatchdogPeriod);
+  if (running) answer_queries_meanwhile();
+  if (!jobs_.empty() || !queries_.empty() || running) deadline_timer_.arm(limits::kWatchdogPeriod);
 }
 
 void TpmDesk::lose_chip(const engine::Gate::Running& running) {
@@ -257,6 +290,7 @@ void TpmDesk::lose_chip(const engine::Gate::Running& running) {
   callbacks_.lost_or_found(true);
   for (const JobId id : waiting) answer_early(id, kFailure);
   fail_orders();
+  fail_queries();
 }
 
 // The thread may still have them; what becomes of them nobody is told.
@@ -265,6 +299,14 @@ void TpmDesk::fail_orders() {
   for (auto& [order, client] : orders_under_way_)
     if (const ClientId one = std::exchange(client, 0); one != 0) ordering.push_back(one);
   for (const ClientId client : ordering) callbacks_.order_done(client, tl::make_unexpected(kFailure));
+}
+
+// The thread still makes those lists, for nobody; until then they keep their places.
+void TpmDesk::fail_queries() {
+  std::vector<ClientId> asking;
+  for (auto& [id, query] : queries_)
+    if (const ClientId one = std::exchange(query.client, 0); one != 0) asking.push_back(one);
+  for (const ClientId client : asking) callbacks_.listed(client, tl::make_unexpected(kFailure));
 }
 
 void TpmDesk::handle(TpmThread::Drained&) {
@@ -283,9 +325,11 @@ void TpmDesk::leave_chip() {
   for (const JobId id : waiting) answer_early(id, kFailure);
   fail_orders();
   orders_under_way_.clear();
+  fail_queries();
+  for (const auto& [id, query] : queries_) queue_.give_back(query.owner);
+  queries_.clear();
   cancels_.clear();
   clients_.clear();
-  sessions_ = nullptr;
   counters_.add_snapshot({});
   thread_->stop();
   thread_->hang_up();
@@ -341,30 +385,23 @@ void TpmDesk::handle(TpmThread::Stopped& event) {
   end_thread();
 }
 
-proto::Sessions TpmDesk::sessions(const std::optional<space::Holder>& only, const RealmOf& realm_of) const {
+proto::Sessions TpmDesk::told(const engine::SessionList& list, const RealmOf& realm_of) {
   proto::Sessions out;
-  if (sessions_ == nullptr) return out;
   const std::uint64_t now = now_of_engine();
-  for (const auto& view : sessions_->sessions) {
-    if (only && !only->covers(view.holder)) {
-      ++out.hidden_sessions;
-      continue;
-    }
+  for (const auto& view : list.sessions) {
     out.sessions.push_back(entry_of(view, now));
     out.sessions.back().realm = realm_of(view.holder.owner);
   }
-  for (const auto& view : sessions_->waiting) {
-    if (only && !only->covers(view.holder))
-      ++out.hidden_waiting;
-    else
-      out.waiting.push_back({.uid = uid_of(view.holder),
-                             .connection = view.connection,
-                             .waited = span(view.since, now),
-                             .left = view.deadline == UINT64_MAX ? proto::kEndless : span(now, view.deadline),
-                             .realm = realm_of(view.holder.owner)});
-  }
-  out.more_waiting = sessions_->more_waiting;
-  out.more_parked = sessions_->more_parked;
+  for (const auto& view : list.waiting)
+    out.waiting.push_back({.uid = uid_of(view.holder),
+                           .connection = view.connection,
+                           .waited = span(view.since, now),
+                           .left = view.deadline == UINT64_MAX ? proto::kEndless : span(now, view.deadline),
+                           .realm = realm_of(view.holder.owner)});
+  out.hidden_sessions = list.hidden_sessions;
+  out.hidden_waiting = list.hidden_waiting;
+  out.more_waiting = list.more_waiting;
+  out.more_parked = list.more_parked;
   return out;
 }
 
@@ -394,17 +431,14 @@ void TpmDesk::fill(proto::Status& status) {
       std::chrono::duration_cast<std::chrono::nanoseconds>(watchdog_.running_for(now)).count());
 }
 
-void TpmDesk::fill_for(const space::Holder& who, proto::Status& status) {
+void TpmDesk::fill_for(const space::Holder& who, const engine::SessionList* list, proto::Status& status) {
   fill_chip(status);
   status.server_own_only = true;
   if (who.part.connection == 0) status.queue_now = queue_.taken(who.owner);
-  if (sessions_ == nullptr) return;
-  for (const auto& view : sessions_->sessions) {
-    if (!who.covers(view.holder)) continue;
-    (view.parked ? status.sessions_parked : status.spaces_sessions) += 1;
-  }
-  for (const auto& view : sessions_->waiting)
-    if (who.covers(view.holder)) ++status.sessions_waiting;
+  if (list == nullptr) return;
+  for (const auto& view : list->sessions) (view.parked ? status.sessions_parked : status.spaces_sessions) += 1;
+  status.sessions_parked += list->more_parked;
+  status.sessions_waiting = list->waiting.size() + list->more_waiting;
 }
 
 }  // namespace tpmspace::daemon

@@ -8,7 +8,7 @@
 // again and again (RetryPace). What comes may be another TPM, so nothing of the former is left: clients have empty
 // spaces, as after a reset. One that could not be opened at first is tried in the same way, unless `failed` stops it.
 // Threads: belongs to the event loop. Errors: a command that cannot be taken is refused with a response code.
-// Limits: `queue` commands at a time, shared by owners (OwnerRoom).
+// Limits: `queue` commands and lists at a time, shared by owners (OwnerRoom).
 #pragma once
 
 #include <functional>
@@ -46,6 +46,8 @@ class TpmDesk {
     // The client's order about sessions is done, or it will not be, for that code.
     std::function<void(ClientId client, const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions)>
         order_done;
+    // The list that the client asked for, or why it cannot be had.
+    std::function<void(ClientId client, const tl::expected<engine::SessionList, wire::Rc>& list)> listed;
     // After `stop`.
     std::function<void()> stopped;
     // It does not answer any more; or it answers again, and is the same.
@@ -78,6 +80,11 @@ class TpmDesk {
   void close(ClientId client);
   // `order_done` will be called, unless the client is closed before. Or it is refused with a code.
   [[nodiscard]] std::optional<wire::Rc> order(ClientId client, engine::SessionOrder what);
+  // `listed` will be called, unless the client is closed before. Or it is refused with a code. `only_own`: of what the
+  // holder may know; else of everything. The list takes its turn in the queue, as a command of the client's would; but
+  // nobody waits for a command that is at the TPM for long. Precondition: the client waits for no other.
+  [[nodiscard]] std::optional<wire::Rc> ask_for_sessions(ClientId client, const space::Holder& who,
+                                                         std::uint8_t priority, bool only_own);
   void answered_early(wire::Rc code) { counters_.add_early_answer(code); }
 
   // Ends the thread: the command at the TPM has limits::kStopGrace to end by itself, then it is cancelled, then the TPM
@@ -85,11 +92,12 @@ class TpmDesk {
   void stop();
 
   void fill(proto::Status& status);
-  // What is nobody's secret, and his own numbers: his sessions, and his owner's commands that wait or run.
-  void fill_for(const space::Holder& who, proto::Status& status);
-  // With `only`, the others' are hidden: counted. `realm_of`: where an owner is, for whoever may know.
+  // What is nobody's secret, and the holder's own numbers: its owner's commands that wait or run, and its sessions, if
+  // there is a list of them.
+  void fill_for(const space::Holder& who, const engine::SessionList* list, proto::Status& status);
+  // As the protocol has it, now. `realm_of`: where an owner is, for a client that may know.
   using RealmOf = std::function<proto::Realm(space::OwnerId)>;
-  [[nodiscard]] proto::Sessions sessions(const std::optional<space::Holder>& only, const RealmOf& realm_of) const;
+  [[nodiscard]] static proto::Sessions told(const engine::SessionList& list, const RealmOf& realm_of);
 
  private:
   struct Job {
@@ -119,12 +127,15 @@ class TpmDesk {
   void handle(TpmThread::Stopped& event);
   void deliver(const TpmThread::Answer& answer);
   void deliver(const engine::OrderDone& done);
+  void deliver(const engine::SessionsAnswer& answer);
 
   void fill_chip(proto::Status& status) const;
   void look_at_deadline();
   void lose_chip(const engine::Gate::Running& running);
   void leave_chip();
   void fail_orders();
+  void fail_queries();
+  void answer_queries_meanwhile();
   void end_thread();
   void open_again();
   // Takes the job off the desk; its client.
@@ -154,7 +165,13 @@ class TpmDesk {
   JobId last_job_ = 0;
   std::map<std::uint64_t, ClientId> orders_under_way_;  // that the thread has; clients may be gone: 0
   std::uint64_t last_order_ = 0;
-  std::shared_ptr<const engine::SessionList> sessions_;  // null: none yet
+  struct Query {
+    ClientId client = 0;  // 0: it is gone
+    space::OwnerId owner;
+    std::optional<space::Holder> only;
+  };
+  std::map<std::uint64_t, Query> queries_;  // that the thread has
+  std::uint64_t last_query_ = 0;
   bool lost_ = false;
   enum class Stopping : std::uint8_t { kNo, kWaiting, kCancelled, kLeft };
   Stopping stopping_ = Stopping::kNo;

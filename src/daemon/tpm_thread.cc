@@ -37,6 +37,12 @@ class TpmThread::Worker {
     }
   }
 
+  [[nodiscard]] engine::SessionList sessions(const std::optional<space::Holder>& only) const {
+    engine::SessionList out = engine_.sessions(only);
+    name_clients(out);
+    return out;
+  }
+
  private:
   struct Client {
     engine::ConnectionId connection = 0;
@@ -81,6 +87,7 @@ class TpmThread::Worker {
     if (found != clients_.end() && found->second.ticket == order.ticket) drop_withdrawn(found->second);
   }
   void apply(AboutSessions& order) { engine_.order_sessions(order.order, std::move(order.what)); }
+  void apply(const AskForSessions& order) { engine_.ask_for_sessions(order.query); }
   void apply(const Drain&) { draining_ = true; }
   void apply(const Stop&) { stopping_ = true; }
 
@@ -99,8 +106,9 @@ class TpmThread::Worker {
       if (event.account) event.account->connection = client_of(event.account->connection);
       event.order_done = step.order_done;
       if (event.order_done) name_clients(event.order_done->sessions);
+      event.sessions = step.sessions;
+      if (event.sessions) name_clients(event.sessions->list);
       event.snapshot = engine_.snapshot();
-      event.sessions = changed_sessions();
       owner_.events_.put(std::move(event));
       changed_ = false;
     }
@@ -110,19 +118,13 @@ class TpmThread::Worker {
     }
   }
 
-  // Null: they are as they were told last.
-  std::shared_ptr<const engine::SessionList> changed_sessions() {
-    auto now_there = engine_.sessions();
-    if (now_there == told_) return nullptr;
-    told_ = now_there;
-    name_clients(now_there.sessions);
-    name_clients(now_there.waiting);
-    return std::make_shared<const engine::SessionList>(std::move(now_there));
-  }
-
   // As the loop knows them.
-  template <typename Views>
-  void name_clients(Views& views) const {
+  void name_clients(engine::SessionList& list) const {
+    name_clients(list.sessions);
+    name_clients(list.waiting);
+  }
+  template <typename View>
+  void name_clients(std::vector<View>& views) const {
     for (auto& view : views) view.connection = client_of(view.connection);
   }
   // 0: it is gone.
@@ -156,7 +158,6 @@ class TpmThread::Worker {
   std::unordered_map<ClientId, Client> clients_;
   std::unordered_map<engine::ConnectionId, ClientId> client_of_;
   std::unordered_map<engine::Ticket, std::pair<JobId, ClientId>> jobs_;
-  engine::SessionList told_;  // the loop knows these
   bool draining_ = false;
   bool stopping_ = false;
   bool changed_ = false;  // by orders, since the last report
@@ -207,17 +208,20 @@ TpmThread::Event TpmThread::serve(wire::Tpm& tpm, ChipReport report, const engin
                                   const TpmSource& source) {
   table_ = std::make_shared<const wire::CommandTable>(report.table);
   engine::Engine engine(tpm, *table_, report.chip, config, now);
+  Worker worker(*this, engine, source.remember);
   {
     const std::lock_guard lock(shared_.mutex);
     shared_.gate = &engine.gate();
+    shared_.worker = &worker;
   }
   events_.put(Ready{std::move(report)});
   if (source.remember) source.remember(engine.held_sessions());
-  Worker(*this, engine, source.remember).run();
+  worker.run();
   auto account = engine.flush_all(true);
   if (source.remember) source.remember(engine.held_sessions());
   const std::lock_guard lock(shared_.mutex);
   shared_.gate = nullptr;
+  shared_.worker = nullptr;
   return Stopped{std::move(account)};
 }
 
@@ -247,6 +251,9 @@ void TpmThread::submit(space::OwnerId owner, ClientId client, JobId job, wire::C
 
 void TpmThread::close(ClientId client) {
   orders_.put(Order{{}, Close{client}});
+}
+void TpmThread::ask_for_sessions(const engine::SessionsQuery& query) {
+  put_counted(query.payer, AskForSessions{query});
 }
 void TpmThread::order(std::uint64_t order, engine::SessionOrder what) {
   orders_.put(Order{{}, AboutSessions{order, std::move(what)}});
@@ -288,6 +295,13 @@ bool TpmThread::abandon(ClientId client, JobId job) {
 std::optional<engine::Gate::Running> TpmThread::running() const {
   const std::lock_guard lock(shared_.mutex);
   return shared_.gate == nullptr ? std::nullopt : shared_.gate->running();
+}
+
+std::optional<engine::SessionList> TpmThread::sessions_meanwhile(const std::optional<space::Holder>& only) const {
+  const std::lock_guard lock(shared_.mutex);
+  std::optional<engine::SessionList> out;
+  if (shared_.gate != nullptr) shared_.gate->while_at_tpm([&] { out = shared_.worker->sessions(only); });
+  return out;
 }
 
 void TpmThread::hang_up() {

@@ -53,10 +53,10 @@ class TpmThread {
   // Something happened in one step.
   struct Stepped {
     std::optional<Answer> answer;
-    std::optional<observe::Account> account;      // likewise: `connection` is a ClientId
-    std::optional<engine::OrderDone> order_done;  // `order` as it was given; connections are ClientIds
+    std::optional<observe::Account> account;         // likewise: `connection` is a ClientId
+    std::optional<engine::OrderDone> order_done;     // `order` as it was given; connections are ClientIds
+    std::optional<engine::SessionsAnswer> sessions;  // `id` as it was given; connections are ClientIds
     engine::Snapshot snapshot;
-    std::shared_ptr<const engine::SessionList> sessions;  // null: as before; connections are ClientIds
   };
   // So many orders were taken.
   struct Taken {
@@ -92,6 +92,8 @@ class TpmThread {
   void submit(space::OwnerId owner, ClientId client, JobId job, wire::Command command, std::uint8_t locality);
   // Its job is dropped without an answer.
   void close(ClientId client);
+  // The list comes with an event when it is the payer's turn.
+  void ask_for_sessions(const engine::SessionsQuery& query);
   // The event that has Flushed comes when they are.
   void order(std::uint64_t order, engine::SessionOrder what);
   void drain();
@@ -107,6 +109,9 @@ class TpmThread {
   // on its way.
   bool abandon(ClientId client, JobId job);
   [[nodiscard]] std::optional<engine::Gate::Running> running() const;
+  // The list as it is while a command is at the TPM; connections are ClientIds. Nullopt: no command is there, so that
+  // the thread will make the list soon (`ask_for_sessions`).
+  [[nodiscard]] std::optional<engine::SessionList> sessions_meanwhile(const std::optional<space::Holder>& only) const;
   // The back end is left, also while it is being opened; from now on it answers nothing.
   void hang_up();
 
@@ -114,6 +119,7 @@ class TpmThread {
   [[nodiscard]] std::shared_ptr<const wire::CommandTable> table() const { return table_; }
 
  private:
+  class Worker;
   struct Open {
     ClientId client = 0;
     space::OwnerId owner;
@@ -140,11 +146,14 @@ class TpmThread {
     std::uint64_t order = 0;
     engine::SessionOrder what;
   };
+  struct AskForSessions {
+    engine::SessionsQuery query;
+  };
   struct Drain {};
   struct Stop {};
   struct Order {
     std::optional<space::OwnerId> counted;  // in room_
-    std::variant<Open, SetLimits, Submit, Close, Drop, AboutSessions, Drain, Stop> what;
+    std::variant<Open, SetLimits, Submit, Close, Drop, AboutSessions, AskForSessions, Drain, Stop> what;
   };
 
   // What gives something back is not counted: there is one Close for each Open, and one Drop for each command that the
@@ -155,7 +164,6 @@ class TpmThread {
     orders_.put(Order{owner, std::move(what)});
   }
 
-  class Worker;
   void run(const TpmSource& source, const engine::Config& config, bool again);
   // The last event; the back end is closed by then.
   Event use(const TpmSource& source, const engine::Config& config, bool again);
@@ -172,6 +180,7 @@ class TpmThread {
     mutable std::mutex mutex;
     tpm::BackEnd* back_end = nullptr;  // while it is open
     engine::Gate* gate = nullptr;      // while the engine is there
+    const Worker* worker = nullptr;    // likewise
     bool ended = false;
     // Of jobs that are not done. 0: the engine does not have it yet; if it is gone by then it was withdrawn.
     std::unordered_map<JobId, engine::Ticket> tickets;

@@ -107,6 +107,7 @@ Step Engine::step(Time now) {
 
 Step Engine::Impl::run_next(Time now) {
   const Ticket ticket = queue.pop()->item;
+  if (const auto query = queries.extract(ticket)) return answer_query(query.mapped());
   return must_wait(ticket, now) ? Step{} : serve(ticket, now);
 }
 

@@ -54,6 +54,7 @@ struct Step {
   std::optional<Reply> reply;
   std::optional<observe::Account> account;  // present iff the TPM was used or a client was answered
   std::optional<OrderDone> order_done;
+  std::optional<SessionsAnswer> sessions;
   bool idle = false;         // nothing was done and nothing can be done before `wake` or new input
   std::optional<Time> wake;  // with idle: there will be something to do then
 };
@@ -96,7 +97,11 @@ class Engine {
 
   [[nodiscard]] Gate& gate();
   [[nodiscard]] Snapshot snapshot() const;
-  [[nodiscard]] SessionList sessions() const;
+  // Also for another thread, within Gate::while_at_tpm.
+  [[nodiscard]] SessionList sessions(const std::optional<space::Holder>& only = std::nullopt) const;
+  // The list is made when it is its payer's turn, as a command of the payer would be; it comes in Step::sessions. The
+  // caller bounds how many are asked for.
+  void ask_for_sessions(const SessionsQuery& query);
 
   // Every session in the TPM that is ours, wanted or not, as the books have it; and the reset count they belong to.
   struct HeldSessions {

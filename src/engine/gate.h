@@ -40,6 +40,15 @@ class Gate {
   // is done, and its answer is on its way.
   bool abandon(Ticket ticket);
 
+  // While a command is at the TPM its engine changes nothing: `look` may read what the engine knows, and the command's
+  // end waits for it. False: no command is there, and nothing was done.
+  template <typename Look>
+  bool while_at_tpm(Look look) const {
+    const std::lock_guard lock(mutex_);
+    if (running_) look();
+    return running_.has_value();
+  }
+
   // --- The engine's side ---
   void expect(Ticket ticket);
   // From waiting to being served; false: it was withdrawn.

@@ -1,5 +1,6 @@
 // What is behind `Engine`, for the files that share the work: engine.cc (one command, idle work), session_line.cc
-// (those that wait for a session or a number), session_orders.cc (an administrator's orders). Nobody else includes it.
+// (those that wait for a session or a number), session_orders.cc (an administrator's orders), session_list.cc (what is
+// told of sessions). Nobody else includes it.
 #pragma once
 
 #include <cstdint>
@@ -70,6 +71,9 @@ struct Engine::Impl {
   [[nodiscard]] Time waits_since(Ticket ticket) const;
   [[nodiscard]] std::size_t waiting() const { return line.size() + numbers.size(); }
   Step end_waiting(Ticket ticket, Time now);
+  [[nodiscard]] SessionList list_sessions(const std::optional<space::Holder>& only) const;
+  // The list that somebody asked for.
+  Step answer_query(const SessionsQuery& query);
   // The next session of the first order.
   Step go_on_with_order(Time now);
   Step go_on_flushing(OrderUnderWay& order);
@@ -100,6 +104,7 @@ struct Engine::Impl {
   Time look_at_line = 0, look_at_numbers = 0;
   std::deque<Reply> cancelled;
   std::deque<OrderUnderWay> orders;
+  std::map<Ticket, SessionsQuery> queries;  // in the queue
   Ticket last_ticket = 0;
   Time last_activity = 0;
   Time not_before = 0;  // idle work, after the back end was lost

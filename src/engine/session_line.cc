@@ -120,27 +120,4 @@ Step Engine::Impl::end_waiting(Ticket ticket, Time now) {
   return step;
 }
 
-SessionList Engine::sessions() const {
-  SessionList out;
-  const auto& books = impl_->manager.books();
-  out.sessions.reserve(books.sessions.size());
-  for (const auto& [number, session] : books.sessions) out.sessions.push_back(view_of(session));
-  std::size_t named = 0;
-  const auto add_parked = [&](const space::Session& session) {
-    if (named++ < SessionList::kMaxParked) out.sessions.push_back(view_of(session, true));
-  };
-  for (const auto& [key, session] : books.parked) add_parked(session);
-  for (const auto& [copy, session] : books.parked_files) add_parked(session);
-  out.more_parked = static_cast<std::uint32_t>(named - std::min(named, SessionList::kMaxParked));
-  const auto add_waiting = [&](space::SpaceId space, Time since, Time deadline) {
-    if (out.waiting.size() < SessionList::kMaxWaiting)
-      out.waiting.push_back(
-          {.holder = space::holder_of(books, space), .connection = space.value, .since = since, .deadline = deadline});
-  };
-  for (const auto& guest : impl_->line.guests()) add_waiting(guest.waiter.space, guest.waiter.since, guest.deadline);
-  for (const auto& guest : impl_->numbers.guests()) add_waiting(guest.space, guest.since, guest.deadline);
-  out.more_waiting = static_cast<std::uint32_t>(impl_->waiting() - out.waiting.size());
-  return out;
-}
-
 }  // namespace tpmspace::engine

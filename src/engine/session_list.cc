@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/impl.h"
 #include "wire/handle.h"
 
 namespace tpmspace::engine {
@@ -28,6 +29,71 @@ struct Selects {
   bool operator()(const ReserveSession&) const { return false; }
 };
 
+// Makes a list, for everybody or for one holder: what the holder may not know is counted only.
+class Lister {
+ public:
+  Lister(const space::Books& books, const std::optional<space::Holder>& only) : books_(books), only_(only) {}
+
+  void add_active() {
+    for (const auto& [number, session] : books_.sessions) {
+      if (may_know({session.owner, session.part}))
+        out_.sessions.push_back(view_of(session));
+      else
+        ++out_.hidden_sessions;
+    }
+  }
+  // Of those that are parked nobody looks at more than are named, unless they are the holder's own.
+  void add_parked() {
+    std::uint32_t known = 0;
+    const auto add = [&](const space::Session& session) {
+      if (!may_know({session.owner, session.part})) return;
+      if (known++ < SessionList::kMaxParked) out_.sessions.push_back(view_of(session, true));
+    };
+    if (only_) {
+      for_each_parked_of(only_->owner, add);
+    } else {
+      for (const auto& [key, session] : books_.parked) {
+        if (known == SessionList::kMaxParked) break;
+        add(session);
+      }
+      for (const auto& [copy, session] : books_.parked_files) {
+        if (known == SessionList::kMaxParked) break;
+        add(session);
+      }
+      known = books_.parked_in_all.sessions;
+    }
+    out_.hidden_sessions += books_.parked_in_all.sessions - known;
+    out_.more_parked = known - std::min(known, std::uint32_t{SessionList::kMaxParked});
+  }
+  void add_waiting(space::SpaceId space, Time since, Time deadline) {
+    const space::Holder holder = holder_of(books_, space);
+    if (!may_know(holder))
+      ++out_.hidden_waiting;
+    else if (out_.waiting.size() >= SessionList::kMaxWaiting)
+      ++out_.more_waiting;
+    else
+      out_.waiting.push_back({.holder = holder, .connection = space.value, .since = since, .deadline = deadline});
+  }
+  [[nodiscard]] SessionList take() { return std::move(out_); }
+
+ private:
+  [[nodiscard]] bool may_know(const space::Holder& holder) const { return !only_ || only_->covers(holder); }
+  template <typename Each>
+  void for_each_parked_of(space::OwnerId owner, Each each) const {
+    const auto& spaces = books_.spaces_by_owner;
+    for (auto it = spaces.lower_bound({owner, {}}); it != spaces.end() && it->first == owner; ++it) {
+      const space::SpaceId space = it->second;
+      auto parked = books_.parked.lower_bound({space, 0});
+      for (; parked != books_.parked.end() && parked->first.space == space; ++parked) each(parked->second);
+    }
+    for_each_file(books_, owner, each);
+  }
+
+  const space::Books& books_;
+  const std::optional<space::Holder>& only_;
+  SessionList out_;
+};
+
 }  // namespace
 
 SessionView view_of(const space::Session& session, bool parked) {
@@ -45,6 +111,33 @@ SessionView view_of(const space::Session& session, bool parked) {
 
 bool selects(const SessionOrder& order, const SessionView& session) {
   return std::visit(Selects{session}, order);
+}
+
+SessionList Engine::sessions(const std::optional<space::Holder>& only) const {
+  return impl_->list_sessions(only);
+}
+
+SessionList Engine::Impl::list_sessions(const std::optional<space::Holder>& only) const {
+  Lister lister(manager.books(), only);
+  lister.add_active();
+  lister.add_parked();
+  for (const auto& guest : line.guests()) lister.add_waiting(guest.waiter.space, guest.waiter.since, guest.deadline);
+  for (const auto& guest : numbers.guests()) lister.add_waiting(guest.space, guest.since, guest.deadline);
+  return lister.take();
+}
+
+void Engine::ask_for_sessions(const SessionsQuery& query) {
+  const Ticket ticket = ++impl_->last_ticket;
+  impl_->queries.emplace(ticket, query);
+  impl_->queue.push(query.payer.value, ticket, query.priority);
+}
+
+Step Engine::Impl::answer_query(const SessionsQuery& query) {
+  const Time began = clock();
+  Step step;
+  step.sessions = SessionsAnswer{query.id, list_sessions(query.only)};
+  queue.charge(query.payer.value, std::max(clock() - began, kLeastCharge));
+  return step;
 }
 
 }  // namespace tpmspace::engine

@@ -1,11 +1,14 @@
 // Every session that clients have, in the TPM or parked, and who waits for one, as a value for those who look at it.
 //
+// Idea: nobody needs the list for a command, so it is made when somebody asks for it, and paid for by whoever asks.
 // Threads: a value. Units: nanoseconds of the engine's clock. Limits: of the parked ones the first kMaxParked and of
-// those that wait the first kMaxWaiting are named, the others are counted.
+// those that wait the first kMaxWaiting are named, the others are counted. To make it takes a number of steps that
+// these two and the chip bound; for one holder also the number of its owner's spaces, its files and those that wait.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <variant>
 #include <vector>
 
@@ -52,8 +55,22 @@ struct SessionList {
   std::uint32_t more_parked = 0;      // not named
   std::vector<WaitingView> waiting;   // by arrival
   std::uint32_t more_waiting = 0;     // not named
+  // Of a list for one holder: what others have. Counted, not named.
+  std::uint32_t hidden_sessions = 0, hidden_waiting = 0;
 
   bool operator==(const SessionList&) const = default;
+};
+
+// Somebody wants the list: the one for everything, or for what `only` may know.
+struct SessionsQuery {
+  std::uint64_t id = 0;  // comes back in SessionsAnswer
+  space::OwnerId payer;  // in whose name it takes its turn in the queue
+  std::uint8_t priority = 1;
+  std::optional<space::Holder> only;
+};
+struct SessionsAnswer {
+  std::uint64_t id = 0;
+  SessionList list;
 };
 
 // What an administrator may order: that sessions are taken away,

@@ -59,6 +59,7 @@ bool adopt_space(Books& books, SpaceId id, Space space) {
   if (!is_new) return false;
   const Holding whole = holding_of(entry->second);
   count(books, entry->second, [&](Holding& sum) { add(sum, whole); });
+  books.spaces_by_owner.emplace(entry->second.owner, id);
   return true;
 }
 
@@ -73,7 +74,8 @@ void part_from_owner(Books& books, SpaceId id) {
     if (session.space == id && !session.client_saved) session.part = space.limits.part;
   };
   for (auto& [number, session] : books.sessions) take_along(session);
-  for (auto& [key, session] : books.parked) take_along(session);
+  for (auto it = books.parked.lower_bound({id, 0}); it != books.parked.end() && it->first.space == id; ++it)
+    take_along(it->second);
 }
 
 }  // namespace
@@ -100,6 +102,7 @@ void erase_space(Books& books, SpaceId id) {
   count(books, space, [&](Holding& sum) { subtract(sum, whole); });
   if (books.holdings.at(space.owner).spaces == 0) books.holdings.erase(space.owner);
   forget_empty_pools(books, space.limits);
+  books.spaces_by_owner.erase({space.owner, id});
   books.spaces.erase(it);
 }
 
@@ -162,9 +165,12 @@ bool is_taken_in(const Books& books, SpaceId space, std::uint32_t number) {
   const auto is_it = [&](const auto& entry) {
     return entry.second.space == space && wire::number_of(entry.second.client.value) == number;
   };
-  return books.spaces.at(space).tombstones.count(number) != 0 || books.parked.count({space, number}) != 0 ||
-         std::any_of(books.sessions.begin(), books.sessions.end(), is_it) ||
-         std::any_of(books.parked_files.begin(), books.parked_files.end(), is_it);
+  const Space& here = books.spaces.at(space);
+  bool is_file = false;
+  for_each_file(books, here.owner, space,
+                [&](const Session& file) { is_file = is_file || wire::number_of(file.client.value) == number; });
+  return is_file || here.tombstones.count(number) != 0 || books.parked.count({space, number}) != 0 ||
+         std::any_of(books.sessions.begin(), books.sessions.end(), is_it);
 }
 
 namespace {
@@ -205,7 +211,7 @@ std::uint32_t sessions_of_space(const Books& books, SpaceId space) {
   for (const auto& [number, session] : books.sessions) out += session.space == space ? 1U : 0U;
   for (auto it = books.parked.lower_bound({space, 0}); it != books.parked.end() && it->first.space == space; ++it)
     ++out;
-  for (const auto& [copy, session] : books.parked_files) out += session.space == space ? 1U : 0U;
+  for_each_file(books, books.spaces.at(space).owner, space, [&](const Session&) { ++out; });
   return out;
 }
 
@@ -223,12 +229,17 @@ void count_parked(Books& books, const Session& session, bool more) {
   if (of_owner.sessions == 0) books.parked_by_owner.erase(session.owner);
 }
 
+FileKey key_of_file(const Session& session) {
+  return {session.owner, session.space, session.last_use, session.client_copy};
+}
+
 }  // namespace
 
 void add_parked(Books& books, Session session) {
   count_parked(books, session, true);
   if (session.client_saved) {
     const ContextDigest copy = session.client_copy;
+    books.files_by_owner.insert(key_of_file(session));
     books.parked_files.emplace(copy, std::move(session));
   } else {
     const ParkedKey key{session.space, wire::number_of(session.client.value)};
@@ -245,6 +256,7 @@ Session take_parked(Books& books, const ParkedKey& key) {
 Session take_parked_file(Books& books, const ContextDigest& copy) {
   auto node = books.parked_files.extract(copy);
   count_parked(books, node.mapped(), false);
+  books.files_by_owner.erase(key_of_file(node.mapped()));
   return std::move(node.mapped());
 }
 
@@ -253,9 +265,21 @@ void drop_parked_of(Books& books, SpaceId space) {
     (void)take_parked(books, (it++)->first);
 }
 
+void abandon_parked_files(Books& books, SpaceId space) {
+  const OwnerId owner = books.spaces.at(space).owner;
+  std::vector<ContextDigest> copies;
+  for_each_file(books, owner, space, [&](const Session& file) { copies.push_back(file.client_copy); });
+  for (const ContextDigest& copy : copies) {
+    Session file = take_parked_file(books, copy);
+    file.space = SpaceId{};
+    add_parked(books, std::move(file));
+  }
+}
+
 void forget_parked(Books& books) {
   books.parked.clear();
   books.parked_files.clear();
+  books.files_by_owner.clear();
   books.parked_by_owner.clear();
   books.parked_in_all = {};
 }

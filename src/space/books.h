@@ -11,7 +11,9 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "space/chip.h"
@@ -140,6 +142,16 @@ struct ParkedKey {
   auto operator<=>(const ParkedKey&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
 
+// Where the file of a parked session is found without looking at other owners' files: its owner, its space (0: its
+// connection is closed), when it was used last.
+struct FileKey {
+  OwnerId owner;
+  SpaceId space;
+  std::uint64_t last_use = 0;
+  ContextDigest copy{};
+  auto operator<=>(const FileKey&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
+};
+
 // An active session that is nobody's any more; flushed in idle time, or when the number or the room is needed.
 struct UnwantedSession {
   std::uint32_t handle = 0;
@@ -149,15 +161,17 @@ struct UnwantedSession {
 
 struct Books {
   std::map<SpaceId, Space> spaces;
-  std::map<OwnerId, Holding> holdings;        // of owners with a space; follows from `spaces`
-  Holding held;                               // the sum of `holdings`
-  std::map<PoolId, Holding> pools;            // of pools with a space; follows from `spaces`
-  std::map<std::uint32_t, Session> sessions;  // in the TPM, by the TPM's number
+  std::map<OwnerId, Holding> holdings;                    // of owners with a space; follows from `spaces`
+  std::set<std::pair<OwnerId, SpaceId>> spaces_by_owner;  // follows from `spaces`
+  Holding held;                                           // the sum of `holdings`
+  std::map<PoolId, Holding> pools;                        // of pools with a space; follows from `spaces`
+  std::map<std::uint32_t, Session> sessions;              // in the TPM, by the TPM's number
   std::map<ParkedKey, Session> parked;
   std::map<ContextDigest, Session> parked_files;  // client-saved ones, by the digest of the client's copy
   std::map<OwnerId, ParkedSum> parked_by_owner;   // follows from these two; none is zero
   ParkedSum parked_in_all;
-  std::vector<Slot> slots;  // at most Chip::object_slots
+  std::set<FileKey> files_by_owner;  // follows from `parked_files`
+  std::vector<Slot> slots;           // at most Chip::object_slots
   std::vector<UnwantedSession> unwanted_sessions;
   std::uint64_t tick = 0;
   std::uint64_t last_space = 0;
@@ -227,6 +241,24 @@ void add_parked(Books& books, Session session);
 Session take_parked(Books& books, const ParkedKey& key);
 Session take_parked_file(Books& books, const ContextDigest& copy);
 void drop_parked_of(Books& books, SpaceId space);  // those that its clients may use
+// The space closes: the files of its parked sessions stay, for its owner's other spaces. Precondition: it is open.
+void abandon_parked_files(Books& books, SpaceId space);
+// For each parked session of the owner that it saved in that space (0: the connection is closed), idlest first.
+// `each(const Session&)` must not change the books.
+template <typename Each>
+void for_each_file(const Books& books, OwnerId owner, SpaceId space, Each each) {
+  const FileKey first{owner, space, 0, {}};
+  for (auto it = books.files_by_owner.lower_bound(first);
+       it != books.files_by_owner.end() && it->owner == owner && it->space == space; ++it)
+    each(books.parked_files.at(it->copy));
+}
+// For each of the owner's, wherever it saved them.
+template <typename Each>
+void for_each_file(const Books& books, OwnerId owner, Each each) {
+  const FileKey first{owner, {}, 0, {}};
+  for (auto it = books.files_by_owner.lower_bound(first); it != books.files_by_owner.end() && it->owner == owner; ++it)
+    each(books.parked_files.at(it->copy));
+}
 void forget_parked(Books& books);
 // A session is gone from the TPM, and not by its client: that leaves a tombstone. False: there is none of that number.
 bool lose_session(Books& books, std::uint32_t number);

@@ -31,6 +31,9 @@ std::optional<std::string> check_holdings(const Books& books) {
       for (const auto& [handle, object] : space.objects) sum->bytes += object.context.size();
     }
   }
+  for (const auto& [id, space] : books.spaces)
+    if (books.spaces_by_owner.count({space.owner, id}) == 0) return "an owner's space is not found by its owner";
+  if (books.spaces_by_owner.size() != books.spaces.size()) return "a space that is closed is found by its owner";
   if (holdings != books.holdings || held != books.held) return "what owners hold is not added up";
   if (pools != books.pools) return "what pools hold is not added up";
   return std::nullopt;
@@ -152,7 +155,11 @@ std::optional<std::string> check_parked(const Books& books, const Chip& chip) {
   for (const auto& [copy, session] : books.parked_files) {
     if (auto wrong = check_one(session)) return wrong;
     if (!session.client_saved || session.client_copy != copy) return "a parked file is not client-saved";
+    if (books.files_by_owner.count({session.owner, session.space, session.last_use, copy}) == 0)
+      return "a parked file is not found by its owner";
   }
+  if (books.files_by_owner.size() != books.parked_files.size())
+    return "a parked file that is gone is found by its owner";
   if (sums != books.parked_by_owner || all != books.parked_in_all) return "what owners have parked is not added up";
   return std::nullopt;
 }

@@ -63,7 +63,7 @@ std::vector<std::uint32_t> saved_session_handles(const Books& books, const Space
       out.push_back(kShownAs | wire::number_of(session.client.value));
   };
   for (const auto& [number, session] : books.sessions) add(session);
-  for (const auto& [copy, session] : books.parked_files) add(session);
+  for_each_file(books, space.owner, add);
   out = in_order(std::move(out), first);
   out.erase(std::unique(out.begin(), out.end()), out.end());  // files of parked ones may have the same number
   return out;

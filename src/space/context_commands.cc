@@ -83,7 +83,7 @@ Bytes ContextCommands::flush_session(SpaceId space, std::uint32_t handle) {
   };
   for (const auto& [at_tpm, session] : books_.sessions) consider(session);
   const Session* in_tpm = meant;
-  for (const auto& [copy, session] : books_.parked_files) consider(session);
+  for_each_file(books_, here.owner, consider);
   if (meant == nullptr) return refuse(number < chip_.session_numbers ? kUnknownContext : kWrongContextType);
   if (meant != in_tpm) {
     (void)take_parked_file(books_, ContextDigest(meant->client_copy));

@@ -153,13 +153,14 @@ void Manager::undo_save(SpaceId space, std::uint32_t number) {
   };
   for (auto& [at_tpm, session] : books_.sessions)
     if (is_it(session)) session.client_saved = false;
-  for (const auto& [copy, file] : books_.parked_files) {
-    if (!is_it(file) || file.last_use != books_.tick) continue;
-    Session session = take_parked_file(books_, ContextDigest(copy));
-    session.client_saved = false;
-    add_parked(books_, std::move(session));
-    return;
-  }
+  std::optional<ContextDigest> file;
+  for_each_file(books_, books_.spaces.at(space).owner, space, [&](const Session& one) {
+    if (is_it(one) && one.last_use == books_.tick) file = one.client_copy;
+  });
+  if (!file) return;
+  Session session = take_parked_file(books_, *file);
+  session.client_saved = false;
+  add_parked(books_, std::move(session));
 }
 
 // --- one command

@@ -13,9 +13,16 @@ namespace cc = wire::cc;
 namespace {
 
 constexpr std::uint32_t kNullHandle = 0x40000007;  // TPM_RH_NULL
-constexpr std::uint16_t kAlgNull = 0x0010;
+constexpr std::uint16_t kAlgXor = 0x000A, kAlgNull = 0x0010;
 constexpr std::uint8_t kPolicy = 1, kTrial = 3;  // TPM_SE
 constexpr std::size_t kMaxDigest = 64;
+
+// What follows the algorithm in a TPMT_SYM_DEF (Part 2, 11.1.6), in bytes: of a block cipher its key bits and its mode,
+// of XOR its hash.
+std::size_t size_after_algorithm(std::uint16_t algorithm) {
+  if (algorithm == kAlgNull) return 0;
+  return algorithm == kAlgXor ? 2 : 4;
+}
 
 // A PolicySigned or PolicySecret was given a nonce of the session: its size can be read also when it is encrypted.
 bool has_nonce(const Command& step) {
@@ -83,15 +90,14 @@ bool PolicyLog::is_plausible() const {
 
 PolicyLog log_of_start(const Command& start) {
   PolicyLog out;
-  // nonceCaller, encryptedSalt, sessionType, symmetric (its algorithm; key bits and mode unless that is NULL),
-  // authHash.
+  // nonceCaller, encryptedSalt, sessionType, symmetric, authHash.
   wire::Reader in(start.parameters());
   const auto nonce = in.tpm2b();
   const auto salt = in.tpm2b();
   const auto type = in.u8();
   const auto symmetric = in.u16();
   if (!nonce || !salt || !type || !symmetric) return out;
-  if (*symmetric != kAlgNull && !in.take(4)) return out;
+  if (!in.take(size_after_algorithm(*symmetric))) return out;
   const auto hash = in.u16();
   if (!hash) return out;
   out.hash = *hash;

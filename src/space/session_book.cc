@@ -268,10 +268,9 @@ void SessionBook::leave(SpaceId space) {
   }
   for (const auto number : ended) drop(number);
   drop_parked_of(books_, space);
-  for (auto& [copy, session] : books_.parked_files)
-    if (session.space == space) session.space = SpaceId{};
+  abandon_parked_files(books_, space);
   enforce_abandoned_limits();
-  enforce_parked_limits();
+  enforce_parked_limit(books_.spaces.at(space).owner);
 }
 
 void SessionBook::note_let_go(const Session& session, wire::Taker::Why why) {
@@ -307,15 +306,11 @@ void SessionBook::enforce_abandoned_limits() {
 }
 
 // Files of parked sessions that nobody may ever load again.
-void SessionBook::enforce_parked_limits() {
-  std::map<OwnerId, std::map<std::uint64_t, ContextDigest>> abandoned;  // by when they were used last
-  for (const auto& [copy, session] : books_.parked_files)
-    if (session.space.value == 0) abandoned[session.owner].emplace(session.last_use, copy);
-  for (auto& [owner, files] : abandoned)
-    while (files.size() > quota_.abandoned_parked_per_owner) {
-      note_let_go(take_parked_file(books_, files.begin()->second), wire::Taker::Why::kLeft);
-      files.erase(files.begin());
-    }
+void SessionBook::enforce_parked_limit(OwnerId owner) {
+  std::vector<ContextDigest> abandoned;  // idlest first
+  for_each_file(books_, owner, SpaceId{}, [&](const Session& file) { abandoned.push_back(file.client_copy); });
+  for (std::size_t i = 0; i + quota_.abandoned_parked_per_owner < abandoned.size(); ++i)
+    note_let_go(take_parked_file(books_, abandoned[i]), wire::Taker::Why::kLeft);
 }
 
 // Its space is to meet no other session under its number until the client knows.

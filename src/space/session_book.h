@@ -104,7 +104,7 @@ class SessionBook {
   void bury(const Session& session, const wire::Taker& by);
   void note_let_go(const Session& session, wire::Taker::Why why);
   void enforce_abandoned_limits();
-  void enforce_parked_limits();
+  void enforce_parked_limit(OwnerId owner);
 
   Books& books_;
   const Chip& chip_;

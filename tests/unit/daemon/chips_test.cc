@@ -101,6 +101,7 @@ class ChipsTest : public testing::Test {
         .answered = [this](ClientId client, wire::ByteView response) { on_answer_(client, code_of(response)); },
         .order_done = [this](ClientId,
                              const auto& sessions) { order_codes_.push_back(sessions ? 0 : sessions.error()); },
+        .listed = [](std::size_t, ClientId, const auto&) {},
         .accounted = [](std::size_t, const auto&) {}};
     chips_.emplace(loop_, log_, std::move(sources), TpmDesk::Terms{.engine = {}, .queue = 10, .retry = {1ms, 4ms}},
                    std::move(callbacks));

@@ -24,16 +24,13 @@ class FakeManager final : public Dialogue::Manager {
   }
   void cancel() override { ++cancels; }
   proto::HelloReply hello() override { return {1, "test", 7}; }
-  proto::Status status() override { return {}; }
+  std::optional<proto::Status> status() override { return later ? std::nullopt : std::optional(proto::Status{}); }
   bool may_have_locality(std::uint8_t locality) override { return locality != 4; }
   std::optional<wire::Rc> narrow(const std::string& profile) override {
     if (!refuse) narrowed_to.push_back(profile);
     return refuse;
   }
-  tl::expected<proto::Sessions, wire::Rc> sessions() override {
-    if (refuse) return tl::make_unexpected(*refuse);
-    return proto::Sessions{};
-  }
+  std::optional<wire::Rc> ask_for_sessions() override { return refuse; }
   std::optional<wire::Rc> reload() override { return refuse; }
   tl::expected<std::vector<proto::DoorEntry>, wire::Rc> doors() override {
     if (refuse) return tl::make_unexpected(*refuse);
@@ -60,6 +57,7 @@ class FakeManager final : public Dialogue::Manager {
   void cut_off(const std::string& why) override { cut_off_because.push_back(why); }
 
   std::optional<wire::Rc> refuse;
+  bool later = false;  // a status is not there at once
   std::vector<wire::Command> submitted;
   std::vector<std::uint8_t> localities;
   std::vector<wire::Rc> early;
@@ -175,9 +173,30 @@ TEST_F(DialogueTest, NothingIsHandledUntilSessionsAreFlushed) {
   EXPECT_FALSE(dialogue_.finished());
   const std::vector<proto::SessionEntry> flushed{{.handle = 0x03000001}};
   dialogue_.order_done(flushed);
-  EXPECT_EQ(talk(), joined({proto::encode(proto::Reply(proto::OrderReply{flushed})),
-                            proto::encode(proto::Reply(proto::SessionsReply{}))}));
+  EXPECT_EQ(talk(), proto::encode(proto::Reply(proto::OrderReply{flushed})));
+  EXPECT_EQ(manager_.submitted.size(), 1U) << "the list of sessions is not there yet";
+  proto::Sessions list;
+  list.hidden_sessions = 3;
+  dialogue_.sessions_done(list);
+  EXPECT_EQ(talk(), proto::encode(proto::Reply(proto::SessionsReply{list})));
   EXPECT_EQ(manager_.submitted.size(), 2U);
+}
+
+TEST_F(DialogueTest, AStatusOrAListOfSessionsMayComeLaterAndRepliesStayInOrder) {
+  manager_.later = true;
+  feed(joined({proto::encode(proto::Request(proto::Hello{})), proto::encode(proto::Request(proto::StatusRequest{})),
+               proto::encode(proto::Request(proto::SessionsRequest{})), random_command(2)}));
+  talk();
+  EXPECT_FALSE(dialogue_.wants_input());
+  dialogue_.status_done({});
+  EXPECT_EQ(talk(), proto::encode(proto::Reply(proto::StatusReply{})));
+  EXPECT_TRUE(manager_.submitted.empty());
+  dialogue_.sessions_done(tl::make_unexpected(kFull));
+  EXPECT_EQ(talk(),
+            proto::encode(proto::Reply(proto::Refusal{.type = static_cast<std::uint32_t>(proto::MessageType::kSessions),
+                                                      .code = kFull,
+                                                      .version = proto::kProtocolVersion})));
+  EXPECT_EQ(manager_.submitted.size(), 1U);
 }
 
 TEST_F(DialogueTest, AnOrderToFlushThatIsRefusedBlocksNothing) {

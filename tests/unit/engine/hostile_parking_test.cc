@@ -156,6 +156,9 @@ TEST_F(HostileParking, AnOwnerMayHaveOnlySoManyThatCanBeMadeAgain) {
   std::uint32_t more = 0;  // of the other one
   for (const auto& one : engine_->sessions().sessions) more += !one.parked && one.holder.owner.value == 2 ? 1U : 0U;
   EXPECT_EQ(parked() + more, kLimit + 64);
+  const SessionList all = engine_->sessions(), of_other = engine_->sessions(space::Holder{{2}, {}});
+  EXPECT_EQ(all.more_parked + SessionList::kMaxParked, parked()) << "the others are counted";
+  EXPECT_EQ(of_other.sessions.size() + of_other.hidden_sessions, all.sessions.size() + all.more_parked);
   EXPECT_EQ(engine_->check(), std::nullopt);
 }
 

@@ -157,6 +157,23 @@ TEST_F(Parking, WhatCannotBeMadeAgain) {
   EXPECT_EQ(why(many), space::Rebuildable::kFull);
 }
 
+// Its TPMT_SYM_DEF is shorter than a block cipher's: an algorithm and a hash.
+TEST_F(Parking, ASessionThatHidesParametersByXorLeavesAndComesBackAsOthersDo) {
+  constexpr std::uint16_t kXor = 0x000A;
+  const auto c = open();
+  const auto start = command(cc::kStartAuthSession, {kNull, kNull}, {},
+                             Writer().tpm2b(Bytes(16, 1)).tpm2b({}).u8(1).u16(kXor).u16(kSha256).u16(kSha256).take());
+  const auto started = ask(c, start);
+  ASSERT_EQ(started.code, 0U);
+  const auto policy = started.handle;
+  EXPECT_EQ(engine_->sessions().sessions.front().rebuildable, space::Rebuildable::kYes);
+  ASSERT_EQ(ask(c, policy_command_code(policy, cc::kUnseal)).code, 0U);
+  const auto object = sealed_with(c, policy);
+  push_out();
+  ASSERT_TRUE(is_parked(c, policy));
+  EXPECT_TRUE(is_secret(ask(c, unseal(object, authorization(policy)))));
+}
+
 // --- nonces
 
 TEST_F(Parking, WhatDependsOnTheOldNonceNeverReachesTheTpm) {

@@ -69,6 +69,45 @@ TEST_F(SessionListTest, NamesSomeOfThoseThatWaitAndCountsTheOthers) {
   EXPECT_EQ(list.waiting[0].deadline, list.waiting[0].since + 30'000'000'000);
 }
 
+TEST_F(SessionListTest, AUserIsToldOfItsOwnAndHowManyOthersThereAre) {
+  const auto mine = open(1), others = open(2), secluded = open(1, {.part = {.user = 7, .connection = 0}});
+  (void)session(mine);
+  (void)session(others);
+  (void)session(others);
+  (void)session(secluded);
+  const auto list = engine_->sessions(space::Holder{{1}, {}});
+  ASSERT_EQ(list.sessions.size(), 1U);
+  EXPECT_EQ(list.sessions[0].connection, mine);
+  EXPECT_EQ(list.hidden_sessions, 3U);
+  EXPECT_EQ(engine_->sessions().hidden_sessions, 0U);
+}
+
+// The list is made on request only, and its turn is that of its payer: a flood of requests delays the one who sends it.
+TEST_F(SessionListTest, AListTakesItsTurnAmongCommandsAndIsPaidForByWhoeverAsks) {
+  const auto victim = open(1);
+  constexpr std::uint64_t kFlood = 50;
+  for (std::uint64_t i = 1; i <= kFlood; ++i) engine_->ask_for_sessions({.id = i, .payer = {2}, .only = {}});
+  std::vector<std::uint64_t> lists_before_each_answer;
+  std::uint64_t lists = 0;
+  for (int answers = 0; answers < 5; ++answers) {
+    const auto command = wire::Command::parse(start_session(SessionType::kHmac), wire::CommandTable::builtin(), 4096);
+    (void)engine_->submit(victim, *command, 0, now_);
+    for (bool answered = false; !answered;) {
+      const Step step = engine_->step(now_);
+      ASSERT_FALSE(step.idle);
+      if (step.sessions) {
+        EXPECT_EQ(step.sessions->id, ++lists) << "in the order of the requests";
+      }
+      answered = step.reply.has_value();
+    }
+    lists_before_each_answer.push_back(lists);
+  }
+  EXPECT_LE(lists_before_each_answer.front(), 1U);
+  for (std::uint64_t more = 0; more < kFlood - lists_before_each_answer.back();)
+    more += engine_->step(now_).sessions ? 1U : 0U;
+  EXPECT_TRUE(engine_->step(now_).idle);
+}
+
 TEST_F(SessionListTest, WhatIsFlushedLeavesATombstone) {
   const auto one = open(1);
   const auto taken = session(one), kept = session(one);
