@@ -18,11 +18,6 @@ unsigned sum(const Trial& trial, unsigned Outcome::*what) {
   return out;
 }
 
-std::string left_over(const Trial& trial) {
-  if (trial.objects_left == 0 && trial.sessions_left == 0) return "nothing";
-  return fmt::format("{}, {}", counted(trial.objects_left, "object"), counted(trial.sessions_left, "session"));
-}
-
 std::string per_client_command(const Trial& trial) {
   if (trial.client_commands == 0) return "-";
   return fmt::format("{:.2f}", static_cast<double>(trial.added) / static_cast<double>(trial.client_commands));
@@ -43,12 +38,15 @@ const std::vector<Row>& rows() {
          return fmt::format("{}, {}, {}", sum(t, &Outcome::signatures), sum(t, &Outcome::quotes),
                             sum(t, &Outcome::secrets));
        }},
-      {"client commands", [](const Trial& t) { return to_string(t.client_commands); }},
-      {"TPM commands", [](const Trial& t) { return to_string(t.tpm_commands); }},
+      {"commands of the clients", [](const Trial& t) { return to_string(t.client_commands); }},
+      {"  answered without the TPM", [](const Trial& t) { return to_string(t.without_tpm); }},
+      {"  passed on to the TPM", [](const Trial& t) { return to_string(t.passed_on()); }},
       {"  added by swapping", [](const Trial& t) { return to_string(t.added); }},
-      {"  added per client command", per_client_command},
+      {"commands at the TPM", [](const Trial& t) { return to_string(t.tpm_commands()); }},
+      {"  added for each client command", per_client_command},
       {"seconds", [](const Trial& t) { return fmt::format("{:.1f}", t.seconds); }},
-      {"left in the TPM by clients gone", left_over},
+      {"objects left in the TPM", [](const Trial& t) { return to_string(t.objects_left); }},
+      {"sessions left in the TPM", [](const Trial& t) { return to_string(t.sessions_left); }},
       {"wrong answers", [](const Trial& t) { return to_string(t.wrong_answers()); }},
       {"failures", [](const Trial& t) { return to_string(t.failures()); }},
   };
@@ -70,7 +68,7 @@ unsigned Trial::wrong_answers() const {
 }
 
 std::string table(const std::vector<Trial>& trials) {
-  constexpr std::size_t kName = 34, kColumn = 24;
+  constexpr std::size_t kName = 34, kColumn = 15;
   const std::string rule(kName + kColumn * trials.size(), '-');
   std::string out = fmt::format("{:{}}", "", kName);
   for (const auto& trial : trials) out += fmt::format("{:>{}}", trial.name, kColumn);

@@ -16,11 +16,14 @@ namespace tpmspace::demo {
 struct Trial {
   std::string name;  // "bare TPM"
   std::vector<Outcome> outcomes;
-  std::uint64_t client_commands = 0, tpm_commands = 0;
-  std::uint64_t added = 0;                            // of the TPM commands: those that no client sent
+  std::uint64_t client_commands = 0;                  // = without_tpm + those that went to the TPM
+  std::uint64_t without_tpm = 0;                      // of the client commands: answered by tpmspace itself
+  std::uint64_t added = 0;                            // TPM commands that no client sent: saving, loading, flushing
   std::uint64_t objects_left = 0, sessions_left = 0;  // in the TPM, when all clients had gone
   double seconds = 0;
 
+  [[nodiscard]] std::uint64_t passed_on() const { return client_commands - without_tpm; }
+  [[nodiscard]] std::uint64_t tpm_commands() const { return passed_on() + added; }
   [[nodiscard]] unsigned finished() const;
   [[nodiscard]] unsigned failures() const;  // clients that did not finish
   [[nodiscard]] unsigned wrong_answers() const;
