@@ -17,4 +17,11 @@ std::string default_socket_path() {
   return proto::kSystemSocket;
 }
 
+std::optional<std::string> administrators_socket_path() {
+  if (default_socket_path() != proto::kSystemSocket) return std::nullopt;
+  // Only root, or the manager's own user, can open it.
+  if (access(proto::kSystemAdminSocket, R_OK | W_OK) != 0) return std::nullopt;
+  return proto::kSystemAdminSocket;
+}
+
 }  // namespace tpmspace::client

@@ -30,6 +30,15 @@ Fault take_some_text(const TomlNode& node, std::optional<std::string>& out) {
   return take_into(out, [&](std::string& text) { return take_text(node, text); });
 }
 
+Fault take_admin_socket(const TomlNode& node, std::optional<std::string>& out) {
+  const bool is_path = node.is(TomlNode::Kind::kText) && (node.text.empty() || node.text[0] == '/') &&
+                       node.text.size() <= proto::kMaxSocketPath && node.text.find('\0') == std::string::npos;
+  if (!is_path)
+    return Wrong(fmt::format("must be an absolute path of at most {} bytes, or \"\" for none", proto::kMaxSocketPath));
+  out = node.text;
+  return std::nullopt;
+}
+
 Fault take_audit(const TomlNode& node, std::optional<std::string>& out) {
   if (!node.is(TomlNode::Kind::kText) || (!node.text.empty() && node.text != "journal" && node.text[0] != '/'))
     return "must be \"journal\", an absolute path, or \"\" for lines of the log";
@@ -54,6 +63,7 @@ constexpr std::array kTopKeys{
            [](const TomlNode& n, Settings& s) {
              return take_into(s.socket_mode, [&](mode_t& mode) { return take_mode(n, mode); });
            }},
+    TopKey{"admin_socket", [](const TomlNode& n, Settings& s) { return take_admin_socket(n, s.admin_socket); }},
     TopKey{"ledger", [](const TomlNode& n, Settings& s) { return take_ledger(n, s.ledger); }},
     TopKey{"audit", [](const TomlNode& n, Settings& s) { return take_audit(n, s.audit); }},
     TopKey{"log_level", [](const TomlNode& n, Settings& s) { return take_level(n, s.log_level); }},
@@ -117,7 +127,7 @@ tl::expected<std::string, std::string> read_file(const std::string& path) {
 }
 
 tl::expected<std::string, std::string> default_socket(const Environment& environment) {
-  if (environment.is_root) return proto::kSystemSocket;
+  if (environment.is_system) return proto::kSystemSocket;
   if (environment.xdg_runtime_dir && !environment.xdg_runtime_dir->empty())
     return *environment.xdg_runtime_dir + proto::kUserSocket;
   return tl::unexpected(
@@ -200,10 +210,42 @@ ChipTable main_chip_of(const TomlNode& root, const Settings& settings) {
 
 }  // namespace
 
+namespace {
+
+// Of a list with colons between directories.
+bool has_system_directory(std::string_view list) {
+  const std::string_view socket = proto::kSystemSocket;
+  const std::string_view wanted = socket.substr(0, socket.rfind('/'));
+  while (!list.empty()) {
+    const std::string_view one = list.substr(0, list.find(':'));
+    if (one == wanted) return true;
+    list.remove_prefix(std::min(one.size() + 1, list.size()));
+  }
+  return false;
+}
+
+// The listener for administrators; nullopt: there is none.
+std::optional<Door> admin_door(const std::optional<std::string>& written, std::string_view main) {
+  const bool is_default = main == proto::kSystemSocket;
+  const std::string path = written.value_or(is_default ? proto::kSystemAdminSocket : "");
+  if (path.empty()) return std::nullopt;
+  Door out;
+  out.name = kAdminDoor;
+  out.path = path;
+  out.mode = 0600;
+  out.default_path = path == default_door_path(main, kAdminDoor);
+  out.dispensable = !written;
+  return out;
+}
+
+}  // namespace
+
 Environment process_environment() {
   Environment out;
   out.uid = ::geteuid();
-  out.is_root = out.uid == 0;
+  // systemd.exec(5), RuntimeDirectory=: the unit runs as a user of its own, and has no XDG_RUNTIME_DIR.
+  const char* service = std::getenv("RUNTIME_DIRECTORY");
+  out.is_system = out.uid == 0 || (service != nullptr && has_system_directory(service));
   if (const char* dir = std::getenv("XDG_RUNTIME_DIR")) out.xdg_runtime_dir = dir;
   out.exists = [](std::string_view path) { return ::access(std::string(path).c_str(), F_OK) == 0; };
   return out;
@@ -315,6 +357,7 @@ tl::expected<Settings, std::string> parse_settings(std::string_view text, const 
   settings.limits.terms = session_terms(terms);
   settings.policy = read_policy(*root, terms, limits_of_profiles(in_force != nullptr ? *in_force : settings.limits),
                                 accounts, faults);
+  settings.policy.socket = settings.socket.value_or(proto::kSystemSocket);
   settings.policy.main_chip = main_chip_of(*root, settings);
   if (auto wrong = faults.first()) return tl::unexpected(std::move(*wrong));
   return settings;
@@ -360,6 +403,7 @@ tl::expected<Config, std::string> settle(const Settings& command_line, const Set
   auto access = access_of(file.policy, environment.uid, out.socket);
   if (!access) return tl::unexpected(access.error());
   out.access = *std::move(access);
+  if (auto admin = admin_door(file.admin_socket, out.socket)) out.access.doors.push_back(*std::move(admin));
   out.access.chips = std::move(chips);
   return out;
 }

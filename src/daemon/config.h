@@ -48,6 +48,7 @@ struct Settings {
   std::optional<std::string> tpm;
   std::optional<std::string> socket;
   std::optional<mode_t> socket_mode;
+  std::optional<std::string> admin_socket;
   std::optional<LogLevel> log_level;
   std::optional<std::string> ledger;
   std::optional<std::string> audit;
@@ -79,7 +80,8 @@ struct PendingKey {
 
 // What the defaults depend on.
 struct Environment {
-  bool is_root = false;
+  // It serves the machine, and not one user: root, or a service of the system's systemd.
+  bool is_system = false;
   std::optional<std::string> xdg_runtime_dir = std::nullopt;
   std::function<bool(std::string_view path)> exists = nullptr;
   uid_t uid = 0;  // the daemon's own

@@ -12,8 +12,21 @@
 
 namespace tpmspace::daemon {
 
-// The door that is always there: the daemon's own socket. It has no profile.
+// The listener that is always there: the daemon's own socket. It has no profile.
 inline constexpr std::string_view kMainDoor = "main";
+// A listener of its own for administrators, who then do not wait in one backlog with everybody. It has no profile.
+inline constexpr std::string_view kAdminDoor = "admin";
+// No other listener may have one of these names.
+[[nodiscard]] constexpr bool is_reserved_door(std::string_view name) {
+  return name == kMainDoor || name == kAdminDoor;
+}
+// Where a listener is of which only the name is said: in a directory of its own, so that this directory can be mounted
+// into a container without any other listener. "/run/tpmspace/tpm.sock", "build" ->
+// "/run/tpmspace-listeners/build/tpm.sock". `main`: the path of the daemon's own socket. Precondition:
+// is_directory_name.
+[[nodiscard]] std::string default_door_path(std::string_view main, std::string_view name);
+// Whether a listener's name can be that of a directory.
+[[nodiscard]] bool is_directory_name(std::string_view name);
 
 struct Door {
   int line = 0;           // where it was written; 0: nowhere
@@ -22,11 +35,13 @@ struct Door {
   mode_t mode = 0;
   std::optional<uid_t> owner = {};  // of the socket
   std::optional<gid_t> group = {};
-  std::optional<std::string> profile = {};       // of whom no rule of the file matches
-  std::optional<std::uint8_t> locality = {};     // of everybody who comes by it, for good
-  std::uint32_t connections = 0;                 // at a time; 0: no limit
-  std::optional<std::string> chip = {};          // the TPM of everybody who comes by it
-  bool separate_users = false;                   // its users cannot be one another: each is an owner
+  std::optional<std::string> profile = {};    // of whom no rule of the file matches
+  std::optional<std::uint8_t> locality = {};  // of everybody who comes by it, for good
+  std::uint32_t connections = 0;              // at a time; 0: no limit
+  std::optional<std::string> chip = {};       // the TPM of everybody who comes by it
+  bool separate_users = false;                // its users cannot be one another: each is an owner
+  bool default_path = false;                  // nobody said the path: its directories are made if they are missing
+  bool dispensable = false;  // nobody asked for it: the daemon goes on without it, if it cannot be made
   bool operator==(const Door&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
 

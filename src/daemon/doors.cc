@@ -18,7 +18,12 @@ bool is_same(Door a, const Door& b) {
 }
 
 Listener::Place place_of(const Door& door) {
-  return {.path = door.path, .mode = door.mode, .owner = door.owner, .group = door.group, .careful = true};
+  return {.path = door.path,
+          .mode = door.mode,
+          .owner = door.owner,
+          .group = door.group,
+          .make_directories = door.default_path ? 2U : 0U,
+          .careful = true};
 }
 
 std::string name_is_taken(const std::string& name) {
@@ -99,7 +104,11 @@ std::vector<std::string> Doors::replace(const std::vector<Door>& configured) {
     troubles.push_back(fmt::format("the door \"{}\" stays as it was: {}", one.door.name, why));
   };
   const auto give_up = [&](const Door& door, const std::string& why) {
-    troubles.push_back(fmt::format("the door \"{}\": {}", door.name, why));
+    auto trouble = fmt::format("the door \"{}\": {}", door.name, why);
+    if (door.dispensable)
+      log_.warning("{}", trouble);
+    else
+      troubles.push_back(std::move(trouble));
   };
   std::vector<const Door*> elsewhere;
   for (const Door& door : configured) {

@@ -7,6 +7,7 @@
 #include <sys/un.h>
 #include <systemd/sd-daemon.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -69,11 +70,22 @@ Result check_length(const std::string& path, std::string_view remedy) {
                proto::kMaxSocketPath, path, remedy);
 }
 
-Result check_directory(const std::string& path, bool make) {
+// Others may have to reach the socket; who may connect is said by the socket's own mode.
+Result make_directories(const std::string& directory, unsigned levels) {
+  if (levels == 0) return {};
+  if (auto ok = make_directories(directory_of(directory), levels - 1); !ok) return ok;
+  if (::mkdir(directory.c_str(), 0755) == 0) {
+    if (::chmod(directory.c_str(), 0755) != 0)
+      return fault("the directory {} cannot be opened to others: {}", directory, last_error());
+    return {};
+  }
+  if (errno == EEXIST) return {};
+  return fault("the directory {} cannot be made: {}; make it, and let {} write in it", directory, last_error(),
+               "tpmspaced's user");
+}
+
+Result check_directory(const std::string& path) {
   const std::string directory = directory_of(path);
-  // Others may have to reach the socket; who may use it is said by the socket's own mode.
-  if (make && ::mkdir(directory.c_str(), 0755) == 0 && ::chmod(directory.c_str(), 0755) != 0)
-    return fault("the directory {} cannot be opened to others: {}", directory, last_error());
   struct stat info {};
   if (::stat(directory.c_str(), &info) != 0) {
     if (errno == ENOENT)
@@ -85,11 +97,23 @@ Result check_directory(const std::string& path, bool make) {
   return {};
 }
 
-// Nobody but root and ourselves can exchange what lies there.
+// Nobody but root and ourselves can exchange what lies there, nor the directory itself for a link to elsewhere.
 bool is_ours(const std::string& directory) {
   struct stat info {};
+  if (::lstat(directory.c_str(), &info) != 0 || (info.st_uid != 0 && info.st_uid != ::geteuid())) return false;
   if (::stat(directory.c_str(), &info) != 0 || (info.st_uid != 0 && info.st_uid != ::geteuid())) return false;
   return (info.st_mode & (S_IWGRP | S_IWOTH)) == 0 || (info.st_mode & S_ISVTX) != 0;
+}
+
+// Of the directory that it lies in, and of those that were made for it.
+Result check_care(const Listener::Place& place) {
+  if (!place.careful) return {};
+  std::string directory = directory_of(place.path);
+  for (unsigned level = 0; level < std::max(place.make_directories, 1U); ++level, directory = directory_of(directory))
+    if (!is_ours(directory))
+      return fault("others may write in {}, so the socket {} would not be safe there: name another path", directory,
+                   place.path);
+  return {};
 }
 
 pid_t peer_pid(int fd) {
@@ -184,10 +208,9 @@ tl::expected<Listener, std::string> Listener::claim(const Place& place) {
   const std::string& path = place.path;
   if (path.empty()) return fault("the socket's path is empty: name one with --socket PATH");
   if (auto fits = check_length(path, "name another with --socket PATH"); !fits) return tl::unexpected(fits.error());
-  if (auto ok = check_directory(path, place.make_directory); !ok) return tl::unexpected(ok.error());
-  if (place.careful && !is_ours(directory_of(path)))
-    return fault("others may write in {}, so the socket {} would not be safe there: name another path",
-                 directory_of(path), path);
+  if (auto ok = make_directories(directory_of(path), place.make_directories); !ok) return tl::unexpected(ok.error());
+  if (auto ok = check_directory(path); !ok) return tl::unexpected(ok.error());
+  if (auto ok = check_care(place); !ok) return tl::unexpected(ok.error());
   auto lock = take_lock(path);
   if (!lock) return tl::unexpected(lock.error());
   // From here on the destructor takes the lock file away.

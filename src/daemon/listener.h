@@ -28,8 +28,10 @@ class Listener {
     mode_t mode = 0600;
     std::optional<uid_t> owner = {};  // other than ours
     std::optional<gid_t> group = {};
-    bool make_directory = false;  // it is our own default, so its directory is made if it is missing
-    bool careful = false;         // nobody but root and us may put something else there
+    // It is our own default: so many of the last directories of its path are made if they are missing. They stay when
+    // the socket goes: a container that has one of them mounted finds the next socket in it.
+    unsigned make_directories = 0;
+    bool careful = false;  // nobody but root and us may put something else there
   };
   [[nodiscard]] static tl::expected<Listener, std::string> claim(const Place& place);
   // The descriptor must be a listening Unix stream socket; it is owned from now on.

@@ -54,8 +54,9 @@ constexpr std::array kRuleKeys{
 };
 
 Fault take_door_name(const TomlNode& node, std::string& out) {
-  if (node.is(TomlNode::Kind::kText) && node.text == kMainDoor)
-    return "is \"main\", which is the name of tpmspaced's own socket; take another one";
+  if (node.is(TomlNode::Kind::kText) && is_reserved_door(node.text))
+    return Wrong(
+        fmt::format("is \"{}\", which is the name of a listener of tpmspaced's own; take another one", node.text));
   return take_name(node, out);
 }
 
@@ -144,10 +145,17 @@ class PolicyReader {
     DoorDraft draft{.accounts = &accounts_, .door = {}, .mode = {}};
     read_table(table, kDoorKeys, draft, "door.", faults_);
     Door& door = draft.door;
-    if (table.find("path") == nullptr)
-      return faults_.add(table.place, "this door has no \"path\": say where its socket is to be");
-    if (door.path.empty()) return;
-    const Place path = table.find("path")->place;
+    const TomlNode* written = table.find("path");
+    door.default_path = written == nullptr;
+    if (door.default_path && table.find("name") == nullptr)
+      return faults_.add(table.place, "this listener has neither \"name\" nor \"path\": give it a name");
+    if (door.default_path && !is_directory_name(door.name)) {
+      if (!door.name.empty())
+        faults_.add(table.find("name")->place, "\"door.name\" cannot be the name of a directory; take another one");
+      return;
+    }
+    if (!door.default_path && door.path.empty()) return;
+    const Place path = door.default_path ? table.place : written->place;
     if (door.name.empty()) door.name = door.path;
     door.line = static_cast<int>(table.place.line);
     door.mode = draft.mode.value_or(proto::usual_mode(door.owner.has_value(), door.group.has_value()));
@@ -158,7 +166,7 @@ class PolicyReader {
                   "\"door.separate_users\" is for a door with a \"profile\": by one without each user is who he is at "
                   "tpmspaced's own socket");
     for (const Door& other : out_.doors)
-      if (same_place(other.path, door.path))
+      if (!door.path.empty() && same_place(other.path, door.path))
         faults_.add(path, fmt::format("the door on line {} has the same path: each needs its own", other.line));
       else if (other.name == door.name)
         faults_.add(table.place, fmt::format("the door on line {} has the same name: each needs its own", other.line));
@@ -226,7 +234,7 @@ class PolicyReader {
   }
 
   void check_door(std::string_view key, const std::string& name, Place place) {
-    std::vector<std::string> known = {std::string(kMainDoor)};
+    std::vector<std::string> known = {std::string(kMainDoor), std::string(kAdminDoor)};
     known.insert(known.end(), door_names_.begin(), door_names_.end());
     if (std::find(known.begin(), known.end(), name) != known.end()) return;
     faults_.add(place,
@@ -289,20 +297,41 @@ guard::Choice choose(const guard::Policy& policy, const guard::Principal& princi
   return out;
 }
 
+namespace {
+
+// With the paths that nobody wrote.
+tl::expected<std::vector<Door>, std::string> doors_of(const PolicyFile& file, std::string_view socket) {
+  std::vector<Door> out = file.doors;
+  for (auto door = out.begin(); door != out.end(); ++door) {
+    if (door->default_path) door->path = default_door_path(socket, door->name);
+    if (same_place(door->path, socket))
+      return tl::unexpected(
+          fmt::format("the listener on line {} of the configuration has the path of tpmspaced's own "
+                      "socket, {}: give it another one",
+                      door->line, socket));
+    const auto other =
+        std::find_if(out.begin(), door, [&](const Door& one) { return same_place(one.path, door->path); });
+    if (other != door)
+      return tl::unexpected(
+          fmt::format("the listeners on lines {} and {} of the configuration have the same path, {}: "
+                      "each needs its own",
+                      other->line, door->line, door->path));
+  }
+  return out;
+}
+
+}  // namespace
+
 tl::expected<Access, std::string> access_of(const PolicyFile& file, uid_t own_uid, std::string_view socket) {
   guard::Policy::Profiles profiles;
   for (const auto& [name, own] : file.profiles) profiles.emplace(name, own.profile);
-  for (const Door& door : file.doors)
-    if (same_place(door.path, socket))
-      return tl::unexpected(
-          fmt::format("the door on line {} of the configuration has the path of tpmspaced's own "
-                      "socket, {}: give it another one",
-                      door.line, socket));
+  auto doors = doors_of(file, socket);
+  if (!doors) return tl::unexpected(doors.error());
   std::vector<guard::Rule> rules = file.rules;
   rules.push_back(guard::Policy::standard_rule(own_uid));
   auto policy = guard::Policy::make(std::move(profiles), std::move(rules), file.terms, file.limits, file.namespaces);
   if (!policy) return tl::unexpected(policy.error());
-  Access out{.policy = *std::move(policy), .doors = file.doors};
+  Access out{.policy = *std::move(policy), .doors = *std::move(doors)};
   for (const ChipTable& chip : file.chips) out.chips.push_back({.name = chip.name, .tpm = chip.tpm});
   return out;
 }

@@ -25,6 +25,7 @@
 #include "daemon/toml_tree.h"
 #include "guard/profile.h"
 #include "guard/rules.h"
+#include "proto/socket_path.h"
 
 namespace tpmspace::daemon {
 
@@ -37,9 +38,10 @@ struct PolicyFile {
     bool operator==(const Own&) const = default;
   };
   std::map<std::string, Own, std::less<>> profiles;
-  std::vector<guard::Rule> rules;            // in order; their doors, namespaces and profiles exist
-  std::vector<guard::Namespace> namespaces;  // likewise; names differ, windows do not overlap
-  std::vector<Door> doors;
+  std::vector<guard::Rule> rules;                          // in order; their doors, namespaces and profiles exist
+  std::vector<guard::Namespace> namespaces;                // likewise; names differ, windows do not overlap
+  std::vector<Door> doors;                                 // `access_of` gives a path to those that have none
+  std::string socket = proto::kSystemSocket;               // the path of the main one, as the file says it
   std::vector<ChipTable> chips;                            // whichever of the others names one: it is here, or "main"
   ChipTable main_chip = {.name = std::string(kMainChip)};  // what the file says of it, which may be nothing
   // Of the shipped profiles: [profile.default] and [limits].

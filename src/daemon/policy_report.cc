@@ -29,7 +29,7 @@ int print(const std::string& text, int code) {
 // Whether there is a TPM here, and where sockets go, is not asked.
 Environment any_machine() {
   Environment out = process_environment();
-  out.is_root = true;
+  out.is_system = true;
   out.exists = [](std::string_view) { return true; };
   return out;
 }

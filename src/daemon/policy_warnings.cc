@@ -112,11 +112,7 @@ class Warner {
   }
 
   void look_at_door(const Door& door) {
-    if (const std::string directory = parent_of(door.path);
-        directory != parent_of(proto::kSystemSocket) && !around_.is_directory(directory))
-      warn(door.line, fmt::format("this door is to be {}, and there is no directory {} now: tpmspaced does not start "
-                                  "without it",
-                                  door.path, directory));
+    if (!door.default_path) look_at_directory(door);
     if (!door.profile) return look_at_locality_by_rules(door);
     look_at_shares(door);
     guard::Rule rule;
@@ -134,6 +130,26 @@ class Warner {
       warn(door.line, fmt::format("whoever comes by this door is refused everything: it has locality {}, which its "
                                   "profile \"{}\" does not list",
                                   locality, *door.profile));
+  }
+
+  // Of a path that somebody wrote.
+  void look_at_directory(const Door& door) {
+    const std::string directory = parent_of(door.path);
+    if (directory != parent_of(file_.socket) && !around_.is_directory(directory))
+      warn(door.line, fmt::format("this door is to be {}, and there is no directory {} now: tpmspaced does not start "
+                                  "without it",
+                                  door.path, directory));
+    const auto is_there = [&](const Door& other) {
+      return &other != &door && !other.default_path && parent_of(other.path) == directory;
+    };
+    const auto other = std::find_if(file_.doors.begin(), file_.doors.end(), is_there);
+    const bool is_main = directory == parent_of(file_.socket);
+    if (!is_main && other == file_.doors.end()) return;
+    warn(door.line,
+         fmt::format(
+             "the socket of {} is in the same directory, {}: a container that has this directory mounted reaches "
+             "both; leave \"path\" out, and tpmspaced makes a directory for this listener alone",
+             is_main ? "tpmspaced itself" : fmt::format("the listener on line {}", other->line), directory));
   }
 
   // Whoever comes by a door with a profile is an owner of his own there.

@@ -39,7 +39,8 @@ tl::expected<Listener, std::string> make_listener(const Config& config) {
   if (handed_over > 1)
     return tl::unexpected(std::string("systemd hands over more than one socket: name one ListenStream= only"));
   if (handed_over == 1) return Listener::inherit(SD_LISTEN_FDS_START);
-  return Listener::claim({.path = config.socket, .mode = config.socket_mode, .make_directory = config.default_socket});
+  return Listener::claim(
+      {.path = config.socket, .mode = config.socket_mode, .make_directories = config.default_socket ? 1U : 0U});
 }
 
 int no_log(const std::exception& e) {

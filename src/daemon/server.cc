@@ -116,8 +116,11 @@ Server::Server(Log& log, AuditLog audit, Terms terms, Listener main_door, std::v
 
 tl::expected<void, std::string> Server::claim_doors() {
   for (const Door& door : access_.doors)
-    if (auto ok = doors_.add(door, false); !ok)
-      return tl::unexpected(fmt::format("the door \"{}\": {}", door.name, ok.error()));
+    if (auto ok = doors_.add(door, false); !ok) {
+      auto why = fmt::format("the door \"{}\": {}", door.name, ok.error());
+      if (!door.dispensable) return tl::unexpected(std::move(why));
+      log_.warning("{}; tpmspaced goes on without it", why);
+    }
   return {};
 }
 
@@ -328,7 +331,7 @@ ClientLimits::Verdict Server::judge(const Badge& badge) const {
 }
 
 bool Server::has_kept_place_for(const ucred& peer, const Entrance& entrance) const {
-  return entrance.door == kMainDoor && (peer.uid == 0 || peer.uid == own_uid_) && places_.has_kept_place();
+  return is_reserved_door(entrance.door) && (peer.uid == 0 || peer.uid == own_uid_) && places_.has_kept_place();
 }
 
 void Server::say_refused(const Badge& badge, ClientLimits::Verdict verdict) {

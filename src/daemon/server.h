@@ -135,6 +135,8 @@ class Server final : private Connection::Host {
   [[nodiscard]] proto::Status status_of(Connection& from, TpmDesk& desk, const engine::SessionList* list);
   std::optional<wire::Rc> ask_desk_for_sessions(Connection& from, bool only_own);
   [[nodiscard]] bool is_administrator(Connection& from) { return rights_of(from).profile().administer; }
+  // Where it is to be.
+  [[nodiscard]] std::string path_of(const proto::DoorEntry& entry) const;
   tl::expected<void, std::string> add_door(const proto::DoorEntry& entry);
 
   // Constant.

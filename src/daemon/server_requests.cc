@@ -319,17 +319,25 @@ tl::expected<proto::Outcome, wire::Rc> Server::change_door(Connection& from, con
 
 std::string Server::words_of(const proto::DoorEntry& made) const {
   constexpr std::uint32_t kForAll = 02;
-  std::string out = fmt::format("the door \"{}\" is at {}, {}", made.name, made.path, proto::described(made));
+  std::string out = fmt::format("the door \"{}\" is at {}, {}", made.name, path_of(made), proto::described(made));
   const guard::Profile* profile = gatekeeper_.policy().profile(made.profile);
   if ((made.mode & kForAll) != 0 && profile != nullptr && guard::exceeds_safe(*profile))
     out += "; everybody may open it, and gets more than \"safe\" allows: owner, group or mode keep others out";
   return out;
 }
 
+std::string Server::path_of(const proto::DoorEntry& entry) const {
+  return entry.path.empty() ? default_door_path(doors_.main_path(), entry.name) : entry.path;
+}
+
 tl::expected<void, std::string> Server::add_door(const proto::DoorEntry& entry) {
   const auto fault = [](std::string sentence) { return tl::make_unexpected(std::move(sentence)); };
   if (!is_name(entry.name)) return fault("a door's name has " + name_rule());
-  if (entry.path.empty() || entry.path[0] != '/') return fault("a door's path begins with a slash");
+  if (is_reserved_door(entry.name))
+    return fault(fmt::format("\"{}\" is the name of a listener of tpmspaced's own; take another one", entry.name));
+  if (entry.path.empty() && !is_directory_name(entry.name))
+    return fault(fmt::format("\"{}\" cannot be the name of a directory; take another one", entry.name));
+  if (!entry.path.empty() && entry.path[0] != '/') return fault("a listener's path begins with a slash");
   const guard::Profile* profile = gatekeeper_.policy().profile(entry.profile);
   if (!entry.profile.empty() && profile == nullptr)
     return fault(fmt::format("there is no profile \"{}\"", entry.profile));
@@ -344,7 +352,8 @@ tl::expected<void, std::string> Server::add_door(const proto::DoorEntry& entry) 
   const auto id = [](std::uint32_t value) { return value == proto::kKeep ? std::nullopt : std::optional(value); };
   Door door;
   door.name = entry.name;
-  door.path = entry.path;
+  door.default_path = entry.path.empty();
+  door.path = path_of(entry);
   door.mode = static_cast<mode_t>(entry.mode & 0777U);
   door.owner = id(entry.uid);
   door.group = id(entry.gid);

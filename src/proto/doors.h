@@ -5,7 +5,8 @@
 //   Door      string name, string path, u32 mode, u32 uid, u32 gid, string profile, u8 has locality, u8 locality,
 //             u32 connections, u32 limit, u8 made at run time, string chip, u8 separate users
 //   Doors     u16 version (1), u16 count, then for each: u16 length, Door, u8 chip lost (not from older servers)
-//   Order     u8 what: 1 add: Door (what is told only is ignored); 2 remove: string name
+//   Order     u8 what: 1 add: Door (what is told only is ignored; an empty path: the manager's own default);
+//             2 remove: string name
 //   Outcome   u8 done, string sentence: what was done, or why not
 //
 // Threads: values. Units: connections. Sizes: at most kMaxDoors. kKeep as uid or gid: the manager's own.

@@ -258,7 +258,10 @@ class Grammar {
     list->add_flag("--json", door_.json, "as JSON");
     CLI::App* make = add(*doors, "add", "one more, until tpmspaced ends", door_);
     make->add_option("name", door_.name, "for rules, and for `door remove`")->required()->type_name("NAME");
-    make->add_option("path", door_.path, "of the socket")->required()->type_name("PATH");
+    make->add_option("path", door_.path,
+                     "of the socket, absolute (default: tpm.sock in a directory of its own, which is made: "
+                     "/run/tpmspace-listeners/NAME)")
+        ->type_name("PATH");
     make->add_option("--mode", door_.mode,
                      "who may connect (default: with --group 0660, with --owner alone 0600, else 0666)")
         ->type_name("OCTAL");

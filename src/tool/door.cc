@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <filesystem>
 #include <optional>
 #include <string_view>
 #include <tl/expected.hpp>
@@ -32,7 +31,7 @@ tl::expected<proto::DoorEntry, std::string> entry_of(const DoorOptions& options)
   const auto fault = [](const std::string& sentence) { return tl::make_unexpected(sentence); };
   proto::DoorEntry out;
   out.name = options.name;
-  out.path = std::filesystem::absolute(options.path).string();  // the manager has another working directory
+  out.path = options.path;
   if (!options.owner.empty()) {
     const auto uid = user_named(options.owner);
     if (!uid) return fault("--owner: there is no user \"" + options.owner + "\"");
@@ -95,7 +94,7 @@ std::string doors_json(const std::vector<proto::DoorEntry>& doors) {
 }
 
 int manage_doors(const DoorOptions& options) {
-  auto connection = connect_to(options.manager);
+  auto connection = connect_to_administer(options.manager);
   if (!connection) return fail(connection.error().what);
   switch (options.what) {
     case DoorOptions::What::kList: {
@@ -115,7 +114,7 @@ int manage_doors(const DoorOptions& options) {
 }
 
 int reload_policy(const ManagerPlace& manager) {
-  auto connection = connect_to(manager);
+  auto connection = connect_to_administer(manager);
   if (!connection) return fail(connection.error().what);
   return tell(connection->reload(kTimeoutMs));
 }

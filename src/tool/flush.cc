@@ -104,7 +104,7 @@ int flush_sessions(const FlushOptions& options) {
     complain(what.error());
     return kExitUsage;
   }
-  auto connection = connect_to(options.manager);
+  auto connection = connect_to_administer(options.manager);
   if (!connection) {
     complain(connection.error().what);
     return kExitFailure;
@@ -127,7 +127,7 @@ int reserve_session(const ReserveOptions& options) {
     complain(not_a_handle(options.handle));
     return kExitUsage;
   }
-  auto connection = connect_to(options.manager);
+  auto connection = connect_to_administer(options.manager);
   if (!connection) {
     complain(connection.error().what);
     return kExitFailure;

@@ -8,12 +8,29 @@ std::string socket_of(const ManagerPlace& place) {
   return place.socket.empty() ? client::default_socket_path() : place.socket;
 }
 
-tl::expected<client::Connection, client::Error> connect_to(const ManagerPlace& place) {
+namespace {
+
+using Connected = tl::expected<client::Connection, client::Error>;
+
+Connected with_chip(Connected connection, const std::string& chip) {
   constexpr int kTimeoutMs = 30'000;
-  auto connection = client::Connection::open(socket_of(place));
-  if (!connection || place.chip.empty()) return connection;
-  if (const auto used = connection->use_chip(place.chip, kTimeoutMs); !used) return tl::make_unexpected(used.error());
+  if (!connection || chip.empty()) return connection;
+  if (const auto used = connection->use_chip(chip, kTimeoutMs); !used) return tl::make_unexpected(used.error());
   return connection;
+}
+
+}  // namespace
+
+tl::expected<client::Connection, client::Error> connect_to(const ManagerPlace& place) {
+  return with_chip(client::Connection::open(socket_of(place)), place.chip);
+}
+
+tl::expected<client::Connection, client::Error> connect_to_administer(const ManagerPlace& place) {
+  const auto path = place.socket.empty() ? client::administrators_socket_path() : std::nullopt;
+  if (!path) return connect_to(place);
+  auto connection = client::Connection::open(*path);
+  // A socket that a former tpmspaced left serves nobody.
+  return connection ? with_chip(std::move(connection), place.chip) : connect_to(place);
 }
 
 }  // namespace tpmspace::tool

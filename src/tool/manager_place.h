@@ -17,5 +17,7 @@ struct ManagerPlace {
 
 [[nodiscard]] std::string socket_of(const ManagerPlace& place);
 [[nodiscard]] tl::expected<client::Connection, client::Error> connect_to(const ManagerPlace& place);
+// For requests to the manager itself: by the listener for administrators, if no socket is named and it is there for us.
+[[nodiscard]] tl::expected<client::Connection, client::Error> connect_to_administer(const ManagerPlace& place);
 
 }  // namespace tpmspace::tool

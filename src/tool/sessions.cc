@@ -190,7 +190,7 @@ std::string sessions_json(const proto::Sessions& sessions) {
 }
 
 int show_sessions(const ManagerPlace& manager, bool json) {
-  auto connection = connect_to(manager);
+  auto connection = connect_to_administer(manager);
   if (!connection) {
     complain(connection.error().what);
     return kExitFailure;

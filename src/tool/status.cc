@@ -136,7 +136,7 @@ std::string status_json(const proto::Status& status) {
 }
 
 int show_status(const ManagerPlace& manager, bool json) {
-  auto connection = connect_to(manager);
+  auto connection = connect_to_administer(manager);
   if (!connection) {
     complain(connection.error().what);
     return kExitFailure;

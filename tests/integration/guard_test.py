@@ -226,7 +226,7 @@ class Doors(RefusalTest):
                 self.assertEqual((done.returncode, os.stat(path + "3").st_mode & 0o777), (0, mode), done.stderr)
                 self.assertEqual("everybody may open it" in done.stdout, mode == 0o666, done.stdout)
                 self.assertEqual(self.tell(daemon, "door", "remove", "for-whom").returncode, 0)
-            for again, sentence in ((line, "there is a door"), (("door", "add", "main", path), "there is a door"),
+            for again, sentence in ((line, "there is a door"), (("door", "add", "main", path), "name of a listener of tpmspaced's own"),
                                     (("door", "add", "x", path + "x", "--profile", "no"), "\"no\""),
                                     (("door", "add", "x", "/nowhere/x"), "does not exist"),
                                     (("door", "remove", "main"), "there is no door"),

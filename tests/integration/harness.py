@@ -277,7 +277,14 @@ class Daemon:
         assert "Sanitizer" not in log and "runtime error" not in log, log
         assert code == 0, f"exit code {code}\n{log}"
 
+    @property
+    def listeners(self):
+        """The directory of the listeners of which only the name is said."""
+        return pathlib.Path(f"{pathlib.Path(self.path).parent}-listeners")
+
     def clean_up(self):
+        if pathlib.Path(self.path).parent == self.directory:
+            shutil.rmtree(self.listeners, ignore_errors=True)
         self._notify.close()
         self._log_file.close()
         self._temporary.cleanup()

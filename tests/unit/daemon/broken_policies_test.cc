@@ -27,7 +27,7 @@ TEST_P(BrokenPolicy, IsAnsweredWithItsPlaceAndASentence) {
   ASSERT_TRUE(file);
   const std::string text{std::istreambuf_iterator<char>(file), {}};
   ASSERT_TRUE(text.starts_with("# "));
-  const Environment machine{.is_root = true, .exists = [](std::string_view) { return true; }};
+  const Environment machine{.is_system = true, .exists = [](std::string_view) { return true; }};
   const auto got = parse_settings(text, "f", test_accounts()).and_then([&](const Settings& settings) {
     return settle({}, settings, machine);
   });

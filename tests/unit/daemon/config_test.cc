@@ -251,6 +251,31 @@ TEST(Config, AFileIsReadWhole) {
   (void)std::remove(path.c_str());
 }
 
+// --- The listener for administrators.
+
+TEST(Config, AdministratorsHaveAListenerWhereTheSocketHasItsSystemDefault) {
+  const auto admin = [](const std::string& text, bool is_system) -> const Door* {
+    static Config config;
+    config = settle({}, parse_settings(text, "f").value(), machine(is_system, true, "/run/user/7")).value();
+    return config.access.door(kAdminDoor);
+  };
+  const Door* standard = admin("", true);
+  ASSERT_NE(standard, nullptr);
+  EXPECT_EQ(standard->path, "/run/tpmspace-listeners/admin/tpm.sock");
+  EXPECT_EQ(standard->mode, mode_t{0600});
+  EXPECT_TRUE(standard->default_path);
+  EXPECT_TRUE(standard->dispensable);
+  EXPECT_FALSE(standard->profile);
+  EXPECT_EQ(admin("", false), nullptr) << "a user's own";
+  EXPECT_EQ(admin("socket = \"/a/s\"", true), nullptr);
+  EXPECT_EQ(admin("admin_socket = \"\"", true), nullptr);
+  const Door* asked_for = admin("socket = \"/a/s\"\nadmin_socket = \"/b/s\"", true);
+  ASSERT_NE(asked_for, nullptr);
+  EXPECT_EQ(asked_for->path, "/b/s");
+  EXPECT_FALSE(asked_for->default_path);
+  EXPECT_FALSE(asked_for->dispensable);
+}
+
 // --- What a reload does not change.
 
 Config settled(const std::string& text) {
@@ -266,7 +291,8 @@ TEST(Config, EveryKeyThatNeedsARestartIsNamed) {
                                                      {"socket_mode", "\"0600\""}, {"ledger", "\"/run/other-ledger\""},
                                                      {"audit", "\"journal\""},    {"log_level", "\"debug\""}};
   for (const std::string& key : known_keys()) {
-    if (key == "version" || key.starts_with("profile.")) continue;  // has one value; takes effect at once
+    // It has one value; they take effect at once.
+    if (key == "version" || key == "admin_socket" || key.starts_with("profile.")) continue;
     const auto other = others.find(key);
     const std::string value = other == others.end() ? "77777" : other->second;
     const auto dot = key.find('.');

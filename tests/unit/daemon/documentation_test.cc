@@ -132,7 +132,7 @@ TEST(Documentation, ALaptopsUserHasADoorOfHisOwn) {
   ASSERT_EQ(all.doors.size(), 1U);
   EXPECT_EQ(all.doors[0].mode, mode_t{0600});
   EXPECT_EQ(all.doors[0].owner, uid_t{1000});
-  EXPECT_TRUE(may(all, "uid=1000,door=/run/tpmspace/alice.sock", {"TPM2_Clear", "lockout"}));
+  EXPECT_TRUE(may(all, "uid=1000,door=alice", {"TPM2_Clear", "lockout"}));
   EXPECT_FALSE(may(all, "uid=1000", {"TPM2_Clear", "lockout"}));
 }
 
@@ -236,7 +236,7 @@ TEST(Documentation, TheExamplesCommentsCanBeUsed) {
 TEST(Documentation, TheExampleIsTheDefaults) {
   const auto example = parse_settings(contents("tpmspaced.example.toml"), "the example");
   ASSERT_TRUE(example) << example.error();
-  const Environment machine{.is_root = true, .xdg_runtime_dir = {}, .exists = [](std::string_view) { return true; }};
+  const Environment machine{.is_system = true, .xdg_runtime_dir = {}, .exists = [](std::string_view) { return true; }};
   EXPECT_EQ(settle({}, *example, machine), settle({}, {}, machine));
 }
 

@@ -414,7 +414,7 @@ TEST(Explain, OnlyAnAdministratorChoosesAChip) {
   Settings line;
   line.tpm = "embedded";
   line.socket = "/run/main";
-  const auto config = settle(line, *settings, {.is_root = true, .exists = [](auto) { return true; }, .uid = 120});
+  const auto config = settle(line, *settings, {.is_system = true, .exists = [](auto) { return true; }, .uid = 120});
   ASSERT_TRUE(config) << config.error();
   const Access& all = config->access;
   const auto got = visitor_from("uid=5,chip=build", all, test_accounts());

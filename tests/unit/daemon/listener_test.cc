@@ -152,11 +152,11 @@ TEST_F(ListenerTest, OnlyTheDefaultDirectoryIsMade) {
   EXPECT_EQ(refusal(path("no/s")), "the directory " + path("no") + " does not exist, so the socket " + path("no/s") +
                                        " cannot be made: make it, or name another path");
   {
-    auto listener = Listener::claim({.path = path("no/s"), .mode = 0600, .make_directory = true});
+    auto listener = Listener::claim({.path = path("no/s"), .mode = 0600, .make_directories = 1});
     ASSERT_TRUE(listener) << listener.error();
     ASSERT_TRUE(listener->publish());
   }
-  EXPECT_TRUE(Listener::claim({.path = path("no/s"), .mode = 0600, .make_directory = true}));
+  EXPECT_TRUE(Listener::claim({.path = path("no/s"), .mode = 0600, .make_directories = 1}));
   std::ofstream(path("file")) << "x";
   EXPECT_EQ(refusal(path("file/s")),
             path("file") + " is not a directory, so the socket " + path("file/s") + " cannot be made");
@@ -174,6 +174,30 @@ TEST_F(ListenerTest, AnInheritedSocketIsNotOursToRemove) {
   EXPECT_EQ(files(), 1U);
   posix::Fd not_listening = bound(path("t"), SOCK_STREAM, false);
   EXPECT_FALSE(Listener::inherit(::fcntl(not_listening.get(), F_DUPFD_CLOEXEC, 3)));
+}
+
+TEST_F(ListenerTest, DirectoriesOfADefaultPlaceAreMadeAndStay) {
+  const Listener::Place place{.path = path("l/n/s"), .mode = 0600, .make_directories = 2, .careful = true};
+  {
+    auto listener = Listener::claim(place);
+    ASSERT_TRUE(listener) << listener.error();
+    ASSERT_TRUE(listener->publish());
+  }
+  struct stat info {};
+  ASSERT_EQ(::stat(path("l/n").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777U, 0755U);
+  EXPECT_NE(::stat(path("l/n/s").c_str(), &info), 0) << "the socket goes";
+  EXPECT_TRUE(Listener::claim(place));
+}
+
+TEST_F(ListenerTest, ADirectoryOfADefaultPlaceThatOthersMayExchangeIsRefused) {
+  ASSERT_EQ(::mkdir(path("l").c_str(), 0700), 0);
+  ASSERT_EQ(::chmod(path("l").c_str(), 0777), 0);
+  const Listener::Place place{.path = path("l/n/s"), .mode = 0600, .make_directories = 2, .careful = true};
+  const auto listener = Listener::claim(place);
+  ASSERT_FALSE(listener);
+  EXPECT_EQ(listener.error(), "others may write in " + path("l") + ", so the socket " + place.path +
+                                  " would not be safe there: name another path");
 }
 
 }  // namespace

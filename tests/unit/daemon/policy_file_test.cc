@@ -350,5 +350,24 @@ TEST(PolicyFile, NamesOfThisMachineAreLookedUp) {
   EXPECT_EQ(file->policy.rules[0].gids, Numbers::one(0));
 }
 
+TEST(PolicyFile, AListenerThatHasANameAloneHasADirectoryOfItsOwn) {
+  const auto access = [](const std::string& text, std::string_view socket) {
+    const auto settings = parse_settings(text, "f", test_accounts());
+    EXPECT_TRUE(settings) << settings.error();
+    return access_of(settings->policy, 120, socket);
+  };
+  constexpr const char* kBuild = "[[door]]\nname = \"build\"\n";
+  const auto system = access(kBuild, "/run/tpmspace/tpm.sock");
+  ASSERT_TRUE(system) << system.error();
+  EXPECT_EQ(system->doors[0].path, "/run/tpmspace-listeners/build/tpm.sock");
+  EXPECT_TRUE(system->doors[0].default_path);
+  EXPECT_EQ(access(kBuild, "/a/./b/s")->doors[0].path, "/a/b-listeners/build/tpm.sock");
+  EXPECT_EQ(access(kBuild, "/s")->doors[0].path, "/tpmspace-listeners/build/tpm.sock");
+  EXPECT_EQ(
+      access("[[door]]\nname = \"a\"\n[[door]]\npath = \"/b-listeners/a/tpm.sock\"\n", "/b/s").error(),
+      "the listeners on lines 1 and 3 of the configuration have the same path, /b-listeners/a/tpm.sock: each needs "
+      "its own");
+}
+
 }  // namespace
 }  // namespace tpmspace::daemon

@@ -92,10 +92,25 @@ TEST(PolicyWarnings, EachIsSaidWithItsLine) {
          "some of this namespace's persistent handles are the platform's: an owner's keys cannot be made persistent "
          "from "
          "0x81800000 on"}}},
+      {"[[door]]\npath = \"/run/tpmspace/a\"\n",
+       {{1,
+         "the socket of tpmspaced itself is in the same directory, /run/tpmspace: a container that has this directory "
+         "mounted reaches both; leave \"path\" out, and tpmspaced makes a directory for this listener alone"}}},
+      {"socket = \"/run/s\"\n[[door]]\npath = \"/run/a\"\n",
+       {{2,
+         "the socket of tpmspaced itself is in the same directory, /run: a container that has this directory mounted "
+         "reaches both; leave \"path\" out, and tpmspaced makes a directory for this listener alone"}}},
+      {"[[door]]\npath = \"/run/a\"\n[[door]]\npath = \"/run/b\"\n[[door]]\nname = \"c\"\n",
+       {{1,
+         "the socket of the listener on line 3 is in the same directory, /run: a container that has this directory "
+         "mounted reaches both; leave \"path\" out, and tpmspaced makes a directory for this listener alone"},
+        {3,
+         "the socket of the listener on line 1 is in the same directory, /run: a container that has this directory "
+         "mounted reaches both; leave \"path\" out, and tpmspaced makes a directory for this listener alone"}}},
       {"[[door]]\npath = \"/vra/a\"\n",
        {{1, "this door is to be /vra/a, and there is no directory /vra now: tpmspaced does not start without it"}}},
-      {"[[door]]\npath = \"/run/a\"\nprofile = \"safe\"\n[[door]]\npath = \"/run/b\"\ngroup = \"tss\"\nprofile = "
-       "\"safe\"\n[[door]]\npath = \"/run/c\"\n[[door]]\npath = \"/run/d\"\nprofile = \"safe\"\n",
+      {"[[door]]\nname = \"a\"\nprofile = \"safe\"\n[[door]]\nname = \"b\"\ngroup = \"tss\"\nprofile = "
+       "\"safe\"\n[[door]]\nname = \"c\"\n[[door]]\nname = \"d\"\nprofile = \"safe\"\n",
        {{10,
          "everybody may open this door and that on line 1, so a user has a share of wrong authorizations at each; "
          "\"owner\", \"group\" or \"mode\" keep others out"}}},

@@ -1,0 +1,23 @@
+#include "daemon/door.h"
+
+#include <filesystem>
+#include <system_error>
+
+#include "daemon/names.h"
+
+namespace tpmspace::daemon {
+
+std::string default_door_path(std::string_view main, std::string_view name) {
+  std::error_code failed;
+  auto socket = std::filesystem::absolute(std::filesystem::path(main), failed).lexically_normal();
+  if (failed) socket = main;
+  std::string directory = socket.parent_path().string();
+  if (directory == "/") directory += "tpmspace";
+  return directory + "-listeners/" + std::string(name) + "/tpm.sock";
+}
+
+bool is_directory_name(std::string_view name) {
+  return is_name(name) && name != "." && name != "..";
+}
+
+}  // namespace tpmspace::daemon
