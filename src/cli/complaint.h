@@ -38,11 +38,34 @@ inline std::string unexpected(const std::vector<std::string>& words) {
                                : "\"" + words.front() + "\" is nothing that can stand here";
 }
 
+// The subcommand whose words were read last: "policy explain".
+inline const CLI::App* innermost(const CLI::App* app) {
+  for (auto parsed = app->get_subcommands(); !parsed.empty(); parsed = app->get_subcommands()) app = parsed.front();
+  return app;
+}
+inline std::string path_of(const CLI::App* app) {
+  std::string out;
+  for (; app->get_parent() != nullptr; app = app->get_parent()) out = app->get_name() + (out.empty() ? "" : " ") + out;
+  return out;
+}
+
+// "reserve needs HANDLE: 0x03000000, as ..."; CLI11's text begins with the name of what is missing.
+inline std::string missing(const CLI::App& app, const std::string& text) {
+  const CLI::App* where = innermost(&app);
+  const CLI::Option* option = where->get_option_no_throw(text.substr(0, text.find(' ')));
+  if (option == nullptr || where->get_parent() == nullptr) return text;
+  const std::string type = option->get_type_name();
+  const bool is_word = option->get_positional() && !type.empty();
+  const std::string what = is_word ? type : option->get_name() + (type.empty() ? "" : " " + type);
+  return path_of(where) + " needs " + what + ": " + option->get_description();
+}
+
 inline std::string sentence(const CLI::App& app, const CLI::Error& error) {
   std::string text = error.what();
   // Without the subcommand that is required, what stands in its place is told; else the words are in the text alone.
   const auto extra = app.remaining(true);
   if (is(error, CLI::ExitCodes::RequiredError) && !extra.empty()) return unexpected(extra);
+  if (is(error, CLI::ExitCodes::RequiredError)) return missing(app, text);
   if (is(error, CLI::ExitCodes::ExtrasError)) return unexpected(words_after(text, "expected: "));
   if (!is(error, CLI::ExitCodes::ArgumentMismatch)) return text;
   if (text.find("At Most 1 ") != std::string::npos) return option_in(text) + " is given more than once: give it once";

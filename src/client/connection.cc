@@ -395,6 +395,18 @@ tl::expected<proto::Outcome, Error> Connection::change_door(const proto::DoorOrd
   return ask<proto::DoorReply>(proto::DoorRequest{what}, timeout_ms).map([](auto reply) { return reply.outcome; });
 }
 
+tl::expected<proto::Clients, Error> Connection::clients(std::uint64_t after, int timeout_ms) {
+  return ask<proto::ClientsReply>(proto::ClientsRequest{after}, timeout_ms).map([](auto&& reply) {
+    return std::move(reply.clients);
+  });
+}
+
+tl::expected<proto::WhoReport, Error> Connection::who(const proto::WhoQuestion& what, int timeout_ms) {
+  return ask<proto::WhoReply>(proto::WhoRequest{what}, timeout_ms).map([](auto&& reply) {
+    return std::move(reply.report);
+  });
+}
+
 tl::expected<std::string, Error> Connection::learn(const std::string& name, int timeout_ms) {
   return ask<proto::LearnReply>(proto::Learn{name}, timeout_ms).map([](auto reply) { return reply.text; });
 }

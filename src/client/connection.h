@@ -75,6 +75,11 @@ class Connection {
   // profile of that name that allows those so far, as the configuration says it.
   [[nodiscard]] tl::expected<std::string, Error> learn(const std::string& name, int timeout_ms);
 
+  // The clients behind that connection, in the order of their connections; none is left when the page is empty.
+  [[nodiscard]] tl::expected<proto::Clients, Error> clients(std::uint64_t after, int timeout_ms);
+  // Of this connection, or the newest one of a process.
+  [[nodiscard]] tl::expected<proto::WhoReport, Error> who(const proto::WhoQuestion& what, int timeout_ms);
+
   // Asks for the command in flight to be given up, without waiting for the reply.
   [[nodiscard]] tl::expected<void, Error> post_cancel();
 

@@ -37,13 +37,19 @@ TPM2_EvictControl owner 0x81000001 persistent=0x81000001. Exit code: 0 allowed, 
                      tpm::latency_choices(), kDefaultDevice);
 }
 
+// `tpmspace policy` becomes this program, and is the one who speaks.
+std::string name_of_program(int argc, char** argv) {
+  const std::string_view tool = "tpmspace";
+  return argc > 0 && argv[0] == tool ? std::string(tool) : "tpmspaced";
+}
+
 }  // namespace
 
 Arguments parse_arguments(int argc, char** argv) {
   Arguments out;
   CLI::App app(
       "TPM 2.0 access broker and resource manager: gives every client a TPM that looks private and never full.",
-      "tpmspaced");
+      name_of_program(argc, argv));
   std::string mode, level;
   app.add_option("--tpm", out.settings.tpm, "the TPM to serve (see below)")->type_name("SPEC")->check(check_spec);
   app.add_option("--socket", out.settings.socket,
@@ -58,6 +64,7 @@ Arguments parse_arguments(int argc, char** argv) {
       ->check(check_level);
   bool check = false;
   PolicyQuestion question;
+  question.program = app.get_name();
   CLI::Option* check_option =
       app.add_flag("--check-config", check, "say whether the configuration is right, and what in it is odd; then end");
   app.add_option("--explain", question.as, "say whether AS may do COMMAND, and by which rule; then end (see below)")

@@ -48,6 +48,9 @@ class Connection final : private Dialogue::Manager {
                                                                              const proto::DoorOrder& what) = 0;
     [[nodiscard]] virtual tl::expected<std::string, wire::Rc> learn(Connection& from, const std::string& name) = 0;
     [[nodiscard]] virtual std::optional<wire::Rc> use_chip(Connection& from, const std::string& name) = 0;
+    [[nodiscard]] virtual tl::expected<proto::Clients, wire::Rc> clients(Connection& from, std::uint64_t after) = 0;
+    [[nodiscard]] virtual tl::expected<proto::WhoReport, wire::Rc> who(Connection& from,
+                                                                       const proto::WhoQuestion& what) = 0;
     virtual void answered_early(Connection& from, wire::Rc code) = 0;
     // `from` will be closed, because it did what `why` says.
     virtual void cut_off(Connection& from, const std::string& why) = 0;
@@ -106,6 +109,10 @@ class Connection final : private Dialogue::Manager {
   }
   tl::expected<std::string, wire::Rc> learn(const std::string& name) override { return host_.learn(*this, name); }
   std::optional<wire::Rc> use_chip(const std::string& name) override { return host_.use_chip(*this, name); }
+  tl::expected<proto::Clients, wire::Rc> clients(std::uint64_t after) override { return host_.clients(*this, after); }
+  tl::expected<proto::WhoReport, wire::Rc> who(const proto::WhoQuestion& what) override {
+    return host_.who(*this, what);
+  }
   void answered_early(wire::Rc code) override { host_.answered_early(*this, code); }
   void cut_off(const std::string& why) override { host_.cut_off(*this, why); }
 

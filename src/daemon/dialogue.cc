@@ -229,6 +229,12 @@ std::optional<proto::Reply> Dialogue::reply_to(const proto::Request& request) {
           [&](const proto::Learn& wanted) -> Answer {
             return done_or_refused<proto::LearnReply>(proto::MessageType::kLearn, manager_.learn(wanted.name));
           },
+          [&](const proto::ClientsRequest& wanted) -> Answer {
+            return done_or_refused<proto::ClientsReply>(proto::MessageType::kClients, manager_.clients(wanted.after));
+          },
+          [&](const proto::WhoRequest& wanted) -> Answer {
+            return done_or_refused<proto::WhoReply>(proto::MessageType::kWho, manager_.who(wanted.what));
+          },
           [&](const proto::UseChip& wanted) -> Answer {
             const auto refused =
                 took_commands_ ? wire::from_manager(wire::rc::kSequence) : manager_.use_chip(wanted.name);

@@ -65,6 +65,9 @@ class Dialogue {
     [[nodiscard]] virtual tl::expected<std::string, wire::Rc> learn(const std::string& name) = 0;
     // From now on the commands go to that TPM; `speak_to` was called. Or a code, likewise.
     [[nodiscard]] virtual std::optional<wire::Rc> use_chip(const std::string& name) = 0;
+    // A page of the clients behind that connection; what is known of a client. Or a code, likewise.
+    [[nodiscard]] virtual tl::expected<proto::Clients, wire::Rc> clients(std::uint64_t after) = 0;
+    [[nodiscard]] virtual tl::expected<proto::WhoReport, wire::Rc> who(const proto::WhoQuestion& what) = 0;
     // A command was answered here, without the manager.
     virtual void answered_early(wire::Rc code) = 0;
     // The conversation ends here and not where the client wanted; `why` follows "because it".

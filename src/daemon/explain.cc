@@ -212,17 +212,13 @@ Result<Visitor> visitor_from(std::string_view as, const Access& access, const Ac
   return out;
 }
 
-Result<Explanation> explain(const Access& access, const Visitor& visitor, std::span<const std::string> words) {
-  wire::CommandTable table = wire::CommandTable::builtin();
+Result<Explanation> explain_choice(guard::Choice choice, std::uint8_t locality, std::span<const std::string> words,
+                                   wire::CommandTable table) {
   auto sample = sample_command(words, table);
   if (!sample) return tl::unexpected(sample.error());
   Explanation out;
-  out.choice = access.choose(visitor.principal, visitor.door);
-  out.by_door = visitor.door;
-  if (visitor.principal.tpm_namespace) out.home = access.policy.namespace_named(*visitor.principal.tpm_namespace);
-  out.chip = visitor.principal.chip.value_or(std::string(kMainChip));
-  out.chip_from = origin_of_chip(visitor, access, out.home);
-  out.verdict = guard::judge(out.choice.profile, sample->command, visitor.locality);
+  out.choice = std::move(choice);
+  out.verdict = guard::judge(out.choice.profile, sample->command, locality);
   if (out.verdict.reason == guard::Reason::kUnreadable && !sample->wanted.empty())
     return tl::unexpected(fmt::format("the profile \"{}\" judges what the parameters of {} name: say {}",
                                       out.choice.profile.name, sample->text, sample->wanted));
@@ -231,31 +227,60 @@ Result<Explanation> explain(const Access& access, const Visitor& visitor, std::s
   return out;
 }
 
-std::string text_of(const Explanation& explanation, const Access& access, const std::string& file) {
-  const auto& [command, choice, verdict, by_door, home, pins, chip, chip_from] = explanation;
-  std::string out = fmt::format("{}: {}\n", command, verdict.allowed() ? "allowed" : "refused");
+Result<Explanation> explain(const Access& access, const Visitor& visitor, std::span<const std::string> words) {
+  auto out = explain_choice(access.choose(visitor.principal, visitor.door), visitor.locality, words,
+                            wire::CommandTable::builtin());
+  if (!out) return out;
+  out->by_door = visitor.door;
+  if (visitor.principal.tpm_namespace) out->home = access.policy.namespace_named(*visitor.principal.tpm_namespace);
+  out->chip = visitor.principal.chip.value_or(std::string(kMainChip));
+  out->chip_from = origin_of_chip(visitor, access, out->home);
+  return out;
+}
+
+std::string verdict_text(const Explanation& explanation) {
+  const guard::Verdict& verdict = explanation.verdict;
+  std::string out = fmt::format("{}: {}\n", explanation.command, verdict.allowed() ? "allowed" : "refused");
   if (!verdict.allowed())
     out += fmt::format("  code     {}\n  reason   {}\n", wire::describe(wire::from_manager(verdict.rc)),
                        guard::sentence(verdict.reason));
-  if (verdict.allowed() && !pins.empty())
+  if (verdict.allowed() && !explanation.pins.empty())
     out += fmt::format("  unless   {:#010x} is a PIN Fail index: the profile does not list it under nv.pin\n",
-                       pins.ranges().front().first);
-  if (home != nullptr) out += fmt::format("  member   of the namespace \"{}\", {}:{}\n", home->name, file, home->line);
-  if (access.chips.size() > 1) out += fmt::format("  chip     {}, {}\n", chip, chip_from);
-  out += fmt::format("  profile  {}\n", choice.profile.name);
+                       explanation.pins.ranges().front().first);
+  return out;
+}
+
+std::vector<std::string> reasons_of(const guard::Choice& choice, const Access& access, const guard::Namespace* home,
+                                    const Entrance& entrance, const std::string& file) {
+  std::vector<std::string> out;
   for (const auto place : choice.rules) {
     const guard::Rule& rule = access.policy.rules()[place];
-    out += fmt::format("  rule     {}: {} \"{}\"\n", line_of(rule, file), rule.only_narrows() ? "narrows to" : "gives",
-                       rule.profile);
+    out.push_back(
+        fmt::format("{}: {} \"{}\"", line_of(rule, file), rule.only_narrows() ? "narrows to" : "gives", rule.profile));
   }
   if (choice.by_namespace && home != nullptr)
-    out += fmt::format("  rule     {}:{}, the profile of the namespace: gives \"{}\"\n", file, home->line,
-                       home->profile.value_or(""));
-  const Door* door = choice.by_door ? access.door(by_door) : nullptr;
-  if (door != nullptr)
-    out += fmt::format("  rule     {}:{}, the profile of the door \"{}\": gives \"{}\"\n", file, door->line, door->name,
-                       door->profile.value_or(""));
-  if (choice.by_default) out += "  rule     none that gives a profile: \"safe\"\n";
+    out.push_back(
+        fmt::format("{}:{}, the profile of the namespace: gives \"{}\"", file, home->line, home->profile.value_or("")));
+  if (choice.by_door) {
+    const Door* door = access.door(entrance.door);
+    const std::string where = door != nullptr ? fmt::format("{}:{}", file, door->line) : "made at run time";
+    out.push_back(
+        fmt::format("{}, the profile of the door \"{}\": gives \"{}\"", where, entrance.door, entrance.profile));
+  }
+  if (choice.by_default) out.emplace_back("none that gives a profile: \"safe\"");
+  return out;
+}
+
+std::string text_of(const Explanation& explanation, const Access& access, const std::string& file) {
+  const guard::Namespace* home = explanation.home;
+  std::string out = verdict_text(explanation);
+  if (home != nullptr) out += fmt::format("  member   of the namespace \"{}\", {}:{}\n", home->name, file, home->line);
+  if (access.chips.size() > 1) out += fmt::format("  chip     {}, {}\n", explanation.chip, explanation.chip_from);
+  out += fmt::format("  profile  {}\n", explanation.choice.profile.name);
+  const Door* door = access.door(explanation.by_door);
+  const Entrance entrance = door != nullptr ? entrance_of(*door) : Entrance{.door = explanation.by_door};
+  for (const std::string& reason : reasons_of(explanation.choice, access, home, entrance, file))
+    out += fmt::format("  rule     {}\n", reason);
   return out;
 }
 

@@ -11,11 +11,13 @@
 #include <string>
 #include <string_view>
 #include <tl/expected.hpp>
+#include <vector>
 
 #include "daemon/policy_file.h"
 #include "guard/principal.h"
 #include "guard/rules.h"
 #include "guard/verdict.h"
+#include "wire/command_table.h"
 
 namespace tpmspace::daemon {
 
@@ -41,6 +43,18 @@ struct Explanation {
 [[nodiscard]] tl::expected<Explanation, std::string> explain(const Access& access, const Visitor& visitor,
                                                              std::span<const std::string> words);
 
+// The same of a choice that was made already: of a client that is connected. The table is that of its TPM.
+[[nodiscard]] tl::expected<Explanation, std::string> explain_choice(guard::Choice choice, std::uint8_t locality,
+                                                                    std::span<const std::string> words,
+                                                                    wire::CommandTable table);
+// Whether it is allowed, and why not: the first lines.
+[[nodiscard]] std::string verdict_text(const Explanation& explanation);
+// What gave the profile, and what narrowed it: `/etc/tpmspace/tpmspace.toml:12: gives "tls-key"`, one for each rule
+// that matched and one for a profile that no rule gave. `home`: the client's namespace; null: none. `file`: where the
+// rules are written.
+[[nodiscard]] std::vector<std::string> reasons_of(const guard::Choice& choice, const Access& access,
+                                                  const guard::Namespace* home, const Entrance& entrance,
+                                                  const std::string& file);
 // Lines. `file`: where the rules are written.
 [[nodiscard]] std::string text_of(const Explanation& explanation, const Access& access, const std::string& file);
 

@@ -16,14 +16,14 @@ namespace {
 
 constexpr int kExitAllowed = 0, kExitFailed = 1;
 
-int fail(const std::string& sentence) {
-  (void)std::fprintf(stderr, "tpmspaced: %s\n", sentence.c_str());
+int fail(const PolicyQuestion& question, const std::string& sentence) {
+  (void)std::fprintf(stderr, "%s: %s\n", question.program.c_str(), sentence.c_str());
   return kExitFailed;
 }
 
-int print(const std::string& text, int code) {
+int print(const PolicyQuestion& question, const std::string& text, int code) {
   if (std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0) return code;
-  return fail("cannot write to standard output");
+  return fail(question, "cannot write to standard output");
 }
 
 // Whether there is a TPM here, and where sockets go, is not asked.
@@ -38,23 +38,24 @@ std::string counted(std::size_t n, std::string_view what) {
   return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s");
 }
 
-int check(const PolicyFile& policy, const std::string& file) {
+int check(const PolicyQuestion& question, const PolicyFile& policy, const std::string& file) {
   if (::access(file.c_str(), F_OK) != 0)
-    return print(fmt::format("{}: is not there, so the defaults hold\n", file), kExitAllowed);
+    return print(question, fmt::format("{}: is not there, so the defaults hold\n", file), kExitAllowed);
   std::string out = fmt::format("{}: ok, {}, {}, {}, {}, {}\n", file, counted(policy.profiles.size(), "profile"),
                                 counted(policy.rules.size(), "rule"), counted(policy.namespaces.size(), "namespace"),
                                 counted(policy.doors.size(), "door"), counted(policy.chips.size(), "chip"));
   for (const auto& [line, sentence] : warnings_of(policy, this_machine()))
     out += fmt::format("{}:{}: warning: {}\n", file, line, sentence);
-  return print(out, kExitAllowed);
+  return print(question, out, kExitAllowed);
 }
 
 int explain_command(const PolicyQuestion& question, const Access& access, const std::string& file) {
   const auto explanation = visitor_from(*question.as, access, system_accounts()).and_then([&](const Visitor& visitor) {
     return explain(access, visitor, question.words);
   });
-  if (!explanation) return fail(explanation.error());
-  return print(text_of(*explanation, access, file), explanation->verdict.allowed() ? kExitAllowed : kExitRefused);
+  if (!explanation) return fail(question, explanation.error());
+  return print(question, text_of(*explanation, access, file),
+               explanation->verdict.allowed() ? kExitAllowed : kExitRefused);
 }
 
 }  // namespace
@@ -62,13 +63,13 @@ int explain_command(const PolicyQuestion& question, const Access& access, const 
 int answer(const PolicyQuestion& question, const std::optional<std::string>& config_file) {
   try {
     const auto settings = read_settings(config_file);
-    if (!settings) return fail(settings.error());
+    if (!settings) return fail(question, settings.error());
     const auto config = settle({}, *settings, any_machine());
-    if (!config) return fail(config.error());
+    if (!config) return fail(question, config.error());
     const std::string file = config_file.value_or(std::string(kConfigFile));
-    return question.as ? explain_command(question, config->access, file) : check(settings->policy, file);
+    return question.as ? explain_command(question, config->access, file) : check(question, settings->policy, file);
   } catch (const std::exception& e) {
-    return fail(fmt::format("something that should not fail has failed: {}", e.what()));
+    return fail(question, fmt::format("something that should not fail has failed: {}", e.what()));
   }
 }
 

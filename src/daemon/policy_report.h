@@ -12,8 +12,9 @@ namespace tpmspace::daemon {
 inline constexpr int kExitRefused = 3;  // the guard would refuse the command
 
 struct PolicyQuestion {
-  std::optional<std::string> as;   // explain; nullopt: check
-  std::vector<std::string> words;  // COMMAND [HANDLE...]
+  std::string program = "tpmspaced";  // the name under which errors are said
+  std::optional<std::string> as;      // explain; nullopt: check
+  std::vector<std::string> words;     // COMMAND [HANDLE...]
 };
 
 // On standard output; the exit code.

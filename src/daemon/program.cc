@@ -59,7 +59,7 @@ void make_ledger_directory(const std::string& ledger) {
   if (::mkdir(directory.c_str(), 0755) == 0) (void)::chmod(directory.c_str(), 0755);
 }
 
-int serve(Log& log, const Config& config, const Rereading::Reader& reread) {
+int serve(Log& log, const Config& config, const Rereading::Reader& reread, const std::string& config_file) {
   std::vector<Chips::Source> sources;
   for (const Chip& chip : config.access.chips) {
     const auto spec = tpm::parse_spec(chip.tpm);
@@ -84,7 +84,7 @@ int serve(Log& log, const Config& config, const Rereading::Reader& reread) {
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   int code = 0;
   {
-    Server server(log, std::move(*audit), {config.limits, config.access, reread}, std::move(*listener),
+    Server server(log, std::move(*audit), {config.limits, config.access, reread, config_file}, std::move(*listener),
                   std::move(sources));
     const auto claimed = server.claim_doors();
     code = claimed ? server.run() : fail(log, claimed.error());
@@ -127,9 +127,10 @@ int run_program(const Settings& command_line, const std::optional<std::string>& 
     log.set_level(config->log_level);
     for (const auto& [line, sentence] : warnings_of(file->policy, this_machine()))
       log.warning("{}:{}: {}", config_file.value_or(std::string(kConfigFile)), line, sentence);
-    return serve(log, *config, [command_line, config_file, running = *config] {
+    const auto reread = [command_line, config_file, running = *config] {
       return read_again(command_line, config_file, running);
-    });
+    };
+    return serve(log, *config, reread, config_file.value_or(std::string(kConfigFile)));
   } catch (const std::exception& e) {
     return fail(log, fmt::format("something that should not fail has failed: {}", e.what()));
   }

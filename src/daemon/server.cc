@@ -73,6 +73,7 @@ std::vector<std::string> names_of(const std::vector<Chips::Source>& sources) {
 Server::Server(Log& log, AuditLog audit, Terms terms, Listener main_door, std::vector<Chips::Source> sources)
     : log_(log),
       limits_(terms.limits),
+      config_file_(std::move(terms.config_file)),
       most_refused_(descriptors(own_descriptors(sources.size(), terms.access.doors.size())).refused),
       audit_(std::move(audit)),
       access_(std::move(terms.access)),
@@ -177,7 +178,9 @@ void Server::on_replaced(std::size_t chip) {
 
 void Server::on_answer(ClientId client, wire::ByteView response) {
   const auto found = clients_.find(client);
-  if (found != clients_.end()) found->second.connection->deliver(response);
+  if (found == clients_.end()) return;
+  found->second.use.submitted.reset();  // before its next command
+  found->second.connection->deliver(response);
 }
 
 void Server::on_order_done(ClientId client, const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions) {
@@ -221,13 +224,10 @@ void Server::learn_held(const observe::Account& account) {
 }
 
 void Server::on_account(std::size_t chip, const observe::Account& account) {
+  count_account(account);
   if (account.stopped_for_lockout)
-    audit_refusal(account, observe::AuditEvent::kLockout,
-                  "no wrong authorization is left for it: its owner's share is used up, or what all without privileges "
-                  "have together");
-  if (account.kept_from_pin)
-    audit_refusal(account, observe::AuditEvent::kRefused,
-                  "the profile does not list this PIN Fail index as one whose authorization it may try");
+    audit_refusal(account, observe::AuditEvent::kLockout, std::string(kStoppedForLockout));
+  if (account.kept_from_pin) audit_refusal(account, observe::AuditEvent::kRefused, std::string(kKeptFromPin));
   if (account.held) learn_held(account);
   for (const auto& session : account.reclaimed) audit_reclaimed(chip, session);
   for (const auto& session : account.let_go) audit_reclaimed(chip, session);
@@ -282,6 +282,7 @@ void Server::on_client(posix::Fd socket, const Entrance& entrance, const Doors::
   const ClientId id = ++last_client_;
   const space::Holder holder = badge->holder();
   const auto uid = badge->who.uid;
+  const auto pid = badge->who.pid;
   log_.debug("client {}: uid {}, pid {}, profile {}, namespace {}, chip {}", id, uid, badge->who.pid.value_or(0),
              badge->grant->profile().name, badge->who.tpm_namespace.value_or("none"), chips_.name(badge->chip));
   const TpmDesk& desk = chips_.desk(welcome ? badge->chip : 0);
@@ -299,6 +300,7 @@ void Server::on_client(posix::Fd socket, const Entrance& entrance, const Doors::
   if (welcome) {
     client.place.emplace(places_.take(holder, is_usual ? ClientLimits::Kind::kUsual : ClientLimits::Kind::kKept));
     client.visit.emplace(visits);
+    index_.add(id, holder, pid);
   } else {
     ++refused_now_;
     if (!refused_timer_.armed()) refused_timer_.arm(limits::kRefusedPatience);
@@ -381,6 +383,8 @@ void Server::bury() {
 }
 
 void Server::answered_early(Connection& from, wire::Rc code) {
+  Client& client = clients_.at(from.id());
+  if (!std::exchange(client.use.is_noted, false)) note_refusal(client, "", code, std::string(reason_of(code)));
   desk_of(from).answered_early(code);
 }
 
@@ -398,7 +402,10 @@ void Server::again(Connection& from) {
 void Server::over(Connection& from) {
   const auto found = clients_.find(from.id());
   if (found == clients_.end()) return;
-  if (!found->second.place) --refused_now_;
+  if (found->second.place)
+    index_.remove(from.id(), from.badge().holder(), from.badge().who.pid);
+  else
+    --refused_now_;
   audit_order(from, wire::rc::kSuccess, std::nullopt);
   log_.debug("client {} has left", from.id());
   chips_.close(from.id());

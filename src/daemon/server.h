@@ -19,12 +19,14 @@
 
 #include "daemon/audit_log.h"
 #include "daemon/chips.h"
+#include "daemon/client_index.h"
 #include "daemon/client_limits.h"
 #include "daemon/config.h"
 #include "daemon/connection.h"
 #include "daemon/doors.h"
 #include "daemon/event_loop.h"
 #include "daemon/gatekeeper.h"
+#include "daemon/last_refusals.h"
 #include "daemon/log.h"
 #include "daemon/rereading.h"
 #include "daemon/service_manager.h"
@@ -41,6 +43,7 @@ class Server final : private Connection::Host {
     // The configuration, read again.
     // By another thread, so it uses nothing that is not its own.
     Rereading::Reader reread;
+    std::string config_file;  // where the rules are written
   };
   // Precondition: SIGTERM, SIGINT and SIGHUP are blocked.
   Server(Log& log, AuditLog audit, Terms terms, Listener main_door, std::vector<Chips::Source> sources);
@@ -51,6 +54,17 @@ class Server final : private Connection::Host {
   [[nodiscard]] int run();
 
  private:
+  // What a client did, for those who look.
+  struct Use {
+    std::uint64_t commands = 0;  // that it sent
+    std::uint64_t tpm_time = 0;  // nanoseconds
+    std::optional<std::chrono::steady_clock::time_point> submitted =
+        {};                                 // the command that is under way; nullopt: none
+    wire::CommandCode command = 0;          // its code
+    observe::Held held = {};                // after its last command
+    std::unique_ptr<Refusal> refusal = {};  // the last one; null: none
+    bool is_noted = false;                  // why the command is refused that `answered_early` is about to be told of
+  };
   struct Client {
     std::unique_ptr<Connection> connection;
     std::optional<ClientLimits::Place> place;  // none: above a limit, to be answered and closed
@@ -59,6 +73,7 @@ class Server final : private Connection::Host {
     // Of a list of sessions that it waits for.
     bool wants_status = false;  // only the numbers
     bool tells_realms = false;  // it was an administrator when it asked
+    Use use = {};
 
     // Who is refused is not understood: the main one will do.
     [[nodiscard]] std::size_t spoken_to() const { return place ? connection->badge().chip : 0; }
@@ -106,6 +121,8 @@ class Server final : private Connection::Host {
   tl::expected<proto::Outcome, wire::Rc> change_door(Connection& from, const proto::DoorOrder& what) override;
   tl::expected<std::string, wire::Rc> learn(Connection& from, const std::string& name) override;
   std::optional<wire::Rc> use_chip(Connection& from, const std::string& name) override;
+  tl::expected<proto::Clients, wire::Rc> clients(Connection& from, std::uint64_t after) override;  // server_clients.cc
+  tl::expected<proto::WhoReport, wire::Rc> who(Connection& from, const proto::WhoQuestion& what) override;
   void answered_early(Connection& from, wire::Rc code) override;
   void cut_off(Connection& from, const std::string& why) override;
   void again(Connection& from) override;  // these two: server.cc
@@ -125,6 +142,7 @@ class Server final : private Connection::Host {
   [[nodiscard]] std::string words_of(const space::Holder& who) const;
   [[nodiscard]] std::string words_of(const proto::DoorEntry& made) const;
   [[nodiscard]] TpmDesk& desk_of(const Connection& client) { return chips_.desk(client.badge().chip); }
+  [[nodiscard]] const TpmDesk& desk_of(const Connection& client) const { return chips_.desk(client.badge().chip); }
   // What is known of whoever did it.
   [[nodiscard]] static observe::AuditRecord record_of(observe::AuditEvent event, const Connection& from);
   // A sentence about what names a TPM that is not served as it says; nullopt: nothing does.
@@ -135,6 +153,16 @@ class Server final : private Connection::Host {
   [[nodiscard]] proto::Status status_of(Connection& from, TpmDesk& desk, const engine::SessionList* list);
   std::optional<wire::Rc> ask_desk_for_sessions(Connection& from, bool only_own);
   [[nodiscard]] bool is_administrator(Connection& from) { return rights_of(from).profile().administer; }
+
+  // --- What is told of clients: server_clients.cc ---
+  // "TPM2_Sign", as the client's TPM has it; empty: it has no such command.
+  [[nodiscard]] std::string name_of(const Connection& client, wire::CommandCode code) const;
+  void note_refusal(Client& client, std::string command, wire::Rc code, std::string reason);
+  void count_account(const observe::Account& account);
+  [[nodiscard]] proto::ClientEntry entry_of_client(ClientId id);
+  [[nodiscard]] Connection* connection_of_process(Connection& from, std::int32_t pid);
+  void judge_words(Connection& about, const std::vector<std::string>& words, proto::WhoReport& out);
+
   // Where it is to be.
   [[nodiscard]] std::string path_of(const proto::DoorEntry& entry) const;
   tl::expected<void, std::string> add_door(const proto::DoorEntry& entry);
@@ -142,6 +170,7 @@ class Server final : private Connection::Host {
   // Constant.
   Log& log_;
   const Limits limits_;
+  const std::string config_file_;
   const uid_t own_uid_ = ::geteuid() == guard::kOverflowUid ? 0 : ::geteuid();  // and root's, who administers, too
   const std::size_t most_refused_;                                              // at a time
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
@@ -155,6 +184,8 @@ class Server final : private Connection::Host {
   ClientLimits places_;
   Doors doors_;
   std::unordered_map<ClientId, Client> clients_;
+  ClientIndex index_;  // of those that have a place
+  LastRefusals last_refusals_;
   ClientId last_client_ = 0;
   std::uint64_t refused_ever_ = 0;
   std::size_t refused_now_ = 0;

@@ -84,6 +84,14 @@ const Grant& Server::rights_of(Connection& from) {
 std::optional<wire::Rc> Server::submit(Connection& from, wire::Command command, std::uint8_t locality) {
   const Grant& rights = rights_of(from);
   const auto verdict = Gatekeeper::judge(from.badge(), command, locality);
+  const wire::CommandCode code = command.code();
+  Client& client = clients_.at(from.id());
+  ++client.use.commands;
+  const auto refuse_for = [&](wire::Rc refusal, std::string_view reason) {
+    note_refusal(client, name_of(from, code), refusal, std::string(reason));
+    client.use.is_noted = true;
+    return refusal;
+  };
   if (from.learning())
     from.learning()->record(command, locality, verdict.allowed() ? wire::rc::kSuccess : wire::from_manager(verdict.rc));
   if (!verdict.allowed()) {
@@ -93,10 +101,15 @@ std::optional<wire::Rc> Server::submit(Connection& from, wire::Command command, 
     record.reason = guard::sentence(verdict.reason);
     record.rule = line_of(rights.choice, gatekeeper_.policy());
     audit_.write(record);
-    return record.code;
+    return refuse_for(*record.code, guard::sentence(verdict.reason));
   }
-  if (from.badge().untold) return kNoPlace;  // it would run on terms that hold no more
-  return desk_of(from).submit(from.id(), from.badge().holder(), rights.limits, std::move(command), locality);
+  if (from.badge().untold) return refuse_for(kNoPlace, reason_of(kNoPlace));  // it would run on terms that hold no more
+  if (const auto refused =
+          desk_of(from).submit(from.id(), from.badge().holder(), rights.limits, std::move(command), locality))
+    return refuse_for(*refused, reason_of(*refused));
+  client.use.submitted = std::chrono::steady_clock::now();
+  client.use.command = code;
+  return std::nullopt;
 }
 
 void Server::cancel(Connection& from) {

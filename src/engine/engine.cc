@@ -142,8 +142,7 @@ Step Engine::Impl::serve(Ticket ticket, Time now, std::optional<Time> waited) {
   step.account = to_account(&connection, id, waiting->command.code(), outcome.code, std::move(outcome.cost));
   step.account->waited = waited;
   step.account->auth_failed = auth_failed;
-  if (outcome.code == wire::rc::kSuccess && waiting->command.row().creates != wire::Creates::kNothing)
-    step.account->held = held_by(connection.space);
+  step.account->held = held_by(connection.space);
   step.account->stopped_for_lockout = outcome.stopped_for_lockout;
   step.account->kept_from_pin = outcome.kept_from_pin;
   // Whose share is greater is charged less.

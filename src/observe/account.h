@@ -34,7 +34,7 @@ struct Account {
   std::vector<Reclaimed> reclaimed;
   std::vector<Reclaimed> let_go;        // that clients who are gone left behind, and there were too many
   std::optional<std::uint64_t> waited;  // nanoseconds that this StartAuthSession waited for a session
-  std::optional<Held> held;             // by the client's space, after a command that gave it an object or a session
+  std::optional<Held> held;             // by the client's space, after its command
   bool auth_failed = false;             // a wrong authorization cost its owner, or the chip, a try
   bool stopped_for_lockout = false;     // rc is LOCKOUT because the owner has none left
   bool kept_from_pin = false;           // rc is NV_AUTHORIZATION because it tried a PIN that is not for its space

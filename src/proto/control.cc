@@ -64,6 +64,8 @@ std::uint32_t type_of(const Request& request) {
                         [](const DoorRequest&) { return number(MessageType::kDoor); },
                         [](const Learn&) { return number(MessageType::kLearn); },
                         [](const UseChip&) { return number(MessageType::kUseChip); },
+                        [](const ClientsRequest&) { return number(MessageType::kClients); },
+                        [](const WhoRequest&) { return number(MessageType::kWho); },
                     },
                     request);
 }
@@ -82,6 +84,8 @@ std::uint32_t type_of(const Reply& reply) {
                         [](const DoorReply&) { return number(MessageType::kDoor); },
                         [](const LearnReply&) { return number(MessageType::kLearn); },
                         [](const UseChipReply&) { return number(MessageType::kUseChip); },
+                        [](const ClientsReply&) { return number(MessageType::kClients); },
+                        [](const WhoReply&) { return number(MessageType::kWho); },
                         [](const Refusal& refusal) { return refusal.type; },
                     },
                     reply);
@@ -97,6 +101,8 @@ wire::Bytes encode(const Request& request) {
                  [&](const DoorRequest& door) { body.raw(encode_door_order(door.what)); },
                  [&](const Learn& learn) { put_string(body, learn.name); },
                  [&](const UseChip& use) { put_string(body, use.name); },
+                 [&](const ClientsRequest& clients) { body.u64(clients.after); },
+                 [&](const WhoRequest& who) { body.raw(encode_question(who.what)); },
                  [](const auto&) {},
              },
              request);
@@ -118,6 +124,8 @@ wire::Bytes encode(const Reply& reply) {
                  [&](const DoorsReply& doors) { body.raw(encode_doors(doors.doors)); },
                  [&](const DoorReply& door) { body.raw(encode_outcome(door.outcome)); },
                  [&](const LearnReply& learned) { put_string(body, learned.text); },
+                 [&](const ClientsReply& clients) { body.raw(encode_clients(clients.clients)); },
+                 [&](const WhoReply& who) { body.raw(encode_report(who.report)); },
                  [&](const Refusal& refused) {
                    if (refused.type == number(MessageType::kHello)) body.u16(refused.version);
                  },
@@ -180,6 +188,16 @@ tl::expected<Request, Refusal> decode_request(const ControlFrame& frame) {
       if (!name || !reader.empty()) return refuse(frame.type, wire::rc::kSize);
       return UseChip{std::move(*name)};
     }
+    case MessageType::kClients: {
+      const auto after = reader.u64();
+      if (!after || !reader.empty()) return refuse(frame.type, wire::rc::kSize);
+      return ClientsRequest{*after};
+    }
+    case MessageType::kWho: {
+      auto what = decode_question(frame.body);
+      if (!what) return refuse(frame.type, wire::rc::kSize);
+      return WhoRequest{std::move(*what)};
+    }
   }
   return refuse(frame.type, wire::rc::kCommandCode);
 }
@@ -237,6 +255,16 @@ std::optional<Reply> decode_reply(const ControlFrame& frame) {
     }
     case MessageType::kUseChip:
       return UseChipReply{};
+    case MessageType::kClients: {
+      auto clients = decode_clients(reader.rest());
+      if (!clients) return std::nullopt;
+      return ClientsReply{std::move(*clients)};
+    }
+    case MessageType::kWho: {
+      auto report = decode_report(reader.rest());
+      if (!report) return std::nullopt;
+      return WhoReply{std::move(*report)};
+    }
   }
   return std::nullopt;
 }

@@ -24,6 +24,12 @@
 //                                         those so far, and comments; learning goes on)
 //   UseChip    string name                -   (the TPM that the connection's commands go to, as the configuration names
 //                                         it; before the first command. Another than its own: for administrators)
+//   Clients    u64 after (proto/clients.h)   Clients: a page of them, behind that connection; the asker's own, or for
+//   an
+//                                         administrator all
+//   Who        WhoRequest (proto/clients.h)  WhoReport: what the manager knows of this connection, or of the newest one
+//   of
+//                                         a process, and what it may do; the asker's own, or for an administrator any
 //
 // Refusals, all from our layer (11): an unknown message type: COMMAND_CODE; a body that is too short or too long: SIZE;
 // an unknown version in Hello: VALUE and, after the code, u16 the version that we speak; a locality that cannot be had:
@@ -32,8 +38,8 @@
 // such one in use, SESSION_MEMORY if no more of them can be spared. Of Narrow: a profile that does not exist: VALUE;
 // too often: MEMORY. Of Learn: a name that no profile can have: VALUE. Of UseChip: who may not: DISABLED; a name that
 // no TPM has: VALUE; after the first command: SEQUENCE; a TPM that could not be started: FAILURE. After Narrow the
-// connection may do Hello, Cancel, Status, Narrow, Locality and Learn; all else is DISABLED unless the profile
-// administers.
+// connection may do Hello, Cancel, Status, Narrow, Locality, Learn, and Who of itself; all else is DISABLED unless the
+// profile administers. Of Who: a process that has no connection of which the asker may be told: VALUE.
 //
 // Threads: values. Units: integers are big-endian; a string is UINT16 length + UTF-8.
 // Errors: decoding is total. Requests: a Request or the Refusal to answer with. Replies: a Reply, or nullopt for what
@@ -47,6 +53,7 @@
 #include <variant>
 #include <vector>
 
+#include "proto/clients.h"
 #include "proto/doors.h"
 #include "proto/frame.h"
 #include "proto/sessions.h"
@@ -68,7 +75,9 @@ enum class MessageType : std::uint32_t {
   kDoors = 9,
   kDoor = 10,
   kLearn = 11,
-  kUseChip = 12
+  kUseChip = 12,
+  kClients = 15,
+  kWho = 16
 };
 inline constexpr std::uint32_t kReply = 0x80000000;
 
@@ -101,8 +110,14 @@ struct Learn {
 struct UseChip {
   std::string name;
 };
+struct ClientsRequest {
+  std::uint64_t after = 0;
+};
+struct WhoRequest {
+  WhoQuestion what;
+};
 using Request = std::variant<Hello, Cancel, Locality, StatusRequest, SessionsRequest, OrderRequest, Narrow, Reload,
-                             DoorsRequest, DoorRequest, Learn, UseChip>;
+                             DoorsRequest, DoorRequest, Learn, UseChip, ClientsRequest, WhoRequest>;
 
 // What the manager replies.
 struct HelloReply {
@@ -135,13 +150,20 @@ struct LearnReply {
   std::string text;  // at most 65535 octets
 };
 struct UseChipReply {};
+struct ClientsReply {
+  Clients clients;
+};
+struct WhoReply {
+  WhoReport report;
+};
 struct Refusal {
   std::uint32_t type = 0;                    // of the request, without kReply
   wire::Rc code = 0;                         // not 0; our layer
   std::uint16_t version = kProtocolVersion;  // sent only when `type` is Hello
 };
-using Reply = std::variant<HelloReply, CancelReply, LocalityReply, StatusReply, SessionsReply, OrderReply, NarrowReply,
-                           ReloadReply, DoorsReply, DoorReply, LearnReply, UseChipReply, Refusal>;
+using Reply =
+    std::variant<HelloReply, CancelReply, LocalityReply, StatusReply, SessionsReply, OrderReply, NarrowReply,
+                 ReloadReply, DoorsReply, DoorReply, LearnReply, UseChipReply, ClientsReply, WhoReply, Refusal>;
 
 // Both give whole frames, ready to be sent.
 [[nodiscard]] wire::Bytes encode(const Request& request);

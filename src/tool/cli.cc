@@ -96,6 +96,16 @@ std::optional<std::string> unknown_subcommand(const CLI::App& app, const Words& 
   return "there is no subcommand \"" + words[0] + "\"; the subcommands are " + list_of(known);
 }
 
+// "help policy explain" is "policy explain --help"; "version" is "--version".
+Words without_help_words(Words words) {
+  if (words.empty()) return words;
+  if (words[0] == "version" && words.size() == 1) return {"--version"};
+  if (words[0] != "help") return words;
+  words.erase(words.begin());
+  words.emplace_back("--help");
+  return words;
+}
+
 // The command is not CLI11's business, but it belongs in the help.
 class HelpWithCommand : public CLI::Formatter {
  public:
@@ -127,13 +137,17 @@ class Grammar {
     add_sessions();
     add_flush();
     add_reserve();
+    add_clients();
+    add_whoami();
     add_open();
     add_doors();
     add_policy();
     add_doctor();
+    add_help();
   }
 
   Invocation parse(Words words) {
+    words = without_help_words(std::move(words));
     if (const auto unknown = unknown_subcommand(app_, words)) {
       complain(*unknown);
       return Exit{kExitUsage};
@@ -240,6 +254,30 @@ class Grammar {
         "The exit code is 0; 1: refused, no manager, or there is no such session; 2: a usage error.");
   }
 
+  void add_clients() {
+    CLI::App* app = add(app_, "clients", "who is connected, and what they use the TPM for", clients_);
+    add_place(app, clients_.manager);
+    app->add_flag("--json", clients_.json, "as JSON");
+    app->footer(
+        "Administrators see all clients, other users their own. Each client has its connection's number (conn), its\n"
+        "user and process, the TPM commands that it sent, the time that these took at the TPM, how long it waits for "
+        "a\n"
+        "response now, and the objects and sessions that it had after its last command.");
+  }
+
+  void add_whoami() {
+    CLI::App* app = add(app_, "whoami", "what you may do, why, and why your last command was refused", whoami_);
+    add_socket(app, whoami_.manager);
+    app->add_flag("--json", whoami_.json, "as JSON");
+    app->footer("The last refusal is that of any program of yours, for an hour.");
+  }
+
+  void add_help() {
+    CLI::App* help = subcommand(app_, "help", "this help, or that of a subcommand: help policy explain");
+    help->add_option("SUBCOMMAND", help_words_, "what to tell more about");
+    subcommand(app_, "version", "the version of this program");
+  }
+
   void add_open() {
     CLI::App* app =
         add(app_, "open", "run a command with a connection that can do no more than a profile allows", open_);
@@ -248,7 +286,12 @@ class Grammar {
     app->add_option("--profile", open_.profile, "as the configuration names it, or safe, storage, attest, provision")
         ->required()
         ->type_name("NAME");
-    app->footer(std::string(kOwnConnection) + " Nothing can widen it again.\n" + exit_codes("open itself"));
+    app->footer(
+        std::string(kOwnConnection) +
+        " Nothing can widen it again.\n"
+        "CMD and the programs that it starts share this one connection: they see each other's keys and sessions,\n"
+        "and only one of them at a time may use it.\n" +
+        exit_codes("open itself"));
   }
 
   void add_doors() {
@@ -290,12 +333,16 @@ class Grammar {
     CLI::App* check = add(*policy, "check", "whether the configuration is right, and what in it is odd", policy_);
     check->add_option("FILE", policy_.config, kConfiguration);
     CLI::App* explain = add(*policy, "explain", "whether somebody may do a command, and by which rule", policy_);
-    explain->add_option("--as", policy_.as, "who: uid=33,gid=33,cgroup=/a,exe=/a,door=main,locality=0")
+    explain
+        ->add_option("--as", policy_.as,
+                     "who: uid=33,gid=33,cgroup=/a,exe=/a,door=main,locality=0; or pid=N, a process that is connected")
         ->required()
         ->check(said)
         ->type_name("AS");
     explain->add_option("--config", policy_.config, kConfiguration)->type_name("FILE");
-    explain->add_option("COMMAND", policy_.words, "TPM2_NV_Write 0x01500016, TPM2_PCR_Read pcr=16")->required();
+    explain->add_option("COMMAND", policy_.words,
+                        "TPM2_NV_Write 0x01500016, TPM2_PCR_Read pcr=16; may be left out with pid=N");
+    add_socket(explain, policy_.manager);
     explain->footer("The exit code is 0: allowed; 1: neither can be said; 2: a usage error; 3: refused.");
     for (CLI::App* one : {check, explain})
       one->add_option("--tpmspaced", policy_.daemon, "path of tpmspaced")->group("");
@@ -338,6 +385,9 @@ class Grammar {
   ReloadOptions reload_;
   LearnOptions learn_;
   DoctorOptions doctor_;
+  ClientsOptions clients_;
+  WhoamiOptions whoami_;
+  Words help_words_;
 };
 
 }  // namespace

@@ -31,14 +31,23 @@ struct ReloadOptions {
 };
 struct DoctorOptions {
   ManagerPlace manager;
+  bool json = false;
+};
+struct ClientsOptions {
+  ManagerPlace manager;
+  bool json = false;
+};
+struct WhoamiOptions {
+  ManagerPlace manager;
+  bool json = false;
 };
 // Nothing to do but to end: help was shown, or an error said.
 struct Exit {
   int code = 0;
 };
-using Invocation =
-    std::variant<Exit, RunOptions, ConnectOptions, StatusOptions, SessionsOptions, FlushOptions, ReserveOptions,
-                 DoctorOptions, DoorOptions, OpenOptions, PolicyOptions, ReloadOptions, LearnOptions>;
+using Invocation = std::variant<Exit, RunOptions, ConnectOptions, StatusOptions, SessionsOptions, FlushOptions,
+                                ReserveOptions, DoctorOptions, DoorOptions, OpenOptions, PolicyOptions, ReloadOptions,
+                                LearnOptions, ClientsOptions, WhoamiOptions>;
 
 [[nodiscard]] Invocation parse_command_line(int argc, char** argv);
 

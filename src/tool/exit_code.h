@@ -9,6 +9,7 @@ namespace tpmspace::tool {
 inline constexpr int kExitOk = 0;
 inline constexpr int kExitFailure = 1;
 inline constexpr int kExitUsage = 2;
+inline constexpr int kExitRefused = 3;  // `policy explain`: the command would be refused
 // `run` alone, as env(1): its own failure (a usage error too, since 2 may be the command's), a command that cannot be
 // executed, one that is not there, killed by a signal.
 inline constexpr int kExitRunFailed = 125;

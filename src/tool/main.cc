@@ -2,6 +2,7 @@
 
 #include "posix/standard_streams.h"
 #include "tool/cli.h"
+#include "tool/clients.h"
 #include "tool/doctor.h"
 #include "tool/exit_code.h"
 #include "tool/flush.h"
@@ -27,6 +28,8 @@ struct Execute {
   int operator()(const ReloadOptions& options) const { return reload_policy(options.manager); }
   int operator()(const LearnOptions& options) const { return learn(options); }
   int operator()(const DoctorOptions& options) const { return examine(socket_of(options.manager), ""); }
+  int operator()(const ClientsOptions& options) const { return show_clients(options.manager, options.json); }
+  int operator()(const WhoamiOptions& options) const { return show_whoami(options.manager, options.json); }
 };
 
 }  // namespace

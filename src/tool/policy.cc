@@ -4,14 +4,17 @@
 
 #include <cerrno>
 #include <cstring>
+#include <string_view>
 
+#include "tool/accounts.h"
+#include "tool/clients.h"
 #include "tool/exit_code.h"
 #include "tool/installation.h"
 
 namespace tpmspace::tool {
 
-std::vector<std::string> daemon_arguments(const std::string& program, const PolicyOptions& options) {
-  std::vector<std::string> out = {program};
+std::vector<std::string> daemon_arguments(const PolicyOptions& options) {
+  std::vector<std::string> out = {"tpmspace"};  // under which name it says what is wrong
   if (!options.config.empty()) out.push_back("--config=" + options.config);
   if (options.as.empty()) {
     out.emplace_back("--check-config");
@@ -24,12 +27,23 @@ std::vector<std::string> daemon_arguments(const std::string& program, const Poli
 }
 
 int ask_daemon(const PolicyOptions& options) {
+  constexpr std::string_view kProcess = "pid=";
+  if (options.as.starts_with(kProcess)) {
+    const auto pid = number_of(std::string_view(options.as).substr(kProcess.size()), 10);
+    if (pid && *pid != 0) return explain_process(options.manager, *pid, options.words);
+    complain("--as " + options.as + ": a process's number is wanted, as in pid=4711, and nothing else beside it");
+    return kExitUsage;
+  }
+  if (!options.as.empty() && options.words.empty()) {
+    complain("policy explain needs COMMAND: TPM2_NV_Write 0x01500016, TPM2_PCR_Read pcr=16");
+    return kExitUsage;
+  }
   const std::string program = options.daemon.empty() ? find_daemon() : options.daemon;
   if (program.empty()) {
     complain("there is no tpmspaced beside this program or in PATH; install it");
     return kExitFailure;
   }
-  std::vector<std::string> arguments = daemon_arguments(program, options);
+  std::vector<std::string> arguments = daemon_arguments(options);
   std::vector<char*> pointers;
   pointers.reserve(arguments.size() + 1);
   for (auto& argument : arguments) pointers.push_back(argument.data());

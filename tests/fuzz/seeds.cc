@@ -123,6 +123,16 @@ void write_control(const fs::path& directory) {
   sessions.waiting = {{.uid = 1000, .connection = 3, .waited = 4, .left = 5}};
   add(proto::encode(proto::Reply(proto::SessionsReply{sessions})));
   add(proto::encode(proto::Reply(proto::OrderReply{sessions.sessions})));
+  add(proto::encode(proto::Request(proto::ClientsRequest{17})));
+  add(proto::encode(proto::Request(proto::WhoRequest{{4711, {"TPM2_Sign", "0x81000001"}}})));
+  proto::Clients clients;
+  clients.total = 2;
+  clients.clients.resize(1);
+  clients.clients[0].refusal = proto::RefusedCommand{5, "TPM2_Clear", 0x000B0143, "no"};
+  add(proto::encode(proto::Reply(proto::ClientsReply{clients})));
+  proto::WhoReport report;
+  report.reasons = {"a rule"};
+  add(proto::encode(proto::Reply(proto::WhoReply{report})));
 }
 
 void write_space(const fs::path& directory) {

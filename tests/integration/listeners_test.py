@@ -167,6 +167,8 @@ class OfTheSystem(unittest.TestCase):
             self.assertEqual(listeners["main"]["path"], "/run/tpmspace/tpm.sock")
             self.assertEqual(listeners["admin"]["path"], "/run/tpmspace-listeners/admin/tpm.sock")
             self.assertEqual((listeners["main"]["connections"], listeners["admin"]["connections"]), (0, 1))
+            who = tell("whoami", "--json", prefix=prefix, environment={"TPMSPACE_SOCKET": "", "XDG_RUNTIME_DIR": ""})
+            self.assertEqual(json.loads(who.stdout)["listener"], "main", "as root's other programs have it")
 
     def test_a_service_that_runs_as_its_own_user_has_the_systems_defaults(self):
         """As the shipped unit starts it: RuntimeDirectory=, a user without XDG_RUNTIME_DIR."""

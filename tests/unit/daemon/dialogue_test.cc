@@ -53,6 +53,16 @@ class FakeManager final : public Dialogue::Manager {
     if (!refuse) chips.push_back(name);
     return refuse;
   }
+  tl::expected<proto::Clients, wire::Rc> clients(std::uint64_t after) override {
+    if (refuse) return tl::make_unexpected(*refuse);
+    return proto::Clients{.total = static_cast<std::uint32_t>(after), .clients = {}};
+  }
+  tl::expected<proto::WhoReport, wire::Rc> who(const proto::WhoQuestion& what) override {
+    if (refuse) return tl::make_unexpected(*refuse);
+    proto::WhoReport out;
+    out.who.pid = what.pid;
+    return out;
+  }
   void answered_early(wire::Rc code) override { early.push_back(code); }
   void cut_off(const std::string& why) override { cut_off_because.push_back(why); }
 

@@ -211,7 +211,7 @@ TEST_F(EngineOnLibtpms, CapabilitiesShowTheSpaceInPages) {
   EXPECT_TRUE(wire::same_bytes(room.parameters, Writer().u8(1).u32(6).u32(1).u32(0x207).u32(999).take()));
 }
 
-TEST_F(EngineOnLibtpms, AnAccountSaysWhatASpaceHoldsWhenItWasGivenSomething) {
+TEST_F(EngineOnLibtpms, AnAccountSaysWhatASpaceHoldsAfterEachCommand) {
   const auto c = open(), other = open(2);
   (void)primary(other);
   const auto key = primary(c);
@@ -221,15 +221,16 @@ TEST_F(EngineOnLibtpms, AnAccountSaysWhatASpaceHoldsWhenItWasGivenSomething) {
   const auto saved = session(c);
   EXPECT_EQ(account_.held->sessions, 1U);
   ASSERT_EQ(run(c, context_save(saved)).code, 0U);
-  EXPECT_FALSE(account_.held);
+  EXPECT_EQ(account_.held->sessions, 1U) << "what its client saved is active, too";
   (void)session(c);
-  EXPECT_EQ(account_.held->sessions, 2U) << "what its client saved is active, too";
+  EXPECT_EQ(account_.held->sessions, 2U);
   ASSERT_EQ(run(c, flush_context(key)).code, 0U);
+  EXPECT_EQ(account_.held->objects, 0U);
   (void)primary(c);
   EXPECT_EQ(account_.held->objects, 1U);
   EXPECT_EQ(account_.held->sessions, 2U);
   EXPECT_NE(run(c, create_primary(0x40000020, ecc_signing_template())).code, 0U);
-  EXPECT_FALSE(account_.held);
+  EXPECT_EQ(account_.held->objects, 1U);
 }
 
 TEST_F(EngineOnLibtpms, BooksSurviveARoundTripInTheMiddle) {

@@ -37,6 +37,12 @@ TEST(Request, ThereAndBack) {
   const auto learn = decode_request(read(encode(Request(Learn{"p"}))));
   ASSERT_TRUE(learn && std::holds_alternative<Learn>(*learn));
   EXPECT_EQ(std::get<Learn>(*learn).name, "p");
+  const auto clients = decode_request(read(encode(Request(ClientsRequest{7}))));
+  ASSERT_TRUE(clients && std::holds_alternative<ClientsRequest>(*clients));
+  EXPECT_EQ(std::get<ClientsRequest>(*clients).after, 7U);
+  const auto who = decode_request(read(encode(Request(WhoRequest{{3, {"Sign"}}}))));
+  ASSERT_TRUE(who && std::holds_alternative<WhoRequest>(*who));
+  EXPECT_EQ(std::get<WhoRequest>(*who).what, (WhoQuestion{3, {"Sign"}}));
 }
 
 TEST(Request, HelloOnTheWireIsAsDocumented) {
@@ -74,7 +80,11 @@ INSTANTIATE_TEST_SUITE_P(Rows, RefusedRequest,
                                          RefusedRow{"FlushOfNothing", {6, {}}, 6, 0x000B0095},
                                          RefusedRow{"LearnWithoutName", {11, {}}, 11, 0x000B0095},
                                          RefusedRow{"LearnCutOff", {11, {0, 2, 'p'}}, 11, 0x000B0095},
-                                         RefusedRow{"LearnTooLong", {11, {0, 1, 'p', 0}}, 11, 0x000B0095}),
+                                         RefusedRow{"LearnTooLong", {11, {0, 1, 'p', 0}}, 11, 0x000B0095},
+                                         RefusedRow{"ClientsBehindNothing", {15, {}}, 15, 0x000B0095},
+                                         RefusedRow{"ClientsTooLong", {15, Bytes(9)}, 15, 0x000B0095},
+                                         RefusedRow{"WhoWithoutWords", {16, {0, 0, 0, 1}}, 16, 0x000B0095},
+                                         RefusedRow{"WhoTooLong", {16, {0, 0, 0, 1, 0, 0, 0}}, 16, 0x000B0095}),
                          [](const auto& row) { return std::string(row.param.name); });
 
 TEST(Reply, ThereAndBack) {
@@ -100,6 +110,12 @@ TEST(Reply, ThereAndBack) {
   const auto learned = decode_reply(read(encode(Reply(LearnReply{long_text}))));
   ASSERT_TRUE(learned && std::holds_alternative<LearnReply>(*learned));
   EXPECT_EQ(std::get<LearnReply>(*learned).text, long_text);
+  const auto who = decode_reply(read(encode(Reply(WhoReply{{.connection = 5, .text = "allowed"}}))));
+  ASSERT_TRUE(who && std::holds_alternative<WhoReply>(*who));
+  EXPECT_EQ(std::get<WhoReply>(*who).report.text, "allowed");
+  const auto page = decode_reply(read(encode(Reply(ClientsReply{{.total = 3, .clients = {}}}))));
+  ASSERT_TRUE(page && std::holds_alternative<ClientsReply>(*page));
+  EXPECT_EQ(std::get<ClientsReply>(*page).clients.total, 3U);
   const SessionEntry entry{.handle = 0x02000003, .uid = 7};
   const auto flushed = decode_reply(read(encode(Reply(OrderReply{{entry}}))));
   ASSERT_TRUE(flushed && std::holds_alternative<OrderReply>(*flushed));
@@ -131,7 +147,7 @@ TEST(Reply, WhatIsNoneIsNone) {
 TEST(Control, DecodingIsTotal) {
   for (std::uint32_t seed = 1; seed <= 5000; ++seed) {
     std::mt19937 random(seed);
-    ControlFrame frame{static_cast<std::uint32_t>(random() % 12) | (random() % 2 != 0 ? kReply : 0),
+    ControlFrame frame{static_cast<std::uint32_t>(random() % 18) | (random() % 2 != 0 ? kReply : 0),
                        Bytes(random() % 40)};
     for (auto& octet : frame.body) octet = static_cast<std::uint8_t>(random() % 2 != 0 ? 0 : random());
     (void)decode_request(frame);

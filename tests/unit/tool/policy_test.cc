@@ -25,11 +25,11 @@ constexpr const char* kConfig =
     "[[door]]\npath = \"/run/a\"\nprofile = \"admin\"\n";
 
 TEST(Policy, TheDaemonIsAskedInItsOwnWords) {
-  EXPECT_EQ(daemon_arguments("/d", {}), (Words{"/d", "--check-config"}));
-  EXPECT_EQ(daemon_arguments("/d", {.daemon = {}, .config = "-f", .as = {}, .words = {}}),
-            (Words{"/d", "--config=-f", "--check-config"}));
-  EXPECT_EQ(daemon_arguments("/d", {.daemon = {}, .config = {}, .as = "uid=1", .words = {"--x", "1"}}),
-            (Words{"/d", "--explain=uid=1", "--", "--x", "1"}));
+  EXPECT_EQ(daemon_arguments({}), (Words{"tpmspace", "--check-config"}));
+  EXPECT_EQ(daemon_arguments({.manager = {}, .daemon = {}, .config = "-f", .as = {}, .words = {}}),
+            (Words{"tpmspace", "--config=-f", "--check-config"}));
+  EXPECT_EQ(daemon_arguments({.manager = {}, .daemon = {}, .config = {}, .as = "uid=1", .words = {"--x", "1"}}),
+            (Words{"tpmspace", "--explain=uid=1", "--", "--x", "1"}));
 }
 
 TEST(Policy, CheckSaysWhatIsThereAndWhatIsOdd) {
@@ -49,7 +49,7 @@ TEST(Policy, CheckSaysWhatIsWrongAndWhere) {
   Program program(dir, {"policy", "check", file});
   EXPECT_EQ(program.wait(), 1);
   EXPECT_EQ(program.out(), "");
-  EXPECT_EQ(program.err(), "tpmspaced: " + file +
+  EXPECT_EQ(program.err(), "tpmspace: " + file +
                                ":2:11: \"rule.profile\" is \"saef\", and there is no such profile; there are: safe, "
                                "storage, attest, provision, admin\n");
 }
@@ -59,7 +59,7 @@ TEST(Policy, CheckOfAFileThatIsNotThere) {
   Program program(dir, {"policy", "check", "/nonexistent/policy.toml"});
   EXPECT_EQ(program.wait(), 1);
   EXPECT_EQ(program.err(),
-            "tpmspaced: the configuration /nonexistent/policy.toml cannot be read: No such file or directory\n");
+            "tpmspace: the configuration /nonexistent/policy.toml cannot be read: No such file or directory\n");
 }
 
 TEST(Policy, ExplainEndsWithTheVerdict) {
@@ -90,8 +90,8 @@ TEST(Policy, ExplainEndsWithTheVerdict) {
        {"TPM2_Duplicate"},
        1,
        "",
-       "tpmspaced: TPM2_Duplicate has 2 handles, not 0: write TPM2_Duplicate HANDLE HANDLE\n"},
-      {"gid=1002", {"TPM2_Duplicate"}, 1, "", "tpmspaced: whoever connects has a uid: write uid=33\n"},
+       "tpmspace: TPM2_Duplicate has 2 handles, not 0: write TPM2_Duplicate HANDLE HANDLE\n"},
+      {"gid=1002", {"TPM2_Duplicate"}, 1, "", "tpmspace: whoever connects has a uid: write uid=33\n"},
   };
   for (const auto& [as, words, code, out, err] : cases) {
     Words arguments = {"policy", "explain", "--as", as, "--config", file};
