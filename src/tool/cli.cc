@@ -365,8 +365,9 @@ class Grammar {
   }
 
   void add_doctor() {
-    add_socket(add(app_, "doctor", "what TPM there is, who can reach it, what is wrong, what to do", doctor_),
-               doctor_.manager);
+    CLI::App* app = add(app_, "doctor", "what TPM there is, who can reach it, what is wrong, what to do", doctor_);
+    add_socket(app, doctor_.manager);
+    app->add_flag("--json", doctor_.json, "as JSON");
   }
 
   CLI::App app_{"Use a TPM through tpmspaced, the TPM 2.0 access broker and resource manager.", "tpmspace"};

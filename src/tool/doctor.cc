@@ -13,6 +13,7 @@
 
 #include "client/connection.h"
 #include "client/socket_path.h"
+#include "proto/json.h"
 #include "tool/capabilities.h"
 #include "tool/exit_code.h"
 #include "tool/installation.h"
@@ -24,11 +25,16 @@ namespace {
 using Level = Finding::Level;
 
 constexpr int kTimeoutMs = 10'000;
+constexpr const char* kLevelNames[] = {"ok", "note", "problem"};
 constexpr mode_t kOthers = 006;  // read or write
 constexpr mode_t kGroup = 060;
 
 void add(Findings& findings, Level level, std::string text) {
   findings.push_back({level, std::move(text)});
+}
+
+bool has_problem(const Findings& findings) {
+  return std::any_of(findings.begin(), findings.end(), [](const Finding& f) { return f.level == Level::kProblem; });
 }
 
 // "1 object", "2 objects", "no objects".
@@ -115,27 +121,41 @@ std::string listed(const std::vector<std::uint32_t>& handles) {
   return handles.size() > kShown ? out + " ..." : out;
 }
 
-void judge_contents(client::Connection& connection, Findings& findings) {
-  constexpr std::pair<HandleRange, const char*> kLists[] = {
-      {HandleRange::kPersistent, "persistent objects"},
-      {HandleRange::kNvIndex, "NV indices"},
-      {HandleRange::kTransient, "transient objects that this connection sees"},
-      {HandleRange::kLoadedSession, "loaded sessions that this connection sees"},
-      {HandleRange::kSavedSession, "saved sessions that this connection sees"},
-  };
+constexpr std::pair<HandleRange, const char*> kLists[] = {
+    {HandleRange::kPersistent, "persistent objects"},
+    {HandleRange::kNvIndex, "NV indices"},
+    {HandleRange::kTransient, "transient objects that this connection sees"},
+    {HandleRange::kLoadedSession, "loaded sessions that this connection sees"},
+    {HandleRange::kSavedSession, "saved sessions that this connection sees"},
+};
+
+// What the TPM tells of itself, up to the first thing that it does not tell.
+struct Contents {
+  std::vector<std::vector<std::uint32_t>> lists;  // in the order of kLists
+  std::optional<std::map<std::uint32_t, std::uint32_t>> properties;
+};
+
+Contents look_at_contents(client::Connection& connection) {
+  Contents out;
   for (const auto& [range, name] : kLists) {
-    const auto list = handles(connection, range);
-    if (list) {
-      add(findings, Level::kOk, fmt::format("{}: {}", name, listed(*list)));
-    } else {
-      add(findings, Level::kProblem, fmt::format("the TPM does not tell its {}; see the log of tpmspaced", name));
-    }
+    auto list = handles(connection, range);
+    if (!list) return out;
+    out.lists.push_back(*std::move(list));
   }
-  if (const auto properties = variable_properties(connection)) {
-    judge_lockout(*properties, findings);
-  } else {
-    add(findings, Level::kProblem, "the TPM does not tell its properties; see the log of tpmspaced");
-  }
+  out.properties = variable_properties(connection);
+  return out;
+}
+
+// One cause is one problem: what comes after the first thing that is not told is not judged.
+void judge_contents(const Contents& contents, Findings& findings) {
+  for (std::size_t i = 0; i < contents.lists.size(); ++i)
+    add(findings, Level::kOk, fmt::format("{}: {}", kLists[i].second, listed(contents.lists[i])));
+  if (contents.properties) return judge_lockout(*contents.properties, findings);
+  const bool is_a_list = contents.lists.size() < std::size(kLists);
+  add(findings, Level::kProblem,
+      fmt::format("the TPM does not tell its {}; `tpmspace whoami` says whether this was "
+                  "refused to you, else see the log of tpmspaced",
+                  is_a_list ? kLists[contents.lists.size()].second : "properties"));
 }
 
 // The pid of the tpmspaced that serves `socket`; 0 if none does.
@@ -154,13 +174,15 @@ pid_t judge_manager(const std::string& socket, Findings& findings) {
   }
   add(findings, Level::kOk, fmt::format("{} (pid {}) serves {}", hello->server, hello->pid, socket));
   judge_socket(socket, findings);
+  // The status comes last: it knows of a TPM that was lost meanwhile.
+  const Contents contents = look_at_contents(*connection);
   const auto status = connection->status(kTimeoutMs);
   if (!status) {
     add(findings, Level::kProblem, status.error().what);
     return peer_pid(*connection);
   }
   judge_status(*status, findings);
-  if (!status->tpm_lost) judge_contents(*connection, findings);
+  if (!status->tpm_lost) judge_contents(contents, findings);
   return peer_pid(*connection);
 }
 
@@ -285,6 +307,37 @@ std::string_view remedy_for_lost(std::string_view back_end) {
   return "if it does not come back by itself, restart tpmspaced, and the machine if that does not help";
 }
 
+// What everybody together has: for administrators.
+void judge_all_spaces(const proto::Status& status, Findings& findings) {
+  add(findings, Level::kOk,
+      fmt::format(
+          "all its spaces together: {} ({} in {}), {} ({} loaded, {} saved by clients; the TPM knows {} at most)",
+          counted(status.spaces_objects, "object"), status.spaces_objects_loaded,
+          counted(status.chip_object_slots, "slot"), counted(status.spaces_sessions, "session"),
+          status.spaces_sessions_loaded, status.spaces_sessions_client_saved, status.chip_active_sessions));
+  if (status.spaces_sessions >= status.chip_active_sessions && status.chip_active_sessions != 0)
+    add(findings, Level::kProblem,
+        fmt::format("all {} active sessions of the chip are taken ({} of them saved by clients), so nobody can start "
+                    "another one; end the programs that hold them, let those that leave sessions in files flush them "
+                    "(tpm2_flushcontext), or lower limits.sessions and limits.client_saved_sessions in "
+                    "/etc/tpmspace/tpmspace.toml",
+                    status.chip_active_sessions, status.spaces_sessions_client_saved));
+  if (status.connections_now >= status.limits_connections && status.limits_connections != 0)
+    add(findings, Level::kProblem,
+        fmt::format(
+            "all {} connections are taken; raise the limit in /etc/tpmspace/tpmspace.toml, or look who holds them",
+            status.limits_connections));
+}
+
+// Of other users' spaces an ordinary user is told nothing.
+void judge_own_part(const proto::Status& status, Findings& findings) {
+  add(findings, Level::kOk,
+      fmt::format("you have {} and {} to tpmspaced ({} sessions at most for everybody together)",
+                  counted(status.spaces_sessions + status.sessions_parked, "session"),
+                  counted(status.connections_now, "connection"), status.chip_active_sessions));
+  add(findings, Level::kNote, "what other users have in the TPM is not shown to you; run doctor as root to see it");
+}
+
 void judge_other_chips(const proto::Status& status, Findings& findings) {
   std::istringstream lost(status.tpm_lost_chips);
   for (std::string name; lost >> name;)
@@ -356,24 +409,10 @@ void judge_status(const proto::Status& status, Findings& findings) {
   if (status.tpm_resets != 0)
     add(findings, Level::kNote,
         fmt::format("the TPM was reset {} behind tpmspaced's back", counted(status.tpm_resets, "time")));
-  add(findings, Level::kOk,
-      fmt::format(
-          "all its spaces together: {} ({} in {}), {} ({} loaded, {} saved by clients; the TPM knows {} at most)",
-          counted(status.spaces_objects, "object"), status.spaces_objects_loaded,
-          counted(status.chip_object_slots, "slot"), counted(status.spaces_sessions, "session"),
-          status.spaces_sessions_loaded, status.spaces_sessions_client_saved, status.chip_active_sessions));
-  if (status.spaces_sessions >= status.chip_active_sessions && status.chip_active_sessions != 0)
-    add(findings, Level::kProblem,
-        fmt::format("all {} active sessions of the chip are taken ({} of them saved by clients), so nobody can start "
-                    "another one; end the programs that hold them, let those that leave sessions in files flush them "
-                    "(tpm2_flushcontext), or lower limits.sessions and limits.client_saved_sessions in "
-                    "/etc/tpmspace/tpmspace.toml",
-                    status.chip_active_sessions, status.spaces_sessions_client_saved));
-  if (status.connections_now >= status.limits_connections && status.limits_connections != 0)
-    add(findings, Level::kProblem,
-        fmt::format(
-            "all {} connections are taken; raise the limit in /etc/tpmspace/tpmspace.toml, or look who holds them",
-            status.limits_connections));
+  if (status.server_own_only)
+    judge_own_part(status, findings);
+  else
+    judge_all_spaces(status, findings);
   if (status.current_command != 0)
     add(findings, Level::kNote,
         fmt::format("{} has been at the TPM for {}", command_name(status.current_command),
@@ -404,14 +443,21 @@ void judge_lockout(const std::map<std::uint32_t, std::uint32_t>& properties, Fin
 }
 
 std::string findings_text(const Findings& findings) {
-  constexpr const char* kNames[] = {"ok", "note", "problem"};
   std::string out;
   for (const Finding& finding : findings)
-    out += fmt::format("{:<8} {}\n", kNames[static_cast<std::size_t>(finding.level)], finding.text);
+    out += fmt::format("{:<8} {}\n", kLevelNames[static_cast<std::size_t>(finding.level)], finding.text);
   return out;
 }
 
-int examine(const std::string& socket, const std::string& root) {
+std::string findings_json(const Findings& findings) {
+  std::string rows;
+  for (const Finding& finding : findings)
+    rows += fmt::format("{}    {{\"level\": \"{}\", \"text\": {}}}", rows.empty() ? "\n" : ",\n",
+                        kLevelNames[static_cast<std::size_t>(finding.level)], proto::json_string(finding.text));
+  return fmt::format("{{\n  \"ok\": {},\n  \"findings\": [{}]\n}}\n", !has_problem(findings), rows);
+}
+
+int examine(const std::string& socket, const std::string& root, bool json) {
   Findings findings;
   const pid_t server = judge_manager(socket, findings);
   judge_machine(look_at_machine(root), server, findings);
@@ -419,10 +465,8 @@ int examine(const std::string& socket, const std::string& root) {
   const Surroundings around = surroundings(socket, library);
   judge_library(library, around, findings);
   judge_tcti(around, findings);
-  const bool printed = print(findings_text(findings));
-  const bool problem =
-      std::any_of(findings.begin(), findings.end(), [](const Finding& f) { return f.level == Level::kProblem; });
-  return printed && !problem ? kExitOk : kExitFailure;
+  const bool printed = print(json ? findings_json(findings) : findings_text(findings));
+  return printed && !has_problem(findings) ? kExitOk : kExitFailure;
 }
 
 }  // namespace tpmspace::tool

@@ -42,10 +42,12 @@ struct Surroundings {
 };
 void judge_tcti(const Surroundings& around, Findings& findings);
 
+// {"ok": false, "findings": [{"level": "problem", "text": "..."}]}
+[[nodiscard]] std::string findings_json(const Findings& findings);
 // "ok       text" and so on, one line each.
 [[nodiscard]] std::string findings_text(const Findings& findings);
 
 // Looks at the machine below `root` ("" for this one) and at the manager at `socket`; prints; returns the exit code.
-[[nodiscard]] int examine(const std::string& socket, const std::string& root);
+[[nodiscard]] int examine(const std::string& socket, const std::string& root, bool json);
 
 }  // namespace tpmspace::tool

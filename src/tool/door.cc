@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <optional>
 #include <string_view>
 #include <tl/expected.hpp>
@@ -64,13 +65,17 @@ int tell(const tl::expected<proto::Outcome, client::Error>& outcome) {
 }  // namespace
 
 std::string doors_text(const std::vector<proto::DoorEntry>& doors) {
-  std::string out;
+  constexpr std::size_t kGap = 2, kConnections = 11;
+  constexpr std::string_view kName = "listener";
+  std::size_t width = kName.size();
+  for (const auto& door : doors) width = std::max(width, door.name.size());
+  std::string out = fmt::format("{:<{}}{:<{}}path\n", kName, width + kGap, "connections", kConnections + kGap);
   for (const auto& door : doors) {
-    out += fmt::format("{}  {}  {}", door.name, door.path, proto::described(door));
-    out += door.limit == 0 ? fmt::format(", {} connections", door.connections)
-                           : fmt::format(", {} of {} connections", door.connections, door.limit);
-    if (door.at_run_time) out += ", until tpmspaced ends";
-    out += "\n";
+    const std::string limit = door.limit == 0 ? "" : fmt::format(" of {}", door.limit);
+    out += fmt::format("{:<{}}{:<{}}{}\n", door.name, width + kGap, fmt::format("{}{}", door.connections, limit),
+                       kConnections + kGap, door.path);
+    out += fmt::format("{:{}}{}{}\n", "", width + kGap, proto::described(door),
+                       door.at_run_time ? ", until tpmspaced ends" : "");
   }
   return out;
 }

@@ -27,7 +27,7 @@ struct Execute {
   int operator()(const PolicyOptions& options) const { return ask_daemon(options); }
   int operator()(const ReloadOptions& options) const { return reload_policy(options.manager); }
   int operator()(const LearnOptions& options) const { return learn(options); }
-  int operator()(const DoctorOptions& options) const { return examine(socket_of(options.manager), ""); }
+  int operator()(const DoctorOptions& options) const { return examine(socket_of(options.manager), "", options.json); }
   int operator()(const ClientsOptions& options) const { return show_clients(options.manager, options.json); }
   int operator()(const WhoamiOptions& options) const { return show_whoami(options.manager, options.json); }
 };

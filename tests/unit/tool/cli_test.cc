@@ -112,6 +112,7 @@ INSTANTIATE_TEST_SUITE_P(
         Row{"ClientsOfNobody", {"clients"}, 1, "", "no tpmspaced at "},
         Row{"WhoamiHelp", {"whoami", "--help"}, 0, "--json", ""},
         Row{"WhoamiOfNobody", {"whoami"}, 1, "", "no tpmspaced at "},
+        Row{"DoctorJson", {"doctor", "--json"}, 1, "\"ok\": false", ""},
         Row{"PolicyExplainProcessOfNobody", {"policy", "explain", "--as", "pid=1"}, 1, "", "no tpmspaced at "},
         Row{"PolicyExplainNoProcess", {"policy", "explain", "--as", "pid=x"}, 2, "", "a process's number is wanted"},
         Row{"PolicyExplainProcessAndMore",

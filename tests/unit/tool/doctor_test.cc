@@ -293,5 +293,29 @@ TEST_F(CapabilitiesTest, WhatMakesNoSenseIsNoAnswer) {
   EXPECT_FALSE(handles(connection_, HandleRange::kPersistent));
 }
 
+TEST(StatusJudged, AnOrdinaryUserIsToldOfTheirOwnPartAlone) {
+  proto::Status status;
+  status.server_own_only = true;
+  status.chip_active_sessions = 64;
+  status.spaces_sessions = 64;
+  status.connections_now = 1;
+  Findings findings;
+  judge_status(status, findings);
+  const std::string text = findings_text(findings);
+  EXPECT_NE(text.find("ok       you have 64 sessions and 1 connection to tpmspaced (64 sessions at most for everybody"),
+            std::string::npos)
+      << text;
+  EXPECT_NE(text.find("note     what other users have in the TPM is not shown to you"), std::string::npos) << text;
+  EXPECT_EQ(text.find("no sessions"), std::string::npos) << text;
+  EXPECT_EQ(text.find("all its spaces"), std::string::npos) << text;
+}
+
+TEST(FindingsJson, SaysWhetherAllIsWell) {
+  EXPECT_EQ(findings_json({{Finding::Level::kOk, "a \"b\""}, {Finding::Level::kNote, "c"}}),
+            "{\n  \"ok\": true,\n  \"findings\": [\n    {\"level\": \"ok\", \"text\": \"a \\\"b\\\"\"},\n"
+            "    {\"level\": \"note\", \"text\": \"c\"}]\n}\n");
+  EXPECT_TRUE(findings_json({{Finding::Level::kProblem, "d"}}).starts_with("{\n  \"ok\": false,"));
+}
+
 }  // namespace
 }  // namespace tpmspace::tool
