@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "client/connection.h"
@@ -83,6 +86,21 @@ std::string spoken(std::string_view name) {
   return out;
 }
 
+// What a client that is no administrator is told (docs/status.md, `server.own_only`); the other counts are zero on the
+// wire, and nobody knows them here.
+bool is_told_everybody(const StatusField& field) {
+  constexpr std::array<std::string_view, 3> kGroups = {"server", "chip", "limits"};
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 5> kOwn = {{{"connections", "now"},
+                                                                                  {"queue", "now"},
+                                                                                  {"spaces", "sessions"},
+                                                                                  {"sessions", "waiting"},
+                                                                                  {"sessions", "parked"}}};
+  if (field.group == "tpm") return field.name != "resets";
+  const auto is_it = [&](const auto& own) { return own.first == field.group && own.second == field.name; };
+  return std::find(kGroups.begin(), kGroups.end(), field.group) != kGroups.end() ||
+         std::any_of(kOwn.begin(), kOwn.end(), is_it);
+}
+
 std::string uses_text(std::vector<CommandUse> uses) {
   if (uses.empty()) return "";
   std::sort(uses.begin(), uses.end(), [](const auto& a, const auto& b) { return a.count > b.count; });
@@ -115,10 +133,12 @@ std::string status_text(const proto::Status& status) {
     std::string line;
     for (const auto& [field, value] : group.values) {
       if (field.kind == FieldKind::kCommandUses) continue;
-      line += fmt::format("{}{} {}", line.empty() ? "" : ", ", spoken(field.name), value);
+      const bool is_known = !status.server_own_only || is_told_everybody(field);
+      line += fmt::format("{}{} {}", line.empty() ? "" : ", ", spoken(field.name), is_known ? value : "-");
     }
     out += fmt::format("{:<18}{}\n", spoken(group.name), line);
   }
+  if (status.server_own_only) out += "\nThe counts are your own; \"-\" is for administrators alone.\n";
   return out + uses_text(status.tpm_commands_by_code);
 }
 

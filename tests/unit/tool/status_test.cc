@@ -33,6 +33,17 @@ TEST(StatusText, IsForPeople) {
   EXPECT_EQ(status_text({}).find("TPM command "), std::string::npos) << "no table of nothing";
 }
 
+TEST(StatusText, SaysWhatAnOrdinaryUserIsNotTold) {
+  auto status = example();
+  status.server_own_only = true;
+  status.spaces_sessions = 3;
+  const std::string text = status_text(status);
+  EXPECT_NE(text.find("connections       now 2, ever -, refused -\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("spaces            objects -, objects loaded -, sessions 3, "), std::string::npos) << text;
+  EXPECT_NE(text.find("limits            connections unlimited, objects per space 1000, "), std::string::npos) << text;
+  EXPECT_NE(text.find("\"-\" is for administrators alone"), std::string::npos) << text;
+}
+
 TEST(StatusJson, IsForPrograms) {
   const std::string json = status_json(example());
   EXPECT_NE(json.find(R"("connections": {"now": 2, "ever": 7, "refused": 0})"), std::string::npos) << json;
