@@ -234,7 +234,7 @@ std::optional<Door> admin_door(const std::optional<std::string>& written, std::s
   out.path = path;
   out.mode = 0600;
   out.default_path = path == default_door_path(main, kAdminDoor);
-  out.dispensable = !written;
+  out.dispensable = out.default_path;
   return out;
 }
 

@@ -48,10 +48,11 @@ struct LogLine {
   std::string text;
 };
 
-// What tpmspaced writes to a file (src/daemon/log.h): "TIME tpmspaced: LEVEL: text". Other lines, such as those of a
-// library, stay as they are.
+// What tpmspaced writes to a file (src/daemon/log.h): "TIME tpmspaced: LEVEL: text"; of its command line it says
+// "tpmspaced: text". Other lines, such as those of a library, stay as they are.
 LogLine read_line(const std::string& line) {
   constexpr std::string_view kSpeaker = " tpmspaced: ", kEnd = ": ";
+  if (const auto plain = kSpeaker.substr(1); line.starts_with(plain)) return {Level::kOther, line.substr(plain.size())};
   const auto speaker = line.find(' ');
   if (speaker == std::string::npos || line.compare(speaker, kSpeaker.size(), kSpeaker) != 0)
     return {Level::kOther, line};

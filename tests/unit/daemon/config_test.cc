@@ -69,14 +69,16 @@ struct Broken {
 TEST(Config, AMistakeIsAnsweredWithItsPlaceAndASentence) {
   const Broken cases[] = {
       Broken{"tpm = \"embedded\"\nsokcet = \"x\"",
-             "f.toml:2:1: the key \"sokcet\" is unknown; known here: version, tpm, socket, socket_mode, ledger, audit, "
+             "f.toml:2:1: the key \"sokcet\" is unknown; known here: version, tpm, socket, socket_mode, admin_socket, "
+             "ledger, audit, "
              "log_level, "
              "[limits], [profile], [[rule]], [[namespace]], [[door]], [[chip]]"},
       Broken{"[limits]\nconections = 3",
              "f.toml:2:1: the key \"limits.conections\" is unknown; known here: connections, connections_per_owner, "
              "objects, sessions, bytes, client_saved_sessions, queue"},
       Broken{"[other]\na = 1",
-             "f.toml:1:2: the key \"other\" is unknown; known here: version, tpm, socket, socket_mode, ledger, audit, "
+             "f.toml:1:2: the key \"other\" is unknown; known here: version, tpm, socket, socket_mode, admin_socket, "
+             "ledger, audit, "
              "log_level, "
              "[limits], [profile], [[rule]], [[namespace]], [[door]], [[chip]]"},
       Broken{"tpm = 3", "f.toml:1:7: \"tpm\" must be a string that is not empty"},
@@ -110,7 +112,8 @@ TEST(Config, AMistakeIsAnsweredWithItsPlaceAndASentence) {
              "f.toml:2:9: \"limits.bytes\" must be a whole number from 65536 to 9223372036854775807"},
       // The first of several.
       Broken{"z = 1\na = 1\ntpm = 3",
-             "f.toml:1:1: the key \"z\" is unknown; known here: version, tpm, socket, socket_mode, ledger, audit, "
+             "f.toml:1:1: the key \"z\" is unknown; known here: version, tpm, socket, socket_mode, admin_socket, "
+             "ledger, audit, "
              "log_level, [limits], "
              "[profile], [[rule]], [[namespace]], [[door]], [[chip]]"}};
   for (const auto& broken : cases) {

@@ -246,9 +246,10 @@ TEST(PolicyFile, ADoorIsOpenToThoseForWhomItIsMade) {
 TEST(PolicyFile, NoDoorHasThePathOfTheMainSocket) {
   const auto got = access_of(parsed("[[door]]\npath = \"/run/main.sock\"\n"), kOwnUid, "/run/main.sock");
   ASSERT_FALSE(got);
-  EXPECT_EQ(got.error(),
-            "the door on line 1 of the configuration has the path of tpmspaced's own socket, /run/main.sock: give it "
-            "another one");
+  EXPECT_EQ(
+      got.error(),
+      "the listener on line 1 of the configuration has the path of tpmspaced's own socket, /run/main.sock: give it "
+      "another one");
 }
 
 // --- Bounds
