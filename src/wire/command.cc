@@ -67,6 +67,24 @@ tl::expected<std::vector<Authorization>, Rc> read_authorizations(ByteView area, 
   return out;
 }
 
+// Counted from 1: the session that encrypts the first parameter. Nullopt: none.
+std::optional<unsigned> decrypt_session(const std::vector<Authorization>& authorizations) {
+  for (std::size_t i = 0; i < authorizations.size(); ++i)
+    if (!authorizations[i].is_password() && (authorizations[i].attributes & session_attribute::kDecrypt) != 0)
+      return static_cast<unsigned>(i + 1);
+  return std::nullopt;
+}
+
+// The size of an encrypted parameter is never encrypted. Many TPMs read and write beyond their buffer when it is cut,
+// or is more than what follows (CVE-2023-1017, CVE-2023-1018): such a command goes to none.
+tl::expected<void, Rc> check_encrypted_parameter(ByteView parameters) {
+  Reader in(parameters);
+  const auto size = in.u16();
+  if (!size) return tl::unexpected(rc::kInsufficient);
+  if (*size > in.remaining()) return tl::unexpected(rc::kSize);
+  return {};
+}
+
 bool any_has(const std::vector<Authorization>& authorizations, std::uint8_t attribute) {
   return std::any_of(authorizations.begin(), authorizations.end(),
                      [&](const Authorization& a) { return (a.attributes & attribute) != 0; });
@@ -83,7 +101,8 @@ std::optional<Header> read_header(ByteView message) {
   return Header{*tag, *size, *code};
 }
 
-// The order of the checks is libtpms's (ExecCommand.c, SessionProcess.c): header, code, handles, authorizations.
+// The order of the checks is libtpms's (ExecCommand.c, SessionProcess.c): header, code, handles, authorizations, the
+// parameter that is to be decrypted.
 tl::expected<Command, Rc> Command::parse(Bytes message, const CommandTable& table, std::size_t max_size) {
   Reader in(message);
   const auto tag = in.u16();
@@ -115,6 +134,10 @@ tl::expected<Command, Rc> Command::parse(Bytes message, const CommandTable& tabl
     out.authorizations_ = std::move(*authorizations);
   }
   if (out.authorizations_.size() < out.row_->auth_handles) return tl::unexpected(rc::kAuthMissing);
+
+  if (const auto session = decrypt_session(out.authorizations_); session && out.row_->encryptable)
+    if (const auto good = check_encrypted_parameter(in.rest()); !good)
+      return tl::unexpected(rc::in_session(good.error(), *session));
 
   out.parameters_at_ = in.offset();
   out.bytes_ = std::move(message);

@@ -143,6 +143,10 @@ struct CommandRow {
   DurationClass duration = DurationClass::kLong;
   NamedInParameters names = {};
   std::string_view section;  // of Part 3: "24.1"
+  // The first parameter is a TPM2B, so that a session may encrypt it; of a command that only the chip knows, perhaps.
+  bool encryptable = false;
+  // Success changes what other users of the TPM rely on (not only data in one NV index or PCR): it is audited.
+  bool affects_others = false;
 
   Creates creates = Creates::kNothing;  // response handle, if not kNothing
   std::int8_t flushes_handle = -1;      // index in the handle area of what success removes; -1: none

@@ -133,6 +133,25 @@ TEST_F(Authorizations, AreRefusedByLibtpmsExactlyWhereTheTableAllowsNone) {
   }
 }
 
+// A session that is to decrypt where nothing can be encrypted is refused for its attributes.
+TEST_F(Authorizations, MayEncryptTheFirstParameterWhereTheTableSaysSo) {
+  constexpr std::uint32_t kHmacSession = 0x02000000;
+  for (const auto& example : examples()) {
+    const CommandRow& row = row_of(example);
+    if (row.code == cc::kStartup || !row.sessions_allowed || example.answer == 0x990) continue;
+    stage(world_, example);
+    const auto bytes = command_of(world_, example);
+    const auto command = wire::Command::parse(bytes, world_.table(), 4096);
+    ASSERT_TRUE(command) << name_of(example);
+    std::vector<Bytes> authorizations(row.auth_handles, password());
+    authorizations.push_back(authorization(kHmacSession, 0x21));
+    const auto number = static_cast<unsigned>(authorizations.size());
+    const Rc code = world_.ask(with_authorizations(*command, authorizations)).code;
+    EXPECT_EQ(code == rc::in_session(rc::kAttributes, number), !row.encryptable) << name_of(example);
+    if (code == 0 && changes_for_good(example.code)) world_.rebuild();
+  }
+}
+
 TEST_F(Authorizations, AreRefusedByStartup) {
   const Example* startup = nullptr;
   for (const auto& example : examples())

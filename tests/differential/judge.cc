@@ -131,6 +131,28 @@ std::set<Rc> faults_of_authorization(const Outline& command, std::size_t index) 
   return out;
 }
 
+// Every authorization is well-formed: then a refusal that names a session is about the parameter it decrypts, and
+// libtpms has looked at everything before that, the values of all authorizations included.
+bool is_of_encrypted_parameter(Rc refusal, const Outline& command) {
+  const unsigned session = session_in(refusal);
+  const bool whole = std::all_of(command.authorizations.begin(), command.authorizations.end(),
+                                 [](const auto& one) { return one.complete; });
+  return session != 0 && session <= command.authorizations.size() && whole &&
+         (command.authorizations[session - 1].attributes & attribute::kDecrypt) != 0;
+}
+bool is_fault_before_decryption(Rc answer, const Outline& command) {
+  constexpr Rc kPolicyFail = 0x09D, kExpired = 0x0A3, kPolicyCc = 0x0A4, kAuthType = 0x124, kAuthUnavailable = 0x12F,
+               kPolicy = 0x126;
+  for (const Rc code : {kAuthType, kAuthUnavailable, kPolicy, rc::kPcrChanged, rc::kLockout, rc::kLocality})
+    if (answer == code) return true;
+  for (std::size_t i = 0; i < command.authorizations.size(); ++i) {
+    if (faults_of_authorization(command, i).count(answer) != 0) return true;
+    for (const Rc code : {rc::kAuthFail, rc::kBadAuth, kPolicyFail, kExpired, kPolicyCc, rc::kAttributes, kSymmetric})
+      if (answer == rc::in_session(code, static_cast<unsigned>(i + 1))) return true;
+  }
+  return false;
+}
+
 // `refusal` is the form of authorization N, or AUTH_MISSING: those before N were looked at whole, and of N itself the
 // session's number, which comes first in it.
 bool is_fault_of_authorization(Rc answer, Rc refusal, const Outline& command) {
@@ -150,6 +172,8 @@ Agreement judge_refusal(const Case& one, const wire::CommandTable& table) {
   const Outline command = outline(one.command, table), seed = outline(one.seed, table);
   // A started TPM answers every Startup so, whatever is in it.
   if (one.answer == rc::kInitialize && command.row->code == cc::kStartup) return Agreement::kEarlier;
+  if (is_of_encrypted_parameter(refusal, command) && is_fault_before_decryption(one.answer, command))
+    return Agreement::kEarlier;
   const bool excused =
       is_fault_of_handle(one.answer, refusal, command, seed) || is_fault_of_authorization(one.answer, refusal, command);
   return excused ? Agreement::kEarlier : Agreement::kDisagreement;
@@ -184,8 +208,7 @@ bool only_the_parser_says(Rc answer, const wire::Command& command) {
   if (number > command.authorizations().size()) return true;
   const auto& of = command.authorizations()[number - 1];
   if (base == rc::kInsufficient || base == rc::kReservedBits) return true;
-  // A first parameter that is longer than the command is found when a session decrypts it.
-  if (base == rc::kSize) return (of.attributes & attribute::kDecrypt) == 0;
+  if (base == rc::kSize) return true;
   if (base == rc::kValue) return !wire::is_session(of.handle.value) || wire::number_of(of.handle.value) < 64;
   return false;
 }

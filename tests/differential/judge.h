@@ -7,12 +7,12 @@
 //   4. the size of the authorization area, whether the command takes sessions at all;
 //   5. the authorizations, one after the other: first its form, then whether the session is there and may be used so;
 //   6. whether every handle that needs an authorization has one;
-//   7. the authorizations' values; the parameters.
-// The parser judges 1, 4, 6, the form in 5, and of 2 only whether the handles are there: it cannot know the entities.
-// So where the parser refuses, libtpms must refuse with the same code, or with the code of a fault in 2, 3 or 5 that
-// really is in this command and comes before. Where the parser accepts, libtpms must not answer with a code that only
-// 1, 4, 5 and 6 give. There is no other excuse.
-// Threads: pure functions.
+//   7. the authorizations' values; the form of a parameter that a session decrypts; the parameters.
+// The parser judges 1, 4, 6, the encrypted parameter's form in 7, the form in 5, and of 2 only whether the handles are
+// there: it cannot know the entities. So where the parser refuses, libtpms must refuse with the same code, or with the
+// code of a fault in 2, 3, 5 or 7 that really is in this command and comes before. Where the parser accepts, libtpms
+// must not answer with a code that only 1, 4, 5, 6 and the encrypted parameter give. There is no other excuse. Threads:
+// pure functions.
 #pragma once
 
 #include <cstdint>

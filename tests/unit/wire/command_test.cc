@@ -80,6 +80,22 @@ const Row kRows[] = {
      "40000009 0000 00 0000",
      0xC95},
     {"one for two handles", "8002 0000001f 00000148 80000000 80000001 00000009 40000009 0000 00 0000", 0x125},
+    // Sign and GetRandom; session 02000000 decrypts.
+    {"encrypted parameter", "8002 0000001f 0000015d 80000000 00000009 02000000 0000 21 0000 0002 aabb", 0},
+    {"encrypted parameter of no bytes", "8002 0000001d 0000015d 80000000 00000009 02000000 0000 21 0000 0000", 0},
+    {"nothing where a parameter is encrypted", "8002 0000001b 0000015d 80000000 00000009 02000000 0000 21 0000", 0x99A},
+    {"half a size of an encrypted parameter", "8002 0000001c 0000015d 80000000 00000009 02000000 0000 21 0000 00",
+     0x99A},
+    {"encrypted parameter one byte too long",
+     "8002 0000001f 0000015d 80000000 00000009 02000000 0000 21 0000 0003 aabb", 0x995},
+    {"encrypted parameter much too long", "8002 0000001f 0000015d 80000000 00000009 02000000 0000 21 0000 ffff aabb",
+     0x995},
+    {"the second session decrypts",
+     "8002 00000025 0000015d 80000000 00000012 40000009 0000 00 0000 02000000 0000 21 0000 00", 0xA9A},
+    {"a password encrypts nothing: the TPM refuses it",
+     "8002 0000001b 0000015d 80000000 00000009 40000009 0000 21 0000", 0},
+    {"the parameter cannot be encrypted: the TPM refuses it",
+     "8002 00000019 0000017b 00000009 02000000 0000 21 0000 0020", 0},
     {"sessions on FlushContext", "8002 00000017 00000165 00000009 40000009 0000 00 0000", 0x145},
     {"sessions on ContextSave", "8002 0000001b 00000162 80000000 00000009 40000009 0000 00 0000", 0x145},
 };
@@ -96,7 +112,7 @@ TEST(CommandParse, RefusesMoreThanTheChipsBuffer) {
 
 TEST(CommandParse, FindsHandlesAuthorizationsAndParameters) {
   const auto command = Command::parse(
-      hex("8002 0000002d 0000015d 80000002 00000018 02000003 0004 01020304 21 0002 aabb 40000009 0000 01 0000 c0ffee"),
+      hex("8002 0000002d 0000015d 80000002 00000018 02000003 0004 01020304 21 0002 aabb 40000009 0000 01 0000 0001ee"),
       CommandTable::builtin(), 4096);
   ASSERT_TRUE(command.has_value()) << command.error();
   EXPECT_EQ(command->handle_count(), 1U);
@@ -112,7 +128,7 @@ TEST(CommandParse, FindsHandlesAuthorizationsAndParameters) {
   EXPECT_TRUE(command->authorizations()[1].is_password());
   EXPECT_TRUE(command->first_parameter_encrypted());
   EXPECT_FALSE(command->first_response_parameter_encrypted());
-  EXPECT_TRUE(same_bytes(command->parameters(), hex("c0ffee")));
+  EXPECT_TRUE(same_bytes(command->parameters(), hex("0001ee")));
 }
 
 TEST(CommandParse, ACopyStandsAlone) {
