@@ -45,19 +45,6 @@ bool exists(std::uint8_t locality) {
   return locality <= 4 || locality >= 32;
 }
 
-// CertifyX509 with a signHandle of TPM_RH_NULL dereferences a null pointer in libtpms (0.9 and 0.10): any client could
-// end the whole process. A signing key is what the command is about, so KEY for its second handle is the honest answer.
-bool would_crash_libtpms(ByteView command) {
-  constexpr std::uint32_t kNullHandle = 0x40000007;
-  const auto header = wire::read_header(command);
-  if (!header || header->code != wire::cc::kCertifyX509) return false;
-  wire::Reader in(command.subspan(wire::kHeaderSize));
-  const auto object = in.u32();
-  const auto sign_key = in.u32();
-  return object && sign_key == kNullHandle;
-}
-constexpr wire::Rc kNoKeyInSecondHandle = 0x29C;  // TPM_RC_KEY + TPM_RC_H + TPM_RC_2
-
 }  // namespace
 
 // What libtpms calls. Exceptions (memory) must not reach its C frames.
@@ -190,9 +177,19 @@ wire::Tpm::Answer EmbeddedTpm::transact(ByteView command, std::uint8_t locality)
   if (!powered_) return tl::unexpected(Error{Error::Kind::kGone, "the embedded TPM could not be switched on again"});
   if (!exists(locality))
     return tl::unexpected(Error{Error::Kind::kNotPossible, fmt::format("a TPM has no locality {}", locality)});
-  if (would_crash_libtpms(command)) return wire::error_response(kNoKeyInSecondHandle);
-  Bytes copy = wire::to_bytes(command);  // libtpms decrypts parameters in place
   locality_ = locality;
+  Answer answer = process(command);
+  if (!answer) return answer;
+  const auto sent = wire::read_header(command);
+  const auto got = wire::read_header(*answer);
+  const bool shut_down = sent && got && sent->code == wire::cc::kShutdown && got->code == wire::rc::kSuccess;
+  orderly_ = shut_down;
+  if (got && got->code == wire::rc::kFailure && store_->error().empty() && is_in_failure_mode()) leave_failure_mode();
+  return answer;
+}
+
+wire::Tpm::Answer EmbeddedTpm::process(ByteView command) {
+  Bytes copy = wire::to_bytes(command);  // libtpms decrypts parameters in place
   {
     const std::lock_guard lock(mutex_);
     running_ = true;
@@ -208,13 +205,17 @@ wire::Tpm::Answer EmbeddedTpm::transact(ByteView command, std::uint8_t locality)
   if (result != TPM_SUCCESS || response_ == nullptr || size > response_capacity_)
     return tl::unexpected(
         Error{Error::Kind::kGone, fmt::format("libtpms gave up on a command (result {:#x})", result)});
-  Bytes response(response_, response_ + size);
-  const auto sent = wire::read_header(command);
-  const auto got = wire::read_header(response);
-  const bool shut_down = sent && got && sent->code == wire::cc::kShutdown && got->code == wire::rc::kSuccess;
-  orderly_ = shut_down;
-  if (got && got->code == wire::rc::kFailure && store_->error().empty()) leave_failure_mode();
-  return response;
+  return Bytes(response_, response_ + size);
+}
+
+// libtpms 0.9 answers FAILURE to RSA_Decrypt of what is no ciphertext, too, and goes on. GetTestResult tells: it is
+// answered in failure mode, and its last word is the result (Part 3, 10.4).
+bool EmbeddedTpm::is_in_failure_mode() {
+  const auto answer =
+      process(wire::Writer().u16(wire::kTagNoSessions).u32(wire::kHeaderSize).u32(wire::cc::kGetTestResult).bytes());
+  const auto header = answer ? wire::read_header(*answer) : std::nullopt;
+  if (!header || header->code != wire::rc::kSuccess || answer->size() < wire::kHeaderSize + 4) return true;
+  return wire::Reader(ByteView(*answer).last(4)).u32() == wire::rc::kFailure;
 }
 
 // An assertion inside libtpms (some can be met by a client's command) puts it in failure mode, in which it would answer

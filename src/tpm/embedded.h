@@ -9,9 +9,9 @@
 // dictionary-attack limit. Threads: as wire::Tpm: one thread transacts; `cancel` is for any thread and never touches a
 // later command. Sizes: commands and responses up to 4096 octets. Errors: `open` gives sentences; kNotPossible for a
 // locality of 5..31, which libtpms would take for 0. State that cannot be written puts the TPM in failure mode
-// (response code 0x101), and `storage_error` says why. From any other failure it is switched off and on: that one
-// command is answered 0x101, the next wants a Startup. Source: the manual pages TPMLIB_RegisterCallbacks(3),
-// TPMLIB_MainInit(3), TPMLIB_Process(3).
+// (response code 0x101), and `storage_error` says why. From any other failure mode it is switched off and on: that
+// one command is answered 0x101, the next wants a Startup. A 0x101 outside of failure mode is an answer like any other.
+// Source: the manual pages TPMLIB_RegisterCallbacks(3), TPMLIB_MainInit(3), TPMLIB_Process(3).
 #pragma once
 
 #include <cstdint>
@@ -49,6 +49,8 @@ class EmbeddedTpm final : public BackEnd {
 
   explicit EmbeddedTpm(std::unique_ptr<StateStore> store) : store_(std::move(store)) {}
   [[nodiscard]] tl::expected<void, std::string> power_on();
+  [[nodiscard]] Answer process(wire::ByteView command);
+  [[nodiscard]] bool is_in_failure_mode();
   void shut_down_in_order();
   void leave_failure_mode();
 

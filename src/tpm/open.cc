@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include "tpm/crash_filter.h"
 #include "tpm/device.h"
 #include "tpm/embedded.h"
 #include "tpm/latency.h"
@@ -38,7 +39,8 @@ tl::expected<std::unique_ptr<BackEnd>, std::string> open_tpm(const Spec& spec, c
   auto tpm = std::visit(OpenBackEnd{news, given_up}, spec.backend);
   if (!tpm) return tpm;
   if (spec.latency) tpm = std::make_unique<SlowTpm>(std::move(*tpm), *spec.latency, std::make_unique<SteadyTimer>());
-  return std::make_unique<RetryingTpm>(std::move(*tpm), std::make_unique<SteadyTimer>());
+  tpm = std::make_unique<RetryingTpm>(std::move(*tpm), std::make_unique<SteadyTimer>());
+  return std::make_unique<CrashFilter>(std::move(*tpm));
 }
 
 }  // namespace tpmspace::tpm

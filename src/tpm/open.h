@@ -1,8 +1,8 @@
 // From a spec to a TPM that answers: the back end with everything around it.
 //
-// Idea: what a caller gets is a chain: retry → latency (if asked for) → back end. Each link owns the next one.
-// Threads: as backend.h says. Only one embedded TPM can be open in a process.
-// Errors: a sentence: what could not be opened, why, and what to do.
+// Idea: what a caller gets is a chain: known crashes → retry → latency (if asked for) → back end. Each link owns the
+// next one. Threads: as backend.h says. Only one embedded TPM can be open in a process. Errors: a sentence: what could
+// not be opened, why, and what to do.
 #pragma once
 
 #include <memory>

@@ -15,6 +15,7 @@
 #include "engine_commands.h"
 #include "fuzz.h"
 #include "tpm/bring_up.h"
+#include "tpm/crash_filter.h"
 #include "tpm/embedded.h"
 #include "wire/response.h"
 
@@ -57,7 +58,8 @@ class Play {
   explicit Play(ByteView data) : input_(data) {
     auto opened = tpm::EmbeddedTpm::open("");
     require(opened.has_value(), "libtpms starts");
-    tpm_ = std::move(*opened);
+    embedded_ = opened->get();
+    tpm_ = std::make_unique<tpm::CrashFilter>(std::move(*opened));
     const auto facts = tpm::bring_up(*tpm_, tpm::Kind::kEmbedded);
     require(facts.has_value(), "libtpms is brought up");
     chip_.object_slots = facts->object_slots;
@@ -140,7 +142,7 @@ class Play {
       case 3:
         trace("power lost", {});
         traced_->power_cycle();
-        require(tpm_->power_cycle().has_value(), "libtpms comes back");
+        require(embedded_->power_cycle().has_value(), "libtpms comes back");
         return;
       default:
         return restart();
@@ -266,7 +268,8 @@ class Play {
 
   Input input_;
   Commands commands_{input_};
-  std::unique_ptr<tpm::EmbeddedTpm> tpm_;
+  tpm::EmbeddedTpm* embedded_ = nullptr;
+  std::unique_ptr<tpm::CrashFilter> tpm_;
   std::unique_ptr<TracedTpm> traced_;
   space::Chip chip_;
   Time now_ = 1'000'000'000;

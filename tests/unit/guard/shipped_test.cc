@@ -34,7 +34,8 @@ TEST(Shipped, AreFoundByName) {
 TEST(Shipped, SafeHasTheseClassesAndNoOther) {
   const std::set<P> whole = {P::kReadPublic, P::kRandom,   P::kPcrRead, P::kSessions,  P::kContext,
                              P::kCreateKeys, P::kLoadKeys, P::kNvRead,  P::kCredential};
-  const std::set<wire::CommandCode> not_of_use_keys = {cc::kZGen2Phase}, not_of_attest = {cc::kGetCommandAuditDigest};
+  const std::set<wire::CommandCode> not_of_use_keys = {cc::kZGen2Phase},
+                                    not_of_attest = {cc::kGetCommandAuditDigest, cc::kCertifyX509};
   for (const auto& row : wire::CommandTable::builtin().rows()) {
     const bool expected =
         whole.contains(row.permission) || (row.permission == P::kUseKeys && !not_of_use_keys.contains(row.code)) ||
@@ -56,8 +57,8 @@ TEST(Shipped, SafeLacksWhatTheDefaultMustNotHave) {
       cc::kHierarchyControl, cc::kHierarchyChangeAuth, cc::kSetPrimaryPolicy, cc::kClear, cc::kClearControl,
       cc::kChangeEPS, cc::kChangePPS, cc::kDictionaryAttackLockReset, cc::kDictionaryAttackParameters,
       // what all clients share
-      cc::kCommit, cc::kECEphemeral, cc::kZGen2Phase, cc::kGetCommandAuditDigest, cc::kSetCommandCodeAuditStatus,
-      cc::kClockSet, cc::kClockRateAdjust,
+      cc::kCommit, cc::kECEphemeral, cc::kZGen2Phase, cc::kGetCommandAuditDigest, cc::kCertifyX509,
+      cc::kSetCommandCodeAuditStatus, cc::kClockSet, cc::kClockRateAdjust,
       // power, firmware
       cc::kStartup, cc::kShutdown, cc::kFieldUpgradeStart, cc::kFieldUpgradeData, cc::kFirmwareRead,
       // vendor commands, and a code newer than the table

@@ -315,6 +315,28 @@ TEST(Embedded, ACancelWhileNothingRunsIsForgotten) {
   EXPECT_EQ(code_of(tpm->transact(create_primary(rsa_template()), 0)), rc::kSuccess);
 }
 
+// libtpms 0.9 answers FAILURE, though nothing has failed: what others have in the TPM stays.
+TEST(Embedded, WhatIsNoCiphertextDoesNotSwitchTheTpmOffAndOn) {
+  const auto tpm = must_start();
+  ASSERT_TRUE(tpm);
+  const auto victim = handle_in(tpm->transact(create_primary(ecc_template()), 0));
+  const Bytes decrypts = wire::Writer()
+                             .u16(0x0001)
+                             .u16(0x000B)
+                             .u32(0x00020072)  // decrypt, userWithAuth, sensitiveDataOrigin, fixedParent, fixedTPM
+                             .u16(0)
+                             .u16(0x0010)
+                             .u16(0x0010)
+                             .u16(1024)
+                             .u32(0)
+                             .u16(0)
+                             .take();
+  const auto key = handle_in(tpm->transact(create_primary(decrypts), 0));
+  const Bytes nonsense = wire::Writer().tpm2b(Bytes(128, 5)).u16(0x0017).u16(0x000B).u16(0).take();  // OAEP, SHA-256
+  EXPECT_NE(code_of(tpm->transact(authorised(cc::kRSADecrypt, key, nonsense), 0)), rc::kSuccess);
+  EXPECT_EQ(code_of(tpm->transact(plain(cc::kReadPublic, wire::Writer().u32(victim).bytes()), 0)), rc::kSuccess);
+}
+
 TEST(Embedded, PrintsNothing) {
   testing::internal::CaptureStdout();
   testing::internal::CaptureStderr();
