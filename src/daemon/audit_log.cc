@@ -4,6 +4,7 @@
 #include <sys/uio.h>
 #include <systemd/sd-journal.h>
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 #include <vector>
@@ -19,9 +20,9 @@ using observe::AuditEvent;
 using observe::AuditRecord;
 
 // What only an administrator can cause.
-bool is_his_own_doing(AuditEvent event) {
-  return event == AuditEvent::kOrder || event == AuditEvent::kPolicy || event == AuditEvent::kDoor ||
-         event == AuditEvent::kChip;
+bool is_an_administrators(const AuditRecord& record) {
+  return record.by_administrator || record.event == AuditEvent::kOrder || record.event == AuditEvent::kPolicy ||
+         record.event == AuditEvent::kDoor || record.event == AuditEvent::kChip;
 }
 
 // Calls `text(name, value)` and `number(name, value)` for what the record says.
@@ -61,10 +62,11 @@ observe::AuditRecord record_of_loss(std::uint64_t lost) {
   return out;
 }
 
-observe::AuditRecord record_of_held_back(std::uint64_t user, unsigned held_back) {
+observe::AuditRecord record_of_held_back(std::uint64_t owner, const std::string& command, unsigned held_back) {
   observe::AuditRecord out;
   out.event = AuditEvent::kHeldBack;
-  if (const auto uid = uid_of({.owner = {user}, .part = {}}); uid != kAllTogether) out.uid = uid;
+  out.command = command;
+  if (const auto uid = uid_of({.owner = {owner}, .part = {}}); uid != kAllTogether) out.uid = uid;
   out.reason = fmt::format("{} {} not written, because there were too many at a time", held_back,
                            held_back == 1 ? "record was" : "records were");
   return out;
@@ -133,9 +135,9 @@ void AuditLog::put(const AuditRecord& record, unsigned held_back) {
 
 bool AuditLog::say_held_back(Clock::time_point now) {
   bool more = false;
-  for (auto& [user, limit] : users_) {
+  for (auto& [key, limit] : users_) {
     if (const unsigned held_back = limit.take_held_back(now); held_back != 0)
-      put(record_of_held_back(user, held_back), held_back);
+      put(record_of_held_back(key.first, key.second, held_back), held_back);
     more = more || limit.held_back() != 0;
   }
   return more;
@@ -157,13 +159,44 @@ void AuditLog::flush() {
 }
 
 std::optional<unsigned> AuditLog::allowed(const AuditRecord& record, Clock::time_point now) {
-  if (is_his_own_doing(record.event)) return 0;
+  if (is_an_administrators(record)) return 0;
   // Whoever can be several users has the records of one.
-  std::uint64_t user = record.owner != 0 ? record.owner : record.uid ? std::uint64_t{*record.uid} + 1 : 0;
-  if (!users_.contains(user) && users_.size() >= kMaxUsers)
+  const std::uint64_t owner = record.owner != 0 ? record.owner : record.uid ? std::uint64_t{*record.uid} + 1 : 0;
+  Key key{owner, record.event == AuditEvent::kChanged ? record.command : ""};
+  if (!users_.contains(key) && users_.size() >= kMaxUsers)
     std::erase_if(users_, [now](const auto& one) { return one.second.is_over(now); });
-  if (!users_.contains(user) && users_.size() >= kMaxUsers) user = 0;
-  return users_[user].allow(now);
+  if (!users_.contains(key) && users_.size() >= kMaxUsers) key = {};
+  const auto out = users_[key].allow(now);
+  if (!out) count_held_back(key.first);
+  return out;
+}
+
+void AuditLog::count_held_back(std::uint64_t owner) {
+  ++held_back_;
+  const bool is_known = held_back_by_owner_.contains(owner) || held_back_by_owner_.size() < kMaxUsers;
+  ++held_back_by_owner_[is_known ? owner : 0];
+}
+
+std::uint64_t AuditLog::held_back_of(std::uint64_t owner) const {
+  const auto found = held_back_by_owner_.find(owner);
+  return found == held_back_by_owner_.end() ? 0 : found->second;
+}
+
+std::string AuditLog::most_held_back() const {
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> most(kMostNamed);
+  const auto more = [](const auto& a, const auto& b) { return a.second > b.second; };
+  most.erase(
+      std::partial_sort_copy(held_back_by_owner_.begin(), held_back_by_owner_.end(), most.begin(), most.end(), more),
+      most.end());
+  std::string out;
+  for (const auto& [owner, count] : most) {
+    const auto uid = uid_of({.owner = {owner}, .part = {}});
+    const std::string who = owner == 0            ? "others"
+                            : uid == kAllTogether ? fmt::format("owner {}", owner)
+                                                  : fmt::format("uid {}", uid);
+    out += fmt::format("{}{}: {}", out.empty() ? "" : ", ", who, count);
+  }
+  return out;
 }
 
 std::string AuditLog::sentence(const AuditRecord& record, unsigned held_back) {

@@ -48,6 +48,40 @@ std::optional<std::uint32_t> handle_of(const proto::SessionOrder& order) {
   return one == nullptr ? std::nullopt : std::optional(one->handle);
 }
 
+namespace {
+
+// The parameter that says what is made or switched, behind so many TPM2Bs.
+std::optional<std::uint32_t> named_in_parameters(const wire::Command& command) {
+  const auto [what, after] = command.row().names;
+  wire::Reader in(command.parameters());
+  for (unsigned i = 0; i < after; ++i)
+    if (!in.tpm2b()) return std::nullopt;
+  switch (what) {
+    case wire::Names::kHierarchy:
+    case wire::Names::kPersistent:
+      return in.u32();
+    case wire::Names::kNvPublic:
+      return in.u16() ? in.u32() : std::nullopt;
+    case wire::Names::kNvPublic2:
+      return in.u16() && in.u8() ? in.u32() : std::nullopt;
+    default:
+      return std::nullopt;
+  }
+}
+
+bool only_authorizes(wire::HandleUse use) {
+  return use == wire::HandleUse::kAuthority || use == wire::HandleUse::kNvAuthority;
+}
+
+}  // namespace
+
+std::optional<std::uint32_t> handle_of(const wire::Command& command) {
+  if (const auto named = named_in_parameters(command)) return named;
+  for (std::size_t i = 0; i < command.handle_count(); ++i)
+    if (!only_authorizes(command.row().uses[i])) return command.handle(i).value;
+  return command.handle_count() == 0 ? std::nullopt : std::optional(command.handle(0).value);
+}
+
 std::string sentence_of(const observe::Reclaimed& session, const std::string& waiter) {
   using Why = observe::Taker::Why;
   const std::string left_behind = session.space == 0 ? ", and the connection that had it is gone" : "";

@@ -179,8 +179,23 @@ void Server::on_replaced(std::size_t chip) {
 void Server::on_answer(ClientId client, wire::ByteView response) {
   const auto found = clients_.find(client);
   if (found == clients_.end()) return;
-  found->second.use.submitted.reset();  // before its next command
+  // Before it is delivered: the next command may be submitted by that.
+  if (const auto header = wire::read_header(response)) audit_change(found->second, header->code);
+  found->second.use.submitted.reset();  // likewise
   found->second.connection->deliver(response);
+}
+
+void Server::audit_change(Client& of, std::optional<wire::Rc> code) {
+  auto record = std::exchange(of.change, std::nullopt);
+  if (!record) return;
+  record->code = code;
+  if (!code)
+    record->reason = "its client left before it was answered: the TPM may have done it";
+  else if (*code == kNoChip)
+    record->reason = "the TPM did not answer: it may have done it";
+  else if (*code != wire::rc::kSuccess)
+    record->reason = "it was not done: " + wire::describe(*code);
+  audit_.write(*record);
 }
 
 void Server::on_order_done(ClientId client, const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions) {
@@ -407,6 +422,7 @@ void Server::over(Connection& from) {
   else
     --refused_now_;
   audit_order(from, wire::rc::kSuccess, std::nullopt);
+  audit_change(found->second, std::nullopt);
   log_.debug("client {} has left", from.id());
   chips_.close(from.id());
   dead_.push_back(std::move(found->second));

@@ -67,9 +67,10 @@ class Server final : private Connection::Host {
   };
   struct Client {
     std::unique_ptr<Connection> connection;
-    std::optional<ClientLimits::Place> place;  // none: above a limit, to be answered and closed
-    std::optional<Doors::Visit> visit;         // likewise
-    std::optional<proto::SessionOrder> order;  // under way
+    std::optional<ClientLimits::Place> place;    // none: above a limit, to be answered and closed
+    std::optional<Doors::Visit> visit;           // likewise
+    std::optional<proto::SessionOrder> order;    // under way
+    std::optional<observe::AuditRecord> change;  // its command under way affects all users
     // Of a list of sessions that it waits for.
     bool wants_status = false;  // only the numbers
     bool tells_realms = false;  // it was an administrator when it asked
@@ -134,6 +135,8 @@ class Server final : private Connection::Host {
   void learn_held(const observe::Account& account);
   // A session was taken at that TPM.
   void audit_reclaimed(std::size_t chip, const observe::Reclaimed& session);
+  // The command that affects all users is answered so; nullopt: its client left before it was.
+  void audit_change(Client& of, std::optional<wire::Rc> code);
   // Its order ended, if it has one: as sentence_of_end has it.
   void audit_order(const Connection& of, wire::Rc code, const std::optional<std::size_t>& sessions);
   // Who asked is no administrator.
@@ -143,6 +146,8 @@ class Server final : private Connection::Host {
   [[nodiscard]] std::string words_of(const proto::DoorEntry& made) const;
   [[nodiscard]] TpmDesk& desk_of(const Connection& client) { return chips_.desk(client.badge().chip); }
   [[nodiscard]] const TpmDesk& desk_of(const Connection& client) const { return chips_.desk(client.badge().chip); }
+  // Of a command that affects all users, before it is sent.
+  [[nodiscard]] observe::AuditRecord record_of_change(Connection& from, const wire::Command& command);
   // What is known of whoever did it.
   [[nodiscard]] static observe::AuditRecord record_of(observe::AuditEvent event, const Connection& from);
   // A sentence about what names a TPM that is not served as it says; nullopt: nothing does.

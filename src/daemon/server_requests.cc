@@ -104,12 +104,25 @@ std::optional<wire::Rc> Server::submit(Connection& from, wire::Command command, 
     return refuse_for(*record.code, guard::sentence(verdict.reason));
   }
   if (from.badge().untold) return refuse_for(kNoPlace, reason_of(kNoPlace));  // it would run on terms that hold no more
+  std::optional<observe::AuditRecord> change;
+  if (command.row().affects_others) change = record_of_change(from, command);
   if (const auto refused =
           desk_of(from).submit(from.id(), from.badge().holder(), rights.limits, std::move(command), locality))
     return refuse_for(*refused, reason_of(*refused));
   client.use.submitted = std::chrono::steady_clock::now();
   client.use.command = code;
+  client.change = std::move(change);
   return std::nullopt;
+}
+
+observe::AuditRecord Server::record_of_change(Connection& from, const wire::Command& command) {
+  const Grant& rights = rights_of(from);
+  auto out = record_of(observe::AuditEvent::kChanged, from);
+  out.command = command.row().name;
+  out.handle = handle_of(command);
+  out.rule = line_of(rights.choice, gatekeeper_.policy());
+  out.by_administrator = rights.profile().administer;
+  return out;
 }
 
 void Server::cancel(Connection& from) {
@@ -220,6 +233,8 @@ proto::Status Server::status_of(Connection& from, TpmDesk& desk, const engine::S
   out.connections_refused = whole ? refused_ever_ : 0;
   out.log_lost = whole ? log_.lost() : 0;
   out.audit_lost = whole ? audit_.lost() : 0;
+  out.audit_held_back = whole ? audit_.held_back() : audit_.held_back_of(from.badge().owner.value);
+  if (whole) out.audit_most_held_back = audit_.most_held_back();
   return out;
 }
 

@@ -1,4 +1,4 @@
-// An audit record: something that was refused, taken away or ordered, as a value. No I/O.
+// An audit record: something that was refused, changed, taken away or ordered, as a value. No I/O.
 //
 // Idea: who, what, why, and which rule. What does not apply is empty. How it is written: daemon/audit_log.h.
 // Threads: a value. Octets that a client can choose (executable, cgroup) are as the kernel has them: whoever shows them
@@ -14,6 +14,7 @@ namespace tpmspace::observe {
 
 enum class AuditEvent : std::uint8_t {
   kRefused,    // the guard refused a command
+  kChanged,    // a command that affects all users was sent to the TPM
   kLockout,    // the lockout guard answered one
   kReclaimed,  // a session was taken from its owner
   kOrder,      // an administrator's order about sessions
@@ -28,6 +29,8 @@ enum class AuditEvent : std::uint8_t {
   switch (event) {
     case AuditEvent::kRefused:
       return "refused";
+    case AuditEvent::kChanged:
+      return "changed";
     case AuditEvent::kLockout:
       return "lockout";
     case AuditEvent::kReclaimed:
@@ -64,11 +67,12 @@ struct AuditRecord {
   // What.
   std::string command = {};                  // "TPM2_Clear"
   std::optional<std::uint32_t> code = {};    // what the client was answered
-  std::optional<std::uint32_t> handle = {};  // of the session it is about
+  std::optional<std::uint32_t> handle = {};  // of what it is about: a session; what the command changes
   // Why.
   std::string profile = {};
-  std::optional<int> rule = {};  // the line it was written in
-  std::string reason = {};       // a sentence without its full stop
+  std::optional<int> rule = {};   // the line it was written in
+  std::string reason = {};        // a sentence without its full stop
+  bool by_administrator = false;  // not told: such a record is never held back
 
   bool operator==(const AuditRecord&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };

@@ -27,8 +27,13 @@ class AuditTest(unittest.TestCase):
 
     @contextlib.contextmanager
     def daemon(self, more=""):
+        with self.daemon_on("embedded", more) as daemon:
+            yield daemon
+
+    @contextlib.contextmanager
+    def daemon_on(self, tpm, more="", **others):
         harness.need_root()
-        with harness.Daemon("embedded", config=f'audit = "{self.file}"\n{more}') as daemon:
+        with harness.Daemon(tpm, config=f'audit = "{self.file}"\n{more}', **others) as daemon:
             os.chmod(daemon.directory, 0o755)
             yield daemon
 
@@ -124,6 +129,51 @@ class AuditTest(unittest.TestCase):
             (held_back,) = self.wait_for(daemon, "held_back")
             self.assertEqual((held_back["uid"], held_back["held_back"]), (ALICE, 4))
             self.assertEqual(len(self.records("refused")), LINES_PER_PERIOD)
+
+    def test_what_is_held_back_is_counted_for_who_caused_it(self):
+        with self.daemon() as daemon:
+            self.flood(daemon, LINES_PER_PERIOD + 4)
+            status = daemon.status()
+            self.assertEqual((status["audit_held_back"], status["audit_most_held_back"]), (4, f"uid {ALICE}: 4"))
+            for uid, count in ((ALICE, 4), (ALICE + 1, 0)):
+                with harness.effective_user(uid), daemon.connect() as client:
+                    client.hello()
+                    status = client.status()
+                    self.assertEqual((status["audit_held_back"], status["audit_most_held_back"]), (count, ""))
+
+    def test_a_command_that_affects_all_users_is_recorded(self):
+        owner, lockout, index = 0x40000001, 0x4000000A, 0x01500001
+        public = struct.pack(">IHIHH", index, 0x000B, 0x00040004, 0, 8)  # authRead, authWrite
+        define = struct.pack(">HH", 0, len(public)) + public
+        with self.daemon() as daemon, daemon.connect() as client:
+            for code, handles, parameters in ((0x12A, (owner,), define), (0x122, (owner, index), b""),
+                                              (0x122, (owner, index), b""), (0x139, (lockout,), b""),
+                                              (0x126, (lockout,), b"")):
+                body = b"".join(struct.pack(">I", handle) for handle in handles) + harness.password() + parameters
+                client.command(harness.command(code, body, tag=0x8002))
+            changed = self.wait_for(daemon, "changed", 5)
+            self.assertEqual([(record["command"], record["handle"], record["code"]) for record in changed],
+                             [("TPM2_NV_DefineSpace", f"0x{index:08x}", "0x00000000"),
+                              ("TPM2_NV_UndefineSpace", f"0x{index:08x}", "0x00000000"),
+                              ("TPM2_NV_UndefineSpace", f"0x{index:08x}", "0x0000028b"),
+                              ("TPM2_DictionaryAttackLockReset", f"0x{lockout:08x}", "0x00000000"),
+                              ("TPM2_Clear", f"0x{lockout:08x}", "0x00000000")])
+            self.assertEqual({(record["uid"], record["profile"]) for record in changed}, {(0, "admin")})
+            self.assertIn("it was not done", changed[2]["reason"])
+            self.assertNotIn("reason", changed[4])
+
+    def test_a_client_that_leaves_does_not_escape_the_record(self):
+        with harness.HeldTpm() as tpm, self.daemon_on(tpm.spec, pass_fds=tpm.pass_fds) as daemon:
+            tpm.hold_answers_to(0x126)
+            with daemon.connect() as client:
+                body = struct.pack(">I", 0x4000000A) + harness.password()
+                client.send(harness.command(0x126, body, tag=0x8002))
+                daemon.wait_until(lambda: daemon.status()["current_command"] == 0x126, "the command is at the TPM")
+            (record,) = self.wait_for(daemon, "changed")
+            self.assertEqual((record["command"], record["uid"]), ("TPM2_Clear", 0))
+            self.assertNotIn("code", record)
+            self.assertIn("may have done it", record["reason"])
+            tpm.release()
 
     def test_what_is_held_back_is_said_at_the_end(self):
         with self.daemon() as daemon:

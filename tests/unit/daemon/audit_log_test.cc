@@ -148,6 +148,40 @@ TEST_F(AuditFile, WhatIsHeldBackIsSaidWhenItsPeriodIsOver) {
       << all.back();
 }
 
+TEST_F(AuditFile, AFloodOfOtherCommandsHidesNoChange) {
+  auto audit = AuditLog::open(log_, (directory_ / "audit").string());
+  ASSERT_TRUE(audit);
+  auto change = refusal();
+  change.event = observe::AuditEvent::kChanged;
+  for (int i = 0; i < 100; ++i) audit->write(refusal());
+  change.command = "TPM2_NV_DefineSpace";
+  for (int i = 0; i < 100; ++i) audit->write(change);
+  change.command = "TPM2_Clear";
+  audit->write(change);
+  audit->flush();
+  EXPECT_EQ(lines().size(), 2 * limits::kLinesPerPeriod + 1);
+  EXPECT_NE(lines().back().find("\"event\": \"changed\""), std::string::npos);
+  EXPECT_NE(lines().back().find("TPM2_Clear"), std::string::npos);
+  change.by_administrator = true;
+  for (int i = 0; i < 20; ++i) audit->write(change);
+  audit->flush();
+  EXPECT_EQ(lines().size(), 2 * limits::kLinesPerPeriod + 21) << "an administrator's are always there";
+}
+
+TEST_F(AuditFile, CountsWhatIsHeldBackForEachOwner) {
+  auto audit = AuditLog::open(log_, (directory_ / "audit").string());
+  ASSERT_TRUE(audit);
+  auto other = refusal();
+  other.uid = 34;
+  for (unsigned i = 0; i < limits::kLinesPerPeriod + 3; ++i) audit->write(refusal());
+  for (unsigned i = 0; i < limits::kLinesPerPeriod + 7; ++i) audit->write(other);
+  EXPECT_EQ(audit->held_back(), 10U);
+  EXPECT_EQ(audit->held_back_of(33 + 1), 3U) << "uid 33 outside of all realms";
+  EXPECT_EQ(audit->held_back_of(34 + 1), 7U);
+  EXPECT_EQ(audit->held_back_of(35 + 1), 0U);
+  EXPECT_EQ(audit->most_held_back(), "uid 34: 7, uid 33: 3");
+}
+
 TEST_F(AuditFile, WhatIsHeldBackIsSaidAtTheEnd) {
   auto audit = AuditLog::open(log_, (directory_ / "audit").string());
   ASSERT_TRUE(audit);

@@ -83,6 +83,26 @@ TEST(Documentation, EveryFieldOfTheStatusIsInIt) {
   for (const auto& field : told) EXPECT_TRUE(known.contains(field)) << field << " is in docs/status.md alone";
 }
 
+// "NV_DefineSpace" for each command in the section's table.
+TEST(Documentation, EveryCommandThatIsAuditedIsInIt) {
+  const std::string page = contents("audit.md");
+  const auto begin = page.find("## Commands that affect all users\n");
+  ASSERT_NE(begin, std::string::npos);
+  const std::string section = page.substr(begin, page.find("\n## ", begin + 1) - begin);
+  std::set<std::string> told;
+  std::istringstream lines(section);
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.starts_with("| ") || line.starts_with("| What")) continue;
+    std::istringstream words(line.substr(line.find('|', 1) + 1));
+    for (std::string word; words >> word;)
+      if (word != "|") told.insert(word.substr(0, word.find(',')));
+  }
+  std::set<std::string> audited;
+  for (const auto& row : wire::CommandTable::builtin().rows())
+    if (row.affects_others) audited.insert(std::string(row.name.substr(row.name.find('_') + 1)));
+  EXPECT_EQ(told, audited);
+}
+
 // What stands between the two, first of all after `heading`.
 std::string between(const std::string& text, std::string_view heading, std::string_view begin, std::string_view end) {
   const auto at = text.find(begin, text.find(heading));
