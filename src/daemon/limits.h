@@ -43,7 +43,7 @@ inline constexpr std::size_t kTurnsPerRound = 2;
 inline constexpr unsigned kKeptDescriptors = 256;
 // What the daemon itself has open is below these: without TPMs and doors, for each TPM, for each door.
 inline constexpr unsigned kOwnDescriptors = 20;
-inline constexpr unsigned kChipDescriptors = 6;
+inline constexpr unsigned kChipDescriptors = 7;
 inline constexpr unsigned kDoorDescriptors = 3;
 // Open for a moment, to find out who has come or to read a file.
 inline constexpr unsigned kPassingDescriptors = 8;

@@ -84,6 +84,7 @@ TpmDesk::TpmDesk(EventLoop& loop, Log& log, TpmSource source, const Terms& terms
       deadline_timer_(loop.timer([this] { look_at_deadline(); })),
       cancel_timer_(loop.timer([this] { ask_again(); })),
       retry_timer_(loop.timer([this] { open_again(); })),
+      socket_watch_(loop, source_.can_return ? source_.socket : "", [this] { on_socket(); }),
       early_turn_(loop.deferred([this] { deliver_early(); })),
       stopped_turn_(loop.deferred([this] { callbacks_.stopped(); })),
       stop_timer_(loop.timer([this] { press_on(); })) {}
@@ -238,6 +239,7 @@ void TpmDesk::handle(TpmThread::Ready& event) {
   state_ = State::kServing;
   watchdog_ = {};
   pace_.came(RetryPace::Clock::now());
+  socket_watch_.stop();
   for (const auto& note : chip_.notes) log_.notice("{}: {}", name_, note);
   callbacks_.ready();
 }
@@ -342,8 +344,16 @@ void TpmDesk::end_thread() {
   state_ = State::kAbsent;
   if (stopping_ != Stopping::kNo)
     stopped_turn_.ask();
-  else if (source_.can_return)
+  else if (source_.can_return) {
     retry_timer_.arm(pace_.left(RetryPace::Clock::now()));
+    socket_watch_.start();
+  }
+}
+
+// While it is opened, that is about the one that is there, or comes to nothing and is tried again.
+void TpmDesk::on_socket() {
+  if (state_ != State::kAbsent || stopping_ != Stopping::kNo) return;
+  if (const auto soon = pace_.appeared(RetryPace::Clock::now())) retry_timer_.arm(*soon);
 }
 
 void TpmDesk::open_again() {
@@ -360,6 +370,7 @@ void TpmDesk::stop() {
   if (stopping_ != Stopping::kNo) return;
   stopping_ = Stopping::kWaiting;
   retry_timer_.disarm();
+  socket_watch_.stop();
   if (state_ == State::kAbsent) return stopped_turn_.ask();
   thread_->stop();
   // A TPM that already failed us gets no grace, nor does one that is not ready yet: no client waits for it.

@@ -5,8 +5,9 @@
 // A TPM that misses its deadline is *lost*: everybody who waits is answered FAILURE from our layer, and so is every new
 // command, until the thread has come back and has dropped what was in it; then the chip is *found* again.
 // A TPM whose back end is closed is *gone*: everybody is answered likewise, and it is opened anew by another thread,
-// again and again (RetryPace). What comes may be another TPM, so nothing of the former is left: clients have empty
-// spaces, as after a reset. One that could not be opened at first is tried in the same way, unless `failed` stops it.
+// again and again (RetryPace), and at once when its socket appears anew (SocketWatch). What comes may be another TPM,
+// so nothing of the former is left: clients have empty spaces, as after a reset. One that could not be opened at first
+// is tried in the same way, unless `failed` stops it.
 // Threads: belongs to the event loop. Errors: a command that cannot be taken is refused with a response code.
 // Limits: `queue` commands and lists at a time, shared by owners (OwnerRoom).
 #pragma once
@@ -26,6 +27,7 @@
 #include "daemon/log.h"
 #include "daemon/owner_room.h"
 #include "daemon/retry_pace.h"
+#include "daemon/socket_watch.h"
 #include "daemon/status_counters.h"
 #include "daemon/tpm_thread.h"
 #include "daemon/watchdog.h"
@@ -138,6 +140,7 @@ class TpmDesk {
   void answer_queries_meanwhile();
   void end_thread();
   void open_again();
+  void on_socket();
   // Takes the job off the desk; its client.
   ClientId finish(JobId job);
   // By us, without the thread. Delivered later: the client may be in the middle of something.
@@ -187,6 +190,7 @@ class TpmDesk {
   Timer deadline_timer_;
   Timer cancel_timer_;
   Timer retry_timer_;
+  SocketWatch socket_watch_;
   Deferred early_turn_;
   Deferred stopped_turn_;
   Timer stop_timer_;

@@ -86,6 +86,7 @@ TpmSource tpm_source(const tpm::Spec& spec, Log& log, const std::string& ledger_
       if (!written && !std::exchange(said, true)) log.warning("{}", written.error());
     };
   out.name = tpm::to_text(spec);
+  if (const auto* swtpm = std::get_if<tpm::SwtpmUnixSpec>(&spec.backend)) out.socket = swtpm->path;
   out.can_hang = kind != tpm::Kind::kEmbedded;
   out.can_return = !std::holds_alternative<tpm::DescriptorSpec>(spec.backend);
   return out;

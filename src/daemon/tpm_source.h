@@ -40,9 +40,10 @@ struct TpmSource {
   std::function<tl::expected<ChipReport, std::string>(wire::Tpm&, const Opening&)> bring_up;
   // Told what is ours in the TPM before a client is; empty: nobody wants to know.
   std::function<void(const engine::Engine::HeldSessions&)> remember;
-  std::string name;        // for the log and status
-  bool can_hang = true;    // an embedded TPM works in our own thread: if it does not answer, it still computes
-  bool can_return = true;  // a descriptor that was handed over is the only one
+  std::string name;         // for the log and status
+  std::string socket = {};  // the Unix socket that it is reached by: when that appears anew, so does the TPM; or empty
+  bool can_hang = true;     // an embedded TPM works in our own thread: if it does not answer, it still computes
+  bool can_return = true;   // a descriptor that was handed over is the only one
 };
 
 // The log is for what the back end says while it serves; it must outlive the source and the TPM.

@@ -2,11 +2,16 @@
 #include "daemon/chips.h"
 
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include <condition_variable>
+#include <cstdlib>
+#include <filesystem>
 #include <map>
 #include <mutex>
 
+#include "posix/fd.h"
 #include "wire/response.h"
 
 namespace tpmspace::daemon {
@@ -85,6 +90,14 @@ TpmSource source_of(FakeChip& chip) {
   return out;
 }
 
+void make_socket(const std::string& path) {
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, sizeof address.sun_path - 1);
+  const posix::Fd fd(::socket(AF_UNIX, SOCK_STREAM, 0));
+  ASSERT_EQ(::bind(fd.get(), static_cast<const sockaddr*>(static_cast<const void*>(&address)), sizeof address), 0);
+}
+
 class ChipsTest : public testing::Test {
  protected:
   void start(bool with_other) {
@@ -92,6 +105,7 @@ class ChipsTest : public testing::Test {
     sources.push_back({Chip{.name = "main", .tpm = "fake"}, source_of(main_)});
     sources[0].tpm.can_return = can_return_;
     if (with_other) sources.push_back({Chip{.name = "other", .tpm = "other"}, source_of(other_)});
+    if (with_other) sources[1].tpm.socket = other_socket_;
     Chips::Callbacks callbacks{
         .open = [this] { on_open_(); },
         .main_failed = [this] { main_failed_ = true; },
@@ -103,7 +117,7 @@ class ChipsTest : public testing::Test {
                              const auto& sessions) { order_codes_.push_back(sessions ? 0 : sessions.error()); },
         .listed = [](std::size_t, ClientId, const auto&) {},
         .accounted = [](std::size_t, const auto&) {}};
-    chips_.emplace(loop_, log_, std::move(sources), TpmDesk::Terms{.engine = {}, .queue = 10, .retry = {1ms, 4ms}},
+    chips_.emplace(loop_, log_, std::move(sources), TpmDesk::Terms{.engine = {}, .queue = 10, .retry = retry_},
                    std::move(callbacks));
   }
   // Until `over`.
@@ -119,6 +133,8 @@ class ChipsTest : public testing::Test {
   EventLoop loop_;
   FakeChip main_, other_;
   bool can_return_ = true;
+  RetryPace::Limits retry_ = {1ms, 4ms};
+  std::string other_socket_;
   bool main_failed_ = false;
   std::vector<wire::Rc> order_codes_;
   std::function<void()> on_open_ = [] {}, on_changed_ = [] {};
@@ -126,6 +142,28 @@ class ChipsTest : public testing::Test {
   std::function<void(ClientId, wire::Rc)> on_answer_ = [](ClientId, wire::Rc) { ADD_FAILURE(); };
   std::optional<Chips> chips_;
 };
+
+// Its next try would come in an hour.
+TEST_F(ChipsTest, OneWhoseSocketAppearsIsTriedAtOnce) {
+  std::string directory = (std::filesystem::temp_directory_path() / "tpmspace-chips-XXXXXX").string();
+  ASSERT_NE(::mkdtemp(directory.data()), nullptr);
+  const std::string path = directory + "/swtpm/made/later";
+  retry_ = {1h, 1h};
+  other_.there_after = 1;
+  other_socket_ = path;
+  on_open_ = [&] {
+    EXPECT_FALSE(chips_->serves(1));
+    std::filesystem::create_directories(directory + "/swtpm/made");
+    make_socket(path);
+  };
+  on_changed_ = [&] {
+    if (chips_->serves(1)) chips_->stop();
+  };
+  start(true);
+  run();
+  EXPECT_EQ(other_.openings, 2);
+  std::filesystem::remove_all(directory);
+}
 
 TEST_F(ChipsTest, OneThatIsNotThereIsTriedAgainUntilItIs) {
   other_.there_after = 3;

@@ -85,6 +85,17 @@ TEST(RetryPace, WaitsLongerEachTimeAndBeginsAnewAfterOneThatServedLong) {
   EXPECT_EQ(pace.left(now + 60s), 2s) << "it was not there meanwhile";
 }
 
+TEST(RetryPace, TriesSoonWhatAppearsAndNotForEverWhatComesAndGoes) {
+  RetryPace pace({.first = 1s, .most = 30s});
+  const Clock::time_point now = {};
+  EXPECT_EQ(pace.left(now), 1s);
+  EXPECT_EQ(pace.appeared(now), RetryPace::kSoon);
+  for (const auto expected : {40ms, 80ms, 160ms}) EXPECT_EQ(pace.left(now), expected) << "it does not listen yet";
+  for (unsigned i = 1; i < RetryPace::kAppearances; ++i) EXPECT_EQ(pace.appeared(now), RetryPace::kSoon);
+  EXPECT_EQ(pace.appeared(now + 29s), std::nullopt);
+  EXPECT_EQ(pace.appeared(now + 30s), RetryPace::kSoon);
+}
+
 TEST(Watchdog, ACommandIsOverdueOnlyWhenTheSameOneStays) {
   Watchdog dog;
   const auto start = Clock::now();
