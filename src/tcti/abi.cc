@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "tcti/config.h"
+#include "tcti/library_name.h"
 #include "tcti/log.h"
 #include "tcti/session.h"
 
@@ -105,7 +106,8 @@ Context make_context(std::unique_ptr<Session> session) {
 }
 
 TSS2_RC init(TSS2_TCTI_CONTEXT* opaque, const char* text) {
-  const auto config = parse_config(text == nullptr ? "" : text);
+  const auto config =
+      parse_config(text == nullptr ? "" : text, loaded_as_tabrmd() ? KnownKeys::kOursAndAbrmds : KnownKeys::kOurs);
   if (!config) {
     log_error(config.error());
     return TSS2_TCTI_RC_BAD_VALUE;

@@ -23,8 +23,15 @@ std::optional<T> number(std::string_view text) {
   return value;
 }
 
+// The bus that tpm2-abrmd would be on.
+tl::expected<void, std::string> pass_over(std::string_view item, std::string_view key, std::string_view value) {
+  if (key == "bus_type" && value != "system" && value != "session")
+    return bad(item, "a bus_type is system or session, and tpmspaced needs none");
+  return {};
+}
+
 // One key=value; the sentence of what is wrong with it, if something is.
-tl::expected<void, std::string> take(std::string_view item, Config& config) {
+tl::expected<void, std::string> take(std::string_view item, KnownKeys keys, Config& config) {
   const std::size_t equals = item.find('=');
   if (equals == std::string_view::npos) return bad(item, "not of the form key=value");
   const std::string_view key = item.substr(0, equals);
@@ -52,12 +59,13 @@ tl::expected<void, std::string> take(std::string_view item, Config& config) {
     if (!config.fd || *config.fd < 0) return bad(item, "a descriptor is a number from 0 on");
     return {};
   }
+  if (keys == KnownKeys::kOursAndAbrmds && (key == "bus_name" || key == "bus_type")) return pass_over(item, key, value);
   return bad(item, "unknown key");
 }
 
 }  // namespace
 
-tl::expected<Config, std::string> parse_config(std::string_view text) {
+tl::expected<Config, std::string> parse_config(std::string_view text, KnownKeys keys) {
   Config config;
   if (text.starts_with('/')) {
     config.path = text;
@@ -65,7 +73,7 @@ tl::expected<Config, std::string> parse_config(std::string_view text) {
   }
   while (!text.empty()) {
     const std::size_t comma = text.find(',');
-    if (auto taken = take(text.substr(0, comma), config); !taken) return Failure(std::move(taken.error()));
+    if (auto taken = take(text.substr(0, comma), keys, config); !taken) return Failure(std::move(taken.error()));
     if (comma == std::string_view::npos) break;
     text.remove_prefix(comma + 1);
     if (text.empty()) return bad(",", "nothing after the last comma");

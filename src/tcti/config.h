@@ -7,8 +7,10 @@
 //                           manager has, for administrators: others get the one that their door or namespace has
 //   "fd=N"                  a descriptor that is connected already (`tpmspace open`), instead of a path. It stays open
 //                           when the context is gone, so the next one can use it: one at a time
-// Threads: `parse_config` reads the environment for the default path.
-// Errors: whatever else it says, an unknown key above all, is an error; the sentence says which part.
+// A program that is set up for tpm2-abrmd says "tabrmd:bus_type=session,bus_name=…". If the library is loaded under
+// that name (library_name.h), it takes those two keys as well, and they mean nothing; under any other name they are
+// unknown. Threads: `parse_config` reads the environment for the default path. Errors: whatever else it says, an
+// unknown key above all, is an error; the sentence says which part.
 #pragma once
 
 #include <cstdint>
@@ -26,6 +28,7 @@ struct Config {
   std::string chip;                      // empty: likewise
 };
 
-[[nodiscard]] tl::expected<Config, std::string> parse_config(std::string_view text);
+enum class KnownKeys : std::uint8_t { kOurs, kOursAndAbrmds };
+[[nodiscard]] tl::expected<Config, std::string> parse_config(std::string_view text, KnownKeys keys = KnownKeys::kOurs);
 
 }  // namespace tpmspace::tcti

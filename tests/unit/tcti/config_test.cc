@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "../client/temp_dir.h"
+#include "tcti/library_name.h"
 
 namespace tpmspace::tcti {
 namespace {
@@ -40,6 +41,28 @@ INSTANTIATE_TEST_SUITE_P(
                     Row{"fd=3,fd=4", nullptr, 0}, Row{"fd=3,path=/a", nullptr, 0}, Row{"fd=3x", nullptr, 0},
                     Row{"fd=3", "", -1}, Row{"fd=3,locality=2", "", 2}),
     [](const auto& row) { return "Row" + std::to_string(row.index); });
+
+TEST(ConfigOfAbrmd, TakesTheKeysOfTheOtherLibraryUnderItsNameAlone) {
+  const testing_support::Variable socket("TPMSPACE_SOCKET", "/default");
+  for (const char* text : {"bus_type=session", "bus_type=system", "bus_name=com.example.Tpm",
+                           "bus_type=session,bus_name=com.example.Tpm", "bus_name=a,locality=2"}) {
+    EXPECT_FALSE(parse_config(text)) << text;
+    const auto config = parse_config(text, KnownKeys::kOursAndAbrmds);
+    ASSERT_TRUE(config) << config.error();
+    EXPECT_EQ(config->path, "/default");
+  }
+  for (const char* text : {"bus_type=user", "bus_type=", "bus=x", "host=localhost", "bus_name"})
+    EXPECT_FALSE(parse_config(text, KnownKeys::kOursAndAbrmds)) << text;
+}
+
+TEST(LibraryName, IsAbrmdsByItsLinkAlone) {
+  for (const char* path :
+       {"libtss2-tcti-tabrmd.so", "libtss2-tcti-tabrmd.so.0", "/usr/lib/libtss2-tcti-tabrmd.so.0.0.0"})
+    EXPECT_TRUE(is_tabrmd_library(path)) << path;
+  for (const char* path : {"libtss2-tcti-space.so.0", "/tabrmd/libtss2-tcti-space.so.0", "libtss2-tcti-default.so", "",
+                           "libtss2-tcti-tabrmd.so/x", "libtss2-tcti-tabrmd.sox"})
+    EXPECT_FALSE(is_tabrmd_library(path)) << path;
+}
 
 }  // namespace
 }  // namespace tpmspace::tcti
