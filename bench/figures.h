@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "bench/counts.h"
+#include "bench/flood_connect.h"
 #include "bench/footprint.h"
 #include "bench/micro.h"
 #include "bench/ratios.h"
@@ -23,6 +24,7 @@ struct Figures {
   std::vector<CountRow> counts;
   std::vector<RatioRow> times_one_cpu, times_free;
   std::vector<FootprintRow> footprint;
+  std::optional<ConnectFlood> connect_flood;
   std::vector<MicroRow> micro;
 };
 

@@ -119,7 +119,7 @@ void identity(benchmark::State& state) {
   const daemon::PeerReader reader;
   for (auto _ : state) {
     const auto who = reader.read(connection.server());
-    if (!who || !who->executable) state.SkipWithError("the peer's process is not known");
+    if (!who || !who->program.executable.value()) state.SkipWithError("the peer's process is not known");
     benchmark::DoNotOptimize(who);
   }
 }

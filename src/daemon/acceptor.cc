@@ -17,18 +17,21 @@ bool concerns_one_client(int error) {
 
 }  // namespace
 
-Acceptor::Acceptor(EventLoop& loop, Log& log, int fd, Callback callback)
+Acceptor::Acceptor(EventLoop& loop, Log& log, int fd, Callback callback, std::function<bool()> has_room)
     : log_(log),
       fd_(fd),
       callback_(std::move(callback)),
+      has_room_(std::move(has_room)),
       resume_timer_(loop.timer([this] { resume(); })),
       watch_(loop.idle_watch(fd, EPOLLIN, [this](std::uint32_t) { accept_some(); })) {
   resume();
 }
 
 void Acceptor::accept_some() {
-  for (unsigned i = 0; i < limits::kAcceptsPerTurn; ++i)
+  for (unsigned i = 0; i < limits::kAcceptsPerTurn; ++i) {
+    if (!has_room_()) return pause();
     if (!accept_one()) return;
+  }
 }
 
 bool Acceptor::accept_one() {
@@ -48,6 +51,10 @@ void Acceptor::pause(const std::error_code& error) {
   if (!shortage_said_)
     log_.warning("no new clients can be accepted for now: {}; they wait until others leave", error.message());
   shortage_said_ = true;
+  pause();
+}
+
+void Acceptor::pause() {
   paused_ = true;
   watch_.stop();
   resume_timer_.arm(limits::kAcceptPause);

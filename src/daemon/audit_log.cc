@@ -36,6 +36,7 @@ void for_each_field(const AuditRecord& record, unsigned held_back, const Text& t
   if (record.pid) number("pid", *record.pid);
   if (record.executable) text("executable", *record.executable);
   if (record.cgroup) text("cgroup", *record.cgroup);
+  if (record.in_doubt) text("identity", "in doubt");
   if (record.tpm_namespace) text("namespace", *record.tpm_namespace);
   text_if("door", record.door);
   text_if("chip", record.chip);
@@ -203,6 +204,7 @@ std::string AuditLog::sentence(const AuditRecord& record, unsigned held_back) {
   std::string out = record.uid ? fmt::format("uid {}", *record.uid) : std::string("tpmspaced");
   if (record.pid) out += fmt::format(", pid {}", *record.pid);
   if (record.executable) out += fmt::format(" ({})", proto::json_string(*record.executable));
+  if (record.in_doubt) out += ", identity in doubt";
   if (record.tpm_namespace) out += fmt::format(", namespace {}", *record.tpm_namespace);
   out += fmt::format(": {}", name_of(record.event));
   if (!record.command.empty()) out += " " + record.command;

@@ -107,6 +107,58 @@ void name_without_systemd(Components& path, CgroupNames& names) {
   if (id) names.container = container_id(*id);
 }
 
+// --- In any container?
+
+bool leads_out(std::string_view path) {
+  return path == "/.." || path.starts_with("/../");
+}
+
+// What is left of `theirs` behind the part that is ours, too: what is above is around both.
+std::string_view beyond(std::string_view theirs, std::string_view ours) {
+  if (leads_out(theirs)) ours = "/";
+  while (leads_out(theirs)) theirs.remove_prefix(std::string_view("/..").size());
+  Components mine(ours), other(theirs);
+  while (!other.current().empty() && other.current() == mine.current()) {
+    theirs.remove_prefix(other.current().size() + 1);
+    other.next();
+    mine.next();
+  }
+  return theirs;
+}
+
+// "libpod-payload-<id>", "cri-containerd-<id>.scope", "<id>"; and what engines and systemd-machined put around theirs.
+bool is_of_engine(std::string_view name) {
+  constexpr std::array<std::string_view, 5> kAround = {"docker", "libpod_parent", "lxc", "buildkit", "machine.slice"};
+  constexpr std::array<std::string_view, 3> kBegins = {"kubepods", "kubelet-kubepods", "lxc.payload"};
+  if (std::find(kAround.begin(), kAround.end(), name) != kAround.end() || behind(name, kBegins)) return true;
+  if (name.starts_with("machine-") && name.ends_with(".scope")) return true;
+  // What monitors a container is not in it.
+  if (name.find("-conmon-") != std::string_view::npos) return false;
+  const auto stem = name.substr(0, name.rfind('.'));
+  return container_id(stem.substr(std::min(stem.size(), stem.rfind('-') + 1))).has_value();
+}
+
+bool is_in_container(std::string_view path) {
+  for (Components at(path); !at.current().empty(); at.next())
+    if (is_of_engine(at.current())) return true;
+  return false;
+}
+
+// The path in that hierarchy; null: it is not there.
+const std::string* path_in(const std::vector<CgroupPath>& all, std::string_view hierarchy) {
+  const auto found =
+      std::find_if(all.begin(), all.end(), [&](const CgroupPath& one) { return one.hierarchy == hierarchy; });
+  return found == all.end() ? nullptr : &found->path;
+}
+
+// The one that systemd keeps; null: no hierarchy is systemd's.
+const std::string* main_path(const std::vector<CgroupPath>& all) {
+  const auto* unified = path_in(all, "");
+  const auto* of_systemd = path_in(all, "name=systemd");
+  const bool is_used = unified != nullptr && (*unified != "/" || of_systemd == nullptr);
+  return is_used ? unified : of_systemd;
+}
+
 }  // namespace
 
 CgroupNames names_in_cgroup(std::string_view path) {
@@ -124,6 +176,36 @@ CgroupNames names_in_cgroup(std::string_view path) {
     name_without_systemd(at, out);
   }
   return out;
+}
+
+CgroupFacts facts_of(const std::vector<CgroupPath>& theirs, const std::vector<CgroupPath>& ours) {
+  using Text = guard::Known<std::string>;
+  CgroupFacts out;
+  const std::string* path = main_path(theirs);
+  CgroupNames names = path != nullptr ? names_in_cgroup(*path) : CgroupNames{};
+  bool is_hidden = false, is_contained = false;
+  for (const CgroupPath& one : theirs) {
+    const auto* same = path_in(ours, one.hierarchy);
+    is_contained = is_contained || is_in_container(beyond(one.path, same != nullptr ? *same : "/"));
+    is_hidden = is_hidden || leads_out(one.path);
+    auto others = names_in_cgroup(leads_out(one.path) ? beyond(one.path, "/") : one.path);
+    if (!names.container) names.container = std::move(others.container);
+    if (!names.pod) names.pod = std::move(others.pod);
+  }
+  out.is_contained = guard::match_if(is_contained);
+  if (names.container || !is_hidden) out.container = Text::of(std::move(names.container));
+  if (names.pod || !is_hidden) out.pod = Text::of(std::move(names.pod));
+  if (path != nullptr && leads_out(*path)) return out;
+  out.cgroup = path != nullptr ? Text(*path) : Text::none();
+  out.unit = Text::of(std::move(names.unit));
+  return out;
+}
+
+CgroupFacts facts_of(const guard::Known<std::string>& path) {
+  if (!path.is_known()) return {};
+  std::vector<CgroupPath> all;
+  if (path.value()) all.push_back({.path = *path.value()});
+  return facts_of(all, {});
 }
 
 }  // namespace tpmspace::daemon

@@ -49,8 +49,8 @@ Door main_door(const Listener& listener) {
 
 }  // namespace
 
-Doors::Doors(EventLoop& loop, Log& log, Listener main, OnClient on_client)
-    : loop_(loop), log_(log), on_client_(std::move(on_client)) {
+Doors::Doors(EventLoop& loop, Log& log, Listener main, OnClient on_client, std::function<bool()> may_accept)
+    : loop_(loop), log_(log), on_client_(std::move(on_client)), may_accept_(std::move(may_accept)) {
   doors_.push_back(std::make_unique<Open>(Open{main_door(main), false, std::move(main)}));
 }
 
@@ -154,18 +154,19 @@ void Doors::close() {
   }
 }
 
-void Doors::on_descriptor_freed() {
+void Doors::on_room() {
   for (const auto& one : doors_)
-    if (one->acceptor) one->acceptor->on_descriptor_freed();
+    if (one->acceptor) one->acceptor->on_room();
 }
 
 tl::expected<void, std::string> Doors::let_in(Open& one) {
   if (auto ok = one.listener.publish(); !ok) return ok;
-  one.acceptor.emplace(loop_, log_, one.listener.fd(), [this, &one](posix::Fd client) {
-    const Door& door = one.door;
-    const bool welcome = door.connections == 0 || *one.connections < door.connections;
-    on_client_(std::move(client), entrance_of(door), one.connections, welcome);
-  });
+  one.acceptor.emplace(
+      loop_, log_, one.listener.fd(),
+      [this, &one](posix::Fd client) {
+        on_client_(std::move(client), entrance_of(one.door), {one.connections, one.door.connections});
+      },
+      may_accept_);
   return {};
 }
 

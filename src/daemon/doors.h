@@ -44,10 +44,16 @@ class Doors {
     Count count_;
   };
 
-  // `welcome`: there is room at the door.
-  using OnClient = std::function<void(posix::Fd client, const Entrance& entrance, const Count& count, bool welcome)>;
+  // How many came by a door and are there, and how many may be.
+  struct Occupancy {
+    Count count = nullptr;
+    std::uint32_t limit = 0;  // 0: none
+    [[nodiscard]] bool has_room() const { return limit == 0 || *count < limit; }
+  };
+  using OnClient = std::function<void(posix::Fd client, const Entrance& entrance, const Occupancy& door)>;
 
-  Doors(EventLoop& loop, Log& log, Listener main, OnClient on_client);
+  // While `may_accept` says no nobody comes in; `on_room` tells that it would say yes again.
+  Doors(EventLoop& loop, Log& log, Listener main, OnClient on_client, std::function<bool()> may_accept);
 
   // A place for it; clients come as soon as the others are let in.
   [[nodiscard]] tl::expected<void, std::string> add(const Door& door, bool at_run_time);
@@ -60,8 +66,8 @@ class Doors {
   [[nodiscard]] tl::expected<void, std::string> open();
   // Nobody comes in any more.
   void close();
-  // A descriptor was given back.
-  void on_descriptor_freed();
+  // A descriptor was given back, or there is room again for who comes.
+  void on_room();
 
   [[nodiscard]] const std::string& main_path() const { return doors_.front()->listener.path(); }
   // The main one is the first.
@@ -89,6 +95,7 @@ class Doors {
   EventLoop& loop_;
   Log& log_;
   OnClient on_client_;
+  std::function<bool()> may_accept_;
   bool open_ = false;
   std::vector<std::unique_ptr<Open>> doors_;
 };

@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "daemon/cgroup_names.h"
 #include "daemon/complaint.h"
-#include "daemon/peer_identity.h"
 #include "daemon/principal.h"
 #include "daemon/sample_command.h"
 #include "guard/start_and_exit.h"
@@ -21,10 +21,16 @@ namespace {
 template <typename T>
 using Result = tl::expected<T, std::string>;
 
+using Text = guard::Known<std::string>;
+using Inode = guard::Known<std::uint64_t>;
+
 // What AS says, before it is looked at whole.
 struct Draft {
-  PeerIdentity peer;
-  bool uid = false, gid = false;
+  std::optional<std::uint32_t> uid;
+  std::vector<std::uint32_t> gids;  // the first is the primary one
+  std::optional<Text> cgroup, executable, label;
+  std::optional<Inode> user_namespace, mount_namespace;
+  bool is_unidentified = false;
   std::optional<std::string> door, chip;
   std::optional<std::uint32_t> locality;
 };
@@ -34,35 +40,44 @@ Complaint take_uid(const std::string& value, const Accounts& accounts, Draft& ou
   const auto uid = number ? number : accounts.user(value);
   if (!uid) return fmt::format("this machine knows no user \"{}\": write a number, or a name that it knows", value);
   if (*uid == UINT32_MAX) return fmt::format("nobody has the uid {}", *uid);
-  if (std::exchange(out.uid, true)) return "whoever connects has one uid: leave the other out";
-  out.peer.uid = *uid;
+  if (out.uid) return "whoever connects has one uid: leave the other out";
+  out.uid = uid;
   return std::nullopt;
 }
 
-// The first gid is the primary one.
 Complaint take_gid(const std::string& value, const Accounts& accounts, Draft& out) {
   const auto number = number_in(value);
   const auto gid = number ? number : accounts.group(value);
   if (!gid) return fmt::format("this machine knows no group \"{}\": write a number, or a name that it knows", value);
   if (*gid == UINT32_MAX) return fmt::format("nobody has the gid {}", *gid);
-  if (std::exchange(out.gid, true)) {
-    if (!out.peer.groups) out.peer.groups.emplace();
-    out.peer.groups->push_back(*gid);
-  } else {
-    out.peer.gid = *gid;
-  }
+  out.gids.push_back(*gid);
   return std::nullopt;
 }
 
-Complaint take_path(const std::string& value, std::string_view example, std::optional<std::string>& out) {
-  if (value.front() != '/') return fmt::format("a path that begins with a slash is wanted: {}", example);
-  return take_once(std::optional(value), "", out);
+// What could not be read.
+constexpr std::string_view kUnknown = "unknown";
+
+Complaint take_text(const std::string& value, std::optional<Text>& out) {
+  return take_once(std::optional(value == kUnknown ? Text() : Text(value)), "", out);
 }
 
-Complaint take_inode(const std::string& value, std::optional<std::uint64_t>& out) {
+Complaint take_path(const std::string& value, std::string_view example, std::optional<Text>& out) {
+  if (value.front() != '/' && value != kUnknown)
+    return fmt::format("a path that begins with a slash is wanted: {}", example);
+  return take_text(value, out);
+}
+
+Complaint take_inode(const std::string& value, std::optional<Inode>& out) {
+  if (value == kUnknown) return take_once(std::optional(Inode()), "", out);
   const auto number = number_in(value);
-  return take_once(number ? std::optional<std::uint64_t>(*number) : std::nullopt,
-                   "a number is wanted: the namespace's inode", out);
+  return take_once(number ? std::optional(Inode(*number)) : std::nullopt, "a number is wanted: the namespace's inode",
+                   out);
+}
+
+Complaint take_process(const std::string& value, Draft& out) {
+  if (value != kUnknown) return "only process=unknown can be said: that it was gone before it could be read";
+  out.is_unidentified = true;
+  return std::nullopt;
 }
 
 Complaint take_locality(const std::string& value, std::optional<std::uint32_t>& out) {
@@ -80,18 +95,19 @@ constexpr std::array kWords{
     Word{"gid", "gid=33", take_gid},
     Word{"cgroup", "cgroup=/system.slice/nginx.service",
          [](const std::string& v, const Accounts&, Draft& d) {
-           return take_path(v, "cgroup=/system.slice/nginx.service", d.peer.cgroup);
+           return take_path(v, "cgroup=/system.slice/nginx.service", d.cgroup);
          }},
     Word{"exe", "exe=/usr/sbin/nginx",
          [](const std::string& v, const Accounts&, Draft& d) {
-           return take_path(v, "exe=/usr/sbin/nginx", d.peer.executable);
+           return take_path(v, "exe=/usr/sbin/nginx", d.executable);
          }},
-    Word{"label", "label=TEXT",
-         [](const std::string& v, const Accounts&, Draft& d) { return take_once(std::optional(v), "", d.peer.label); }},
+    Word{"label", "label=TEXT", [](const std::string& v, const Accounts&, Draft& d) { return take_text(v, d.label); }},
     Word{"user_namespace", "user_namespace=4026531837",
-         [](const std::string& v, const Accounts&, Draft& d) { return take_inode(v, d.peer.user_namespace); }},
+         [](const std::string& v, const Accounts&, Draft& d) { return take_inode(v, d.user_namespace); }},
     Word{"mount_namespace", "mount_namespace=4026531841",
-         [](const std::string& v, const Accounts&, Draft& d) { return take_inode(v, d.peer.mount_namespace); }},
+         [](const std::string& v, const Accounts&, Draft& d) { return take_inode(v, d.mount_namespace); }},
+    Word{"process", "process=unknown",
+         [](const std::string& v, const Accounts&, Draft& d) { return take_process(v, d); }},
     Word{"door", "door=main",
          [](const std::string& v, const Accounts&, Draft& d) { return take_once(std::optional(v), "", d.door); }},
     Word{"chip", "chip=main",
@@ -179,6 +195,26 @@ Complaint choose_chip(const std::string& name, const Access& access, Visitor& vi
   return std::nullopt;
 }
 
+// What is not said is known to be nothing special.
+guard::Principal principal_of(const Draft& draft) {
+  auto out = guard::Principal::ordinary(*draft.uid);
+  out.tpm_namespace = {};
+  out.gids = draft.gids;
+  if (draft.label) out.lsm_label = *draft.label;
+  if (draft.is_unidentified) {
+    out.cgroup = out.unit = out.container = out.pod = out.executable = Text();
+    out.user_namespace = out.mount_namespace = Inode();
+    out.is_native = guard::Match::kMaybe;
+    out.is_unidentified = true;
+    return out;
+  }
+  if (draft.executable) out.executable = *draft.executable;
+  if (draft.user_namespace) out.user_namespace = *draft.user_namespace;
+  if (draft.mount_namespace) out.mount_namespace = *draft.mount_namespace;
+  if (draft.cgroup) set_cgroups(out, facts_of(*draft.cgroup));
+  return out;
+}
+
 // Where it has the chip from.
 std::string origin_of_chip(const Visitor& visitor, const Access& access, const guard::Namespace* home) {
   const Door* door = access.door(visitor.door);
@@ -194,8 +230,7 @@ Result<Visitor> visitor_from(std::string_view as, const Access& access, const Ac
   auto draft = draft_from(as, accounts);
   if (!draft) return tl::unexpected(draft.error());
   Visitor out;
-  out.principal = principal_of(draft->peer);
-  if (!draft->gid) out.principal.gids.reset();
+  out.principal = principal_of(*draft);
   out.door = draft->door.value_or(out.door);
   const Door* door = access.door(out.door);
   if (door == nullptr && out.door != kMainDoor)
@@ -205,8 +240,9 @@ Result<Visitor> visitor_from(std::string_view as, const Access& access, const Ac
     return tl::unexpected(
         fmt::format("whoever comes by the door \"{}\" has locality {}, and keeps it", out.door, *fixed));
   out.locality = fixed.value_or(static_cast<std::uint8_t>(draft->locality.value_or(0)));
-  const auto* home = access.policy.namespace_of(out.principal, out.door);
-  if (home != nullptr) out.principal.tpm_namespace = home->name;
+  const auto homes = access.policy.homes_of(out.principal, out.door);
+  const auto* home = homes.front();
+  if (homes.size() == 1) out.principal.tpm_namespace = home != nullptr ? Text(home->name) : Text::none();
   out.principal.chip = chip_of(door == nullptr ? Entrance{} : entrance_of(*door), home);
   if (!draft->chip || *draft->chip == out.principal.chip) return out;
   if (auto wrong = choose_chip(*draft->chip, access, out)) return tl::unexpected(*std::move(wrong));
@@ -235,7 +271,7 @@ Result<Explanation> explain(const Access& access, const Visitor& visitor, std::s
                             wire::CommandTable::builtin());
   if (!out) return out;
   out->by_door = visitor.door;
-  if (visitor.principal.tpm_namespace) out->home = access.policy.namespace_named(*visitor.principal.tpm_namespace);
+  if (const auto& name = visitor.principal.tpm_namespace.value()) out->home = access.policy.namespace_named(*name);
   out->chip = visitor.principal.chip.value_or(std::string(kMainChip));
   out->chip_from = origin_of_chip(visitor, access, out->home);
   return out;
@@ -272,6 +308,9 @@ std::vector<std::string> reasons_of(const guard::Choice& choice, const Access& a
     out.push_back(
         fmt::format("{}, the profile of the door \"{}\": gives \"{}\"", where, entrance.door, entrance.profile));
   }
+  for (const auto place : choice.by_namespace ? choice.homes : std::vector<std::size_t>())
+    if (const guard::Namespace& one = access.policy.namespaces()[place]; one.profile)
+      out.push_back(fmt::format("{}:{}, the profile of the namespace: gives \"{}\"", file, one.line, *one.profile));
   if (choice.by_default) out.emplace_back("none that gives a profile: \"safe\"");
   return out;
 }
@@ -279,6 +318,11 @@ std::vector<std::string> reasons_of(const guard::Choice& choice, const Access& a
 std::string text_of(const Explanation& explanation, const Access& access, const std::string& file) {
   const guard::Namespace* home = explanation.home;
   std::string out = verdict_text(explanation);
+  const guard::Choice& choice = explanation.choice;
+  if (choice.in_doubt) out += "  doubt    what is unknown of it decides: it gets the least of what it could be\n";
+  for (const auto place : choice.homes)
+    out += fmt::format("  perhaps  member of the namespace \"{}\", {}:{}\n", access.policy.namespaces()[place].name,
+                       file, access.policy.namespaces()[place].line);
   if (home != nullptr) out += fmt::format("  member   of the namespace \"{}\", {}:{}\n", home->name, file, home->line);
   if (access.chips.size() > 1) out += fmt::format("  chip     {}, {}\n", explanation.chip, explanation.chip_from);
   out += fmt::format("  profile  {}\n", explanation.choice.profile.name);

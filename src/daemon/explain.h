@@ -1,8 +1,9 @@
 // What the guard would say: `tpmspaced --explain AS COMMAND...`.
 //
-// Idea: AS becomes a peer as the kernel would describe it, the words a command, and the guard is asked as the daemon
-// asks it. What AS does not say is unknown, which matches no rule that names it. Which TPM it is follows from door and
-// namespace; who may administer can choose another one.
+// Idea: AS becomes a principal, the words a command, and the guard is asked as the daemon asks it. What AS does not say
+// is known and nothing special: no unit, no container, an executable that no rule names. That something is unknown AS
+// can say, too: "cgroup=unknown", "process=unknown". Which TPM it is follows from door and namespace; a client that may
+// administer can choose another one.
 // Threads: functions of their arguments. Errors: a sentence: AS or the command says nothing that can be judged.
 #pragma once
 

@@ -1,5 +1,7 @@
 #include "daemon/gatekeeper.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 
 #include "daemon/config.h"
@@ -53,32 +55,85 @@ space::Pool pool_of(const guard::Quotas& quotas, RealmNumber number) {
           .bytes = quotas.bytes};
 }
 
+bool names_programs(const guard::Policy& policy) {
+  const auto& rules = policy.rules();
+  const auto& namespaces = policy.namespaces();
+  return std::any_of(rules.begin(), rules.end(), [](const guard::Rule& one) { return one.names_program(); }) ||
+         std::any_of(namespaces.begin(), namespaces.end(),
+                     [](const guard::Namespace& one) { return one.members.names_program(); });
+}
+
+// As this user an administrator comes, and so does a container's root.
+bool may_be_administrators(std::uint32_t uid) {
+  return uid == 0 || uid == ::geteuid();
+}
+
+// What a client may have in each of the namespaces that it may be in.
+guard::Quotas least_quotas(const guard::Policy& policy, const std::vector<std::size_t>& homes) {
+  guard::Quotas out;
+  for (const auto place : homes) {
+    const guard::Quotas& one = policy.namespaces()[place].quotas;
+    out = {.connections = std::min(out.connections, one.connections),
+           .sessions = std::min(out.sessions, one.sessions),
+           .objects = std::min(out.objects, one.objects),
+           .bytes = std::min(out.bytes, one.bytes)};
+  }
+  return out;
+}
+
 }  // namespace
 
 Gatekeeper::Gatekeeper(std::shared_ptr<const guard::Policy> policy, std::vector<std::string> chips,
-                       const space::SpaceLimits& most, std::uint64_t most_bytes)
+                       const space::SpaceLimits& most, std::uint64_t most_bytes, unsigned most_unread)
     : policy_(std::move(policy)),
+      names_programs_(names_programs(*policy_)),
       chips_(std::move(chips)),
       most_(most),
       most_bytes_(most_bytes),
+      most_unread_(most_unread),
       subordinates_(SubordinateIds::of_this_machine()) {}
 
 std::optional<Badge> Gatekeeper::admit(int socket, const Entrance& entrance, SinceBoot accepted) {
-  auto identity = reader_.read(socket, accepted);
+  posix::Fd process;
+  auto identity = reader_.read_first(socket, accepted, process);
   if (!identity) return std::nullopt;
   Badge out;
+  if (process && !names_programs_ && *unread_ < most_unread_)
+    out.process = std::make_shared<const UnreadProcess>(std::move(process), unread_);
+  else if (process)
+    identity->program = reader_.read_program(process);
   out.who = principal_of(*identity);
   out.entrance = entrance;
-  const auto* home = policy_->namespace_of(out.who, entrance.door);
-  if (home != nullptr) out.who.tpm_namespace = home->name;
-  const std::uint32_t uid = subordinates_.holder_of(identity->uid);
-  const auto holder = home != nullptr ? holder_in({Realm::Kind::kNamespace, home->name}, home->separate_users, uid)
-                                      : holder_behind(entrance, uid);
+  const auto homes = policy_->homes_of(out.who, entrance.door);
+  const auto* home = homes.front();
+  if (homes.size() == 1)
+    out.who.tpm_namespace = home != nullptr ? guard::Known<std::string>(home->name) : guard::Known<std::string>::none();
+  const auto holder = holder_of(out, homes);
   out.owner = holder.owner;
   out.part = holder.part;
-  // A policy names no other chips than are served: Server::not_served.
+  // A policy names no other chips than are served: Server::not_served. If it is in doubt which, nothing is allowed.
   if (!change_chip(out, chip_of(entrance, home))) return std::nullopt;
   return out;
+}
+
+void Gatekeeper::read_program(Badge& badge) const {
+  if (!badge.process) return;
+  set_program(badge.who, reader_.read_program(badge.process->descriptor()));
+  badge.process.reset();
+}
+
+space::Holder Gatekeeper::holder_of(const Badge& badge, const std::vector<const guard::Namespace*>& homes) {
+  const guard::Principal& who = badge.who;
+  const std::uint32_t uid = subordinates_.holder_of(who.uid);
+  const auto* home = homes.front();
+  if (homes.size() > 1) return holder_in({Realm::Kind::kUnknown}, false, uid);
+  if (home != nullptr) return holder_in({Realm::Kind::kNamespace, home->name}, home->separate_users, uid);
+  if (!badge.entrance.profile.empty()) return holder_behind(badge.entrance, uid);
+  const bool may_be_root = may_be_administrators(who.uid);
+  if (who.is_unidentified || (may_be_root && who.is_native == guard::Match::kMaybe))
+    return holder_in({Realm::Kind::kUnknown}, false, uid);
+  if (may_be_root && who.is_native == guard::Match::kNo) return holder_in({Realm::Kind::kContainers}, false, uid);
+  return holder_behind(badge.entrance, uid);
 }
 
 std::optional<space::OwnerId> Gatekeeper::owner_by_uid(std::uint32_t uid, const Entrance& entrance) {
@@ -113,6 +168,7 @@ space::Holder Gatekeeper::holder_behind(const Entrance& entrance, std::uint32_t 
 
 void Gatekeeper::set_policy(std::shared_ptr<const guard::Policy> policy, SubordinateIds subordinates) {
   policy_ = std::move(policy);
+  names_programs_ = names_programs(*policy_);
   ++policies_;
   grants_.clear();
   subordinates_ = std::move(subordinates);
@@ -166,17 +222,18 @@ Gatekeeper::Narrowing Gatekeeper::narrow(Badge& badge, std::string_view name, st
 
 std::shared_ptr<const Grant> Gatekeeper::grant_for(const Badge& badge) {
   auto choice = choose(*policy_, badge.who, badge.entrance);
-  const auto* home = badge.who.tpm_namespace ? policy_->namespace_named(*badge.who.tpm_namespace) : nullptr;
+  const auto& name = badge.who.tpm_namespace.value();
+  const auto* home = name ? policy_->namespace_named(*name) : nullptr;
+  const auto quotas = home != nullptr ? home->quotas : least_quotas(*policy_, choice.homes);
   const auto make = [&] {
     guard::Profile& profile = choice.profile;
-    const std::string given = profile.name;  // whoever narrows himself leaves no pool
+    const std::string given = profile.name;  // a connection that narrows itself leaves no pool
     if (badge.narrowed) {
       profile = guard::narrow(profile, *badge.narrowed);
-      policy_->confine(profile, badge.who);
+      policy_->confine(profile, badge.who, badge.entrance.door);
     }
-    const auto limits = limits_of(profile, given, badge.holder(), home);
-    const auto connections = home != nullptr ? home->quotas.connections : guard::kUnlimited;
-    return std::make_shared<const Grant>(Grant{std::move(choice), limits, connections, policies_});
+    const auto limits = limits_of(profile, given, badge.holder(), home, quotas);
+    return std::make_shared<const Grant>(Grant{std::move(choice), limits, quotas.connections, policies_});
   };
   if (badge.narrowed) return make();
 
@@ -186,7 +243,9 @@ std::shared_ptr<const Grant> Gatekeeper::grant_for(const Badge& badge) {
                 badge.entrance.locality,
                 realm_of(badge.owner),
                 of_user ? user_of(badge.holder()) : space::OwnerId{},
-                badge.chip};
+                badge.chip,
+                choice.homes,
+                choice.in_doubt};
   if (auto shared = grants_[rights].lock()) return shared;
   std::erase_if(grants_, [](const auto& one) { return one.second.expired(); });
   auto out = make();
@@ -195,7 +254,8 @@ std::shared_ptr<const Grant> Gatekeeper::grant_for(const Badge& badge) {
 }
 
 space::SpaceLimits Gatekeeper::limits_of(const guard::Profile& profile, const std::string& pool,
-                                         const space::Holder& who, const guard::Namespace* home) {
+                                         const space::Holder& who, const guard::Namespace* home,
+                                         const guard::Quotas& quotas) {
   space::SpaceLimits out = {.objects = std::min(most_.objects, profile.limits.objects),
                             .sessions = std::min(most_.sessions, profile.limits.sessions),
                             .terms = session_terms(profile.terms),
@@ -210,7 +270,7 @@ space::SpaceLimits Gatekeeper::limits_of(const guard::Profile& profile, const st
   }
   if (profile.limits.bytes < most_bytes_)
     out.pools[1] = {.id = pool_of(PoolOf::kUser, user_of(who).value), .bytes = profile.limits.bytes};
-  if (home != nullptr) out.pools[2] = pool_of(home->quotas, realm_of(who.owner));
+  out.pools[2] = pool_of(quotas, realm_of(who.owner));
   return out;
 }
 

@@ -8,6 +8,9 @@
 // to a user are that user. The realm is that of the moment of connecting, too: what a connection holds belongs to its
 // owner, who cannot become another. So a new policy changes what a namespace gives to its members, and not who they
 // are; and if it knows the namespace no more, they get what they would get outside, as far as `safe` has it, too.
+// A client that may or may not be in a namespace, or whose process could not be read, is in a realm of its own: all
+// unknown clients pay together there, and what one uid saved there is for the same uid among them alone. The root of a
+// container is not the machine's root as an owner either.
 //
 // A connection uses one TPM: its door's, else its namespace's, else the main one. Limits hold for each TPM by itself.
 //
@@ -24,14 +27,17 @@
 #include <string>
 #include <string_view>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "daemon/door.h"
+#include "daemon/limits.h"
 #include "daemon/owner_numbers.h"
 #include "daemon/peer_identity.h"
 #include "daemon/subordinate_ids.h"
 #include "guard/rules.h"
 #include "guard/verdict.h"
+#include "posix/fd.h"
 #include "space/owner.h"
 
 namespace tpmspace::daemon {
@@ -46,6 +52,24 @@ struct Grant {
   [[nodiscard]] const guard::Profile& profile() const { return choice.profile; }
 };
 
+// A descriptor of /proc/PID, and a count of these.
+class UnreadProcess {
+ public:
+  UnreadProcess(posix::Fd process, std::shared_ptr<unsigned> count)
+      : process_(std::move(process)), count_(std::move(count)) {
+    ++*count_;
+  }
+  UnreadProcess(const UnreadProcess&) = delete;
+  UnreadProcess& operator=(const UnreadProcess&) = delete;
+  ~UnreadProcess() { --*count_; }
+
+  [[nodiscard]] const posix::Fd& descriptor() const { return process_; }
+
+ private:
+  posix::Fd process_;
+  std::shared_ptr<unsigned> count_;
+};
+
 struct Badge {
   guard::Principal who = {};
   space::OwnerId owner = {};
@@ -53,6 +77,7 @@ struct Badge {
   std::shared_ptr<const guard::Profile> narrowed = {};  // by itself, for ever; null: never
   space::Part part = {};                                // of a realm's users, and of who narrowed itself
   unsigned narrowings = 0;                              // how often
+  std::shared_ptr<const UnreadProcess> process = {};    // of which `read_program` has not read yet; null: it has
   std::size_t chip = 0;                                 // which TPM it uses: its place among the names
   bool untold = false;                                  // the TPM's thread does not know the grant's limits yet
   std::shared_ptr<const Grant> grant = {};              // never null
@@ -70,24 +95,31 @@ class Gatekeeper {
   // No space gets more than `most`, but for the terms of its sessions, which are its profile's.
   // `most_bytes`: of saved contexts, in all.
   // `chips`: the names of the TPMs that are served; the main one is the first.
+  // `most_unread`: of how many badges the program is not read yet.
   Gatekeeper(std::shared_ptr<const guard::Policy> policy, std::vector<std::string> chips,
-             const space::SpaceLimits& most, std::uint64_t most_bytes);
+             const space::SpaceLimits& most, std::uint64_t most_bytes, unsigned most_unread = limits::kUnreadProcesses);
 
-  // `accepted`: as PeerReader::read wants it.
+  // `accepted`: as PeerReader::read wants it. What the policy does not name of its program is read by `read_program`.
   [[nodiscard]] std::optional<Badge> admit(int socket, const Entrance& entrance, SinceBoot accepted);
+  // Reads what `admit` left, once. Before anything is decided by the badge, or told of it.
+  void read_program(Badge& badge) const;
   // Who has come as far as his uid and the door tell it; nullopt: his process might be a namespace's, so only `admit`
   // knows.
   [[nodiscard]] std::optional<space::OwnerId> owner_by_uid(std::uint32_t uid, const Entrance& entrance);
-  // For whoever is refused: it allows nothing.
+  // The user to whom the uid is lent, or the uid.
+  [[nodiscard]] std::uint32_t holder_of(std::uint32_t uid) const { return subordinates_.holder_of(uid); }
+  // PeerReader::sees_others.
+  [[nodiscard]] bool sees_others() const { return reader_.sees_others(); }
+  // Of a client that is refused: it allows nothing.
   [[nodiscard]] static Badge stranger(const ucred& peer, const Entrance& entrance);
   // Who is connected stays who he was.
   void set_policy(std::shared_ptr<const guard::Policy> policy, SubordinateIds subordinates = {});
   [[nodiscard]] const guard::Policy& policy() const { return *policy_; }
 
   struct Realm {
-    enum class Kind : std::uint8_t { kNamespace, kDoor };
+    enum class Kind : std::uint8_t { kNamespace, kDoor, kUnknown, kContainers };
     Kind kind = Kind::kNamespace;
-    std::string name = {};
+    std::string name = {};                           // of a namespace or door
     auto operator<=>(const Realm&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
   };
   // Nullopt: he is outside of all.
@@ -110,24 +142,31 @@ class Gatekeeper {
 
  private:
   // What two connections of equal rights have in common: the rules that matched, their door's profile and locality, the
-  // realm, the user, if something is limited for each, and the chip.
+  // realm, the user, if something is limited for each, the chip, the namespaces that they may be in, and whether there
+  // is doubt.
   using Rights = std::tuple<std::vector<std::size_t>, std::string, std::optional<std::uint8_t>, RealmNumber,
-                            space::OwnerId, std::size_t>;
+                            space::OwnerId, std::size_t, std::vector<std::size_t>, bool>;
 
   [[nodiscard]] RealmNumber number_of(const Realm& realm);
   [[nodiscard]] space::Holder holder_in(const Realm& realm, bool separate_users, std::uint32_t uid);
   // Of those who are in no namespace.
   [[nodiscard]] space::Holder holder_behind(const Entrance& entrance, std::uint32_t uid);
+  // `homes`: the namespaces that it may be in.
+  [[nodiscard]] space::Holder holder_of(const Badge& badge, const std::vector<const guard::Namespace*>& homes);
   [[nodiscard]] std::shared_ptr<const Grant> grant_for(const Badge& badge);
   [[nodiscard]] space::SpaceLimits limits_of(const guard::Profile& profile, const std::string& pool,
-                                             const space::Holder& who, const guard::Namespace* home);
+                                             const space::Holder& who, const guard::Namespace* home,
+                                             const guard::Quotas& quotas);
 
   PeerReader reader_;
   std::shared_ptr<const guard::Policy> policy_;
   std::uint64_t policies_ = 1;
+  bool names_programs_ = false;                                       // the policy does
+  std::shared_ptr<unsigned> unread_ = std::make_shared<unsigned>(0);  // processes
   std::vector<std::string> chips_;
   space::SpaceLimits most_;
   std::uint64_t most_bytes_;
+  unsigned most_unread_;
   std::map<std::string, std::uint64_t> endless_;  // the pools of profiles with endless leases, by their names
   std::map<Realm, RealmNumber> realms_;
   std::map<Rights, std::weak_ptr<const Grant>> grants_;

@@ -45,6 +45,9 @@ inline constexpr unsigned kKeptDescriptors = 256;
 inline constexpr unsigned kOwnDescriptors = 20;
 inline constexpr unsigned kChipDescriptors = 7;
 inline constexpr unsigned kDoorDescriptors = 3;
+// Clients of whose programs nothing is known yet, because nothing is decided by it: a descriptor of each process is
+// kept until the first command. Beyond these it is read at once.
+inline constexpr unsigned kUnreadProcesses = 16;
 // Open for a moment, to find out who has come or to read a file.
 inline constexpr unsigned kPassingDescriptors = 8;
 // Connections beyond every limit, for root and the daemon's own user at the main door: whoever can end a flood must be
@@ -52,8 +55,14 @@ inline constexpr unsigned kPassingDescriptors = 8;
 inline constexpr unsigned kAdministratorPlaces = 8;
 // How often a connection may give rights away: there are not many more things to give.
 inline constexpr unsigned kNarrowings = 16;
-// Connections accepted before those that are there get their turn.
-inline constexpr unsigned kAcceptsPerTurn = 16;
+// Connections of a listening socket that are accepted before everything else has its turn: some microseconds each.
+inline constexpr unsigned kAcceptsPerTurn = 32;
+// Those that were accepted and not identified yet, with many descriptors: as long as a burst of one user's is shorter
+// the kernel's queue is empty for everybody else.
+inline constexpr unsigned kArrivals = 1024;
+// Of those that are identified in one round, and that have hung up meanwhile and are closed.
+inline constexpr unsigned kIdentificationsPerRound = 8;
+inline constexpr unsigned kHangupsPerRound = 64;
 // Waiting connections in the kernel (it caps this at net.core.somaxconn, 4096).
 inline constexpr int kBacklog = 4096;
 // Without descriptors: accepting is tried again after a client left, or after this time.

@@ -17,6 +17,8 @@
 #include <string_view>
 #include <utility>
 
+#include "guard/rules.h"
+
 // In Linux 6.5, not in the headers of Debian 12. Some architectures number socket options otherwise.
 #ifndef SO_PEERPIDFD
 #if defined(__hppa__)
@@ -31,12 +33,11 @@
 namespace tpmspace::daemon {
 namespace {
 
-// Octets. Beyond these there is no such text: unknown.
+// Bytes. Beyond these there is no such text: unknown.
 constexpr std::size_t kMaxStat = 4096;            // some 50 numbers and a name
 constexpr std::size_t kMaxStatusHead = 4096;      // the ids are in its first lines
 constexpr std::size_t kMaxCgroup = 128UL << 10U;  // a path for each v1 hierarchy, of which there are at most 16
-// The mounts of some thousand containers. A mount behind that is not found.
-constexpr std::size_t kMaxMountinfo = 4UL << 20U;
+constexpr std::size_t kMaxUidMap = 64UL << 10U;   // 340 lines at most (user_namespaces(7))
 
 // Somebody who renames anything meanwhile makes a lookup fail.
 constexpr int kLookups = 3;
@@ -86,11 +87,16 @@ std::optional<std::vector<gid_t>> groups_of(int socket) {
   return std::nullopt;
 }
 
-std::optional<std::string> label_of(int socket) {
+using Text = guard::Known<std::string>;
+using Inode = guard::Known<std::uint64_t>;
+
+Text label_of(int socket) {
   std::array<char, kMaxLabel> text{};
   socklen_t size = text.size();
-  if (::getsockopt(socket, SOL_SOCKET, SO_PEERSEC, text.data(), &size) != 0 || size > text.size()) return std::nullopt;
-  return parse_label({text.data(), size});
+  if (::getsockopt(socket, SOL_SOCKET, SO_PEERSEC, text.data(), &size) != 0)
+    return errno == ENOPROTOOPT ? Text::none() : Text();
+  const auto label = size <= text.size() ? parse_label({text.data(), size}) : std::nullopt;
+  return label ? Text(*label) : Text();
 }
 
 // A pidfd becomes readable when its process ends.
@@ -124,18 +130,24 @@ posix::Fd find_cached(const std::string& path) {
   return {};
 }
 
+// Whether it says that there is no such thing, and not that we could not look.
+bool says_none(int error) {
+  return error != EAGAIN && error != ENOSYS && error != EINVAL && error != EMFILE && error != ENFILE && error != ENOMEM;
+}
+
 // The path is as the process has it: in a mount namespace of its own it may say /usr/sbin/nginx and mean another file.
-std::optional<std::string> executable_of(int process) {
+Text executable_of(int process) {
   const auto text = read_link(process, "exe");
-  auto path = text ? parse_executable(*text) : std::nullopt;
-  if (!path) return std::nullopt;
+  if (!text) return {};
+  auto path = parse_executable(*text);
+  if (!path) return Text::none();
   const posix::Fd found = find_cached(*path);
-  if (!found) return std::nullopt;
+  if (!found) return says_none(errno) ? Text::none() : Text();
   const posix::Fd meant(::openat(process, "exe", O_PATH | O_CLOEXEC));
-  if (!meant) return std::nullopt;
+  if (!meant) return {};
   const auto id = file_id(meant.get());
-  if (!id || file_id(found.get()) != id) return std::nullopt;
-  return path;
+  if (!id) return {};
+  return file_id(found.get()) == id ? Text(*std::move(path)) : Text::none();
 }
 
 std::optional<std::uint64_t> namespace_of(int process, const char* name) {
@@ -144,12 +156,20 @@ std::optional<std::uint64_t> namespace_of(int process, const char* name) {
   return info.st_ino;
 }
 
-std::optional<ProcessStart> start_of(int process) {
+// Nullopt: unknown. A kernel without cgroups has no such file.
+std::optional<std::vector<CgroupPath>> cgroups_of(int process) {
+  const auto text = read_text(process, "cgroup", kMaxCgroup);
+  if (text) return parse_cgroups(*text);
+  if (errno == ENOENT) return std::vector<CgroupPath>();
+  return std::nullopt;
+}
+
+std::optional<ProcessStat> stat_of(int process) {
   const auto text = read_text(process, "stat", kMaxStat);
   return text ? parse_stat(*text) : std::nullopt;
 }
 
-SinceBoot time_of(const ProcessStart& start) {
+SinceBoot time_of(const ProcessStat& start) {
   constexpr std::uint64_t kSecond = 1'000'000'000;
   const auto tick = kSecond / static_cast<std::uint64_t>(std::max(1L, ::sysconf(_SC_CLK_TCK)));
   constexpr auto kEnd = static_cast<std::uint64_t>(std::numeric_limits<SinceBoot::rep>::max());
@@ -181,11 +201,22 @@ PeerReader::PeerReader(PeerReaderOptions options) : options_(std::move(options))
   const posix::Fd proc(::open(options_.proc.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!proc) return;
   proc_is_ours_ = read_link(proc.get(), "self") == std::to_string(::getpid());
-  if (const auto mounts = read_text(proc.get(), "self/mountinfo", kMaxMountinfo, TooLong::kCut))
-    cgroup2_ = parse_mountinfo(*mounts);
+  const posix::Fd self(::openat(proc.get(), "self", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!proc_is_ours_ || !self) return;
+  sees_others_ = stat_of(directory_of(1).get()).has_value();  // init's or, in a container, the first one's
+  cgroups_ = cgroups_of(self.get()).value_or(std::vector<CgroupPath>());
+  user_namespace_ = namespace_of(self.get(), "ns/user");
+  uid_map_ = read_text(self.get(), "uid_map", kMaxUidMap);
 }
 
 std::optional<PeerIdentity> PeerReader::read(int socket, SinceBoot accepted) const {
+  posix::Fd process;
+  auto out = read_first(socket, accepted, process);
+  if (process) out->program = read_program(process);
+  return out;
+}
+
+std::optional<PeerIdentity> PeerReader::read_first(int socket, SinceBoot accepted, posix::Fd& process) const {
   const auto credentials = peer_credentials(socket);
   if (!credentials) return std::nullopt;
   PeerIdentity out;
@@ -193,10 +224,19 @@ std::optional<PeerIdentity> PeerReader::read(int socket, SinceBoot accepted) con
   out.gid = credentials->gid;
   out.groups = groups_of(socket);
   out.label = label_of(socket);
+  out.is_nobody = out.uid == guard::kOverflowUid && !(uid_map_ && is_whole_uid_map(*uid_map_));
   if (credentials->pid <= 0) return out;
   out.pid = credentials->pid;
-  auto whole = with_process(out, socket, accepted);
-  return whole ? whole : out;
+  PeerIdentity with_process = out;
+  out.sight = with_process.sight = look_at_process(with_process, socket, accepted, process);
+  if (out.sight == Sight::kRead) return with_process;
+  process.reset();
+  return out;
+}
+
+posix::Fd PeerReader::directory_of(pid_t pid) const {
+  const std::string path = options_.proc + "/" + std::to_string(pid);
+  return posix::Fd(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
 }
 
 PeerReader::Pidfd PeerReader::pidfd_of(int socket, pid_t pid) const {
@@ -209,24 +249,55 @@ PeerReader::Pidfd PeerReader::pidfd_of(int socket, pid_t pid) const {
   return {.fd = posix::Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))), .by_number = true};
 }
 
-std::optional<PeerIdentity> PeerReader::with_process(PeerIdentity known, int socket, SinceBoot accepted) const {
-  if (!proc_is_ours_) return std::nullopt;
-  const std::string path = options_.proc + "/" + std::to_string(*known.pid);
-  const posix::Fd process(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!process) return std::nullopt;
-  const auto before = start_of(process.get());
-  const Pidfd pidfd = pidfd_of(socket, *known.pid);
-  if (!pidfd.fd || !before || before->pid != *known.pid || time_of(*before) > accepted) return std::nullopt;
-  if (pidfd.by_number && !has_ids(process.get(), known)) return std::nullopt;
+// A process that lives and is not shown is hidden. It is looked for again once it is known to live: until then the
+// number may have gone from one that is gone to another one.
+Sight PeerReader::unseen(int socket, pid_t pid) const {
+  const Pidfd pidfd = pidfd_of(socket, pid);
+  if (!pidfd.fd || !is_alive(pidfd.fd.get())) return Sight::kGone;
+  const bool is_shown = proc_is_ours_ && stat_of(directory_of(pid).get());
+  return !is_shown && is_alive(pidfd.fd.get()) ? Sight::kHidden : Sight::kGone;
+}
 
-  known.executable = executable_of(process.get());
-  if (cgroup2_)
-    if (const auto text = read_text(process.get(), "cgroup", kMaxCgroup)) known.cgroup = parse_cgroup(*text);
-  known.user_namespace = namespace_of(process.get(), "ns/user");
-  known.mount_namespace = namespace_of(process.get(), "ns/mnt");
+Sight PeerReader::look_at_process(PeerIdentity& peer, int socket, SinceBoot accepted, posix::Fd& process) const {
+  if (!proc_is_ours_) return unseen(socket, *peer.pid);
+  errno = 0;
+  process = directory_of(*peer.pid);
+  const auto before = process ? stat_of(process.get()) : std::nullopt;
+  if (!before && (errno == ENOENT || errno == EACCES || errno == EPERM)) return unseen(socket, *peer.pid);
+  const Pidfd pidfd = pidfd_of(socket, *peer.pid);
+  if (!pidfd.fd || !before || before->pid != *peer.pid || time_of(*before) > accepted) return Sight::kGone;
+  if (pidfd.by_number && !has_ids(process.get(), peer)) return Sight::kGone;
 
-  if (start_of(process.get()) != before || !is_alive(pidfd.fd.get())) return std::nullopt;
-  return known;
+  const auto cgroups = cgroups_of(process.get());
+  if (peer.uid == 0 || peer.uid == ::geteuid()) peer.is_in_our_user_namespace = is_in_our_user_namespace(process.get());
+
+  const auto after = stat_of(process.get());
+  if (!after || !after->is_same_process(*before) || !is_alive(pidfd.fd.get())) return Sight::kGone;
+  // Of a process whose main thread exits v1 says "/" (proc_cgroup_show in kernel/cgroup/cgroup.c).
+  const auto is_v1 = [](const CgroupPath& one) { return !one.hierarchy.empty(); };
+  if (cgroups && !(after->is_exiting && std::any_of(cgroups->begin(), cgroups->end(), is_v1)))
+    peer.cgroups = facts_of(*cgroups, cgroups_);
+  return Sight::kRead;
+}
+
+// The numbers of namespaces are told only to who may trace the process; its map is told to everybody. A map that is the
+// same is another namespace's only if somebody who may do everything in ours made it so.
+guard::Match PeerReader::is_in_our_user_namespace(int process) const {
+  if (const auto theirs = namespace_of(process, "ns/user"); theirs && user_namespace_)
+    return guard::match_if(theirs == user_namespace_);
+  const auto map = read_text(process, "uid_map", kMaxUidMap);
+  return map && uid_map_ ? guard::match_if(map == uid_map_) : guard::Match::kMaybe;
+}
+
+PeerProgram PeerReader::read_program(const posix::Fd& process) const {
+  PeerProgram out;
+  out.executable = executable_of(process.get());
+  if (const auto mount = namespace_of(process.get(), "ns/mnt")) out.mount_namespace = *mount;
+  if (const auto user = namespace_of(process.get(), "ns/user"))
+    out.user_namespace = *user;
+  else if (user_namespace_ && is_in_our_user_namespace(process.get()) == guard::Match::kYes)
+    out.user_namespace = *user_namespace_;
+  return out;
 }
 
 }  // namespace tpmspace::daemon

@@ -287,11 +287,17 @@ std::string chip_of(const Entrance& entrance, const guard::Namespace* home) {
 
 guard::Choice choose(const guard::Policy& policy, const guard::Principal& principal, const Entrance& entrance) {
   auto out = policy.choose(principal, entrance.door, entrance.profile);
+  const auto homes = policy.homes_of(principal, entrance.door);
+  const auto chip = chip_of(entrance, homes.front());
+  const auto has_chip = [&](const guard::Namespace* home) { return chip_of(entrance, home) == chip; };
+  if (!std::all_of(homes.begin(), homes.end(), has_chip)) {
+    out.profile = guard::Profile{};
+    out.profile.name = "nothing";
+  }
   // What a door or namespace gives together with another TPM is about that TPM alone.
-  const auto* home = principal.tpm_namespace ? policy.namespace_named(*principal.tpm_namespace) : nullptr;
-  if ((out.by_door || out.by_namespace) && chip_of(entrance, home) != kMainChip) {
+  if ((out.by_door || out.by_namespace) && chip != kMainChip) {
     out.profile.administer = false;
-    policy.confine(out.profile, principal);
+    policy.confine(out.profile, principal, entrance.door);
   }
   if (entrance.locality) out.profile.localities = out.profile.localities & wire::Numbers::one(*entrance.locality);
   return out;

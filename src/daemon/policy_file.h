@@ -74,7 +74,8 @@ struct Access {
   [[nodiscard]] guard::Choice choose(const guard::Principal& principal, std::string_view by_door) const;
 };
 // What somebody gets who came in there: the rules' profile or the door's, and no other locality than the door's. Whom a
-// door or namespace gives another TPM than the main one, he does not administer tpmspaced by their profile.
+// door or namespace gives another TPM than the main one, he does not administer tpmspaced by their profile. A client
+// that may be in namespaces with different TPMs gets nothing.
 [[nodiscard]] guard::Choice choose(const guard::Policy& policy, const guard::Principal& principal,
                                    const Entrance& entrance);
 // The name of the TPM that its commands go to. `home`: its namespace; null: none.

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -68,13 +69,16 @@ class Warner {
 
   void look_at_rule(std::size_t i) {
     const guard::Rule& rule = file_.rules[i];
+    look_at_patterns(rule, rule.line, "rule");
     if (const auto* earlier = taken_by(rule, i))
       warn(rule.line, fmt::format("this rule never matches: whoever it is about matches the rule on line {} first",
                                   earlier->line));
-    if (!around_.may_trace && (rule.executable || rule.user_namespace || rule.mount_namespace))
-      warn(rule.line,
-           "this rule names an executable or a namespace, which are unknown of other users' programs without "
-           "CAP_SYS_PTRACE, so that it does not match them: docs/identity.md says what the unit needs");
+    if (!around_.may_trace && rule.names_program())
+      warn(
+          rule.line,
+          "this rule names an executable or a namespace, which are unknown of other users' programs without "
+          "CAP_SYS_PTRACE, so that it may be about each of them and takes away from all; only root and tpmspaced's own "
+          "user get more than it says: docs/identity.md says what the unit needs");
     if (!rule.only_narrows() && profile_of(file_, rule.profile).localities.empty())
       warn(rule.line, fmt::format("whoever matches this rule is refused everything: its profile \"{}\" lists no "
                                   "localities; 0 is what programs use",
@@ -83,6 +87,78 @@ class Warner {
     everybody.uids = Numbers{{0, UINT32_MAX - 1}};
     if (rule.covers(everybody) && exceeds_safe(file_, rule.profile))
       warn(rule.line, fmt::format("this rule gives everybody \"{}\", which allows more than \"safe\"", rule.profile));
+    else if (!rule.only_narrows() && exceeds_safe(file_, rule.profile))
+      look_at_gift(i);
+  }
+
+  // More than `safe`, by a rule that says hardly more of a client than its kind, or its number.
+  void look_at_gift(std::size_t i) {
+    const guard::Rule& rule = file_.rules[i];
+    if (const auto crowd = crowd_of(rule))
+      warn(rule.line,
+           fmt::format("this rule gives every {} \"{}\", which allows more than \"safe\"", *crowd, rule.profile));
+    const bool says_where =
+        rule.names_place() || rule.names_program() || rule.door || rule.lsm_label || rule.tpm_namespace;
+    const auto takes_containers = [](const guard::Rule& earlier) {
+      return !earlier.only_narrows() && crowd_of(earlier) == "container";
+    };
+    const auto here = file_.rules.begin() + static_cast<std::ptrdiff_t>(i);
+    if (rule.uids && rule.uids->contains(0) && !says_where && std::none_of(file_.rules.begin(), here, takes_containers))
+      warn(rule.line,
+           fmt::format("this rule gives \"{}\" to the root of every container, too, that may connect; a rule "
+                       "before it with container = \"*\" gives those something else",
+                       rule.profile));
+  }
+
+  // "pod" of a rule about no matter which pod; nullopt: it says more.
+  static std::optional<std::string_view> crowd_of(const guard::Rule& rule) {
+    const auto is_any = [](const std::optional<guard::Pattern>& pattern) {
+      return !pattern || pattern->text().find_first_not_of("*?/") == std::string::npos;
+    };
+    const bool says_who = rule.uids || rule.gids || rule.door || rule.lsm_label || rule.tpm_namespace ||
+                          rule.user_namespace || rule.mount_namespace;
+    if (says_who || !is_any(rule.cgroup) || !is_any(rule.unit) || !is_any(rule.container) || !is_any(rule.pod))
+      return std::nullopt;
+    if (rule.pod) return "pod";
+    if (rule.container) return "container";
+    if (rule.unit) return "unit";
+    return rule.cgroup ? std::optional<std::string_view>("process in any cgroup") : std::nullopt;
+  }
+
+  // Names that nothing has.
+  void look_at_patterns(const guard::Rule& conditions, int line, std::string_view what) {
+    const auto never = [&](std::string_view key, const std::optional<guard::Pattern>& pattern, std::string_view form) {
+      warn(line, fmt::format("this {} matches nobody: {} \"{}\" is not {}", what, key, pattern->text(), form));
+    };
+    if (conditions.container && !can_be_id(conditions.container->text()))
+      never("container", conditions.container, "a container's id, which is 64 hexadecimal digits, or a pattern of one");
+    if (conditions.pod && !can_be_pod(conditions.pod->text()))
+      never("pod", conditions.pod, "a pod's uid, like 1f5b0a4e-1111-2222-3333-444455556666, or a pattern of one");
+    if (conditions.unit && !can_be_unit(conditions.unit->text()))
+      never("unit", conditions.unit, "a unit's whole name, like nginx.service, or a pattern of one");
+    if (conditions.cgroup && conditions.cgroup->text().starts_with("/sys/fs/cgroup"))
+      never("cgroup", conditions.cgroup, "a path from the root of the hierarchy, like /system.slice/nginx.service");
+  }
+
+  static bool has_only(std::string_view text, std::string_view characters) {
+    return text.find_first_not_of(characters) == std::string_view::npos;
+  }
+  // What a pattern says must fit in, and fill it if it leaves nothing open.
+  static bool fits(std::string_view pattern, std::size_t length) {
+    const auto stars = static_cast<std::size_t>(std::count(pattern.begin(), pattern.end(), '*'));
+    return stars == 0 ? pattern.size() == length : pattern.size() - stars <= length;
+  }
+  static bool can_be_id(std::string_view pattern) {
+    return has_only(pattern, "0123456789abcdef*?") && fits(pattern, 64);
+  }
+  static bool can_be_pod(std::string_view pattern) {
+    return has_only(pattern, "0123456789abcdef-*?") && (fits(pattern, 36) || fits(pattern, 32));
+  }
+  static bool can_be_unit(std::string_view pattern) {
+    constexpr std::array<std::string_view, 5> kTypes = {".service", ".scope", ".socket", ".mount", ".swap"};
+    const auto open = pattern.find_last_of("*?");
+    const auto is_end = [&](std::string_view type) { return pattern.ends_with(type); };
+    return open != std::string_view::npos || std::any_of(kTypes.begin(), kTypes.end(), is_end);
   }
 
   void look_at_namespace(std::size_t i) {
@@ -94,10 +170,20 @@ class Warner {
       warn(one.line,
            fmt::format("nobody belongs to this namespace: whoever it is about belongs to that on line {} first",
                        earlier->line));
+    look_at_patterns(one.members, one.line, "namespace");
     if (!around_.may_trace && one.members.user_namespace)
       warn(one.line,
-           "this namespace names a user namespace, which is unknown of other users' programs without CAP_SYS_PTRACE, "
-           "so that they do not belong to it: docs/identity.md says what the unit needs");
+           "this namespace names a user namespace, which without CAP_SYS_PTRACE is known only of programs that are in "
+           "tpmspaced's own, so that everybody in another one may belong to it and gets the least: docs/identity.md "
+           "says "
+           "what the unit needs");
+    if (one.members.names_place() && one.quotas != guard::Quotas{})
+      warn(one.line,
+           "clients that may belong to this namespace, because their process was gone before it could be read, have "
+           "its quotas once more, all of them together: \"door\" says for sure who belongs to it");
+    if (const auto crowd = crowd_of(one.members); crowd && one.profile && exceeds_safe(file_, *one.profile))
+      warn(one.line,
+           fmt::format("this namespace gives every {} \"{}\", which allows more than \"safe\"", *crowd, *one.profile));
     if (one.window && one.window->last >= kFirstOfPlatform)
       warn(one.line,
            "some of this namespace's persistent handles are the platform's: an owner's keys cannot be made persistent "

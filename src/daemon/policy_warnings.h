@@ -2,7 +2,8 @@
 //
 // Idea: a sentence with a line for each rule or namespace that cannot match, each profile that nobody gets, each rule
 // or door that gives to everybody more than `safe`, each door whose visitors are refused everything, each chip that
-// nothing names, each ledger or state of a TPM that has no place. The daemon works with the file all the same.
+// nothing names, each ledger or state of a TPM that has no place, each rule or namespace by which a client of which
+// something is unknown can get more than one that is known. The daemon works with the file all the same.
 // Threads: functions of their arguments, but this_machine(), which reads /proc. Errors: none.
 #pragma once
 

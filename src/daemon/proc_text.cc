@@ -1,7 +1,6 @@
 #include "daemon/proc_text.h"
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <climits>
 #include <system_error>
@@ -11,9 +10,9 @@ namespace {
 
 // Fields of stat behind the program's name, which is the second: the state is the third.
 constexpr std::size_t kStateField = 3;
+constexpr std::size_t kFlagsField = 9;
 constexpr std::size_t kStartField = 22;
-// Fields of a line of mountinfo before the optional ones.
-constexpr std::size_t kMountFields = 6;
+constexpr std::uint64_t kExiting = 0x4;  // PF_EXITING (include/linux/sched.h)
 
 template <typename Number>
 std::optional<Number> number(std::string_view text, int base = 10) {
@@ -42,16 +41,29 @@ bool is_path(std::string_view text) {
   return text.starts_with('/') && text.size() < PATH_MAX && text.find('\0') == std::string_view::npos;
 }
 
+// ".." stands at its beginning alone.
 bool is_cgroup_path(std::string_view text) {
   if (!is_path(text) || text.find('\n') != std::string_view::npos) return false;
   if (text == "/") return true;
   std::string_view rest = text.substr(1);
   if (rest.ends_with('/')) return false;
+  bool is_below = false;
   while (!rest.empty()) {
     const auto name = cut(rest, '/');
-    if (name.empty() || name == "." || name == "..") return false;
+    if (name.empty() || name == "." || (is_below && name == "..")) return false;
+    is_below = name != "..";
   }
   return true;
+}
+
+// "4:memory:/system.slice/nginx.service"
+std::optional<CgroupPath> parse_cgroup(std::string_view line) {
+  if (!number<unsigned>(cut(line, ':')) || line.find(':') == std::string_view::npos) return std::nullopt;
+  CgroupPath out;
+  out.hierarchy = cut(line, ':');
+  out.path = line;
+  if (!is_cgroup_path(out.path)) return std::nullopt;
+  return out;
 }
 
 // "Uid:\t1000\t1000\t1000\t1000": real, effective, saved, file system.
@@ -61,52 +73,24 @@ std::optional<Id> effective_id(std::string_view ids) {
   return number<Id>(cut(ids, '\t'));
 }
 
-bool is_octal(char c) {
-  return c >= '0' && c <= '7';
-}
-
-// The kernel writes a space, tab, newline and backslash in a path as "\040".
-std::string unescaped(std::string_view text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto digits = text.substr(i + 1, 3);
-    if (text[i] != '\\' || digits.size() != 3 || !std::all_of(digits.begin(), digits.end(), is_octal) ||
-        digits[0] > '3') {
-      out.push_back(text[i]);
-      continue;
-    }
-    out.push_back(static_cast<char>((digits[0] - '0') * 64 + (digits[1] - '0') * 8 + (digits[2] - '0')));
-    i += 3;
-  }
-  return out;
-}
-
-// "41 31 0:38 /root /mount/point rw,relatime shared:1 - cgroup2 cgroup2 rw"
-std::optional<Cgroup2Mount> parse_mount(std::string_view line) {
-  std::array<std::string_view, kMountFields> fields;
-  for (auto& field : fields) field = cut(line, ' ');
-  while (!line.empty())
-    if (cut(line, ' ') == "-") break;
-  if (cut(line, ' ') != "cgroup2") return std::nullopt;
-  Cgroup2Mount out{.point = unescaped(fields[4]), .root = unescaped(fields[3])};
-  if (!is_path(out.point) || !is_path(out.root)) return std::nullopt;
-  return out;
-}
-
 }  // namespace
 
-std::optional<ProcessStart> parse_stat(std::string_view text) {
+std::optional<ProcessStat> parse_stat(std::string_view text) {
   const auto open = text.find(" (");
-  const auto close = text.rfind(") ");  // whatever stands behind the name has no parentheses
+  const auto close = text.rfind(") ");  // what stands behind the name has no parentheses
   if (open == std::string_view::npos || close == std::string_view::npos || close < open) return std::nullopt;
   const auto pid = number<pid_t>(text.substr(0, open));
   if (!pid || *pid <= 0) return std::nullopt;
   std::string_view rest = text.substr(close + 2);
-  for (auto field = kStateField; field < kStartField; ++field) cut(rest, ' ');
+  std::optional<std::uint64_t> flags;
+  for (auto field = kStateField; field < kStartField; ++field) {
+    const auto value = cut(rest, ' ');
+    if (field == kFlagsField) flags = number<std::uint64_t>(value);
+  }
   if (rest.find(' ') == std::string_view::npos) return std::nullopt;  // the text ends here: it is not whole
   const auto ticks = number<std::uint64_t>(cut(rest, ' '));
-  if (!ticks) return std::nullopt;
-  return ProcessStart{*pid, *ticks};
+  if (!ticks || !flags) return std::nullopt;
+  return ProcessStat{.pid = *pid, .ticks = *ticks, .is_exiting = (*flags & kExiting) != 0};
 }
 
 std::optional<EffectiveIds> parse_status(std::string_view text) {
@@ -129,26 +113,23 @@ std::optional<std::uint64_t> parse_capabilities(std::string_view text) {
   return std::nullopt;
 }
 
-std::optional<std::string> parse_cgroup(std::string_view text) {
-  constexpr std::string_view kVersion2 = "0::";
+std::optional<std::vector<CgroupPath>> parse_cgroups(std::string_view text) {
+  std::vector<CgroupPath> out;
   while (const auto line = next_line(text)) {
-    if (!line->starts_with(kVersion2)) continue;
-    const auto path = line->substr(kVersion2.size());
-    if (!is_cgroup_path(path)) return std::nullopt;
-    return std::string(path);
+    auto one = parse_cgroup(*line);
+    if (!one) return std::nullopt;
+    out.push_back(*std::move(one));
   }
-  return std::nullopt;
+  if (!text.empty()) return std::nullopt;
+  return out;
 }
 
-std::optional<Cgroup2Mount> parse_mountinfo(std::string_view text) {
-  std::optional<Cgroup2Mount> part;
-  while (const auto line = next_line(text)) {
-    auto mount = parse_mount(*line);
-    if (!mount) continue;
-    if (mount->root == "/") return mount;
-    if (!part) part = std::move(mount);
-  }
-  return part;
+bool is_whole_uid_map(std::string_view text) {
+  std::vector<std::string_view> words;
+  while (!text.empty() && words.size() < 4)
+    if (const auto word = cut(text, text.find('\n') < text.find(' ') ? '\n' : ' '); !word.empty())
+      words.push_back(word);
+  return words == std::vector<std::string_view>{"0", "0", "4294967295"};
 }
 
 std::optional<std::string> parse_executable(std::string_view text) {

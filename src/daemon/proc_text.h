@@ -1,4 +1,4 @@
-// What the texts of /proc say: of a process, of its cgroup, of the mounts.
+// What the texts of /proc say: of a process, of its cgroups, of its user namespace.
 //
 // Idea: pure functions over texts that somebody else read, so that every odd one can be tried. Some octets in them are
 // chosen by whoever is asked about (the name of a program, of a file, of a cgroup below one that was given to him):
@@ -16,19 +16,25 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace tpmspace::daemon {
 
 // Octets of the longest LSM label that is believed.
 inline constexpr std::size_t kMaxLabel = 4096;
 
-// /proc/PID/stat. The name of the program stands in it in parentheses and may have any octets, parentheses too.
-struct ProcessStart {
+// /proc/PID/stat. The name of the program stands in it in parentheses and may have any bytes, parentheses too.
+struct ProcessStat {
   pid_t pid = 0;
-  std::uint64_t ticks = 0;
-  bool operator==(const ProcessStart&) const = default;
+  std::uint64_t ticks = 0;  // when it started
+  bool is_exiting = false;  // its main thread: some of what else is said of it does not hold any more
+
+  [[nodiscard]] bool is_same_process(const ProcessStat& other) const {
+    return pid == other.pid && ticks == other.ticks;
+  }
+  bool operator==(const ProcessStat&) const = default;
 };
-[[nodiscard]] std::optional<ProcessStart> parse_stat(std::string_view text);
+[[nodiscard]] std::optional<ProcessStat> parse_stat(std::string_view text);
 
 // The effective ids in /proc/PID/status. What stands behind them in the text need not be there.
 struct EffectiveIds {
@@ -41,18 +47,17 @@ struct EffectiveIds {
 // The effective capabilities there, a bit for each.
 [[nodiscard]] std::optional<std::uint64_t> parse_capabilities(std::string_view text);
 
-// The cgroup v2 path in /proc/PID/cgroup: the line "0::/...". A path that leads out of our cgroup namespace ("/../x")
-// says nothing.
-[[nodiscard]] std::optional<std::string> parse_cgroup(std::string_view text);
-
-// Where cgroup v2 is mounted, in /proc/self/mountinfo: on a hybrid system beside the v1 hierarchies, so not at
-// /sys/fs/cgroup itself. A mount of the whole hierarchy goes before one of a part of it.
-struct Cgroup2Mount {
-  std::string point;
-  std::string root;  // what of the hierarchy is mounted there
-  bool operator==(const Cgroup2Mount&) const = default;
+// A line of /proc/PID/cgroup: where the process is in one hierarchy.
+struct CgroupPath {
+  std::string hierarchy = {};  // "" is cgroup v2, "name=systemd" systemd's own of v1, "cpu,cpuacct" another one of v1
+  std::string path = {};       // "/system.slice/nginx.service"; "/../x" leads out of our cgroup namespace
+  bool operator==(const CgroupPath&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
-[[nodiscard]] std::optional<Cgroup2Mount> parse_mountinfo(std::string_view text);
+// None: the machine has no hierarchy.
+[[nodiscard]] std::optional<std::vector<CgroupPath>> parse_cgroups(std::string_view text);
+
+// /proc/self/uid_map: every uid there is is one in our user namespace, too.
+[[nodiscard]] bool is_whole_uid_map(std::string_view text);
 
 // What readlink says of /proc/PID/exe. A file that is deleted has no path.
 [[nodiscard]] std::optional<std::string> parse_executable(std::string_view text);

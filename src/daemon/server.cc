@@ -35,30 +35,13 @@ space::SpaceLimits most_of_a_space(const Limits& limits) {
   return {.objects = limits.objects, .sessions = limits.sessions, .terms = limits.terms};
 }
 
-// The descriptors that the system gives are a limit, too, and some of them are needed for other things than clients:
-// files that are read, doors, the TPM; and for those who come when there is no place.
-struct Descriptors {
-  std::uint32_t clients = 0;  // 0: no limit
-  std::size_t refused = limits::kRefusedAtATime;
-};
 // What the daemon itself has open.
 std::uint32_t own_descriptors(std::size_t chips, std::size_t doors) {
   return static_cast<std::uint32_t>(limits::kOwnDescriptors + chips * limits::kChipDescriptors +
                                     doors * limits::kDoorDescriptors);
 }
-Descriptors descriptors(std::uint32_t own) {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return {};
-  const auto all = static_cast<std::uint32_t>(std::min<rlim_t>(limit.rlim_cur, UINT32_MAX));
-  const std::uint32_t others = own + limits::kPassingDescriptors + limits::kAdministratorPlaces;
-  const auto kept = std::max(std::min(all / 4, std::uint32_t{limits::kKeptDescriptors}), others + 4);
-  return {.clients = all > kept ? all - kept : 1,
-          .refused = std::min<std::size_t>(kept - others, limits::kRefusedAtATime)};
-}
-std::uint32_t most_connections(const Limits& limits, std::uint32_t own) {
-  const auto possible = descriptors(own).clients;
-  if (limits.connections == 0 || possible == 0) return std::max(limits.connections, possible);
-  return std::min(limits.connections, possible);
+std::uint32_t least_limit(std::uint32_t a, std::uint32_t b) {
+  return a == 0 || b == 0 ? std::max(a, b) : std::min(a, b);
 }
 
 std::vector<std::string> names_of(const std::vector<Chips::Source>& sources) {
@@ -70,24 +53,46 @@ std::vector<std::string> names_of(const std::vector<Chips::Source>& sources) {
 
 }  // namespace
 
+// The descriptors that the system gives are a limit, too, and some of them are needed for other things than clients
+// that are served: files that are read, doors, the TPM; those who have just come, and those who come when there is no
+// place.
+Server::Descriptors Server::divide_descriptors(std::uint32_t own) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return {};
+  const auto all = static_cast<std::uint32_t>(std::min<rlim_t>(limit.rlim_cur, UINT32_MAX));
+  const auto arrivals = std::clamp(all / 16, std::uint32_t{1}, std::uint32_t{limits::kArrivals});
+  const auto unread = std::min(all / 64, std::uint32_t{limits::kUnreadProcesses});
+  const std::uint32_t others = own + limits::kPassingDescriptors + unread + limits::kAdministratorPlaces;
+  const auto kept = std::max(std::min(all / 4, std::uint32_t{limits::kKeptDescriptors}), others + 4);
+  return {.clients = all > kept + arrivals ? all - kept - arrivals : 1,
+          .refused = std::min<std::size_t>(kept - others, limits::kRefusedAtATime),
+          .arrivals = arrivals,
+          .unread = unread};
+}
+
 Server::Server(Log& log, AuditLog audit, Terms terms, Listener main_door, std::vector<Chips::Source> sources)
     : log_(log),
       limits_(terms.limits),
       config_file_(std::move(terms.config_file)),
-      most_refused_(descriptors(own_descriptors(sources.size(), terms.access.doors.size())).refused),
+      descriptors_(divide_descriptors(own_descriptors(sources.size(), terms.access.doors.size()))),
       audit_(std::move(audit)),
       access_(std::move(terms.access)),
       gatekeeper_(std::make_shared<const guard::Policy>(access_.policy), names_of(sources), most_of_a_space(limits_),
-                  limits_.bytes),
+                  limits_.bytes, descriptors_.unread),
       rereading_(loop_, std::move(terms.reread),
                  [this](Rereading::Result read, const std::vector<ClientId>& for_whom) {
                    on_read_again(std::move(read), for_whom);
                  }),
-      places_(most_connections(limits_, own_descriptors(sources.size(), access_.doors.size()))),
-      doors_(loop_, log, std::move(main_door),
-             [this](posix::Fd client, const Entrance& entrance, const Doors::Count& visits, bool welcome) {
-               on_client(std::move(client), entrance, visits, welcome);
-             }),
+      places_(least_limit(limits_.connections, descriptors_.clients)),
+      arrivals_(
+          loop_, descriptors_.arrivals, [this](uid_t uid) { return gatekeeper_.holder_of(uid); },
+          [this](Arrival client) { on_arrival(std::move(client)); }, [this] { doors_.on_room(); }),
+      doors_(
+          loop_, log, std::move(main_door),
+          [this](posix::Fd client, const Entrance& entrance, const Doors::Occupancy& door) {
+            arrivals_.add(std::move(client), entrance, door);
+          },
+          [this] { return arrivals_.has_room(); }),
       again_turn_(loop_.deferred([this] { take_turns(); })),
       burial_(loop_.deferred([this] { bury(); })),
       refused_timer_(loop_.timer([this] { drop_slow_refused(); })),
@@ -129,6 +134,13 @@ int Server::run() {
   log_.info("version {} starts, on {}", kVersion, chips_.desk(0).name());
   for (std::size_t i = 1; i < chips_.size(); ++i)
     log_.info("and, as the chip \"{}\", on {}", chips_.name(i), chips_.desk(i).name());
+  if (!gatekeeper_.sees_others())
+    log_.warning(
+        "tpmspaced cannot see the processes of other users (hidepid, or another /proc), so it does not know "
+        "containers: "
+        "their root counts as the machine's, or if rules or namespaces ask where a process is, the machine's root gets "
+        "no "
+        "more than a container's; docs/identity.md says what the unit needs");
   manager_.tell("STATUS=Starting the TPM");
   const int code = loop_.run();
   audit_.last_words();
@@ -273,25 +285,35 @@ void Server::audit_reclaimed(std::size_t chip, const observe::Reclaimed& session
 
 std::string Server::words_of(const space::Holder& who) const {
   if (who.owner.value == 0) return "nobody";
-  std::string out = fmt::format("uid {}", uid_of(who));
-  if (const auto realm = gatekeeper_.realm_of_owner(who.owner))
-    out += fmt::format(" of the {} {}", realm->kind == Gatekeeper::Realm::Kind::kNamespace ? "namespace" : "door",
-                       proto::json_string(realm->name));
-  if (who.part.connection != 0) out += fmt::format(", connection {} with a narrowed profile", who.part.connection);
-  return out;
+  const auto narrowed = [&](std::string user) {
+    if (who.part.connection != 0) user += fmt::format(", connection {} with a narrowed profile", who.part.connection);
+    return user;
+  };
+  const auto realm = gatekeeper_.realm_of_owner(who.owner);
+  const std::string user = fmt::format("uid {}", uid_of(who));
+  if (!realm) return narrowed(user);
+  switch (realm->kind) {
+    case Gatekeeper::Realm::Kind::kUnknown:
+      return narrowed("a client that could not be identified, of " + user);
+    case Gatekeeper::Realm::Kind::kContainers:
+      return narrowed(user + " of a container");
+    case Gatekeeper::Realm::Kind::kNamespace:
+      return narrowed(user + " of the namespace " + proto::json_string(realm->name));
+    case Gatekeeper::Realm::Kind::kDoor:
+      break;
+  }
+  return narrowed(user + " of the door " + proto::json_string(realm->name));
 }
 
 // --- Clients ---------------------------------------------------------------------------------------------------------
 
-void Server::on_client(posix::Fd socket, const Entrance& entrance, const Doors::Count& visits, bool door_has_room) {
-  const auto accepted = since_boot();
-  const auto peer = peer_credentials(socket.get());
-  if (!peer) return;
-  // Who gets no place is known well enough by his uid: to find out more takes longer than to refuse him.
-  auto verdict = door_has_room ? judge(*peer, entrance) : ClientLimits::Verdict::kTooManyAtDoor;
-  const bool has_kept_place = has_kept_place_for(*peer, entrance);
+void Server::on_arrival(Arrival arrived) {
+  auto& [socket, peer, accepted, entrance, door] = arrived;
+  // Of a client that gets no place its uid is enough to know: to find out more takes longer than to refuse it.
+  auto verdict = door.has_room() ? judge(peer, entrance) : ClientLimits::Verdict::kTooManyAtDoor;
+  const bool has_kept_place = has_kept_place_for(peer, entrance);
   const bool is_lost = verdict != ClientLimits::Verdict::kWelcome && !has_kept_place;
-  auto badge = is_lost ? Gatekeeper::stranger(*peer, entrance) : gatekeeper_.admit(socket.get(), entrance, accepted);
+  auto badge = is_lost ? Gatekeeper::stranger(peer, entrance) : gatekeeper_.admit(socket.get(), entrance, accepted);
   if (!badge) return;
   if (verdict == ClientLimits::Verdict::kWelcome) verdict = judge(*badge);
   const bool is_usual = verdict == ClientLimits::Verdict::kWelcome;
@@ -299,14 +321,15 @@ void Server::on_client(posix::Fd socket, const Entrance& entrance, const Doors::
   const bool is_kept = has_kept_place && badge->grant->profile().administer;
   const auto refusal = refusal_of(*badge, verdict, is_kept);
   const bool welcome = !refusal;
-  if (!welcome && refused_now_ >= most_refused_) return;
+  if (!welcome && refused_now_ >= descriptors_.refused) return;
 
+  if (badge->grant->choice.in_doubt) say_in_doubt(*badge);
   const ClientId id = ++last_client_;
   const space::Holder holder = badge->holder();
   const auto uid = badge->who.uid;
   const auto pid = badge->who.pid;
   log_.debug("client {}: uid {}, pid {}, profile {}, namespace {}, chip {}", id, uid, badge->who.pid.value_or(0),
-             badge->grant->profile().name, badge->who.tpm_namespace.value_or("none"), chips_.name(badge->chip));
+             badge->grant->profile().name, badge->who.tpm_namespace.value().value_or("none"), chips_.name(badge->chip));
   const TpmDesk& desk = chips_.desk(welcome ? badge->chip : 0);
   Connection::Host& host = *this;
   Client client;
@@ -321,7 +344,7 @@ void Server::on_client(posix::Fd socket, const Entrance& entrance, const Doors::
   }
   if (welcome) {
     client.place.emplace(places_.take(holder, is_usual ? ClientLimits::Kind::kUsual : ClientLimits::Kind::kKept));
-    client.visit.emplace(visits);
+    client.visit.emplace(door.count);
     index_.add(id, holder, pid);
   } else {
     ++refused_now_;
@@ -371,7 +394,7 @@ void Server::say_refused(const Badge& badge, ClientLimits::Verdict verdict) {
       case ClientLimits::Verdict::kTooManyOfUser:
         return fmt::format("of one user is {}", badge.grant->profile().limits.connections);
       case ClientLimits::Verdict::kTooManyOfNamespace:
-        return fmt::format("of the namespace \"{}\" is {}", badge.who.tpm_namespace.value_or(""),
+        return fmt::format("of the namespace \"{}\" is {}", badge.who.tpm_namespace.value().value_or(""),
                            badge.grant->namespace_connections);
       case ClientLimits::Verdict::kTooManyAtDoor:
       case ClientLimits::Verdict::kWelcome:
@@ -381,6 +404,17 @@ void Server::say_refused(const Badge& badge, ClientLimits::Verdict verdict) {
   };
   log_.warning("a connection of uid {}, pid {} is refused: the limit of connections {}{}", badge.who.uid,
                badge.who.pid.value_or(0), limit(), held_back_text(*held_back));
+}
+
+void Server::say_in_doubt(const Badge& badge) {
+  const auto held_back = doubt_lines_.allow(RateLimit::Clock::now());
+  if (!held_back) return;
+  const std::string_view why =
+      badge.who.is_unidentified
+          ? "its process could not be read: a program that hands its connection on has to wait for a first answer"
+          : "what could not be read of its process decides: tpmspace policy check says which rules and namespaces do";
+  log_.warning("a connection of uid {}, pid {} is in doubt and gets the least of what it could be, profile {}; {}{}",
+               badge.who.uid, badge.who.pid.value_or(0), badge.grant->profile().name, why, held_back_text(*held_back));
 }
 
 void Server::drop_slow_refused() {
@@ -401,7 +435,7 @@ void Server::take_turns() {
 
 void Server::bury() {
   dead_.clear();
-  doors_.on_descriptor_freed();
+  doors_.on_room();
 }
 
 void Server::answered_early(Connection& from, wire::Rc code) {
@@ -454,6 +488,7 @@ void Server::begin_stop() {
   manager_.tell("STOPPING=1\nSTATUS=Emptying the TPM");
   log_.info("stopping; connections: {}", places_.total());
   doors_.close();
+  arrivals_.clear();
   chips_.stop();
   std::vector<ClientId> all;
   for (const auto& [id, client] : clients_) all.push_back(id);

@@ -17,6 +17,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "daemon/arrivals.h"
 #include "daemon/audit_log.h"
 #include "daemon/chips.h"
 #include "daemon/client_index.h"
@@ -27,11 +28,12 @@
 #include "daemon/event_loop.h"
 #include "daemon/gatekeeper.h"
 #include "daemon/last_refusals.h"
+#include "daemon/limits.h"
 #include "daemon/log.h"
 #include "daemon/rereading.h"
+#include "daemon/round_robin.h"
 #include "daemon/service_manager.h"
 #include "daemon/tpm_desk.h"
-#include "daemon/turns.h"
 
 namespace tpmspace::daemon {
 
@@ -80,6 +82,16 @@ class Server final : private Connection::Host {
     [[nodiscard]] std::size_t spoken_to() const { return place ? connection->badge().chip : 0; }
   };
 
+  // How the descriptors that the system gives are divided.
+  struct Descriptors {
+    std::uint32_t clients = 0;  // 0: no limit
+    std::size_t refused = limits::kRefusedAtATime;
+    std::size_t arrivals = limits::kArrivals;
+    unsigned unread = limits::kUnreadProcesses;
+  };
+  // `own`: what the daemon itself has open.
+  [[nodiscard]] static Descriptors divide_descriptors(std::uint32_t own);
+
   // --- TPMs ---
   void let_clients_in();
   void on_main_failed();
@@ -91,7 +103,7 @@ class Server final : private Connection::Host {
   void on_listed(std::size_t chip, ClientId client, const tl::expected<engine::SessionList, wire::Rc>& list);
   void on_over();
   // --- Clients ---
-  void on_client(posix::Fd socket, const Entrance& entrance, const Doors::Count& visits, bool door_has_room);
+  void on_arrival(Arrival client);
   // Why a client is answered once and sent away; nullopt: it is welcome.
   [[nodiscard]] std::optional<wire::Rc> refusal_of(const Badge& badge, ClientLimits::Verdict verdict, bool is_kept);
   // Whether there is a place for him, as far as his uid tells it; and as the kernel knows him.
@@ -100,6 +112,7 @@ class Server final : private Connection::Host {
   // One of those places is his that nobody else gets.
   [[nodiscard]] bool has_kept_place_for(const ucred& peer, const Entrance& entrance) const;
   void say_refused(const Badge& badge, ClientLimits::Verdict verdict);
+  void say_in_doubt(const Badge& badge);
   void drop_slow_refused();
   void bury();
   void take_turns();
@@ -177,7 +190,7 @@ class Server final : private Connection::Host {
   const Limits limits_;
   const std::string config_file_;
   const uid_t own_uid_ = ::geteuid() == guard::kOverflowUid ? 0 : ::geteuid();  // and root's, who administers, too
-  const std::size_t most_refused_;                                              // at a time
+  const Descriptors descriptors_;
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
 
   EventLoop loop_;
@@ -187,6 +200,7 @@ class Server final : private Connection::Host {
   Gatekeeper gatekeeper_;
   Rereading rereading_;
   ClientLimits places_;
+  Arrivals arrivals_;
   Doors doors_;
   std::unordered_map<ClientId, Client> clients_;
   ClientIndex index_;  // of those that have a place
@@ -194,9 +208,10 @@ class Server final : private Connection::Host {
   ClientId last_client_ = 0;
   std::uint64_t refused_ever_ = 0;
   std::size_t refused_now_ = 0;
-  Turns turns_;               // those who have something to handle
-  std::vector<Client> dead_;  // to be destroyed outside their own callbacks
+  RoundRobin<space::OwnerId, ClientId> turns_;  // those who have something to handle
+  std::vector<Client> dead_;                    // to be destroyed outside their own callbacks
   RateLimit refused_lines_;
+  RateLimit doubt_lines_;
   RateLimit cut_off_lines_;
   bool stopping_ = false;
   int exit_code_ = 0;

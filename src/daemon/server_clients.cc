@@ -35,11 +35,11 @@ proto::Who who_of(const Badge& badge) {
   const guard::Principal& who = badge.who;
   return {.uid = who.uid,
           .pid = static_cast<std::uint32_t>(who.pid.value_or(0)),
-          .executable = told(who.executable.value_or("")),
-          .unit = told(who.unit.value_or("")),
-          .container = told(who.container.value_or("")),
-          .pod = told(who.pod.value_or("")),
-          .tpm_namespace = told(who.tpm_namespace.value_or("")),
+          .executable = told(who.executable.value().value_or("")),
+          .unit = told(who.unit.value().value_or("")),
+          .container = told(who.container.value().value_or("")),
+          .pod = told(who.pod.value().value_or("")),
+          .tpm_namespace = told(who.tpm_namespace.value().value_or("")),
           .listener = told(badge.entrance.door),
           .profile = told(badge.grant->profile().name),
           .chip = told(who.chip.value_or(""))};
@@ -137,7 +137,8 @@ tl::expected<proto::WhoReport, wire::Rc> Server::who(Connection& from, const pro
   if (about == nullptr) return tl::make_unexpected(kNoSuchProcess);
   const Grant& rights = rights_of(*about);
   const Badge& badge = about->badge();
-  const auto* home = badge.who.tpm_namespace ? access_.policy.namespace_named(*badge.who.tpm_namespace) : nullptr;
+  const auto& name = badge.who.tpm_namespace.value();
+  const auto* home = name ? access_.policy.namespace_named(*name) : nullptr;
   proto::WhoReport out;
   out.connection = about->id();
   out.who = who_of(badge);
@@ -146,6 +147,8 @@ tl::expected<proto::WhoReport, wire::Rc> Server::who(Connection& from, const pro
   out.administers = rights.profile().administer;
   for (auto& reason : reasons_of(rights.choice, access_, home, badge.entrance, config_file_))
     out.reasons.push_back(told(std::move(reason)));
+  if (rights.choice.in_doubt)
+    out.reasons.emplace_back("what is unknown of it decides, so it gets the least of what it could be");
   if (badge.narrowed) out.reasons.emplace_back("the connection has given rights away since");
   const Client& client = clients_.at(about->id());
   if (const Refusal* last =

@@ -41,14 +41,23 @@ struct OrderOf {
     return engine::ReserveSession{one.handle, one.reserved};
   }
 };
-// As proto::Realm wants names.
+// As proto::Realm wants names. No namespace has a name in parentheses.
 proto::Realm told(const std::optional<Gatekeeper::Realm>& realm) {
   if (!realm) return {};
   std::string name = realm->name;
   std::replace_if(
       name.begin(), name.end(), [](char c) { return c <= ' ' || c > '~'; }, '?');
-  return realm->kind == Gatekeeper::Realm::Kind::kDoor ? proto::Realm{.door = std::move(name)}
-                                                       : proto::Realm{.tpm_namespace = std::move(name)};
+  switch (realm->kind) {
+    case Gatekeeper::Realm::Kind::kDoor:
+      return {.door = std::move(name)};
+    case Gatekeeper::Realm::Kind::kUnknown:
+      return {.tpm_namespace = "(unknown)"};
+    case Gatekeeper::Realm::Kind::kContainers:
+      return {.tpm_namespace = "(containers)"};
+    case Gatekeeper::Realm::Kind::kNamespace:
+      break;
+  }
+  return {.tpm_namespace = std::move(name)};
 }
 engine::SessionOrder order_of(const proto::SessionOrder& what, const Gatekeeper& gatekeeper) {
   return std::visit(OrderOf{gatekeeper}, what);
@@ -63,9 +72,10 @@ observe::AuditRecord Server::record_of(observe::AuditEvent event, const Connecti
   out.owner = badge.owner.value;
   out.uid = badge.who.uid;
   out.pid = badge.who.pid;
-  out.executable = badge.who.executable;
-  out.cgroup = badge.who.cgroup;
-  out.tpm_namespace = badge.who.tpm_namespace;
+  out.executable = badge.who.executable.value();
+  out.cgroup = badge.who.cgroup.value();
+  out.tpm_namespace = badge.who.tpm_namespace.value();
+  out.in_doubt = badge.grant->choice.in_doubt;
   out.door = badge.entrance.door;
   out.chip = badge.who.chip.value_or("");
   out.connection = from.id();
@@ -77,6 +87,7 @@ observe::AuditRecord Server::record_of(observe::AuditEvent event, const Connecti
 
 const Grant& Server::rights_of(Connection& from) {
   Badge& badge = from.badge();
+  gatekeeper_.read_program(badge);
   if (gatekeeper_.renew(badge)) badge.untold = true;
   if (badge.untold) badge.untold = !desk_of(from).set_limits(from.id(), badge.limits());
   return *badge.grant;

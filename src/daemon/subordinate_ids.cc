@@ -1,5 +1,6 @@
 #include "daemon/subordinate_ids.h"
 
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <pwd.h>
 #include <unistd.h>
@@ -8,7 +9,10 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <cstdio>
+#include <cstdlib>
 #include <map>
+#include <utility>
 
 #include "posix/fd.h"
 
@@ -53,6 +57,50 @@ std::string read_file(const char* path, std::size_t limit) {
   return out;
 }
 
+// Of the name service. For one thread at a time: getpwent.
+std::vector<std::pair<std::string, std::uint32_t>> listed_users(std::size_t most) {
+  std::vector<std::pair<std::string, std::uint32_t>> out;
+  ::setpwent();
+  while (const passwd* entry = out.size() < most ? ::getpwent() : nullptr)  // NOLINT(concurrency-mt-unsafe): see above
+    out.emplace_back(entry->pw_name, entry->pw_uid);
+  ::endpwent();
+  return out;
+}
+
+// It brings a dozen other libraries along, and nearly no machine needs it.
+class Libsubid {
+ public:
+  Libsubid() {
+    for (const char* name : {"libsubid.so.5", "libsubid.so.4"})
+      if (library_ == nullptr) library_ = ::dlopen(name, RTLD_NOW | RTLD_LOCAL);
+    if (library_ == nullptr) return;
+    ranges_ = reinterpret_cast<GetRanges*>(::dlsym(library_, "subid_get_uid_ranges"));
+    auto* init = reinterpret_cast<bool (*)(const char*, FILE*)>(::dlsym(library_, "subid_init"));
+    if (init != nullptr) init("tpmspaced", stderr);
+  }
+  Libsubid(const Libsubid&) = delete;
+  Libsubid& operator=(const Libsubid&) = delete;
+  ~Libsubid() = default;  // it stays loaded: services that it has loaded may have threads
+
+  [[nodiscard]] bool is_there() const { return ranges_ != nullptr; }
+  void for_each_range(const std::string& user,
+                      const std::function<void(unsigned long first, unsigned long count)>& take) const {
+    Range* ranges = nullptr;
+    const int count = ranges_(user.c_str(), &ranges);
+    for (int i = 0; i < count; ++i) take(ranges[i].start, ranges[i].count);
+    std::free(ranges);  // NOLINT: the library has it from malloc
+  }
+
+ private:
+  struct Range {  // struct subid_range
+    unsigned long start, count;
+  };
+  using GetRanges = int(const char* owner, Range** ranges);
+
+  void* library_ = nullptr;
+  GetRanges* ranges_ = nullptr;
+};
+
 }  // namespace
 
 SubordinateIds SubordinateIds::parse(std::string_view text, const UidOf& uid_of) {
@@ -72,8 +120,35 @@ SubordinateIds SubordinateIds::parse(std::string_view text, const UidOf& uid_of)
   return out;
 }
 
+bool SubordinateIds::are_lent_by_service(std::string_view nsswitch) {
+  while (!nsswitch.empty()) {
+    std::string_view line = cut(nsswitch, '\n');
+    line = cut(line, '#');
+    if (cut(line, ':') != "subid") continue;
+    line.remove_prefix(std::min(line.find_first_not_of(" \t"), line.size()));
+    const auto service = line.substr(0, line.find_first_of(" \t"));
+    return !service.empty() && service != "files";
+  }
+  return false;
+}
+
 SubordinateIds SubordinateIds::of_this_machine() {
+  if (are_lent_by_service(read_file("/etc/nsswitch.conf", kMaxFile))) return of_library();
   return parse(read_file("/etc/subuid", kMaxFile), uid_of_name);
+}
+
+SubordinateIds SubordinateIds::of_library() {
+  SubordinateIds out;
+  const Libsubid library;
+  if (!library.is_there()) return out;
+  for (const auto& [name, uid] : listed_users(kMaxUsers))
+    library.for_each_range(name, [&, holder = uid](unsigned long first, unsigned long count) {
+      if (first == 0 || first > UINT32_MAX || count == 0 || count - 1 > UINT32_MAX - first) return;
+      if (holder == 0 || out.loans_.size() >= kMaxLoans) return;
+      const auto start = static_cast<std::uint32_t>(first);
+      out.loans_.push_back({start, start + static_cast<std::uint32_t>(count - 1), holder});
+    });
+  return out;
 }
 
 std::uint32_t SubordinateIds::holder_of(std::uint32_t uid) const {

@@ -6,28 +6,44 @@
 namespace tpmspace::guard {
 namespace {
 
-// What a rule does not name is so; what is not known is not.
-template <typename Named, typename Known, typename Test>
-bool agrees(const std::optional<Named>& named, const std::optional<Known>& known, const Test& test) {
-  return !named || (known && test(*named, *known));
+// What a rule does not name is so.
+template <typename Named, typename Test>
+Match agrees(const std::optional<Named>& named, const Known<Named>& known, Match unknown, const Test& test) {
+  if (!named) return Match::kYes;
+  return known.is_known() ? match_if(known.value() && test(*named, *known.value())) : unknown;
+}
+Match agrees(const std::optional<Pattern>& named, const Known<std::string>& known, Match unknown) {
+  if (!named) return Match::kYes;
+  return known.is_known() ? match_if(known.value() && named->matches(*known.value())) : unknown;
+}
+Match agrees(const std::optional<Numbers>& named, const Principal& principal, Match unknown) {
+  const auto is_named = [&](std::uint32_t gid) { return named->contains(gid); };
+  if (!named || std::any_of(principal.gids.begin(), principal.gids.end(), is_named)) return Match::kYes;
+  return principal.all_gids ? Match::kNo : unknown;
+}
+
+// Of two rules: what the earlier does not name is so.
+template <typename Named, typename Test>
+bool includes(const std::optional<Named>& named, const std::optional<Named>& later, const Test& test) {
+  return !named || (later && test(*named, *later));
 }
 
 constexpr auto kSame = [](const auto& named, const auto& known) { return named == known; };
-constexpr auto kMatches = [](const Pattern& named, const std::string& known) { return named.matches(known); };
-constexpr auto kAnyOf = [](const Numbers& named, const std::vector<std::uint32_t>& known) {
-  return std::any_of(known.begin(), known.end(), [&](std::uint32_t one) { return named.contains(one); });
-};
 
 }  // namespace
 
-bool Rule::matches(const Principal& principal, std::string_view through_door) const {
-  return (!door || *door == through_door) && (!uids || uids->contains(principal.uid)) &&
-         agrees(gids, principal.gids, kAnyOf) && agrees(executable, principal.executable, kMatches) &&
-         agrees(cgroup, principal.cgroup, kMatches) && agrees(unit, principal.unit, kMatches) &&
-         agrees(container, principal.container, kMatches) && agrees(pod, principal.pod, kMatches) &&
-         agrees(user_namespace, principal.user_namespace, kSame) &&
-         agrees(mount_namespace, principal.mount_namespace, kSame) && agrees(lsm_label, principal.lsm_label, kSame) &&
-         agrees(tpm_namespace, principal.tpm_namespace, kSame) && agrees(chip, principal.chip, kSame);
+Match Rule::matches(const Principal& principal, std::string_view through_door, Match unreadable) const {
+  constexpr auto kMaybe = Match::kMaybe;
+  const Match of_socket = match_if((!door || *door == through_door) && (!uids || uids->contains(principal.uid)) &&
+                                   (!chip || chip == principal.chip));
+  const Match of_cgroup = agrees(cgroup, principal.cgroup, kMaybe) & agrees(unit, principal.unit, kMaybe) &
+                          agrees(container, principal.container, kMaybe) & agrees(pod, principal.pod, kMaybe);
+  return of_socket & of_cgroup & agrees(gids, principal, unreadable) &
+         agrees(lsm_label, principal.lsm_label, unreadable, kSame) &
+         agrees(executable, principal.executable, unreadable) &
+         agrees(user_namespace, principal.user_namespace, unreadable, kSame) &
+         agrees(mount_namespace, principal.mount_namespace, unreadable, kSame) &
+         agrees(tpm_namespace, principal.tpm_namespace, kMaybe, kSame) & (native ? principal.is_native : Match::kYes);
 }
 
 bool Rule::covers(const Rule& later) const {
@@ -35,12 +51,13 @@ bool Rule::covers(const Rule& later) const {
     const auto ranges = wanted.ranges();
     return std::all_of(ranges.begin(), ranges.end(), [&](Numbers::Range one) { return named.contains(one); });
   };
-  return agrees(door, later.door, kSame) && agrees(uids, later.uids, kAllOf) && agrees(gids, later.gids, kAllOf) &&
-         agrees(executable, later.executable, kSame) && agrees(cgroup, later.cgroup, kSame) &&
-         agrees(unit, later.unit, kSame) && agrees(container, later.container, kSame) &&
-         agrees(pod, later.pod, kSame) && agrees(user_namespace, later.user_namespace, kSame) &&
-         agrees(mount_namespace, later.mount_namespace, kSame) && agrees(lsm_label, later.lsm_label, kSame) &&
-         agrees(tpm_namespace, later.tpm_namespace, kSame) && agrees(chip, later.chip, kSame);
+  return (!native || later.native) && includes(door, later.door, kSame) && includes(uids, later.uids, kAllOf) &&
+         includes(gids, later.gids, kAllOf) && includes(executable, later.executable, kSame) &&
+         includes(cgroup, later.cgroup, kSame) && includes(unit, later.unit, kSame) &&
+         includes(container, later.container, kSame) && includes(pod, later.pod, kSame) &&
+         includes(user_namespace, later.user_namespace, kSame) &&
+         includes(mount_namespace, later.mount_namespace, kSame) && includes(lsm_label, later.lsm_label, kSame) &&
+         includes(tpm_namespace, later.tpm_namespace, kSame) && includes(chip, later.chip, kSame);
 }
 
 }  // namespace tpmspace::guard

@@ -36,6 +36,8 @@ tl::expected<Policy, std::string> Policy::make(Profiles own, std::vector<Rule> r
   out.namespaces_ = std::move(namespaces);
   for (const Namespace& one : out.namespaces_)
     if (one.window) out.windows_ = out.windows_ | Numbers{*one.window};
+  for (const Rule& rule : out.rules_)
+    if (rule.native && rule.uids) out.administrators_ = out.administrators_ | *rule.uids;
   if (auto missing = out.missing()) return tl::unexpected(*std::move(missing));
   return out;
 }
@@ -58,6 +60,7 @@ std::optional<std::string> Policy::missing() const {
 Rule Policy::standard_rule(std::uint32_t own_uid) {
   Rule out;
   out.uids = own_uid == kOverflowUid ? Numbers::one(0) : Numbers{{0, 0}, {own_uid, own_uid}};
+  out.native = true;
   out.profile = admin().name;
   return out;
 }
@@ -73,66 +76,111 @@ const Profile* Policy::profile(std::string_view name) const {
   return found != profiles_.end() ? &found->second : nullptr;
 }
 
-const Namespace* Policy::namespace_of(const Principal& principal, std::string_view door) const {
-  const auto found = std::find_if(namespaces_.begin(), namespaces_.end(),
-                                  [&](const Namespace& one) { return one.members.matches(principal, door); });
-  return found != namespaces_.end() ? &*found : nullptr;
-}
-
 const Namespace* Policy::namespace_named(std::string_view name) const {
   const auto found =
       std::find_if(namespaces_.begin(), namespaces_.end(), [&](const Namespace& one) { return one.name == name; });
   return found != namespaces_.end() ? &*found : nullptr;
 }
 
-const Namespace* Policy::home_of(const Principal& principal) const {
-  return principal.tpm_namespace ? namespace_named(*principal.tpm_namespace) : nullptr;
+bool Policy::is_known_administrator(const Principal& principal) const {
+  return principal.is_native == Match::kYes && administrators_.contains(principal.uid);
+}
+
+std::vector<const Namespace*> Policy::homes_of(const Principal& principal, std::string_view door) const {
+  if (principal.tpm_namespace.is_known()) {
+    const auto& name = principal.tpm_namespace.value();
+    return {name ? namespace_named(*name) : nullptr};
+  }
+  const Match unreadable = is_known_administrator(principal) ? Match::kNo : Match::kMaybe;
+  std::vector<const Namespace*> out;
+  for (const Namespace& one : namespaces_) {
+    const Match match = one.members.matches(principal, door, unreadable);
+    if (match == Match::kNo) continue;
+    out.push_back(&one);
+    if (match == Match::kYes) return out;
+  }
+  out.push_back(nullptr);
+  return out;
 }
 
 Choice Policy::choose(const Principal& principal, std::string_view door, std::string_view door_profile) const {
-  const Namespace* home = home_of(principal);
-  const std::string_view of_namespace = home != nullptr && home->profile ? std::string_view(*home->profile) : "";
+  const auto homes = homes_of(principal, door);
   Choice out;
+  if (homes.size() == 1) {
+    out.profile = profile_in(homes[0], principal, door, door_profile, out);
+  } else {
+    out.in_doubt = true;
+    Principal there = principal;
+    std::optional<Profile> least;
+    for (const Namespace* home : homes) {
+      if (home != nullptr) out.homes.push_back(static_cast<std::size_t>(home - namespaces_.data()));
+      there.tpm_namespace = home != nullptr ? Known<std::string>(home->name) : Known<std::string>::none();
+      auto got = profile_in(home, there, door, door_profile, out);
+      least = least ? narrow(*least, got) : std::move(got);
+    }
+    out.profile = *std::move(least);
+  }
+  // To get what the door gives, nothing but the door has to be known.
+  const bool is_doors = out.by_door && !out.in_doubt;
+  out.in_doubt = out.in_doubt || principal.is_unidentified;
+  const bool is_left_over = principal.tpm_namespace.value() && homes[0] == nullptr;
+  if ((out.in_doubt && !is_doors) || is_left_over) out.profile = narrow(out.profile, *profile(safe().name));
+  confine(out.profile, principal, door);
+  return out;
+}
+
+Profile Policy::profile_in(const Namespace* home, const Principal& principal, std::string_view door,
+                           std::string_view door_profile, Choice& choice) const {
+  const std::string_view of_namespace = home != nullptr && home->profile ? std::string_view(*home->profile) : "";
+  const bool is_placed = home != nullptr && home->members.names_place();
+  const Match unreadable = is_known_administrator(principal) ? Match::kNo : Match::kMaybe;
   std::optional<Profile> narrowed;
   const auto give = [&](const Profile& profile) { narrowed = narrowed ? narrow(*narrowed, profile) : profile; };
 
   bool given = false;
   for (std::size_t i = 0; i < rules_.size() && !given; ++i) {
     const Rule& rule = rules_[i];
-    if (rule.line == 0 && !(of_namespace.empty() && door_profile.empty())) break;
-    if (!rule.matches(principal, door)) continue;
-    out.rules.push_back(i);
+    if (rule.line == 0 && (is_placed || !of_namespace.empty() || !door_profile.empty())) break;
+    const Match match = rule.matches(principal, door, unreadable);
+    if (match == Match::kNo) continue;
+    if (std::find(choice.rules.begin(), choice.rules.end(), i) == choice.rules.end()) choice.rules.push_back(i);
     give(*profile(rule.profile));
     narrowed->disabled = narrowed->disabled | rule.disabled;
-    given = !rule.only_narrows();
+    given = match == Match::kYes && !rule.only_narrows();
+    choice.in_doubt = choice.in_doubt || (match == Match::kMaybe && !rule.only_narrows());
   }
-  out.by_namespace = !given && !of_namespace.empty();
-  out.by_door = !given && !out.by_namespace && !door_profile.empty();
-  out.by_default = !given && !out.by_namespace && !out.by_door;
-  if (out.by_namespace || out.by_door) {
-    const std::string_view name = out.by_namespace ? of_namespace : door_profile;
+  if (given) return *std::move(narrowed);
+  if (!of_namespace.empty() || !door_profile.empty()) {
+    (of_namespace.empty() ? choice.by_door : choice.by_namespace) = true;
+    const std::string_view name = of_namespace.empty() ? door_profile : of_namespace;
     const Profile* behind = profile(name);
     Profile nothing;
     nothing.name = name;
     give(behind != nullptr ? *behind : nothing);
+  } else {
+    choice.by_default = true;
+    give(*profile(safe().name));
   }
-  const Profile& least = *profile(safe().name);
-  if (out.by_default) give(least);
-  if (principal.tpm_namespace && home == nullptr) give(least);
-  out.profile = *std::move(narrowed);
-  confine(out.profile, principal);
-  return out;
+  return *std::move(narrowed);
 }
 
-void Policy::confine(Profile& profile, const Principal& principal) const {
-  const Namespace* home = home_of(principal);
-  if (home != nullptr && home->nv) change_sets(profile, "nv.", [&](const Numbers& set) { return set & *home->nv; });
-  // Through a window there is nothing else. Whose numbers are the chip's finds the windows there.
-  if (home != nullptr && home->window) {
-    const Numbers numbers{
-        {wire::kFirstPersistent, wire::kFirstPersistent + (home->window->last - home->window->first)}};
+void Policy::confine(Profile& profile, const Principal& principal, std::string_view door) const {
+  const auto homes = homes_of(principal, door);
+  bool has_window = false;
+  for (const Namespace* home : homes) {
+    if (home != nullptr && home->nv) change_sets(profile, "nv.", [&](const Numbers& set) { return set & *home->nv; });
+    has_window = has_window || (home != nullptr && home->window);
+  }
+  // A client that may or may not see through a window has neither what is there nor what is not.
+  if (has_window && homes.size() > 1)
+    return change_sets(profile, "persistent.", [](const Numbers&) { return Numbers(); });
+  // Through a window there is nothing else.
+  if (has_window) {
+    const auto [first, last] = *homes[0]->window;
+    const Numbers numbers{{wire::kFirstPersistent, wire::kFirstPersistent + (last - first)}};
     return change_sets(profile, "persistent.", [&](const Numbers& set) { return set & numbers; });
   }
+  // A client whose numbers are the chip's finds the windows there.
   if (profile.administer || windows_.empty()) return;
   change_sets(profile, "persistent.", [&](const Numbers& set) { return set - windows_; });
 }

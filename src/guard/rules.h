@@ -1,11 +1,16 @@
 // Which profile a client gets: rules over who it is and which door it came by, and the first that matches wins.
 //
-// Idea: a rule names what must be so; what it does not name may be anything; what is not known about a client matches
-// no rule that names it. A rule that names the executable can only narrow, since a client chooses what it seems to be
-// (connect, fork, exec): its profile is intersected with what the rules after it give. When nothing matches the client
-// gets `safe`. So neither lying about an executable nor being unknown ever gives more.
-// A member of a TPM namespace has what that says besides. To nobody else does another's window exist, unless he
-// administers. A namespace that is gone leaves its members what they would get outside, as far as `safe` has it, too.
+// Idea: a rule names what must be so; what it does not name may be anything. Of a client of which something is unknown
+// (guard/known.h) several things may be so: each namespace that it may be in, and in each of them every rule that may
+// match it, up to the first that does. It gets what all of these allow, and at most `safe`. So being unknown never
+// gives more, whether a rule gives or takes, and wherever it stands. A rule that names the executable can only narrow,
+// since a client chooses what it seems to be (connect, fork, exec): its profile is intersected with what the rules
+// after it give. If the executable is unknown the rule may match, so it narrows. When nothing matches the client gets
+// `safe`. The standard rule makes administrators of root and of the daemon's own user, if they are known to be native
+// (Principal::is_native) and in no namespace that says where its members are. What could not be read of such an
+// administrator (executable, kernel namespaces, label, groups) is not held against it: no rule about these binds it.
+// A member of a TPM namespace has what that says besides. To nobody else does another's window exist, except to an
+// administrator. A namespace that is gone leaves its members what they would get outside, as far as `safe` has it, too.
 // Threads: constant after `make`; judging allocates (the profiles' names), so a connection does it once.
 // Errors: one sentence: a rule or namespace names what does not exist, or a profile has the name of a shipped one.
 #pragma once
@@ -29,11 +34,13 @@ namespace tpmspace::guard {
 
 // A client's profile, and why: places in Policy::rules(), in order. All but the last only narrowed; so did the last
 // when no rule gave a profile: the namespace did (`by_namespace`), or the door (`by_door`), or `safe` is what is left
-// (`by_default`).
+// (`by_default`). If there is doubt: every rule that may have matched, and each of these that may have been so.
 struct Choice {
   Profile profile;
   std::vector<std::size_t> rules = {};
   bool by_namespace = false, by_door = false, by_default = false;
+  bool in_doubt = false;                // several things may be so, or it is not identified
+  std::vector<std::size_t> homes = {};  // if that is in doubt: places in Policy::namespaces() where it may be
 };
 
 // As this one the kernel shows everybody whose uid it has no number for (user_namespaces(7)): he is nobody.
@@ -56,12 +63,12 @@ class Policy {
   // for it, is no administrator. One that does not exist any more allows nothing.
   [[nodiscard]] Choice choose(const Principal& principal, std::string_view door,
                               std::string_view door_profile = {}) const;
-  // Takes away what belongs to namespaces, and what is not of the principal's. `choose` has done it; again for who has
-  // given rights away since, as not to administer any more.
-  void confine(Profile& profile, const Principal& principal) const;
+  // Takes away what belongs to namespaces, and what is not of the principal's. `choose` has done it; again for a client
+  // that has given rights away since, such as to administer.
+  void confine(Profile& profile, const Principal& principal, std::string_view door) const;
 
-  // The first that the principal belongs to; null: it is outside of all.
-  [[nodiscard]] const Namespace* namespace_of(const Principal& principal, std::string_view door) const;
+  // The namespaces that the principal may belong to; null stands for outside of all. One: it is certain. Never empty.
+  [[nodiscard]] std::vector<const Namespace*> homes_of(const Principal& principal, std::string_view door) const;
   // Null: none has this name.
   [[nodiscard]] const Namespace* namespace_named(std::string_view name) const;
   [[nodiscard]] const std::vector<Namespace>& namespaces() const { return namespaces_; }
@@ -74,14 +81,18 @@ class Policy {
  private:
   Policy() = default;
 
-  // The one that the principal is in by its name; null: outside, or it is gone.
-  [[nodiscard]] const Namespace* home_of(const Principal& principal) const;
+  // The standard rule makes an administrator of it: whatever could not be read of it.
+  [[nodiscard]] bool is_known_administrator(const Principal& principal) const;
+  // What the principal gets in that namespace (null: outside), before anything is confined; why is added to `choice`.
+  [[nodiscard]] Profile profile_in(const Namespace* home, const Principal& principal, std::string_view door,
+                                   std::string_view door_profile, Choice& choice) const;
   [[nodiscard]] std::optional<std::string> missing() const;
 
   Profiles profiles_;                  // the shipped ones included
   std::vector<Rule> rules_;            // each names a profile and a namespace that are there
   std::vector<Namespace> namespaces_;  // likewise; their names differ
   Numbers windows_;                    // of all of them
+  Numbers administrators_;             // of the standard rule
 };
 
 }  // namespace tpmspace::guard

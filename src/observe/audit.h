@@ -60,6 +60,7 @@ struct AuditRecord {
   std::optional<std::uint32_t> uid = {};
   std::optional<std::int32_t> pid = {};
   std::optional<std::string> executable = {}, cgroup = {};
+  bool in_doubt = false;  // it could be several clients, and has the least of what they would get
   std::optional<std::string> tpm_namespace = {};
   std::string door = {};
   std::string chip = {};  // which TPM

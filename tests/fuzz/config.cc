@@ -89,8 +89,7 @@ void check_access(const daemon::Access& access) {
   for (const auto& rule : access.policy.rules()) require(is_served(rule.chip), "a rule's chip exists");
   for (const auto& one : access.policy.namespaces()) require(is_served(one.chip), "a namespace's chip exists");
   for (const auto& door : access.doors) require(is_served(door.chip), "a door's chip exists");
-  guard::Principal root;
-  root.uid = 0;
+  const guard::Principal root = guard::Principal::ordinary(0);
   for (const auto& door : access.doors)
     require(!access.policy.choose(root, door.name).profile.name.empty(), "everybody gets a profile");
 }

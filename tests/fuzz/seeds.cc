@@ -214,9 +214,6 @@ void write_peer(const fs::path& directory) {
   }
   peer.add("42 (a) b) S 1 42 42 0 -1 4194560 113 0 0 0 0 1 2 3 20 0 1 0 4711 2326528 195\n");
   peer.add("Name:\tx\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nGroups:\t1 2 \n");
-  peer.add(
-      "31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw\n"
-      "41 31 0:38 /x\\040y /sys/fs/cgroup/unified rw shared:9 master:1 - cgroup2 cgroup2 rw\n");
   peer.add("system_u:system_r:httpd_t:s0");
 }
 

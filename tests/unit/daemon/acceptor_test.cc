@@ -51,11 +51,14 @@ TEST_F(AcceptorTest, AWatchThatIsRefusedIsSaidAndTriedAgain) {
   int clients = 0;
   {
     Log log(LogLevel::kInfo, log_end_.get());
-    Acceptor acceptor(loop_, log, listening_.get(), [&](const posix::Fd&) {
-      ++clients;
-      loop_.stop(0);
-    });
-    acceptor.on_descriptor_freed();  // refused again, and said once
+    Acceptor acceptor(
+        loop_, log, listening_.get(),
+        [&](const posix::Fd&) {
+          ++clients;
+          loop_.stop(0);
+        },
+        [] { return true; });
+    acceptor.on_room();  // refused again, and said once
     const posix::Fd client = connected();
     obstacle.stop();
     EXPECT_EQ(loop_.run(), 0);  // by itself, after a while

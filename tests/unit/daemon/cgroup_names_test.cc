@@ -116,5 +116,117 @@ TEST(CgroupNames, WhatIsBelowBelongsToItsOwnerAndNamesNobody) {
   });
 }
 
+// --- What all hierarchies say together
+
+using guard::Match;
+using Text = guard::Known<std::string>;
+
+TEST(CgroupFacts, TheMainPathIsThatOfV2OrElseOfSystemd) {
+  const std::string unit = "/system.slice/nginx.service";
+  const struct {
+    std::vector<CgroupPath> all;
+    Text cgroup, unit;
+  } cases[] = {
+      {{{"", unit}}, unit, Text("nginx.service")},
+      {{{"memory", "/x"}, {"name=systemd", unit}}, unit, Text("nginx.service")},
+      {{{"name=systemd", unit}, {"", "/"}}, unit, Text("nginx.service")},  // v2 is mounted, and nobody uses it
+      {{{"name=systemd", "/"}, {"", unit}}, unit, Text("nginx.service")},
+      {{{"", "/"}}, Text("/"), Text::none()},
+      {{{"memory", unit}}, Text::none(), Text::none()},
+      {{}, Text::none(), Text::none()},
+      {{{"", "/../nginx.service"}}, Text(), Text()},
+      {{{"name=systemd", "/../../x"}}, Text(), Text()},
+  };
+  for (std::size_t i = 0; i < std::size(cases); ++i) {
+    const auto got = facts_of(cases[i].all, {});
+    EXPECT_EQ(got.cgroup, cases[i].cgroup) << i;
+    EXPECT_EQ(got.unit, cases[i].unit) << i;
+  }
+}
+
+TEST(CgroupFacts, AContainerOrPodMayStandInAnyHierarchy) {
+  const std::string pod = "/kubepods/burstable/pod" + kPod + "/" + kId;
+  for (const std::vector<CgroupPath>& all :
+       {std::vector<CgroupPath>{{"", pod}}, {{"memory", pod}, {"", "/"}}, {{"name=systemd", "/"}, {"pids", pod}}}) {
+    const auto got = facts_of(all, {});
+    EXPECT_EQ(got.container, Text(kId));
+    EXPECT_EQ(got.pod, Text(kPod));
+    EXPECT_EQ(got.is_contained, Match::kYes);
+  }
+  const auto outside = facts_of(std::vector<CgroupPath>{{"", "/user.slice/user-0.slice/session-1.scope"}}, {});
+  EXPECT_EQ(outside.container, Text::none());
+  EXPECT_EQ(outside.pod, Text::none());
+}
+
+TEST(CgroupFacts, WhatIsOutsideOfOurCgroupNamespaceIsKnownByItsEnd) {
+  const auto of = [](const std::string& path) { return facts_of(std::vector<CgroupPath>{{"", path}}, {{"", "/"}}); };
+  EXPECT_EQ(of("/../docker-" + kId + ".scope").container, Text(kId));
+  EXPECT_EQ(of("/../docker-" + kId + ".scope").pod, Text()) << "it may be in one";
+  EXPECT_EQ(of("/../../user.slice/user-0.slice").container, Text());
+}
+
+struct Containment {
+  std::string theirs, ours;
+  bool is_contained;
+};
+TEST(CgroupFacts, ContainedIsWhoIsInAContainerThatTheDaemonIsNotIn) {
+  const std::string pod_slice = "/kubepods.slice/kubepods-pod" + kPodInSlice + ".slice";
+  const Containment cases[] = {
+      // A root shell, sudo, a unit, cron; with and without systemd.
+      {"/", "/", false},
+      {"/user.slice/user-0.slice/session-3.scope", "/system.slice/tpmspaced.service", false},
+      {"/user.slice/user-1000.slice/user@1000.service/app.slice/vte.scope", "/system.slice/tpmspaced.service", false},
+      {"/system.slice/cron.service", "/system.slice/tpmspaced.service", false},
+      {"/system.slice/machine-agent.service", "/", false},
+      {"/init.scope", "/system.slice/tpmspaced.service", false},
+      {"/openrc.sshd", "/openrc.tpmspaced", false},
+      {"/system.slice/docker.service", "/", false},
+      {"/system.slice/containerd.service", "/", false},
+      {"/system.slice/kubelet.service", "/", false},
+      {"/lxc.monitor.web", "/", false},
+      {"/machine.slice/libpod-conmon-" + kId + ".scope", "/machine.slice", false},
+      {"/system.slice/crio-conmon-" + kId + ".scope", "/", false},
+      // Containers, by the engine's name wherever it stands.
+      {"/system.slice/docker-" + kId + ".scope", "/system.slice/tpmspaced.service", true},
+      {"/docker/" + kId, "/", true},
+      {"/docker/buildkit/abc", "/", true},
+      {"/system.slice/web.service/libpod-payload-" + kId, "/system.slice/tpmspaced.service", true},
+      {"/machine.slice/libpod-" + kId + ".scope/container", "/", true},
+      {"/machine.slice/machine-debian.scope/payload", "/", true},
+      {"/machine.slice/systemd-nspawn@x.service", "/", true},
+      {"/machine-x.scope", "/", true},
+      {pod_slice + "/cri-containerd-" + kId + ".scope", "/system.slice/tpmspaced.service", true},
+      {pod_slice, "/", true},
+      {"/kubepods/besteffort/podx/y", "/", true},
+      {"/system.slice/kubelet.service/kubepods/x", "/", true},
+      {"/lxc.payload.web/init.scope", "/", true},
+      {"/lxc/web", "/", true},
+      {"/ecs/task/" + kId, "/", true},
+      {"/x/y/" + kId + "/z", "/", true},
+      // The daemon is in one itself: whoever is in the same is native.
+      {"/docker/" + kId, "/docker/" + kId, false},
+      {"/docker/" + kId + "/inner", "/docker/" + kId, false},
+      {"/docker/" + kInner, "/docker/" + kId, true},
+      {pod_slice + "/cri-containerd-" + kInner + ".scope", pod_slice + "/cri-containerd-" + kId + ".scope", true},
+      {"/system.slice/cron.service", "/system.slice/docker-" + kId + ".scope", false},
+      // And its cgroup namespace hides where.
+      {"/../../user.slice/user-0.slice/session-1.scope", "/", false},
+      {"/../cron.service", "/", false},
+      {"/..", "/", false},
+      {"/../docker-" + kId + ".scope", "/", true},
+      {"/../" + kId, "/", true},
+      {"/../../kubepods-pod" + kPodInSlice + ".slice/x", "/", true},
+      {"/../x/docker/y", "/x", true},
+  };
+  for (const auto& [theirs, ours, is_contained] : cases)
+    EXPECT_EQ(facts_of(std::vector<CgroupPath>{{"", theirs}}, {{"", ours}}).is_contained, guard::match_if(is_contained))
+        << theirs << " from " << ours;
+}
+
+TEST(CgroupFacts, WithoutAPathNothingIsKnown) {
+  EXPECT_EQ(facts_of(Text()), CgroupFacts());
+  EXPECT_EQ(facts_of(Text::none()).is_contained, Match::kNo);
+}
+
 }  // namespace
 }  // namespace tpmspace::daemon

@@ -162,8 +162,7 @@ TEST(Documentation, AContainerHasATpmOfItsOwn) {
   ASSERT_EQ(all.doors.size(), 1U);
   EXPECT_EQ(all.doors[0].chip, "build");
   EXPECT_TRUE(may(all, "uid=0,door=build", {"TPM2_Clear", "lockout"}));
-  guard::Principal root;
-  root.uid = 0;
+  const guard::Principal root = guard::Principal::ordinary(0);
   EXPECT_FALSE(all.choose(root, "build").profile.administer) << "of that TPM alone, not of tpmspaced";
 }
 

@@ -19,11 +19,13 @@ class DoorsTest : public testing::Test {
     char name[] = "/tmp/doorsXXXXXX";
     directory_ = ::mkdtemp(name);
     auto main = Listener::claim({.path = path("main"), .mode = 0600});
-    doors_.emplace(loop_, log_, std::move(*main),
-                   [this](const posix::Fd&, const Entrance& entrance, const Doors::Count&, bool) {
-                     came_in_.push_back(entrance.door + "/" + entrance.profile);
-                     if (came_in_.size() == expected_) loop_.stop(0);
-                   });
+    doors_.emplace(
+        loop_, log_, std::move(*main),
+        [this](const posix::Fd&, const Entrance& entrance, const Doors::Occupancy&) {
+          came_in_.push_back(entrance.door + "/" + entrance.profile);
+          if (came_in_.size() == expected_) loop_.stop(0);
+        },
+        [] { return true; });
     EXPECT_TRUE(doors_->open());
   }
   ~DoorsTest() override {

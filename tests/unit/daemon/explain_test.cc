@@ -331,24 +331,33 @@ TEST(Explain, AVisitorIsWhatIsSaidOfHim) {
   const auto got = visitor_from(std::string(kNginx) + ",gid=tss,label=a b,user_namespace=7,mount_namespace=8,door=two",
                                 all, test_accounts());
   ASSERT_TRUE(got) << got.error();
-  guard::Principal wanted;
-  wanted.uid = 33;
-  wanted.gids = {{33, 114}};
-  wanted.executable = "/usr/sbin/nginx";
-  wanted.cgroup = "/system.slice/nginx.service";
-  wanted.unit = "nginx.service";
-  wanted.user_namespace = 7;
-  wanted.mount_namespace = 8;
-  wanted.lsm_label = "a b";
+  auto wanted = guard::Principal::ordinary(33);
+  wanted.gids = {33, 114};
+  wanted.executable = std::string("/usr/sbin/nginx");
+  wanted.cgroup = std::string("/system.slice/nginx.service");
+  wanted.unit = std::string("nginx.service");
+  wanted.user_namespace = std::uint64_t{7};
+  wanted.mount_namespace = std::uint64_t{8};
+  wanted.lsm_label = std::string("a b");
   wanted.chip = "main";
   EXPECT_EQ(got->principal, wanted);
   EXPECT_EQ(got->door, "two");
   EXPECT_EQ(got->locality, 2) << "the door's";
 
-  guard::Principal unknown;
-  unknown.uid = 5;
-  unknown.chip = "main";
-  EXPECT_EQ(visitor_from("uid=5", all, test_accounts())->principal, unknown) << "the rest is unknown";
+  auto ordinary = guard::Principal::ordinary(5);
+  ordinary.chip = "main";
+  EXPECT_EQ(visitor_from("uid=5", all, test_accounts())->principal, ordinary) << "the rest is nothing special";
+
+  auto unknown = ordinary;
+  unknown.cgroup = unknown.unit = unknown.container = unknown.pod = unknown.executable = {};
+  unknown.user_namespace = unknown.mount_namespace = {};
+  unknown.is_native = guard::Match::kMaybe;
+  EXPECT_EQ(visitor_from("uid=5,cgroup=unknown,exe=unknown,user_namespace=unknown,mount_namespace=unknown", all,
+                         test_accounts())
+                ->principal,
+            unknown);
+  unknown.is_unidentified = true;
+  EXPECT_EQ(visitor_from("uid=5,process=unknown", all, test_accounts())->principal, unknown);
 }
 
 TEST(Explain, WhatSaysNothingOfAVisitorIsRefusedWithWhatToWrite) {

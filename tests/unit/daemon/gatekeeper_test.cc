@@ -3,8 +3,11 @@
 
 #include <gtest/gtest.h>
 #include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 
 #include "../../support/tpm_commands.h"
@@ -240,8 +243,8 @@ TEST_F(GatekeeperTest, AStrangersBadgeAllowsNothing) {
 TEST_F(GatekeeperTest, AUserInANamespaceIsAnotherOwner) {
   Gatekeeper keeper(with_namespaces({here("one")}), kChips, most_, kBytes);
   const Badge inside = admit(keeper), outside = admit(keeper, {.door = "x"});
-  EXPECT_EQ(inside.who.tpm_namespace, "one");
-  EXPECT_EQ(outside.who.tpm_namespace, std::nullopt);
+  EXPECT_EQ(inside.who.tpm_namespace.value(), "one");
+  EXPECT_EQ(outside.who.tpm_namespace, guard::Known<std::string>::none());
   EXPECT_EQ(outside.owner, owner_of(::geteuid()));
   EXPECT_NE(inside.owner, outside.owner);
   EXPECT_EQ(uid_of(inside.holder()), ::geteuid());
@@ -371,6 +374,124 @@ TEST_F(GatekeeperTest, AnAdministratorWhoNarrowsHimselfSeesNoWindowAnyMore) {
   EXPECT_FALSE(badge.grant->limits.view->persistent.contains(kBase));
 }
 
+// --- Clients of which something is unknown
+
+// A connection whose process is gone.
+posix::Fd orphan() {
+  posix::Fd listening(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;  // without a name the kernel takes a free one that is in no file system
+  socklen_t size = sizeof(sa_family_t);
+  EXPECT_EQ(::bind(listening.get(), reinterpret_cast<const sockaddr*>(&address), size), 0);
+  size = sizeof address;
+  EXPECT_EQ(::getsockname(listening.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
+  EXPECT_EQ(::listen(listening.get(), 1), 0);
+  posix::Fd client(::socket(AF_UNIX, SOCK_STREAM, 0));
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(::connect(client.get(), reinterpret_cast<const sockaddr*>(&address), size));
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  EXPECT_EQ(status, 0);
+  return posix::Fd(::accept4(listening.get(), nullptr, nullptr, SOCK_CLOEXEC));
+}
+
+guard::Namespace of_pods(const std::string& name) {
+  guard::Namespace out;
+  out.name = name;
+  out.members.pod = guard::Pattern("*");
+  return out;
+}
+
+using Kind = Gatekeeper::Realm::Kind;
+
+class UnknownClient : public GatekeeperTest {
+ protected:
+  [[nodiscard]] static Badge admit_orphan(Gatekeeper& keeper, const Entrance& entrance = {.door = "main"}) {
+    const posix::Fd socket = orphan();
+    auto badge = keeper.admit(socket.get(), entrance, since_boot());
+    EXPECT_TRUE(badge);
+    return *std::move(badge);
+  }
+};
+
+TEST_F(UnknownClient, IsAnOwnerOfItsOwnWithAllOthers) {
+  Gatekeeper keeper(policy({}, ::geteuid()), kChips, most_, kBytes);
+  const Badge known = admit(keeper), one = admit_orphan(keeper), other = admit_orphan(keeper);
+  EXPECT_TRUE(one.who.is_unidentified);
+  EXPECT_EQ(one.grant->profile().commands, guard::safe().commands);
+  EXPECT_FALSE(one.grant->profile().administer);
+  EXPECT_TRUE(one.grant->choice.in_doubt);
+  EXPECT_EQ(one.owner, other.owner);
+  EXPECT_EQ(one.part, other.part);
+  EXPECT_NE(one.part, known.part);
+  EXPECT_EQ(uid_of(one.holder()), ::geteuid());
+  EXPECT_EQ(keeper.realm_of_owner(one.owner), (Gatekeeper::Realm{.kind = Kind::kUnknown}));
+  EXPECT_EQ(keeper.realm_of_owner(known.owner), std::nullopt);
+  const auto holders = keeper.holders_of(::geteuid());
+  EXPECT_NE(std::find(holders.begin(), holders.end(), one.holder()), holders.end())
+      << "an administrator's order finds it";
+}
+
+TEST_F(UnknownClient, AtADoorWithAProfileIsWhoeverComesThere) {
+  Gatekeeper keeper(policy({}, ::geteuid()), kChips, most_, kBytes);
+  const Entrance door{.door = "d", .profile = "storage"};
+  const Badge known = admit(keeper, door), unknown = admit_orphan(keeper, door);
+  EXPECT_EQ(unknown.owner, known.owner);
+  EXPECT_EQ(unknown.grant->profile(), guard::storage());
+}
+
+TEST_F(UnknownClient, HasTheLeastOfWhatTheNamespacesHaveThatItMayBeIn) {
+  auto one = of_pods("one"), two = of_pods("two");
+  one.members.door = two.members.door = "main";
+  one.quotas = {.connections = 4, .sessions = 3, .objects = 200, .bytes = 90'000};
+  two.quotas = {.connections = 9, .sessions = 2, .objects = 100, .bytes = 70'000};
+  Gatekeeper keeper(with_namespaces({one, two}), kChips, most_, kBytes);
+  const Badge badge = admit_orphan(keeper), elsewhere = admit_orphan(keeper, {.door = "x"});
+  EXPECT_FALSE(badge.who.tpm_namespace.is_known());
+  EXPECT_EQ(badge.grant->choice.homes, (std::vector<std::size_t>{0, 1}));
+  EXPECT_EQ(badge.grant->namespace_connections, 4U);
+  const auto& pool = badge.grant->limits.pools[2];
+  EXPECT_EQ(pool, (space::Pool{.id = pool.id, .sessions = 2, .objects = 100, .bytes = 70'000}));
+  EXPECT_NE(badge.grant, elsewhere.grant);
+  EXPECT_EQ(elsewhere.grant->namespace_connections, guard::kUnlimited);
+  EXPECT_EQ(admit(keeper).grant->namespace_connections, guard::kUnlimited) << "we are in no pod, and that is known";
+}
+
+TEST_F(UnknownClient, ThatMayHaveDifferentChipsGetsNothing) {
+  auto one = of_pods("one");
+  one.chip = "other";
+  Gatekeeper keeper(with_namespaces({one}), kChips, most_, kBytes);
+  Badge badge = admit_orphan(keeper);
+  EXPECT_TRUE(badge.grant->profile().commands.empty());
+  EXPECT_EQ(admit_orphan(keeper, {.door = "main", .chip = "main"}).grant->profile().commands, guard::safe().commands);
+  EXPECT_EQ(admit(keeper).grant->profile(), guard::admin());
+  keeper.set_policy(policy({}, ::geteuid()));
+  ASSERT_TRUE(keeper.renew(badge));
+  EXPECT_EQ(badge.grant->profile().commands, guard::safe().commands) << "it stays unidentified";
+}
+
+// --- What is read later
+
+TEST_F(GatekeeperTest, TheProgramIsReadWhenThePolicyNamesItOrTheFirstCommandComes) {
+  Gatekeeper keeper(policy({}, ::geteuid()), kChips, most_, kBytes, 1);
+  Badge badge = admit(keeper);
+  EXPECT_TRUE(badge.process);
+  EXPECT_FALSE(badge.who.executable.is_known());
+  EXPECT_TRUE(badge.who.cgroup.is_known());
+  const Badge second = admit(keeper);
+  EXPECT_FALSE(second.process) << "no more descriptors are kept";
+  EXPECT_TRUE(second.who.executable.is_known());
+  keeper.read_program(badge);
+  EXPECT_FALSE(badge.process);
+  EXPECT_EQ(badge.who, second.who);
+  EXPECT_TRUE(admit(keeper).process) << "its descriptor was given back";
+
+  guard::Rule narrows = everybody("safe");
+  narrows.executable = guard::Pattern("/nowhere");
+  keeper.set_policy(policy({narrows}, ::geteuid()));
+  EXPECT_FALSE(admit(keeper).process);
+}
+
 struct Loans {
   const char* text;
   std::uint32_t uid, holder;
@@ -395,6 +516,13 @@ INSTANTIATE_TEST_SUITE_P(
                     Loans{"alice:0:10\n", 0, 0}, Loans{"alice:1\n", 1, 1}, Loans{"alice:x:10\n", 0, 0},
                     // What root is lent is not root.
                     Loans{"root:100000:65536\n", 100000, 100000}, Loans{"alice:10:5\n1001:10:5\n", 12, 1000}));
+
+TEST(SubordinateIds, AreLentByAServiceIfNsswitchNamesOne) {
+  for (const char* text : {"subid: sss\n", "passwd: files\nsubid:\tsss files", "subid:sss # files\n"})
+    EXPECT_TRUE(SubordinateIds::are_lent_by_service(text)) << text;
+  for (const char* text : {"", "subid: files\n", "subid:\n", "# subid: sss\n", "passwd: sss\n", "subid: # sss\n"})
+    EXPECT_FALSE(SubordinateIds::are_lent_by_service(text)) << text;
+}
 
 // The door's, else the namespace's, else the main one.
 TEST_F(GatekeeperTest, EverybodyHasOneChip) {

@@ -162,10 +162,10 @@ class PeerIdentityTest : public testing::Test {
   }
   static void expect_process_unknown(const std::optional<PeerIdentity>& who) {
     ASSERT_TRUE(who);
-    EXPECT_EQ(who->executable, std::nullopt);
-    EXPECT_EQ(who->cgroup, std::nullopt);
-    EXPECT_EQ(who->user_namespace, std::nullopt);
-    EXPECT_EQ(who->mount_namespace, std::nullopt);
+    EXPECT_EQ(who->program, PeerProgram());
+    EXPECT_EQ(who->cgroups, CgroupFacts());
+    EXPECT_EQ(who->is_in_our_user_namespace, guard::Match::kMaybe);
+    EXPECT_NE(who->sight, Sight::kRead);
   }
 
   std::string directory_;
@@ -176,6 +176,19 @@ class PeerIdentityTest : public testing::Test {
 };
 
 // With the pidfd of the socket, and as before Linux 6.5.
+// The process of which a descriptor is kept is that one for ever, and what was read of it stays.
+TEST_F(PeerIdentityTest, WhatWasReadOfOneThatIsGoneSinceStays) {
+  ASSERT_TRUE(start_peer());
+  const PeerReader reader;
+  posix::Fd process;
+  const auto who = reader.read_first(peer_.get(), since_boot(), process);
+  ASSERT_TRUE(who && process);
+  child_->end();
+  EXPECT_EQ(who->sight, Sight::kRead);
+  EXPECT_TRUE(who->cgroups.cgroup.is_known());
+  EXPECT_EQ(reader.read_program(process), PeerProgram());
+}
+
 class PeerOfEitherKernel : public PeerIdentityTest, public testing::WithParamInterface<bool> {
  protected:
   const PeerReader reader_{{.pidfd_of_socket = GetParam()}};
@@ -190,12 +203,15 @@ TEST_P(PeerOfEitherKernel, IsKnownWhileItLives) {
   EXPECT_EQ(who->uid, ::geteuid());
   EXPECT_EQ(who->gid, ::getegid());
   EXPECT_EQ(who->pid, child_->pid());
-  EXPECT_EQ(who->executable, own_executable());
-  EXPECT_EQ(who->user_namespace, inode_of("/proc/self/ns/user"));
-  EXPECT_EQ(who->mount_namespace, inode_of("/proc/self/ns/mnt"));
+  EXPECT_EQ(who->program.executable.value(), own_executable());
+  EXPECT_EQ(who->program.user_namespace.value(), inode_of("/proc/self/ns/user"));
+  EXPECT_EQ(who->program.mount_namespace.value(), inode_of("/proc/self/ns/mnt"));
+  EXPECT_EQ(who->sight, Sight::kRead);
+  EXPECT_EQ(who->is_in_our_user_namespace, guard::Match::kYes);
   std::ifstream file("/proc/self/cgroup");
-  const auto cgroup = parse_cgroup(std::string(std::istreambuf_iterator<char>(file), {}));
-  EXPECT_EQ(who->cgroup, reader_.cgroup2() ? cgroup : std::nullopt);
+  const auto ours = parse_cgroups(std::string(std::istreambuf_iterator<char>(file), {})).value();
+  EXPECT_EQ(who->cgroups, facts_of(ours, ours));
+  EXPECT_EQ(who->cgroups.is_contained, guard::Match::kNo) << "where we are is everybody else at home, too";
 
   std::vector<gid_t> groups(65536);
   groups.resize(static_cast<std::size_t>(::getgroups(static_cast<int>(groups.size()), groups.data())));
@@ -235,7 +251,7 @@ TEST_P(PeerOfEitherKernel, IsUnknownIfItStartedAfterTheSocketWasAccepted) {
   const auto before = since_boot() - 1min;  // clock ticks are coarse
   ASSERT_TRUE(start_peer());
   expect_process_unknown(reader_.read(peer_.get(), before));
-  EXPECT_TRUE(reader_.read(peer_.get())->mount_namespace);
+  EXPECT_TRUE(reader_.read(peer_.get())->program.mount_namespace.value());
 }
 
 TEST_P(PeerOfEitherKernel, ExecutesSomethingElseAndIsThatFromThenOnOnly) {
@@ -243,21 +259,21 @@ TEST_P(PeerOfEitherKernel, ExecutesSomethingElseAndIsThatFromThenOnOnly) {
   const auto who = reader_.read(peer_.get());
   ASSERT_TRUE(who);
   // It is read after the connect: who is quick enough is what he executes then. See docs/identity.md.
-  EXPECT_EQ(who->executable, sleep_program());
+  EXPECT_EQ(who->program.executable.value(), sleep_program());
 }
 
 TEST_P(PeerOfEitherKernel, HasNoExecutableOnceItsFileIsDeleted) {
   const std::string program = copy_of(sleep_program(), "mine");
   ASSERT_TRUE(start_peer(nullptr, [&] { execute_sleep(program); }));
-  EXPECT_EQ(reader_.read(peer_.get())->executable, program);
+  EXPECT_EQ(reader_.read(peer_.get())->program.executable.value(), program);
   fs::remove(program);
   const auto who = reader_.read(peer_.get());
-  EXPECT_EQ(who->executable, std::nullopt);
-  EXPECT_TRUE(who->mount_namespace);
+  EXPECT_EQ(who->program.executable.value(), std::nullopt);
+  EXPECT_TRUE(who->program.mount_namespace.value());
   // Nor if another one is there now, or one that has the kernel's words in its name.
   touch(program);
   touch(program + " (deleted)");
-  EXPECT_EQ(reader_.read(peer_.get())->executable, std::nullopt);
+  EXPECT_EQ(reader_.read(peer_.get())->program.executable.value(), std::nullopt);
 }
 
 TEST_P(PeerOfEitherKernel, IsNoOtherProgramByMountingItsOwnOverIt) {
@@ -272,9 +288,9 @@ TEST_P(PeerOfEitherKernel, IsNoOtherProgramByMountingItsOwnOverIt) {
   const std::string link = "/proc/" + std::to_string(child_->pid()) + "/exe";
   ASSERT_EQ(fs::read_symlink(link), victim) << "the attack is none any more";
   const auto who = reader_.read(peer_.get());
-  EXPECT_EQ(who->executable, std::nullopt);
-  EXPECT_TRUE(who->mount_namespace);
-  EXPECT_NE(who->mount_namespace, inode_of("/proc/self/ns/mnt"));
+  EXPECT_EQ(who->program.executable.value(), std::nullopt);
+  EXPECT_TRUE(who->program.mount_namespace.value());
+  EXPECT_NE(who->program.mount_namespace.value(), inode_of("/proc/self/ns/mnt"));
 }
 
 // Who can mount a file system of his own where we see it could otherwise stop the daemon.
@@ -285,7 +301,7 @@ TEST_P(PeerOfEitherKernel, IsNotWaitedForIfItsPathLeadsToAFileSystemThatDoesNotA
   fs::create_directory(directory);
   fs::copy_file(sleep_program(), program);
   ASSERT_TRUE(start_peer(nullptr, [&] { execute_sleep(program); }));
-  EXPECT_EQ(reader_.read(peer_.get())->executable, program);
+  EXPECT_EQ(reader_.read(peer_.get())->program.executable.value(), program);
   const std::string options = "fd=" + std::to_string(fuse.get()) + ",rootmode=40000,user_id=0,group_id=0,allow_other";
   Child reader([&] {
     if (::unshare(CLONE_NEWNS) != 0 || ::mount("", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
@@ -293,7 +309,7 @@ TEST_P(PeerOfEitherKernel, IsNotWaitedForIfItsPathLeadsToAFileSystemThatDoesNotA
       ::_exit(77);
     ::alarm(20);  // long before anybody answers
     const auto who = PeerReader({.pidfd_of_socket = GetParam()}).read(peer_.get());
-    ::_exit(who && !who->executable && who->mount_namespace ? 0 : 1);
+    ::_exit(who && !who->program.executable.value() && who->program.mount_namespace.value() ? 0 : 1);
   });
   const int code = reader.wait();
   if (code == 77) GTEST_SKIP() << "no file systems in user space here";
@@ -304,8 +320,8 @@ TEST_P(PeerOfEitherKernel, HasAUserNamespace) {
   if (!start_peer([] { return ::unshare(CLONE_NEWUSER) == 0; })) GTEST_SKIP() << "no user namespaces here";
   const auto who = reader_.read(peer_.get());
   EXPECT_EQ(who->uid, ::geteuid());
-  EXPECT_EQ(who->user_namespace, inode_of("/proc/" + std::to_string(child_->pid()) + "/ns/user"));
-  EXPECT_NE(who->user_namespace, inode_of("/proc/self/ns/user"));
+  EXPECT_EQ(who->program.user_namespace.value(), inode_of("/proc/" + std::to_string(child_->pid()) + "/ns/user"));
+  EXPECT_NE(who->program.user_namespace.value(), inode_of("/proc/self/ns/user"));
 }
 
 TEST_P(PeerOfEitherKernel, HasItsOwnIdsAndAllItsGroups) {
@@ -324,13 +340,14 @@ TEST_P(PeerOfEitherKernel, HasItsOwnIdsAndAllItsGroups) {
 TEST_P(PeerOfEitherKernel, OfRootIsNotLookedAtWithoutTheCapability) {
   if (::geteuid() != 0) GTEST_SKIP() << "only root can be root's peer and another's reader";
   ASSERT_TRUE(start_peer());
-  const auto cgroup = reader_.read(peer_.get())->cgroup;
+  const auto cgroup = reader_.read(peer_.get())->cgroups.cgroup;
   Child other([&] {
     if (::setgroups(0, nullptr) != 0 || ::setgid(kOther) != 0 || ::setuid(kOther) != 0) ::_exit(1);
     const auto who = PeerReader({.pidfd_of_socket = GetParam()}).read(peer_.get());
     if (!who || who->uid != 0 || !who->pid) ::_exit(2);
-    if (who->executable || who->user_namespace || who->mount_namespace) ::_exit(3);
-    ::_exit(who->cgroup == cgroup ? 0 : 4);
+    if (who->program.executable.value() || who->program.user_namespace.value() || who->program.mount_namespace.value())
+      ::_exit(3);
+    ::_exit(who->cgroups.cgroup == cgroup ? 0 : 4);
   });
   EXPECT_EQ(other.wait(), 0);
 }
@@ -343,10 +360,11 @@ TEST_P(PeerOfEitherKernel, OfAnotherIsNotSeenInAProcThatHidesIt) {
         ::mount("proc", "/proc", "proc", 0, "hidepid=invisible") != 0)
       ::_exit(77);
     const PeerReader reader({.pidfd_of_socket = GetParam()});
-    if (!reader.read(peer_.get())->executable) ::_exit(1);
+    if (!reader.read(peer_.get())->program.executable.value()) ::_exit(1);
     if (::setgroups(0, nullptr) != 0 || ::setgid(kOther) != 0 || ::setuid(kOther) != 0) ::_exit(2);
     const auto who = reader.read(peer_.get());
-    ::_exit(who && who->uid == 0 && who->pid && !who->executable && !who->cgroup ? 0 : 3);
+    ::_exit(who && who->uid == 0 && who->pid && !who->program.executable.value() && !who->cgroups.cgroup.value() ? 0
+                                                                                                                 : 3);
   });
   const int code = other.wait();
   if (code == 77) GTEST_SKIP() << "no mount namespaces here, or nothing can be hidden";
@@ -358,7 +376,7 @@ TEST_P(PeerOfEitherKernel, OfAnotherIsNotLookedAtByRootWithoutTheCapability) {
   if (::geteuid() != 0) GTEST_SKIP() << "only root has other users";
   ASSERT_TRUE(start_peer([] { return ::setgid(kOther) == 0 && ::setuid(kOther) == 0; },
                          [] { execute_sleep(sleep_program()); }));
-  if (!reader_.read(peer_.get())->executable) GTEST_SKIP() << "root has not got it here";
+  if (!reader_.read(peer_.get())->program.executable.value()) GTEST_SKIP() << "root has not got it here";
   Child bare([&] {
     __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
     std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> sets{};
@@ -366,7 +384,10 @@ TEST_P(PeerOfEitherKernel, OfAnotherIsNotLookedAtByRootWithoutTheCapability) {
     sets[0].effective &= ~(1U << CAP_SYS_PTRACE);
     if (::syscall(SYS_capset, &header, sets.data()) != 0) ::_exit(2);
     const auto who = reader_.read(peer_.get());
-    ::_exit(who && who->uid == kOther && !who->executable && !who->user_namespace && !who->mount_namespace ? 0 : 3);
+    ::_exit(who && who->uid == kOther && !who->program.executable.value() && !who->program.user_namespace.value() &&
+                    !who->program.mount_namespace.value()
+                ? 0
+                : 3);
   });
   EXPECT_EQ(bare.wait(), 0);
 }
@@ -377,7 +398,10 @@ TEST_P(PeerOfEitherKernel, InAnotherPidNamespaceHasNoNumber) {
     if (::unshare(CLONE_NEWPID) != 0) ::_exit(77);
     Child inner([&] {
       const auto who = PeerReader({.pidfd_of_socket = GetParam()}).read(peer_.get());
-      ::_exit(who && who->uid == ::geteuid() && !who->pid && !who->executable && !who->cgroup ? 0 : 1);
+      ::_exit(who && who->uid == ::geteuid() && !who->pid && !who->program.executable.value() &&
+                      !who->cgroups.cgroup.value()
+                  ? 0
+                  : 1);
     });
     ::_exit(inner.wait());
   });
@@ -393,7 +417,10 @@ TEST_P(PeerOfEitherKernel, IsNotSoughtInTheProcOfAnotherPidNamespace) {
       Child peer([&] { stay(connect()); });
       const auto fd = accept();
       const auto who = PeerReader({.pidfd_of_socket = GetParam()}).read(fd.get());
-      ::_exit(who && who->pid == peer.pid() && !who->executable && !who->cgroup && !who->user_namespace ? 0 : 1);
+      ::_exit(who && who->pid == peer.pid() && !who->program.executable.value() && !who->cgroups.cgroup.value() &&
+                      !who->program.user_namespace.value()
+                  ? 0
+                  : 1);
     });
     ::_exit(inner.wait());
   });
@@ -416,7 +443,7 @@ TEST_P(PeerOfEitherKernel, IsNotWhoGotItsNumberAfterIt) {
       socklen_t size = sizeof pidfd;
       const auto accepted = since_boot();
       const PeerReader reader({.pidfd_of_socket = GetParam()});
-      if (!reader.read(fd.get(), accepted)->executable) ::_exit(1);
+      if (!reader.read(fd.get(), accepted)->program.executable.value()) ::_exit(1);
       peer.end();
       std::this_thread::sleep_for(50ms);  // some clock ticks: before Linux 6.5 nothing else tells them apart
       if (!(std::ofstream("/proc/sys/kernel/ns_last_pid") << pid - 1).flush()) ::_exit(77);
@@ -424,10 +451,12 @@ TEST_P(PeerOfEitherKernel, IsNotWhoGotItsNumberAfterIt) {
       if (next.pid() != pid) ::_exit(77);
       if (!fs::exists("/proc/" + std::to_string(pid) + "/exe")) ::_exit(2);
       const auto who = reader.read(fd.get(), accepted);
-      if (!who || who->pid != pid || who->executable || who->cgroup || who->user_namespace) ::_exit(3);
+      if (!who || who->pid != pid || who->program.executable.value() || who->cgroups.cgroup.value() ||
+          who->program.user_namespace.value())
+        ::_exit(3);
       // Asked too late, a number is no proof; the socket's own pidfd is.
       const bool sure = GetParam() && ::getsockopt(fd.get(), SOL_SOCKET, kSocketPidfd, &pidfd, &size) == 0;
-      ::_exit(sure && reader.read(fd.get())->executable ? 4 : 0);
+      ::_exit(sure && reader.read(fd.get())->program.executable.value() ? 4 : 0);
     });
     ::_exit(inner.wait());
   });
@@ -452,7 +481,7 @@ TEST_F(PeerIdentityTest, WithoutASecurityModuleHasNoLabel) {
   char text[4096];
   socklen_t size = sizeof text;
   if (::getsockopt(peer_.get(), SOL_SOCKET, SO_PEERSEC, text, &size) == 0) GTEST_SKIP() << "there is one here";
-  EXPECT_EQ(PeerReader().read(peer_.get())->label, std::nullopt);
+  EXPECT_EQ(PeerReader().read(peer_.get())->label, guard::Known<std::string>::none());
 }
 
 TEST_F(PeerIdentityTest, IsNobodyOfWhatIsNoSocket) {
@@ -472,7 +501,6 @@ class PeerInAnyProc : public PeerIdentityTest {
     fs::create_directories(process_ + "/ns");
     fs::create_directories(proc_ + "/" + std::to_string(::getpid()));
     fs::create_symlink(std::to_string(::getpid()), proc_ + "/self");
-    write(proc_ + "/self/mountinfo", "41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n");
     write(process_ + "/stat", stat_of(child_->pid(), 1));
     write(process_ + "/status", status_of(::geteuid(), ::getegid()));
     write(process_ + "/cgroup", "3:pids:/old\n0::/system.slice/nginx.service\n");
@@ -505,49 +533,98 @@ TEST_F(PeerInAnyProc, IsReadFromThere) {
   for (const bool pidfd_of_socket : {true, false}) {
     const auto who = read(pidfd_of_socket);
     ASSERT_TRUE(who);
-    EXPECT_EQ(who->cgroup, "/system.slice/nginx.service");
-    EXPECT_EQ(who->executable, own_executable());
-    EXPECT_EQ(who->user_namespace, inode_of(process_ + "/ns/user"));
-    EXPECT_EQ(who->mount_namespace, inode_of(process_ + "/ns/mnt"));
+    EXPECT_EQ(who->cgroups.cgroup.value(), "/system.slice/nginx.service");
+    EXPECT_EQ(who->program.executable.value(), own_executable());
+    EXPECT_EQ(who->program.user_namespace.value(), inode_of(process_ + "/ns/user"));
+    EXPECT_EQ(who->program.mount_namespace.value(), inode_of(process_ + "/ns/mnt"));
   }
 }
 
 TEST_F(PeerInAnyProc, HasNoCgroupThatIsNotOurs) {
-  for (const std::string text : {"3:pids:/old\n", "0::/../other\n", "", "0::/cut"}) {
+  for (const std::string text : {"0::/../other\n", "0::/cut", "nonsense\n"}) {
     write(process_ + "/cgroup", text);
-    EXPECT_EQ(read()->cgroup, std::nullopt) << text;
+    EXPECT_FALSE(read()->cgroups.cgroup.is_known()) << text;
   }
-  EXPECT_TRUE(read()->executable);
+  EXPECT_TRUE(read()->program.executable.value());
+  for (const std::string text : {"3:pids:/old\n", ""}) {
+    write(process_ + "/cgroup", text);
+    EXPECT_EQ(read()->cgroups.cgroup, guard::Known<std::string>::none()) << text;
+    EXPECT_EQ(read()->cgroups.is_contained, guard::Match::kNo) << text;
+  }
+  fs::remove(process_ + "/cgroup");  // as on a kernel without cgroups
+  EXPECT_EQ(read()->cgroups.cgroup, guard::Known<std::string>::none());
+  EXPECT_EQ(read()->cgroups.is_contained, guard::Match::kNo);
+}
+
+// While the main thread exits v1 says "/" of it, wherever it was; v2 does not.
+TEST_F(PeerInAnyProc, HasNoCgroupInV1WhileItsMainThreadExits) {
+  std::string stat = stat_of(child_->pid(), 1);
+  stat.replace(stat.find("4194560"), 7, "4194564");
+  write(process_ + "/cgroup", "3:pids:/\n0::/\n");
+  EXPECT_EQ(read()->cgroups.is_contained, guard::Match::kNo);
+  write(process_ + "/stat", stat);
+  EXPECT_EQ(read()->cgroups, CgroupFacts());
+  write(process_ + "/cgroup", "0::/system.slice/nginx.service\n");
+  EXPECT_EQ(read()->cgroups.unit.value(), "nginx.service");
+}
+
+TEST_F(PeerInAnyProc, IsInOurUserNamespaceByNumberOrByMap) {
+  const auto ours = [&] { return read()->is_in_our_user_namespace; };
+  const std::string self = proc_ + "/self/";
+  fs::create_directories(self + "ns");
+  const auto link = [](const std::string& target, const std::string& name) {
+    fs::remove(name);
+    fs::create_symlink(target, name);
+  };
+  link("/proc/self/ns/user", self + "ns/user");
+  EXPECT_EQ(ours(), guard::Match::kNo);  // another file
+  link("/proc/self/ns/user", process_ + "/ns/user");
+  EXPECT_EQ(ours(), guard::Match::kYes);
+  // As without CAP_SYS_PTRACE.
+  fs::remove(process_ + "/ns/user");
+  EXPECT_EQ(ours(), guard::Match::kMaybe);
+  write(self + "uid_map", "0 0 4294967295\n");
+  write(process_ + "/uid_map", "0 0 4294967295\n");
+  EXPECT_EQ(ours(), guard::Match::kYes);
+  EXPECT_EQ(read()->program.user_namespace.value(), inode_of("/proc/self/ns/user"));
+  for (const std::string map : {"", "0 0 1\n", "0 1000 65536\n"}) {
+    write(process_ + "/uid_map", map);
+    EXPECT_EQ(ours(), guard::Match::kNo) << map;
+    EXPECT_FALSE(read()->program.user_namespace.is_known());
+  }
+}
+
+TEST_F(PeerInAnyProc, IsReadInTwoSteps) {
+  const PeerReader reader({.proc = proc_});
+  posix::Fd process;
+  auto who = reader.read_first(peer_.get(), since_boot(), process);
+  ASSERT_TRUE(who && process);
+  EXPECT_EQ(who->program, PeerProgram());
+  EXPECT_EQ(who->cgroups.unit.value(), "nginx.service");
+  who->program = reader.read_program(process);
+  EXPECT_EQ(who, reader.read(peer_.get()));
 }
 
 TEST_F(PeerInAnyProc, HasNoCgroupInATextWithoutEnd) {
   std::string text;
   while (text.size() < 200'000) text += "3:pids:/old\n";
   write(process_ + "/cgroup", text + "0::/x\n");
-  EXPECT_EQ(read()->cgroup, std::nullopt);
+  EXPECT_EQ(read()->cgroups.cgroup.value(), std::nullopt);
   write(process_ + "/cgroup", text.substr(text.size() - 120'000) + "0::/x\n");
-  EXPECT_EQ(read()->cgroup, "/x");
-}
-
-TEST_F(PeerInAnyProc, HasNoCgroupWhereVersion2IsNotMounted) {
-  write(proc_ + "/self/mountinfo", "36 31 0:33 / /sys/fs/cgroup/devices rw - cgroup cgroup rw,devices\n");
-  const PeerReader reader({.proc = proc_});
-  EXPECT_EQ(reader.cgroup2(), std::nullopt);
-  EXPECT_EQ(reader.read(peer_.get())->cgroup, std::nullopt);
-  EXPECT_TRUE(reader.read(peer_.get())->executable);
+  EXPECT_EQ(read()->cgroups.cgroup.value(), "/x");
 }
 
 TEST_F(PeerInAnyProc, HasNoExecutableThatDoesNotLeadToItsFile) {
   for (const std::string& target :
        {own_executable() + " (deleted)", directory_ + "/nowhere", std::string("relative")}) {
     exe_is(target);
-    EXPECT_EQ(read()->executable, std::nullopt) << target;
+    EXPECT_EQ(read()->program.executable.value(), std::nullopt) << target;
   }
   // A link in the path: not what the kernel says of a running program.
   fs::create_symlink(own_executable(), directory_ + "/link");
   EXPECT_TRUE(std::ifstream(directory_ + "/link"));  // the kernel has it in memory now
   exe_is(directory_ + "/link");
-  EXPECT_EQ(read()->executable, std::nullopt);
+  EXPECT_EQ(read()->program.executable.value(), std::nullopt);
 }
 
 TEST_F(PeerInAnyProc, IsUnknownIfAnotherHasItsNumberNow) {

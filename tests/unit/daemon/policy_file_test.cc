@@ -41,8 +41,7 @@ guard::Rule rule(const std::string& condition) {
 }
 
 std::string given(const Access& access, uid_t uid, std::string_view door = kMainDoor) {
-  Principal who;
-  who.uid = uid;
+  const Principal who = Principal::ordinary(uid);
   return access.choose(who, door).profile.name;
 }
 
@@ -135,8 +134,7 @@ TEST(PolicyFile, WhatAProfileDoesNotSayIsWhatIsSaidForAll) {
     EXPECT_EQ(one->terms.lease, 1'000'000'000U) << name;
     EXPECT_EQ(one->terms.claim, std::string_view(name) == "mine" ? 1U : 4U) << name;
   }
-  Principal stranger;
-  stranger.uid = 7;
+  const Principal stranger = Principal::ordinary(7);
   EXPECT_EQ(got.choose(stranger, kMainDoor).profile.terms.claim, 4U) << "by default, too";
 }
 

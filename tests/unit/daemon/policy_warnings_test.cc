@@ -20,7 +20,23 @@ std::vector<Warning> warnings(const std::string& text, bool may_trace = true) {
 
 constexpr const char* kUntraced =
     "this rule names an executable or a namespace, which are unknown of other users' programs without CAP_SYS_PTRACE, "
-    "so that it does not match them: docs/identity.md says what the unit needs";
+    "so that it may be about each of them and takes away from all; only root and tpmspaced's own user get more than it "
+    "says: docs/identity.md says what the unit needs";
+
+Warning every_root(int line, const std::string& profile) {
+  return {line, "this rule gives \"" + profile +
+                    "\" to the root of every container, too, that may connect; a rule "
+                    "before it with container = \"*\" gives those something else"};
+}
+Warning never(int line, const std::string& what, const std::string& condition, const std::string& form) {
+  return {line, "this " + what + " matches nobody: " + condition + " is not " + form};
+}
+constexpr const char* kId = "a container's id, which is 64 hexadecimal digits, or a pattern of one";
+constexpr const char* kPodUid = "a pod's uid, like 1f5b0a4e-1111-2222-3333-444455556666, or a pattern of one";
+constexpr const char* kUnit = "a unit's whole name, like nginx.service, or a pattern of one";
+Warning crowd(int line, const std::string& what, const std::string& of, const std::string& profile) {
+  return {line, "this " + what + " gives every " + of + " \"" + profile + "\", which allows more than \"safe\""};
+}
 
 constexpr const char* kNoLocality =
     "whoever comes by this door and is no administrator is refused everything: it has locality 2, which no profile "
@@ -40,8 +56,37 @@ TEST(PolicyWarnings, EachIsSaidWithItsLine) {
   } cases[] = {
       {"", {}},
       {"[[rule]]\nprofile = \"safe\"\n[[rule]]\nuser = 0\nprofile = \"admin\"\n",
-       {no_root(1, "safe"), {3, "this rule never matches: whoever it is about matches the rule on line 1 first"}}},
-      {"[[rule]]\nuser = 0\nprofile = \"admin\"\n[[rule]]\nprofile = \"safe\"\n", {}},
+       {no_root(1, "safe"),
+        {3, "this rule never matches: whoever it is about matches the rule on line 1 first"},
+        every_root(3, "admin")}},
+      {"[[rule]]\nuser = 0\nprofile = \"admin\"\n[[rule]]\nprofile = \"safe\"\n", {every_root(1, "admin")}},
+      {"[[rule]]\ncontainer = \"*\"\nprofile = \"safe\"\n[[rule]]\nuser = 0\nprofile = \"admin\"\n", {}},
+      {"[[rule]]\npod = \"*\"\nprofile = \"admin\"\n", {crowd(1, "rule", "pod", "admin")}},
+      {"[[rule]]\ncontainer = \"**\"\nprofile = \"admin\"\n", {crowd(1, "rule", "container", "admin")}},
+      {"[[rule]]\nunit = \"*\"\nprofile = \"attest\"\n", {crowd(1, "rule", "unit", "attest")}},
+      {"[[rule]]\ncgroup = \"/**\"\nprofile = \"attest\"\n", {crowd(1, "rule", "process in any cgroup", "attest")}},
+      {"[[rule]]\npod = \"*\"\nprofile = \"safe\"\n", {}},
+      {"[[rule]]\npod = \"1f5b0a4e-*\"\nprofile = \"admin\"\n", {}},
+      {"[[rule]]\npod = \"*\"\nuser = 3\nprofile = \"admin\"\n", {}},
+      {"[[namespace]]\nname = \"a\"\npod = \"*\"\nprofile = \"admin\"\n", {crowd(1, "namespace", "pod", "admin")}},
+      {"[[rule]]\ncontainer = \"libpod-abc\"\nprofile = \"safe\"\n",
+       {never(1, "rule", "container \"libpod-abc\"", kId)}},
+      {"[[rule]]\ncontainer = \"abc\"\nprofile = \"safe\"\n", {never(1, "rule", "container \"abc\"", kId)}},
+      {"[[rule]]\ncontainer = \"abc*\"\nprofile = \"safe\"\n", {}},
+      {"[[namespace]]\nname = \"a\"\ncontainer = \"web\"\n", {never(1, "namespace", "container \"web\"", kId)}},
+      {"[[rule]]\npod = \"shop-*\"\nprofile = \"safe\"\n", {never(1, "rule", "pod \"shop-*\"", kPodUid)}},
+      {"[[rule]]\npod = \"1f5b0a4e-1111-2222-3333-444455556666\"\nprofile = \"safe\"\n", {}},
+      {"[[rule]]\npod = \"0123456789abcdef0123456789abcdef\"\nprofile = \"safe\"\n", {}},
+      {"[[rule]]\nunit = \"nginx\"\nprofile = \"safe\"\n", {never(1, "rule", "unit \"nginx\"", kUnit)}},
+      {"[[rule]]\nunit = \"nginx*\"\nprofile = \"safe\"\n", {}},
+      {"[[rule]]\ncgroup = \"/sys/fs/cgroup/x\"\nprofile = \"safe\"\n",
+       {never(1, "rule", "cgroup \"/sys/fs/cgroup/x\"",
+              "a path from the root of the hierarchy, like /system.slice/nginx.service")}},
+      {"[[namespace]]\nname = \"a\"\nunit = \"a.service\"\nsessions = 3\n",
+       {{1,
+         "clients that may belong to this namespace, because their process was gone before it could be read, have its "
+         "quotas once more, all of them together: \"door\" says for sure who belongs to it"}}},
+      {"[[namespace]]\nname = \"a\"\nuser = 3\nsessions = 3\n", {}},
       {"[[rule]]\nuser = \"root\"\ndoor = \"main\"\nprofile = \"storage\"\n", {no_root(1, "storage")}},
       {"[profile.none]\nallow = [\"random\"]\n[[rule]]\nuser = 3\nprofile = \"none\"\n",
        {{3,
@@ -186,8 +231,7 @@ TEST(PolicyWarnings, WhatCannotBeSeenIsSaidOfRulesThatNameIt) {
   const std::string inside = "[[namespace]]\nname = \"a\"\nuser_namespace = 1\n";
   EXPECT_TRUE(warnings(inside, true).empty());
   ASSERT_EQ(warnings(inside, false).size(), 1U);
-  EXPECT_TRUE(
-      warnings(inside, false)[0].sentence.starts_with("this namespace names a user namespace, which is unknown"));
+  EXPECT_TRUE(warnings(inside, false)[0].sentence.starts_with("this namespace names a user namespace, which without"));
 }
 
 TEST(PolicyWarnings, CapabilitiesAreThoseInEffect) {

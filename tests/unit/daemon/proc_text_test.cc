@@ -19,12 +19,20 @@ std::string stat_of(const std::string& name, const std::string& start = "4711") 
 }
 
 TEST(ProcText, StatTellsTheStartWhateverTheProgramIsCalled) {
-  const ProcessStart expected{42, 4711};
+  const ProcessStat expected{.pid = 42, .ticks = 4711};
   for (const std::string name :
        {"sleep", "", "a b", ")", "((", ") S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 99 ", "1 (init) S 0 1 1 0",
         "x\ny", " (", "\xFF\x01"})
     EXPECT_EQ(parse_stat(stat_of(name)), expected) << name;
-  EXPECT_EQ(parse_stat(stat_of("x", "18446744073709551615")), (ProcessStart{42, UINT64_MAX}));
+  EXPECT_EQ(parse_stat(stat_of("x", "18446744073709551615")), (ProcessStat{.pid = 42, .ticks = UINT64_MAX}));
+}
+
+TEST(ProcText, StatTellsWhetherTheMainThreadExits) {
+  std::string text = stat_of("sleep");
+  text.replace(text.find("4194560"), 7, "4194564");
+  EXPECT_EQ(parse_stat(text), (ProcessStat{.pid = 42, .ticks = 4711, .is_exiting = true}));
+  text.replace(text.find("4194564"), 7, "x");
+  EXPECT_EQ(parse_stat(text), std::nullopt);
 }
 
 TEST(ProcText, WhatIsNoStatHasNoStart) {
@@ -50,76 +58,41 @@ TEST(ProcText, StatusTellsTheEffectiveIds) {
     EXPECT_EQ(parse_status(text), std::nullopt) << text;
 }
 
-struct CgroupCase {
-  std::string text;
-  std::optional<std::string> path;
-};
+using Paths = std::vector<CgroupPath>;
 
-TEST(ProcText, Cgroup) {
+TEST(ProcText, CgroupsAreOnePathForEachHierarchy) {
   const std::string longest = "/" + std::string(PATH_MAX - 2, 'x');
-  const std::vector<CgroupCase> cases = {
-      {"0::/system.slice/nginx.service\n", "/system.slice/nginx.service"},
-      {"0::/\n", "/"},
+  const std::pair<std::string, Paths> cases[] = {
+      {"0::/system.slice/nginx.service\n", {{"", "/system.slice/nginx.service"}}},
+      {"0::/\n", {{"", "/"}}},
       // Hybrid: v1 hierarchies stand before it.
-      {"9:name=systemd:/old\n5:devices:/x\n1:cpu,cpuacct:/\n0::/new\n", "/new"},
-      {"0::/a (deleted)\n", "/a (deleted)"},  // a living process is in no deleted cgroup: one is called so
-      {"0::/a b:c\\x2d\x01\xFF\n", "/a b:c\\x2d\x01\xFF"},
-      {"0::/...\n", "/..."},
-      {"0::" + longest + "\n", longest},
+      {"9:name=systemd:/old\n1:cpu,cpuacct:/\n0::/new\n",
+       {{"name=systemd", "/old"}, {"cpu,cpuacct", "/"}, {"", "/new"}}},
+      {"5:devices:/\n", {{"devices", "/"}}},
+      {"0::/a (deleted)\n", {{"", "/a (deleted)"}}},  // a living process is in no deleted cgroup: one is called so
+      {"0::/a b:c\\x2d\x01\xFF\n", {{"", "/a b:c\\x2d\x01\xFF"}}},
+      {"0::/...\n", {{"", "/..."}}},
+      {"0::" + longest + "\n", {{"", longest}}},
       // A cgroup namespace shows what is outside of it so.
-      {"0::/../sibling\n", std::nullopt},
-      {"0::/..\n", std::nullopt},
-      {"0::/../../a\n", std::nullopt},
-      {"0::/a/../b\n", std::nullopt},
-      {"0::/a/..\n", std::nullopt},
-      {"0::/./a\n", std::nullopt},
-      // Only v1.
-      {"9:name=systemd:/system.slice/nginx.service\n5:devices:/\n", std::nullopt},
-      {"", std::nullopt},
-      {"0::/cut", std::nullopt},
-      {"0::\n", std::nullopt},
-      {"0::relative\n", std::nullopt},
-      {"0::/a//b\n", std::nullopt},
-      {"0::/a/\n", std::nullopt},
-      {"0::" + longest + "x\n", std::nullopt},
-      {std::string("0::/a\0b\n", 8), std::nullopt},
-      {"00::/a\n", std::nullopt},
-      {" 0::/a\n", std::nullopt},
-      {"1:name=0::/a:/b\n", std::nullopt},
+      {"0::/../sibling\n", {{"", "/../sibling"}}},
+      {"0::/..\n", {{"", "/.."}}},
+      {"0::/../../a\n", {{"", "/../../a"}}},
+      {"", {}},
   };
-  for (const auto& one : cases) EXPECT_EQ(parse_cgroup(one.text), one.path) << one.text.substr(0, 100);
+  for (const auto& [text, paths] : cases) EXPECT_EQ(parse_cgroups(text), paths) << text.substr(0, 100);
+  for (const std::string& text :
+       {std::string("0::/a/../b\n"), std::string("0::/a/..\n"), std::string("0::/./a\n"), std::string("0::/cut"),
+        std::string("0::\n"), std::string("0::relative\n"), std::string("0::/a//b\n"), std::string("0::/a/\n"),
+        "0::" + longest + "x\n", std::string("0::/a\0b\n", 8), std::string(" 0::/a\n"), std::string("0:/a\n"),
+        std::string("/a\n"), std::string("x::/a\n"), std::string("\n"), std::string("5:devices:/\n0::/cut")})
+    EXPECT_EQ(parse_cgroups(text), std::nullopt) << text.substr(0, 100);
 }
 
-constexpr std::string_view kHybrid =
-    "22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n"
-    "31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755\n"
-    "36 31 0:33 / /sys/fs/cgroup/devices rw,relatime - cgroup cgroup rw,devices\n"
-    "41 31 0:38 / /sys/fs/cgroup/unified rw,relatime shared:9 master:1 - cgroup2 cgroup2 rw\n";
-
-TEST(ProcText, Mountinfo) {
-  EXPECT_EQ(parse_mountinfo(kHybrid), (Cgroup2Mount{"/sys/fs/cgroup/unified", "/"}));
-  EXPECT_EQ(parse_mountinfo("29 22 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"),
-            (Cgroup2Mount{"/sys/fs/cgroup", "/"}));
-  EXPECT_EQ(parse_mountinfo("29 22 0:26 / /a\\040b\\134\\012c rw - cgroup2 none rw\n"),
-            (Cgroup2Mount{"/a b\\\nc", "/"}));
-  // What is no escape stays.
-  EXPECT_EQ(parse_mountinfo("29 22 0:26 / /a\\04 rw - cgroup2 none rw\n"), (Cgroup2Mount{"/a\\04", "/"}));
-  EXPECT_EQ(parse_mountinfo("29 22 0:26 / /a\\400\\ rw - cgroup2 none rw\n"), (Cgroup2Mount{"/a\\400\\", "/"}));
-}
-
-TEST(ProcText, MountinfoPrefersTheWholeHierarchy) {
-  const std::string part = "50 22 0:26 /machine/x /part rw - cgroup2 none rw\n";
-  EXPECT_EQ(parse_mountinfo(part), (Cgroup2Mount{"/part", "/machine/x"}));
-  EXPECT_EQ(parse_mountinfo(part + std::string(kHybrid)), (Cgroup2Mount{"/sys/fs/cgroup/unified", "/"}));
-}
-
-TEST(ProcText, MountinfoWithoutCgroup2) {
-  for (const std::string_view text :
-       {""sv, "\n\n"sv, "cgroup2"sv, "- cgroup2 x\n"sv, "1 2 3 / /x rw cgroup2 x rw\n"sv, "1 2 3 / /x - cgroup2\n"sv,
-        "36 31 0:33 / /cgroup2 rw - cgroup cgroup2 rw\n"sv, "36 31 0:33 / relative rw - cgroup2 x rw\n"sv,
-        "36 31 0:33 x /y rw - cgroup2 x rw\n"sv, "36 31 0:33 / /x\\000y rw - cgroup2 x rw\n"sv,
-        "36 31 0:33 / /cut rw - cgroup2 x rw"sv, "36 31 0:33 / /x rw -cgroup2 x rw\n"sv})
-    EXPECT_EQ(parse_mountinfo(text), std::nullopt) << text;
+TEST(ProcText, AUidMapIsWholeIfEverybodyIsInIt) {
+  EXPECT_TRUE(is_whole_uid_map("         0          0 4294967295\n"));
+  for (const std::string_view text : {""sv, "0 100000 65536\n"sv, "0 0 4294967294\n"sv, "1 1 4294967295\n"sv,
+                                      "0 0 1\n1 1 4294967294\n"sv, "0 0 4294967295 1\n"sv})
+    EXPECT_FALSE(is_whole_uid_map(text)) << text;
 }
 
 TEST(ProcText, Executable) {

@@ -18,9 +18,9 @@
 #include "daemon/owner_numbers.h"
 #include "daemon/owner_room.h"
 #include "daemon/retry_pace.h"
+#include "daemon/round_robin.h"
 #include "daemon/status_counters.h"
 #include "daemon/timestamp.h"
-#include "daemon/turns.h"
 #include "daemon/watchdog.h"
 #include "wire/command_table.h"
 
@@ -289,9 +289,9 @@ TEST(Mailbox, AWaitEndsWithItsTime) {
   EXPECT_TRUE(in.take().empty());
 }
 
-TEST(Turns, AFloodOfOneOwnersWeighsAsOneOfAnothers) {
+TEST(RoundRobin, AFloodOfOneOwnersWeighsAsOneOfAnothers) {
   const space::OwnerId flood{1}, other{2}, third{3};
-  Turns turns;
+  RoundRobin<space::OwnerId, ClientId> turns;
   for (ClientId id = 1; id <= 600; ++id) turns.put(flood, id);
   EXPECT_EQ(turns.next(), 1U);
   turns.put(other, 1000);

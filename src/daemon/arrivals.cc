@@ -1,0 +1,51 @@
+#include "daemon/arrivals.h"
+
+#include <poll.h>
+
+#include <utility>
+
+#include "daemon/limits.h"
+
+namespace tpmspace::daemon {
+namespace {
+
+// Both directions are closed, so nobody reads an answer.
+bool has_hung_up(int socket) {
+  pollfd watched{.fd = socket, .events = 0, .revents = 0};
+  return ::poll(&watched, 1, 0) == 1 && (watched.revents & (POLLHUP | POLLERR)) != 0;
+}
+
+}  // namespace
+
+Arrivals::Arrivals(EventLoop& loop, std::size_t most, std::function<uid_t(uid_t)> user_of,
+                   std::function<void(Arrival)> identify, std::function<void()> room_again)
+    : most_(most),
+      user_of_(std::move(user_of)),
+      identify_(std::move(identify)),
+      room_again_(std::move(room_again)),
+      turn_(loop.deferred([this] { identify_some(); })) {}
+
+void Arrivals::add(posix::Fd socket, const Entrance& entrance, const Doors::Occupancy& door) {
+  const auto accepted = since_boot();
+  if (has_hung_up(socket.get())) return;
+  const auto peer = peer_credentials(socket.get());
+  if (!peer) return;
+  waiting_.put({entrance.door, user_of_(peer->uid)}, Arrival{std::move(socket), *peer, accepted, entrance, door});
+  turn_.ask();
+}
+
+void Arrivals::identify_some() {
+  const bool was_full = !has_room();
+  unsigned identified = 0, gone = 0;
+  while (identified < limits::kIdentificationsPerRound && gone < limits::kHangupsPerRound) {
+    auto next = waiting_.next();
+    if (!next) break;
+    const bool is_gone = has_hung_up(next->socket.get());
+    ++(is_gone ? gone : identified);
+    if (!is_gone) identify_(*std::move(next));
+  }
+  if (waiting_.size() != 0) turn_.ask();
+  if (was_full && has_room()) room_again_();
+}
+
+}  // namespace tpmspace::daemon

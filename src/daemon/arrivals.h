@@ -1,0 +1,61 @@
+// Clients that were accepted and are not identified yet.
+//
+// Idea: to accept a client takes a few system calls, to identify it takes some dozens. The kernel's queue of a
+// listening socket is one for all users, first come, first served; so it is emptied quickly, and whoever fills it waits
+// here, where the users of each door take turns (RoundRobin). A client that has hung up is identified neither when it
+// is accepted nor when its turn comes. That it has sent something proves nothing, since anybody can. If there is no
+// room here, accepting waits (Acceptor). Threads: belongs to the event loop. Limits: `most` clients wait;
+// limits::kIdentificationsPerRound are identified before everything else has its turn, and limits::kHangupsPerRound
+// that have hung up are closed.
+#pragma once
+
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#include <cstddef>
+#include <functional>
+#include <string>
+#include <utility>
+
+#include "daemon/door.h"
+#include "daemon/doors.h"
+#include "daemon/event_loop.h"
+#include "daemon/peer_identity.h"
+#include "daemon/round_robin.h"
+#include "posix/fd.h"
+
+namespace tpmspace::daemon {
+
+struct Arrival {
+  posix::Fd socket;
+  ucred peer = {};
+  SinceBoot accepted = {};
+  Entrance entrance = {};
+  Doors::Occupancy door = {};
+};
+
+class Arrivals {
+ public:
+  // `user_of`: who takes turns as one, a user with all uids that are lent to it. `room_again`: it was full.
+  Arrivals(EventLoop& loop, std::size_t most, std::function<uid_t(uid_t)> user_of,
+           std::function<void(Arrival)> identify, std::function<void()> room_again);
+
+  // Takes a client that was just accepted.
+  void add(posix::Fd socket, const Entrance& entrance, const Doors::Occupancy& door);
+  [[nodiscard]] bool has_room() const { return waiting_.size() < most_; }
+  [[nodiscard]] std::size_t size() const { return waiting_.size(); }
+  // All that wait are closed.
+  void clear() { waiting_ = {}; }
+
+ private:
+  void identify_some();
+
+  const std::size_t most_;
+  const std::function<uid_t(uid_t)> user_of_;
+  const std::function<void(Arrival)> identify_;
+  const std::function<void()> room_again_;
+  RoundRobin<std::pair<std::string, uid_t>, Arrival> waiting_;
+  Deferred turn_;
+};
+
+}  // namespace tpmspace::daemon

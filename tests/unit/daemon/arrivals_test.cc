@@ -1,0 +1,118 @@
+// Those who were accepted: in which order they are identified, and which of them are not at all.
+#include "daemon/arrivals.h"
+
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <vector>
+
+#include "daemon/limits.h"
+
+namespace tpmspace::daemon {
+namespace {
+
+constexpr uid_t kFlooder = 1001, kVictim = 1002, kLent = 1003;
+
+class ArrivalsTest : public testing::Test {
+ protected:
+  // A client of that user at that door; it stays connected.
+  posix::Fd come(Arrivals& arrivals, const std::string& door, uid_t uid = ::geteuid()) {
+    std::array<int, 2> ends{};
+    const uid_t own = ::geteuid();
+    EXPECT_EQ(::seteuid(uid), 0);
+    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+    EXPECT_EQ(::seteuid(own), 0);
+    arrivals.add(posix::Fd(ends[0]), {.door = door}, {});
+    return posix::Fd(ends[1]);
+  }
+  void stay(posix::Fd client) { clients_.push_back(std::move(client)); }
+  // Until so many are identified, and the loop has gone round once more.
+  std::vector<std::string> identified(std::size_t count) {
+    expected_ = count;
+    if (identified_.size() < count) (void)loop_.run();
+    return identified_;
+  }
+  Arrivals make(std::size_t most = 10'000) {
+    return Arrivals(
+        loop_, most, [](uid_t uid) { return uid == kLent ? kFlooder : uid; },
+        [this](const Arrival& one) {
+          identified_.push_back(one.entrance.door + "/" + std::to_string(one.peer.uid));
+          if (identified_.size() == expected_) loop_.stop(0);
+        },
+        [this] { ++room_again_; });
+  }
+
+  EventLoop loop_;
+  std::vector<posix::Fd> clients_;
+  std::vector<std::string> identified_;
+  std::size_t expected_ = 0;
+  int room_again_ = 0;
+};
+
+TEST_F(ArrivalsTest, AFloodOfOneUserWaitsBehindItself) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root has other users";
+  auto arrivals = make();
+  for (int i = 0; i < 500; ++i) stay(come(arrivals, "main", kFlooder));
+  for (int i = 0; i < 3; ++i) stay(come(arrivals, "main", kVictim));
+  const auto order = identified(6);
+  EXPECT_EQ(std::count(order.begin(), order.end(), "main/1002"), 3);
+  EXPECT_EQ(arrivals.size(), 500U - 3U);
+}
+
+TEST_F(ArrivalsTest, WhatIsLentToAUserTakesTurnsWithIt) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root has other users";
+  auto arrivals = make();
+  for (int i = 0; i < 5; ++i) stay(come(arrivals, "main", kFlooder));
+  stay(come(arrivals, "main", kLent));
+  stay(come(arrivals, "main", kVictim));
+  EXPECT_EQ(identified(2)[1], "main/1002");
+}
+
+TEST_F(ArrivalsTest, AFloodOfOneListenerDoesNotDelayAnother) {
+  auto arrivals = make();
+  for (int i = 0; i < 500; ++i) stay(come(arrivals, "main"));
+  stay(come(arrivals, "admin"));
+  const auto order = identified(2);
+  EXPECT_EQ(order[1], "admin/" + std::to_string(::geteuid()));
+}
+
+TEST_F(ArrivalsTest, WhatHasHungUpIsNotIdentified) {
+  auto arrivals = make();
+  for (int i = 0; i < 100; ++i) (void)come(arrivals, "left while it waited");
+  stay(come(arrivals, "stays"));
+  EXPECT_EQ(arrivals.size(), 101U);
+  EXPECT_EQ(identified(1).size(), 1U);
+  EXPECT_EQ(identified_[0].substr(0, 5), "stays");
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+  ASSERT_EQ(::write(ends[1], "0123456789", 10), 10);
+  ::close(ends[1]);
+  const auto before = arrivals.size();
+  arrivals.add(posix::Fd(ends[0]), {.door = "left before"}, {});
+  EXPECT_EQ(arrivals.size(), before) << "though it had sent something";
+}
+
+// It wants an answer: only its own direction is closed.
+TEST_F(ArrivalsTest, WhatHasStoppedSendingIsIdentified) {
+  auto arrivals = make();
+  posix::Fd client = come(arrivals, "asks");
+  ::shutdown(client.get(), SHUT_WR);
+  stay(std::move(client));
+  EXPECT_EQ(identified(1).size(), 1U);
+}
+
+TEST_F(ArrivalsTest, WithoutRoomNobodyIsAcceptedUntilThereIsSome) {
+  auto arrivals = make(limits::kIdentificationsPerRound + 1);
+  while (arrivals.has_room()) stay(come(arrivals, "main"));
+  EXPECT_EQ(arrivals.size(), limits::kIdentificationsPerRound + 1);
+  (void)identified(limits::kIdentificationsPerRound + 1);
+  EXPECT_EQ(room_again_, 1);
+  EXPECT_TRUE(arrivals.has_room());
+}
+
+}  // namespace
+}  // namespace tpmspace::daemon
