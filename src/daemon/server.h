@@ -30,6 +30,7 @@
 #include "daemon/log.h"
 #include "daemon/rereading.h"
 #include "daemon/service_manager.h"
+#include "daemon/sleep_watch.h"
 #include "daemon/tpm_desk.h"
 #include "daemon/turns.h"
 
@@ -39,6 +40,7 @@ class Server final : private Connection::Host {
  public:
   struct Terms {
     Limits limits;
+    Idle idle;
     Access access;
     // The configuration, read again.
     // By another thread, so it uses nothing that is not its own.
@@ -201,6 +203,7 @@ class Server final : private Connection::Host {
   Timer refused_timer_;
   Timer audit_timer_;
   Chips chips_;
+  SleepWatch sleep_;
 };
 
 }  // namespace tpmspace::daemon
