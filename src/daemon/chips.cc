@@ -23,10 +23,12 @@ TpmDesk::Callbacks Chips::callbacks_for(std::size_t chip) {
           .answered = callbacks_.answered,
           .order_done = callbacks_.order_done,
           .listed = [this, chip](ClientId client, const auto& list) { callbacks_.listed(chip, client, list); },
+          .away = [this, chip] { on_away(chip); },
           .stopped = [this, chip] { on_stopped(chip); },
           .lost_or_found =
               [this, chip](bool lost) {
                 chips_[chip]->lost = lost;
+                if (lost) on_away(chip);
                 if (open_) callbacks_.changed();
               },
           .accounted = [this, chip](const observe::Account& account) { callbacks_.accounted(chip, account); }};
@@ -120,6 +122,24 @@ std::string Chips::names_of_lost(std::string_view between) const {
 
 void Chips::close(ClientId client) {
   for (const auto& one : chips_) one->desk->close(client);
+}
+
+void Chips::prepare_for_sleep() {
+  bool anything = false;
+  for (const auto& one : chips_) {
+    one->puts_away = one->desk->prepare_for_sleep();
+    anything = anything || one->puts_away;
+  }
+  if (!anything) callbacks_.away();
+}
+
+void Chips::wake_up() {
+  for (const auto& one : chips_) one->desk->wake_up();
+}
+
+void Chips::on_away(std::size_t chip) {
+  if (!std::exchange(chips_[chip]->puts_away, false)) return;
+  if (std::none_of(chips_.begin(), chips_.end(), [](const auto& one) { return one->puts_away; })) callbacks_.away();
 }
 
 void Chips::stop() {

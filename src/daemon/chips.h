@@ -36,6 +36,8 @@ class Chips {
     std::function<void()> main_failed;
     // After `stop`, or after the main TPM could not be started.
     std::function<void()> over;
+    // After `prepare_for_sleep`: all of them have put away what they can.
+    std::function<void()> away;
     // One more or less answers.
     std::function<void()> changed;
     // Commands for that one are parsed with another table from now on; the former one ends with this call.
@@ -67,6 +69,9 @@ class Chips {
   [[nodiscard]] std::string names(std::string_view between) const;
   [[nodiscard]] std::string names_of_lost(std::string_view between) const;
 
+  // The machine is about to sleep, or is awake again.
+  void prepare_for_sleep();
+  void wake_up();
   // The client has left.
   void close(ClientId client);
   void stop();
@@ -79,7 +84,8 @@ class Chips {
     Chip chip;
     State state = State::kStarting;
     bool lost = false;
-    std::string why;  // it could not be opened, as was said last
+    bool puts_away = false;  // the machine waits for it
+    std::string why;         // it could not be opened, as was said last
     std::unique_ptr<TpmDesk> desk;
   };
 
@@ -87,6 +93,7 @@ class Chips {
   void on_ready(std::size_t chip);
   void on_failed(std::size_t chip, const std::string& why);
   void on_stopped(std::size_t chip);
+  void on_away(std::size_t chip);
   void open_if_settled();
   void end_if_over();
   [[nodiscard]] bool any(State state) const;

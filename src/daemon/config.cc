@@ -81,6 +81,13 @@ constexpr std::array kLimitKeys{
     LimitKey{"queue", [](const TomlNode& n, Limits& l) { return take_number(n, l.queue, 1U); }},
 };
 
+using IdleKey = Key<Idle>;
+constexpr std::array kIdleKeys{
+    IdleKey{"put_away", [](const TomlNode& n, Idle& i) { return take_duration(n, i.put_away); }},
+    IdleKey{"save_objects", [](const TomlNode& n, Idle& i) { return take_duration(n, i.save_objects); }},
+    IdleKey{"save_sessions", [](const TomlNode& n, Idle& i) { return take_duration(n, i.save_sessions); }},
+};
+
 // What is right as TOML and can still be no TPM and no socket is a fault of the file, also where the command line says
 // something else: it would be one on the day when that is left out.
 void check_meaning(const TomlNode& root, const Settings& settings, Faults& faults) {
@@ -274,9 +281,10 @@ space::SessionTerms session_terms(const guard::SessionTerms& terms) {
 
 std::vector<std::string> known_keys() {
   std::vector<std::string> out;
-  out.reserve(kTopKeys.size() + kLimitKeys.size());
+  out.reserve(kTopKeys.size() + kLimitKeys.size() + kIdleKeys.size());
   for (const auto& key : kTopKeys) out.emplace_back(key.name);
   for (const auto& key : kLimitKeys) out.push_back(fmt::format("limits.{}", key.name));
+  for (const auto& key : kIdleKeys) out.push_back(fmt::format("idle.{}", key.name));
   const auto terms = known_term_keys();
   out.insert(out.end(), terms.begin(), terms.end());
   return out;
@@ -285,6 +293,12 @@ std::vector<std::string> known_keys() {
 // --- What a reload does not change.
 
 namespace {
+
+std::string text_of_duration(std::uint64_t nanoseconds) {
+  constexpr std::uint64_t kMillisecond = 1'000'000;
+  if (nanoseconds == space::SessionTerms::kEndless) return "endless";
+  return fmt::format("{}ms", nanoseconds / kMillisecond);
+}
 
 struct StartKey {
   std::string_view key;
@@ -306,6 +320,9 @@ constexpr std::array kStartKeys{
     StartKey{"limits.client_saved_sessions",
              [](const Config& c) { return fmt::format("{}", c.limits.client_saved_sessions); }},
     StartKey{"limits.queue", [](const Config& c) { return fmt::format("{}", c.limits.queue); }},
+    StartKey{"idle.put_away", [](const Config& c) { return text_of_duration(c.idle.put_away); }},
+    StartKey{"idle.save_objects", [](const Config& c) { return text_of_duration(c.idle.save_objects); }},
+    StartKey{"idle.save_sessions", [](const Config& c) { return text_of_duration(c.idle.save_sessions); }},
 };
 
 // Those of one that the other has not, or has otherwise; the main one has keys of its own.
@@ -349,10 +366,12 @@ tl::expected<Settings, std::string> parse_settings(std::string_view text, const 
   settings.name = name;
   Faults faults(name);
   read_table(*root, kTopKeys, settings, "", faults,
-             {{"limits"}, {"profile"}, {"rule", true}, {"namespace", true}, {"door", true}, {"chip", true}});
+             {{"limits"}, {"idle"}, {"profile"}, {"rule", true}, {"namespace", true}, {"door", true}, {"chip", true}});
   check_meaning(*root, settings, faults);
   if (const auto* limits = subtable(*root, "limits", "limits", faults))
     read_table(*limits, kLimitKeys, settings.limits, "limits.", faults);
+  if (const auto* idle = subtable(*root, "idle", "idle", faults))
+    read_table(*idle, kIdleKeys, settings.idle, "idle.", faults);
   const auto terms = read_default_terms(*root, faults);
   settings.limits.terms = session_terms(terms);
   settings.policy = read_policy(*root, terms, limits_of_profiles(in_force != nullptr ? *in_force : settings.limits),
@@ -378,6 +397,7 @@ tl::expected<Config, std::string> settle(const Settings& command_line, const Set
   out.socket_mode = either(&Settings::socket_mode).value_or(out.socket_mode);
   out.log_level = either(&Settings::log_level).value_or(out.log_level);
   out.limits = file.limits;
+  out.idle = file.idle;
   out.audit = either(&Settings::audit).value_or("");
 
   auto tpm = either(&Settings::tpm);

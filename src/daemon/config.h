@@ -19,6 +19,7 @@
 #include "daemon/limits.h"
 #include "daemon/log.h"
 #include "daemon/policy_file.h"
+#include "engine/engine.h"
 #include "space/owner.h"
 
 namespace tpmspace::daemon {
@@ -39,6 +40,14 @@ struct Limits {
   bool operator==(const Limits&) const = default;
 };
 
+// After how much idle time what is in the TPM is put away, on a device. Nanoseconds; SessionTerms::kEndless: never.
+struct Idle {
+  std::uint64_t put_away = engine::Config{}.put_away_after;
+  std::uint64_t save_objects = engine::Config{}.save_objects_after;
+  std::uint64_t save_sessions = engine::Config{}.save_sessions_after;
+  bool operator==(const Idle&) const = default;
+};
+
 // The same terms in the words of the room that keeps sessions.
 [[nodiscard]] space::SessionTerms session_terms(const guard::SessionTerms& terms);
 
@@ -53,6 +62,7 @@ struct Settings {
   std::optional<std::string> ledger;
   std::optional<std::string> audit;
   Limits limits;
+  Idle idle;
   PolicyFile policy;
 };
 
@@ -63,6 +73,7 @@ struct Config {
   std::string audit;            // where audit records go: AuditLog::open
   LogLevel log_level = LogLevel::kInfo;
   Limits limits;
+  Idle idle;
   Access access;
   bool operator==(const Config&) const = default;
 };

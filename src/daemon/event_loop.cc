@@ -1,6 +1,7 @@
 #include "daemon/event_loop.h"
 
 #include <sys/epoll.h>
+#include <systemd/sd-bus.h>
 #include <systemd/sd-event.h>
 
 #include <array>
@@ -213,6 +214,10 @@ void EventLoop::on_signal(int number, std::function<void()> callback) {
   // A signal is looked at before clients are.
   must(sd_event_source_set_priority(source, SD_EVENT_PRIORITY_IMPORTANT), "sd_event_add_signal");
   signals_.push_back(std::move(handler));
+}
+
+void EventLoop::attach(sd_bus* bus) {
+  must(sd_bus_attach_event(bus, loop_.get(), SD_EVENT_PRIORITY_NORMAL), "sd_bus_attach_event");
 }
 
 int EventLoop::run() {

@@ -20,6 +20,7 @@
 #include <system_error>
 #include <vector>
 
+struct sd_bus;
 struct sd_event;
 struct sd_event_source;
 
@@ -106,6 +107,9 @@ class EventLoop {
   [[nodiscard]] Deferred deferred(Deferred::Callback callback);
   // For the loop's whole life. Precondition: the signal is blocked in every thread.
   void on_signal(int number, std::function<void()> callback);
+
+  // The bus is served by the loop. It must end before the loop.
+  void attach(sd_bus* bus);
 
   // Until `stop`; returns its code.
   [[nodiscard]] int run();

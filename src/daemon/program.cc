@@ -84,8 +84,8 @@ int serve(Log& log, const Config& config, const Rereading::Reader& reread, const
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   int code = 0;
   {
-    Server server(log, std::move(*audit), {config.limits, config.access, reread, config_file}, std::move(*listener),
-                  std::move(sources));
+    Server server(log, std::move(*audit), {config.limits, config.idle, config.access, reread, config_file},
+                  std::move(*listener), std::move(sources));
     const auto claimed = server.claim_doors();
     code = claimed ? server.run() : fail(log, claimed.error());
     // From here on a signal ends us: whoever sends one does not want to wait for what is left.

@@ -20,15 +20,18 @@ namespace {
 constexpr wire::Rc kNoPlace = wire::from_manager(wire::rc::kMemory);
 constexpr wire::Rc kNoChip = wire::from_manager(wire::rc::kFailure);
 
-engine::Config engine_config(const Limits& limits) {
+engine::Config engine_config(const Limits& limits, const Idle& idle) {
   engine::Config out;
   out.client_saved_sessions_per_owner = limits.client_saved_sessions;
   out.max_bytes = limits.bytes;
+  out.put_away_after = idle.put_away;
+  out.save_objects_after = idle.save_objects;
+  out.save_sessions_after = idle.save_sessions;
   return out;
 }
 
-TpmDesk::Terms terms_of(const Limits& limits) {
-  return {.engine = engine_config(limits), .queue = limits.queue};
+TpmDesk::Terms terms_of(const Limits& limits, const Idle& idle) {
+  return {.engine = engine_config(limits, idle), .queue = limits.queue};
 }
 
 space::SpaceLimits most_of_a_space(const Limits& limits) {
@@ -99,16 +102,23 @@ Server::Server(Log& log, AuditLog audit, Terms terms, Listener main_door, std::v
       audit_timer_(loop_.timer([this] {
         if (audit_.say_held_back()) audit_timer_.arm(limits::kLinePeriod);
       })),
-      chips_(loop_, log, std::move(sources), terms_of(limits_),
+      chips_(loop_, log, std::move(sources), terms_of(limits_, terms.idle),
              {.open = [this] { let_clients_in(); },
               .main_failed = [this] { on_main_failed(); },
               .over = [this] { on_over(); },
+              .away =
+                  [this] {
+                    log_.info("everything is put away; the machine may sleep");
+                    sleep_.may_sleep();
+                  },
               .changed = [this] { tell_state(); },
               .replaced = [this](std::size_t chip) { on_replaced(chip); },
               .answered = [this](ClientId client, wire::ByteView response) { on_answer(client, response); },
               .order_done = [this](ClientId client, const auto& sessions) { on_order_done(client, sessions); },
               .listed = [this](std::size_t chip, ClientId client, const auto& list) { on_listed(chip, client, list); },
-              .accounted = [this](std::size_t chip, const auto& account) { on_account(chip, account); }}) {
+              .accounted = [this](std::size_t chip, const auto& account) { on_account(chip, account); }}),
+      sleep_(loop_, log,
+             {.falls_asleep = [this] { chips_.prepare_for_sleep(); }, .wakes_up = [this] { chips_.wake_up(); }}) {
   loop_.on_signal(SIGTERM, [this] { on_stop_signal(); });
   loop_.on_signal(SIGINT, [this] { on_stop_signal(); });
   loop_.on_signal(SIGHUP, [this] {

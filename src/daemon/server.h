@@ -33,6 +33,7 @@
 #include "daemon/rereading.h"
 #include "daemon/round_robin.h"
 #include "daemon/service_manager.h"
+#include "daemon/sleep_watch.h"
 #include "daemon/tpm_desk.h"
 
 namespace tpmspace::daemon {
@@ -41,6 +42,7 @@ class Server final : private Connection::Host {
  public:
   struct Terms {
     Limits limits;
+    Idle idle;
     Access access;
     // The configuration, read again.
     // By another thread, so it uses nothing that is not its own.
@@ -221,6 +223,7 @@ class Server final : private Connection::Host {
   Timer refused_timer_;
   Timer audit_timer_;
   Chips chips_;
+  SleepWatch sleep_;
 };
 
 }  // namespace tpmspace::daemon

@@ -62,7 +62,7 @@ void StatusCounters::add(const observe::Account& account, bool delivered) {
   if (account.waited) ++sums_.sessions_waits;
   if (account.auth_failed) ++sums_.lockout_failures;
   if (account.stopped_for_lockout) ++sums_.lockout_stopped;
-  if (account.tpm_was_reset) ++sums_.tpm_resets;
+  if (account.restarted != wire::Restarted::kNo) ++sums_.tpm_resets;
 }
 
 void StatusCounters::add_early_answer(wire::Rc code) {

@@ -227,6 +227,16 @@ void TpmDesk::ask_again() {
   if (!cancels_.empty()) cancel_timer_.arm(limits::kCancelRetry);
 }
 
+bool TpmDesk::prepare_for_sleep() {
+  if (state_ != State::kServing || lost_ || !chip_.chip.can_be_suspended) return false;
+  thread_->prepare_for_sleep();
+  return true;
+}
+
+void TpmDesk::wake_up() {
+  if (state_ == State::kServing) thread_->wake_up();
+}
+
 void TpmDesk::take_events() {
   for (auto& event : thread_->take_events()) {
     std::visit([this](auto& e) { handle(e); }, event);
@@ -257,16 +267,27 @@ void TpmDesk::handle(TpmThread::Stepped& event) {
   if (is_gone) state_ = State::kLeaving;
   if (event.account) {
     counters_.add(*event.account, wanted);
-    if (event.account->tpm_was_reset)
-      if (const auto held_back = reset_lines_.allow(RateLimit::Clock::now()))
-        log_.warning("{}: the TPM was reset; what clients had loaded or saved in it is gone{}", name_,
-                     held_back_text(*held_back));
+    report_restart(*event.account);
     callbacks_.accounted(*event.account);
   }
   if (wanted) deliver(*event.answer);
   if (event.order_done) deliver(*event.order_done);
   if (event.sessions) deliver(*event.sessions);
   if (is_gone && stopping_ == Stopping::kNo) leave_chip();
+}
+
+void TpmDesk::report_restart(const observe::Account& account) {
+  if (account.restarted == wire::Restarted::kNo) return;
+  const auto held_back = reset_lines_.allow(RateLimit::Clock::now());
+  if (!held_back) return;
+  const bool reset = account.restarted == wire::Restarted::kKeptNothing;
+  const auto lost = fmt::format("{} objects and {} sessions of clients", account.lost_objects, account.lost_sessions);
+  if (reset)
+    log_.warning("{}: the TPM was reset: {} are gone{}", name_, lost, held_back_text(*held_back));
+  else
+    log_.warning(
+        "{}: the TPM was restarted, or resumed after a suspend: {}, of which there was no saved copy, are gone{}",
+        name_, lost, held_back_text(*held_back));
 }
 
 void TpmDesk::deliver(const TpmThread::Answer& answer) {

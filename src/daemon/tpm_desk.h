@@ -50,6 +50,8 @@ class TpmDesk {
         order_done;
     // The list that the client asked for, or why it cannot be had.
     std::function<void(ClientId client, const tl::expected<engine::SessionList, wire::Rc>& list)> listed;
+    // After `prepare_for_sleep`: all is put away that can be.
+    std::function<void()> away;
     // After `stop`.
     std::function<void()> stopped;
     // It does not answer any more; or it answers again, and is the same.
@@ -89,6 +91,10 @@ class TpmDesk {
                                                          std::uint8_t priority, bool only_own);
   void answered_early(wire::Rc code) { counters_.add_early_answer(code); }
 
+  // The machine is about to sleep. False: there is nothing to put away.
+  bool prepare_for_sleep();
+  void wake_up();
+
   // Ends the thread: the command at the TPM has limits::kStopGrace to end by itself, then it is cancelled, then the TPM
   // is left. Then `stopped` is called, from the loop, and `failed` never again.
   void stop();
@@ -125,8 +131,10 @@ class TpmDesk {
   void handle(TpmThread::Failed& event);
   void handle(TpmThread::Stepped& event);
   void handle(TpmThread::Taken&) {}
+  void handle(TpmThread::Away&) { callbacks_.away(); }
   void handle(TpmThread::Drained& event);
   void handle(TpmThread::Stopped& event);
+  void report_restart(const observe::Account& account);
   void deliver(const TpmThread::Answer& answer);
   void deliver(const engine::OrderDone& done);
   void deliver(const engine::SessionsAnswer& answer);

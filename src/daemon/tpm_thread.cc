@@ -1,6 +1,7 @@
 #include "daemon/tpm_thread.h"
 
 #include <chrono>
+#include <ctime>
 #include <map>
 #include <utility>
 
@@ -16,6 +17,24 @@ std::chrono::steady_clock::time_point time_point(engine::Time time) {
   return std::chrono::steady_clock::time_point(std::chrono::nanoseconds(static_cast<std::int64_t>(time)));
 }
 
+// Whether the machine was asleep: one of its clocks goes on then, the other stands still.
+class MachineSlept {
+ public:
+  bool since_last_look() {
+    constexpr std::int64_t kSurely = 500'000'000;  // what is shorter is the time between the two readings
+    const std::int64_t asleep = nanoseconds(CLOCK_BOOTTIME) - nanoseconds(CLOCK_MONOTONIC);
+    return asleep - std::exchange(before_, asleep) > kSurely;
+  }
+
+ private:
+  static std::int64_t nanoseconds(clockid_t clock) {
+    timespec now{};
+    ::clock_gettime(clock, &now);
+    return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+  }
+  std::int64_t before_ = nanoseconds(CLOCK_BOOTTIME) - nanoseconds(CLOCK_MONOTONIC);
+};
+
 }  // namespace
 
 // The thread's own side: orders to the engine, steps to events.
@@ -29,6 +48,7 @@ class TpmThread::Worker {
     for (;;) {
       take_orders();
       if (stopping_) return;
+      if (machine_slept_.since_last_look()) engine_.wake_up();
       const engine::Step step = engine_.step(now());
       if (remember_ && step.account) remember_(engine_.held_sessions());
       report(step);
@@ -88,6 +108,8 @@ class TpmThread::Worker {
   }
   void apply(AboutSessions& order) { engine_.order_sessions(order.order, std::move(order.what)); }
   void apply(const AskForSessions& order) { engine_.ask_for_sessions(order.query); }
+  void apply(const PrepareForSleep&) { engine_.prepare_for_sleep(); }
+  void apply(const WakeUp&) { engine_.wake_up(); }
   void apply(const Drain&) { draining_ = true; }
   void apply(const Stop&) { stopping_ = true; }
 
@@ -112,6 +134,7 @@ class TpmThread::Worker {
       owner_.events_.put(std::move(event));
       changed_ = false;
     }
+    if (step.away) owner_.events_.put(Away{});
     if (draining_ && engine_.snapshot().queued == 0) {
       draining_ = false;
       owner_.events_.put(Drained{});
@@ -158,6 +181,7 @@ class TpmThread::Worker {
   std::unordered_map<ClientId, Client> clients_;
   std::unordered_map<engine::ConnectionId, ClientId> client_of_;
   std::unordered_map<engine::Ticket, std::pair<JobId, ClientId>> jobs_;
+  MachineSlept machine_slept_;
   bool draining_ = false;
   bool stopping_ = false;
   bool changed_ = false;  // by orders, since the last report
@@ -257,6 +281,12 @@ void TpmThread::ask_for_sessions(const engine::SessionsQuery& query) {
 }
 void TpmThread::order(std::uint64_t order, engine::SessionOrder what) {
   orders_.put(Order{{}, AboutSessions{order, std::move(what)}});
+}
+void TpmThread::prepare_for_sleep() {
+  orders_.put(Order{{}, PrepareForSleep{}});
+}
+void TpmThread::wake_up() {
+  orders_.put(Order{{}, WakeUp{}});
 }
 void TpmThread::drain() {
   orders_.put(Order{{}, Drain{}});

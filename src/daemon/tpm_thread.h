@@ -62,13 +62,15 @@ class TpmThread {
   struct Taken {
     std::vector<std::pair<space::OwnerId, std::size_t>> orders;
   };
+  // After `prepare_for_sleep`: what can be put away is.
+  struct Away {};
   // After `drain`: every command from before it is done or dropped.
   struct Drained {};
   // After `stop`: nothing of ours is in the TPM any more, as far as it answers; it is left, and the thread ends.
   struct Stopped {
     observe::Account account;
   };
-  using Event = std::variant<Ready, Failed, Stepped, Taken, Drained, Stopped>;
+  using Event = std::variant<Ready, Failed, Stepped, Taken, Away, Drained, Stopped>;
 
   using Events = Outbox<Event>;
 
@@ -96,6 +98,9 @@ class TpmThread {
   void ask_for_sessions(const engine::SessionsQuery& query);
   // The event that has Flushed comes when they are.
   void order(std::uint64_t order, engine::SessionOrder what);
+  // The machine is about to sleep (Engine::prepare_for_sleep), or is awake again.
+  void prepare_for_sleep();
+  void wake_up();
   void drain();
   // The command at the TPM ends, those that wait are dropped, the TPM is emptied. Also before Ready.
   void stop();
@@ -149,11 +154,15 @@ class TpmThread {
   struct AskForSessions {
     engine::SessionsQuery query;
   };
+  struct PrepareForSleep {};
+  struct WakeUp {};
   struct Drain {};
   struct Stop {};
   struct Order {
     std::optional<space::OwnerId> counted;  // in room_
-    std::variant<Open, SetLimits, Submit, Close, Drop, AboutSessions, AskForSessions, Drain, Stop> what;
+    std::variant<Open, SetLimits, Submit, Close, Drop, AboutSessions, AskForSessions, PrepareForSleep, WakeUp, Drain,
+                 Stop>
+        what;
   };
 
   // What gives something back is not counted: there is one Close for each Open, and one Drop for each command that the

@@ -14,6 +14,7 @@ namespace {
 
 // With so much that nobody wants in the TPM, every other step tidies up even while clients wait.
 constexpr std::size_t kUnwantedBacklog = 8;
+constexpr Time kNever = UINT64_MAX;
 
 }  // namespace
 
@@ -93,6 +94,8 @@ Step Engine::step(Time now) {
   me.answered_cancelled_last = false;
   if (!me.orders.empty() && (me.queue.size() == 0 || !me.ordered_last)) return me.go_on_with_order(now);
   me.ordered_last = false;
+  if (me.falls_asleep && (me.queue.size() == 0 || !me.put_away_last)) return me.put_away_for_sleep(now);
+  me.put_away_last = false;
   if (auto step = me.serve_lines(now)) return std::move(*step);
   const bool backlog = me.manager.unwanted() > kUnwantedBacklog && !me.tidied_last && now >= me.not_before;
   if (me.queue.size() > 0 && !backlog) return me.run_next(now);
@@ -172,27 +175,70 @@ Step Engine::Impl::idle(Time now) {
     return step;
   }
   const std::size_t unwanted = manager.unwanted();
-  if (auto cost = manager.tidy()) {
-    // What could not be flushed is tried again later, not at once.
-    if (unwanted > 0 && manager.unwanted() >= unwanted) not_before = now + kLostPause;
-    if (cost->tpm_lost || cost->unpowered || manager.books().in_doubt) not_before = now + kLostPause;
-    return account_only(std::move(*cost));
-  }
-  if (!manager.chip().has_other_users()) return step;
-  if (manager.loaded() == 0) return step;
-  if (now < last_activity + config.put_away_after) {
-    step.wake = last_activity + config.put_away_after;
+  if (auto cost = manager.tidy())
+    return did_idle_work(std::move(*cost), unwanted == 0 || manager.unwanted() < unwanted, now);
+  if (auto saved = save_unused(now, step.wake)) return std::move(*saved);
+  if ((!manager.chip().has_other_users() && !asleep) || manager.loaded() == 0) return step;
+  const bool never = config.put_away_after == kNever;
+  const Time at = asleep ? now : never ? kNever : last_activity + config.put_away_after;
+  if (now < at) {
+    if (at != kNever) step.wake = std::min(step.wake.value_or(at), at);
     return step;
   }
-  const std::size_t loaded = manager.loaded();
-  if (auto cost = manager.put_away()) {
-    if (manager.loaded() >= loaded) not_before = now + kLostPause;
-    if (cost->tpm_lost || cost->unpowered || manager.books().in_doubt) not_before = now + kLostPause;
-    return account_only(std::move(*cost));
-  }
+  if (auto done = put_away(now)) return std::move(*done);
   // What is loaded would not go; the next client command will meet the reason.
   not_before = now + kLostPause;
   return step;
+}
+
+// `wake`: when there will be something to save.
+std::optional<Step> Engine::Impl::save_unused(Time now, std::optional<Time>& wake) {
+  if (!manager.chip().can_be_suspended) return std::nullopt;
+  const auto next = manager.next_unused();
+  auto cost = manager.save_unused({config.save_objects_after, config.save_sessions_after});
+  if (cost) {
+    const auto after = manager.next_unused();
+    return did_idle_work(std::move(*cost), after.object != next.object || after.session != next.session, now);
+  }
+  const auto look_again = [&](std::optional<Time> used, Time span) {
+    if (used && span != kNever) wake = std::min(wake.value_or(kNever), *used + span);
+  };
+  look_again(next.object, config.save_objects_after);
+  look_again(next.session, config.save_sessions_after);
+  return std::nullopt;
+}
+
+std::optional<Step> Engine::Impl::put_away(Time now) {
+  const std::size_t loaded = manager.loaded();
+  auto cost = manager.put_away();
+  if (!cost) return std::nullopt;
+  return did_idle_work(std::move(*cost), manager.loaded() < loaded, now);
+}
+
+// What will not leave stays.
+Step Engine::Impl::put_away_for_sleep(Time now) {
+  put_away_last = true;
+  std::optional<Step> step = manager.loaded() > 0 && now >= not_before ? put_away(now) : std::nullopt;
+  if (step && now >= not_before) return std::move(*step);
+  falls_asleep = false;
+  if (!step) step.emplace();
+  step->away = true;
+  return std::move(*step);
+}
+
+// What could not be done is tried again later, not at once.
+Step Engine::Impl::did_idle_work(space::Cost cost, bool done, Time now) {
+  if (!done || cost.tpm_lost || cost.unpowered || manager.books().in_doubt) not_before = now + kLostPause;
+  return account_only(std::move(cost));
+}
+
+void Engine::prepare_for_sleep() {
+  impl_->asleep = impl_->falls_asleep = true;
+}
+
+void Engine::wake_up() {
+  impl_->asleep = impl_->falls_asleep = false;
+  if (impl_->manager.chip().can_be_suspended) impl_->manager.doubt();
 }
 
 Step Engine::Impl::account_only(space::Cost cost) {
@@ -215,7 +261,9 @@ observe::Account Engine::Impl::to_account(const Connection* connection, Connecti
   account.rebuilds = cost.rebuilds;
   account.reclaimed = std::move(cost.reclaimed);
   account.let_go = std::move(cost.let_go);
-  account.tpm_was_reset = cost.tpm_was_reset;
+  account.restarted = cost.restarted;
+  account.lost_objects = cost.lost_objects;
+  account.lost_sessions = cost.lost_sessions;
   account.tpm_lost = cost.tpm_lost;
   return account;
 }

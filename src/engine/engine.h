@@ -33,6 +33,10 @@ struct Config {
   std::uint64_t max_bytes = 64ULL << 20;  // of saved contexts, in the whole engine
   // After this much idle time what is loaded is put away, if Chip says that others use the TPM. Nanoseconds.
   Time put_away_after = 20'000'000;
+  // After this much time without use it is saved, if the TPM may lose power while we run (Chip::can_be_suspended): an
+  // object, which stays loaded; a session, which leaves the TPM. Idle work, one TPM command a step. Nanoseconds.
+  Time save_objects_after = 50'000'000;
+  Time save_sessions_after = 5'000'000'000;
 };
 
 struct Reply {
@@ -55,6 +59,7 @@ struct Step {
   std::optional<observe::Account> account;  // present iff the TPM was used or a client was answered
   std::optional<OrderDone> order_done;
   std::optional<SessionsAnswer> sessions;
+  bool away = false;         // after `prepare_for_sleep`: all is put away that can be
   bool idle = false;         // nothing was done and nothing can be done before `wake` or new input
   std::optional<Time> wake;  // with idle: there will be something to do then
 };
@@ -94,6 +99,13 @@ class Engine {
 
   // At most one client command (with the swapping it needs), or one TPM command of idle work.
   [[nodiscard]] Step step(Time now);
+
+  // The machine is about to sleep, and the TPM may lose power: everything is put away as soon as possible (`away` of a
+  // later step says when; before clients' commands, but every other step is theirs), and again after each command,
+  // until `wake_up`.
+  void prepare_for_sleep();
+  // The machine was asleep: the TPM is asked what it holds before anything loaded is used.
+  void wake_up();
 
   [[nodiscard]] Gate& gate();
   [[nodiscard]] Snapshot snapshot() const;

@@ -85,6 +85,10 @@ struct Engine::Impl {
   }
   [[nodiscard]] observe::Held held_by(space::SpaceId space) const;
   Step idle(Time now);
+  std::optional<Step> save_unused(Time now, std::optional<Time>& wake);
+  std::optional<Step> put_away(Time now);
+  Step put_away_for_sleep(Time now);
+  Step did_idle_work(space::Cost cost, bool done, Time now);
   Step account_only(space::Cost cost);
   observe::Account to_account(const Connection* connection, ConnectionId id, std::uint32_t code, wire::Rc rc,
                               space::Cost cost);
@@ -109,6 +113,9 @@ struct Engine::Impl {
   Time last_activity = 0;
   Time not_before = 0;  // idle work, after the back end was lost
   bool tidied_last = false;
+  bool asleep = false;                   // from `prepare_for_sleep` to `wake_up`
+  bool falls_asleep = false;             // not all is put away yet
+  bool put_away_last = false;            // then clients have every other step
   bool answered_cancelled_last = false;  // whoever waits has every other step
   bool ordered_last = false;             // likewise
   bool served_number_last = false;       // likewise

@@ -44,8 +44,10 @@ struct Account {
   bool stopped_for_lockout = false;     // rc is LOCKOUT because the owner has none left
   bool kept_from_pin = false;           // rc is NV_AUTHORIZATION because it tried a PIN that is not for its space
   std::optional<Saver> saved_by;        // rc is HANDLE because this other one saved the session that it would load
-  bool tpm_was_reset = false;           // noticed in this step; everything loaded and saved is gone
-  bool tpm_lost = false;                // the back end is gone
+  // A start-up of the TPM that was noticed in this step; and what clients had that is gone, then or otherwise.
+  wire::Restarted restarted = wire::Restarted::kNo;
+  std::uint32_t lost_objects = 0, lost_sessions = 0;
+  bool tpm_lost = false;  // the back end is gone
   [[nodiscard]] std::uint64_t tpm_nanoseconds() const {
     std::uint64_t sum = 0;
     for (const auto& use : tpm) sum += use.nanoseconds;

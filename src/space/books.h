@@ -36,6 +36,7 @@ struct Object {
   wire::Bytes context;
   std::uint64_t last_use = 0;
   CountsMisses counts_misses = CountsMisses::kUnknown;  // it does not change while the object lives
+  std::uint64_t seen_at = 0;  // when the TPM last showed that it has it, or that its context is good
 };
 
 // One of the TPM's object slots that is taken by us.
@@ -65,6 +66,7 @@ struct Session {
   std::uint64_t sequence = 0;  // of `context`: orders saved sessions for the context gap
   std::uint64_t last_use = 0;
   std::uint64_t started_at = 0, used_at = 0;
+  std::uint64_t seen_at = 0;  // as of objects
   // Of one whose space is gone: the pools that it still counts for.
   std::array<PoolId, kMaxPools> left_pools = {};
   // On what terms it was started; they hold also when its space is gone.
@@ -175,11 +177,16 @@ struct Books {
   std::vector<UnwantedSession> unwanted_sessions;
   std::uint64_t tick = 0;
   std::uint64_t last_space = 0;
-  std::uint64_t newest_sequence = 0;  // of any session context the TPM made
-  std::uint64_t reclaims = 0;         // orders tombstones
-  std::uint64_t last_token = 0;       // of the contexts that clients have of parked sessions
-  std::uint32_t reset_count = 0, restart_count = 0;
-  bool in_doubt = false;  // the TPM gave an answer nobody can believe, and could not be asked what it holds since
+  std::uint64_t newest_sequence = 0;                 // of any session context the TPM made
+  std::uint64_t reclaims = 0;                        // orders tombstones
+  std::uint64_t last_token = 0;                      // of the contexts that clients have of parked sessions
+  std::uint32_t reset_count = 0, restart_count = 0;  // the TPM's, when they were read last
+  std::uint64_t counters_read_at = 0;
+  // The TPM gave an answer nobody can believe, or was perhaps started up by somebody; it was not asked since what it
+  // holds.
+  bool in_doubt = false;
+  // A TPM Reset was noticed then. What was saved and not shown since may be from before it.
+  std::uint64_t doubted_at = 0;
 };
 
 // Opens and closes a space. What is in the TPM of it is the caller's business.
@@ -203,6 +210,13 @@ void erase_objects_if(Books& books, Gone gone) {
       const wire::ClientHandle handle{here->first};
       if (gone(id, handle, here->second)) erase_object(books, id, handle);
     }
+}
+
+// Whether it may be that the TPM will not load its context: a reset came after that was made, for all we know.
+// Precondition: it is not in the TPM.
+template <typename T>
+[[nodiscard]] bool is_doubtful(const Books& books, const T& saved) {
+  return saved.seen_at < books.doubted_at;
 }
 
 // The slot an object is in; null: it is not in the TPM.

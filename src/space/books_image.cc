@@ -16,7 +16,7 @@ using wire::Writer;
 namespace {
 
 // The image: a version, then every field in the order of the declarations.
-constexpr std::uint32_t kImageVersion = 6;
+constexpr std::uint32_t kImageVersion = 7;
 
 std::uint8_t flag(bool set) {
   return set ? 1 : 0;
@@ -35,7 +35,10 @@ std::optional<Bytes> get_blob(Reader& in) {
 }
 
 void put(Writer& out, const Object& object) {
-  out.u8(flag(object.sequence)).u8(static_cast<std::uint8_t>(object.counts_misses)).u64(object.last_use);
+  out.u8(flag(object.sequence))
+      .u8(static_cast<std::uint8_t>(object.counts_misses))
+      .u64(object.last_use)
+      .u64(object.seen_at);
   put_blob(out, object.context);
 }
 
@@ -67,13 +70,14 @@ std::optional<Object> get_object(Reader& in) {
   Object out;
   const auto sequence = get_flag(in);
   const auto counts_misses = in.u8();
-  const auto last_use = in.u64();
+  const auto last_use = in.u64(), seen_at = in.u64();
   auto context = get_blob(in);
-  if (!sequence || !counts_misses || !last_use || !context) return std::nullopt;
+  if (!sequence || !counts_misses || !last_use || !seen_at || !context) return std::nullopt;
   if (*counts_misses > static_cast<std::uint8_t>(CountsMisses::kYes)) return std::nullopt;
   out.sequence = *sequence;
   out.counts_misses = static_cast<CountsMisses>(*counts_misses);
   out.last_use = *last_use;
+  out.seen_at = *seen_at;
   out.context = std::move(*context);
   return out;
 }
@@ -218,7 +222,7 @@ void put(Writer& out, const Session& session) {
   for (const PoolId pool : session.left_pools) out.u64(pool.value);
   out.u64(session.sequence).raw(session.client_copy).u64(session.last_use);
   out.u64(session.started_at).u64(session.used_at).u64(session.lease).u64(session.tenure);
-  out.u64(session.served_at);
+  out.u64(session.served_at).u64(session.seen_at);
   out.u8(flag(session.asked_authority));
   out.u8(flag(session.bound_to_what_counts));
   out.u8(flag(session.reserved));
@@ -289,7 +293,7 @@ std::optional<Session> get_session(Reader& in) {
   const auto sequence = in.u64();
   const auto client_copy = in.take(out.client_copy.size());
   const auto last_use = in.u64(), started_at = in.u64(), used_at = in.u64(), lease = in.u64(), tenure = in.u64();
-  const auto served_at = in.u64();
+  const auto served_at = in.u64(), seen_at = in.u64();
   const auto asked_authority = get_flag(in), bound_to_what_counts = get_flag(in), reserved = get_flag(in);
   const auto stale = get_flag(in);
   auto context = get_blob(in), nonce = get_blob(in);
@@ -297,7 +301,8 @@ std::optional<Session> get_session(Reader& in) {
   if (!handle || !client || !kind || !owner || !user || !connection || !space || !client_saved || !sequence ||
       !client_copy)
     return std::nullopt;
-  if (!last_use || !started_at || !used_at || !lease || !tenure || !served_at || !asked_authority || !reserved)
+  if (!last_use || !started_at || !used_at || !lease || !tenure || !served_at || !seen_at || !asked_authority ||
+      !reserved)
     return std::nullopt;
   if (!bound_to_what_counts || !stale || !context || !nonce || !log) return std::nullopt;
   out.handle = *handle;
@@ -315,6 +320,7 @@ std::optional<Session> get_session(Reader& in) {
   out.lease = *lease;
   out.tenure = *tenure;
   out.served_at = *served_at;
+  out.seen_at = *seen_at;
   out.asked_authority = *asked_authority;
   out.bound_to_what_counts = *bound_to_what_counts;
   out.reserved = *reserved;
@@ -433,7 +439,7 @@ Bytes encode(const Books& books) {
       .u64(books.last_token)
       .u32(books.reset_count)
       .u32(books.restart_count);
-  out.u8(flag(books.in_doubt));
+  out.u8(flag(books.in_doubt)).u64(books.doubted_at).u64(books.counters_read_at);
   return out.take();
 }
 
@@ -447,7 +453,9 @@ std::optional<Books> decode(ByteView image) {
   const auto last_token = in.u64();
   const auto reset = in.u32(), restart = in.u32();
   const auto in_doubt = get_flag(in);
-  if (!tick || !last_space || !newest || !reclaims || !last_token || !reset || !restart || !in_doubt || !in.empty())
+  const auto doubted_at = in.u64(), counters_read_at = in.u64();
+  if (!tick || !last_space || !newest || !reclaims || !last_token || !reset || !restart || !in_doubt || !doubted_at ||
+      !counters_read_at || !in.empty())
     return std::nullopt;
   out.tick = *tick;
   out.last_space = *last_space;
@@ -457,6 +465,8 @@ std::optional<Books> decode(ByteView image) {
   out.reset_count = *reset;
   out.restart_count = *restart;
   out.in_doubt = *in_doubt;
+  out.doubted_at = *doubted_at;
+  out.counters_read_at = *counters_read_at;
   return out;
 }
 

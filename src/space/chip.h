@@ -22,6 +22,9 @@ struct Chip {
   // Between commands at least this much stays free, because others use the chip too (a device; TPM-RULES 35).
   std::uint32_t keep_free_objects = 0;
   std::uint32_t keep_free_sessions = 0;
+  // It may lose power while we run, and be started up by somebody else (a device: the machine goes to sleep). What was
+  // loaded is lost then, so it is saved while there is time.
+  bool can_be_suspended = false;
   // How it counts wrong authorizations, at start; what changes later comes with `LockoutNews`.
   std::uint32_t max_auth_fail = 3;        // MAX_AUTH_FAIL; the default is a fresh libtpms'
   std::uint32_t lockout_interval = 1000;  // LOCKOUT_INTERVAL, seconds; 0: it does not count

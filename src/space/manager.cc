@@ -75,15 +75,16 @@ Manager::Manager(wire::Tpm& tpm, const wire::CommandTable& table, const Chip& ch
     : chip_(chip),
       quota_(quota),
       port_(tpm, table, std::move(clock)),
-      residency_(books_, chip_, port_),
-      contexts_(books_, chip_, port_, residency_),
       recovery_(books_, chip_, port_),
-      parking_(books_, chip_, quota_, port_, residency_),
+      residency_(books_, chip_, port_, recovery_),
+      contexts_(books_, chip_, port_, residency_),
+      parking_(books_, chip_, quota_, port_, recovery_, residency_),
       session_book_(books_, chip_, quota_, port_, residency_, parking_),
       stale_nonces_(books_, port_),
       protection_(books_, chip_, port_, residency_) {
   books_.reset_count = chip.reset_count;
   books_.restart_count = chip.restart_count;
+  books_.counters_read_at = port_.now();
 }
 
 // --- spaces
@@ -189,6 +190,9 @@ Cost Manager::settle() {
   if (port_.cost().unpowered) (void)recovery_.after_power_loss();
   if (port_.cost().distrusted) books_.in_doubt = true;
   if (books_.in_doubt) (void)recovery_.resynchronise();
+  // Whose a number is by now only its context shows: without it another program's session would be flushed for ours.
+  if (books_.doubted_at != 0 && chip_.has_other_users())
+    while (!port_.cost().tpm_lost && residency_.check_doubtful_session()) continue;
   protection_.read_if_due();
   return port_.take_cost();
 }
@@ -205,13 +209,16 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
   if (auto answer = answer_without_tpm(space, command)) return std::move(*answer);
   if (const auto refusal = within_limits(space, command)) return refuse(*refusal);
 
+  if (books_.in_doubt) (void)recovery_.resynchronise();
+
   Bytes last;
   bool resynchronised = false;
   Tries tries = tries_left({});
   for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
-    if (port_.cost().tpm_was_reset && books_.spaces.at(space).limits.shares_tries)
+    if (port_.cost().restarted != wire::Restarted::kNo && books_.spaces.at(space).limits.shares_tries)
       tries = tries_after_reset(tries_left);
     if (const auto refusal = resolve(space, command)) return refuse(*refusal);
+    if (books_.in_doubt && needs_loaded(command)) return refuse(rc::kFailure);
     if (const auto refusal = refusal_by_view(view_of(space), command)) return refuse(*refusal);
     if (const auto refusal = stale_nonces_.refusal(space, command)) return refuse(*refusal);
     const auto pin = protection_.tries_forbidden_pin(space, command);
@@ -229,7 +236,8 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
       session_book_.make_room_in_pools(space, command);
       code = make_resident(space, command);
     }
-    if (code == kGoneMeanwhile || disproves_the_books(code, resynchronised)) continue;
+    if (code == kGoneMeanwhile || code == Residency::kBooksWereWrong || disproves_the_books(code, resynchronised))
+      continue;
     if (code == rc::kInitialize && recovery_.after_power_loss()) continue;
     if (code != rc::kSuccess) return refuse(code);
     // What had to come back under another number is one of those now.
@@ -238,10 +246,16 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
     const auto hmacs = stale_nonces_.check(space, command, changes);
     if (!hmacs) return refuse(as_lack_of_room(hmacs.error(), rc::kSessionMemory));
 
+    // It sets the counters to zero that tell a reset.
+    const bool clears = command.row().effect == Effect::kClear;
+    if (clears && chip_.can_be_suspended && recovery_.notice_start_up()) continue;
+
     protection_.about_to_send(command);
     auto response =
         port_.forward(client_tpm, translate(space, command, *hmacs), command.row(), command.has_sessions(), locality);
-    forget_copies_of_used_sequences(space, command);
+    const bool not_begun =
+        response && (says_reference_is_unknown(response->code()) || response->code() == rc::kInitialize);
+    if (!not_begun) forget_copies_of_used_sequences(space, command);
     if (!response) return refuse(response.error());
     if (response->ok()) {
       if (!creates_what_it_should(command, *response, chip_)) {
@@ -249,6 +263,7 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
         return refuse(rc::kFailure);
       }
       stale_nonces_.answer(space, command, *hmacs, *response);
+      note_seen(space, command);
       note_nonces(space, command, outcome);
       book(space, command, *response, outcome);
       // A number that the space must not meet again, or a handle that somebody else has.
@@ -261,6 +276,23 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
     last = std::move(*response).take();
   }
   return last.empty() ? refuse(rc::kFailure) : last;
+}
+
+// What the command named was in the TPM.
+void Manager::note_seen(SpaceId space, const Command& command) {
+  auto& objects = books_.spaces.at(space).objects;
+  for (std::size_t i = 0; i < command.handle_count(); ++i)
+    if (const auto it = objects.find(command.handle(i).value); it != objects.end()) it->second.seen_at = port_.now();
+  for (Session* session : sessions_of(space, command)) session->seen_at = port_.now();
+}
+
+// Whether what the books say of the TPM matters to the command.
+bool Manager::needs_loaded(const Command& command) const {
+  if (command.row().has_response_handle()) return true;
+  for (std::size_t i = 0; i < command.handle_count(); ++i)
+    if (wire::is_transient(command.handle(i).value) || wire::is_session(command.handle(i).value)) return true;
+  return std::any_of(command.authorizations().begin(), command.authorizations().end(),
+                     [](const Authorization& authorization) { return !authorization.is_password(); });
 }
 
 // --- answered here
@@ -286,6 +318,7 @@ std::optional<Bytes> Manager::answer_for_parked(SpaceId space, const Command& co
     add_parked(books_, std::move(restarted));
     return wire::success_response({});
   }
+  if (!parked->log.steps.empty() && parked->log.digest.empty()) return std::nullopt;  // the TPM will know
   const Bytes zero(digest_size(parked->log.hash));
   return wire::success_response(wire::Writer().tpm2b(parked->log.steps.empty() ? zero : parked->log.digest).bytes());
 }
@@ -447,12 +480,18 @@ Rc Manager::make_resident(SpaceId space, const Command& command) {
 
 // A context of ours that the TPM does not know any more: a reset, or its hierarchy was emptied behind our back.
 Rc Manager::drop_unloadable_object(SpaceId space, ClientHandle handle) {
-  if (!recovery_.notice_reset()) residency_.drop_object(space, handle);
+  const std::uint64_t seen_at = books_.spaces.at(space).objects.at(handle.value).seen_at;
+  residency_.drop_object(space, handle);
+  recovery_.note_dead_context(seen_at);
   return kGoneMeanwhile;
 }
 
 Rc Manager::drop_unloadable_session(std::uint32_t number) {
-  if (!recovery_.notice_reset()) session_book_.drop(number);
+  const auto found = books_.sessions.find(number);
+  const std::uint64_t seen_at = found == books_.sessions.end() ? 0 : found->second.seen_at;
+  // First what happened: after a reset the number may be another program's.
+  recovery_.note_dead_context(seen_at);
+  residency_.drop_dead_session(number);
   return kGoneMeanwhile;
 }
 
@@ -529,6 +568,11 @@ std::optional<Cost> Manager::put_away() {
   return settle();
 }
 
+std::optional<Cost> Manager::save_unused(const Residency::Unused& what) {
+  if (!residency_.save_unused(what)) return std::nullopt;
+  return settle();
+}
+
 void Manager::note_waited_for(SpaceId space, const Outcome& outcome) {
   if (!outcome.created) return;
   Session* session = usable_session(books_, space, outcome.created->value);
@@ -561,6 +605,8 @@ Cost Manager::reserve_session(std::uint32_t number, bool reserved, Rc& result) {
 }
 
 Cost Manager::flush_all(bool client_saved_too) {
+  // What is not ours any more must not be flushed for ours.
+  if (chip_.has_other_users() || books_.in_doubt) (void)recovery_.resynchronise();
   for (auto& slot : books_.slots) slot.space = SpaceId{};
   erase_objects_if(books_, [](auto, auto, const auto&) { return true; });
   std::vector<std::uint32_t> ended;

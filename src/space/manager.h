@@ -95,6 +95,12 @@ class Manager {
   [[nodiscard]] std::size_t loaded() const { return books_.slots.size() + loaded_sessions(books_); }
   // Puts one loaded thing away, so that others find the chip empty; nullopt: nothing is loaded.
   std::optional<Cost> put_away();
+  // Residency::save_unused, and when there will be more to do.
+  std::optional<Cost> save_unused(const Residency::Unused& what);
+  [[nodiscard]] Residency::NextUnused next_unused() const { return residency_.next_unused(); }
+  // The TPM may have been started up by somebody else just now (the machine was asleep): nothing that is loaded is used
+  // before it was asked.
+  void doubt() { books_.in_doubt = true; }
   // Takes everything of ours out of the TPM (shutdown). At most one command for each thing.
   Cost flush_all(bool client_saved_too);
 
@@ -130,7 +136,8 @@ class Manager {
   bool resynchronise_once(bool& resynchronised);
   void book(SpaceId space, const wire::Command& command, wire::Response& response, Outcome& outcome);
   void book_created(SpaceId space, const wire::Command& command, wire::Response& response, Outcome& outcome);
-  bool is_displaced(wire::TpmHandle handle);
+  void note_seen(SpaceId space, const wire::Command& command);
+  [[nodiscard]] bool needs_loaded(const wire::Command& command) const;
   void book_client_save(SpaceId space, const wire::Command& command, const wire::Response& response);
   // The answer to GetCapability as the space sees it. Nullopt: as the TPM gave it.
   std::optional<wire::Bytes> capabilities_in_space(SpaceId space, const wire::Command& command,
@@ -152,9 +159,9 @@ class Manager {
   const Quota quota_;
   Books books_;
   TpmPort port_;
+  Recovery recovery_;
   Residency residency_;
   ContextCommands contexts_;
-  Recovery recovery_;
   Parking parking_;
   SessionBook session_book_;
   StaleNonces stale_nonces_;

@@ -32,17 +32,20 @@ void Manager::book(SpaceId space, const Command& command, Response& response, Ou
     std::erase_if(books_.slots, [&](const Slot& slot) { return slot.space == space && slot.object == handle; });
     erase_object(books_, space, handle);
   }
-  if (row.has_response_handle()) book_created(space, command, response, outcome);
   session_book_.book_policy(space, command);
   session_book_.book_uses(space, command, response);
+  if (row.has_response_handle()) book_created(space, command, response, outcome);
   if (row.effect == Effect::kContextSave) book_client_save(space, command, response);
   if (command.code() == cc::kStartup) recovery_.after_startup();
   if (row.extensive) recovery_.after_extensive(command);
   protection_.book(command, response);
 }
 
+// What the command used is booked by now, so that the lists of a TPM that was started up by somebody make sense. What
+// the client had before may be gone after `hand_out`, and the new handle is numbered as if it had never been.
 void Manager::book_created(SpaceId space, const Command& command, Response& response, Outcome& outcome) {
   const wire::TpmHandle handle = *response.handle();
+  if (residency_.hand_out(handle) == wire::rc::kFailure) return;
   if (wire::is_session(handle.value)) {
     outcome.created = session_book_.book_started(space, command, response);
     if (outcome.created) response.replace_handle(*outcome.created);
@@ -50,33 +53,19 @@ void Manager::book_created(SpaceId space, const Command& command, Response& resp
   }
   Object object;
   object.last_use = books_.tick;
+  object.seen_at = port_.now();
   object.sequence = command.row().creates == Creates::kSequence;
   object.counts_misses = counts_misses_of_created(command);
   if (command.row().effect == Effect::kContextLoad) {
     object.context = wire::to_bytes(command.parameters());
     object.sequence = read_context(object.context)->is_sequence();
   }
-  if (is_displaced(handle)) return;
   const ClientHandle client = free_handle(space);
   add_object(books_, space, client, std::move(object));
-  books_.slots.push_back(Slot{handle, space, client});
+  residency_.give_slot(handle, space, client);
   chip_.object_slots = std::max(chip_.object_slots, static_cast<std::uint32_t>(books_.slots.size()));
   response.replace_handle(client);
   outcome.created = client;
-}
-
-// The TPM gave out a handle that the books have in use: one of the two is wrong, and whose entity is there now nobody
-// can say. So it is nobody's, and the TPM will be asked what it holds.
-bool Manager::is_displaced(wire::TpmHandle handle) {
-  const auto it =
-      std::find_if(books_.slots.begin(), books_.slots.end(), [&](const Slot& s) { return s.tpm == handle; });
-  if (it == books_.slots.end()) return false;
-  const Slot displaced = std::exchange(*it, Slot{handle, SpaceId{}, ClientHandle{}});
-  port_.cost().distrusted = true;
-  if (displaced.space.value != 0 &&
-      books_.spaces.at(displaced.space).objects.at(displaced.object.value).context.empty())
-    erase_object(books_, displaced.space, displaced.object);
-  return true;
 }
 
 // The TPM made a context for the client: it is ours as well, for nothing.

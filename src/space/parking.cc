@@ -224,15 +224,17 @@ void Parking::lose(std::uint32_t number) {
 // --- in
 
 tl::expected<wire::TpmHandle, Rc> Parking::start_again(const Session& parked) {
+  const std::uint32_t kind = parked.client.value;
+  const wire::Bytes start = parked.log.start;  // a TPM that was reset takes it out of the books
   constexpr int kAttempts = 4;
   Rc why = rc::kSessionMemory;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     if (const Rc code = residency_.make_session_room(1); code != rc::kSuccess) return tl::unexpected(code);
-    const auto started = port_.start_again(parked.log.start);
+    const auto started = port_.start_again(start);
     if (started) {
-      const std::uint32_t number = wire::number_of(started->value);
-      const bool possible = number < chip_.session_numbers && books_.sessions.count(number) == 0;
-      if (possible && wire::kind_of(started->value) == wire::kind_of(parked.client.value)) return *started;
+      const Rc handed_out = residency_.hand_out(*started);  // unwanted until it is what it was
+      if (handed_out != rc::kSuccess) return tl::unexpected(handed_out);
+      if (wire::kind_of(started->value) == wire::kind_of(kind)) return *started;
       port_.cost().distrusted = true;
       return tl::unexpected(rc::kFailure);
     }
@@ -246,16 +248,14 @@ tl::expected<wire::TpmHandle, Rc> Parking::start_again(const Session& parked) {
 }
 
 Rc Parking::bring_back(const ParkedKey& key, std::uint8_t locality, bool own_number) {
+  // A log would outlive a reset that nobody has noticed.
+  if (chip_.can_be_suspended && recovery_.notice_start_up()) return Residency::kBooksWereWrong;
   if (books_.parked.at(key).log.pcr_changed) return rc::kPcrChanged;
   const Rc number = own_number ? free_number(key.number) : free_a_number(key.space);
   if (number != rc::kSuccess) return number;
   Session& parked = books_.parked.at(key);
   const auto started = start_again(parked);
   if (!started) return started.error();
-  std::erase_if(books_.unwanted_sessions, [&](const UnwantedSession& unwanted) {
-    return wire::number_of(unwanted.handle) == wire::number_of(started->value);
-  });
-  books_.unwanted_sessions.push_back(UnwantedSession{started->value, true, 0});  // until it is what it was
   if (own_number && wire::number_of(started->value) != key.number) return rc::kReferenceH0;
   if (const Rc code = repeat_steps(parked, *started, locality); code != rc::kSuccess) return code;
 
@@ -265,6 +265,7 @@ Rc Parking::bring_back(const ParkedKey& key, std::uint8_t locality, bool own_num
   session.handle = started->value;
   session.stale = true;
   session.last_use = books_.tick;
+  session.seen_at = port_.now();
   session.log.digest.clear();
   ++port_.cost().rebuilds;
   books_.sessions.insert_or_assign(wire::number_of(started->value), std::move(session));
@@ -275,7 +276,9 @@ Rc Parking::repeat_steps(Session& parked, wire::TpmHandle handle, std::uint8_t l
   for (const PolicyStep& step : parked.log.steps) {
     const Rc code = repeat(step, handle, locality);
     if (code == rc::kSuccess) continue;
-    if (says_nothing_of_the_step(code) || port_.cost().tpm_lost || port_.cost().distrusted) return code;
+    if (code == Residency::kBooksWereWrong || says_nothing_of_the_step(code) || port_.cost().tpm_lost ||
+        port_.cost().distrusted)
+      return code;
     return pcr_has_changed(parked) ? rc::kPcrChanged : kNotTheSame;
   }
   return compare(parked, handle);
@@ -286,8 +289,8 @@ Rc Parking::repeat(const PolicyStep& step, wire::TpmHandle handle, std::uint8_t 
   if (const Rc code = residency_.make_object_room(1); code != rc::kSuccess) return code;
   const auto key = port_.context_load(step.key_context, Cause::kRebuild);
   if (!key) return key.error();
-  const Rc booked = residency_.book_unwanted_object(*key);
-  if (booked != rc::kSuccess) return booked;
+  const Rc handed_out = wire::is_transient(key->value) ? residency_.hand_out(*key) : rc::kFailure;
+  if (handed_out != rc::kSuccess) return handed_out;
   const Rc code = port_.policy_step(step, *key, handle, locality);
   residency_.flush_unwanted_objects();
   return code;
@@ -306,7 +309,8 @@ Rc Parking::compare(Session& parked, wire::TpmHandle handle) {
   }
   const auto digest = port_.policy_digest(handle.value, Cause::kRebuild);
   if (!digest) return digest.error();
-  return *digest == parked.log.digest ? rc::kSuccess : kNotTheSame;
+  const bool is_known = !parked.log.digest.empty();  // it may have been lost before anybody asked
+  return !is_known || *digest == parked.log.digest ? rc::kSuccess : kNotTheSame;
 }
 
 // Asks, and remembers it.

@@ -32,8 +32,8 @@ class Parking {
   // Its policy would not be the same: it cannot come back. No TPM says this.
   static constexpr wire::Rc kNotTheSame = 0xFFFFFFFE;
 
-  Parking(Books& books, const Chip& chip, const Quota& quota, TpmPort& port, Residency& residency)
-      : books_(books), chip_(chip), quota_(quota), port_(port), residency_(residency) {}
+  Parking(Books& books, const Chip& chip, const Quota& quota, TpmPort& port, Recovery& recovery, Residency& residency)
+      : books_(books), chip_(chip), quota_(quota), port_(port), recovery_(recovery), residency_(residency) {}
 
   // --- Numbers
   // When a number, or that number, can be had for somebody who asked at `since`, so that nobody notices; now or in the
@@ -83,6 +83,7 @@ class Parking {
   const Chip& chip_;
   const Quota& quota_;
   TpmPort& port_;
+  Recovery& recovery_;
   Residency& residency_;
 };
 

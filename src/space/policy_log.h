@@ -62,7 +62,7 @@ struct PolicyLog {
   bool auth_value = false;  // PolicyAuthValue or PolicyPassword: its uses try the authValue of what they authorize
   std::vector<PolicyStep> steps;
   // Of one that has left the TPM:
-  wire::Bytes digest;             // its policyDigest then; empty: no steps
+  wire::Bytes digest;             // its policyDigest then; empty: no steps, or it was lost before it was asked
   std::uint32_t pcr_counter = 0;  // the chip's then, if the log has a PolicyPCR
   bool pcr_changed = false;       // a PCR has changed since its PolicyPCR
 

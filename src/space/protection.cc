@@ -100,7 +100,8 @@ bool Protection::object_counts(SpaceId space, ClientHandle handle) {
     object().last_use = books_.tick;
     const Rc loaded = residency_.load_object(space, handle);
     if (is_dead_context(loaded)) return false;
-    const Slot* slot = loaded == rc::kSuccess ? slot_of(books_, space, handle) : nullptr;
+    const bool is_there = loaded == rc::kSuccess || loaded == Residency::kBooksWereWrong;
+    const Slot* slot = is_there ? slot_of(books_, space, handle) : nullptr;
     if (slot == nullptr) return true;
     const auto attributes = port_.attributes_of(slot->tpm.value);
     if (!attributes) return !says_it_is_not_there(attributes.error());
@@ -189,9 +190,9 @@ void Protection::book(const Command& command, const wire::Response& response) {
 
 void Protection::read_if_due() {
   // Another TPM may be there.
-  if (port_.cost().tpm_was_reset || port_.cost().tpm_lost) pins_.forget();
+  if (port_.cost().restarted != wire::Restarted::kNo || port_.cost().tpm_lost) pins_.forget();
   // Tries that were under way when it lost power may have been counted (Part 1, 19.8.6).
-  if (port_.cost().tpm_was_reset) due_ = true;
+  if (port_.cost().restarted != wire::Restarted::kNo) due_ = true;
   if (!due_ || port_.cost().tpm_lost) return;
   due_ = false;
   (void)port_.read_lockout();

@@ -1,8 +1,7 @@
 #include "space/recovery.h"
 
 #include <algorithm>
-#include <set>
-#include <vector>
+#include <utility>
 
 namespace tpmspace::space {
 
@@ -12,37 +11,120 @@ namespace rc = wire::rc;
 
 namespace {
 
-template <typename Map, typename Predicate>
-void erase_if_value(Map& map, Predicate gone) {
-  for (auto it = map.begin(); it != map.end();) it = gone(*it) ? map.erase(it) : std::next(it);
+// Nobody knows what its policy was when it was lost: only what each step gives again is sure. A PolicyPCR looks at the
+// PCRs as they are now.
+bool can_be_made_again_when_lost(const Session& session) {
+  const bool depends_on_pcrs = session.kind == SessionKind::kPolicy && session.log.has(wire::cc::kPolicyPCR);
+  return session.can_be_made_again() && !depends_on_pcrs;
+}
+
+// The counters do not tell a Restart, after which contexts of stClear objects do not load, from a Resume. False: there
+// are none.
+bool doubt_st_clear_objects(Books& books) {
+  constexpr std::uint32_t kSavedStClear = 0x80000002;  // Part 2, 14.6.3
+  bool found = false;
+  for (auto& [id, space] : books.spaces)
+    for (auto& [handle, object] : space.objects) {
+      const auto info = read_context(object.context);
+      if (!info || info->saved_handle != kSavedStClear || slot_of(books, id, wire::ClientHandle{handle})) continue;
+      object.seen_at = 0;
+      found = true;
+    }
+  return found;
+}
+
+std::optional<TpmPort::Clocks> as_optional(const TpmPort::Result<TpmPort::Clocks>& clocks) {
+  return clocks ? std::optional(*clocks) : std::nullopt;
 }
 
 }  // namespace
 
+// --- handles
+
+Recovery::HandedOut Recovery::hand_out(wire::TpmHandle handle) {
+  const bool possible_number = wire::is_session(handle.value) && wire::number_of(handle.value) < chip_.session_numbers;
+  if (!wire::is_transient(handle.value) && !possible_number) {
+    port_.cost().distrusted = true;
+    return HandedOut::kNotBelieved;
+  }
+  const bool was_free = !has_in_use(handle);
+  const auto word = was_free ? std::nullopt : ask();
+  if (word && since_last_look(*word) == Restarted::kNo && lists_what_nobody_knows(word->lists)) {
+    take_word(*word);
+    return HandedOut::kNotBelieved;
+  }
+  if (!was_free) vacate(handle);
+  if (possible_number)
+    books_.unwanted_sessions.push_back(UnwantedSession{handle.value, true, 0});
+  else
+    books_.slots.push_back(Slot{handle, SpaceId{}, wire::ClientHandle{}});
+  if (word)
+    take_word(*word);
+  else
+    part_from_lost_sessions(Restarted::kNo);
+  return was_free ? HandedOut::kFree : HandedOut::kBooksWereWrong;
+}
+
+bool Recovery::has_in_use(wire::TpmHandle handle) const {
+  if (!wire::is_transient(handle.value)) return is_known(handle.value);
+  return std::any_of(books_.slots.begin(), books_.slots.end(), [&](const Slot& slot) { return slot.tpm == handle; });
+}
+
+void Recovery::vacate(wire::TpmHandle handle) {
+  if (wire::is_transient(handle.value))
+    vacate_slot(handle);
+  else
+    vacate_number(wire::number_of(handle.value));
+}
+
+void Recovery::vacate_slot(wire::TpmHandle handle) {
+  std::erase_if(books_.slots, [&](const Slot& slot) {
+    if (slot.tpm != handle) return false;
+    if (slot.space.value != 0) note_gone(books_.spaces.at(slot.space).objects.at(slot.object.value).seen_at);
+    return true;
+  });
+  forget_objects_that_are_nowhere();
+}
+
+void Recovery::vacate_number(std::uint32_t number) {
+  std::erase_if(books_.unwanted_sessions,
+                [&](const UnwantedSession& unwanted) { return wire::number_of(unwanted.handle) == number; });
+  const auto found = books_.sessions.find(number);
+  if (found == books_.sessions.end()) return;
+  note_gone(found->second.seen_at);
+  lost_.push_back(std::move(found->second));
+  books_.sessions.erase(found);
+}
+
+// --- start-ups
+
 bool Recovery::after_power_loss() {
   port_.cost().unpowered = false;
   const auto code = port_.startup_clear();
-  if (code != rc::kSuccess && code != rc::kInitialize) {
-    port_.cost().unpowered = true;
-    return false;
-  }
-  port_.cost().tpm_was_reset = true;
-  if (code == rc::kSuccess)
+  if (code == rc::kSuccess) {
     after_startup();
-  else if (!notice_reset())  // somebody else was quicker
-    forget_loaded();
-  return true;
+  } else if (code == rc::kInitialize) {  // somebody else was quicker
+    const auto clocks = port_.read_clock();
+    book_startup(clocks, since_last_look(Word{as_optional(clocks), {}}) != Restarted::kKeptNothing);
+  } else {
+    port_.cost().unpowered = true;
+  }
+  return !port_.cost().unpowered;
 }
 
-// Nothing that was loaded survived a Startup that succeeded. What was saved did if it was a restart or a resume: the
-// one case in which resetCount stays and restartCount moves. The counters prove nothing else: a Clear sets both to
-// zero, and another chip's may be anything.
+// Nothing that was loaded survived. What was saved did if it was a restart or a resume: the one case in which
+// resetCount stays and restartCount moves. The counters prove nothing else: a Clear sets both to zero, and another
+// chip's may be anything.
 void Recovery::after_startup() {
-  port_.cost().tpm_was_reset = true;
   const auto clocks = port_.read_clock();
-  const bool restarted =
-      clocks && clocks->reset_count == books_.reset_count && clocks->restart_count == books_.restart_count + 1;
-  if (restarted)
+  book_startup(
+      clocks, clocks && clocks->reset_count == books_.reset_count && clocks->restart_count == books_.restart_count + 1);
+}
+
+// All that was loaded is gone.
+void Recovery::book_startup(const TpmPort::Result<TpmPort::Clocks>& clocks, bool kept_saved) {
+  note(kept_saved ? Restarted::kKeptSaved : Restarted::kKeptNothing);
+  if (kept_saved)
     forget_loaded();
   else
     forget_everything();
@@ -52,30 +134,44 @@ void Recovery::after_startup() {
 void Recovery::book_clocks(const TpmPort::Clocks& clocks) {
   books_.reset_count = clocks.reset_count;
   books_.restart_count = clocks.restart_count;
+  books_.counters_read_at = port_.now();
+  gone_after_ = 0;
 }
 
-bool Recovery::notice_reset() {
+void Recovery::note(Restarted what) {
+  Restarted& noted = port_.cost().restarted;
+  noted = std::max(noted, what);
+}
+
+Recovery::Restarted Recovery::since_last_look(const Word& word) const {
+  return word.clocks ? since_last_look(*word.clocks) : Restarted::kNo;
+}
+
+Recovery::Restarted Recovery::since_last_look(const TpmPort::Clocks& clocks) const {
+  // A Clear that did not come through us set both to zero.
+  if (clocks.reset_count < books_.reset_count) return Restarted::kNo;
+  if (clocks.reset_count > books_.reset_count) return Restarted::kKeptNothing;
+  return clocks.restart_count != books_.restart_count ? Restarted::kKeptSaved : Restarted::kNo;
+}
+
+void Recovery::note_dead_context(std::uint64_t seen_at) {
+  note_gone(seen_at);
+  (void)notice_start_up();
+}
+
+bool Recovery::notice_start_up() {
   const auto clocks = port_.read_clock();
-  if (!clocks) return false;
-  const TpmPort::Clocks before{books_.reset_count, books_.restart_count};
-  book_clocks(*clocks);
-  // Counters that went back were set to zero by a Clear that did not come through us: no reset.
-  if (clocks->reset_count < before.reset_count) return false;
-  const bool reset = clocks->reset_count != before.reset_count;
-  if (!reset && clocks->restart_count == before.restart_count) return false;
-  port_.cost().tpm_was_reset = true;
-  // After a reset no context loads; after a restart or resume saved ones do (TPM-RULES 16). stClear ones that died
-  // with a restart are found when they are needed.
-  if (reset)
-    forget_everything();
-  else
-    forget_loaded();
+  if (!clocks || since_last_look(*clocks) == Restarted::kNo) return false;
+  (void)resynchronise();
   return true;
 }
 
 void Recovery::forget_everything() {
+  port_.cost().lost_objects += books_.held.objects;
+  port_.cost().lost_sessions += static_cast<std::uint32_t>(books_.sessions.size() + books_.parked_in_all.sessions);
   erase_objects_if(books_, [](auto, auto, const auto&) { return true; });
   books_.sessions.clear();
+  lost_.clear();
   forget_parked(books_);
   books_.slots.clear();
   books_.unwanted_sessions.clear();
@@ -84,11 +180,18 @@ void Recovery::forget_everything() {
 
 void Recovery::forget_loaded() {
   books_.slots.clear();
-  erase_objects_if(books_, [](auto, auto, const Object& object) { return object.context.empty(); });
-  erase_if_value(books_.sessions, [](const auto& entry) { return entry.second.loaded(); });
-  auto& unwanted = books_.unwanted_sessions;
-  unwanted.erase(std::remove_if(unwanted.begin(), unwanted.end(), [](const auto& u) { return u.loaded; }),
-                 unwanted.end());
+  forget_objects_that_are_nowhere();
+  lose_sessions([](std::uint32_t, const Session& session) { return session.loaded(); });
+  part_from_lost_sessions(Restarted::kKeptSaved);
+  std::erase_if(books_.unwanted_sessions, [](const UnwantedSession& unwanted) { return unwanted.loaded; });
+}
+
+void Recovery::forget_objects_that_are_nowhere() {
+  erase_objects_if(books_, [&](SpaceId space, wire::ClientHandle handle, const Object& object) {
+    const bool nowhere = object.context.empty() && slot_of(books_, space, handle) == nullptr;
+    if (nowhere) ++port_.cost().lost_objects;
+    return nowhere;
+  });
 }
 
 // --- emptied hierarchies
@@ -126,6 +229,7 @@ void Recovery::probe_hierarchies_of_loaded() {
     auto context = port_.context_save(slot.tpm.value, Cause::kSave);
     if (context) {
       set_context(books_, slot.space, slot.object, std::move(*context));
+      books_.spaces.at(slot.space).objects.at(slot.object.value).seen_at = port_.now();
       continue;
     }
     if (port_.cost().tpm_lost) return;
@@ -161,73 +265,153 @@ void Recovery::drop_hierarchies(std::initializer_list<Hierarchy> hierarchies) {
 
 // --- taking the TPM's word
 
-bool Recovery::resynchronise() {
-  if (port_.cost().tpm_lost) return false;
-  port_.cost().distrusted = false;
-  (void)notice_reset();
-  const bool complete = compare_objects() && compare_sessions() && !port_.cost().distrusted;
-  books_.in_doubt = !complete;
-  return complete;
+std::optional<Recovery::Lists> Recovery::read_lists() {
+  constexpr std::uint32_t kLoadedRange = 0x02000000, kSavedRange = 0x03000000;
+  auto objects = port_.handles(wire::kFirstTransient);
+  auto loaded = objects ? port_.handles(kLoadedRange) : objects;
+  auto saved = loaded ? port_.handles(kSavedRange) : loaded;
+  if (!saved) return std::nullopt;
+  Lists out{std::move(*objects), std::move(*loaded), std::move(*saved), {}, {}};
+  for (const auto handle : out.loaded) out.loaded_numbers.insert(wire::number_of(handle));
+  for (const auto handle : out.saved) out.saved_numbers.insert(wire::number_of(handle));
+  return out;
 }
 
-bool Recovery::compare_objects() {
-  const auto list = port_.handles(wire::kFirstTransient);
-  if (!list) return false;
-  const std::set<std::uint32_t> in_tpm(list->begin(), list->end());
-  std::erase_if(books_.slots, [&](const Slot& slot) { return in_tpm.count(slot.tpm.value) == 0; });
-  erase_objects_if(books_, [&](SpaceId space, wire::ClientHandle handle, const Object& object) {
-    return object.context.empty() && slot_of(books_, space, handle) == nullptr;
-  });
-  // What the TPM holds and no book knows came from a command whose answer we could not read. On a chip that is ours
-  // alone nobody will miss it; on a shared one it may be somebody else's.
-  if (chip_.keep_free_objects > 0) return true;
-  for (const auto handle : *list) {
-    const bool known = std::any_of(books_.slots.begin(), books_.slots.end(),
-                                   [&](const Slot& slot) { return slot.tpm.value == handle; });
-    if (!known && books_.slots.size() < chip_.object_slots)
-      books_.slots.push_back(Slot{wire::TpmHandle{handle}, SpaceId{}, wire::ClientHandle{}});
+// All is asked before anything is booked: else what the counters said would be lost with a list that cannot be had.
+std::optional<Recovery::Word> Recovery::ask() {
+  books_.in_doubt = true;
+  if (port_.cost().tpm_lost) return std::nullopt;
+  port_.cost().distrusted = false;
+  const auto clocks = port_.read_clock();
+  auto lists = read_lists();
+  if (!lists || port_.cost().distrusted) return std::nullopt;
+  books_.in_doubt = false;
+  return Word{as_optional(clocks), std::move(*lists)};
+}
+
+bool Recovery::resynchronise() {
+  const auto word = ask();
+  if (word) take_word(*word);
+  return word.has_value();
+}
+
+void Recovery::take_word(const Word& word) {
+  const Restarted restarted = since_last_look(word);
+  note(restarted);
+  compare(word.lists, restarted, word.clocks && word.clocks->restart_count == 0);
+  if (word.clocks) book_clocks(*word.clocks);
+}
+
+bool Recovery::lists_what_nobody_knows(const Lists& lists) const {
+  const auto is_unknown = [&](std::uint32_t handle) { return !has_in_use(wire::TpmHandle{handle}); };
+  return std::any_of(lists.objects.begin(), lists.objects.end(), is_unknown) ||
+         std::any_of(lists.loaded.begin(), lists.loaded.end(), is_unknown);
+}
+
+// `only_reset`: if there was a reset, nothing happened after it that ends what is loaded and keeps what is saved.
+void Recovery::compare(const Lists& lists, Restarted restarted, bool only_reset) {
+  note_what_is_missing(lists);
+  note_gone(books_.counters_read_at);
+  const Ends ends{gone_after_, only_reset ? gone_after_ : books_.counters_read_at};
+  compare_objects(lists, restarted, ends);
+  compare_sessions(lists, restarted, ends);
+  part_from_lost_sessions(restarted);
+  if (restarted == Restarted::kKeptSaved && doubt_st_clear_objects(books_))
+    books_.doubted_at = std::max<std::uint64_t>(books_.doubted_at, 1);
+  if (restarted == Restarted::kKeptNothing) {
+    port_.cost().lost_sessions += books_.parked_in_all.sessions;
+    forget_parked(books_);
+    books_.newest_sequence = 0;
+    for (const auto& [number, session] : books_.sessions)
+      books_.newest_sequence = std::max(books_.newest_sequence, session.sequence);
+    books_.doubted_at = port_.now();
   }
-  return true;
+}
+
+void Recovery::note_what_is_missing(const Lists& lists) {
+  const std::set<std::uint32_t> in_tpm(lists.objects.begin(), lists.objects.end());
+  for (const Slot& slot : books_.slots)
+    if (slot.space.value != 0 && in_tpm.count(slot.tpm.value) == 0)
+      note_gone(books_.spaces.at(slot.space).objects.at(slot.object.value).seen_at);
+  for (const auto& [number, session] : books_.sessions) {
+    const bool listed =
+        lists.loaded_numbers.count(number) != 0 || (!session.loaded() && lists.saved_numbers.count(number) != 0);
+    if (!listed) note_gone(session.seen_at);
+  }
+}
+
+// What the TPM lists under the handle of something from before the start-up is another thing.
+void Recovery::compare_objects(const Lists& lists, Restarted restarted, const Ends& ends) {
+  const std::set<std::uint32_t> in_tpm(lists.objects.begin(), lists.objects.end());
+  std::erase_if(books_.slots, [&](const Slot& slot) {
+    if (in_tpm.count(slot.tpm.value) == 0) return true;
+    if (slot.space.value == 0 || restarted == Restarted::kNo) return false;
+    return books_.spaces.at(slot.space).objects.at(slot.object.value).seen_at < ends.loaded;
+  });
+  forget_objects_that_are_nowhere();
+  if (restarted == Restarted::kKeptNothing)
+    erase_objects_if(books_, [&](auto, auto, const Object& object) {
+      if (object.seen_at >= ends.saved) return false;
+      ++port_.cost().lost_objects;
+      return true;
+    });
+  // What the TPM holds and no book knows came from a command whose answer we could not read, or was left by somebody
+  // before us: nobody keeps an object in a TPM while others use it (TPM-RULES 35, and bring_up flushes them as well).
+  for (const auto handle : in_tpm)
+    if (!has_in_use(wire::TpmHandle{handle}) && books_.slots.size() < chip_.object_slots)
+      books_.slots.push_back(Slot{wire::TpmHandle{handle}, SpaceId{}, wire::ClientHandle{}});
+}
+
+bool Recovery::is_known(std::uint32_t session) const {
+  const auto number = wire::number_of(session);
+  return books_.sessions.count(number) != 0 ||
+         std::any_of(books_.unwanted_sessions.begin(), books_.unwanted_sessions.end(),
+                     [&](const UnwantedSession& known) { return wire::number_of(known.handle) == number; });
 }
 
 // A session that the TPM lists and no book knows; no more of them than the TPM can have.
-void Recovery::add_unwanted(UnwantedSession session) {
-  const auto number = wire::number_of(session.handle);
-  if (books_.sessions.count(number) != 0) return;
-  for (const auto& known : books_.unwanted_sessions)
-    if (wire::number_of(known.handle) == number) return;
+void Recovery::add_unwanted(const UnwantedSession& session) {
+  if (is_known(session.handle)) return;
   if (books_.sessions.size() + books_.unwanted_sessions.size() >= chip_.active_sessions) return;
   if (session.loaded && loaded_sessions(books_) >= chip_.loaded_sessions) return;
   books_.unwanted_sessions.push_back(session);
 }
 
-bool Recovery::compare_sessions() {
-  constexpr std::uint32_t kLoadedRange = 0x02000000, kSavedRange = 0x03000000;
-  const auto loaded = port_.handles(kLoadedRange);
-  const auto saved = port_.handles(kSavedRange);
-  if (!loaded || !saved) return false;
-  std::set<std::uint32_t> loaded_numbers, saved_numbers;
-  for (const auto handle : *loaded) loaded_numbers.insert(wire::number_of(handle));
-  for (const auto handle : *saved) saved_numbers.insert(wire::number_of(handle));
-
-  std::vector<std::uint32_t> gone;
-  for (auto& [number, session] : books_.sessions) {
-    if (loaded_numbers.count(number) != 0) {
-      // A copy of what is loaded would be stale. A TPM that lists more than it has places for is not believed.
-      if (loaded_sessions(books_) < chip_.loaded_sessions) session.context.clear();
-    } else if (session.loaded() || saved_numbers.count(number) == 0) {
-      gone.push_back(number);
-    }
-  }
-  for (const std::uint32_t number : gone) lose_session(books_, number);
+void Recovery::compare_sessions(const Lists& lists, Restarted restarted, const Ends& ends) {
+  lose_sessions([&](std::uint32_t number, const Session& session) {
+    if (lists.loaded_numbers.count(number) != 0) return restarted != Restarted::kNo && session.seen_at < ends.loaded;
+    const bool is_saved = !session.loaded() && lists.saved_numbers.count(number) != 0;
+    return !is_saved || (restarted == Restarted::kKeptNothing && session.seen_at < ends.saved);
+  });
+  // A copy of what is loaded would be stale. A TPM that lists more than it has places for is not believed.
+  for (auto& [number, session] : books_.sessions)
+    if (lists.loaded_numbers.count(number) != 0 && loaded_sessions(books_) < chip_.loaded_sessions)
+      session.context.clear();
   std::erase_if(books_.unwanted_sessions, [&](const UnwantedSession& unwanted) {
     const auto number = wire::number_of(unwanted.handle);
-    return loaded_numbers.count(number) == 0 && saved_numbers.count(number) == 0;
+    return lists.loaded_numbers.count(number) == 0 && lists.saved_numbers.count(number) == 0;
   });
-  if (chip_.keep_free_sessions > 0) return true;
-  for (const auto handle : *loaded) add_unwanted(UnwantedSession{handle, true});
-  for (const auto handle : *saved) add_unwanted(UnwantedSession{handle, false});
-  return true;
+  if (chip_.keep_free_sessions > 0) return;  // they may be others'
+  for (const auto handle : lists.loaded) add_unwanted(UnwantedSession{handle, true});
+  for (const auto handle : lists.saved) add_unwanted(UnwantedSession{handle, false});
+}
+
+// What can be made again is, when it is used. After a start-up a private TPM would know the others no more; but where
+// none was, their numbers stand for nothing else until their clients know.
+void Recovery::part_from_lost_sessions(Restarted restarted) {
+  for (Session& session : lost_) {
+    if (restarted != Restarted::kKeptNothing && can_be_made_again_when_lost(session)) {
+      session.context.clear();
+      session.sequence = 0;
+      session.awaited = false;
+      session.log.digest.clear();
+      add_parked(books_, std::move(session));
+      continue;
+    }
+    ++port_.cost().lost_sessions;
+    if (restarted == Restarted::kNo) add_tombstone(books_, session);
+  }
+  lost_.clear();
 }
 
 }  // namespace tpmspace::space

@@ -30,8 +30,9 @@ bool is_gone_after(Rc code) {
          (code >= rc::kReferenceH0 && code < rc::kReferenceH0 + 7);
 }
 
-bool holds_slot(const Books& books, wire::TpmHandle handle) {
-  return std::any_of(books.slots.begin(), books.slots.end(), [&](const Slot& slot) { return slot.tpm == handle; });
+// The answer to a command about what the books hold as loaded says that the TPM does not have it.
+bool says_unknown(Rc code) {
+  return wire::base_code(code) == rc::kHandle || (code >= rc::kReferenceH0 && code < rc::kReferenceH0 + 7);
 }
 
 template <typename List>
@@ -47,7 +48,35 @@ bool Residency::is_for_another_try(Rc code) {
   return code >= kWarning && code <= kLastWarning && !unknown;
 }
 
+// The books are wrong. Nothing else that they hold as loaded is worth more: the TPM is to be asked.
+void Residency::note_unknown(Rc code) {
+  if (says_unknown(code)) books_.in_doubt = true;
+}
+
+Rc Residency::hand_out(wire::TpmHandle handle) {
+  switch (recovery_.hand_out(handle)) {
+    case Recovery::HandedOut::kFree:
+      return rc::kSuccess;
+    case Recovery::HandedOut::kBooksWereWrong:
+      return kBooksWereWrong;
+    case Recovery::HandedOut::kNotBelieved:
+      break;
+  }
+  return rc::kFailure;
+}
+
+// That cannot be its handle.
+Rc Residency::distrust() {
+  port_.cost().distrusted = true;
+  return rc::kFailure;
+}
+
 // --- objects
+
+void Residency::give_slot(wire::TpmHandle tpm, SpaceId space, wire::ClientHandle object) {
+  for (Slot& slot : books_.slots)
+    if (slot.tpm == tpm) slot = Slot{tpm, space, object};
+}
 
 // What nobody wants first, then what was not used longest.
 std::vector<wire::TpmHandle> Residency::objects_to_evict() const {
@@ -64,18 +93,29 @@ std::vector<wire::TpmHandle> Residency::objects_to_evict() const {
   return out;
 }
 
+// Precondition: it is somebody's. The object stays in the TPM.
+Rc Residency::save_copy(const Slot& slot) {
+  Object& object = books_.spaces.at(slot.space).objects.at(slot.object.value);
+  if (!object.context.empty()) return rc::kSuccess;
+  auto context = port_.context_save(slot.tpm.value, Cause::kSave);
+  if (!context) {
+    note_unknown(context.error());
+    return context.error();
+  }
+  set_context(books_, slot.space, slot.object, std::move(*context));
+  object.seen_at = port_.now();
+  return rc::kSuccess;
+}
+
 Rc Residency::empty_slot(std::size_t index, Cause cause) {
   const Slot slot = books_.slots[index];
   if (slot.space.value != 0) {
-    if (books_.spaces.at(slot.space).objects.at(slot.object.value).context.empty()) {
-      auto context = port_.context_save(slot.tpm.value, Cause::kSave);
-      if (!context) return context.error();
-      set_context(books_, slot.space, slot.object, std::move(*context));
-    }
+    if (const Rc code = save_copy(slot); code != rc::kSuccess) return code;
     ++port_.cost().evictions;
   }
   const Rc code = port_.flush(slot.tpm.value, cause);
   if (!is_gone_after(code)) return code;
+  note_unknown(code);
   erase_at(books_.slots, index);
   return rc::kSuccess;
 }
@@ -110,12 +150,10 @@ Rc Residency::load_object(SpaceId space, wire::ClientHandle handle) {
     loaded = port_.context_load(object.context, Cause::kLoad);
   }
   if (!loaded) return loaded.error();
-  if (!wire::is_transient(loaded->value) || holds_slot(books_, *loaded)) {
-    port_.cost().distrusted = true;  // that cannot be its handle
-    return rc::kFailure;
-  }
-  books_.slots.push_back(Slot{*loaded, space, handle});
-  return rc::kSuccess;
+  books_.spaces.at(space).objects.at(handle.value).seen_at = port_.now();
+  const Rc code = wire::is_transient(loaded->value) ? hand_out(*loaded) : distrust();
+  if (code != rc::kFailure) give_slot(*loaded, space, handle);
+  return code;
 }
 
 void Residency::drop_object(SpaceId space, wire::ClientHandle handle) {
@@ -147,6 +185,7 @@ std::vector<std::uint32_t> Residency::sessions_to_evict() const {
 Rc Residency::flush_unwanted_session_at(std::size_t index, Cause cause) {
   const Rc code = port_.flush(books_.unwanted_sessions[index].handle, cause);
   if (!is_gone_after(code)) return code;
+  note_unknown(code);
   erase_at(books_.unwanted_sessions, index);
   return rc::kSuccess;
 }
@@ -183,6 +222,7 @@ void Residency::book_saved(Session& session, wire::Bytes context) {
   session.sequence = info ? info->sequence : books_.newest_sequence + 1;
   books_.newest_sequence = std::max(books_.newest_sequence, session.sequence);
   session.context = std::move(context);
+  session.seen_at = port_.now();
 }
 
 Rc Residency::save_session(Session& session) {
@@ -192,7 +232,10 @@ Rc Residency::save_session(Session& session) {
     if (const Rc code = refresh_oldest(); code != rc::kSuccess) return code;
     context = port_.context_save(session.handle, Cause::kSave);
   }
-  if (!context) return context.error();
+  if (!context) {
+    note_unknown(context.error());
+    return context.error();
+  }
   book_saved(session, std::move(*context));
   keep_gap();
   return rc::kSuccess;
@@ -207,12 +250,10 @@ Rc Residency::load_session(std::uint32_t number) {
     if (it == books_.sessions.end()) return rc::in_parameter(rc::kHandle, 1);
     if (it->second.loaded()) return rc::kSuccess;
     const auto loaded = port_.context_load(it->second.context, Cause::kLoad);
-    if (loaded && loaded->value != it->second.handle) {
-      port_.cost().distrusted = true;
-      return rc::kFailure;
-    }
+    if (loaded && loaded->value != it->second.handle) return distrust();
     if (loaded) {
       it->second.context.clear();
+      it->second.seen_at = port_.now();
       return rc::kSuccess;
     }
     const bool no_room = loaded.error() == rc::kSessionMemory || loaded.error() == rc::kMemory;
@@ -229,16 +270,9 @@ TpmPort::Result<std::uint32_t> Residency::add_filler() {
   if (!started && started.error() == rc::kContextGap && refresh_oldest() == rc::kSuccess)
     started = port_.start_filler();
   if (!started) return tl::unexpected(started.error());
-  if (!wire::is_session(started->value)) {
-    port_.cost().distrusted = true;
-    return tl::unexpected(rc::kFailure);
-  }
+  const Rc handed_out = wire::is_session(started->value) ? hand_out(*started) : distrust();
+  if (handed_out != rc::kSuccess) return tl::unexpected(handed_out);
   const std::uint32_t number = wire::number_of(started->value);
-  if (books_.sessions.count(number) != 0) {
-    port_.cost().distrusted = true;
-    return tl::unexpected(rc::kFailure);
-  }
-  books_.unwanted_sessions.push_back(UnwantedSession{started->value, true, 0});
   auto context = port_.context_save(started->value, Cause::kFiller);
   if (!context && context.error() == rc::kContextGap && refresh_oldest() == rc::kSuccess)
     context = port_.context_save(started->value, Cause::kFiller);
@@ -289,13 +323,11 @@ Rc Residency::refresh_oldest() {
     return rc::kSuccess;
   }
   if (!loaded) return loaded.error();
-  if (loaded->value != oldest->handle) {
-    port_.cost().distrusted = true;
-    return rc::kFailure;
-  }
+  if (loaded->value != oldest->handle) return distrust();
   auto context = port_.context_save(loaded->value, Cause::kRefresh);
   if (!context) {  // it is loaded now; its next eviction will try again
     oldest->context.clear();
+    oldest->seen_at = port_.now();
     return context.error();
   }
   book_saved(*oldest, std::move(*context));
@@ -325,15 +357,6 @@ void Residency::flush_unwanted_objects() {
   }
 }
 
-Rc Residency::book_unwanted_object(wire::TpmHandle handle) {
-  if (!wire::is_transient(handle.value) || holds_slot(books_, handle)) {
-    port_.cost().distrusted = true;  // that cannot be its handle
-    return rc::kFailure;
-  }
-  books_.slots.push_back(Slot{handle, SpaceId{}, wire::ClientHandle{}});
-  return rc::kSuccess;
-}
-
 Rc Residency::flush_unwanted_session_of(std::uint32_t number, Cause cause) {
   const auto& sessions = books_.unwanted_sessions;
   const auto it = std::find_if(sessions.begin(), sessions.end(), [&](const UnwantedSession& session) {
@@ -352,6 +375,44 @@ bool Residency::flush_unwanted_session() {
   return false;
 }
 
+// Whether a saved context of a time before the reset is still good, only the TPM can say. Which session that number is
+// by now, nobody knows: on a chip that others use it is left alone.
+bool Residency::check_doubtful_session() {
+  const auto found = std::find_if(books_.sessions.begin(), books_.sessions.end(), [&](const auto& entry) {
+    return !entry.second.loaded() && is_doubtful(books_, entry.second);
+  });
+  if (found == books_.sessions.end()) return false;
+  if (loaded_sessions(books_) >= chip_.loaded_sessions) return evict_session() == rc::kSuccess;
+  const std::uint32_t number = found->first;
+  const Rc code = load_session(number);
+  if (code == rc::kSuccess) (void)save_session(books_.sessions.at(number));
+  if (is_dead_context(code)) drop_dead_session(number);
+  return code == rc::kSuccess || is_dead_context(code);
+}
+
+bool Residency::check_doubtful_object() {
+  for (const auto& [id, space] : books_.spaces)
+    for (const auto& [number, object] : space.objects) {
+      const wire::ClientHandle handle{number};
+      if (!is_doubtful(books_, object) || slot_of(books_, id, handle) != nullptr) continue;
+      if (books_.slots.size() >= chip_.object_slots) return evict_object() == rc::kSuccess;
+      if (is_dead_context(load_object(id, handle))) erase_object(books_, id, handle);
+      return true;
+    }
+  return false;
+}
+
+void Residency::drop_dead_session(std::uint32_t number) {
+  const auto found = books_.sessions.find(number);
+  if (found == books_.sessions.end()) return;
+  if (chip_.keep_free_sessions == 0)
+    make_unwanted(books_, number);
+  else if (is_doubtful(books_, found->second))
+    books_.sessions.erase(found);  // as a private TPM would know it no more after a reset
+  else
+    lose_session(books_, number);
+}
+
 // What would not go is tried again after all others, and does not stop those of the other kind.
 bool Residency::tidy() {
   auto& sessions = books_.unwanted_sessions;
@@ -367,6 +428,7 @@ bool Residency::tidy() {
       std::rotate(unwanted, unwanted + 1, slots.end());
     return true;
   }
+  if (books_.doubted_at != 0 && (check_doubtful_session() || check_doubtful_object())) return true;
   // Never so early that a full house of saved sessions would be refreshed round and round.
   const std::uint64_t half = std::max<std::uint64_t>(chip_.context_gap / 2, 2ULL * chip_.active_sessions);
   if (gap() > half && loaded_sessions(books_) < chip_.loaded_sessions && refresh_oldest() == rc::kSuccess) return true;
@@ -378,6 +440,46 @@ bool Residency::put_away() {
   if (!books_.slots.empty()) return evict_object() == rc::kSuccess;
   if (loaded_sessions(books_) > 0) return evict_session() == rc::kSuccess;
   return false;
+}
+
+// The one that was used longest ago. Null: there is none.
+const Slot* Residency::slot_without_copy() const {
+  const Slot* found = nullptr;
+  const auto object = [&](const Slot& slot) -> const Object& {
+    return books_.spaces.at(slot.space).objects.at(slot.object.value);
+  };
+  for (const Slot& slot : books_.slots) {
+    if (slot.space.value == 0 || object(slot).sequence || !object(slot).context.empty()) continue;
+    if (found == nullptr || object(slot).seen_at < object(*found).seen_at) found = &slot;
+  }
+  return found;
+}
+
+Session* Residency::loaded_session_that_may_leave() const {
+  Session* found = nullptr;
+  for (auto& [number, session] : books_.sessions) {
+    if (!session.loaded() || session.reserved || session.awaited) continue;
+    if (found == nullptr || session.seen_at < found->seen_at) found = &session;
+  }
+  return found;
+}
+
+std::optional<Rc> Residency::save_unused(const Unused& what) {
+  const auto due = [now = port_.now()](std::optional<std::uint64_t> used, std::uint64_t span) {
+    return used && *used <= now && now - *used >= span;
+  };
+  const NextUnused next = next_unused();
+  if (due(next.object, what.object_for)) return save_copy(*slot_without_copy());
+  if (due(next.session, what.session_for)) return save_session(*loaded_session_that_may_leave());
+  return std::nullopt;
+}
+
+Residency::NextUnused Residency::next_unused() const {
+  NextUnused out;
+  if (const Slot* slot = slot_without_copy())
+    out.object = books_.spaces.at(slot->space).objects.at(slot->object.value).seen_at;
+  if (const Session* session = loaded_session_that_may_leave()) out.session = session->seen_at;
+  return out;
 }
 
 void Residency::restore_free_places() {

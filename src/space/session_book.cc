@@ -143,16 +143,10 @@ std::optional<wire::ClientHandle> SessionBook::book_started(SpaceId id, const Co
                                                             const wire::Response& response) {
   const std::uint32_t handle = response.handle()->value;
   const std::uint32_t number = wire::number_of(handle);
-  std::erase_if(books_.unwanted_sessions, [&](const auto& u) { return wire::number_of(u.handle) == number; });
   const Space& space = books_.spaces.at(id);
-  const bool taken = lose_session(books_, number);
-  // Whose session it is now nobody can say, so it is nobody's, and the TPM will be asked what it holds.
-  if (taken) port_.cost().distrusted = true;
   const auto client = client_handle(id, handle);
-  if (taken || !client) {
-    books_.unwanted_sessions.push_back(UnwantedSession{handle, true, 0});
-    return std::nullopt;
-  }
+  if (!client) return std::nullopt;
+  std::erase_if(books_.unwanted_sessions, [&](const auto& u) { return wire::number_of(u.handle) == number; });
   Session session;
   session.handle = handle;
   session.client = *client;
@@ -161,7 +155,7 @@ std::optional<wire::ClientHandle> SessionBook::book_started(SpaceId id, const Co
   session.part = space.limits.part;
   session.space = id;
   session.last_use = books_.tick;
-  session.started_at = session.used_at = port_.now();
+  session.started_at = session.used_at = session.seen_at = port_.now();
   session.lease = space.limits.terms.lease;
   session.tenure = space.limits.terms.tenure;
   session.bound_to_what_counts = binds_to_what_counts(books_, id, command);
@@ -230,6 +224,7 @@ std::optional<wire::Bytes> SessionBook::key_of(SpaceId id, const Command& step) 
     auto context = port_.context_save(slot->tpm.value, wire::Cause::kSave);
     if (!context) return std::nullopt;
     set_context(books_, id, key, std::move(*context));
+    books_.spaces.at(id).objects.at(key.value).seen_at = port_.now();
   }
   return object->second.context;
 }

@@ -64,8 +64,8 @@ class SessionBook {
   // The next session that the TPM starts has a number that the space does not know, if that can be had. Precondition:
   // admission is kNow.
   wire::Rc clear_the_way(SpaceId space);
-  // Success of the space's StartAuthSession: the handle that its client shall know. Nullopt: the TPM gave a number that
-  // somebody else has, or the space knows them all; it is unwanted.
+  // Success of the space's StartAuthSession, whose session was handed out and is unwanted until now: the handle that
+  // its client shall know. Nullopt: the space knows all numbers; it stays unwanted.
   std::optional<wire::ClientHandle> book_started(SpaceId space, const wire::Command& command,
                                                  const wire::Response& response);
   // Success of a command: what it did to the policies of its sessions, and what the client knows of them since.

@@ -31,8 +31,9 @@ struct Cost {
   std::uint32_t evictions = 0;
   std::uint32_t parks = 0, rebuilds = 0;  // of policy sessions
   LockoutNews lockout;
-  bool tpm_was_reset = false;
-  bool tpm_lost = false;    // the back end is gone
+  wire::Restarted restarted = wire::Restarted::kNo;
+  std::uint32_t lost_objects = 0, lost_sessions = 0;  // that clients had, and the TPM has no more
+  bool tpm_lost = false;                              // the back end is gone
   bool unpowered = false;   // one of our own commands was told INITIALIZE, and the TPM was not started since
   bool distrusted = false;  // an answer was no TPM response, or there was none: the books must be compared
 };

@@ -408,7 +408,7 @@ void judge_status(const proto::Status& status, Findings& findings) {
   judge_other_chips(status, findings);
   if (status.tpm_resets != 0)
     add(findings, Level::kNote,
-        fmt::format("the TPM was reset {} behind tpmspaced's back", counted(status.tpm_resets, "time")));
+        fmt::format("the TPM was reset or resumed {} behind tpmspaced's back", counted(status.tpm_resets, "time")));
   if (status.server_own_only)
     judge_own_part(status, findings);
   else

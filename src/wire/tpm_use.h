@@ -47,6 +47,13 @@ struct Reclaimed {
   Taker by = {};
 };
 
+// What was noticed of a start-up of the TPM (Part 1, 12.2), whoever did it. Later ones take more.
+enum class Restarted : std::uint8_t {
+  kNo = 0,
+  kKeptSaved = 1,    // TPM Restart or TPM Resume: what was loaded is gone, saved contexts load again
+  kKeptNothing = 2,  // TPM Reset
+};
+
 struct TpmUse {
   std::uint32_t code = 0;  // command code
   Cause cause = Cause::kClient;

@@ -49,7 +49,7 @@ struct ModelState {
   std::optional<SavedState> saved_state;      // present while the TPM is orderly shut down for STATE
   std::uint32_t exclusive_audit_session = 0;  // handle; 0: none
   std::uint64_t seen_resets = 0;              // of the chip, when volatile state was last valid
-  std::uint64_t seen_restarts = 0;
+  std::uint64_t seen_restarts = 0, seen_clears = 0;
   std::uint64_t random = 1;  // nonces and GetRandom
 
   // Drops what the chip lost since the last command: by a reset, or with a hierarchy.

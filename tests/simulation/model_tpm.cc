@@ -84,6 +84,9 @@ void ModelState::catch_up() {
     objects.clear();
     sessions.forget_all();
     exclusive_audit_session = 0;
+  } else if (seen_restarts != chip->restarts && limits.all_saved) {
+    if (seen_clears != chip->clear_count) objects.remove_if([](const Object& object) { return object.st_clear; });
+    exclusive_audit_session = 0;
   } else if (seen_restarts != chip->restarts) {
     objects.clear();
     sessions.forget_loaded();
@@ -91,6 +94,7 @@ void ModelState::catch_up() {
   }
   seen_resets = chip->total_resets;
   seen_restarts = chip->restarts;
+  seen_clears = chip->clear_count;
   objects.remove_if([this](const Object& object) { return object.epoch != chip->of(object.hierarchy).epoch; });
 }
 
@@ -126,6 +130,7 @@ ModelTpm::ModelTpm(const Limits& limits, VirtualClock& clock, const std::shared_
   if (!chip) state_->begin_tries_anew();
   state_->seen_resets = state_->chip->total_resets;
   state_->seen_restarts = state_->chip->restarts;
+  state_->seen_clears = state_->chip->clear_count;
 }
 
 ModelTpm::~ModelTpm() = default;
@@ -232,6 +237,10 @@ bool ModelTpm::is_protected(std::uint32_t object) const {
   const auto stored = state_->persistent().find(object);
   if (loaded == nullptr && stored != state_->persistent().end()) loaded = &stored->second;
   return loaded != nullptr && loaded->is_protected();
+}
+
+void ModelTpm::move_object(std::uint32_t from, std::uint32_t to) {
+  state_->objects.move(from, to);
 }
 
 const ChipState& ModelTpm::chip() const {

@@ -38,6 +38,8 @@ class ModelTpm final : public wire::Tpm {
     std::uint32_t shelf = 0;  // of the chip's persistent objects: the one that this TPM knows
     // Copies of persistent objects take the last slot, not the first free one, so that they never shift a new handle.
     bool copies_at_the_top = false;
+    // Somebody holds a saved copy of everything in it: a TPM Restart takes only stClear objects, a Resume nothing.
+    bool all_saved = false;
 
     // Every 0x80xxxxxx is a slot, every session may be loaded, nobody is locked out.
     [[nodiscard]] static Limits endless() {
@@ -71,6 +73,8 @@ class ModelTpm final : public wire::Tpm {
   [[nodiscard]] bool is_saved(std::uint32_t session_number) const;
   // Whether a wrong authorization of that object is counted. False: there is none.
   [[nodiscard]] bool is_protected(std::uint32_t object) const;
+  // The object at `from` has been at `to` all the time. Precondition: one is there, and nothing is at `to`.
+  void move_object(std::uint32_t from, std::uint32_t to);
   [[nodiscard]] const ChipState& chip() const;
   [[nodiscard]] std::uint64_t transacts() const { return transacts_; }
   [[nodiscard]] bool gone() const { return gone_; }

@@ -102,6 +102,11 @@ class ObjectSlots {
   // The highest one, where it disturbs no numbering. Precondition: !full().
   std::uint32_t add_at_the_top(Object object);
   void remove(std::uint32_t handle) { loaded_.erase(handle); }
+  void move(std::uint32_t from, std::uint32_t to) {
+    auto node = loaded_.extract(from);
+    node.key() = to;
+    loaded_.insert(std::move(node));
+  }
   void clear() { loaded_.clear(); }
   template <typename Predicate>
   void remove_if(Predicate predicate) {

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <set>
 
+#include "space/books.h"
 #include "tpm/bring_up.h"
 #include "wire/response.h"
 
@@ -108,6 +109,7 @@ void World::start_subject() {
   chip_.lockout_counter = facts->lockout_counter;
   chip_.keep_free_objects = config_.keep_free_objects;
   chip_.keep_free_sessions = config_.keep_free_sessions;
+  chip_.can_be_suspended = config_.started_up_by_others;
   if (embedded_ && config_.guessing) {
     // In real time nothing recovers while a world lasts; in virtual time it must not either.
     constexpr std::uint32_t kTries = 16, kVeryLong = 100'000'000;
@@ -149,6 +151,9 @@ World::Tally& World::Tally::operator+=(const Tally& other) {
   beyond_pools += other.beyond_pools;
   taken_for_pools += other.taken_for_pools;
   guesses += other.guesses;
+  start_ups += other.start_ups;
+  lost += other.lost;
+  kept += other.kept;
   stopped += other.stopped;
   return *this;
 }
@@ -303,6 +308,7 @@ std::string World::act(const WorldStep& step) {
   if (action < 195) return config_.busy ? "" : run_until_quiet();
   if (action < 197 && config_.book_round_trips) return round_trip_books();
   if (action == 198 && config_.changing_limits) change_limits(chosen, step.step);
+  if (action == 199 && config_.started_up_by_others) start_up_by_somebody(step.who);
   if (action == 199 && config_.power_cycles) power_cycle(config_.restarts && step.who % 2 == 0);
   return {};
 }
@@ -315,6 +321,7 @@ void World::open(std::uint16_t who) {
   connection.engine_id = engine_->open(connection.owner, connection.limits);
   auto own = ModelTpm::Limits::endless();
   own.shelf = window_of(connection.owner);
+  own.all_saved = config_.started_up_by_others;
   connection.own_tpm = std::make_unique<ModelTpm>(own, clock_, private_chip_);
   connection.client = std::make_unique<ReferenceClient>(connection.id, pool_, weights_of(connection.owner));
   connection.client->set_session_map(
@@ -389,6 +396,8 @@ std::string World::submit(Connection& connection, const Step& step) {
   });
   Pending pending;
   pending.said = connection.client->say(step);
+  // A Clear after a Restart ends the saved contexts of stClear objects, which a private TPM has loaded.
+  if (pending.said.verb == Verb::kClear && private_chip_->clear_count != 0) return {};
   pending.said_at = clock_.now();
   trace(fmt::format("client {} says {}", connection.id, pending.said.text));
   auto command = wire::Command::parse(pending.said.bytes[0], table_, chip_.max_command);
@@ -502,6 +511,69 @@ void World::power_cycle(bool orderly) {
   reset_unnoticed_ = true;
 }
 
+// Firmware or the kernel does it: a Reset without or after Shutdown, a Restart, a Resume.
+void World::start_up_by_somebody(std::uint16_t how) {
+  const unsigned kind = how / 3U % 4;
+  const bool saves_state = kind >= 2, resumes = kind == 3;
+  trace(std::array{"power is lost; somebody starts the TPM up", "shut down, and somebody starts the TPM up",
+                   "somebody restarts the TPM", "the TPM is suspended, and somebody resumes it"}[kind]);
+  if (model_) model_->faults().pause(true);
+  if (saves_state) lose_what_is_not_saved();
+  const auto start_up = [&](wire::Tpm& tpm, const auto& power_cycle) {
+    if (kind != 0) static_cast<void>(tpm.transact(speech::shutdown(saves_state), 0));
+    power_cycle();
+    static_cast<void>(tpm.transact(speech::startup(resumes), 0));
+  };
+  start_up(subject(), [&] {
+    if (model_) model_->power_cycle();
+    if (embedded_ && !embedded_->power_cycle()) std::abort();
+  });
+  start_up(*witness_, [&] { witness_->power_cycle(); });
+  if (model_) model_->faults().pause(finishing_);
+  forget_dead_sessions();
+  for (const auto& connection : connections_)
+    tally_.kept += connection.own_tpm->loaded_objects().size() + connection.sessions.size();
+  ++tally_.start_ups;
+  reset_unnoticed_ = ghosts_ = true;
+}
+
+// What is in the TPM and nowhere else, as the books have it.
+void World::lose_what_is_not_saved() {
+  const auto books = space::decode(engine_->save_books());
+  const auto lose = [&](Connection& connection, std::uint32_t own) {
+    tally_.lost += speech::hear({}, *connection.own_tpm->transact(speech::flush_context(own), 0))->ok() ? 1U : 0U;
+  };
+  for (const auto& [id, space] : books->spaces) {
+    Connection* connection = by_engine_id(id.value);
+    if (connection == nullptr) continue;
+    for (const auto& [handle, object] : space.objects)
+      if (object.context.empty()) lose(*connection, handle);
+  }
+  for (const auto& [number, session] : books->sessions) {
+    Connection* connection = by_engine_id(session.space.value);
+    Known* known = connection == nullptr ? nullptr : usable(*connection, session.client.value);
+    if (known == nullptr || !session.loaded()) continue;
+    if (known->can_be_made_again() && (known->trial || (known->pcrs.empty() && !known->pcr_counter)))
+      known->renumbered = known->nonce_lost = true;
+    else
+      lose(*connection, known->own);
+  }
+}
+
+// Of a session that was put away as a log nobody knows whether it was before a reset.
+void World::lose_parked_sessions() {
+  const auto books = space::decode(engine_->save_books());
+  for (auto& connection : connections_) {
+    if (!connection.open) continue;
+    for (const auto& [own, known] : connection.sessions) {
+      const bool there = std::any_of(books->sessions.begin(), books->sessions.end(), [&](const auto& entry) {
+        return entry.second.space.value == connection.engine_id && entry.second.client.value == known.shared;
+      });
+      if (!there && known.policy) static_cast<void>(connection.own_tpm->transact(speech::flush_context(known.own), 0));
+    }
+  }
+}
+
 std::string World::turn() {
   const std::uint64_t faults_before = faults();
   Moment moment;
@@ -536,9 +608,14 @@ std::string World::turn() {
 }
 
 std::string World::run_until_quiet() {
-  if (!model_) return calm_down();
+  if (!model_) {
+    std::string trouble = calm_down();
+    if (!reset_unnoticed_) ghosts_ = false;
+    return trouble;
+  }
   model_->faults().pause(true);
   std::string trouble = calm_down();
+  if (!reset_unnoticed_) ghosts_ = false;
   if (trouble.empty()) trouble = check_against_subject();
   if (trouble.empty()) trouble = check_nothing_is_left_behind();
   model_->faults().pause(finishing_);
@@ -653,7 +730,7 @@ std::string World::check_invariants() {
   if (snapshot.connections != open) return "connections are miscounted";
   if (snapshot.queued != waiting) return "waiting commands are miscounted";
   if (snapshot.bytes > config_.engine.max_bytes) return "more bytes than allowed";
-  if (blurred_) return {};  // until the engine has had the time to ask: see run_until_quiet
+  if (blurred_ || ghosts_) return {};  // until the engine has had the time to ask: see run_until_quiet
   if (snapshot.objects != objects)
     return fmt::format("{} objects in the books, {} in private TPMs", snapshot.objects, objects);
   if (snapshot.sessions + snapshot.sessions_parked != sessions)

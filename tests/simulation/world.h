@@ -39,6 +39,8 @@ struct WorldConfig {
   engine::Config engine;
   bool power_cycles = false;
   bool restarts = false;  // Shutdown(STATE) behind the engine's back, then Startup(CLEAR)
+  // The TPM is reset, restarted or suspended now and then, and somebody else starts it up. The engine is not told.
+  bool started_up_by_others = false;
   bool changing_limits = false;
   bool busy = false;     // the engine never comes to idle work
   bool restless = true;  // clients come and go; otherwise they stay, and so do their sessions
@@ -82,6 +84,8 @@ class World {
     std::uint64_t beyond_pools = 0;     // commands of who had room of his own
     std::uint64_t taken_for_pools = 0;  // sessions that nobody held any more
     std::uint64_t guesses = 0, stopped = 0;
+    // Start-ups by others; what they took from clients, and what clients still have since it had been saved.
+    std::uint64_t start_ups = 0, lost = 0, kept = 0;
 
     Tally& operator+=(const Tally& other);
   };
@@ -160,10 +164,15 @@ class World {
   [[nodiscard]] std::string calm_down();
   [[nodiscard]] std::string round_trip_books();
   void power_cycle(bool orderly);
+  void start_up_by_somebody(std::uint16_t how);
+  void lose_what_is_not_saved();
+  void lose_parked_sessions();
   [[nodiscard]] std::string flush_all(bool saved_too);
 
   [[nodiscard]] std::string judge(Connection& connection, const Moment& moment);
   [[nodiscard]] std::string compare(Connection& connection, const Utterance& said, const speech::Heard& heard);
+  // The engine answered from what it remembers, since it has not noticed yet that it is gone.
+  [[nodiscard]] bool is_of_the_past(const Utterance& said, const std::array<speech::Heard, kSides>& heard) const;
   [[nodiscard]] std::string compare_lists(const Connection& connection, const Utterance& said,
                                           const std::array<speech::Heard, kSides>& heard) const;
   [[nodiscard]] std::optional<std::string> permitted(Connection& connection, const Pending& pending,
@@ -258,6 +267,9 @@ class World {
   // Since then the chip may have counted what no owner did, or the engine has forgotten whose failures they are.
   bool tries_are_nobodys_ = false;
   bool reset_unnoticed_ = false;
+  // The engine may hold what is gone since somebody started the TPM up; until it has noticed and has looked after it.
+  bool ghosts_ = false;
+  bool answered_without_tpm_ = false;  // the command that is judged
   bool came_to_rest_ = false;
   bool finishing_ = false;  // no faults any more
   // After an answer was lost nobody knows what was done: only the invariants are checked from then on.

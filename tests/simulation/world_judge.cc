@@ -130,6 +130,7 @@ std::string World::judge(Connection& connection, const Moment& moment) {
     return fmt::format("{}: the manager says {:#x}", pending.said.text, heard->code);
   if (account.rc != heard->code) return fmt::format("{}: the account says {:#x}", pending.said.text, account.rc);
 
+  answered_without_tpm_ = account.tpm.empty();
   if (auto trouble = note_tries(connection, pending.said, *heard); !trouble.empty()) return trouble;
   if (heard->ok() || !account.tpm.empty()) note_use(connection, pending);
   const bool after = reset_came_after_command(account);
@@ -174,18 +175,22 @@ std::string World::judge(Connection& connection, const Moment& moment) {
 //   - LOCKOUT from our layer: its owner has guessed wrongly, and a wrong authorization here would be counted;
 //   - CANCELED: the client cancelled;
 //   - a fault was injected that the engine may pass on.
+//   - after somebody started the TPM up, until that is noticed: what is gone counts for the space's limits.
 // And two where it is: a FlushContext meets a reset that nobody had noticed; what should go is gone. And one of a
-// session that was taken meanwhile. After a lost answer (`blurred_`) nothing is compared any more.
+// session that was taken meanwhile. Until a start-up by somebody is noticed, what the engine answers without the TPM
+// (`is_of_the_past`). After a lost answer (`blurred_`) nothing is compared any more.
 std::optional<std::string> World::permitted(Connection& connection, const Pending& pending, const Heard& heard,
                                             const Moment& moment) const {
   const bool ours = wire::layer_of(heard.code) != 0;
   const Rc code = wire::without_layer(heard.code);
-  if (moment.step.account->tpm_was_reset && heard.ok() && pending.said.verb == Verb::kFlush)
-    return "what was to be flushed is gone by a reset";
+  const bool restarted = moment.step.account->restarted != wire::Restarted::kNo && !config_.started_up_by_others;
+  if (restarted && heard.ok() && pending.said.verb == Verb::kFlush) return "what was to be flushed is gone by a reset";
   if (heard.ok() && pending.said.verb == Verb::kFlush && wire::is_session(pending.said.handle[0]) &&
       moment.step.account->tpm.empty() && connection.taken.erase(wire::number_of(pending.said.handle[0])) != 0)
     return "a session that was taken is let go";
   if (heard.ok()) return std::nullopt;
+  if (ghosts_ && ours && (code == wire::rc::kObjectMemory || code == wire::rc::kSessionHandles))
+    return "what is gone counts, until that is noticed";
   if ((pending.cancelled || pending.abandoned) && ours && code == wire::rc::kCanceled) return "cancelled";
   if (ours && code == wire::rc::kSessionHandles)
     if (auto why = permitted_by_bank(connection, pending, moment.faults != 0)) return why;
@@ -491,6 +496,16 @@ std::string World::compare(Connection& connection, const Utterance& said, const 
   ++tally_.compared;
   if (through_engine.ok()) ++tally_.succeeded[static_cast<std::size_t>(said.verb)];
   if (through_engine.ok() && said.persistent != 0 && window_of(connection.owner) != 0) ++tally_.through_windows;
+  if (ghosts_ && is_of_the_past(said, heard)) {
+    trace("  permitted: it is not noticed yet");
+    return {};
+  }
+  // Handles are given out around what is not noticed to be gone.
+  if (ghosts_ && heard[0].ok() && heard[1].ok() && wire::is_transient(heard[0].handle) &&
+      heard[0].handle != heard[1].handle) {
+    connection.own_tpm->move_object(heard[1].handle, heard[0].handle);
+    heard[1].handle = heard[0].handle;
+  }
   const bool ours = wire::layer_of(heard[0].code) != 0;
   if (ours && !heard[1].ok() && wire::without_layer(heard[0].code) != heard[1].code)
     return claim_is_true(connection, said, heard[0].code)
@@ -510,6 +525,11 @@ std::string World::compare(Connection& connection, const Utterance& said, const 
   connection.client->learn(said, heard);
   note_sessions(connection, said, heard);
   return {};
+}
+
+bool World::is_of_the_past(const Utterance& said, const std::array<Heard, kSides>& heard) const {
+  if (said.verb == Verb::kListHandles || said.verb == Verb::kProperty) return true;
+  return heard[0].ok() && !heard[1].ok() && (answered_without_tpm_ || said.verb == Verb::kFlush);
 }
 
 // An abandoned command was done, and what it made is given back at once; a session that it put away is there again,
@@ -593,6 +613,7 @@ std::string World::load_foreign_session(Connection& connection, const Pending& p
     if (heard.ok()) return said.text + ": a changed session context was loaded";
     return {};
   }
+  if (saver == nullptr && ghosts_) return {};  // who saved it left nothing else
   if (saver == nullptr || saver->owner != connection.owner)
     return heard.code == kUnknown ? "" : fmt::format("{}: another owner's session: {:#x}", said.text, heard.code);
   if (saver == &connection) {
@@ -604,6 +625,7 @@ std::string World::load_foreign_session(Connection& connection, const Pending& p
     return compare(connection, said, heard);
   }
   const auto here = connection.own_tpm->adopt_session(*saver->own_tpm, blob.context[1]);
+  if (!here && ghosts_) return {};
   if (!here) return heard.code == kUnknown ? "" : fmt::format("{}: a stale context: {:#x}", said.text, heard.code);
   auto left = saver->sessions.extract(wire::number_of(blob.about.handle[1]));
   if (left.empty()) return said.text + ": a session that nobody has was loaded";
@@ -666,7 +688,8 @@ void World::note_started(Connection& connection, Known& session, const wire::Com
   // The chip may have had no other number to give than one that stands for something else here.
   const std::size_t others = connection.sessions.size() - 1 + connection.taken.size();
   constexpr std::size_t kMostInTheWay = 8;  // beyond them it is not tried
-  session.renumbered = others >= kMostInTheWay || (others > 0 && all_sessions() + others >= chip_.active_sessions);
+  session.renumbered =
+      ghosts_ || others >= kMostInTheWay || (others > 0 && all_sessions() + others >= chip_.active_sessions);
   session.policy = starts_what_can_be_made_again(command);
   const std::uint32_t bind = command.handle(1).value;
   session.bound = bind != kNull;
@@ -739,10 +762,11 @@ void World::note_pcrs(Known& session, const wire::Command& command) const {
 }
 
 void World::reset_private_tpms(const observe::Account& account) {
-  if (!account.tpm_was_reset) return;
+  if (account.restarted == wire::Restarted::kNo) return;
   trace("the engine noticed a reset");
   ++tally_.resets;
   reset_unnoticed_ = false;
+  if (config_.started_up_by_others && account.restarted == wire::Restarted::kKeptNothing) lose_parked_sessions();
   tries_are_nobodys_ = true;
   for (const auto& use : account.tpm) {
     if (use.code != wire::cc::kStartup || use.rc != wire::rc::kSuccess) continue;
@@ -751,7 +775,7 @@ void World::reset_private_tpms(const observe::Account& account) {
   }
   for (auto& connection : connections_) {
     connection.own_tpm->catch_up();
-    connection.client->forget_volatile();
+    if (!config_.started_up_by_others) connection.client->forget_volatile();
   }
   forget_dead_sessions();
 }

@@ -109,6 +109,22 @@ void restarts(WorldConfig& config) {
   config.power_cycles = true;
   config.restarts = true;
 }
+// As a device in a machine that sleeps, and is reset.
+void started_up_by_others(WorldConfig& config) {
+  config.started_up_by_others = true;
+}
+void suspended_device(WorldConfig& config) {
+  shared_device(config);
+  config.started_up_by_others = true;
+}
+void suspended_parkers(WorldConfig& config) {
+  config.started_up_by_others = true;
+  config.weights.policies = 4;
+}
+void libtpms_started_up_by_others(WorldConfig& config) {
+  config.started_up_by_others = true;
+  config.embedded = true;
+}
 void changing_limits(WorldConfig& config) {
   config.changing_limits = true;
 }
@@ -243,6 +259,9 @@ constexpr Climate kClimates[] = {
     {"WideGaps", wide_gaps, kLongWorld},
     {"PowerLosses", power_losses},
     {"Restarts", restarts},
+    {"StartedUpByOthers", started_up_by_others},
+    {"SuspendedDevice", suspended_device},
+    {"SuspendedPolicies", suspended_parkers},
     {"ChangingLimits", changing_limits},
     {"LittleMemory", little_memory},
     {"FewKeptSessions", few_kept_sessions},
@@ -256,6 +275,7 @@ constexpr Climate kClimates[] = {
     {"Libtpms", libtpms},
     {"LibtpmsPowerLosses", libtpms_power},
     {"LibtpmsCrowd", libtpms_crowd},
+    {"LibtpmsStartedUpByOthers", libtpms_started_up_by_others},
     {"LibtpmsParkers", libtpms_parkers},
     {"Windows", windows},
     {"Pools", pools},
@@ -393,6 +413,14 @@ TEST(World, ClimatesAreWhatTheyAreCalled) {
     const auto tally = tally_of(guessers, 2);
     EXPECT_GT(tally.guesses, 10U) << guessers;
     EXPECT_GT(tally.stopped, 10U) << guessers;
+  }
+  for (const char* sleepers :
+       {"StartedUpByOthers", "SuspendedDevice", "SuspendedPolicies", "LibtpmsStartedUpByOthers"}) {
+    const auto tally = tally_of(sleepers, 2);
+    EXPECT_GT(tally.start_ups, 5U) << sleepers;
+    EXPECT_GT(tally.lost, 5U) << sleepers;
+    EXPECT_GT(tally.kept, 20U) << sleepers;
+    EXPECT_GT(tally.resets, 3U) << sleepers;
   }
   EXPECT_GT(tally_of("Liar", 5).faults, 0U);
   EXPECT_GT(tally_of("PowerLosses", 5).resets, 0U);

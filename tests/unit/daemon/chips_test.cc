@@ -32,6 +32,7 @@ struct FakeChip {
   int there_after = 0;     // openings that fail
   int openings = 0, running = 0;
   std::uint32_t max_command = 4096;
+  bool can_be_suspended = false;
 
   template <typename Change>
   void set(Change change) {
@@ -84,6 +85,7 @@ TpmSource source_of(FakeChip& chip) {
     ChipReport report;
     report.table = wire::CommandTable::builtin();
     report.chip.max_command = chip.max_command;
+    report.chip.can_be_suspended = chip.can_be_suspended;
     return report;
   };
   out.name = "fake";
@@ -110,6 +112,7 @@ class ChipsTest : public testing::Test {
         .open = [this] { on_open_(); },
         .main_failed = [this] { main_failed_ = true; },
         .over = [this] { loop_.stop(0); },
+        .away = [this] { on_away_(); },
         .changed = [this] { on_changed_(); },
         .replaced = [this](std::size_t chip) { on_replaced_(chip); },
         .answered = [this](ClientId client, wire::ByteView response) { on_answer_(client, code_of(response)); },
@@ -137,7 +140,7 @@ class ChipsTest : public testing::Test {
   std::string other_socket_;
   bool main_failed_ = false;
   std::vector<wire::Rc> order_codes_;
-  std::function<void()> on_open_ = [] {}, on_changed_ = [] {};
+  std::function<void()> on_open_ = [] {}, on_changed_ = [] {}, on_away_ = [] { ADD_FAILURE(); };
   std::function<void(std::size_t)> on_replaced_ = [](std::size_t) { ADD_FAILURE(); };
   std::function<void(ClientId, wire::Rc)> on_answer_ = [](ClientId, wire::Rc) { ADD_FAILURE(); };
   std::optional<Chips> chips_;
@@ -183,6 +186,32 @@ TEST_F(ChipsTest, OneThatIsNotThereIsTriedAgainUntilItIs) {
   EXPECT_TRUE(opened);
   EXPECT_EQ(other_.openings, 4);
   EXPECT_EQ(main_.openings, 1);
+}
+
+TEST_F(ChipsTest, TheMachineMaySleepWhenEachOneThatCouldLoseSomethingHasPutItAway) {
+  main_.can_be_suspended = other_.can_be_suspended = true;
+  int away = 0;
+  on_away_ = [&] {
+    ++away;
+    chips_->wake_up();
+    chips_->stop();
+  };
+  on_open_ = [&] { chips_->prepare_for_sleep(); };
+  start(true);
+  run();
+  EXPECT_EQ(away, 1);
+}
+
+TEST_F(ChipsTest, TheMachineMaySleepAtOnceIfNothingCouldBeLost) {
+  bool away = false;
+  on_away_ = [&] { away = true; };
+  on_open_ = [&] {
+    chips_->prepare_for_sleep();
+    EXPECT_TRUE(away);
+    chips_->stop();
+  };
+  start(true);
+  run();
 }
 
 TEST_F(ChipsTest, AMainOneThatIsNotThereAtTheStartIsTheEnd) {

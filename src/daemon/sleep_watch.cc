@@ -1,0 +1,71 @@
+#include "daemon/sleep_watch.h"
+
+#include <fcntl.h>
+#include <systemd/sd-bus.h>
+
+#include <cstring>
+#include <utility>
+
+namespace tpmspace::daemon {
+namespace {
+
+constexpr const char* kService = "org.freedesktop.login1";
+constexpr const char* kPath = "/org/freedesktop/login1";
+constexpr const char* kInterface = "org.freedesktop.login1.Manager";
+
+}  // namespace
+
+void SleepWatch::Unref::operator()(sd_bus* bus) const {
+  sd_bus_close_unref(bus);
+}
+void SleepWatch::Unref::operator()(sd_bus_slot* slot) const {
+  sd_bus_slot_unref(slot);
+}
+
+SleepWatch::SleepWatch(EventLoop& loop, Log& log, Callbacks callbacks) : log_(log), callbacks_(std::move(callbacks)) {
+  sd_bus* bus = nullptr;
+  if (const int result = sd_bus_open_system(&bus); result < 0) {
+    log_.debug("there is no system bus ({}), so nobody says when the machine sleeps", std::strerror(-result));
+    return;
+  }
+  bus_.reset(bus);
+  const auto on_signal = [](sd_bus_message* message, void* data, sd_bus_error*) {
+    auto& self = *static_cast<SleepWatch*>(data);
+    int begins = 0;
+    if (sd_bus_message_read_basic(message, 'b', &begins) < 0) return 0;
+    if (begins != 0) {
+      self.callbacks_.falls_asleep();
+    } else {
+      self.callbacks_.wakes_up();
+      self.ask_for_lock();
+    }
+    return 0;
+  };
+  sd_bus_slot* slot = nullptr;
+  if (sd_bus_match_signal_async(bus, &slot, kService, kPath, kInterface, "PrepareForSleep", on_signal, nullptr, this) >=
+      0)
+    signal_.reset(slot);
+  loop.attach(bus);
+  ask_for_lock();
+}
+
+SleepWatch::~SleepWatch() = default;
+
+void SleepWatch::ask_for_lock() {
+  const auto on_reply = [](sd_bus_message* message, void* data, sd_bus_error*) {
+    auto& self = *static_cast<SleepWatch*>(data);
+    int fd = -1;  // the message's own
+    if (const sd_bus_error* error = sd_bus_message_get_error(message))
+      self.log_.debug("the machine does not wait for tpmspaced before it sleeps: {}",
+                      error->message != nullptr ? error->message : error->name);
+    else if (sd_bus_message_read_basic(message, 'h', &fd) >= 0)
+      self.lock_ = posix::Fd(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
+    return 0;
+  };
+  sd_bus_slot* slot = nullptr;
+  const int result = sd_bus_call_method_async(bus_.get(), &slot, kService, kPath, kInterface, "Inhibit", on_reply, this,
+                                              "ssss", "sleep", "tpmspaced", "what is in the TPM is saved", "delay");
+  if (result >= 0) asked_.reset(slot);
+}
+
+}  // namespace tpmspace::daemon
