@@ -27,6 +27,7 @@ space::Chip chip_of(const tpm::ChipFacts& facts, tpm::Kind kind) {
           .restart_count = facts.restart_count,
           .keep_free_objects = keep_free,
           .keep_free_sessions = keep_free,
+          .uncounted_pcrs = facts.uncounted_pcrs,
           .max_auth_fail = facts.max_auth_fail,
           .lockout_interval = facts.lockout_interval,
           .lockout_counter = facts.lockout_counter};

@@ -22,6 +22,9 @@ struct Chip {
   // Between commands at least this much stays free, because others use the chip too (a device; TPM-RULES 35).
   std::uint32_t keep_free_objects = 0;
   std::uint32_t keep_free_sessions = 0;
+  // Bit n: PCR n does not move the counter that PolicyPCR looks at (TPM_PT_PCR_NO_INCREMENT); the default is that of
+  // the PC Client profile: 16 and 21 to 23.
+  std::uint32_t uncounted_pcrs = 0x00E10000;
   // How it counts wrong authorizations, at start; what changes later comes with `LockoutNews`.
   std::uint32_t max_auth_fail = 3;        // MAX_AUTH_FAIL; the default is a fresh libtpms'
   std::uint32_t lockout_interval = 1000;  // LOCKOUT_INTERVAL, seconds; 0: it does not count
