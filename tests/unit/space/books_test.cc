@@ -20,7 +20,7 @@ Books some_books() {
       View{.commands = {{1, 3}, {5, 5}}, .nv = wire::Numbers::all(), .persistent_base = 0x81100000});
   seen.pins = std::make_shared<const wire::Numbers>(wire::Numbers{{0x01500020, 0x01500022}});
   open_space(books, OwnerId{1001}, seen);
-  add_object(books, first, {0x80000000}, {false, {1, 2, 3}, 5, CountsMisses::kYes});
+  add_object(books, first, {0x80000000}, {false, {1, 2, 3}, 5, 0, CountsMisses::kYes});
   add_object(books, first, {0x80000001}, {true, {}, 6});
   books.slots.push_back(Slot{wire::TpmHandle{0x80000000}, SpaceId{1}, wire::ClientHandle{0x80000001}});
   books.slots.push_back(Slot{wire::TpmHandle{0x80000001}, SpaceId{}, wire::ClientHandle{}});
