@@ -94,6 +94,10 @@ std::string sentence_of(const observe::Reclaimed& session, const std::string& wa
       return fmt::format(
           "the connection that had it is gone, its lease is over, and a quota that it counts for was full for {}",
           waiter);
+    case Why::kRoom:
+      return fmt::format(
+          "it was idle for longer than its lease, its owner holds the most bytes of keys, and there was no room for {}",
+          waiter);
     case Why::kOrder:
       return "an administrator said so";
     case Why::kNotSame:

@@ -1,5 +1,6 @@
 // How many connections there may be, in all, of one owner, of one user and of one TPM namespace: a count that is given
-// back by itself.
+// back by itself. What there may be in all is a room that owners share (space/shared_room.h), so that one owner alone
+// does not keep others out.
 //
 // Idea: a connection holds a `Place`; whoever forgets to give it back cannot (RAII). A client for whom there is none is
 // one of a few that are answered before they are closed, or is closed at once. Beyond all limits some places are kept
@@ -17,6 +18,7 @@
 #include "daemon/limits.h"
 #include "daemon/owner_numbers.h"
 #include "space/owner.h"
+#include "space/shared_room.h"
 
 namespace tpmspace::daemon {
 
@@ -25,6 +27,7 @@ class ClientLimits {
   enum class Verdict : std::uint8_t {
     kWelcome,
     kTooMany,
+    kTooManyOfShare,  // of what there may be in all
     kTooManyAtDoor,
     kTooManyOfOwner,
     kTooManyOfUser,
@@ -37,7 +40,10 @@ class ClientLimits {
    public:
     Place(ClientLimits& limits, const space::Holder& who, Kind kind) : limits_(&limits), who_(who), kind_(kind) {
       ++limits_->total_;
-      if (kind_ == Kind::kKept) ++limits_->kept_;
+      if (kind_ == Kind::kKept)
+        ++limits_->kept_;
+      else
+        limits_->room_.take(space::Payer::of(who.owner, false));
       ++limits_->by_owner_[who.owner];
       ++limits_->by_user_[user_of(who)];
       ++limits_->by_realm_[realm_of(who.owner)];
@@ -48,7 +54,10 @@ class ClientLimits {
     Place& operator=(Place&&) = delete;
     ~Place() {
       if (limits_ == nullptr) return;
-      if (kind_ == Kind::kKept) --limits_->kept_;
+      if (kind_ == Kind::kKept)
+        --limits_->kept_;
+      else
+        limits_->room_.give_back(space::Payer::of(who_.owner, false));
       limits_->give_back(who_);
     }
 
@@ -59,7 +68,7 @@ class ClientLimits {
   };
 
   // `total` 0: no limit.
-  explicit ClientLimits(std::uint32_t total) : max_total_(total) {}
+  explicit ClientLimits(std::uint32_t total) : max_total_(total), room_(rule(total)) {}
 
   [[nodiscard]] Verdict judge(const space::Holder& who, std::uint32_t max_of_owner, std::uint32_t max_of_user,
                               std::uint32_t max_of_namespace) const {
@@ -71,6 +80,7 @@ class ClientLimits {
                               std::uint32_t max_of_namespace = UINT32_MAX) const {
     if (is_full()) return Verdict::kTooMany;
     if (total_of(owner) >= max_of_owner) return Verdict::kTooManyOfOwner;
+    if (!room_.admits(space::Payer::of(owner, false))) return Verdict::kTooManyOfShare;
     return count_in(by_realm_, realm_of(owner)) >= max_of_namespace ? Verdict::kTooManyOfNamespace : Verdict::kWelcome;
   }
   // Whoever comes, there is no usual place.
@@ -82,6 +92,12 @@ class ClientLimits {
   [[nodiscard]] std::size_t total_of(space::OwnerId owner) const { return count_in(by_owner_, owner); }
 
  private:
+  // The places for administrators are beyond the limit.
+  [[nodiscard]] static space::ShareRule rule(std::uint32_t total) {
+    space::ShareRule out = total == 0 ? space::ShareRule{} : space::ShareRule::of(total, 1);
+    out.for_administrators = 0;
+    return out;
+  }
   template <typename Key>
   [[nodiscard]] static std::size_t count_in(const std::map<Key, std::size_t>& counts, Key key) {
     const auto found = counts.find(key);
@@ -99,6 +115,7 @@ class ClientLimits {
   }
 
   std::uint32_t max_total_;
+  space::SharedRoom room_;  // of `max_total_`
   std::size_t total_ = 0;
   std::size_t kept_ = 0;  // of those
   std::map<space::OwnerId, std::size_t> by_owner_;

@@ -259,6 +259,7 @@ space::SpaceLimits Gatekeeper::limits_of(const guard::Profile& profile, const st
   space::SpaceLimits out = {.objects = std::min(most_.objects, profile.limits.objects),
                             .sessions = std::min(most_.sessions, profile.limits.sessions),
                             .terms = session_terms(profile.terms),
+                            .administers = profile.administer,
                             .shares_tries = !administers_lockout(profile),
                             .share = profile.limits.share,
                             .priority = profile.limits.priority,

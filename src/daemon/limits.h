@@ -26,7 +26,7 @@ inline constexpr std::uint64_t kLeastBytes = 1U << 16;  // with less nobody coul
 // Sessions that outlive their connection, of one owner: a quarter of a typical chip's 64.
 inline constexpr std::uint32_t kClientSavedSessions = 16;
 // Commands that wait for the TPM, all clients together: a command is at most 4 KiB, so at most 40 MiB. Each owner's
-// share of them: OwnerRoom.
+// share of them: space/shared_room.h.
 inline constexpr std::uint32_t kQueue = 10'000;
 
 // --- The event loop --------------------------------------------------------------------------------------------------
@@ -86,7 +86,7 @@ inline constexpr milliseconds kWatchdogPeriod{250};
 // A chip may miss that it was asked to give a command up: it is asked again this often.
 inline constexpr milliseconds kCancelRetry{50};
 // Orders to the TPM's thread that it has not taken yet, an open and a submit for as many commands as may wait; each
-// owner's share: OwnerRoom. On top of these: one close for each connection it knows.
+// owner's share: space/shared_room.h. On top of these: one close for each connection it knows.
 inline constexpr std::size_t kOrders = 2 * std::size_t{kQueue};
 // Orders to flush sessions, of all administrators together, that the TPM's thread has not done: it takes one session
 // after each client's command.

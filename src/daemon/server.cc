@@ -399,6 +399,9 @@ void Server::say_refused(const Badge& badge, ClientLimits::Verdict verdict) {
     switch (verdict) {
       case ClientLimits::Verdict::kTooMany:
         return fmt::format("in all is {}", places_.max_total());
+      case ClientLimits::Verdict::kTooManyOfShare:
+        return fmt::format("in all is {}, of which one owner may have no more than are still free",
+                           places_.max_total());
       case ClientLimits::Verdict::kTooManyOfOwner:
         return fmt::format("of one owner is {}", limits_.connections_per_owner);
       case ClientLimits::Verdict::kTooManyOfUser:

@@ -261,7 +261,7 @@ std::optional<wire::Rc> Server::ask_for_sessions(Connection& from) {
 }
 
 std::optional<wire::Rc> Server::ask_desk_for_sessions(Connection& from, bool only_own) {
-  return desk_of(from).ask_for_sessions(from.id(), from.badge().holder(), rights_of(from).limits.priority, only_own);
+  return desk_of(from).ask_for_sessions(from.id(), from.badge().holder(), rights_of(from).limits, only_own);
 }
 
 std::optional<wire::Rc> Server::order(Connection& from, const proto::SessionOrder& what) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "wire/handle.h"
+
 namespace tpmspace::daemon {
 namespace {
 
@@ -56,7 +58,7 @@ void StatusCounters::add(const observe::Account& account, bool delivered) {
     of_code.nanoseconds += use.nanoseconds;
   }
   sums_.swapping_evictions += account.evictions;
-  sums_.sessions_reclaims += account.reclaimed.size();
+  for (const auto& taken : account.reclaimed) sums_.sessions_reclaims += wire::is_session(taken.handle) ? 1U : 0U;
   sums_.sessions_parks += account.parks;
   sums_.sessions_rebuilds += account.rebuilds;
   if (account.waited) ++sums_.sessions_waits;

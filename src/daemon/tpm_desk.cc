@@ -77,7 +77,7 @@ TpmDesk::TpmDesk(EventLoop& loop, Log& log, TpmSource source, const Terms& terms
       source_(std::move(source)),
       terms_(terms),
       callbacks_(std::move(callbacks)),
-      queue_(terms.queue),
+      queue_(space::ShareRule::of(terms.queue, 1)),
       pace_(terms.retry),
       thread_(std::make_unique<TpmThread>(events_, source_, terms_.engine, false)),
       events_watch_(loop.watch(events_.fd(), EPOLLIN, [this](std::uint32_t) { take_events(); })),
@@ -93,19 +93,20 @@ std::optional<wire::Rc> TpmDesk::submit(ClientId client, const space::Holder& wh
                                         wire::Command command, std::uint8_t locality) {
   if (state_ != State::kServing || lost_ || stopping_ != Stopping::kNo) return kFailure;
   // Who submits and leaves while a long command runs has nothing in the queue any more, but its orders still wait.
-  if (!queue_.has_place(who.owner) || !thread_->has_room(who.owner)) return kFull;
-  const auto [entry, is_new] = clients_.try_emplace(client, Client{.owner = who.owner});
+  const auto payer = space::Payer::of(who.owner, limits.administers);
+  if (!queue_.admits(payer) || !thread_->has_room(payer)) return kFull;
+  const auto [entry, is_new] = clients_.try_emplace(client, Client{.payer = payer});
   if (is_new) {
     space::SpaceLimits own = limits;
     own.part = who.part;
-    thread_->open(who.owner, client, own);
+    thread_->open(payer, who.owner, client, own);
   }
   const JobId job = ++last_job_;
   entry->second.job = job;
-  jobs_[job] = {.client = client, .owner = who.owner};
-  queue_.take(who.owner);
+  jobs_[job] = {.client = client, .payer = payer};
+  queue_.take(payer);
   counters_.add_queue_length(jobs_.size());
-  thread_->submit(who.owner, client, job, std::move(command), locality);
+  thread_->submit(payer, client, job, std::move(command), locality);
   if (!deadline_timer_.armed()) deadline_timer_.arm(limits::kWatchdogPeriod);
   return std::nullopt;
 }
@@ -113,15 +114,16 @@ std::optional<wire::Rc> TpmDesk::submit(ClientId client, const space::Holder& wh
 bool TpmDesk::set_limits(ClientId client, const space::SpaceLimits& limits) {
   const auto found = clients_.find(client);
   if (found == clients_.end()) return true;
-  if (!thread_->has_room(found->second.owner)) return false;
-  thread_->set_limits(found->second.owner, client, limits);
+  const space::Payer payer = found->second.payer;
+  if (!thread_->has_room(payer)) return false;
+  thread_->set_limits(payer, client, limits);
   return true;
 }
 
 ClientId TpmDesk::finish(JobId id) {
   const auto job = jobs_.find(id);
   const ClientId client = job->second.client;
-  queue_.give_back(job->second.owner);
+  queue_.give_back(job->second.payer);
   jobs_.erase(job);
   clients_.at(client).job = 0;
   return client;
@@ -157,14 +159,15 @@ std::optional<wire::Rc> TpmDesk::order(ClientId client, engine::SessionOrder wha
   return std::nullopt;
 }
 
-std::optional<wire::Rc> TpmDesk::ask_for_sessions(ClientId client, const space::Holder& who, std::uint8_t priority,
-                                                  bool only_own) {
+std::optional<wire::Rc> TpmDesk::ask_for_sessions(ClientId client, const space::Holder& who,
+                                                  const space::SpaceLimits& limits, bool only_own) {
   if (state_ != State::kServing || lost_ || stopping_ != Stopping::kNo) return kFailure;
-  if (!queue_.has_place(who.owner) || !thread_->has_room(who.owner)) return kFull;
-  queue_.take(who.owner);
+  const auto payer = space::Payer::of(who.owner, limits.administers);
+  if (!queue_.admits(payer) || !thread_->has_room(payer)) return kFull;
+  queue_.take(payer);
   const auto only = only_own ? std::optional(who) : std::nullopt;
-  queries_[++last_query_] = {.client = client, .owner = who.owner, .only = only};
-  thread_->ask_for_sessions({.id = last_query_, .payer = who.owner, .priority = priority, .only = only});
+  queries_[++last_query_] = {.client = client, .payer = payer, .only = only};
+  thread_->ask_for_sessions(payer, {.id = last_query_, .payer = who.owner, .priority = limits.priority, .only = only});
   if (!deadline_timer_.armed()) deadline_timer_.arm(limits::kWatchdogPeriod);
   return std::nullopt;
 }
@@ -185,7 +188,7 @@ void TpmDesk::answer_queries_meanwhile() {
 void TpmDesk::deliver(const engine::SessionsAnswer& answer) {
   const auto query = queries_.extract(answer.id);
   if (!query) return;
-  queue_.give_back(query.mapped().owner);
+  queue_.give_back(query.mapped().payer);
   if (query.mapped().client != 0) callbacks_.listed(query.mapped().client, answer.list);
 }
 
@@ -349,7 +352,7 @@ void TpmDesk::leave_chip() {
   fail_orders();
   orders_under_way_.clear();
   fail_queries();
-  for (const auto& [id, query] : queries_) queue_.give_back(query.owner);
+  for (const auto& [id, query] : queries_) queue_.give_back(query.payer);
   queries_.clear();
   cancels_.clear();
   clients_.clear();
@@ -466,7 +469,7 @@ void TpmDesk::fill(proto::Status& status) {
 void TpmDesk::fill_for(const space::Holder& who, const engine::SessionList* list, proto::Status& status) {
   fill_chip(status);
   status.server_own_only = true;
-  if (who.part.connection == 0) status.queue_now = queue_.taken(who.owner);
+  if (who.part.connection == 0) status.queue_now = queue_.taken(space::Payer::of(who.owner, false));
   if (list == nullptr) return;
   for (const auto& view : list->sessions) (view.parked ? status.sessions_parked : status.spaces_sessions) += 1;
   status.sessions_parked += list->more_parked;

@@ -9,7 +9,7 @@
 // so nothing of the former is left: clients have empty spaces, as after a reset. One that could not be opened at first
 // is tried in the same way, unless `failed` stops it.
 // Threads: belongs to the event loop. Errors: a command that cannot be taken is refused with a response code.
-// Limits: `queue` commands and lists at a time, shared by owners (OwnerRoom).
+// Limits: `queue` commands and lists at a time, shared by owners (space/shared_room.h).
 #pragma once
 
 #include <functional>
@@ -25,13 +25,13 @@
 
 #include "daemon/event_loop.h"
 #include "daemon/log.h"
-#include "daemon/owner_room.h"
 #include "daemon/retry_pace.h"
 #include "daemon/socket_watch.h"
 #include "daemon/status_counters.h"
 #include "daemon/tpm_thread.h"
 #include "daemon/watchdog.h"
 #include "proto/sessions.h"
+#include "space/shared_room.h"
 
 namespace tpmspace::daemon {
 
@@ -88,7 +88,7 @@ class TpmDesk {
   // holder may know; else of everything. The list takes its turn in the queue, as a command of the client's would; but
   // nobody waits for a command that is at the TPM for long. Precondition: the client waits for no other.
   [[nodiscard]] std::optional<wire::Rc> ask_for_sessions(ClientId client, const space::Holder& who,
-                                                         std::uint8_t priority, bool only_own);
+                                                         const space::SpaceLimits& limits, bool only_own);
   void answered_early(wire::Rc code) { counters_.add_early_answer(code); }
 
   // The machine is about to sleep. False: there is nothing to put away.
@@ -110,11 +110,11 @@ class TpmDesk {
  private:
   struct Job {
     ClientId client = 0;
-    space::OwnerId owner;
+    space::Payer payer;
     bool cancelled = false;  // asked once is asked: a client that repeats it makes no more work
   };
   struct Client {
-    space::OwnerId owner;
+    space::Payer payer;
     JobId job = 0;  // 0: none
   };
 
@@ -168,7 +168,7 @@ class TpmDesk {
   State state_ = State::kOpening;
   ChipReport chip_;
   std::shared_ptr<const wire::CommandTable> table_;  // null: not ready yet
-  OwnerRoom queue_;
+  space::SharedRoom queue_;
   std::unordered_map<JobId, Job> jobs_;
   std::unordered_map<ClientId, Client> clients_;      // those the thread knows
   std::unordered_set<JobId> cancels_;                 // to be asked again; clients may be gone
@@ -178,7 +178,7 @@ class TpmDesk {
   std::uint64_t last_order_ = 0;
   struct Query {
     ClientId client = 0;  // 0: it is gone
-    space::OwnerId owner;
+    space::Payer payer;
     std::optional<space::Holder> only;
   };
   std::map<std::uint64_t, Query> queries_;  // that the thread has

@@ -28,6 +28,7 @@ space::Chip chip_of(const tpm::ChipFacts& facts, tpm::Kind kind) {
           .keep_free_objects = keep_free,
           .keep_free_sessions = keep_free,
           .can_be_suspended = kind == tpm::Kind::kDevice,
+          .uncounted_pcrs = facts.uncounted_pcrs,
           .max_auth_fail = facts.max_auth_fail,
           .lockout_interval = facts.lockout_interval,
           .lockout_counter = facts.lockout_counter};

@@ -70,7 +70,7 @@ class TpmThread::Worker {
   };
 
   void take_orders() {
-    std::map<space::OwnerId, std::size_t> taken;
+    std::map<space::Payer, std::size_t> taken;
     for (Order& order : owner_.orders_.take()) {
       std::visit([&](auto& what) { apply(what); }, order.what);
       if (order.counted) ++taken[*order.counted];
@@ -253,31 +253,33 @@ std::vector<TpmThread::Event> TpmThread::take_events() {
   auto out = events_.take();
   for (const Event& event : out)
     if (const auto* taken = std::get_if<Taken>(&event))
-      for (const auto& [owner, orders] : taken->orders) room_.give_back(owner, orders);
+      for (const auto& [payer, orders] : taken->orders) room_.give_back(payer, orders);
   return out;
 }
 
-void TpmThread::open(space::OwnerId owner, ClientId client, const space::SpaceLimits& limits) {
-  put_counted(owner, Open{client, owner, limits});
+void TpmThread::open(const space::Payer& payer, space::OwnerId owner, ClientId client,
+                     const space::SpaceLimits& limits) {
+  put_counted(payer, Open{client, owner, limits});
 }
 
-void TpmThread::set_limits(space::OwnerId owner, ClientId client, const space::SpaceLimits& limits) {
-  put_counted(owner, SetLimits{client, limits});
+void TpmThread::set_limits(const space::Payer& payer, ClientId client, const space::SpaceLimits& limits) {
+  put_counted(payer, SetLimits{client, limits});
 }
 
-void TpmThread::submit(space::OwnerId owner, ClientId client, JobId job, wire::Command command, std::uint8_t locality) {
+void TpmThread::submit(const space::Payer& payer, ClientId client, JobId job, wire::Command command,
+                       std::uint8_t locality) {
   {
     const std::lock_guard lock(shared_.mutex);
     shared_.tickets[job] = 0;
   }
-  put_counted(owner, Submit{client, job, std::move(command), locality});
+  put_counted(payer, Submit{client, job, std::move(command), locality});
 }
 
 void TpmThread::close(ClientId client) {
   orders_.put(Order{{}, Close{client}});
 }
-void TpmThread::ask_for_sessions(const engine::SessionsQuery& query) {
-  put_counted(query.payer, AskForSessions{query});
+void TpmThread::ask_for_sessions(const space::Payer& payer, const engine::SessionsQuery& query) {
+  put_counted(payer, AskForSessions{query});
 }
 void TpmThread::order(std::uint64_t order, engine::SessionOrder what) {
   orders_.put(Order{{}, AboutSessions{order, std::move(what)}});

@@ -24,11 +24,11 @@
 
 #include "daemon/limits.h"
 #include "daemon/mailbox.h"
-#include "daemon/owner_room.h"
 #include "daemon/tpm_source.h"
 #include "engine/engine.h"
 #include "observe/account.h"
 #include "space/owner.h"
+#include "space/shared_room.h"
 #include "wire/command.h"
 
 namespace tpmspace::daemon {
@@ -60,7 +60,7 @@ class TpmThread {
   };
   // So many orders were taken.
   struct Taken {
-    std::vector<std::pair<space::OwnerId, std::size_t>> orders;
+    std::vector<std::pair<space::Payer, std::size_t>> orders;
   };
   // After `prepare_for_sleep`: what can be put away is.
   struct Away {};
@@ -84,18 +84,18 @@ class TpmThread {
 
   [[nodiscard]] std::vector<Event> take_events();
 
-  // --- Orders; Precondition: Ready was seen. `owner` is the client's. What the client does is counted for him ---
-  // Whether the owner may submit: not too many of its orders wait.
-  [[nodiscard]] bool has_room(space::OwnerId owner) const { return room_.has_place(owner); }
-  void open(space::OwnerId owner, ClientId client, const space::SpaceLimits& limits);
+  // --- Orders; Precondition: Ready was seen. They are counted for the payer ---
+  // Whether the payer may submit: not too many of its orders wait.
+  [[nodiscard]] bool has_room(const space::Payer& payer) const { return room_.admits(payer); }
+  void open(const space::Payer& payer, space::OwnerId owner, ClientId client, const space::SpaceLimits& limits);
   // Precondition: the client is open. For the jobs that follow.
-  void set_limits(space::OwnerId owner, ClientId client, const space::SpaceLimits& limits);
+  void set_limits(const space::Payer& payer, ClientId client, const space::SpaceLimits& limits);
   // Precondition: the client is open and has no job. The command must have been parsed with `table()`.
-  void submit(space::OwnerId owner, ClientId client, JobId job, wire::Command command, std::uint8_t locality);
+  void submit(const space::Payer& payer, ClientId client, JobId job, wire::Command command, std::uint8_t locality);
   // Its job is dropped without an answer.
   void close(ClientId client);
   // The list comes with an event when it is the payer's turn.
-  void ask_for_sessions(const engine::SessionsQuery& query);
+  void ask_for_sessions(const space::Payer& payer, const engine::SessionsQuery& query);
   // The event that has Flushed comes when they are.
   void order(std::uint64_t order, engine::SessionOrder what);
   // The machine is about to sleep (Engine::prepare_for_sleep), or is awake again.
@@ -159,7 +159,7 @@ class TpmThread {
   struct Drain {};
   struct Stop {};
   struct Order {
-    std::optional<space::OwnerId> counted;  // in room_
+    std::optional<space::Payer> counted;  // in room_
     std::variant<Open, SetLimits, Submit, Close, Drop, AboutSessions, AskForSessions, PrepareForSleep, WakeUp, Drain,
                  Stop>
         what;
@@ -168,9 +168,9 @@ class TpmThread {
   // What gives something back is not counted: there is one Close for each Open, and one Drop for each command that the
   // engine has.
   template <typename What>
-  void put_counted(space::OwnerId owner, What what) {
-    room_.take(owner);
-    orders_.put(Order{owner, std::move(what)});
+  void put_counted(const space::Payer& payer, What what) {
+    room_.take(payer);
+    orders_.put(Order{payer, std::move(what)});
   }
 
   void run(const TpmSource& source, const engine::Config& config, bool again);
@@ -178,7 +178,8 @@ class TpmThread {
   Event use(const TpmSource& source, const engine::Config& config, bool again);
   Event serve(wire::Tpm& tpm, ChipReport report, const engine::Config& config, const TpmSource& source);
 
-  OwnerRoom room_{limits::kOrders};  // for what is in orders_, or was taken and is not reported yet
+  // For what is in orders_, or was taken and is not reported yet.
+  space::SharedRoom room_{space::ShareRule::of(limits::kOrders, 1)};
   Inbox<Order> orders_;
   Events& events_;
   std::stop_source give_up_;

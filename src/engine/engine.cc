@@ -141,6 +141,10 @@ Step Engine::Impl::serve(Ticket ticket, Time now, std::optional<Time> waited) {
   else if (waited)
     manager.note_waited_for(connection.space, outcome);
 
+  // What others had left behind is theirs to pay (to_account).
+  std::uint64_t of_others = 0;
+  for (const auto& [owner, nanoseconds] : outcome.cost.owed) of_others += nanoseconds;
+
   Step step;
   step.account = to_account(&connection, id, waiting->command.code(), outcome.code, std::move(outcome.cost));
   step.account->waited = waited;
@@ -151,8 +155,9 @@ Step Engine::Impl::serve(Ticket ticket, Time now, std::optional<Time> waited) {
   if (const auto& saver = outcome.saved_by)
     step.account->saved_by = {saver->owner.value, saver->part.user, saver->part.connection};
   // Whose share is greater is charged less.
-  queue.charge(connection.owner.value,
-               std::max<std::uint64_t>(1, std::max(clock() - began, kLeastCharge) * kUsualShare / limits.share));
+  const std::uint64_t spent = clock() - began;
+  const std::uint64_t own_time = std::max(spent - std::min(spent, of_others), kLeastCharge);
+  queue.charge(connection.owner.value, std::max<std::uint64_t>(1, own_time * kUsualShare / limits.share));
   step.reply = Reply{id, ticket, std::move(outcome.response)};
   if (step.account->tpm_lost) not_before = now + kLostPause;
   last_activity = now;
@@ -250,6 +255,7 @@ Step Engine::Impl::account_only(space::Cost cost) {
 observe::Account Engine::Impl::to_account(const Connection* connection, ConnectionId id, std::uint32_t code,
                                           wire::Rc rc, space::Cost cost) {
   lockout.learn(cost.lockout, clock());
+  for (const auto& [owner, nanoseconds] : cost.owed) queue.charge(owner.value, nanoseconds);
   observe::Account account;
   account.owner = connection != nullptr ? connection->owner.value : 0;
   account.connection = id;

@@ -35,7 +35,7 @@ struct Account {
   std::uint32_t evictions = 0;    // of objects and sessions, to make room
   std::uint32_t parks = 0;        // policy sessions that left the TPM because their numbers were needed
   std::uint32_t rebuilds = 0;     // and those that came back
-  // Sessions that were taken: somebody waited, a pool was full, or an administrator said so.
+  // Sessions and objects that were taken: somebody waited or had no room, a pool was full, or an administrator said so.
   std::vector<Reclaimed> reclaimed;
   std::vector<Reclaimed> let_go;        // that clients who are gone left behind, and there were too many
   std::optional<std::uint64_t> waited;  // nanoseconds that this StartAuthSession waited for a session

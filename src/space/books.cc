@@ -9,15 +9,6 @@ using wire::Bytes;
 
 namespace {
 
-// All sums at once: the owner's, everybody's, and those of the space's pools.
-template <typename Change>
-void count(Books& books, const Space& space, Change change) {
-  change(books.holdings[space.owner]);
-  change(books.held);
-  for (const Pool& pool : space.limits.pools)
-    if (pool.id.value != 0) change(books.pools[pool.id]);
-}
-
 void forget_empty_pools(Books& books, const SpaceLimits& limits) {
   for (const Pool& pool : limits.pools) {
     const auto sum = books.pools.find(pool.id);
@@ -43,7 +34,41 @@ void subtract(Holding& sum, const Holding& one) {
   sum.bytes -= one.bytes;
 }
 
+// All sums at once: everybody's, the payer's, and those of the space's pools. The space has `more` than it had.
+void count_more(Books& books, const Space& space, const Holding& more) {
+  add(books.held, more);
+  books.contexts.take(payer_of(space), more.bytes);
+  for (const Pool& pool : space.limits.pools)
+    if (pool.id.value != 0) add(books.pools[pool.id], more);
+}
+void count_less(Books& books, const Space& space, const Holding& less) {
+  subtract(books.held, less);
+  books.contexts.give_back(payer_of(space), less.bytes);
+  for (const Pool& pool : space.limits.pools)
+    if (pool.id.value != 0) subtract(books.pools[pool.id], less);
+}
+
+ObjectKey key_of(const Space& space, SpaceId id, std::uint32_t handle, const Object& object) {
+  return {payer_of(space), object.last_use, id, handle};
+}
+
+void add_keys(Books& books, SpaceId id, const Space& space) {
+  for (const auto& [handle, object] : space.objects) books.objects_by_use.insert(key_of(space, id, handle, object));
+}
+void erase_keys(Books& books, SpaceId id, const Space& space) {
+  for (const auto& [handle, object] : space.objects) books.objects_by_use.erase(key_of(space, id, handle, object));
+}
+
 }  // namespace
+
+Payer payer_of(const Space& space) {
+  return Payer::of(space.owner, space.limits.administers);
+}
+
+void set_rules(Books& books, const ShareRule& contexts, const ShareRule& parked_bytes) {
+  books.contexts = books.contexts.by(contexts);
+  books.parked_bytes = books.parked_bytes.by(parked_bytes);
+}
 
 SpaceId open_space(Books& books, OwnerId owner, const SpaceLimits& limits) {
   const SpaceId id{++books.last_space};
@@ -57,8 +82,8 @@ SpaceId open_space(Books& books, OwnerId owner, const SpaceLimits& limits) {
 bool adopt_space(Books& books, SpaceId id, Space space) {
   const auto [entry, is_new] = books.spaces.emplace(id, std::move(space));
   if (!is_new) return false;
-  const Holding whole = holding_of(entry->second);
-  count(books, entry->second, [&](Holding& sum) { add(sum, whole); });
+  count_more(books, entry->second, holding_of(entry->second));
+  add_keys(books, id, entry->second);
   books.spaces_by_owner.emplace(entry->second.owner, id);
   return true;
 }
@@ -88,9 +113,12 @@ Holder holder_of(const Books& books, SpaceId id) {
 void set_limits(Books& books, SpaceId id, const SpaceLimits& limits) {
   Space& space = books.spaces.at(id);
   const Holding whole = holding_of(space);
-  count(books, space, [&](Holding& sum) { subtract(sum, whole); });
+  const bool pays_otherwise = space.limits.administers != limits.administers;
+  count_less(books, space, whole);
+  if (pays_otherwise) erase_keys(books, id, space);
   const SpaceLimits old = std::exchange(space.limits, limits);
-  count(books, space, [&](Holding& sum) { add(sum, whole); });
+  if (pays_otherwise) add_keys(books, id, space);
+  count_more(books, space, whole);
   forget_empty_pools(books, old);
   if (old.part != limits.part) part_from_owner(books, id);
 }
@@ -98,9 +126,8 @@ void set_limits(Books& books, SpaceId id, const SpaceLimits& limits) {
 void erase_space(Books& books, SpaceId id) {
   const auto it = books.spaces.find(id);
   const Space& space = it->second;
-  const Holding whole = holding_of(space);
-  count(books, space, [&](Holding& sum) { subtract(sum, whole); });
-  if (books.holdings.at(space.owner).spaces == 0) books.holdings.erase(space.owner);
+  count_less(books, space, holding_of(space));
+  erase_keys(books, id, space);
   forget_empty_pools(books, space.limits);
   books.spaces_by_owner.erase({space.owner, id});
   books.spaces.erase(it);
@@ -108,10 +135,8 @@ void erase_space(Books& books, SpaceId id) {
 
 void add_object(Books& books, SpaceId id, wire::ClientHandle handle, Object object) {
   Space& space = books.spaces.at(id);
-  count(books, space, [&](Holding& sum) {
-    ++sum.objects;
-    sum.bytes += object.context.size();
-  });
+  count_more(books, space, {.objects = 1, .bytes = object.context.size()});
+  books.objects_by_use.insert(key_of(space, id, handle.value, object));
   space.objects.emplace(handle.value, std::move(object));
 }
 
@@ -119,18 +144,34 @@ void erase_object(Books& books, SpaceId id, wire::ClientHandle handle) {
   Space& space = books.spaces.at(id);
   const auto it = space.objects.find(handle.value);
   if (it == space.objects.end()) return;
-  count(books, space, [&](Holding& sum) {
-    --sum.objects;
-    sum.bytes -= it->second.context.size();
-  });
+  count_less(books, space, {.objects = 1, .bytes = it->second.context.size()});
+  books.objects_by_use.erase(key_of(space, id, handle.value, it->second));
   space.objects.erase(it);
 }
 
 void set_context(Books& books, SpaceId id, wire::ClientHandle handle, Bytes context) {
   Space& space = books.spaces.at(id);
   Object& object = space.objects.at(handle.value);
-  count(books, space, [&](Holding& sum) { sum.bytes = sum.bytes - object.context.size() + context.size(); });
+  count_more(books, space, {.bytes = context.size()});
+  count_less(books, space, {.bytes = object.context.size()});
   object.context = std::move(context);
+}
+
+void touch_object(Books& books, SpaceId id, wire::ClientHandle handle, std::uint64_t now) {
+  const Space& space = books.spaces.at(id);
+  Object& object = books.spaces.at(id).objects.at(handle.value);
+  books.objects_by_use.erase(key_of(space, id, handle.value, object));
+  object.last_use = books.tick;
+  object.used_at = now;
+  books.objects_by_use.insert(key_of(space, id, handle.value, object));
+}
+
+void leave_slots(Books& books, SpaceId id, std::optional<wire::ClientHandle> object) {
+  for (Slot& slot : books.slots) {
+    if (slot.space != id || (object && slot.object != *object)) continue;
+    slot.left_by = books.spaces.at(id).owner;
+    slot.space = SpaceId{};
+  }
 }
 
 const Slot* slot_of(const Books& books, SpaceId space, wire::ClientHandle object) {
@@ -218,15 +259,18 @@ std::uint32_t sessions_of_space(const Books& books, SpaceId space) {
 namespace {
 
 void count_parked(Books& books, const Session& session, bool more) {
-  const auto change = [&](ParkedSum& sum) {
-    const std::uint64_t bytes = size_of_parked(session);
-    sum.sessions = more ? sum.sessions + 1 : sum.sessions - 1;
-    sum.bytes = more ? sum.bytes + bytes : sum.bytes - bytes;
-  };
-  ParkedSum& of_owner = books.parked_by_owner[session.owner];
-  change(of_owner);
-  change(books.parked_in_all);
-  if (of_owner.sessions == 0) books.parked_by_owner.erase(session.owner);
+  const std::uint64_t bytes = size_of_parked(session);
+  const Payer payer = Payer::of(session.owner, false);
+  std::uint32_t& of_owner = books.parked_by_owner[session.owner];
+  of_owner = more ? of_owner + 1 : of_owner - 1;
+  if (of_owner == 0) books.parked_by_owner.erase(session.owner);
+  ParkedSum& all = books.parked_in_all;
+  all.sessions = more ? all.sessions + 1 : all.sessions - 1;
+  all.bytes = more ? all.bytes + bytes : all.bytes - bytes;
+  if (more)
+    books.parked_bytes.take(payer, bytes);
+  else
+    books.parked_bytes.give_back(payer, bytes);
 }
 
 FileKey key_of_file(const Session& session) {
@@ -281,6 +325,7 @@ void forget_parked(Books& books) {
   books.parked_files.clear();
   books.files_by_owner.clear();
   books.parked_by_owner.clear();
+  books.parked_bytes = SharedRoom(books.parked_bytes.rule());
   books.parked_in_all = {};
 }
 
@@ -301,7 +346,7 @@ bool make_unwanted(Books& books, std::uint32_t number) {
   const auto it = books.sessions.find(number);
   if (it == books.sessions.end()) return false;
   const Session& session = it->second;
-  books.unwanted_sessions.push_back(UnwantedSession{session.handle, session.loaded(), session.sequence});
+  books.unwanted_sessions.push_back(UnwantedSession{session.handle, session.loaded(), session.sequence, session.owner});
   books.sessions.erase(it);
   return true;
 }

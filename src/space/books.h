@@ -20,6 +20,7 @@
 #include "space/context.h"
 #include "space/owner.h"
 #include "space/policy_log.h"
+#include "space/shared_room.h"
 #include "wire/bytes.h"
 #include "wire/handle.h"
 
@@ -34,7 +35,8 @@ struct Object {
   // Its state as the TPM would load it; empty: there is no valid copy, so it is in a slot. An ordinary object's copy
   // stays valid for its life; a sequence's only until its next use (TPM-RULES 14).
   wire::Bytes context;
-  std::uint64_t last_use = 0;
+  std::uint64_t last_use = 0;  // `touch_object` changes it
+  std::uint64_t used_at = 0;
   CountsMisses counts_misses = CountsMisses::kUnknown;  // it does not change while the object lives
   std::uint64_t seen_at = 0;  // when the TPM last showed that it has it, or that its context is good
 };
@@ -44,6 +46,7 @@ struct Slot {
   wire::TpmHandle tpm;
   SpaceId space;              // 0: nobody's any more; flushed in idle time, or when the room is needed
   wire::ClientHandle object;  // in that space
+  OwnerId left_by = {};       // of what is nobody's: who pays for its flush; 0: nobody is known to
 };
 
 enum class SessionKind : std::uint8_t { kHmac = 0, kPolicy = 1, kTrial = 3 };  // TPM_SE (Part 2, 6.11)
@@ -101,7 +104,10 @@ struct Tombstone {
 struct Space {
   OwnerId owner;
   SpaceLimits limits;
-  std::map<std::uint32_t, Object> objects;        // by the client's handle
+  std::map<std::uint32_t, Object> objects;  // by the client's handle
+  // Handles of objects that were dropped to make room for another owner's, and that the client has not used since.
+  // They stand for nothing else until then.
+  std::set<std::uint32_t> taken_objects;
   std::map<std::uint32_t, Tombstone> tombstones;  // by number
   bool given_up = false;                          // Exhaustion::kClose: it answers SESSION_HANDLES until it is closed
 };
@@ -111,7 +117,7 @@ inline constexpr std::size_t kMaxNonce = 64;  // the largest digest (Part 2, 10.
 // Of sessions that were taken, at most so many of those whose clients were told stay in a space.
 inline constexpr std::size_t kMaxTombstones = 16;
 
-// What all spaces of one owner, or of one pool, hold.
+// What all spaces hold, or those of one pool.
 struct Holding {
   std::uint32_t spaces = 0;
   std::uint32_t objects = 0;
@@ -122,7 +128,7 @@ struct Holding {
 
 // Limits for all spaces together.
 struct Quota {
-  std::uint64_t context_bytes = 64ULL << 20;        // of objects; each owner's share of it: `within_share`
+  std::uint64_t context_bytes = 64ULL << 20;        // of objects; who may have how much of it: space/shared_room.h
   std::uint32_t abandoned_sessions_per_owner = 16;  // client-saved, connection gone; in all: half of the chip's
   std::uint32_t parked_sessions_per_owner = 4096;
   std::uint32_t abandoned_parked_per_owner = 256;
@@ -159,18 +165,30 @@ struct UnwantedSession {
   std::uint32_t handle = 0;
   bool loaded = false;
   std::uint64_t sequence = 0;  // of its context, if it is saved: it counts for the context gap
+  OwnerId left_by = {};        // who pays for its flush; 0: nobody is known to
+};
+
+// Where the idlest object of a payer is found without looking at any other.
+struct ObjectKey {
+  Payer payer;
+  std::uint64_t last_use = 0;
+  SpaceId space;
+  std::uint32_t handle = 0;
+  auto operator<=>(const ObjectKey&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
 
 struct Books {
   std::map<SpaceId, Space> spaces;
-  std::map<OwnerId, Holding> holdings;                    // of owners with a space; follows from `spaces`
   std::set<std::pair<OwnerId, SpaceId>> spaces_by_owner;  // follows from `spaces`
-  Holding held;                                           // the sum of `holdings`
+  Holding held;                                           // of all spaces; follows from `spaces`
+  SharedRoom contexts{ShareRule{}};                       // their bytes, by who holds them; follows from `spaces`
+  std::set<ObjectKey> objects_by_use;                     // follows from `spaces`
   std::map<PoolId, Holding> pools;                        // of pools with a space; follows from `spaces`
   std::map<std::uint32_t, Session> sessions;              // in the TPM, by the TPM's number
   std::map<ParkedKey, Session> parked;
-  std::map<ContextDigest, Session> parked_files;  // client-saved ones, by the digest of the client's copy
-  std::map<OwnerId, ParkedSum> parked_by_owner;   // follows from these two; none is zero
+  std::map<ContextDigest, Session> parked_files;     // client-saved ones, by the digest of the client's copy
+  std::map<OwnerId, std::uint32_t> parked_by_owner;  // how many; follows from these two; none is zero
+  SharedRoom parked_bytes{ShareRule{}};              // likewise
   ParkedSum parked_in_all;
   std::set<FileKey> files_by_owner;  // follows from `parked_files`
   std::vector<Slot> slots;           // at most Chip::object_slots
@@ -201,6 +219,13 @@ void set_limits(Books& books, SpaceId space, const SpaceLimits& limits);
 void add_object(Books& books, SpaceId space, wire::ClientHandle handle, Object object);
 void erase_object(Books& books, SpaceId space, wire::ClientHandle handle);  // if it is there
 void set_context(Books& books, SpaceId space, wire::ClientHandle handle, wire::Bytes context);
+// It is used by the command of now, at that time.
+void touch_object(Books& books, SpaceId space, wire::ClientHandle handle, std::uint64_t now);
+// What is in the TPM of the space, or of its object alone, becomes nobody's; the owner of the space pays for the flush.
+void leave_slots(Books& books, SpaceId space, std::optional<wire::ClientHandle> object = std::nullopt);
+[[nodiscard]] Payer payer_of(const Space& space);
+// From now on the sums are judged by these rules.
+void set_rules(Books& books, const ShareRule& contexts, const ShareRule& parked_bytes);
 // `gone(space id, handle, object)`.
 template <typename Gone>
 void erase_objects_if(Books& books, Gone gone) {

@@ -18,11 +18,13 @@ bool knows_number(const Books& books, SpaceId space, std::uint32_t number) {
 }
 
 std::optional<std::string> check_holdings(const Books& books) {
-  std::map<OwnerId, Holding> holdings;
   std::map<PoolId, Holding> pools;
+  SharedRoom contexts(books.contexts.rule());
   Holding held;
+  std::size_t objects = 0;
   for (const auto& [id, space] : books.spaces) {
-    std::vector<Holding*> sums{&holdings[space.owner], &held};
+    if (books.spaces_by_owner.count({space.owner, id}) == 0) return "an owner's space is not found by its owner";
+    std::vector<Holding*> sums{&held};
     for (const Pool& pool : space.limits.pools)
       if (pool.id.value != 0) sums.push_back(&pools[pool.id]);
     for (Holding* sum : sums) {
@@ -30,11 +32,16 @@ std::optional<std::string> check_holdings(const Books& books) {
       sum->objects += static_cast<std::uint32_t>(space.objects.size());
       for (const auto& [handle, object] : space.objects) sum->bytes += object.context.size();
     }
+    objects += space.objects.size();
+    for (const auto& [handle, object] : space.objects) {
+      contexts.take(payer_of(space), object.context.size());
+      if (books.objects_by_use.count({payer_of(space), object.last_use, id, handle}) == 0)
+        return "an object is not found by its last use";
+    }
   }
-  for (const auto& [id, space] : books.spaces)
-    if (books.spaces_by_owner.count({space.owner, id}) == 0) return "an owner's space is not found by its owner";
   if (books.spaces_by_owner.size() != books.spaces.size()) return "a space that is closed is found by its owner";
-  if (holdings != books.holdings || held != books.held) return "what owners hold is not added up";
+  if (books.objects_by_use.size() != objects) return "an object that is gone is found by its last use";
+  if (contexts != books.contexts || held != books.held) return "what owners hold is not added up";
   if (pools != books.pools) return "what pools hold is not added up";
   return std::nullopt;
 }
@@ -64,7 +71,11 @@ std::optional<std::string> check_objects(const Books& books) {
       for (std::size_t j = 0; j < i; ++j)
         if (pools[i].id.value != 0 && pools[i].id == pools[j].id) return "a space is in one pool twice";
     if (space.limits.view && !space.limits.view->is_possible()) return "a space's window is not of persistent handles";
-    if (space.objects.size() > space.limits.objects) return "a space holds more objects than its limit";
+    for (const std::uint32_t handle : space.taken_objects)
+      if (!wire::is_transient(handle) || space.objects.count(handle) != 0)
+        return "a handle stands for an object and for one that was taken";
+    if (space.objects.size() + space.taken_objects.size() > space.limits.objects)
+      return "a space holds more objects than its limit";
     for (const auto& [handle, object] : space.objects) {
       if (!wire::is_transient(handle)) return "an object's handle is not transient";
       if (object.last_use > books.tick) return "an object was used in the future";
@@ -131,16 +142,17 @@ std::optional<std::string> check_sessions(const Books& books, const Chip& chip) 
 }
 
 std::optional<std::string> check_parked(const Books& books, const Chip& chip) {
-  std::map<OwnerId, ParkedSum> sums;
+  std::map<OwnerId, std::uint32_t> sums;
+  SharedRoom bytes(books.parked_bytes.rule());
   ParkedSum all;
   const auto check_one = [&](const Session& session) -> std::optional<std::string> {
     if (auto wrong = check_session(books, chip, session)) return wrong;
     if (!session.can_be_made_again()) return "a parked session cannot be made again";
     if (!session.context.empty()) return "a parked session has a context in the TPM";
-    for (ParkedSum* sum : {&sums[session.owner], &all}) {
-      ++sum->sessions;
-      sum->bytes += size_of_parked(session);
-    }
+    ++sums[session.owner];
+    ++all.sessions;
+    all.bytes += size_of_parked(session);
+    bytes.take(Payer::of(session.owner, false), size_of_parked(session));
     return std::nullopt;
   };
   for (const auto& [key, session] : books.parked) {
@@ -160,7 +172,8 @@ std::optional<std::string> check_parked(const Books& books, const Chip& chip) {
   }
   if (books.files_by_owner.size() != books.parked_files.size())
     return "a parked file that is gone is found by its owner";
-  if (sums != books.parked_by_owner || all != books.parked_in_all) return "what owners have parked is not added up";
+  if (sums != books.parked_by_owner || bytes != books.parked_bytes || all != books.parked_in_all)
+    return "what owners have parked is not added up";
   return std::nullopt;
 }
 

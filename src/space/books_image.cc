@@ -38,7 +38,8 @@ void put(Writer& out, const Object& object) {
   out.u8(flag(object.sequence))
       .u8(static_cast<std::uint8_t>(object.counts_misses))
       .u64(object.last_use)
-      .u64(object.seen_at);
+      .u64(object.seen_at)
+      .u64(object.used_at);
   put_blob(out, object.context);
 }
 
@@ -70,14 +71,15 @@ std::optional<Object> get_object(Reader& in) {
   Object out;
   const auto sequence = get_flag(in);
   const auto counts_misses = in.u8();
-  const auto last_use = in.u64(), seen_at = in.u64();
+  const auto last_use = in.u64(), seen_at = in.u64(), used_at = in.u64();
   auto context = get_blob(in);
-  if (!sequence || !counts_misses || !last_use || !seen_at || !context) return std::nullopt;
+  if (!sequence || !counts_misses || !last_use || !seen_at || !used_at || !context) return std::nullopt;
   if (*counts_misses > static_cast<std::uint8_t>(CountsMisses::kYes)) return std::nullopt;
   out.sequence = *sequence;
   out.counts_misses = static_cast<CountsMisses>(*counts_misses);
   out.last_use = *last_use;
   out.seen_at = *seen_at;
+  out.used_at = *used_at;
   out.context = std::move(*context);
   return out;
 }
@@ -132,7 +134,8 @@ void put(Writer& out, const SpaceLimits& limits) {
   const SessionTerms& terms = limits.terms;
   out.u32(limits.objects).u32(limits.sessions).u32(terms.claim);
   out.u64(terms.lease).u64(terms.tenure).u64(terms.deadline).u8(static_cast<std::uint8_t>(terms.exhaustion));
-  out.u8(flag(limits.shares_tries))
+  out.u8(flag(limits.administers))
+      .u8(flag(limits.shares_tries))
       .u64(limits.part.user)
       .u64(limits.part.connection)
       .u32(limits.share)
@@ -158,17 +161,18 @@ std::optional<SpaceLimits> get_limits(Reader& in) {
   const auto objects = in.u32(), sessions = in.u32(), claim = in.u32();
   const auto lease = in.u64(), tenure = in.u64(), deadline = in.u64();
   const auto exhaustion = in.u8();
-  const auto shares_tries = get_flag(in);
+  const auto administers = get_flag(in), shares_tries = get_flag(in);
   const auto user = in.u64(), connection = in.u64();
   const auto share = in.u32();
   const auto priority = in.u8();
   if (!objects || !sessions || !claim || !lease || !tenure || !deadline || !exhaustion) return std::nullopt;
-  if (!shares_tries || !user || !connection || !share || *share == 0 || !priority) return std::nullopt;
+  if (!administers || !shares_tries || !user || !connection || !share || *share == 0 || !priority) return std::nullopt;
   if (*exhaustion > static_cast<std::uint8_t>(Exhaustion::kClose)) return std::nullopt;
   SpaceLimits out;
   out.objects = *objects;
   out.sessions = *sessions;
   out.terms = SessionTerms{*claim, *lease, *tenure, *deadline, static_cast<Exhaustion>(*exhaustion)};
+  out.administers = *administers;
   out.shares_tries = *shares_tries;
   out.part = {*user, *connection};
   out.share = *share;
@@ -190,6 +194,8 @@ void put(Writer& out, const Space& space) {
     out.u32(handle);
     put(out, object);
   }
+  out.u32(static_cast<std::uint32_t>(space.taken_objects.size()));
+  for (const std::uint32_t handle : space.taken_objects) out.u32(handle);
   out.u32(static_cast<std::uint32_t>(space.tombstones.size()));
   for (const auto& [number, stone] : space.tombstones) out.u32(number).u64(stone.order).u8(flag(stone.told));
   out.u8(flag(space.given_up));
@@ -345,7 +351,14 @@ std::optional<Space> get_space(Reader& in) {
     auto object = get_object(in);
     return object && append(out.objects, *handle, std::move(*object));
   });
-  const bool tombstones = objects && get_list(in, [&] {
+  const bool taken = objects && get_list(in, [&] {
+                       const auto handle = in.u32();
+                       const bool in_order =
+                           handle && (out.taken_objects.empty() || *out.taken_objects.rbegin() < *handle);
+                       if (in_order) out.taken_objects.insert(*handle);
+                       return in_order;
+                     });
+  const bool tombstones = taken && get_list(in, [&] {
                             const auto number = in.u32();
                             const auto order = in.u64();
                             const auto told = get_flag(in);
@@ -395,8 +408,9 @@ bool get_slots(Reader& in, Books& books) {
     const auto tpm = in.u32();
     const auto space = in.u64();
     const auto object = in.u32();
-    if (!tpm || !space || !object) return false;
-    books.slots.push_back(Slot{wire::TpmHandle{*tpm}, SpaceId{*space}, wire::ClientHandle{*object}});
+    const auto left_by = in.u64();
+    if (!tpm || !space || !object || !left_by) return false;
+    books.slots.push_back(Slot{wire::TpmHandle{*tpm}, SpaceId{*space}, wire::ClientHandle{*object}, OwnerId{*left_by}});
     return true;
   });
 }
@@ -406,8 +420,9 @@ bool get_unwanted(Reader& in, Books& books) {
     const auto handle = in.u32();
     const auto loaded = get_flag(in);
     const auto sequence = in.u64();
-    if (!handle || !loaded || !sequence) return false;
-    books.unwanted_sessions.push_back(UnwantedSession{*handle, *loaded, *sequence});
+    const auto left_by = in.u64();
+    if (!handle || !loaded || !sequence || !left_by) return false;
+    books.unwanted_sessions.push_back(UnwantedSession{*handle, *loaded, *sequence, OwnerId{*left_by}});
     return true;
   });
 }
@@ -428,10 +443,11 @@ Bytes encode(const Books& books) {
   for (const auto& [key, session] : books.parked) put(out, session);
   for (const auto& [copy, session] : books.parked_files) put(out, session);
   out.u32(static_cast<std::uint32_t>(books.slots.size()));
-  for (const auto& slot : books.slots) out.u32(slot.tpm.value).u64(slot.space.value).u32(slot.object.value);
+  for (const auto& slot : books.slots)
+    out.u32(slot.tpm.value).u64(slot.space.value).u32(slot.object.value).u64(slot.left_by.value);
   out.u32(static_cast<std::uint32_t>(books.unwanted_sessions.size()));
   for (const auto& unwanted : books.unwanted_sessions)
-    out.u32(unwanted.handle).u8(flag(unwanted.loaded)).u64(unwanted.sequence);
+    out.u32(unwanted.handle).u8(flag(unwanted.loaded)).u64(unwanted.sequence).u64(unwanted.left_by.value);
   out.u64(books.tick)
       .u64(books.last_space)
       .u64(books.newest_sequence)

@@ -89,7 +89,9 @@ std::optional<std::uint32_t> property_in_space(std::uint32_t property, const Boo
     case kHrActive:
       return usable + saved;
     case kHrTransientAvail:
-      return std::min(left_of(space.limits.objects, static_cast<std::uint32_t>(space.objects.size())), pools.objects);
+      return std::min(
+          left_of(space.limits.objects, static_cast<std::uint32_t>(space.objects.size() + space.taken_objects.size())),
+          pools.objects);
     default:
       return std::nullopt;
   }

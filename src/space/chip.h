@@ -25,6 +25,9 @@ struct Chip {
   // It may lose power while we run, and be started up by somebody else (a device: the machine goes to sleep). What was
   // loaded is lost then, so it is saved while there is time.
   bool can_be_suspended = false;
+  // Bit n: PCR n does not move the counter that PolicyPCR looks at (TPM_PT_PCR_NO_INCREMENT); the default is that of
+  // the PC Client profile: 16 and 21 to 23.
+  std::uint32_t uncounted_pcrs = 0x00E10000;
   // How it counts wrong authorizations, at start; what changes later comes with `LockoutNews`.
   std::uint32_t max_auth_fail = 3;        // MAX_AUTH_FAIL; the default is a fresh libtpms'
   std::uint32_t lockout_interval = 1000;  // LOCKOUT_INTERVAL, seconds; 0: it does not count

@@ -52,6 +52,8 @@ Bytes ContextCommands::flush_context(SpaceId space, const Command& command) {
 }
 
 Bytes ContextCommands::flush_object(SpaceId space, ClientHandle handle) {
+  // One that was taken: its client may let go of it as of any other.
+  if (books_.spaces.at(space).taken_objects.erase(handle.value) != 0) return wire::success_response({});
   if (books_.spaces.at(space).objects.count(handle.value) == 0) return refuse(kUnknownContext);
   residency_.flush_object_of_client(space, handle);
   return port_.cost().tpm_lost ? refuse(rc::kFailure) : wire::success_response({});

@@ -78,6 +78,7 @@ Manager::Manager(wire::Tpm& tpm, const wire::CommandTable& table, const Chip& ch
       recovery_(books_, chip_, port_),
       residency_(books_, chip_, port_, recovery_),
       contexts_(books_, chip_, port_, residency_),
+      context_room_(books_, chip_, port_, residency_),
       parking_(books_, chip_, quota_, port_, recovery_, residency_),
       session_book_(books_, chip_, quota_, port_, residency_, parking_),
       stale_nonces_(books_, port_),
@@ -85,6 +86,13 @@ Manager::Manager(wire::Tpm& tpm, const wire::CommandTable& table, const Chip& ch
   books_.reset_count = chip.reset_count;
   books_.restart_count = chip.restart_count;
   books_.counters_read_at = port_.now();
+  set_rules(books_, ContextRoom::rule(quota_, chip_), Parking::rule(quota_, chip_));
+}
+
+void Manager::restore(Books books) {
+  books_ = std::move(books);
+  set_rules(books_, ContextRoom::rule(quota_, chip_), Parking::rule(quota_, chip_));
+  protection_.forget();
 }
 
 // --- spaces
@@ -96,7 +104,8 @@ SpaceId Manager::open(OwnerId owner, const SpaceLimits& limits) {
 void Manager::set_limits(SpaceId space, const SpaceLimits& limits) {
   SpaceLimits now = possible(limits);
   // What is held already stays: a limit is for what comes.
-  now.objects = std::max(now.objects, static_cast<std::uint32_t>(books_.spaces.at(space).objects.size()));
+  const Space& here = books_.spaces.at(space);
+  now.objects = std::max(now.objects, static_cast<std::uint32_t>(here.objects.size() + here.taken_objects.size()));
   space::set_limits(books_, space, now);
 }
 
@@ -107,8 +116,7 @@ SpaceLimits Manager::possible(SpaceLimits limits) const {
 }
 
 void Manager::close(SpaceId space) {
-  for (auto& slot : books_.slots)
-    if (slot.space == space) slot.space = SpaceId{};
+  leave_slots(books_, space);
   session_book_.leave(space);
   erase_space(books_, space);
 }
@@ -343,7 +351,10 @@ Manager::Refusal Manager::resolve(SpaceId space, const Command& command) {
   const auto& objects = books_.spaces.at(space).objects;
   for (unsigned i = 0; i < command.handle_count(); ++i) {
     const std::uint32_t handle = command.handle(i).value;
-    if (wire::is_transient(handle) && objects.count(handle) == 0) return rc::kReferenceH0 + i;
+    if (wire::is_transient(handle) && objects.count(handle) == 0) {
+      context_room_.tell(space, handle);
+      return rc::kReferenceH0 + i;
+    }
     if (wire::is_persistent(handle) && !persistent_at_tpm(view_of(space), ClientHandle{handle}))
       return rc::in_handle(rc::kHandle, i + 1);
     if (!wire::is_session(handle)) continue;
@@ -368,13 +379,10 @@ Manager::Refusal Manager::resolve(SpaceId space, const Command& command) {
 Manager::Refusal Manager::within_limits(SpaceId id, const Command& command) {
   const Space& space = books_.spaces.at(id);
   if (creates_object(command)) {
-    if (space.objects.size() >= space.limits.objects) return rc::kObjectMemory;
-    // What is loaded and has no context yet will have one: nobody's more than the TPM has slots.
-    const std::uint64_t all = books_.held.bytes + books_.slots.size() * std::uint64_t{chip_.max_response};
-    if (!within_share(books_.holdings.at(space.owner).bytes, all, quota_.context_bytes, chip_.max_response))
-      return rc::kObjectMemory;
+    if (space.objects.size() + space.taken_objects.size() >= space.limits.objects) return rc::kObjectMemory;
     const RoomInPools pools = room_in_pools(books_, chip_, id);
     if (pools.objects == 0 || pools.bytes < chip_.max_response) return rc::kObjectMemory;
+    if (!context_room_.make(id)) return rc::kObjectMemory;
   }
   if (stale_nonces_.refusal(id, command) || session_book_.want(id, command) == SessionBook::Want::kNothing)
     return std::nullopt;
@@ -447,7 +455,7 @@ Rc Manager::make_resident(SpaceId space, const Command& command) {
   for (std::size_t i = 0; i < command.handle_count(); ++i) {
     const ClientHandle handle = command.handle(i);
     if (!wire::is_transient(handle.value)) continue;
-    books_.spaces.at(space).objects.at(handle.value).last_use = books_.tick;
+    touch_object(books_, space, handle, port_.now());
     objects.push_back(handle);
   }
   std::vector<std::uint32_t> sessions;  // numbers: making room may end some

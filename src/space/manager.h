@@ -17,6 +17,7 @@
 #include "space/books.h"
 #include "space/chip.h"
 #include "space/context_commands.h"
+#include "space/context_room.h"
 #include "space/parking.h"
 #include "space/protection.h"
 #include "space/recovery.h"
@@ -107,10 +108,7 @@ class Manager {
   [[nodiscard]] const Books& books() const { return books_; }
   [[nodiscard]] const Chip& chip() const { return chip_; }
   // Precondition: the books are of this TPM in its present state.
-  void restore(Books books) {
-    books_ = std::move(books);
-    protection_.forget();
-  }
+  void restore(Books books);
 
  private:
   using Refusal = std::optional<wire::Rc>;
@@ -162,6 +160,7 @@ class Manager {
   Recovery recovery_;
   Residency residency_;
   ContextCommands contexts_;
+  ContextRoom context_room_;
   Parking parking_;
   SessionBook session_book_;
   StaleNonces stale_nonces_;

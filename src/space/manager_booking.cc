@@ -54,6 +54,7 @@ void Manager::book_created(SpaceId space, const Command& command, Response& resp
   Object object;
   object.last_use = books_.tick;
   object.seen_at = port_.now();
+  object.used_at = port_.now();
   object.sequence = command.row().creates == Creates::kSequence;
   object.counts_misses = counts_misses_of_created(command);
   if (command.row().effect == Effect::kContextLoad) {
@@ -96,11 +97,9 @@ std::optional<Bytes> Manager::capabilities_in_space(SpaceId space, const Command
 
 // Lowest free first, as a TPM does. Precondition: the space is below its limit, which is far below 2^24.
 ClientHandle Manager::free_handle(SpaceId space) const {
+  const Space& here = books_.spaces.at(space);
   std::uint32_t candidate = wire::kFirstTransient;
-  for (const auto& [handle, object] : books_.spaces.at(space).objects) {
-    if (handle != candidate) break;
-    ++candidate;
-  }
+  while (here.objects.count(candidate) != 0 || here.taken_objects.count(candidate) != 0) ++candidate;
   return ClientHandle{candidate};
 }
 

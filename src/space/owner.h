@@ -42,14 +42,6 @@ struct Holder {
   auto operator<=>(const Holder&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
 
-// Whether an owner that has `own` of what all share may take `more` of it: no more than would then still be free. One
-// owner alone gets half, each of n owners gets 1/(n+1), and whoever comes next always finds some.
-// Source: Choudhury, Hahne: Dynamic queue length thresholds for shared-memory packet switches (1998).
-[[nodiscard]] constexpr bool within_share(std::uint64_t own, std::uint64_t all, std::uint64_t limit,
-                                          std::uint64_t more) {
-  return all <= limit && more <= limit - all && own + more <= limit - all;
-}
-
 // What happens when a space wants a session and may not have one now (docs/sessions.md).
 enum class Exhaustion : std::uint8_t {
   kRefuse,   // SESSION_HANDLES at once
@@ -99,6 +91,8 @@ struct SpaceLimits {
   SessionTerms terms = {};
   // What it saves for later is for spaces of the same part alone, and theirs for it.
   Part part = {};
+  // What is kept for administrators in a shared room (space/shared_room.h) is for this space, too.
+  bool administers = false;
   // Its wrong authorizations count for its owner's share, and it is stopped when that is used up; false: it may lock
   // the TPM for all (who administers lockout may).
   bool shares_tries = false;

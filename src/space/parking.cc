@@ -142,13 +142,18 @@ Rc Parking::free_number(std::uint32_t wanted) {
 
 // --- room in the books
 
+ShareRule Parking::rule(const Quota& quota, const Chip& chip) {
+  const std::uint64_t to_come = std::uint64_t{chip.active_sessions} * (sizeof(Session) + kMaxLogBytes);
+  return ShareRule::of(quota.log_bytes - std::min(quota.log_bytes, to_come), sizeof(Session) + kMaxLogBytes);
+}
+
 bool Parking::has_room_for(OwnerId owner) const {
-  const auto found = books_.parked_by_owner.find(owner);
-  const ParkedSum parked = found == books_.parked_by_owner.end() ? ParkedSum{} : found->second;
+  const auto parked = books_.parked_by_owner.find(owner);
   const auto by_owner = rebuildable_by_owner(books_);
   const auto here = by_owner.find(owner);
-  return parked.sessions + (here == by_owner.end() ? 0 : here->second) < quota_.parked_sessions_per_owner &&
-         within_share(parked.bytes, bytes_in_all(), quota_.log_bytes, sizeof(Session));
+  return (parked == books_.parked_by_owner.end() ? 0 : parked->second) + (here == by_owner.end() ? 0 : here->second) <
+             quota_.parked_sessions_per_owner &&
+         books_.parked_bytes.admits(Payer::of(owner, false), sizeof(Session));
 }
 
 bool Parking::has_room_for(const Session& session, const wire::Command& step) const {
@@ -158,14 +163,7 @@ bool Parking::has_room_for(const Session& session, const wire::Command& step) co
   const std::size_t size =
       session.log.size() + sizeof(PolicyStep) + step.parameters().size() + (keeps_key ? chip_.max_response : 0);
   if (session.log.steps.size() >= kMaxSteps || size > kMaxLogBytes) return false;
-  const auto found = books_.parked_by_owner.find(session.owner);
-  const std::uint64_t own = found == books_.parked_by_owner.end() ? 0 : found->second.bytes;
-  return within_share(own, bytes_in_all(), quota_.log_bytes, size);
-}
-
-// Those in the TPM will be parked, too.
-std::uint64_t Parking::bytes_in_all() const {
-  return books_.parked_in_all.bytes + books_.sessions.size() * (sizeof(Session) + kMaxLogBytes);
+  return books_.parked_bytes.admits(Payer::of(session.owner, false), size);
 }
 
 // --- out
@@ -199,6 +197,7 @@ Rc Parking::park(std::uint32_t number) {
   }
   Session session = std::move(books_.sessions.at(number));
   books_.sessions.erase(number);
+  // The client that wants the number pays for this flush.
   books_.unwanted_sessions.push_back(UnwantedSession{session.handle, session.loaded(), session.sequence});
   session.context.clear();
   session.sequence = 0;

@@ -35,6 +35,9 @@ class Parking {
   Parking(Books& books, const Chip& chip, const Quota& quota, TpmPort& port, Recovery& recovery, Residency& residency)
       : books_(books), chip_(chip), quota_(quota), port_(port), recovery_(recovery), residency_(residency) {}
 
+  // The rule for bytes of parked sessions: some are kept for those that are still in the TPM.
+  [[nodiscard]] static ShareRule rule(const Quota& quota, const Chip& chip);
+
   // --- Numbers
   // When a number, or that number, can be had for somebody who asked at `since`, so that nobody notices; now or in the
   // past: at once. Nullopt: nobody knows.
@@ -77,7 +80,6 @@ class Parking {
   wire::Rc compare(Session& parked, wire::TpmHandle handle);
   bool pcr_has_changed(Session& parked);
   void lose(std::uint32_t number);
-  [[nodiscard]] std::uint64_t bytes_in_all() const;
 
   Books& books_;
   const Chip& chip_;

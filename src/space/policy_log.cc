@@ -29,6 +29,23 @@ bool has_nonce(const Command& step) {
   return wire::Reader(step.parameters()).u16().value_or(0) != 0;
 }
 
+// A PolicyPCR selects one of these PCRs. What cannot be read may.
+bool selects_any(const Command& step, std::uint32_t pcrs) {
+  wire::Reader in(step.parameters());  // pcrDigest, TPML_PCR_SELECTION: count, then hash, sizeofSelect, bits of each
+  const auto digest = in.tpm2b();
+  const auto count = in.u32();
+  if (!digest || !count) return true;
+  for (std::uint32_t i = 0; i < *count; ++i) {
+    const auto hash = in.u16();
+    const auto size = in.u8();
+    const auto bits = size ? in.take(*size) : std::nullopt;
+    if (!hash || !bits) return true;
+    for (std::size_t byte = 0; byte < bits->size() && byte < sizeof pcrs; ++byte)
+      if (((*bits)[byte] & (pcrs >> (8 * byte))) != 0) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 std::size_t PolicyLog::count(wire::CommandCode code) const {
@@ -56,12 +73,13 @@ void PolicyLog::give_up(Rebuildable why) {
   start.clear();
 }
 
-bool PolicyLog::can_repeat(const Command& step) const {
+bool PolicyLog::can_repeat(const Command& step, std::uint32_t uncounted_pcrs) const {
   if (step.first_parameter_encrypted()) return false;
   // Nobody's authorization is asked for, and no nonce: only the policy's digest is wanted.
   if (trial && step.code() == cc::kPolicyAuthValue) return true;
   // What it stands for would be looked up again.
   if (trial && step.code() == cc::kPolicyPCR && wire::Reader(step.parameters()).u16().value_or(0) == 0) return false;
+  if (!trial && step.code() == cc::kPolicyPCR && selects_any(step, uncounted_pcrs)) return false;
   const PolicyEffect effect = step.row().policy;
   return effect == PolicyEffect::kStep || (effect == PolicyEffect::kFreshStep && (trial || !has_nonce(step)));
 }

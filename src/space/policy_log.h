@@ -71,7 +71,9 @@ struct PolicyLog {
   [[nodiscard]] bool has(wire::CommandCode code) const { return count(code) > 0; }
   [[nodiscard]] std::size_t size() const;
   // Whether the manager could do this step for the client, should the session have to be made again.
-  [[nodiscard]] bool can_repeat(const wire::Command& step) const;
+  // `uncounted_pcrs`: Chip has them. A PCR that changes without moving the counter leaves a session in the TPM as it
+  // is, but what is made again would have another policy.
+  [[nodiscard]] bool can_repeat(const wire::Command& step, std::uint32_t uncounted_pcrs) const;
   // Whether that step depends on a nonce that its client may not have.
   [[nodiscard]] bool needs_nonce(const wire::Command& step) const;
   // The policy is set back: PolicyRestart, or a successful use.

@@ -97,7 +97,7 @@ bool Protection::object_counts(SpaceId space, ClientHandle handle) {
   const auto object = [&]() -> Object& { return books_.spaces.at(space).objects.at(handle.value); };
   if (object().sequence) return false;
   if (object().counts_misses == CountsMisses::kUnknown) {
-    object().last_use = books_.tick;
+    touch_object(books_, space, handle, port_.now());
     const Rc loaded = residency_.load_object(space, handle);
     if (is_dead_context(loaded)) return false;
     const bool is_there = loaded == rc::kSuccess || loaded == Residency::kBooksWereWrong;

@@ -113,7 +113,8 @@ Rc Residency::empty_slot(std::size_t index, Cause cause) {
     if (const Rc code = save_copy(slot); code != rc::kSuccess) return code;
     ++port_.cost().evictions;
   }
-  const Rc code = port_.flush(slot.tpm.value, cause);
+  const Rc code = slot.space.value != 0 ? port_.flush(slot.tpm.value, cause)
+                                        : port_.flush_left_behind(slot.tpm.value, cause, slot.left_by);
   if (!is_gone_after(code)) return code;
   note_unknown(code);
   erase_at(books_.slots, index);
@@ -157,8 +158,7 @@ Rc Residency::load_object(SpaceId space, wire::ClientHandle handle) {
 }
 
 void Residency::drop_object(SpaceId space, wire::ClientHandle handle) {
-  for (auto& slot : books_.slots)
-    if (slot.space == space && slot.object == handle) slot.space = SpaceId{};
+  leave_slots(books_, space, handle);
   erase_object(books_, space, handle);
 }
 
@@ -183,7 +183,8 @@ std::vector<std::uint32_t> Residency::sessions_to_evict() const {
 }
 
 Rc Residency::flush_unwanted_session_at(std::size_t index, Cause cause) {
-  const Rc code = port_.flush(books_.unwanted_sessions[index].handle, cause);
+  const UnwantedSession unwanted = books_.unwanted_sessions[index];
+  const Rc code = port_.flush_left_behind(unwanted.handle, cause, unwanted.left_by);
   if (!is_gone_after(code)) return code;
   note_unknown(code);
   erase_at(books_.unwanted_sessions, index);

@@ -75,7 +75,7 @@ SessionBook::Want SessionBook::want(SpaceId id, const Command& command) const {
   if (const auto handle = policy_session_of(command); handle && is_step(command)) {
     const Session* session = known_session(books_, id, handle->value);
     if (session != nullptr && session->can_be_made_again() &&
-        !(session->log.can_repeat(command) && parking_.has_room_for(*session, command)))
+        !(session->log.can_repeat(command, chip_.uncounted_pcrs) && parking_.has_room_for(*session, command)))
       return Want::kOrdinary;
   }
   return Want::kNothing;  // a policy session cannot audit (Part 1, 17.7)
@@ -192,7 +192,7 @@ void SessionBook::book_policy(SpaceId id, const Command& command) {
 
 void SessionBook::log_step(Session& session, SpaceId id, const Command& command) {
   PolicyLog& log = session.log;
-  if (!log.can_repeat(command)) {
+  if (!log.can_repeat(command, chip_.uncounted_pcrs)) {
     log.rebuildable = Rebuildable::kStep;
     return;
   }
@@ -356,6 +356,7 @@ void SessionBook::give_up(SpaceId id) {
   drop_parked_of(books_, id);
   Space& space = books_.spaces.at(id);
   while (!space.objects.empty()) residency_.drop_object(id, wire::ClientHandle{space.objects.begin()->first});
+  space.taken_objects.clear();
   space.given_up = true;
 }
 

@@ -142,6 +142,15 @@ Rc TpmPort::flush(std::uint32_t handle, Cause cause) {
   return response ? rc::kSuccess : response.error();
 }
 
+Rc TpmPort::flush_left_behind(std::uint32_t handle, Cause cause, OwnerId by) {
+  const std::size_t before = cost_.tpm.size();
+  const Rc code = flush(handle, cause);
+  std::uint64_t spent = 0;
+  for (std::size_t i = before; i < cost_.tpm.size(); ++i) spent += cost_.tpm[i].nanoseconds;
+  if (by.value != 0) cost_.owed.emplace_back(by, spent);
+  return code;
+}
+
 TpmPort::Result<wire::TpmHandle> TpmPort::start_filler() {
   constexpr std::uint32_t kNull = 0x40000007;  // TPM_RH_NULL
   constexpr std::uint16_t kNoncesize = 16, kAlgNull = 0x0010, kSha256 = 0x000B;

@@ -10,9 +10,11 @@
 #include <functional>
 #include <optional>
 #include <tl/expected.hpp>
+#include <utility>
 #include <vector>
 
 #include "space/chip.h"
+#include "space/owner.h"
 #include "space/policy_log.h"
 #include "wire/command_table.h"
 #include "wire/handle.h"
@@ -30,6 +32,8 @@ struct Cost {
   std::vector<wire::Reclaimed> let_go;  // of those that were left behind
   std::uint32_t evictions = 0;
   std::uint32_t parks = 0, rebuilds = 0;  // of policy sessions
+  // Nanoseconds of TPM time that flushed what these owners had left behind: part of `tpm`, for them to pay.
+  std::vector<std::pair<OwnerId, std::uint64_t>> owed;
   LockoutNews lockout;
   wire::Restarted restarted = wire::Restarted::kNo;
   std::uint32_t lost_objects = 0, lost_sessions = 0;  // that clients had, and the TPM has no more
@@ -66,6 +70,8 @@ class TpmPort {
   Result<wire::TpmHandle> context_load(wire::ByteView context, wire::Cause cause);
   // kSuccess, or the TPM's code. `cause`: kFlush, or kClient when a client's own FlushContext asked for it.
   wire::Rc flush(std::uint32_t handle, wire::Cause cause);
+  // Likewise, of what that owner left behind, and pays for; 0: nobody is known to have left it.
+  wire::Rc flush_left_behind(std::uint32_t handle, wire::Cause cause, OwnerId by);
 
   // An HMAC session of our own that nobody uses (TPM-RULES 24).
   Result<wire::TpmHandle> start_filler();

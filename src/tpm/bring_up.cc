@@ -20,7 +20,8 @@ template <typename T>
 using Expected = tl::expected<T, std::string>;
 
 // TPM_CAP (Part 2, 6.12).
-constexpr std::uint32_t kCapHandles = 1, kCapCommands = 2, kCapProperties = 6;
+constexpr std::uint32_t kCapHandles = 1, kCapCommands = 2, kCapProperties = 6, kCapPcrProperties = 7;
+constexpr std::uint32_t kPcrNoIncrement = 0x11;  // TPM_PT_PCR (Part 2, 6.14)
 
 // TPM_PT (Part 2, 6.13).
 constexpr std::uint32_t kFirstFixed = 0x100, kManufacturer = 0x105, kVendorString1 = 0x106, kVendorString4 = 0x109,
@@ -312,6 +313,23 @@ Expected<void> read_clock(Asker& tpm, ChipFacts& facts) {
   return {};
 }
 
+// Nothing depends on it at start, so an answer that makes no sense is as none.
+Expected<void> read_uncounted_pcrs(Asker& tpm, ChipFacts& facts) {
+  const Bytes parameters = wire::Writer().u32(kCapPcrProperties).u32(kPcrNoIncrement).u32(1).take();
+  const auto reply = tpm.ask("GetCapability", wire::cc::kGetCapability, parameters);
+  if (!reply) return Failure(reply.error());
+  wire::Reader in(reply->parameters);  // moreData, capability, count, then tag, sizeofSelect and the bits of each
+  if (reply->code != wire::rc::kSuccess || !in.u8() || in.u32() != kCapPcrProperties || in.u32() != 1U) return {};
+  if (in.u32() != kPcrNoIncrement) return {};
+  const auto size = in.u8();
+  const auto bits = size ? in.take(*size) : std::nullopt;
+  if (!bits) return {};
+  facts.uncounted_pcrs = 0;
+  for (std::size_t i = 0; i < bits->size() && i < sizeof facts.uncounted_pcrs; ++i)
+    facts.uncounted_pcrs |= std::uint32_t{(*bits)[i]} << (8 * i);
+  return {};
+}
+
 Expected<void> read_commands(Asker& tpm, ChipFacts& facts) {
   auto words =
       all_pages(tpm, kCapCommands, 0, ~0U, 1, [](std::uint32_t word) { return wire::CommandAttributes{word}.code(); });
@@ -337,6 +355,7 @@ tl::expected<ChipFacts, std::string> bring_up(wire::Tpm& wire_tpm, Kind kind, co
   if (done) done = read_properties(tpm, kFirstVariable, kLastVariable, properties);
   if (done) done = read_limits(properties, facts);
   if (done) done = read_commands(tpm, facts);
+  if (done) done = read_uncounted_pcrs(tpm, facts);
   if (!done) return Failure(done.error());
   name_chip(properties, facts);
   return facts;

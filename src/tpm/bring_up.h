@@ -35,6 +35,8 @@ struct ChipFacts {
   std::uint32_t max_response = 0;  // MAX_RESPONSE_SIZE, octets
   std::uint32_t reset_count = 0;   // TPMS_CLOCK_INFO
   std::uint32_t restart_count = 0;
+  // PCR_NO_INCREMENT, bit n for PCR n. A chip that does not say is taken for one of the PC Client profile.
+  std::uint32_t uncounted_pcrs = 0x00E10000;
   // How it counts wrong authorizations. A chip that says nothing of it is taken for a careful one.
   std::uint32_t max_auth_fail = 3;        // MAX_AUTH_FAIL
   std::uint32_t lockout_interval = 1000;  // LOCKOUT_INTERVAL, seconds

@@ -23,7 +23,7 @@ enum class Cause : std::uint8_t {
 };
 inline constexpr std::size_t kCauses = 10;
 
-// Why a session was taken, and who wants one; 0: nobody does.
+// Why a session or an object was taken, and who wants one; 0: nobody does.
 struct Taker {
   enum class Why : std::uint8_t {
     kLease,    // it was idle for longer than its lease
@@ -34,12 +34,13 @@ struct Taker {
     kLeft,     // nobody has it any more, and its owner left more behind than he may
     kAllLeft,  // likewise, and all owners together left more behind than they may
     kPool,     // likewise, its lease is over, and its pool was full for one who is in it, too
+    kRoom,     // an object: it was idle for longer than its lease, its owner holds the most, and another has no room
   };
   Why why = Why::kLost;
   std::uint64_t waiter = 0, user = 0;  // space::Holder
 };
 
-// A session that was taken from somebody.
+// A session or an object that was taken from somebody.
 struct Reclaimed {
   std::uint64_t owner = 0, user = 0;  // space::Holder
   std::uint64_t space = 0;            // 0: its connection was gone

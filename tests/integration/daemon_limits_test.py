@@ -5,6 +5,7 @@ import os
 import pathlib
 import resource
 import select
+import struct
 import subprocess
 import time
 import unittest
@@ -127,6 +128,26 @@ class Descriptors(unittest.TestCase):
             time.sleep(0.2)
 
 
+# HashSequenceStart with an empty authorization, SHA-256.
+HASH_START = struct.pack(">HIIHH", 0x8001, 14, 0x186, 0, 0x000B)
+
+
+class Contexts(unittest.TestCase):
+    def test_users_that_fill_their_shares_leave_room_for_newcomers_and_root(self):
+        harness.need_root()
+        with harness.Daemon(config="[limits]\nbytes = 262144\n") as daemon:
+            for uid in range(ALICE, ALICE + 12):
+                client = self.enterContext(connect_as(daemon, uid))
+                filled = 0
+                while (code := harness.code_of(client.command(HASH_START))) == 0:
+                    filled += 1
+                self.assertEqual(code, MANAGER | 0x902)
+                self.assertGreater(filled, 3)
+            for uid in (ALICE + 50, 0):
+                with connect_as(daemon, uid) as client:
+                    client.run(harness.create_primary())
+
+
 class Connections(unittest.TestCase):
     def refused(self, daemon):
         with daemon.connect() as client:
@@ -135,7 +156,8 @@ class Connections(unittest.TestCase):
 
     def test_above_the_limit_a_client_gets_an_answer(self):
         with harness.Daemon(config="[limits]\nconnections = 3\n") as daemon:
-            clients = [self.enterContext(daemon.connect()) for _ in range(3 + ADMINISTRATORS)]
+            # Two of the three are for one owner; the third would be another's.
+            clients = [self.enterContext(daemon.connect()) for _ in range(2 + ADMINISTRATORS)]
             for client in clients:
                 client.run(get_random())
             for _ in range(20):
@@ -146,10 +168,10 @@ class Connections(unittest.TestCase):
             for client in clients:
                 client.run(get_random())
             self.assertLess(daemon.log().count("is refused"), 12)
-            daemon.wait_for_log("the limit of connections in all is 3")
+            daemon.wait_for_log("the limit of connections in all is 3, of which one owner may have no more than")
             clients.pop().close()
             clients[0].hello()
-            daemon.wait_until(lambda: clients[0].status()["connections_now"] == 2 + ADMINISTRATORS, "one has left")
+            daemon.wait_until(lambda: clients[0].status()["connections_now"] == 1 + ADMINISTRATORS, "one has left")
             self.assertEqual(clients[0].status()["connections_refused"], 21)
             with daemon.connect() as client:
                 client.run(get_random())

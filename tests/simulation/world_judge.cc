@@ -228,11 +228,21 @@ bool starts_what_can_be_made_again(const wire::Command& command) {
   return policy && command.handle(0).value == kNull && command.handle(1).value == kNull;
 }
 
+// The chip does not notice that PCR 16 has changed.
+bool is_of_uncounted_pcr(const wire::Command& policy_pcr) {
+  constexpr std::size_t kByteOf16 = 2;
+  wire::Reader in(policy_pcr.parameters());  // pcrDigest; count, hash, sizeofSelect, bits
+  if (!in.tpm2b() || in.u32().value_or(0) == 0 || !in.u16()) return false;
+  const auto selected = in.take(in.u8().value_or(0));
+  return selected && selected->size() > kByteOf16 && ((*selected)[kByteOf16] & 1) != 0;
+}
+
 // Whether anybody can do that step of a policy in the client's place. A trial session asks nobody for an authorization,
 // but it would look at the PCRs again.
 bool can_be_repeated(const wire::Command& step, bool trial) {
   if (step.code() == wire::cc::kPolicyAuthValue) return trial;
-  if (step.code() == wire::cc::kPolicyPCR) return !trial || wire::Reader(step.parameters()).u16().value_or(0) != 0;
+  if (step.code() == wire::cc::kPolicyPCR)
+    return trial ? wire::Reader(step.parameters()).u16().value_or(0) != 0 : !is_of_uncounted_pcr(step);
   return step.code() != wire::cc::kPolicySecret;
 }
 

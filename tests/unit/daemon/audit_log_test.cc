@@ -261,8 +261,8 @@ TEST(AuditSentence, OfASessionThatIsTakenSaysWhyAndForWhom) {
   EXPECT_EQ(sentence(Why::kShare, 1), "its owner has more than the fair share, and uid 2 has waited for one");
   EXPECT_EQ(sentence(Why::kOrder, 1), "an administrator said so");
   std::set<std::string> all;
-  for (const Why why :
-       {Why::kLease, Why::kShare, Why::kOrder, Why::kNotSame, Why::kLost, Why::kLeft, Why::kAllLeft, Why::kPool})
+  for (const Why why : {Why::kLease, Why::kShare, Why::kOrder, Why::kNotSame, Why::kLost, Why::kLeft, Why::kAllLeft,
+                        Why::kPool, Why::kRoom})
     all.insert(sentence(why, 1));
   EXPECT_EQ(all.size(), 8U);
 }

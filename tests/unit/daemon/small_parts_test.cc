@@ -16,7 +16,6 @@
 #include "daemon/log.h"
 #include "daemon/mailbox.h"
 #include "daemon/owner_numbers.h"
-#include "daemon/owner_room.h"
 #include "daemon/retry_pace.h"
 #include "daemon/round_robin.h"
 #include "daemon/status_counters.h"
@@ -116,24 +115,38 @@ TEST(Watchdog, ACommandIsOverdueOnlyWhenTheSameOneStays) {
 TEST(ClientLimits, PlacesGiveThemselvesBack) {
   using Verdict = ClientLimits::Verdict;
   const space::OwnerId alice{1}, bob{2};
-  ClientLimits limits(3);
+  ClientLimits limits(4);
   auto a = std::make_optional(limits.take({.owner = alice, .part = {}}));
   auto b = limits.take({.owner = alice, .part = {}});
   EXPECT_EQ(limits.judge(alice, 2), Verdict::kTooManyOfOwner);
   EXPECT_EQ(limits.judge(bob, 2), Verdict::kWelcome);
-  const auto c = limits.take({.owner = bob, .part = {}});
-  EXPECT_EQ(limits.judge(bob, 2), Verdict::kTooMany);
+  const auto c = limits.take({.owner = bob, .part = {}}), d = limits.take({.owner = bob, .part = {}});
+  EXPECT_EQ(limits.judge(bob, 9), Verdict::kTooMany);
   auto moved = std::move(a);
   a.reset();  // NOLINT(bugprone-use-after-move): what is moved from must not give a place back
-  EXPECT_EQ(limits.total(), 3U);
+  EXPECT_EQ(limits.total(), 4U);
   EXPECT_EQ(limits.total_of(alice), 2U);
   moved.reset();
-  EXPECT_EQ(limits.total(), 2U);
+  EXPECT_EQ(limits.total(), 3U);
   EXPECT_EQ(limits.judge(alice, 2), Verdict::kWelcome);
 
   ClientLimits endless(0);
-  const auto d = endless.take({.owner = alice, .part = {}});
+  const auto e = endless.take({.owner = alice, .part = {}});
   EXPECT_EQ(endless.judge(bob, 1), Verdict::kWelcome);
+}
+
+TEST(ClientLimits, OneOwnerDoesNotKeepOthersOut) {
+  using Verdict = ClientLimits::Verdict;
+  ClientLimits limits(100);
+  const space::OwnerId greedy{1}, next{2};
+  std::vector<ClientLimits::Place> places;
+  while (limits.judge(greedy, 1000) == Verdict::kWelcome) places.push_back(limits.take({.owner = greedy, .part = {}}));
+  EXPECT_EQ(limits.judge(greedy, 1000), Verdict::kTooManyOfShare);
+  EXPECT_LT(places.size(), 50U);
+  EXPECT_EQ(limits.judge(next, 1000), Verdict::kWelcome);
+  EXPECT_TRUE(limits.has_kept_place());
+  places.pop_back();
+  EXPECT_EQ(limits.judge(greedy, 1000), Verdict::kWelcome);
 }
 
 TEST(ClientLimits, ANamespacesPlacesAreThoseOfAllItsOwners) {
@@ -306,24 +319,6 @@ TEST(RoundRobin, AFloodOfOneOwnersWeighsAsOneOfAnothers) {
   EXPECT_EQ(turns.size(), 0U);
   turns.put(other, 7);
   EXPECT_EQ(turns.next(), 7U);
-}
-
-TEST(OwnerRoom, NoneFillsIt) {
-  OwnerRoom room(90);
-  const space::OwnerId greedy{1}, next{2};
-  const auto take_all = [&room](space::OwnerId owner) {
-    std::size_t taken = 0;
-    for (; room.has_place(owner); ++taken) room.take(owner);
-    return taken;
-  };
-  EXPECT_EQ(take_all(greedy), 45U);
-  EXPECT_EQ(take_all(next), 23U);
-  EXPECT_TRUE(room.has_place(space::OwnerId{3}));
-  room.give_back(greedy, 45);
-  EXPECT_EQ(room.taken(), 23U);
-  EXPECT_TRUE(room.has_place(next)) << "it was the others' share that was in the way";
-  room.give_back(next, 23);
-  EXPECT_EQ(room.taken(), 0U);
 }
 
 }  // namespace

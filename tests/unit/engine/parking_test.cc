@@ -115,6 +115,20 @@ TEST_F(Parking, APcrThatChangedBeforeItLeftIsNoticedToo) {
   EXPECT_EQ(ask(c, policy_command_code(policy, cc::kUnseal)).code, kPcrChanged);
 }
 
+// A private TPM does not notice such a change either, and goes on with the policy that the session has.
+TEST_F(Parking, APolicyOfAPcrThatDoesNotMoveTheCounterOutlivesItsChange) {
+  const auto c = open(), other = open(2);
+  const auto policy = session(c, SessionType::kPolicy);
+  ASSERT_EQ(ask(c, policy_pcr(policy, 16)).code, 0U);
+  const auto object = sealed_with(c, policy);
+  push_out(kToGive - 1);
+  EXPECT_FALSE(is_parked(c, policy));
+  ASSERT_EQ(ask(other, pcr_extend(16)).code, 0U);
+  EXPECT_TRUE(is_secret(ask(c, unseal(object, authorization(policy)))));
+  EXPECT_EQ(ask(c, policy_command_code(policy, cc::kUnseal)).code, 0U);
+  EXPECT_EQ(engine_->sessions().sessions.front().rebuildable, space::Rebuildable::kYes) << "its policy was set back";
+}
+
 // --- what becomes an ordinary session
 
 TEST_F(Parking, AStepThatCannotBeRepeatedAsksTheBank) {

@@ -20,7 +20,7 @@ Books some_books() {
       View{.commands = {{1, 3}, {5, 5}}, .nv = wire::Numbers::all(), .persistent_base = 0x81100000});
   seen.pins = std::make_shared<const wire::Numbers>(wire::Numbers{{0x01500020, 0x01500022}});
   open_space(books, OwnerId{1001}, seen);
-  add_object(books, first, {0x80000000}, {false, {1, 2, 3}, 5, CountsMisses::kYes});
+  add_object(books, first, {0x80000000}, {false, {1, 2, 3}, 5, 0, CountsMisses::kYes});
   add_object(books, first, {0x80000001}, {true, {}, 6});
   books.slots.push_back(Slot{wire::TpmHandle{0x80000000}, SpaceId{1}, wire::ClientHandle{0x80000001}});
   books.slots.push_back(Slot{wire::TpmHandle{0x80000001}, SpaceId{}, wire::ClientHandle{}});
@@ -131,7 +131,13 @@ TEST(Books, CheckFindsWhatMustNotBe) {
   EXPECT_TRUE(broken([](Books& b) { b.sessions.at(4).handle = 0x80000004; })) << "a session that is none";
   EXPECT_TRUE(broken([](Books& b) { b.sessions.at(4).owner = OwnerId{1001}; })) << "in another owner's space";
   EXPECT_TRUE(broken([](Books& b) { b.unwanted_sessions.push_back({0x03000005, false}); })) << "unwanted twice";
-  EXPECT_TRUE(broken([](Books& b) { ++b.holdings.at(OwnerId{1000}).bytes; })) << "an owner's sum";
+  EXPECT_TRUE(broken([](Books& b) { b.contexts.take({OwnerId{1000}, false}); })) << "an owner's sum";
+  EXPECT_TRUE(broken([](Books& b) { b.objects_by_use.clear(); })) << "objects that nobody finds";
+  EXPECT_TRUE(broken([](Books& b) { b.spaces_by_owner.clear(); })) << "spaces that nobody finds";
+  EXPECT_TRUE(broken([](Books& b) {
+    Space& space = b.spaces.begin()->second;
+    space.taken_objects.insert(space.objects.begin()->first);
+  })) << "there, and taken";
   EXPECT_TRUE(broken([](Books& b) { ++b.held.objects; })) << "the sum of all";
   EXPECT_TRUE(broken([](Books& b) { ++b.pools.at(PoolId{5}).spaces; })) << "a pool's sum";
   EXPECT_TRUE(broken([](Books& b) { b.pools.erase(PoolId{6}); })) << "a pool that nobody knows";
@@ -156,17 +162,22 @@ TEST(Books, WhatOwnersHoldIsAddedUp) {
   add_object(books, first, {0x80000000}, {false, {1, 2, 3}, 0});
   add_object(books, second, {0x80000000}, {false, {1, 2}, 0});
   add_object(books, other, {0x80000000}, {true, {1}, 0});
-  EXPECT_EQ(books.holdings.at(OwnerId{1}), (Holding{2, 2, 5}));
+  const Payer one{OwnerId{1}, false}, administrators{{}, true};
+  EXPECT_EQ(books.contexts.taken(one), 5U);
   EXPECT_EQ(books.held, (Holding{3, 3, 6}));
+  set_limits(books, second, {.administers = true});
+  EXPECT_EQ(books.contexts.taken(one), 3U);
+  EXPECT_EQ(books.contexts.taken(administrators), 2U) << "all administrators are one";
+  set_limits(books, second, {});
   set_context(books, first, {0x80000000}, {1});
   set_context(books, other, {0x80000000}, {});
   EXPECT_EQ(books.held, (Holding{3, 3, 3}));
-  EXPECT_EQ(decode(encode(books))->holdings, books.holdings);
+  EXPECT_EQ(decode(encode(books))->contexts, books.contexts);
   erase_objects_if(books, [&](SpaceId space, auto, const auto&) { return space == second; });
-  EXPECT_EQ(books.holdings.at(OwnerId{1}), (Holding{2, 1, 1}));
+  EXPECT_EQ(books.contexts.taken(one), 1U);
   erase_space(books, first);
   erase_space(books, second);
-  EXPECT_EQ(books.holdings.count(OwnerId{1}), 0U);
+  EXPECT_EQ(books.contexts.taken(one), 0U);
   EXPECT_EQ(books.held, (Holding{1, 1, 0}));
 }
 
@@ -195,16 +206,6 @@ TEST(Books, WhatPoolsHoldIsAddedUp) {
   erase_space(books, second);
   EXPECT_TRUE(books.pools.empty());
   EXPECT_EQ(books.held, (Holding{1, 1, 1}));
-}
-
-TEST(Books, SharesLeaveRoomForTheNext) {
-  EXPECT_TRUE(within_share(0, 0, 100, 50));
-  EXPECT_FALSE(within_share(50, 50, 100, 1)) << "one alone gets half";
-  EXPECT_TRUE(within_share(0, 50, 100, 25)) << "who comes next finds some";
-  EXPECT_TRUE(within_share(24, 74, 100, 1));
-  EXPECT_FALSE(within_share(25, 75, 100, 1));
-  EXPECT_FALSE(within_share(0, 101, 100, 0)) << "a limit that was lowered";
-  EXPECT_FALSE(within_share(1, 1, 100, UINT64_MAX)) << "no overflow";
 }
 
 }  // namespace

@@ -1,0 +1,77 @@
+// What closed connections leave in the TPM is flushed in the name of the owner that left it, on libtpms. The clock
+// moves only while the TPM flushes, so that the order of turns shows who has paid.
+#include "engine_on_libtpms.h"
+
+namespace tpmspace::engine {
+namespace {
+
+constexpr std::uint64_t kLeaver = 1, kOther = 2;
+
+class LeftBehind : public EngineOnLibtpms {
+ protected:
+  void SetUp() override {
+    start();
+    counting_->meddle = [this](wire::CommandCode code) -> std::optional<Rc> {
+      if (code == cc::kFlushContext) now_ += 5'000'000;
+      return std::nullopt;
+    };
+  }
+  void leave_keys() {
+    const auto c = open(kLeaver);
+    for (std::uint32_t i = 0; i < chip_.object_slots; ++i) (void)primary(c);
+    engine_->close(c);
+  }
+  // Who is served, in this order, while both have commands that cost the same.
+  std::vector<std::uint64_t> turns(std::size_t count) {
+    std::map<Ticket, std::uint64_t> whose;
+    for (std::size_t i = 0; i < count; ++i)
+      for (const std::uint64_t owner : {kLeaver, kOther}) {
+        auto command = wire::Command::parse(get_random(), wire::CommandTable::builtin(), 4096);
+        whose[engine_->submit(open(owner), std::move(*command), 0, now_)] = owner;
+      }
+    std::vector<std::uint64_t> out;
+    while (out.size() < count)
+      if (const auto step = engine_->step(now_); step.reply) out.push_back(whose.at(step.reply->ticket));
+    return out;
+  }
+};
+
+TEST_F(LeftBehind, IdleFlushesArePaidForByTheOwnerThatLeftThem) {
+  leave_keys();
+  idle();
+  EXPECT_EQ(turns(8), std::vector<std::uint64_t>(8, kOther)) << "the one that left keys comes after";
+}
+
+TEST_F(LeftBehind, SoAreThoseThatAnothersCommandHasToWaitFor) {
+  leave_keys();
+  const auto other = open(kOther);
+  EXPECT_EQ(run(other, create_primary(kOwner)).code, 0U) << "it needs one of the places";
+  EXPECT_EQ(turns(8), std::vector<std::uint64_t>(8, kOther));
+}
+
+TEST_F(LeftBehind, SoAreSessions) {
+  const auto c = open(kLeaver);
+  for (int i = 0; i < 8; ++i) (void)session(c);
+  engine_->close(c);
+  idle();
+  EXPECT_EQ(turns(8), std::vector<std::uint64_t>(8, kOther));
+}
+
+TEST_F(LeftBehind, NobodyPaysForWhatAnotherFlushesHimself) {
+  const auto c = open(kLeaver);
+  const auto key = primary(c);
+  EXPECT_EQ(run(c, flush_context(key)).code, 0U);
+  EXPECT_EQ(turns(8), std::vector<std::uint64_t>(8, kOther)) << "a client's own flush is its own";
+}
+
+TEST_F(LeftBehind, TheBooksKeepWhoPays) {
+  leave_keys();
+  const Bytes books = engine_->save_books();
+  ASSERT_TRUE(engine_->restore_books(books));
+  EXPECT_EQ(engine_->save_books(), books);
+  idle();
+  EXPECT_EQ(turns(8), std::vector<std::uint64_t>(8, kOther));
+}
+
+}  // namespace
+}  // namespace tpmspace::engine
