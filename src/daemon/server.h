@@ -189,7 +189,7 @@ class Server final : private Connection::Host {
   ClientId last_client_ = 0;
   std::uint64_t refused_ever_ = 0;
   std::size_t refused_now_ = 0;
-  Turns turns_;               // those who have something to handle
+  Turns<ClientId> turns_;     // those who have something to handle
   std::vector<Client> dead_;  // to be destroyed outside their own callbacks
   RateLimit refused_lines_;
   RateLimit cut_off_lines_;

@@ -101,10 +101,10 @@ std::optional<wire::Rc> TpmDesk::submit(ClientId client, const space::Holder& wh
   }
   const JobId job = ++last_job_;
   entry->second.job = job;
-  jobs_[job] = {.client = client, .owner = who.owner};
-  queue_.take(who.owner);
+  jobs_[job] = {.client = client, .owner = entry->second.owner};
+  queue_.take(entry->second.owner);
   counters_.add_queue_length(jobs_.size());
-  thread_->submit(who.owner, client, job, std::move(command), locality);
+  thread_->submit(entry->second.owner, client, job, std::move(command), locality);
   if (!deadline_timer_.armed()) deadline_timer_.arm(limits::kWatchdogPeriod);
   return std::nullopt;
 }
@@ -142,7 +142,7 @@ void TpmDesk::cancel(ClientId client) {
   const JobId id = found->second.job;
   Job& job = jobs_.at(id);
   if (std::exchange(job.cancelled, true)) return;
-  if (thread_->withdraw(client, id))
+  if (thread_->withdraw(found->second.owner, client, id))
     answer_early(id, kCanceled);
   else
     ask_to_give_up(id);
@@ -208,11 +208,11 @@ void TpmDesk::close(ClientId client) {
   const auto found = clients_.find(client);
   if (found == clients_.end()) return;
   if (const JobId job = found->second.job; job != 0) {
-    if (thread_->abandon(client, job)) ask_to_give_up(job);
+    if (thread_->abandon(found->second.owner, client, job)) ask_to_give_up(job);
     finish(job);
   }
+  thread_->close(found->second.owner, client);
   clients_.erase(found);
-  thread_->close(client);
 }
 
 void TpmDesk::ask_to_give_up(JobId job) {
@@ -285,7 +285,7 @@ void TpmDesk::lose_chip(const engine::Gate::Running& running) {
              name_of_code(table(), running.code), running.deadline_ms / 1000, jobs_.size());
   std::vector<JobId> waiting;
   for (const auto& [id, job] : jobs_)
-    if (thread_->abandon(job.client, id)) waiting.push_back(id);  // else its answer is on its way
+    if (thread_->abandon(job.owner, job.client, id)) waiting.push_back(id);  // else its answer is on its way
   thread_->drain();
   callbacks_.lost_or_found(true);
   for (const JobId id : waiting) answer_early(id, kFailure);

@@ -4,6 +4,8 @@
 #include <map>
 #include <utility>
 
+#include "daemon/turns.h"
+
 namespace tpmspace::daemon {
 namespace {
 
@@ -32,7 +34,7 @@ class TpmThread::Worker {
       const engine::Step step = engine_.step(now());
       if (remember_ && step.account) remember_(engine_.held_sessions());
       report(step);
-      if (!step.idle) continue;
+      if (!step.idle || waiting_.size() > 0) continue;
       owner_.orders_.wait(step.wake ? std::optional(time_point(*step.wake)) : std::nullopt);
     }
   }
@@ -49,14 +51,26 @@ class TpmThread::Worker {
     engine::Ticket ticket = 0;  // of its job; 0: none
   };
 
+  // So many at a time that whoever waits for the next step does not notice how many others there are.
   void take_orders() {
-    std::map<space::OwnerId, std::size_t> taken;
     for (Order& order : owner_.orders_.take()) {
-      std::visit([&](auto& what) { apply(what); }, order.what);
-      if (order.counted) ++taken[*order.counted];
-      changed_ = true;
+      if (order.owner)
+        waiting_.put(*order.owner, std::move(order));
+      else
+        take(order);
+    }
+    std::map<space::OwnerId, std::size_t> taken;
+    for (std::size_t i = 0; i < limits::kOrdersPerStep; ++i) {
+      auto order = waiting_.next();
+      if (!order) break;
+      take(*order);
+      if (order->counted) ++taken[*order->owner];
     }
     if (!taken.empty()) owner_.events_.put(Taken{{taken.begin(), taken.end()}});
+  }
+  void take(Order& order) {
+    std::visit([&](auto& what) { apply(what); }, order.what);
+    changed_ = true;
   }
 
   void apply(const Open& order) {
@@ -112,7 +126,7 @@ class TpmThread::Worker {
       owner_.events_.put(std::move(event));
       changed_ = false;
     }
-    if (draining_ && engine_.snapshot().queued == 0) {
+    if (draining_ && waiting_.size() == 0 && engine_.snapshot().queued == 0) {
       draining_ = false;
       owner_.events_.put(Drained{});
     }
@@ -158,6 +172,7 @@ class TpmThread::Worker {
   std::unordered_map<ClientId, Client> clients_;
   std::unordered_map<engine::ConnectionId, ClientId> client_of_;
   std::unordered_map<engine::Ticket, std::pair<JobId, ClientId>> jobs_;
+  Turns<Order> waiting_;  // orders that are not taken yet
   bool draining_ = false;
   bool stopping_ = false;
   bool changed_ = false;  // by orders, since the last report
@@ -249,23 +264,23 @@ void TpmThread::submit(space::OwnerId owner, ClientId client, JobId job, wire::C
   put_counted(owner, Submit{client, job, std::move(command), locality});
 }
 
-void TpmThread::close(ClientId client) {
-  orders_.put(Order{{}, Close{client}});
+void TpmThread::close(space::OwnerId owner, ClientId client) {
+  orders_.put(Order{owner, false, Close{client}});
 }
 void TpmThread::ask_for_sessions(const engine::SessionsQuery& query) {
   put_counted(query.payer, AskForSessions{query});
 }
 void TpmThread::order(std::uint64_t order, engine::SessionOrder what) {
-  orders_.put(Order{{}, AboutSessions{order, std::move(what)}});
+  orders_.put(Order{{}, false, AboutSessions{order, std::move(what)}});
 }
 void TpmThread::drain() {
-  orders_.put(Order{{}, Drain{}});
+  orders_.put(Order{{}, false, Drain{}});
 }
 void TpmThread::stop() {
-  orders_.put(Order{{}, Stop{}});
+  orders_.put(Order{{}, false, Stop{}});
 }
 
-bool TpmThread::withdraw(ClientId client, JobId job) {
+bool TpmThread::withdraw(space::OwnerId owner, ClientId client, JobId job) {
   engine::Ticket ticket = 0;
   {
     const std::lock_guard lock(shared_.mutex);
@@ -275,7 +290,7 @@ bool TpmThread::withdraw(ClientId client, JobId job) {
     if (ticket != 0 && (shared_.gate == nullptr || !shared_.gate->withdraw(ticket))) return false;
     shared_.tickets.erase(found);
   }
-  if (ticket != 0) orders_.put(Order{{}, Drop{client, ticket}});
+  if (ticket != 0) orders_.put(Order{owner, false, Drop{client, ticket}});
   return true;
 }
 
@@ -285,8 +300,8 @@ bool TpmThread::cancel(JobId job) {
   return shared_.gate != nullptr && found != shared_.tickets.end() && shared_.gate->cancel(found->second);
 }
 
-bool TpmThread::abandon(ClientId client, JobId job) {
-  if (withdraw(client, job)) return true;
+bool TpmThread::abandon(space::OwnerId owner, ClientId client, JobId job) {
+  if (withdraw(owner, client, job)) return true;
   const std::lock_guard lock(shared_.mutex);
   const auto found = shared_.tickets.find(job);
   return shared_.gate != nullptr && found != shared_.tickets.end() && shared_.gate->abandon(found->second);

@@ -7,7 +7,8 @@
 // needs no answer before it goes on. What cannot wait its turn in the queue (withdraw, cancel, abandon, what is
 // running) goes through the engine's gate. Threads: the public methods belong to the loop's thread, except where the
 // engine's own thread is meant. Errors: the TPM that cannot be opened or brought up is the event `Failed`. Limits: the
-// thread takes no orders while a command is at the TPM, so those that wait are counted for each owner (`has_room`).
+// thread takes no orders while a command is at the TPM, so those that wait are counted for each owner (`has_room`). It
+// takes limits::kOrdersPerStep of them between two steps of the engine, and owners take turns.
 #pragma once
 
 #include <cstdint>
@@ -91,7 +92,7 @@ class TpmThread {
   // Precondition: the client is open and has no job. The command must have been parsed with `table()`.
   void submit(space::OwnerId owner, ClientId client, JobId job, wire::Command command, std::uint8_t locality);
   // Its job is dropped without an answer.
-  void close(ClientId client);
+  void close(space::OwnerId owner, ClientId client);
   // The list comes with an event when it is the payer's turn.
   void ask_for_sessions(const engine::SessionsQuery& query);
   // The event that has Flushed comes when they are.
@@ -101,13 +102,13 @@ class TpmThread {
   void stop();
 
   // --- Past the queue ---
-  // True: the job waited; it will never run and has no answer.
-  [[nodiscard]] bool withdraw(ClientId client, JobId job);
+  // True: the job waited; it will never run and has no answer. `owner` is the client's, here and below.
+  [[nodiscard]] bool withdraw(space::OwnerId owner, ClientId client, JobId job);
   // True: the job is served and was asked to be given up; a chip may miss that, so ask again. False: it is done.
   bool cancel(JobId job);
   // Nobody takes its answer: withdrawn or cancelled, and what it does is undone. False: it is done, and its answer is
   // on its way.
-  bool abandon(ClientId client, JobId job);
+  bool abandon(space::OwnerId owner, ClientId client, JobId job);
   [[nodiscard]] std::optional<engine::Gate::Running> running() const;
   // The list as it is while a command is at the TPM; connections are ClientIds. Nullopt: no command is there, so that
   // the thread will make the list soon (`ask_for_sessions`).
@@ -152,7 +153,8 @@ class TpmThread {
   struct Drain {};
   struct Stop {};
   struct Order {
-    std::optional<space::OwnerId> counted;  // in room_
+    std::optional<space::OwnerId> owner;  // who takes turns with others for it; nullopt: it is taken at once
+    bool counted = false;                 // in room_
     std::variant<Open, SetLimits, Submit, Close, Drop, AboutSessions, AskForSessions, Drain, Stop> what;
   };
 
@@ -161,7 +163,7 @@ class TpmThread {
   template <typename What>
   void put_counted(space::OwnerId owner, What what) {
     room_.take(owner);
-    orders_.put(Order{owner, std::move(what)});
+    orders_.put(Order{owner, true, std::move(what)});
   }
 
   void run(const TpmSource& source, const engine::Config& config, bool again);

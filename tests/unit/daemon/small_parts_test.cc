@@ -280,7 +280,7 @@ TEST(Mailbox, AWaitEndsWithItsTime) {
 
 TEST(Turns, AFloodOfOneOwnersWeighsAsOneOfAnothers) {
   const space::OwnerId flood{1}, other{2}, third{3};
-  Turns turns;
+  Turns<ClientId> turns;
   for (ClientId id = 1; id <= 600; ++id) turns.put(flood, id);
   EXPECT_EQ(turns.next(), 1U);
   turns.put(other, 1000);
