@@ -88,6 +88,8 @@ inline constexpr milliseconds kCancelRetry{50};
 // Orders to the TPM's thread that it has not taken yet, an open and a submit for as many commands as may wait; each
 // owner's share: space/shared_room.h. On top of these: one close for each connection it knows.
 inline constexpr std::size_t kOrders = 2 * std::size_t{kQueue};
+// Of these, so many are taken between two steps of the engine, a few microseconds each; owners take turns.
+inline constexpr std::size_t kOrdersPerStep = 16;
 // Orders to flush sessions, of all administrators together, that the TPM's thread has not done: it takes one session
 // after each client's command.
 inline constexpr std::size_t kFlushOrders = 16;

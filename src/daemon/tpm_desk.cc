@@ -95,18 +95,18 @@ std::optional<wire::Rc> TpmDesk::submit(ClientId client, const space::Holder& wh
   // Who submits and leaves while a long command runs has nothing in the queue any more, but its orders still wait.
   const auto payer = space::Payer::of(who.owner, limits.administers);
   if (!queue_.admits(payer) || !thread_->has_room(payer)) return kFull;
-  const auto [entry, is_new] = clients_.try_emplace(client, Client{.payer = payer});
+  const auto [entry, is_new] = clients_.try_emplace(client, Client{.owner = who.owner, .payer = payer});
   if (is_new) {
     space::SpaceLimits own = limits;
     own.part = who.part;
-    thread_->open(payer, who.owner, client, own);
+    thread_->open(who.owner, payer, client, own);
   }
   const JobId job = ++last_job_;
   entry->second.job = job;
-  jobs_[job] = {.client = client, .payer = payer};
+  jobs_[job] = {.client = client, .owner = entry->second.owner, .payer = payer};
   queue_.take(payer);
   counters_.add_queue_length(jobs_.size());
-  thread_->submit(payer, client, job, std::move(command), locality);
+  thread_->submit(entry->second.owner, payer, client, job, std::move(command), locality);
   if (!deadline_timer_.armed()) deadline_timer_.arm(limits::kWatchdogPeriod);
   return std::nullopt;
 }
@@ -116,7 +116,7 @@ bool TpmDesk::set_limits(ClientId client, const space::SpaceLimits& limits) {
   if (found == clients_.end()) return true;
   const space::Payer payer = found->second.payer;
   if (!thread_->has_room(payer)) return false;
-  thread_->set_limits(payer, client, limits);
+  thread_->set_limits(found->second.owner, payer, client, limits);
   return true;
 }
 
@@ -145,7 +145,7 @@ void TpmDesk::cancel(ClientId client) {
   const JobId id = found->second.job;
   Job& job = jobs_.at(id);
   if (std::exchange(job.cancelled, true)) return;
-  if (thread_->withdraw(client, id))
+  if (thread_->withdraw(found->second.owner, client, id))
     answer_early(id, kCanceled);
   else
     ask_to_give_up(id);
@@ -212,11 +212,11 @@ void TpmDesk::close(ClientId client) {
   const auto found = clients_.find(client);
   if (found == clients_.end()) return;
   if (const JobId job = found->second.job; job != 0) {
-    if (thread_->abandon(client, job)) ask_to_give_up(job);
+    if (thread_->abandon(found->second.owner, client, job)) ask_to_give_up(job);
     finish(job);
   }
+  thread_->close(found->second.owner, client);
   clients_.erase(found);
-  thread_->close(client);
 }
 
 void TpmDesk::ask_to_give_up(JobId job) {
@@ -311,7 +311,7 @@ void TpmDesk::lose_chip(const engine::Gate::Running& running) {
              name_of_code(table(), running.code), running.deadline_ms / 1000, jobs_.size());
   std::vector<JobId> waiting;
   for (const auto& [id, job] : jobs_)
-    if (thread_->abandon(job.client, id)) waiting.push_back(id);  // else its answer is on its way
+    if (thread_->abandon(job.owner, job.client, id)) waiting.push_back(id);  // else its answer is on its way
   thread_->drain();
   callbacks_.lost_or_found(true);
   for (const JobId id : waiting) answer_early(id, kFailure);

@@ -110,10 +110,12 @@ class TpmDesk {
  private:
   struct Job {
     ClientId client = 0;
+    space::OwnerId owner;
     space::Payer payer;
     bool cancelled = false;  // asked once is asked: a client that repeats it makes no more work
   };
   struct Client {
+    space::OwnerId owner;
     space::Payer payer;
     JobId job = 0;  // 0: none
   };

@@ -5,6 +5,8 @@
 #include <map>
 #include <utility>
 
+#include "daemon/round_robin.h"
+
 namespace tpmspace::daemon {
 namespace {
 
@@ -52,7 +54,7 @@ class TpmThread::Worker {
       const engine::Step step = engine_.step(now());
       if (remember_ && step.account) remember_(engine_.held_sessions());
       report(step);
-      if (!step.idle) continue;
+      if (!step.idle || waiting_.size() > 0) continue;
       owner_.orders_.wait(step.wake ? std::optional(time_point(*step.wake)) : std::nullopt);
     }
   }
@@ -69,14 +71,26 @@ class TpmThread::Worker {
     engine::Ticket ticket = 0;  // of its job; 0: none
   };
 
+  // So many at a time that whoever waits for the next step does not notice how many others there are.
   void take_orders() {
-    std::map<space::Payer, std::size_t> taken;
     for (Order& order : owner_.orders_.take()) {
-      std::visit([&](auto& what) { apply(what); }, order.what);
-      if (order.counted) ++taken[*order.counted];
-      changed_ = true;
+      if (order.owner)
+        waiting_.put(*order.owner, std::move(order));
+      else
+        take(order);
+    }
+    std::map<space::Payer, std::size_t> taken;
+    for (std::size_t i = 0; i < limits::kOrdersPerStep; ++i) {
+      auto order = waiting_.next();
+      if (!order) break;
+      take(*order);
+      if (order->counted) ++taken[*order->counted];
     }
     if (!taken.empty()) owner_.events_.put(Taken{{taken.begin(), taken.end()}});
+  }
+  void take(Order& order) {
+    std::visit([&](auto& what) { apply(what); }, order.what);
+    changed_ = true;
   }
 
   void apply(const Open& order) {
@@ -135,7 +149,7 @@ class TpmThread::Worker {
       changed_ = false;
     }
     if (step.away) owner_.events_.put(Away{});
-    if (draining_ && engine_.snapshot().queued == 0) {
+    if (draining_ && waiting_.size() == 0 && engine_.snapshot().queued == 0) {
       draining_ = false;
       owner_.events_.put(Drained{});
     }
@@ -182,6 +196,7 @@ class TpmThread::Worker {
   std::unordered_map<engine::ConnectionId, ClientId> client_of_;
   std::unordered_map<engine::Ticket, std::pair<JobId, ClientId>> jobs_;
   MachineSlept machine_slept_;
+  RoundRobin<space::OwnerId, Order> waiting_;  // orders that are not taken yet
   bool draining_ = false;
   bool stopping_ = false;
   bool changed_ = false;  // by orders, since the last report
@@ -257,47 +272,48 @@ std::vector<TpmThread::Event> TpmThread::take_events() {
   return out;
 }
 
-void TpmThread::open(const space::Payer& payer, space::OwnerId owner, ClientId client,
+void TpmThread::open(space::OwnerId owner, const space::Payer& payer, ClientId client,
                      const space::SpaceLimits& limits) {
-  put_counted(payer, Open{client, owner, limits});
+  put_counted(owner, payer, Open{client, owner, limits});
 }
 
-void TpmThread::set_limits(const space::Payer& payer, ClientId client, const space::SpaceLimits& limits) {
-  put_counted(payer, SetLimits{client, limits});
+void TpmThread::set_limits(space::OwnerId owner, const space::Payer& payer, ClientId client,
+                           const space::SpaceLimits& limits) {
+  put_counted(owner, payer, SetLimits{client, limits});
 }
 
-void TpmThread::submit(const space::Payer& payer, ClientId client, JobId job, wire::Command command,
-                       std::uint8_t locality) {
+void TpmThread::submit(space::OwnerId owner, const space::Payer& payer, ClientId client, JobId job,
+                       wire::Command command, std::uint8_t locality) {
   {
     const std::lock_guard lock(shared_.mutex);
     shared_.tickets[job] = 0;
   }
-  put_counted(payer, Submit{client, job, std::move(command), locality});
+  put_counted(owner, payer, Submit{client, job, std::move(command), locality});
 }
 
-void TpmThread::close(ClientId client) {
-  orders_.put(Order{{}, Close{client}});
+void TpmThread::close(space::OwnerId owner, ClientId client) {
+  orders_.put(Order{owner, {}, Close{client}});
 }
 void TpmThread::ask_for_sessions(const space::Payer& payer, const engine::SessionsQuery& query) {
-  put_counted(payer, AskForSessions{query});
+  put_counted(query.payer, payer, AskForSessions{query});
 }
 void TpmThread::order(std::uint64_t order, engine::SessionOrder what) {
-  orders_.put(Order{{}, AboutSessions{order, std::move(what)}});
+  orders_.put(Order{{}, {}, AboutSessions{order, std::move(what)}});
 }
 void TpmThread::prepare_for_sleep() {
-  orders_.put(Order{{}, PrepareForSleep{}});
+  orders_.put(Order{{}, {}, PrepareForSleep{}});
 }
 void TpmThread::wake_up() {
-  orders_.put(Order{{}, WakeUp{}});
+  orders_.put(Order{{}, {}, WakeUp{}});
 }
 void TpmThread::drain() {
-  orders_.put(Order{{}, Drain{}});
+  orders_.put(Order{{}, {}, Drain{}});
 }
 void TpmThread::stop() {
-  orders_.put(Order{{}, Stop{}});
+  orders_.put(Order{{}, {}, Stop{}});
 }
 
-bool TpmThread::withdraw(ClientId client, JobId job) {
+bool TpmThread::withdraw(space::OwnerId owner, ClientId client, JobId job) {
   engine::Ticket ticket = 0;
   {
     const std::lock_guard lock(shared_.mutex);
@@ -307,7 +323,7 @@ bool TpmThread::withdraw(ClientId client, JobId job) {
     if (ticket != 0 && (shared_.gate == nullptr || !shared_.gate->withdraw(ticket))) return false;
     shared_.tickets.erase(found);
   }
-  if (ticket != 0) orders_.put(Order{{}, Drop{client, ticket}});
+  if (ticket != 0) orders_.put(Order{owner, {}, Drop{client, ticket}});
   return true;
 }
 
@@ -317,8 +333,8 @@ bool TpmThread::cancel(JobId job) {
   return shared_.gate != nullptr && found != shared_.tickets.end() && shared_.gate->cancel(found->second);
 }
 
-bool TpmThread::abandon(ClientId client, JobId job) {
-  if (withdraw(client, job)) return true;
+bool TpmThread::abandon(space::OwnerId owner, ClientId client, JobId job) {
+  if (withdraw(owner, client, job)) return true;
   const std::lock_guard lock(shared_.mutex);
   const auto found = shared_.tickets.find(job);
   return shared_.gate != nullptr && found != shared_.tickets.end() && shared_.gate->abandon(found->second);

@@ -7,7 +7,8 @@
 // needs no answer before it goes on. What cannot wait its turn in the queue (withdraw, cancel, abandon, what is
 // running) goes through the engine's gate. Threads: the public methods belong to the loop's thread, except where the
 // engine's own thread is meant. Errors: the TPM that cannot be opened or brought up is the event `Failed`. Limits: the
-// thread takes no orders while a command is at the TPM, so those that wait are counted for each owner (`has_room`).
+// thread takes no orders while a command is at the TPM, so those that wait are counted for each owner (`has_room`). It
+// takes limits::kOrdersPerStep of them between two steps of the engine, and owners take turns.
 #pragma once
 
 #include <cstdint>
@@ -84,16 +85,17 @@ class TpmThread {
 
   [[nodiscard]] std::vector<Event> take_events();
 
-  // --- Orders; Precondition: Ready was seen. They are counted for the payer ---
+  // --- Orders; Precondition: Ready was seen. They use turns of the owner and are counted for the payer ---
   // Whether the payer may submit: not too many of its orders wait.
   [[nodiscard]] bool has_room(const space::Payer& payer) const { return room_.admits(payer); }
-  void open(const space::Payer& payer, space::OwnerId owner, ClientId client, const space::SpaceLimits& limits);
+  void open(space::OwnerId owner, const space::Payer& payer, ClientId client, const space::SpaceLimits& limits);
   // Precondition: the client is open. For the jobs that follow.
-  void set_limits(const space::Payer& payer, ClientId client, const space::SpaceLimits& limits);
+  void set_limits(space::OwnerId owner, const space::Payer& payer, ClientId client, const space::SpaceLimits& limits);
   // Precondition: the client is open and has no job. The command must have been parsed with `table()`.
-  void submit(const space::Payer& payer, ClientId client, JobId job, wire::Command command, std::uint8_t locality);
+  void submit(space::OwnerId owner, const space::Payer& payer, ClientId client, JobId job, wire::Command command,
+              std::uint8_t locality);
   // Its job is dropped without an answer.
-  void close(ClientId client);
+  void close(space::OwnerId owner, ClientId client);
   // The list comes with an event when it is the payer's turn.
   void ask_for_sessions(const space::Payer& payer, const engine::SessionsQuery& query);
   // The event that has Flushed comes when they are.
@@ -106,13 +108,13 @@ class TpmThread {
   void stop();
 
   // --- Past the queue ---
-  // True: the job waited; it will never run and has no answer.
-  [[nodiscard]] bool withdraw(ClientId client, JobId job);
+  // True: the job waited; it will never run and has no answer. `owner` is the client's, here and below.
+  [[nodiscard]] bool withdraw(space::OwnerId owner, ClientId client, JobId job);
   // True: the job is served and was asked to be given up; a chip may miss that, so ask again. False: it is done.
   bool cancel(JobId job);
   // Nobody takes its answer: withdrawn or cancelled, and what it does is undone. False: it is done, and its answer is
   // on its way.
-  bool abandon(ClientId client, JobId job);
+  bool abandon(space::OwnerId owner, ClientId client, JobId job);
   [[nodiscard]] std::optional<engine::Gate::Running> running() const;
   // The list as it is while a command is at the TPM; connections are ClientIds. Nullopt: no command is there, so that
   // the thread will make the list soon (`ask_for_sessions`).
@@ -159,6 +161,7 @@ class TpmThread {
   struct Drain {};
   struct Stop {};
   struct Order {
+    std::optional<space::OwnerId> owner;  // whose turn it uses; nullopt: it is taken at once
     std::optional<space::Payer> counted;  // in room_
     std::variant<Open, SetLimits, Submit, Close, Drop, AboutSessions, AskForSessions, PrepareForSleep, WakeUp, Drain,
                  Stop>
@@ -168,9 +171,9 @@ class TpmThread {
   // What gives something back is not counted: there is one Close for each Open, and one Drop for each command that the
   // engine has.
   template <typename What>
-  void put_counted(const space::Payer& payer, What what) {
+  void put_counted(space::OwnerId owner, const space::Payer& payer, What what) {
     room_.take(payer);
-    orders_.put(Order{payer, std::move(what)});
+    orders_.put(Order{owner, payer, std::move(what)});
   }
 
   void run(const TpmSource& source, const engine::Config& config, bool again);

@@ -1,6 +1,7 @@
 #include "engine/engine.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "engine/impl.h"
@@ -12,7 +13,7 @@ namespace rc = wire::rc;
 
 namespace {
 
-// With so much that nobody wants in the TPM, every other step tidies up even while clients wait.
+// With so much that nobody wants in the TPM, it is tidied up even while clients wait.
 constexpr std::size_t kUnwantedBacklog = 8;
 constexpr Time kNever = UINT64_MAX;
 
@@ -34,8 +35,15 @@ ConnectionId Engine::open(space::OwnerId owner, const space::SpaceLimits& limits
   return id.value;
 }
 
-void Engine::set_limits(ConnectionId connection, const space::SpaceLimits& limits) {
-  impl_->manager.set_limits(impl_->connections.at(connection).space, limits);
+void Engine::set_limits(ConnectionId id, const space::SpaceLimits& limits) {
+  const Time began = impl_->clock();
+  const Connection& connection = impl_->connections.at(id);
+  impl_->manager.set_limits(connection.space, limits);
+  if (connection.waiting) {
+    impl_->line.set_terms(connection.waiting->ticket, impl_->limits_of(connection).terms);
+    impl_->change_line(connection.owner);
+  }
+  impl_->charge(connection.owner, began);
 }
 
 Ticket Engine::submit(ConnectionId connection, wire::Command command, std::uint8_t locality, Time now) {
@@ -50,55 +58,52 @@ Ticket Engine::submit(ConnectionId connection, wire::Command command, std::uint8
 }
 
 bool Engine::cancel(Ticket ticket) {
+  const Time began = impl_->clock();
   const auto it = impl_->tickets.find(ticket);
   if (it == impl_->tickets.end()) return false;
   Connection& connection = impl_->connections.at(it->second);
-  impl_->queue.remove(connection.owner.value, ticket);
+  if (connection.waiting->cancelled) return false;
+  const std::uint64_t owner = connection.owner.value;
+  impl_->queue.remove(owner, ticket);
   impl_->leave_line(ticket);
-  if (impl_->gate.withdraw(ticket))
-    impl_->cancelled.push_back(Reply{it->second, ticket, wire::error_response(wire::from_manager(rc::kCanceled))});
-  connection.waiting.reset();
-  impl_->tickets.erase(it);
+  if (impl_->gate.withdraw(ticket)) {
+    connection.waiting->cancelled = true;
+    impl_->queue.push_first(owner, ticket, impl_->limits_of(connection).priority);
+  } else {
+    connection.waiting.reset();
+    impl_->tickets.erase(it);
+    impl_->charge({owner}, began);
+  }
   return true;
 }
 
 void Engine::close(ConnectionId id) {
+  const Time began = impl_->clock();
   const auto it = impl_->connections.find(id);
   if (it == impl_->connections.end()) return;
+  const space::OwnerId owner = it->second.owner;
   if (it->second.waiting) {
-    impl_->gate.withdraw(it->second.waiting->ticket);
-    impl_->queue.remove(it->second.owner.value, it->second.waiting->ticket);
-    impl_->leave_line(it->second.waiting->ticket);
-    impl_->tickets.erase(it->second.waiting->ticket);
+    const Ticket ticket = it->second.waiting->ticket;
+    impl_->gate.withdraw(ticket);
+    impl_->queue.remove(owner.value, ticket);
+    impl_->leave_line(ticket);
+    impl_->tickets.erase(ticket);
   }
-  std::erase_if(impl_->cancelled, [&](const Reply& reply) { return reply.connection == id; });
   impl_->manager.close(it->second.space);
   impl_->connections.erase(it);
+  impl_->charge(owner, began);
 }
 
+// What passes the queue has every other step at most: whoever waits in the queue has the others.
 Step Engine::step(Time now) {
   Impl& me = *impl_;
-  if (!me.cancelled.empty() && (me.queue.size() == 0 || !me.answered_cancelled_last)) {
-    me.answered_cancelled_last = true;
-    Step step;
-    step.reply = std::move(me.cancelled.front());
-    me.cancelled.pop_front();
-    step.account = observe::Account{};
-    const Connection& connection = me.connections.at(step.reply->connection);
-    step.account->owner = connection.owner.value;
-    step.account->connection = step.reply->connection;
-    step.account->rc = wire::from_manager(rc::kCanceled);
-    me.queue.charge(connection.owner.value, kLeastCharge);
-    return step;
+  if (me.queue.size() == 0 || !std::exchange(me.passed_last, false)) {
+    if (auto step = me.pass_queue(now)) {
+      me.passed_last = true;
+      return std::move(*step);
+    }
   }
-  me.answered_cancelled_last = false;
-  if (!me.orders.empty() && (me.queue.size() == 0 || !me.ordered_last)) return me.go_on_with_order(now);
-  me.ordered_last = false;
-  if (me.falls_asleep && (me.queue.size() == 0 || !me.put_away_last)) return me.put_away_for_sleep(now);
-  me.put_away_last = false;
-  if (auto step = me.serve_lines(now)) return std::move(*step);
-  const bool backlog = me.manager.unwanted() > kUnwantedBacklog && !me.tidied_last && now >= me.not_before;
-  if (me.queue.size() > 0 && !backlog) return me.run_next(now);
+  if (me.queue.size() > 0) return me.run_next(now);
   Step step = me.idle(now);
   const auto look_again = [&](bool somebody_waits, Time at) {
     if (step.idle && somebody_waits && at != UINT64_MAX) step.wake = std::min(step.wake.value_or(at), at);
@@ -108,10 +113,49 @@ Step Engine::step(Time now) {
   return step;
 }
 
+// These take turns as well.
+std::optional<Step> Engine::Impl::pass_queue(Time now) {
+  constexpr std::array kWays = {&Impl::go_on_with_order, &Impl::put_away_for_sleep, &Impl::serve_session_line,
+                                &Impl::serve_number_line, &Impl::tidy_backlog};
+  for (unsigned tried = 0; tried < kWays.size(); ++tried) {
+    const auto way = kWays.at(passing);
+    passing = (passing + 1) % kWays.size();
+    if (auto step = (this->*way)(now)) return step;
+  }
+  return std::nullopt;
+}
+
+std::optional<Step> Engine::Impl::tidy_backlog(Time now) {
+  if (queue.size() == 0 || manager.unwanted() <= kUnwantedBacklog || now < not_before) return std::nullopt;
+  Step step = idle(now);
+  return step.idle ? std::nullopt : std::optional(std::move(step));
+}
+
+void Engine::Impl::charge(space::OwnerId owner, Time began) {
+  queue.charge(owner.value, std::max(clock() - began, kLeastCharge));
+}
+
 Step Engine::Impl::run_next(Time now) {
-  const Ticket ticket = queue.pop()->item;
-  if (const auto query = queries.extract(ticket)) return answer_query(query.mapped());
-  return must_wait(ticket, now) ? Step{} : serve(ticket, now);
+  const Time began = clock();
+  const auto turn = *queue.pop();
+  if (const auto query = queries.extract(turn.item)) return answer_query(query.mapped());
+  if (connections.at(tickets.at(turn.item)).waiting->cancelled) return answer_cancelled(turn.item);
+  if (!must_wait(turn.item, now)) return serve(turn.item, now);
+  charge({turn.owner}, began);
+  return Step{};
+}
+
+Step Engine::Impl::answer_cancelled(Ticket ticket) {
+  constexpr wire::Rc kCanceled = wire::from_manager(rc::kCanceled);
+  const ConnectionId id = tickets.at(ticket);
+  Connection& connection = connections.at(id);
+  connection.waiting.reset();
+  tickets.erase(ticket);
+  Step step;
+  step.reply = Reply{id, ticket, wire::error_response(kCanceled)};
+  step.account = to_account(&connection, id, 0, kCanceled, {});
+  queue.charge(connection.owner.value, kLeastCharge);
+  return step;
 }
 
 std::optional<Waiting> Engine::Impl::take_waiting(Ticket ticket) {
@@ -161,7 +205,6 @@ Step Engine::Impl::serve(Ticket ticket, Time now, std::optional<Time> waited) {
   step.reply = Reply{id, ticket, std::move(outcome.response)};
   if (step.account->tpm_lost) not_before = now + kLostPause;
   last_activity = now;
-  tidied_last = false;
   return step;
 }
 
@@ -172,7 +215,6 @@ observe::Held Engine::Impl::held_by(space::SpaceId space) const {
 }
 
 Step Engine::Impl::idle(Time now) {
-  tidied_last = true;
   Step step;
   step.idle = true;
   if (now < not_before) {
@@ -221,14 +263,14 @@ std::optional<Step> Engine::Impl::put_away(Time now) {
 }
 
 // What will not leave stays.
-Step Engine::Impl::put_away_for_sleep(Time now) {
-  put_away_last = true;
+std::optional<Step> Engine::Impl::put_away_for_sleep(Time now) {
+  if (!falls_asleep) return std::nullopt;
   std::optional<Step> step = manager.loaded() > 0 && now >= not_before ? put_away(now) : std::nullopt;
-  if (step && now >= not_before) return std::move(*step);
+  if (step && now >= not_before) return step;
   falls_asleep = false;
   if (!step) step.emplace();
   step->away = true;
-  return std::move(*step);
+  return step;
 }
 
 // What could not be done is tried again later, not at once.

@@ -67,7 +67,8 @@ struct Step {
 // Counts for status; all about this moment. Sessions as DESIGN "Sessions" names their states.
 struct Snapshot {
   std::uint32_t connections = 0;
-  std::uint32_t queued = 0;  // those that wait for a session included
+  // Those that wait for a session included, and those that were cancelled and are not answered yet.
+  std::uint32_t queued = 0;
   std::uint32_t waiting_for_session = 0;
   std::uint32_t objects = 0, objects_loaded = 0;
   std::uint32_t sessions = 0, sessions_loaded = 0, sessions_client_saved = 0;  // in the TPM
@@ -86,8 +87,9 @@ class Engine {
   void set_limits(ConnectionId connection, const space::SpaceLimits& limits);
   // Precondition: the connection is open and has no command in the engine.
   [[nodiscard]] Ticket submit(ConnectionId connection, wire::Command command, std::uint8_t locality, Time now);
-  // A command that still waits is answered CANCELED from our layer by the next step, or not at all if it was withdrawn
-  // at the gate: true. One that is served is the gate's business, one that is done nobody's: false.
+  // A command that still waits is answered CANCELED from our layer when it is its owner's turn, before the owner's
+  // other commands, or not at all if it was withdrawn at the gate: true. One that is served is the gate's business, one
+  // that is done nobody's: false.
   bool cancel(Ticket ticket);
   // Its waiting command is dropped without an answer; what the space held is given back in idle steps (or earlier,
   // when somebody needs the room). Client-saved sessions stay.

@@ -31,6 +31,7 @@ struct Waiting {
   Ticket ticket = 0;
   wire::Command command;
   std::uint8_t locality = 0;
+  bool cancelled = false;  // its turn is for the answer CANCELED
 };
 
 struct Connection {
@@ -59,23 +60,32 @@ struct Engine::Impl {
         lockout(chip, now_of()) {}
 
   Step run_next(Time now);
+  // Something else than the next command of the queue; nullopt: there is nothing, or it has to wait.
+  std::optional<Step> pass_queue(Time now);
+  std::optional<Step> tidy_backlog(Time now);
+  Step answer_cancelled(Ticket ticket);
+  // What the owner caused has taken the time since `began`.
+  void charge(space::OwnerId owner, Time began);
   // The client's command, in its connection's name. `waited`: so long, for a session.
   Step serve(Ticket ticket, Time now, std::optional<Time> waited = std::nullopt);
   // False: it may run now. Else it is in the line that it belongs into.
   bool must_wait(Ticket ticket, Time now);
-  // Something for those that wait for a session or a number; nullopt: nothing can be done before `look_at_line`.
-  std::optional<Step> serve_lines(Time now);
+  // Something for those that wait for a session, or for a number; nullopt: nothing can be done before `look_at_line`,
+  // or `look_at_numbers`.
   std::optional<Step> serve_session_line(Time now);
   std::optional<Step> serve_number_line(Time now);
+  Step take_for_line(const space::Taking& taking, Time now);
   void leave_line(Ticket ticket);
+  // The line is to be looked at anew, at this owner's cost.
+  void change_line(space::OwnerId by);
   [[nodiscard]] Time waits_since(Ticket ticket) const;
   [[nodiscard]] std::size_t waiting() const { return line.size() + numbers.size(); }
   Step end_waiting(Ticket ticket, Time now);
   [[nodiscard]] SessionList list_sessions(const std::optional<space::Holder>& only) const;
   // The list that somebody asked for.
   Step answer_query(const SessionsQuery& query);
-  // The next session of the first order.
-  Step go_on_with_order(Time now);
+  // The next session of the first order; nullopt: there is none.
+  std::optional<Step> go_on_with_order(Time now);
   Step go_on_flushing(OrderUnderWay& order);
   Step begin_flushing(OrderUnderWay& order);
   Step reserve(OrderUnderWay& order, const ReserveSession& which);
@@ -87,7 +97,7 @@ struct Engine::Impl {
   Step idle(Time now);
   std::optional<Step> save_unused(Time now, std::optional<Time>& wake);
   std::optional<Step> put_away(Time now);
-  Step put_away_for_sleep(Time now);
+  std::optional<Step> put_away_for_sleep(Time now);
   Step did_idle_work(space::Cost cost, bool done, Time now);
   Step account_only(space::Cost cost);
   observe::Account to_account(const Connection* connection, ConnectionId id, std::uint32_t code, wire::Rc rc,
@@ -104,21 +114,18 @@ struct Engine::Impl {
   std::map<Ticket, ConnectionId> tickets;  // of waiting commands, in the queue or in the line
   space::WaitingLine line;                 // for a session
   std::optional<space::Bank> line_saw;     // what the bank was when nobody in the line could be helped
+  std::optional<space::OwnerId> line_changed_by;
   space::NumberLine numbers;
   Time look_at_line = 0, look_at_numbers = 0;
-  std::deque<Reply> cancelled;
   std::deque<OrderUnderWay> orders;
   std::map<Ticket, SessionsQuery> queries;  // in the queue
   Ticket last_ticket = 0;
   Time last_activity = 0;
-  Time not_before = 0;  // idle work, after the back end was lost
-  bool tidied_last = false;
-  bool asleep = false;                   // from `prepare_for_sleep` to `wake_up`
-  bool falls_asleep = false;             // not all is put away yet
-  bool put_away_last = false;            // then clients have every other step
-  bool answered_cancelled_last = false;  // whoever waits has every other step
-  bool ordered_last = false;             // likewise
-  bool served_number_last = false;       // likewise
+  Time not_before = 0;        // idle work, after the back end was lost
+  bool asleep = false;        // from `prepare_for_sleep` to `wake_up`
+  bool falls_asleep = false;  // not all is put away yet
+  bool passed_last = false;   // the last step was not the queue's: this one is
+  unsigned passing = 0;       // of what passes the queue, whose turn it is
 };
 
 }  // namespace tpmspace::engine

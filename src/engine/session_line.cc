@@ -36,29 +36,31 @@ bool Engine::Impl::must_wait(Ticket ticket, Time now) {
     line.add({.id = ticket,
               .waiter = {.space = connection.space, .owner = connection.owner, .since = now},
               .deadline = deadline,
-              .may_take = terms.exhaustion == space::Exhaustion::kReclaim});
-    line_saw.reset();
+              .may_take = terms.exhaustion == space::Exhaustion::kReclaim,
+              .claim = terms.claim,
+              .tenure = terms.tenure});
+    change_line(connection.owner);
   }
   manager.await(connection.space, command, true);
   return true;
 }
 
+void Engine::Impl::change_line(space::OwnerId by) {
+  line_saw.reset();
+  line_changed_by = by;
+}
+
 void Engine::Impl::leave_line(Ticket ticket) {
-  const bool waited_here = line.remove(ticket);
-  if (waited_here) line_saw.reset();
-  if (!numbers.remove(ticket) && !waited_here) return;
   const Connection& connection = connections.at(tickets.at(ticket));
+  const bool waited_here = line.remove(ticket);
+  if (waited_here) change_line(connection.owner);
+  if (!numbers.remove(ticket) && !waited_here) return;
   manager.await(connection.space, connection.waiting->command, false);
 }
 
 Time Engine::Impl::waits_since(Ticket ticket) const {
-  const auto* guest = numbers.find(ticket);
-  return guest != nullptr ? guest->since : line.since(ticket);
-}
-
-std::optional<Step> Engine::Impl::serve_lines(Time now) {
-  if (auto step = serve_session_line(now)) return step;
-  return serve_number_line(now);
+  const auto* guest = numbers.queue().find(ticket);
+  return (guest != nullptr ? guest : line.queue().find(ticket))->since;
 }
 
 std::optional<Step> Engine::Impl::serve_session_line(Time now) {
@@ -66,36 +68,44 @@ std::optional<Step> Engine::Impl::serve_session_line(Time now) {
   if (const auto late = line.expired(now)) return end_waiting(*late, now);
   space::Bank bank = manager.session_book().bank();
   if (line_saw == bank && now < look_at_line) return std::nullopt;
-  if (const auto next = line.next(manager.books(), manager.chip(), manager.session_book(), now)) {
-    const Time waited = now - line.since(*next);
-    line.served(*next, now);
-    line_saw.reset();
+  const Time began = clock();
+  const auto next = line.next(manager.books(), manager.chip(), manager.session_book(), now);
+  space::Taking taking;
+  if (!next) taking = line.taking(manager.books(), manager.chip(), now);
+  if (const auto by = std::exchange(line_changed_by, std::nullopt)) charge(*by, began);
+  if (next) {
+    const Time waited = now - waits_since(*next);
     const Connection& connection = connections.at(tickets.at(*next));
+    line.served(*next, now);
+    change_line(connection.owner);
     manager.await(connection.space, connection.waiting->command, false);
     return serve(*next, now, waited);
   }
-  const auto taking = line.taking(manager.books(), manager.chip(), now);
-  if (taking.number && now >= not_before) {
-    line_saw.reset();
-    Step step = account_only(manager.take_session(*taking.number, taking.by));
-    if (step.account->tpm_lost) not_before = now + kLostPause;
-    return step;
-  }
+  if (taking.number && now >= not_before) return take_for_line(taking, now);
   line_saw = std::move(bank);
   look_at_line = taking.number ? not_before : taking.at.value_or(UINT64_MAX);
   return std::nullopt;
 }
 
-// One in a step, and every other step is somebody else's: those that were served go on, so that nobody notices when
-// their sessions leave.
+// Whoever waits pays.
+Step Engine::Impl::take_for_line(const space::Taking& taking, Time now) {
+  const Time began = clock();
+  Step step = account_only(manager.take_session(*taking.number, taking.by));
+  if (step.account->tpm_lost) not_before = now + kLostPause;
+  change_line({taking.by.waiter});
+  charge({taking.by.waiter}, began);
+  return step;
+}
+
+// Those that were served go on meanwhile, so that nobody notices when their sessions leave.
 std::optional<Step> Engine::Impl::serve_number_line(Time now) {
   if (numbers.empty()) return std::nullopt;
   if (const auto late = numbers.expired(now)) return end_waiting(*late, now);
   const auto next = numbers.next(manager.session_book(), now);
   look_at_numbers = numbers.look_again(manager.session_book());
-  if (!next || (queue.size() > 0 && std::exchange(served_number_last, !served_number_last))) return std::nullopt;
-  const Time waited = now - numbers.find(*next)->since;
-  numbers.served(*next);
+  if (!next) return std::nullopt;
+  const Time waited = now - waits_since(*next);
+  numbers.served(*next, now);
   const Connection& connection = connections.at(tickets.at(*next));
   manager.await(connection.space, connection.waiting->command, false);
   return serve(*next, now, waited);
@@ -107,6 +117,7 @@ Step Engine::Impl::end_waiting(Ticket ticket, Time now) {
   const Connection& connection = connections.at(id);
   const Time waited = now - waits_since(ticket);
   leave_line(ticket);
+  queue.charge(connection.owner.value, kLeastCharge);
   const auto waiting = take_waiting(ticket);
   if (!waiting) return Step{};
   gate.end();

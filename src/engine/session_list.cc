@@ -65,18 +65,41 @@ class Lister {
     out_.hidden_sessions += books_.parked_in_all.sessions - known;
     out_.more_parked = known - std::min(known, std::uint32_t{SessionList::kMaxParked});
   }
-  void add_waiting(space::SpaceId space, Time since, Time deadline) {
-    const space::Holder holder = holder_of(books_, space);
-    if (!may_know(holder))
-      ++out_.hidden_waiting;
-    else if (out_.waiting.size() >= SessionList::kMaxWaiting)
-      ++out_.more_waiting;
-    else
-      out_.waiting.push_back({.holder = holder, .connection = space.value, .since = since, .deadline = deadline});
+  // Of those that may not be known only the number is needed.
+  void add_waiting(const space::WaitQueue& queue) {
+    if (!only_) {
+      std::size_t named = 0;
+      for (const auto& [arrival, guest] : queue.guests()) {
+        if (out_.waiting.size() == SessionList::kMaxWaiting) break;
+        add(guest);
+        ++named;
+      }
+      out_.more_waiting += static_cast<std::uint32_t>(queue.size() - named);
+      return;
+    }
+    const auto* owner = queue.owner(only_->owner);
+    const std::size_t own = owner == nullptr ? 0 : owner->guests.size();
+    out_.hidden_waiting += static_cast<std::uint32_t>(queue.size() - own);
+    if (owner == nullptr) return;
+    for (const auto& [arrival, kind] : owner->guests) {
+      const auto& guest = queue.at(arrival);
+      if (!may_know(holder_of(books_, guest.space)))
+        ++out_.hidden_waiting;
+      else if (out_.waiting.size() >= SessionList::kMaxWaiting)
+        ++out_.more_waiting;
+      else
+        add(guest);
+    }
   }
   [[nodiscard]] SessionList take() { return std::move(out_); }
 
  private:
+  void add(const space::WaitQueue::Guest& guest) {
+    out_.waiting.push_back({.holder = holder_of(books_, guest.space),
+                            .connection = guest.space.value,
+                            .since = guest.since,
+                            .deadline = guest.deadline});
+  }
   [[nodiscard]] bool may_know(const space::Holder& holder) const { return !only_ || only_->covers(holder); }
   template <typename Each>
   void for_each_parked_of(space::OwnerId owner, Each each) const {
@@ -121,8 +144,8 @@ SessionList Engine::Impl::list_sessions(const std::optional<space::Holder>& only
   Lister lister(manager.books(), only);
   lister.add_active();
   lister.add_parked();
-  for (const auto& guest : line.guests()) lister.add_waiting(guest.waiter.space, guest.waiter.since, guest.deadline);
-  for (const auto& guest : numbers.guests()) lister.add_waiting(guest.space, guest.since, guest.deadline);
+  lister.add_waiting(line.queue());
+  lister.add_waiting(numbers.queue());
   return lister.take();
 }
 

@@ -22,8 +22,8 @@ void Engine::order_sessions(std::uint64_t order, SessionOrder what) {
   impl_->orders.push_back(std::move(under_way));
 }
 
-Step Engine::Impl::go_on_with_order(Time now) {
-  ordered_last = true;
+std::optional<Step> Engine::Impl::go_on_with_order(Time now) {
+  if (orders.empty()) return std::nullopt;
   OrderUnderWay& order = orders.front();
   const auto* which = std::get_if<ReserveSession>(&order.what);
   Step step = which != nullptr ? reserve(order, *which) : go_on_flushing(order);

@@ -1,60 +1,86 @@
 #include "queue/fair_queue.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace tpmspace::queue {
 
-void FairQueue::push(Owner owner, Item item, Priority priority) {
-  Line& line = lines_[owner];
-  if (line.items.empty()) line.used = std::max(line.used, now_);
-  line.items.emplace_back(item, priority);
-  ++waiting_;
+FairQueue::Urgency FairQueue::urgency_of(Lines::const_reference line) {
+  return {std::numeric_limits<Priority>::max() - line.second.items.begin()->second.priority, rank_of(line)};
+}
+
+void FairQueue::take_out(Lines::const_reference line) {
+  ++looked_at_;
+  if (line.second.items.empty()) {
+    idle_.erase(rank_of(line));
+    return;
+  }
+  by_rank_.erase(rank_of(line));
+  by_urgency_.erase(urgency_of(line));
+}
+
+void FairQueue::file(Lines::const_reference line) {
+  if (line.second.items.empty()) {
+    idle_.insert(rank_of(line));
+    return;
+  }
+  by_rank_.insert(rank_of(line));
+  by_urgency_.insert(urgency_of(line));
+}
+
+void FairQueue::put(Owner owner, Item item, Priority priority, Place place) {
+  const auto line = lines_.try_emplace(owner).first;
+  take_out(*line);
+  if (line->second.items.empty()) line->second.used = std::max(line->second.used, now_);
+  line->second.items.emplace(place, Waiting{item, priority});
+  places_.emplace(item, place);
+  file(*line);
 }
 
 bool FairQueue::remove(Owner owner, Item item) {
   const auto line = lines_.find(owner);
-  if (line == lines_.end()) return false;
-  auto& items = line->second.items;
-  const auto it = std::find_if(items.begin(), items.end(), [item](const auto& one) { return one.first == item; });
-  if (it == items.end()) return false;
-  items.erase(it);
-  --waiting_;
+  const auto place = places_.find(item);
+  if (line == lines_.end() || place == places_.end() || line->second.items.count(place->second) == 0) return false;
+  take_out(*line);
+  line->second.items.erase(place->second);
+  places_.erase(place);
+  file(*line);
   return true;
 }
 
 std::optional<FairQueue::Turn> FairQueue::pop() {
-  const auto rank = [](const Line& line) { return std::pair{line.used, line.turn}; };
-  auto fair = lines_.end(), first = lines_.end();  // whose turn it is; and who may go before
-  for (auto it = lines_.begin(); it != lines_.end(); ++it) {
-    if (it->second.items.empty()) continue;
-    if (fair == lines_.end() || rank(it->second) < rank(fair->second)) fair = it;
-    const auto priority = [](const Line& line) { return line.items.front().second; };
-    const bool goes_first = first == lines_.end() || priority(it->second) > priority(first->second) ||
-                            (priority(it->second) == priority(first->second) && rank(it->second) < rank(first->second));
-    if (goes_first) first = it;
-  }
-  if (fair == lines_.end()) return std::nullopt;
+  if (by_rank_.empty()) return std::nullopt;
+  const Owner fair = std::get<2>(*by_rank_.begin()), first = std::get<2>(by_urgency_.begin()->second);
   const bool passes = first != fair && passed_ < kPassing;
   passed_ = passes ? passed_ + 1 : 0;
-  const auto next = passes ? first : fair;
+  const auto next = lines_.find(passes ? first : fair);
+  take_out(*next);
   Line& line = next->second;
-  const Turn turn{next->first, line.items.front().first};
-  line.items.pop_front();
+  const Turn turn{next->first, line.items.begin()->second.item};
+  line.items.erase(line.items.begin());
+  places_.erase(turn.item);
   line.turn = ++turns_;
   now_ = std::max(now_, line.used);
-  --waiting_;
+  file(*next);
   forget_idle_owners();
   return turn;
 }
 
 void FairQueue::charge(Owner owner, std::uint64_t nanoseconds) {
   // An owner that was forgotten meanwhile has had its turn all the same.
-  Line& line = lines_[owner];
-  line.used = std::max(line.used, now_) + nanoseconds;
+  const auto line = lines_.try_emplace(owner).first;
+  take_out(*line);
+  line->second.used = std::max(line->second.used, now_) + nanoseconds;
+  file(*line);
 }
 
+// Each owner is forgotten once for each time that it came.
 void FairQueue::forget_idle_owners() {
-  std::erase_if(lines_, [this](const auto& entry) { return entry.second.items.empty() && entry.second.used < now_; });
+  while (!idle_.empty() && std::get<0>(*idle_.begin()) < now_) {
+    lines_.erase(std::get<2>(*idle_.begin()));
+    idle_.erase(idle_.begin());
+    ++looked_at_;
+  }
 }
 
 }  // namespace tpmspace::queue

@@ -5,16 +5,18 @@
 // caller's: what is charged for more than its share is charged less.
 // An owner that comes back from idling starts at the present turn, so nobody saves up credit; one that opens a hundred
 // connections still has one clock.
-// Threads: with the engine. Units: `charge` in nanoseconds of TPM time; items are the caller's numbers.
-// Limits: one entry for each waiting item and each owner that waits or is ahead of its turn.
-// Source: start-time fair queueing (Goyal, Vin, Cheng: 1996), with one server and costs known after the fact.
+// Every operation takes time logarithmic in what waits: the owners that wait are kept in the order of their turns.
+// Threads: with the engine. Units: `charge` in nanoseconds of TPM time; items are the caller's numbers, none waits
+// twice. Limits: one entry for each waiting item and each owner that waits or is ahead of its turn. Source: start-time
+// fair queueing (Goyal, Vin, Cheng: 1996), with one server and costs known after the fact.
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <optional>
-#include <utility>
+#include <set>
+#include <tuple>
+#include <unordered_map>
 
 namespace tpmspace::queue {
 
@@ -27,7 +29,9 @@ class FairQueue {
 
   static constexpr unsigned kPassing = 7;
 
-  void push(Owner owner, Item item, Priority priority = 1);
+  void push(Owner owner, Item item, Priority priority = 1) { put(owner, item, priority, ++last_place_); }
+  // Before all other items of its owner.
+  void push_first(Owner owner, Item item, Priority priority = 1) { put(owner, item, priority, --first_place_); }
   // False: it does not wait.
   bool remove(Owner owner, Item item);
   // The next item and whose it is; nullopt: nobody waits.
@@ -39,21 +43,44 @@ class FairQueue {
   // What the owner's turn cost, when it is known.
   void charge(Owner owner, std::uint64_t nanoseconds);
 
-  [[nodiscard]] std::size_t size() const { return waiting_; }
+  [[nodiscard]] std::size_t size() const { return places_.size(); }
+  // Owners that were looked at or moved since the beginning: what a test holds against the number of those that wait.
+  [[nodiscard]] std::uint64_t looked_at() const { return looked_at_; }
 
  private:
+  using Place = std::int64_t;  // within its owner's line
+  struct Waiting {
+    Item item = 0;
+    Priority priority = 0;
+  };
   struct Line {
     std::uint64_t used = 0;  // the owner's clock
-    std::uint64_t turn = 0;  // when it last had its turn: ties go to who waited longest
-    std::deque<std::pair<Item, Priority>> items;
+    std::uint64_t turn = 0;  // when it last had its turn: ties go to the owner that waited longest
+    std::map<Place, Waiting> items;
   };
+  using Lines = std::map<Owner, Line>;
+  using Rank = std::tuple<std::uint64_t, std::uint64_t, Owner>;  // clock, turn
+  using Urgency = std::pair<unsigned, Rank>;                     // the lower the first
+
+  static Rank rank_of(Lines::const_reference line) { return {line.second.used, line.second.turn, line.first}; }
+  static Urgency urgency_of(Lines::const_reference line);
+  void put(Owner owner, Item item, Priority priority, Place place);
+  // Around each change of a line: out of the indices, and in again.
+  void take_out(Lines::const_reference line);
+  void file(Lines::const_reference line);
   void forget_idle_owners();
 
-  std::map<Owner, Line> lines_;
+  Lines lines_;
+  // Of owners that wait, by whose turn it is, and by who may go before.
+  std::set<Rank> by_rank_;
+  std::set<Urgency> by_urgency_;
+  std::set<Rank> idle_;  // those that do not wait
+  std::unordered_map<Item, Place> places_;
+  Place first_place_ = 0, last_place_ = 0;
   std::uint64_t now_ = 0;  // the clock of the owner whose turn it was last
   std::uint64_t turns_ = 0;
-  std::size_t waiting_ = 0;
   unsigned passed_ = 0;  // turns that priority took since fairness gave one
+  std::uint64_t looked_at_ = 0;
 };
 
 }  // namespace tpmspace::queue

@@ -2,22 +2,24 @@
 // and the bank is not asked (space/parking.h).
 //
 // Idea: a number can always be had, but somebody might notice; so they wait until nobody does, for a moment at most.
-// Owners take turns: a thousand connections of one owner are one waiter.
+// That moment is over for all that want the same number when it is over for the one of them that came first; for those
+// that want any number, when it is over for the first in the line. Owners take turns: a thousand connections of one
+// owner are one waiter. How many wait costs nothing: of each number that somebody waits for, the first one by its
+// owner's turn is looked at (space/wait_queue.h), and a chip has few numbers.
 // Threads: with the engine. Units: nanoseconds of the manager's clock. Limits: its owner bounds it.
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <optional>
-#include <vector>
 
 #include "space/session_book.h"
+#include "space/wait_queue.h"
 
 namespace tpmspace::space {
 
 class NumberLine {
  public:
-  using Id = std::uint64_t;
+  using Id = WaitQueue::Id;
 
   struct Guest {
     Id id = 0;
@@ -28,28 +30,30 @@ class NumberLine {
     std::optional<std::uint32_t> number;  // nullopt: any will do
   };
 
-  void add(const Guest& guest) { guests_.push_back(guest); }
+  // It came after all others.
+  void add(const Guest& guest);
   // False: it is not in the line.
-  bool remove(Id id);
-  [[nodiscard]] bool empty() const { return guests_.empty(); }
-  [[nodiscard]] std::size_t size() const { return guests_.size(); }
-  // By arrival.
-  [[nodiscard]] const std::vector<Guest>& guests() const { return guests_; }
+  bool remove(Id id) { return queue_.remove(id); }
+  [[nodiscard]] bool empty() const { return queue_.empty(); }
+  [[nodiscard]] std::size_t size() const { return queue_.size(); }
+  [[nodiscard]] const WaitQueue& queue() const { return queue_; }
 
-  // Null: it is not in the line.
-  [[nodiscard]] const Guest* find(Id id) const;
-  // One whose deadline has passed.
-  [[nodiscard]] std::optional<Id> expired(std::uint64_t now) const;
+  // One whose deadline has passed; owners take turns.
+  [[nodiscard]] std::optional<Id> expired(std::uint64_t now);
   // One that may have a number now; whoever is served is removed with `served`.
-  [[nodiscard]] std::optional<Id> next(const SessionBook& book, std::uint64_t now) const;
-  void served(Id id);
+  [[nodiscard]] std::optional<Id> next(const SessionBook& book, std::uint64_t now);
+  void served(Id id, std::uint64_t now) { queue_.served(id, now); }
   // When there will be something to do if nothing else happens. Precondition: it is not empty.
   [[nodiscard]] std::uint64_t look_again(const SessionBook& book) const;
 
+  // Heads that were looked at since the beginning: what a test holds against the number of those that wait.
+  [[nodiscard]] std::uint64_t looked_at() const { return looked_at_; }
+
  private:
-  std::vector<Guest> guests_;
-  std::map<OwnerId, std::uint64_t> last_turn_;  // of those that were served while others waited
-  std::uint64_t turns_ = 0;
+  [[nodiscard]] std::optional<std::uint64_t> due_at(const SessionBook& book, const WaitQueue::Kind& kind) const;
+
+  WaitQueue queue_;
+  std::uint64_t looked_at_ = 0;
 };
 
 }  // namespace tpmspace::space

@@ -18,82 +18,66 @@ bool is_ordinary(const Session& session) {
   return !session.can_be_made_again() && !session.reserved;
 }
 
-std::uint32_t reserved_sessions(const Books& books) {
-  std::uint32_t out = 0;
-  for (const auto& [number, session] : books.sessions) out += session.reserved ? 1U : 0U;
-  return out;
-}
-
-// What a space holds, and when one that it had waited for was given to it.
-struct Account {
-  std::uint32_t held = 0;
-  std::uint64_t served_at = 0;
-};
-using Accounts = std::map<SpaceId, Account>;
-
-Accounts accounts_of(const Books& books) {
-  Accounts out;
-  for (const auto& [number, session] : books.sessions) {
-    if (!is_ordinary(session)) continue;
-    Account& account = out[session.space];
-    ++account.held;
-    account.served_at = std::max(account.served_at, session.served_at);
-  }
-  return out;
-}
-
 // The order in which sessions go.
-auto rank(const Books& books, const Accounts& accounts, const Session& session) {
+auto rank(const Books& books, const OrdinarySessions& there, const Session& session) {
   const bool abandoned = session.space.value == 0;
   const bool beyond_claim =
-      !abandoned && accounts.at(session.space).held > books.spaces.at(session.space).limits.terms.claim;
+      !abandoned && there.by_space.at(session.space).held > books.spaces.at(session.space).limits.terms.claim;
   return std::tuple{!abandoned, session.asked_authority, !beyond_claim, session.last_use};
 }
 
 }  // namespace
 
-FairShares::FairShares(const Books& books, const Chip& chip, std::span<const Waiter> waiters, std::uint32_t claim)
-    : to_share_(chip.active_sessions -
-                std::min(chip.active_sessions,
-                         chip.kept_for_rebuilding() + reserved_sessions(books) + (claim > 0 ? claim - 1 : 0))) {
-  for (const auto& [number, session] : books.sessions)
-    if (is_ordinary(session)) ++held_[session.owner];
-  for (const Waiter& waiter : waiters) held_.try_emplace(waiter.owner, 0);
+OrdinarySessions::OrdinarySessions(const Books& books) {
+  for (const auto& [number, session] : books.sessions) {
+    if (session.reserved) ++reserved;
+    if (!is_ordinary(session)) continue;
+    OfSpace& space = by_space[session.space];
+    ++space.held;
+    space.served_at = std::max(space.served_at, session.served_at);
+    ++by_owner[session.owner];
+  }
 }
 
-// More than to_share_ / owners.
+std::uint32_t OrdinarySessions::of(SpaceId space) const {
+  const auto found = by_space.find(space);
+  return found == by_space.end() ? 0 : found->second.held;
+}
+
+std::uint32_t OrdinarySessions::of(OwnerId owner) const {
+  const auto found = by_owner.find(owner);
+  return found == by_owner.end() ? 0 : found->second;
+}
+
+FairShares::FairShares(const OrdinarySessions& there, const Chip& chip, std::uint32_t claim, std::size_t others)
+    : there_(there), owners_(there.by_owner.size() + others) {
+  const std::uint32_t kept = chip.kept_for_rebuilding() + there.reserved + (claim > 0 ? claim - 1 : 0);
+  to_share_ = chip.active_sessions - std::min(chip.active_sessions, kept);
+  anybody_is_above_ = std::any_of(there.by_owner.begin(), there.by_owner.end(),
+                                  [this](const auto& entry) { return above(entry.second); });
+}
+
+// More than to_share_ / owners_.
 bool FairShares::above(std::uint32_t held) const {
-  return std::uint64_t{held} * held_.size() > to_share_;
+  return std::uint64_t{held} * owners_ > to_share_;
 }
 
-std::uint32_t FairShares::held(OwnerId owner) const {
-  const auto found = held_.find(owner);
-  return found == held_.end() ? 0 : found->second;
-}
-
-bool FairShares::anybody_is_above() const {
-  return std::any_of(held_.begin(), held_.end(), [this](const auto& entry) { return above(entry.second); });
-}
-
-Taking session_to_take(const Books& books, const Chip& chip, std::span<const Waiter> waiters, std::uint64_t now) {
-  const Waiter& waiter = waiters.front();
-  const FairShares shares(books, chip, waiters, books.spaces.at(waiter.space).limits.terms.claim);
-  const Accounts accounts = accounts_of(books);
-  const bool somebody_is_above = shares.anybody_is_above();
-
+Taking session_to_take(const Books& books, const FairShares& shares, const Waiter& waiter, std::uint64_t now) {
   Taking out;
+  const OrdinarySessions& there = shares.there();
   const Session* victim = nullptr;
   for (const auto& [number, session] : books.sessions) {
     if (!is_ordinary(session) || session.space == waiter.space) continue;
-    if (somebody_is_above && !shares.is_above(session.owner)) continue;
+    const bool is_above = shares.is_above(session.owner);
+    if (shares.anybody_is_above() && !is_above) continue;
     std::uint64_t due = after(session.used_at, session.lease);
-    if (shares.is_above(session.owner) && shares.held(waiter.owner) < shares.held(session.owner)) {
-      const std::uint64_t from = std::max(waiter.since, accounts.at(session.space).served_at);
+    if (is_above && there.of(waiter.owner) < there.of(session.owner)) {
+      const std::uint64_t from = std::max(waiter.since, there.by_space.at(session.space).served_at);
       due = std::min(due, after(from, session.tenure));
     }
     if (due > now) {
       if (due != UINT64_MAX) out.at = std::min(out.at.value_or(due), due);
-    } else if (victim == nullptr || rank(books, accounts, session) < rank(books, accounts, *victim)) {
+    } else if (victim == nullptr || rank(books, there, session) < rank(books, there, *victim)) {
       victim = &session;
       out.number = number;
       const bool is_idle = after(session.used_at, session.lease) <= now;

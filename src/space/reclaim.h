@@ -18,10 +18,10 @@
 // of what was waited for is not in it: it is for work to get done, not against starving; nor are pools).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <optional>
-#include <span>
 #include <vector>
 
 #include "space/books.h"
@@ -43,25 +43,42 @@ struct Taking {
   std::optional<std::uint64_t> at;      // or look again then; neither: nothing will ever be due by itself
 };
 
-// How many sessions each owner has, against the fair share.
+// The sessions that were given by the bank and may be taken back, added up.
+struct OrdinarySessions {
+  explicit OrdinarySessions(const Books& books);
+
+  struct OfSpace {
+    std::uint32_t held = 0;
+    std::uint64_t served_at = 0;  // when one that it had waited for was given to it
+  };
+  std::map<SpaceId, OfSpace> by_space;  // under 0 those that nobody has any more
+  std::map<OwnerId, std::uint32_t> by_owner;
+  std::uint32_t reserved = 0;  // not among them
+
+  [[nodiscard]] std::uint32_t of(SpaceId space) const;
+  [[nodiscard]] std::uint32_t of(OwnerId owner) const;
+};
+
+// How many sessions each owner has, against the fair share. Precondition: `there` outlives it.
 class FairShares {
  public:
-  // `claim`: of whoever waits.
-  FairShares(const Books& books, const Chip& chip, std::span<const Waiter> waiters, std::uint32_t claim);
+  // `claim`: of the space that waits. `others`: owners that hold none and wait.
+  FairShares(const OrdinarySessions& there, const Chip& chip, std::uint32_t claim, std::size_t others);
 
-  [[nodiscard]] std::uint32_t held(OwnerId owner) const;
-  [[nodiscard]] bool is_above(OwnerId owner) const { return above(held(owner)); }
-  [[nodiscard]] bool anybody_is_above() const;
+  [[nodiscard]] const OrdinarySessions& there() const { return there_; }
+  [[nodiscard]] bool is_above(OwnerId owner) const { return above(there_.of(owner)); }
+  [[nodiscard]] bool anybody_is_above() const { return anybody_is_above_; }
 
  private:
   [[nodiscard]] bool above(std::uint32_t held) const;
 
-  std::uint32_t to_share_;
-  std::map<OwnerId, std::uint32_t> held_;  // of all that hold or wait
+  const OrdinarySessions& there_;
+  std::uint64_t to_share_ = 0, owners_ = 0;
+  bool anybody_is_above_ = false;
 };
 
-// For `waiters.front()`; all waiters count as owners that want a share. Precondition: there is one, its space is open.
-[[nodiscard]] Taking session_to_take(const Books& books, const Chip& chip, std::span<const Waiter> waiters,
+// For that space. Precondition: it is open.
+[[nodiscard]] Taking session_to_take(const Books& books, const FairShares& shares, const Waiter& waiter,
                                      std::uint64_t now);
 
 // What is told of a session that is taken.

@@ -4,130 +4,193 @@
 #include <set>
 #include <tuple>
 #include <utility>
+#include <vector>
 
 namespace tpmspace::space {
 
+namespace {
+
+// Kinds are by claim.
+WaitQueue::Kind kind_of(std::uint32_t claim, std::uint64_t since, std::uint64_t deadline) {
+  return {claim, deadline == WaitQueue::kNever ? WaitQueue::kNever : deadline - since};
+}
+std::uint32_t claim_of(const WaitQueue::Kind& kind) {
+  return static_cast<std::uint32_t>(kind.what);
+}
+
+}  // namespace
+
 void WaitingLine::add(const Guest& guest) {
-  guests_.push_back(guest);
-  clocks_.try_emplace(guest.waiter.owner, guest.waiter.since);
+  queue_.add({.id = guest.id,
+              .space = guest.waiter.space,
+              .owner = guest.waiter.owner,
+              .since = guest.waiter.since,
+              .deadline = guest.deadline,
+              .kind = kind_of(guest.claim, guest.waiter.since, guest.deadline),
+              .tenure = guest.tenure,
+              .may_take = guest.may_take});
 }
 
-// Whoever waits no more has no clock; and turns are counted among those that wait.
-void WaitingLine::forget_clock_of(OwnerId owner) {
-  const bool waits =
-      std::any_of(guests_.begin(), guests_.end(), [&](const Guest& guest) { return guest.waiter.owner == owner; });
-  if (!waits) clocks_.erase(owner);
-  if (guests_.empty()) last_turn_.clear();
+void WaitingLine::set_terms(Id id, const SessionTerms& terms) {
+  if (const auto* guest = queue_.find(id))
+    queue_.change(id, kind_of(terms.claim, guest->since, guest->deadline), terms.tenure);
 }
 
-bool WaitingLine::remove(Id id) {
-  const auto guest = std::find_if(guests_.begin(), guests_.end(), [&](const Guest& g) { return g.id == id; });
-  if (guest == guests_.end()) return false;
-  const OwnerId owner = guest->waiter.owner;
-  guests_.erase(guest);
-  forget_clock_of(owner);
-  return true;
+std::optional<WaitingLine::Id> WaitingLine::expired(std::uint64_t now) {
+  queue_.advance(now);
+  return queue_.late();
 }
 
-void WaitingLine::served(Id id, std::uint64_t now) {
-  const auto guest = std::find_if(guests_.begin(), guests_.end(), [&](const Guest& g) { return g.id == id; });
-  if (guest == guests_.end()) return;
-  const OwnerId owner = guest->waiter.owner;
-  guests_.erase(guest);
-  if (last_turn_.size() >= kMostTurns) last_turn_.clear();  // everybody begins again
-  last_turn_[owner] = ++turns_;
-  clocks_[owner] = now;
-  forget_clock_of(owner);
-}
-
-bool WaitingLine::tenured(const Books& books, const Guest& guest, std::uint64_t now) const {
-  const std::uint64_t waited = now - clocks_.at(guest.waiter.owner);
-  return waited >= books.spaces.at(guest.waiter.space).limits.terms.tenure;
-}
-
-std::uint64_t WaitingLine::since(Id id) const {
-  return std::find_if(guests_.begin(), guests_.end(), [&](const Guest& guest) { return guest.id == id; })->waiter.since;
-}
-
-std::optional<WaitingLine::Id> WaitingLine::expired(std::uint64_t now) const {
-  for (const Guest& guest : guests_)
-    if (guest.deadline <= now) return guest.id;
-  return std::nullopt;
-}
-
-std::vector<Waiter> WaitingLine::waiters(const Guest& first) const {
-  std::vector<Waiter> out{first.waiter};
-  for (const Guest* guest : one_of_each_owner())
-    if (guest->waiter.owner != first.waiter.owner) out.push_back(guest->waiter);
-  for (Waiter& waiter : out) waiter.since = clocks_.at(waiter.owner);
+std::size_t WaitingLine::owners_without(const OrdinarySessions& there) const {
+  std::size_t out = queue_.owners();
+  for (const auto& [owner, held] : there.by_owner) out -= queue_.owner(owner) == nullptr ? 0U : 1U;
   return out;
 }
 
-std::vector<const WaitingLine::Guest*> WaitingLine::one_of_each_owner() const {
-  std::vector<const Guest*> out;
-  std::set<OwnerId> known;
-  for (const Guest& guest : guests_)
-    if (known.insert(guest.waiter.owner).second) out.push_back(&guest);
-  return out;
-}
+// --- whose turn it is
 
-// Thousands may wait, of one owner too: what is the same for many is found out once.
-std::optional<WaitingLine::Id> WaitingLine::next(const Books& books, const Chip& chip, const SessionBook& book,
-                                                 std::uint64_t now) const {
-  if (guests_.empty()) return std::nullopt;
-  const auto claim_of = [&](const Guest& guest) { return books.spaces.at(guest.waiter.space).limits.terms.claim; };
-  const FairShares shares(books, chip, waiters(guests_.front()), claim_of(guests_.front()));
-  const auto held_by = ordinary_sessions_by_space(books);
-  const auto held = [&](const Guest& guest) {
-    const auto found = held_by.find(guest.waiter.space);
-    return found == held_by.end() ? 0U : found->second;
-  };
+class WaitingLine::Choice {
+ public:
+  Choice(WaitingLine& line, const Books& books, const Chip& chip, const SessionBook& book, std::uint64_t now)
+      : line_(line),
+        now_(now),
+        there_(books),
+        shares_(there_, chip, claim_of(line.queue_.guests().begin()->second.kind), line.owners_without(there_)),
+        bank_(book.bank()),
+        least_of_tenured_(find_least_of_tenured()) {}
+
+  std::optional<Id> find() {
+    for (const auto& [space, account] : there_.by_space)
+      for (const WaitQueue::Arrival arrival : queue().of(space)) look_at_holder(arrival, account.held);
+    for (const auto& [id, held] : there_.by_owner)
+      if (const auto* owner = queue().owner(id)) look_at_newcomers(id, *owner);
+    look_at_owners_without();
+    return best_;
+  }
+
+ private:
+  enum class Kind : std::uint8_t { kFinishing, kNewcomer, kBeyondClaim };
+  using Rank = std::tuple<bool, Kind, std::uint64_t, WaitQueue::Arrival>;  // above its share, .., turn, ..
+
+  [[nodiscard]] const WaitQueue& queue() const { return line_.queue_; }
+
+  void look_at(const Rank& rank, std::uint32_t held, const WaitQueue::Guest& guest) {
+    ++line_.looked_at_;
+    if ((best_ && best_rank_ < rank) || !may_go(held, claim_of(guest.kind))) return;
+    best_ = guest.id;
+    best_rank_ = rank;
+  }
+
+  // Its space holds some.
+  void look_at_holder(WaitQueue::Arrival arrival, std::uint32_t held) {
+    const WaitQueue::Guest& guest = queue().at(arrival);
+    const WaitQueue::Owner& owner = *queue().owner(guest.owner);
+    if (must_let_pass(owner.tenured, there_.of(guest.owner))) return;
+    const Kind kind = held < claim_of(guest.kind) ? Kind::kFinishing : Kind::kBeyondClaim;
+    look_at({shares_.is_above(guest.owner), kind, owner.turn, arrival}, held, guest);
+  }
+
+  // Of an owner that holds some: of each kind the first whose space holds none.
+  void look_at_newcomers(OwnerId id, const WaitQueue::Owner& owner) {
+    if (must_let_pass(owner.tenured, there_.of(id))) return;
+    for (const auto& [kind, arrivals] : owner.by_kind) {
+      const auto first = std::find_if(arrivals.begin(), arrivals.end(), [this](WaitQueue::Arrival arrival) {
+        ++line_.looked_at_;
+        return there_.of(queue().at(arrival).space) == 0;
+      });
+      if (first == arrivals.end()) continue;
+      const WaitQueue::Guest& guest = queue().at(*first);
+      const bool aged = WaitQueue::ages_at(guest) <= now_;
+      look_at({shares_.is_above(id), newcomer(aged), owner.turn, *first}, 0, guest);
+    }
+  }
+
+  // They are newcomers, and none is above its share.
+  void look_at_owners_without() {
+    for (const auto& [shelf, heads] : queue().shelves()) {
+      if (must_let_pass(shelf.tenured, 0)) continue;
+      const auto first = std::find_if(heads.begin(), heads.end(), [this](const WaitQueue::Head& head) {
+        ++line_.looked_at_;
+        return there_.of(head.owner) == 0;
+      });
+      if (first == heads.end()) continue;
+      look_at({false, newcomer(shelf.aged), first->turn, first->arrival}, 0, queue().at(first->arrival));
+    }
+  }
+
+  static Kind newcomer(bool aged) { return aged ? Kind::kFinishing : Kind::kNewcomer; }
 
   // Nobody whose owner has not waited for the tenure passes one who has, and holds no more.
-  std::optional<std::uint32_t> least_of_tenured;
-  for (const Guest* guest : one_of_each_owner())
-    if (tenured(books, *guest, now))
-      least_of_tenured = std::min(least_of_tenured.value_or(UINT32_MAX), shares.held(guest->waiter.owner));
-  const auto must_let_pass = [&](const Guest& guest) {
-    return least_of_tenured && !tenured(books, guest, now) && *least_of_tenured <= shares.held(guest.waiter.owner);
-  };
+  [[nodiscard]] bool must_let_pass(bool tenured, std::uint32_t held) const {
+    return !tenured && least_of_tenured_ && *least_of_tenured_ <= held;
+  }
+  [[nodiscard]] std::optional<std::uint32_t> find_least_of_tenured() const {
+    std::optional<std::uint32_t> out;
+    // Those that hold none are past the ones that hold some, at the latest.
+    for (const OwnerId owner : queue().tenured()) {
+      ++line_.looked_at_;
+      const std::uint32_t held = there_.of(owner);
+      out = std::min(out.value_or(UINT32_MAX), held);
+      if (held == 0) break;
+    }
+    return out;
+  }
 
-  const Bank bank = book.bank();
-  std::map<std::pair<std::uint32_t, std::uint32_t>, bool> admitted;  // by what is held, and the claim
-  const auto may_go = [&](const Guest& guest) {
-    const Space& space = books.spaces.at(guest.waiter.space);
-    if (space.given_up) return true;  // to be refused
-    const auto [entry, is_new] = admitted.try_emplace({held(guest), claim_of(guest)}, false);
-    if (is_new) entry->second = bank.admits(held(guest), claim_of(guest));
+  bool may_go(std::uint32_t held, std::uint32_t claim) {
+    const auto [entry, is_new] = admitted_.try_emplace({held, claim}, false);
+    if (is_new) entry->second = bank_.admits(held, claim);
     return entry->second;
-  };
+  }
 
-  using Rank = std::tuple<bool, int, std::uint64_t, std::uint64_t>;
-  const auto rank = [&](const Guest& guest) -> Rank {
-    const bool aged = now >= guest.waiter.since + (guest.deadline - guest.waiter.since) / 2;
-    const bool finishing = held(guest) > 0 && held(guest) < claim_of(guest);
-    const int kind = finishing || (aged && held(guest) == 0) ? 0 : held(guest) == 0 ? 1 : 2;
-    const auto turn = last_turn_.find(guest.waiter.owner);
-    return {shares.is_above(guest.waiter.owner), kind, turn == last_turn_.end() ? 0 : turn->second, guest.waiter.since};
-  };
-  const Guest* first = nullptr;
-  for (const Guest& guest : guests_)
-    if (!must_let_pass(guest) && may_go(guest) && (first == nullptr || rank(guest) < rank(*first))) first = &guest;
-  return first == nullptr ? std::nullopt : std::optional(first->id);
+  WaitingLine& line_;
+  const std::uint64_t now_;
+  const OrdinarySessions there_;
+  const FairShares shares_;
+  const Bank bank_;
+  const std::optional<std::uint32_t> least_of_tenured_;
+  std::map<std::pair<std::uint32_t, std::uint32_t>, bool> admitted_;  // by what is held, and the claim
+  std::optional<Id> best_;
+  Rank best_rank_;
+};
+
+std::optional<WaitingLine::Id> WaitingLine::next(const Books& books, const Chip& chip, const SessionBook& book,
+                                                 std::uint64_t now) {
+  if (queue_.empty()) return std::nullopt;
+  queue_.advance(now);
+  return Choice(*this, books, chip, book, now).find();
 }
 
-Taking WaitingLine::taking(const Books& books, const Chip& chip, std::uint64_t now) const {
+// --- for whom one is taken
+
+// Of the owners that hold none, the one whose clock began first has a right to whatever another one has a right to.
+Taking WaitingLine::taking(const Books& books, const Chip& chip, std::uint64_t now) {
+  queue_.advance(now);
   Taking out;
-  for (const Guest& guest : guests_) out.at = std::min(out.at.value_or(guest.deadline), guest.deadline);
-  for (const Guest* guest : one_of_each_owner()) {
-    const std::uint64_t tenure = books.spaces.at(guest->waiter.space).limits.terms.tenure;
-    const std::uint64_t clock = clocks_.at(guest->waiter.owner);
-    // From then on it has to let nobody pass.
-    if (tenure < UINT64_MAX - clock && clock + tenure > now) out.at = std::min(*out.at, clock + tenure);
-    if (!guest->may_take) continue;
-    const Taking one = session_to_take(books, chip, waiters(*guest), now);
+  if (queue_.next_change() != WaitQueue::kNever) out.at = queue_.next_change();
+
+  const OrdinarySessions there(books);
+  std::vector<std::pair<std::uint64_t, OwnerId>> owners;  // by their clocks
+  for (const auto& [id, held] : there.by_owner)
+    if (const auto* owner = queue_.owner(id); owner != nullptr && queue_.first_of(*owner).may_take)
+      owners.emplace_back(owner->clock, id);
+  for (const auto& [kind, by_clock] : queue_.by_clock()) {
+    const auto first = std::find_if(by_clock.begin(), by_clock.end(), [&](const auto& entry) {
+      ++looked_at_;
+      return there.of(entry.second) == 0;
+    });
+    if (first != by_clock.end()) owners.push_back(*first);
+  }
+  std::sort(owners.begin(), owners.end());
+
+  const std::size_t others = owners_without(there);
+  std::map<std::uint32_t, FairShares> shares;  // by claim
+  for (const auto& [clock, owner] : owners) {
+    const WaitQueue::Guest& guest = queue_.first_of(*queue_.owner(owner));
+    const std::uint32_t claim = claim_of(guest.kind);
+    const FairShares& share = shares.try_emplace(claim, there, chip, claim, others).first->second;
+    const Taking one = session_to_take(books, share, {.space = guest.space, .owner = owner, .since = clock}, now);
     if (one.number) return one;
-    if (one.at) out.at = std::min(*out.at, *one.at);
+    if (one.at) out.at = std::min(out.at.value_or(*one.at), *one.at);
   }
   return out;
 }

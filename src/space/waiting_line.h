@@ -1,70 +1,71 @@
 // The line of those that wait for a session: whose turn it is, and for whom one is taken.
 //
-// Idea: whoever may have a session now (the bank admits it) may pass one who may not; strict order would deadlock the
-// banker. Before all others go owners that are not above their fair share; then spaces that hold sessions already and
-// are within their claim (they finish and give back), and whoever has waited for half of its deadline; then newcomers,
-// whose owners take turns, so that a thousand connections of one owner are one waiter; last what lies beyond a claim.
-// But nobody passes an owner who has waited for his tenure and holds no more, unless he has waited so long himself:
-// what a hoarder loses does not go back to him. An owner has one clock for all his connections, and it starts again
-// with every session that he gets. Threads: with the engine. Units: nanoseconds of the manager's clock. Limits: its
-// owner bounds it. Source: DESIGN, "Sessions".
+// Idea: a command that may have a session now (the bank admits it) may pass one that may not; strict order would
+// deadlock the banker. Before all others go owners that are not above their fair share; then spaces that hold sessions
+// already and are within their claim (they finish and give back), and newcomers that have waited for half of their
+// deadline; then other newcomers, whose owners take turns, so that a thousand connections of one owner are one waiter;
+// last what lies beyond a claim. But nobody passes an owner who has waited for its tenure and holds no more, unless it
+// has waited so long itself: what a hoarder loses does not go back to it. An owner has one clock for all its
+// connections, and it starts again with every session that it gets. Its tenure is that of its first command here.
+//
+// How many wait costs nothing: the owners that hold sessions are at most as many as the chip has, and each is looked at
+// by itself; of all others the first ones by their turn are (space/wait_queue.h).
+// Threads: with the engine. Units: nanoseconds of the manager's clock. Limits: its owner bounds it. Source: DESIGN,
+// "Sessions".
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <optional>
-#include <vector>
 
 #include "space/reclaim.h"
 #include "space/session_book.h"
+#include "space/wait_queue.h"
 
 namespace tpmspace::space {
 
 class WaitingLine {
  public:
-  using Id = std::uint64_t;
+  using Id = WaitQueue::Id;
 
   struct Guest {
     Id id = 0;
     Waiter waiter;
     std::uint64_t deadline = 0;
     bool may_take = false;  // Exhaustion::kReclaim
+    std::uint32_t claim = SessionTerms{}.claim;
+    std::uint64_t tenure = SessionTerms{}.tenure;
   };
 
-  // Its waiter's `since` is when it came.
+  // Its waiter's `since` is when it came, after all others.
   void add(const Guest& guest);
   // False: it is not in the line.
-  bool remove(Id id);
-  [[nodiscard]] bool empty() const { return guests_.empty(); }
-  [[nodiscard]] std::size_t size() const { return guests_.size(); }
-  // By arrival.
-  [[nodiscard]] const std::vector<Guest>& guests() const { return guests_; }
+  bool remove(Id id) { return queue_.remove(id); }
+  // On these terms from now on, if it is in the line. Its deadline stays.
+  void set_terms(Id id, const SessionTerms& terms);
+  [[nodiscard]] bool empty() const { return queue_.empty(); }
+  [[nodiscard]] std::size_t size() const { return queue_.size(); }
+  [[nodiscard]] const WaitQueue& queue() const { return queue_; }
 
-  // When it came. Precondition: it is in the line.
-  [[nodiscard]] std::uint64_t since(Id id) const;
-  // One whose deadline has passed.
-  [[nodiscard]] std::optional<Id> expired(std::uint64_t now) const;
+  // One whose deadline has passed; owners take turns.
+  [[nodiscard]] std::optional<Id> expired(std::uint64_t now);
   // One that may have a session now. Whoever is served is removed with `served`.
   [[nodiscard]] std::optional<Id> next(const Books& books, const Chip& chip, const SessionBook& book,
-                                       std::uint64_t now) const;
-  void served(Id id, std::uint64_t now);
+                                       std::uint64_t now);
+  void served(Id id, std::uint64_t now) { queue_.served(id, now); }
   // The session that is to be taken now for somebody in the line, or when to look again (deadlines included).
-  [[nodiscard]] Taking taking(const Books& books, const Chip& chip, std::uint64_t now) const;
+  [[nodiscard]] Taking taking(const Books& books, const Chip& chip, std::uint64_t now);
+
+  // Heads that were looked at since the beginning: what a test holds against the number of those that wait.
+  [[nodiscard]] std::uint64_t looked_at() const { return looked_at_; }
 
  private:
-  [[nodiscard]] std::vector<Waiter> waiters(const Guest& first) const;
-  // Whether its owner has waited for the tenure.
-  [[nodiscard]] bool tenured(const Books& books, const Guest& guest, std::uint64_t now) const;
-  void forget_clock_of(OwnerId owner);
-  // The first one of each owner: nobody gains by waiting more than once.
-  [[nodiscard]] std::vector<const Guest*> one_of_each_owner() const;
+  class Choice;  // one look for the next
 
-  static constexpr std::size_t kMostTurns = 4096;
+  [[nodiscard]] std::size_t owners_without(const OrdinarySessions& there) const;
 
-  std::vector<Guest> guests_;                   // by arrival
-  std::map<OwnerId, std::uint64_t> clocks_;     // of those that wait: since when, or since they were served last
-  std::map<OwnerId, std::uint64_t> last_turn_;  // of those that were served while others waited
-  std::uint64_t turns_ = 0;
+  WaitQueue queue_;
+  std::uint64_t looked_at_ = 0;
 };
 
 }  // namespace tpmspace::space

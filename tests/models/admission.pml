@@ -71,7 +71,8 @@
 byte free = N;
 byte held[SPACES];    /* by a client that is there */
 byte lost[OWNERS];    /* client-saved, connection gone: nobody gives them back */
-byte total[OWNERS];   /* both, of an owner */
+byte kept[OWNERS];    /* given back, and kept for the owner that may want one again */
+byte total[OWNERS];   /* all three, of an owner */
 bool waits[SPACES];
 bool tenured[OWNERS]; /* has waited for tenure, and got nothing since */
 #ifdef MOST_TAKEN
@@ -105,7 +106,7 @@ bool may_idle[OWNERS]; /* when idle past the lease */
 /* Within one step. */
 hidden byte owners, p, q, s, o, best, best_rank, rank;
 hidden short spare;
-hidden byte ok, anybody, hold_back;
+hidden byte ok, anybody, hold_back, had, keep;
 hidden byte finished[SPACES];
 
 /* Some order exists in which each gets its claim and gives back what it claimed. */
@@ -159,31 +160,47 @@ inline count() {
   od
 }
 
-/* Whether owner x, who has not waited for tenure, must let those go first who have and hold no more than he. */
+/* Whether owner x, who has not waited for tenure, must let those go first who have and hold no more than he. Not where
+ * he wants what is kept for him: he has no more then than before. */
 inline find_hold_back(x) {
   hold_back = false;
 #ifndef PASS_ALWAYS
   p = 0;
   do
-  :: p < OWNERS -> hold_back = hold_back || (tenured[p] && !tenured[x] && total[p] <= total[x]); p++
+  :: p < OWNERS ->
+     hold_back = hold_back || (kept[x] == 0 && tenured[p] && !tenured[x] && total[p] <= total[x]);
+     p++
   :: else -> break
   od
 #endif
 }
 
+/* What is kept for the owner first. To all others it is out. */
+#define FIND_IF_SAFE_WITH(x, place) held[x]++; place--; find_safe(); held[x]--; place++
 inline find_admitted(x) {
   ok = false;
   if
-  :: free > 0 ->
 #ifdef NO_BANKER
-     ok = true
+  :: kept[OWNER(x)] + free > 0 -> ok = true
 #else
-     held[x]++; free--;
-     find_safe();
-     held[x]--; free++
+  :: kept[OWNER(x)] > 0 -> FIND_IF_SAFE_WITH(x, kept[OWNER(x)])
+  :: kept[OWNER(x)] == 0 && free > 0 -> FIND_IF_SAFE_WITH(x, free)
 #endif
   :: else
   fi
+}
+
+/* Nothing is kept for an owner above his share. */
+inline release_kept() {
+#ifndef KEEP_ABOVE
+  count();
+  o = 0;
+  do
+  :: o < OWNERS && kept[o] > 0 && OVER(o) -> kept[o]--; total[o]--; free++
+  :: o < OWNERS && !(kept[o] > 0 && OVER(o)) -> o++
+  :: else -> break
+  od
+#endif
 }
 
 #define NOBODY 255
@@ -222,7 +239,11 @@ inline serve() {
      if
      :: best == NOBODY -> break
      :: else ->
-        free--; held[best]++; total[OWNER(best)]++;
+        if
+        :: kept[OWNER(best)] > 0 -> kept[OWNER(best)]--
+        :: else -> free--; total[OWNER(best)]++
+        fi;
+        held[best]++;
         waits[best] = false;
 #ifdef EACH_CONNECTION
         tenured[OWNER(best)] = tenured[OWNER(best)] && ASKS(OWNER(best));
@@ -268,6 +289,7 @@ inline find_victims() {
 
 /* Closes every step of the manager. */
 inline settle() {
+  release_kept();
   serve();
   find_victims();
   assert(free + total[0] + total[1] + total[2] == N);
@@ -275,22 +297,53 @@ inline settle() {
   find_safe();
   assert(ok);
 #endif
-  printf("held %d %d %d %d %d free %d waits %d%d%d%d%d tenured %d%d%d may_take %d%d%d may_idle %d%d%d lost %d turn %d\n",
-    held[0], held[1], held[2], HELD_3, HELD_4, free, waits[0], waits[1], waits[2], WAITS_3, WAITS_4, tenured[0], tenured[1],
+  printf("held %d %d %d %d %d kept %d %d free %d waits %d%d%d%d%d tenured %d%d%d may_take %d%d%d may_idle %d%d%d lost %d turn %d\n",
+    held[0], held[1], held[2], HELD_3, HELD_4, kept[V], kept[W], free, waits[0], waits[1], waits[2], WAITS_3, WAITS_4, tenured[0], tenured[1],
     tenured[2], may_take[0], may_take[1], may_take[2], may_idle[0], may_idle[1], may_idle[2], lost[0], turn);
   o = 0; s = 0; p = 0; q = 0; best = 0; best_rank = 0; rank = 0; owners = 0; spare = 0; ok = false; anybody = false;
   hold_back = false
 }
 
+/* Who has one that is kept does not wait for it. */
 inline ask(x) {
   waits[x] = true;
+#if !defined(ABANDON) && !defined(NO_BANKER)
+  had = kept[OWNER(x)];
+  settle();
+  assert(had == 0 || !waits[x]);
+  had = 0
+#else
   settle()
+#endif
 }
 
 inline give(x) {
   held[x]--; total[OWNER(x)]--; free++;
   settle()
 }
+
+/* It is kept, if the owner is not above his share and the state is safe without it: else it is free. */
+inline give_and_keep(x) {
+  count();
+#ifdef KEEP_ABOVE
+  keep = true;
+#else
+  keep = !OVER(OWNER(x));
+#endif
+  held[x]--;
+  find_safe();
+  if
+  :: keep && ok -> kept[OWNER(x)]++
+  :: else -> total[OWNER(x)]--; free++
+  fi;
+  keep = false;
+  settle()
+}
+#ifdef NO_KEEPING
+#define MAY_KEEP false
+#else
+#define MAY_KEEP true
+#endif
 
 proctype Hoarder(byte me) {
 end:
@@ -309,6 +362,7 @@ proctype Guest(byte me) {
   :: d_step { !waits[me] && held[me] > 0 && (held[me] >= C || OWNER(me) == W) -> give(me) };
      do
      :: d_step { held[me] > 0 -> give(me) }
+     :: d_step { MAY_KEEP && held[me] > 0 -> give_and_keep(me) }
      :: held[me] == 0 -> break
      od
   od
@@ -367,6 +421,14 @@ end:
   od
 }
 
+/* What is kept is free after a tenure, if its owner has not wanted it since. */
+proctype Keeper(byte whose) {
+end:
+  do
+  :: d_step { kept[whose] > 0 -> kept[whose]--; total[whose]--; free++; settle() }
+  od
+}
+
 /* Past its lease for certain: a space that waits uses nothing. Never from the only one that waits. */
 #define BLOCKED(x) (waits[x] && waiting > 1 && OWNER(x) == whose)
 /* Perhaps: a guest's that works slowly. Not what a hoarder touches. */
@@ -398,6 +460,9 @@ init {
     od;
     me = 0;
     run Clock();
+#ifndef NO_KEEPING
+    run Keeper(V); run Keeper(W);
+#endif
 #ifndef NO_TENURE
     run Taker();
 #endif

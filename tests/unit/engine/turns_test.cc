@@ -60,7 +60,7 @@ TEST_F(Turns, RefusalsTakeTurnsAllTheSame) {
   EXPECT_LE(others, 20 * 50 + 50);
 }
 
-// An answer to a cancelled command needs no turn in the queue, but whoever waits there has every other step.
+// The answer to a cancelled command is a turn of its owner.
 TEST_F(Turns, WhoSubmitsAndCancelsForEverDoesNotStarveOthers) {
   open_greedy(2);
   const auto modest = open(kModest);
@@ -111,8 +111,8 @@ TEST_F(Turns, CancellingLeavesTheOrderOfAllOthersAlone) {
   EXPECT_EQ(codes.size(), 7U) << "one answer for each";
   EXPECT_EQ(codes[of_greedy[1]], 0x000B0909U);
   EXPECT_EQ(codes[of_modest[1]], 0x000B0909U);
-  // The greedy owner's cancelled one was answered first, which was a turn.
-  EXPECT_EQ(order, (std::vector<Ticket>{of_modest[0], of_greedy[0], of_modest[2], of_greedy[2], of_greedy[3]}));
+  // The cancelled ones were answered first: that was a turn of each owner.
+  EXPECT_EQ(order, (std::vector<Ticket>{of_greedy[0], of_modest[0], of_greedy[2], of_modest[2], of_greedy[3]}));
   EXPECT_TRUE(engine_->step(now_).idle);
 }
 

@@ -87,6 +87,35 @@ TEST(FairQueue, WhoHasPriorityGoesFirstAndStarvesNobody) {
   EXPECT_LE(places.at(2), 3 * (FairQueue::kPassing + 2));
 }
 
+TEST(FairQueue, WhatIsPushedFirstComesBeforeTheOthersOfItsOwnerOnly) {
+  FairQueue queue;
+  queue.push(1, 10);
+  queue.push(2, 20);
+  queue.push_first(1, 11);
+  queue.push_first(1, 12);
+  EXPECT_EQ(queue.pop()->item, 12U);
+  EXPECT_EQ(queue.pop()->item, 20U) << "owner 1 had its turn";
+  EXPECT_EQ(queue.pop()->item, 11U);
+  EXPECT_EQ(queue.pop()->item, 10U);
+}
+
+TEST(FairQueue, ATurnOrACancellationCostsTheSameHoweverManyWait) {
+  const auto owners_looked_at = [](std::uint64_t owners, std::uint64_t items_of_each) {
+    FairQueue queue;
+    FairQueue::Item item = 0;
+    for (std::uint64_t i = 0; i < items_of_each; ++i)
+      for (std::uint64_t owner = 1; owner <= owners; ++owner) queue.push(owner, ++item);
+    const auto before = queue.looked_at();
+    for (int i = 0; i < 100; ++i) {
+      queue.charge(queue.pop()->owner, 1000);
+      EXPECT_TRUE(queue.remove(1, (items_of_each - 1 - static_cast<std::uint64_t>(i)) * owners + 1));
+    }
+    return queue.looked_at() - before;
+  };
+  EXPECT_EQ(owners_looked_at(2, 200), owners_looked_at(500, 200));
+  EXPECT_EQ(owners_looked_at(2, 200), owners_looked_at(2, 5000));
+}
+
 TEST(FairQueue, EveryItemComesOutOnce) {
   FairQueue queue;
   std::mt19937_64 random(5);  // NOLINT: every run draws the same
