@@ -131,6 +131,11 @@ class Grammar {
     app_.set_version_flag("--version", kVersion);
     app_.require_subcommand(1);
     app_.failure_message(cli::complaint);
+    app_.footer(
+        "If no socket is named and the listener for administrators is there for you\n"
+        "(/run/tpmspace-listeners/admin/tpm.sock), requests to tpmspaced itself use it:\n"
+        "status, clients, sessions, flush, reserve, door, policy reload and policy\n"
+        "explain --as pid=N.");
     add_run();
     add_connect();
     add_status();
