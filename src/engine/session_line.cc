@@ -12,7 +12,8 @@ namespace rc = wire::rc;
 bool Engine::Impl::must_wait(Ticket ticket, Time now) {
   using space::SessionBook;
   const Connection& connection = connections.at(tickets.at(ticket));
-  const wire::Command& command = connection.waiting->command;
+  if (std::holds_alternative<Inherit>(connection.waiting->what)) return false;
+  const wire::Command& command = connection.waiting->command();
   const auto wish = manager.wish_of(connection.space, command);
   if (wish.want == SessionBook::Want::kNothing) return false;
   const auto& terms = manager.books().spaces.at(connection.space).limits.terms;
@@ -48,7 +49,7 @@ void Engine::Impl::leave_line(Ticket ticket) {
   if (waited_here) line_saw.reset();
   if (!numbers.remove(ticket) && !waited_here) return;
   const Connection& connection = connections.at(tickets.at(ticket));
-  manager.await(connection.space, connection.waiting->command, false);
+  manager.await(connection.space, connection.waiting->command(), false);
 }
 
 Time Engine::Impl::waits_since(Ticket ticket) const {
@@ -71,7 +72,7 @@ std::optional<Step> Engine::Impl::serve_session_line(Time now) {
     line.served(*next, now);
     line_saw.reset();
     const Connection& connection = connections.at(tickets.at(*next));
-    manager.await(connection.space, connection.waiting->command, false);
+    manager.await(connection.space, connection.waiting->command(), false);
     return serve(*next, now, waited);
   }
   const auto taking = line.taking(manager.books(), manager.chip(), now);
@@ -97,7 +98,7 @@ std::optional<Step> Engine::Impl::serve_number_line(Time now) {
   const Time waited = now - numbers.find(*next)->since;
   numbers.served(*next);
   const Connection& connection = connections.at(tickets.at(*next));
-  manager.await(connection.space, connection.waiting->command, false);
+  manager.await(connection.space, connection.waiting->command(), false);
   return serve(*next, now, waited);
 }
 
@@ -114,7 +115,7 @@ Step Engine::Impl::end_waiting(Ticket ticket, Time now) {
     manager.give_up(connection.space);
   constexpr wire::Rc kExhausted = wire::from_manager(rc::kSessionHandles);
   Step step;
-  step.account = to_account(&connection, id, waiting->command.code(), kExhausted, {});
+  step.account = to_account(&connection, id, waiting->command().code(), kExhausted, {});
   step.account->waited = waited;
   step.reply = Reply{id, ticket, wire::error_response(kExhausted)};
   return step;

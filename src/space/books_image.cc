@@ -16,7 +16,7 @@ using wire::Writer;
 namespace {
 
 // The image: a version, then every field in the order of the declarations.
-constexpr std::uint32_t kImageVersion = 6;
+constexpr std::uint32_t kImageVersion = 7;
 
 std::uint8_t flag(bool set) {
   return set ? 1 : 0;
@@ -36,6 +36,7 @@ std::optional<Bytes> get_blob(Reader& in) {
 
 void put(Writer& out, const Object& object) {
   out.u8(flag(object.sequence)).u8(static_cast<std::uint8_t>(object.counts_misses)).u64(object.last_use);
+  out.u64(object.made_by).u64(object.twin);
   put_blob(out, object.context);
 }
 
@@ -67,13 +68,15 @@ std::optional<Object> get_object(Reader& in) {
   Object out;
   const auto sequence = get_flag(in);
   const auto counts_misses = in.u8();
-  const auto last_use = in.u64();
+  const auto last_use = in.u64(), made_by = in.u64(), twin = in.u64();
   auto context = get_blob(in);
-  if (!sequence || !counts_misses || !last_use || !context) return std::nullopt;
+  if (!sequence || !counts_misses || !last_use || !made_by || !twin || !context) return std::nullopt;
   if (*counts_misses > static_cast<std::uint8_t>(CountsMisses::kYes)) return std::nullopt;
   out.sequence = *sequence;
   out.counts_misses = static_cast<CountsMisses>(*counts_misses);
   out.last_use = *last_use;
+  out.made_by = *made_by;
+  out.twin = *twin;
   out.context = std::move(*context);
   return out;
 }
@@ -431,6 +434,7 @@ Bytes encode(const Books& books) {
       .u64(books.newest_sequence)
       .u64(books.reclaims)
       .u64(books.last_token)
+      .u64(books.last_twin)
       .u32(books.reset_count)
       .u32(books.restart_count);
   out.u8(flag(books.in_doubt));
@@ -444,16 +448,18 @@ std::optional<Books> decode(ByteView image) {
   if (!get_spaces(in, out) || !get_sessions(in, out) || !get_parked(in, out)) return std::nullopt;
   if (!get_slots(in, out) || !get_unwanted(in, out)) return std::nullopt;
   const auto tick = in.u64(), last_space = in.u64(), newest = in.u64(), reclaims = in.u64();
-  const auto last_token = in.u64();
+  const auto last_token = in.u64(), last_twin = in.u64();
   const auto reset = in.u32(), restart = in.u32();
   const auto in_doubt = get_flag(in);
-  if (!tick || !last_space || !newest || !reclaims || !last_token || !reset || !restart || !in_doubt || !in.empty())
+  if (!tick || !last_space || !newest || !reclaims || !last_token || !last_twin || !reset || !restart || !in_doubt ||
+      !in.empty())
     return std::nullopt;
   out.tick = *tick;
   out.last_space = *last_space;
   out.newest_sequence = *newest;
   out.reclaims = *reclaims;
   out.last_token = *last_token;
+  out.last_twin = *last_twin;
   out.reset_count = *reset;
   out.restart_count = *restart;
   out.in_doubt = *in_doubt;

@@ -77,6 +77,7 @@ Manager::Manager(wire::Tpm& tpm, const wire::CommandTable& table, const Chip& ch
       port_(tpm, table, std::move(clock)),
       residency_(books_, chip_, port_),
       contexts_(books_, chip_, port_, residency_),
+      inheritance_(books_, chip_, quota_, port_),
       recovery_(books_, chip_, port_),
       parking_(books_, chip_, quota_, port_, residency_),
       session_book_(books_, chip_, quota_, port_, residency_, parking_),
@@ -103,6 +104,11 @@ void Manager::set_limits(SpaceId space, const SpaceLimits& limits) {
 SpaceLimits Manager::possible(SpaceLimits limits) const {
   limits.terms.claim = std::min(limits.terms.claim, chip_.active_sessions - chip_.kept_for_rebuilding());
   return limits;
+}
+
+Cost Manager::inherit(SpaceId space, SpaceId from, std::uint64_t known, Rc& result) {
+  result = as_lack_of_room(inheritance_.copy(from, known, space), rc::kObjectMemory);
+  return settle();
 }
 
 void Manager::close(SpaceId space) {
@@ -526,6 +532,12 @@ std::optional<Cost> Manager::tidy() {
 std::optional<Cost> Manager::put_away() {
   if (!residency_.put_away() && port_.cost().tpm.empty()) return std::nullopt;
   return settle();
+}
+
+void Manager::note_number(SpaceId space, const Outcome& outcome, std::uint64_t number) {
+  if (!outcome.created || !wire::is_transient(outcome.created->value)) return;
+  auto& objects = books_.spaces.at(space).objects;
+  if (const auto it = objects.find(outcome.created->value); it != objects.end()) it->second.made_by = number;
 }
 
 void Manager::note_waited_for(SpaceId space, const Outcome& outcome) {
