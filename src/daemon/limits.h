@@ -52,6 +52,9 @@ inline constexpr unsigned kPassingDescriptors = 8;
 inline constexpr unsigned kAdministratorPlaces = 8;
 // How often a connection may give rights away: there are not many more things to give.
 inline constexpr unsigned kNarrowings = 16;
+// Different identities in a line of connections, each of which joined the one before it (docs/fork.md). Processes that
+// are alike count once, however often they forked.
+inline constexpr std::size_t kOpeners = 8;
 // Connections accepted before those that are there get their turn.
 inline constexpr unsigned kAcceptsPerTurn = 16;
 // Waiting connections in the kernel (it caps this at net.core.somaxconn, 4096).
