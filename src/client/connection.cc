@@ -476,7 +476,7 @@ tl::expected<void, Error> Connection::begin_turn(int timeout_ms) {
       return tl::make_unexpected(Error{Error::Kind::kTimeout,
                                        name_ + " is used by process " + std::to_string(lock_holder(fd())) +
                                            ", which awaits a response, and has been for " + std::to_string(timeout_ms) +
-                                           " ms; give each process a connection of its own",
+                                           " ms; give each process a connection of its own (docs/fork.md)",
                                        0});
     const timespec time{0, std::chrono::nanoseconds(pause).count()};
     nanosleep(&time, nullptr);

@@ -73,7 +73,7 @@ Session::~Session() {
 
 void Session::share_connection() {
   token_.emplace();
-  if (!origin_ || getrandom(token_->data(), token_->size(), 0) != static_cast<ssize_t>(token_->size()))
+  if (!origin_ || getrandom(token_->data(), token_->size(), GRND_NONBLOCK) != static_cast<ssize_t>(token_->size()))
     token_.reset();
   else
     stream_->connection.let_join(*token_);

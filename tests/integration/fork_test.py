@@ -350,6 +350,69 @@ class Identity(ForkCase):
         self.assertIn("cannot connect", said)
 
 
+class OneDescriptor(ForkCase):
+    """Processes that inherit the one connection of `tpmspace open`."""
+
+    def run_in_open(self, name):
+        """Runs a function of this module in a program with a narrowed connection."""
+        library = str(pathlib.Path(__file__).resolve().parent)
+        code = f"import sys; sys.path.insert(0, {library!r}); import os, fork_test; " \
+               f"fork_test.{name}(os.environ['TPM2TOOLS_TCTI'].removeprefix('space:'))"
+        line = [str(harness.LIBRARY.parent / "bin/tpmspace"), "open", "--profile", "safe", "--socket", self.daemon.path,
+                "--", sys.executable, "-c", code]
+        environment = {**os.environ, "TPMSPACE_TCTI": str(harness.LIBRARY), "PYTHONDONTWRITEBYTECODE": "1"}
+        done = subprocess.run(line, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=harness.TIMEOUT, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_processes_with_contexts_of_their_own_take_turns(self):
+        self.run_in_open("ask_from_three_contexts")
+
+    def test_children_of_one_context_take_turns(self):
+        self.run_in_open("ask_from_one_context")
+
+    def test_a_process_that_is_killed_leaves_no_response_behind(self):
+        self.run_in_open("ask_after_one_was_killed")
+
+
+def asks_in(tcti, octets):
+    for _ in range(100):
+        assert tcti.random(octets) == octets
+
+
+def wait_for(*children):
+    for pid in children:
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def ask_from_three_contexts(config):
+    wait_for(*[child(lambda octets=octets: asks_in(Tcti(config), octets)) for octets in (5, 8, 11)])
+
+
+def ask_from_one_context(config):
+    tcti = Tcti(config)
+    tcti.random(4)
+    children = [child(lambda octets=octets: asks_in(tcti, octets)) for octets in (5, 8)]
+    asks_in(tcti, 11)
+    wait_for(*children)
+
+
+def ask_after_one_was_killed(config):
+    sent = Gate()
+
+    def sends_and_sleeps():
+        assert Tcti(config).transmit(harness.get_random(5)) == 0
+        sent.open()
+        time.sleep(harness.TIMEOUT)
+
+    for _ in range(3):
+        pid = child(sends_and_sleeps)
+        sent.wait()
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        assert Tcti(config).random(8) == 8
+
+
 class Nginx(ForkCase):
     """nginx with a TLS key in the TPM, through tpm2-openssl."""
 

@@ -2,7 +2,9 @@
 #include <poll.h>
 
 #include <array>
+#include <atomic>
 #include <set>
+#include <thread>
 
 #include "tcti_context.h"
 
@@ -271,6 +273,30 @@ TEST_F(LibraryTest, FinalizeClosesAndTwiceDoesNoHarm) {
   finalize(tcti_.get());
   finalize(nullptr);
   EXPECT_EQ(transmit(tcti_.get(), kCommand.size(), kCommand.data()), TSS2_TCTI_RC_BAD_CONTEXT);
+}
+
+TEST_F(LibraryTest, OneThreadSendsAndAnotherReceives) {
+  std::thread([&] { EXPECT_EQ(tcti_.transmit(kCommand), TSS2_RC_SUCCESS); }).join();
+  peer_.send(kResponse);
+  std::thread([&] { EXPECT_EQ(tcti_.receive(-1).second, kResponse); }).join();
+}
+
+// Whose response it is could not be told.
+TEST_F(LibraryTest, TwoThreadsInOneContextAreNotServedAtOnce) {
+  ASSERT_EQ(tcti_.transmit(kCommand), TSS2_RC_SUCCESS);
+  std::atomic<bool> waits = false;
+  std::thread first([&] {
+    waits = true;
+    auto received = tcti_.receive(-1);
+    while (received.first == TSS2_TCTI_RC_BAD_SEQUENCE) received = tcti_.receive(-1);  // the other one was there first
+    EXPECT_EQ(received.second, kResponse);
+  });
+  while (!waits) std::this_thread::yield();
+  while (tcti_.receive(0).first == TSS2_TCTI_RC_TRY_AGAIN) std::this_thread::yield();
+  EXPECT_EQ(tcti_.receive(0).first, TSS2_TCTI_RC_BAD_SEQUENCE);
+  EXPECT_EQ(tcti_.transmit(kCommand), TSS2_TCTI_RC_BAD_SEQUENCE);
+  peer_.send(kResponse);
+  first.join();
 }
 
 TEST_F(LibraryTest, ContextsAreIndependent) {
