@@ -62,7 +62,8 @@ void Inheritance::forbid_session_numbers(SpaceId from, SpaceId to) {
     if (session.space == from && !session.client_saved) numbers.insert(wire::number_of(session.client.value));
   };
   for (const auto& [number, session] : books_.sessions) note(session);
-  for (const auto& [key, session] : books_.parked) note(session);
+  const auto& parked = books_.parked;
+  for (auto it = parked.lower_bound({from, 0}); it != parked.end() && it->first.space == from; ++it) note(it->second);
   for (const auto& [number, stone] : books_.spaces.at(from).tombstones) numbers.insert(number);
   for (const std::uint32_t number : numbers) add_tombstone(books_, to, number);
 }
