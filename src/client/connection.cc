@@ -11,7 +11,10 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
+#include <utility>
 
+#include "client/descriptor_lock.h"
 #include "proto/socket_path.h"
 
 namespace tpmspace::client {
@@ -19,6 +22,8 @@ namespace {
 
 constexpr std::size_t kReadSize = std::size_t{16} * 1024;
 constexpr auto kHello = static_cast<std::uint32_t>(proto::MessageType::kHello);
+constexpr auto kSync = static_cast<std::uint32_t>(proto::MessageType::kSync);
+constexpr auto kLongestPause = std::chrono::microseconds(5000);  // between two looks whether a descriptor is free
 constexpr wire::Rc kOtherVersion = wire::from_manager(wire::rc::kValue);
 
 std::string hex(wire::Rc code) {
@@ -98,6 +103,20 @@ const char* no_such_chip(wire::Rc code) {
   return nullptr;
 }
 
+// What a refused Join says of the two connections; null: something else is wrong.
+const char* no_joining(wire::Rc code) {
+  if (code == wire::from_manager(wire::rc::kValue))
+    return ": the connection that it was to join is not there any more; it ends when every process that has it has "
+           "closed it, and with tpmspaced";
+  if (code == wire::from_manager(wire::rc::kDisabled))
+    return ": it is of another chip, namespace or listener than the connection that it was to join, or one of the two "
+           "was narrowed";
+  if (code == wire::from_manager(wire::rc::kObjectMemory))
+    return ": the objects of the connection that it was to join do not fit into what its profile allows it, or what is "
+           "left for its owner";
+  return nullptr;
+}
+
 std::optional<Error> path_error(const std::string& path) {
   std::string what;
   if (path.empty()) what = "the path of the socket is empty";
@@ -161,7 +180,12 @@ Error no_place(const std::string& name) {
 }
 
 Connection::Connection(posix::Fd socket, std::string name)
-    : socket_(std::move(socket)), name_(std::move(name)), reader_(proto::kMaxFrameSize, proto::kMaxReplySize) {}
+    : socket_(std::move(socket)), name_(std::move(name)), reader_(proto::kMaxFrameSize, proto::kMaxReplySize) {
+  struct stat info {};
+  if (fstat(fd(), &info) != 0) return;
+  device_ = info.st_dev;
+  inode_ = info.st_ino;
+}
 
 tl::expected<Connection, Error> Connection::open(const std::string& path) {
   auto socket = connect_socket(path);
@@ -242,7 +266,14 @@ Error Connection::last_words() {
 }
 
 tl::expected<void, Error> Connection::send(wire::ByteView frame) {
-  return write_all(frame);
+  ++sent_;
+  if (!to_share_) return write_all(frame);
+  // Behind the frame: a manager that has no place for this connection answers the first thing that comes.
+  wire::Writer out;
+  out.raw(frame);
+  put(out, proto::Share{*to_share_}, Awaited::kNobody);
+  to_share_.reset();
+  return write_all(out.bytes());
 }
 
 tl::expected<std::optional<wire::Bytes>, Error> Connection::receive(int timeout_ms) {
@@ -276,7 +307,9 @@ tl::expected<bool, Error> Connection::fill(const Deadline& deadline) {
 
 tl::expected<void, Error> Connection::sort_arrivals() {
   while (auto arrival = reader_.next()) {
-    if (auto* response = std::get_if<proto::TpmFrame>(&*arrival)) {
+    if (awaited_mark_) {
+      if (auto dropped = drop(*arrival); !dropped) return dropped;
+    } else if (auto* response = std::get_if<proto::TpmFrame>(&*arrival)) {
       if (responses_.size() == kMaxKept) return broken(not_our_protocol());
       responses_.push_back(std::move(response->bytes));
     } else if (const auto* control = std::get_if<proto::ControlFrame>(&*arrival)) {
@@ -300,8 +333,7 @@ tl::expected<void, Error> Connection::sort_reply(const proto::ControlFrame& fram
   return {};
 }
 
-tl::expected<void, Error> Connection::post(const proto::Request& request, Awaited awaited) {
-  wire::Writer out;
+void Connection::put(wire::Writer& out, const proto::Request& request, Awaited awaited) {
   if (!said_hello_ && !std::holds_alternative<proto::Hello>(request)) {
     out.raw(proto::encode(proto::Request(proto::Hello{})));
     replies_due_.push_back({kHello, Awaited::kNobody});
@@ -309,6 +341,11 @@ tl::expected<void, Error> Connection::post(const proto::Request& request, Awaite
   said_hello_ = true;
   out.raw(proto::encode(request));
   replies_due_.push_back({proto::type_of(request), awaited});
+}
+
+tl::expected<void, Error> Connection::post(const proto::Request& request, Awaited awaited) {
+  wire::Writer out;
+  put(out, request, awaited);
   return write_all(out.bytes());
 }
 
@@ -418,8 +455,96 @@ tl::expected<void, Error> Connection::use_chip(const std::string& name, int time
   });
 }
 
+tl::expected<void, Error> Connection::join(const proto::Token& token, std::uint64_t sent, int timeout_ms) {
+  return ask<proto::JoinReply>(proto::Join{token, sent}, timeout_ms).map([](const auto&) {}).map_error([](Error error) {
+    if (const char* why = no_joining(error.code)) error.what += why;
+    return error;
+  });
+}
+
 tl::expected<void, Error> Connection::post_cancel() {
   return post(proto::Cancel{}, Awaited::kNobody);
+}
+
+// --- several processes with one descriptor
+
+tl::expected<void, Error> Connection::begin_turn(int timeout_ms) {
+  const Deadline deadline = deadline_of(timeout_ms);
+  for (auto pause = std::chrono::microseconds(100); !lock_descriptor(fd());
+       pause = std::min(2 * pause, kLongestPause)) {
+    if (deadline && Clock::now() >= *deadline)
+      return tl::make_unexpected(Error{Error::Kind::kTimeout,
+                                       name_ + " is used by process " + std::to_string(lock_holder(fd())) +
+                                           ", which awaits a response, and has been for " + std::to_string(timeout_ms) +
+                                           " ms; give each process a connection of its own (docs/fork.md)",
+                                       0});
+    const timespec time{0, std::chrono::nanoseconds(pause).count()};
+    nanosleep(&time, nullptr);
+  }
+  if (std::exchange(had_turn_, true) && was_last_user(fd())) return {};
+  auto ready = drop_what_is_anothers(deadline);
+  if (ready)
+    mark_as_last_user(fd());
+  else
+    end_turn();
+  return ready;
+}
+
+void Connection::end_turn() {
+  unlock_descriptor(fd());
+}
+
+tl::expected<void, Error> Connection::drop_what_is_anothers(const Deadline& deadline) {
+  reader_ = proto::FrameReader(proto::kMaxFrameSize, proto::kMaxReplySize);
+  responses_.clear();
+  replies_due_.clear();
+  // What only this call can have sent.
+  const auto time = static_cast<std::uint64_t>(Clock::now().time_since_epoch().count());
+  const std::uint64_t mark = time << 22U | (static_cast<std::uint64_t>(getpid()) & 0x3FFFFFU);
+  wire::Writer out;
+  out.raw(proto::encode(proto::Request(proto::Hello{}))).raw(proto::encode(proto::Request(proto::Sync{mark})));
+  said_hello_ = true;
+  if (auto sent = write_all(out.bytes()); !sent) return sent;
+  awaited_mark_ = mark;
+  while (awaited_mark_) {
+    const auto more = fill(deadline);
+    if (!more) return tl::make_unexpected(more.error());
+    if (!*more)
+      return broken({Error::Kind::kTimeout,
+                     "a process that used " + name_ +
+                         " before ended in the middle of a "
+                         "command, and tpmspaced does not say that it has done with it",
+                     0});
+  }
+  return {};
+}
+
+// Unless it is the reply to what this process sent.
+tl::expected<void, Error> Connection::drop(const proto::Arrival& arrival) {
+  if (std::holds_alternative<proto::TpmFrame>(arrival)) return {};
+  const auto* control = std::get_if<proto::ControlFrame>(&arrival);
+  const auto reply = control != nullptr ? proto::decode_reply(*control) : std::nullopt;
+  if (!reply) return broken(not_our_protocol());
+  if (const auto* refusal = std::get_if<proto::Refusal>(&*reply); refusal != nullptr && refusal->type == kSync)
+    return broken(hello_refused(*refusal));
+  const auto* sync = std::get_if<proto::SyncReply>(&*reply);
+  if (sync != nullptr && sync->mark == awaited_mark_) awaited_mark_.reset();
+  return {};
+}
+
+bool Connection::is_still_there() const {
+  struct stat info {};
+  return fstat(fd(), &info) == 0 && info.st_dev == device_ && info.st_ino == inode_;
+}
+
+void Connection::disown() {
+  if (!is_still_there()) (void)socket_.release();
+  socket_.reset();
+}
+
+void Connection::hand_number_to(Connection& own) {
+  if (is_still_there() && dup3(own.fd(), fd(), O_CLOEXEC) >= 0) own.socket_.reset(socket_.release());
+  disown();
 }
 
 }  // namespace tpmspace::client

@@ -40,7 +40,8 @@ class Connection {
   static constexpr std::size_t kMaxKept = 16;
 
   [[nodiscard]] static tl::expected<Connection, Error> open(const std::string& path);
-  // A descriptor that is connected already and stays the caller's; only one may use it at a time.
+  // A descriptor that is connected already and stays the caller's. Other processes may have it, too: between
+  // `begin_turn` and `end_turn` only one uses it.
   [[nodiscard]] static tl::expected<Connection, Error> share(int fd);
   // A socket that is connected already; `name` is for error sentences.
   [[nodiscard]] static Connection adopt(posix::Fd socket, std::string name);
@@ -50,6 +51,10 @@ class Connection {
 
   // Sends one TPM frame whole. Precondition: a header whose size is frame.size() and whose tag is not kControlTag.
   [[nodiscard]] tl::expected<void, Error> send(wire::ByteView frame);
+  // How many.
+  [[nodiscard]] std::uint64_t sent() const { return sent_; }
+  // The next frame takes the token along: who knows it may join this connection from then on.
+  void let_join(const proto::Token& token) { to_share_ = token; }
   // The next TPM response; nullopt: not within the timeout (what came of it is kept).
   [[nodiscard]] tl::expected<std::optional<wire::Bytes>, Error> receive(int timeout_ms);
 
@@ -71,6 +76,9 @@ class Connection {
   [[nodiscard]] tl::expected<proto::Outcome, Error> change_door(const proto::DoorOrder& what, int timeout_ms);
   // The TPM that the connection's commands go to, by its name in the manager's configuration; before the first of them.
   [[nodiscard]] tl::expected<void, Error> use_chip(const std::string& name, int timeout_ms);
+  // This connection's space begins with what that of the connection has which shared the token, as far as its first
+  // `sent` frames made it (docs/fork.md). Before the first frame; after a refusal the connection is of no use.
+  [[nodiscard]] tl::expected<void, Error> join(const proto::Token& token, std::uint64_t sent, int timeout_ms);
   // From now on the manager learns what the connection's commands need, and gives an empty text; asked again, the
   // profile of that name that allows those so far, as the configuration says it.
   [[nodiscard]] tl::expected<std::string, Error> learn(const std::string& name, int timeout_ms);
@@ -82,6 +90,20 @@ class Connection {
 
   // Asks for the command in flight to be given up, without waiting for the reply.
   [[nodiscard]] tl::expected<void, Error> post_cancel();
+
+  // --- Of a descriptor that several processes have
+  // No other process uses it until `end_turn`. It finds nothing that was meant for another process: where one ended
+  // before its response came, this waits for the response, and drops it. kTimeout: another process has it all the time.
+  [[nodiscard]] tl::expected<void, Error> begin_turn(int timeout_ms);
+  void end_turn();
+
+  // --- In a process that was forked after the connection was made
+  // The process has not closed the descriptor, and does not use its number for something else.
+  [[nodiscard]] bool is_still_there() const;
+  // Its descriptor is closed, if it is still there.
+  void disown();
+  // Likewise, and `own` has the number from now on, so that who polls it finds the right one.
+  void hand_number_to(Connection& own);
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -103,6 +125,11 @@ class Connection {
   [[nodiscard]] tl::unexpected<Error> broken(Error error);
 
   [[nodiscard]] tl::expected<void, Error> write_all(wire::ByteView data);
+  // Drops all that arrives until the manager's answer to what this process sent.
+  [[nodiscard]] tl::expected<void, Error> drop_what_is_anothers(const Deadline& deadline);
+  [[nodiscard]] tl::expected<void, Error> drop(const proto::Arrival& arrival);
+  // What is sent for the request, Hello before it if it was never said; the replies are due from then on.
+  void put(wire::Writer& out, const proto::Request& request, Awaited awaited);
   // Sends Hello first if it was never said.
   [[nodiscard]] tl::expected<void, Error> post(const proto::Request& request, Awaited awaited);
   [[nodiscard]] tl::expected<proto::Reply, Error> call(const proto::Request& request, int timeout_ms);
@@ -127,6 +154,12 @@ class Connection {
   std::optional<Error> broken_;
   std::optional<proto::Refusal> hello_refusal_;  // then every later refusal and the end have this reason
   bool said_hello_ = false;
+  std::optional<proto::Token> to_share_;
+  std::uint64_t sent_ = 0;
+  // Of the socket: what a descriptor is that has its number (fstat).
+  std::uint64_t device_ = 0, inode_ = 0;
+  bool had_turn_ = false;
+  std::optional<std::uint64_t> awaited_mark_;  // all before the reply to that Sync is another process's
 };
 
 }  // namespace tpmspace::client

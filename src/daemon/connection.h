@@ -51,6 +51,8 @@ class Connection final : private Dialogue::Manager {
     [[nodiscard]] virtual tl::expected<proto::Clients, wire::Rc> clients(Connection& from, std::uint64_t after) = 0;
     [[nodiscard]] virtual tl::expected<proto::WhoReport, wire::Rc> who(Connection& from,
                                                                        const proto::WhoQuestion& what) = 0;
+    [[nodiscard]] virtual std::optional<wire::Rc> share(Connection& from, const proto::Token& token) = 0;
+    [[nodiscard]] virtual std::optional<wire::Rc> join(Connection& from, const proto::Join& what) = 0;
     virtual void answered_early(Connection& from, wire::Rc code) = 0;
     // `from` will be closed, because it did what `why` says.
     virtual void cut_off(Connection& from, const std::string& why) = 0;
@@ -70,6 +72,7 @@ class Connection final : private Dialogue::Manager {
   // Null: nothing is learned from it.
   [[nodiscard]] std::unique_ptr<Learning>& learning() { return learning_; }
   [[nodiscard]] bool in_flight() const { return dialogue_.in_flight(); }
+  [[nodiscard]] std::uint64_t commands_taken() const { return dialogue_.commands_taken(); }
   [[nodiscard]] std::chrono::steady_clock::time_point since() const { return since_; }
 
   // The commands that follow go to another TPM, or it has become another.
@@ -113,6 +116,8 @@ class Connection final : private Dialogue::Manager {
   tl::expected<proto::WhoReport, wire::Rc> who(const proto::WhoQuestion& what) override {
     return host_.who(*this, what);
   }
+  std::optional<wire::Rc> share(const proto::Token& token) override { return host_.share(*this, token); }
+  std::optional<wire::Rc> join(const proto::Join& what) override { return host_.join(*this, what); }
   void answered_early(wire::Rc code) override { host_.answered_early(*this, code); }
   void cut_off(const std::string& why) override { host_.cut_off(*this, why); }
 

@@ -36,6 +36,11 @@ bool is_locality(std::uint8_t value) {
   return value <= 4 || value >= 32;
 }
 
+bool waits_its_turn(const proto::Arrival& arrival) {
+  const auto* control = std::get_if<proto::ControlFrame>(&arrival);
+  return control == nullptr || control->type == static_cast<std::uint32_t>(proto::MessageType::kSync);
+}
+
 }  // namespace
 
 Dialogue::Dialogue(Manager& manager, const wire::CommandTable& table, std::size_t max_command, Beginning beginning)
@@ -85,9 +90,7 @@ bool Dialogue::step() {
   }
   if (refusal_)
     refuse_everything(*arrival);
-  else if (const auto* control = std::get_if<proto::ControlFrame>(&*arrival))
-    take_control(*control);
-  else if (in_flight_)
+  else if (in_flight_ && waits_its_turn(*arrival))
     held_ = std::move(arrival);
   else
     take(std::move(*arrival));
@@ -96,7 +99,10 @@ bool Dialogue::step() {
 
 void Dialogue::answer(wire::ByteView response) {
   in_flight_ = false;
-  put(response);
+  if (!std::exchange(joining_, false)) return put(response);
+  ordering_ = false;
+  const auto header = wire::read_header(response);
+  put(proto::encode(end_join(header ? header->code : wire::from_manager(wire::rc::kFailure))));
 }
 
 void Dialogue::order_done(const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions) {
@@ -145,19 +151,42 @@ void Dialogue::take(proto::Arrival arrival) {
 }
 
 void Dialogue::take_command(wire::Bytes bytes) {
+  ++commands_taken_;
   auto command = wire::Command::parse(std::move(bytes), *table_, max_command_);
   if (!command) return answer_with(wire::from_manager(command.error()));
-  took_commands_ = true;
+  belongs_ = true;
   if (const auto code = manager_.submit(std::move(*command), locality_)) return answer_with(*code);
   in_flight_ = true;
 }
 
 void Dialogue::take_bad_size(std::uint32_t type, bool control) {
   const wire::Rc code = wire::from_manager(wire::rc::kCommandSize);
-  if (control)
-    put(proto::encode(proto::Reply(refusal(type, code))));
-  else
-    answer_with(code);
+  if (control) return put(proto::encode(proto::Reply(refusal(type, code))));
+  ++commands_taken_;
+  answer_with(code);
+}
+
+// --- those that were forked
+
+std::optional<proto::Reply> Dialogue::share(const proto::Token& token) {
+  const auto refused = shared_ ? wire::from_manager(wire::rc::kSequence) : manager_.share(token);
+  if (refused) return refusal(proto::MessageType::kShare, *refused);
+  shared_ = true;
+  return proto::ShareReply{};
+}
+
+std::optional<proto::Reply> Dialogue::join(const proto::Join& what) {
+  const auto refused = belongs_ ? wire::from_manager(wire::rc::kSequence) : manager_.join(what);
+  if (refused) return end_join(*refused);
+  belongs_ = joining_ = in_flight_ = ordering_ = true;
+  return std::nullopt;
+}
+
+// Its commands would run in a space that is not the one they are meant for.
+proto::Reply Dialogue::end_join(wire::Rc code) {
+  if (code == wire::rc::kSuccess) return proto::JoinReply{};
+  over_ = true;
+  return refusal(proto::MessageType::kJoin, code);
 }
 
 void Dialogue::answer_with(wire::Rc code) {
@@ -236,11 +265,13 @@ std::optional<proto::Reply> Dialogue::reply_to(const proto::Request& request) {
             return done_or_refused<proto::WhoReply>(proto::MessageType::kWho, manager_.who(wanted.what));
           },
           [&](const proto::UseChip& wanted) -> Answer {
-            const auto refused =
-                took_commands_ ? wire::from_manager(wire::rc::kSequence) : manager_.use_chip(wanted.name);
+            const auto refused = belongs_ ? wire::from_manager(wire::rc::kSequence) : manager_.use_chip(wanted.name);
             if (refused) return refusal(proto::MessageType::kUseChip, *refused);
             return proto::UseChipReply{};
           },
+          [&](const proto::Share& wanted) -> Answer { return share(wanted.token); },
+          [&](const proto::Join& wanted) -> Answer { return join(wanted); },
+          [&](const proto::Sync& sync) -> Answer { return proto::SyncReply{sync.mark}; },
       },
       request);
 }

@@ -1,11 +1,11 @@
 // One client's side of the conversation, without any I/O: octets in, octets out, and what the manager is asked for.
 //
 // Idea: one TPM command is in flight; one frame is read ahead. A control frame is answered at once; a TPM frame (or a
-// bad size, which is answered like one) waits its turn, and nothing more is read meanwhile, nor while sessions are
-// done that an order to them asks for (that takes the TPM), nor while the configuration is read again. While output is
-// waiting to be sent nothing is read or handled either: so a client that does not read costs one response, one control
-// reply, one held frame and the octets of one read. A bad command is answered here, with our layer; the TPM never sees
-// it. Threads: belongs to the event loop; the table must outlive it. Errors: none; every octet stream is a
+// bad size, which is answered like one, or Sync) waits its turn, and nothing more is read meanwhile, nor while sessions
+// are done that an order to them asks for (that takes the TPM), nor while the configuration is read again. While output
+// is waiting to be sent nothing is read or handled either: so a client that does not read costs one response, one
+// control reply, one held frame and the octets of one read. A bad command is answered here, with our layer; the TPM
+// never sees it. Threads: belongs to the event loop; the table must outlive it. Errors: none; every octet stream is a
 // conversation. Source: DESIGN "The native protocol"; proto/frame.h, proto/control.h.
 #pragma once
 
@@ -68,6 +68,11 @@ class Dialogue {
     // A page of the clients behind that connection; what is known of a client. Or a code, likewise.
     [[nodiscard]] virtual tl::expected<proto::Clients, wire::Rc> clients(std::uint64_t after) = 0;
     [[nodiscard]] virtual tl::expected<proto::WhoReport, wire::Rc> who(const proto::WhoQuestion& what) = 0;
+    // Who knows the token may join from now on. Or a code, likewise.
+    [[nodiscard]] virtual std::optional<wire::Rc> share(const proto::Token& token) = 0;
+    // The space will begin with what another connection's has; `answer` will be called with SUCCESS, or with why not,
+    // as a TPM's response. Or it is refused with a code, likewise.
+    [[nodiscard]] virtual std::optional<wire::Rc> join(const proto::Join& what) = 0;
     // A command was answered here, without the manager.
     virtual void answered_early(wire::Rc code) = 0;
     // The conversation ends here and not where the client wanted; `why` follows "because it".
@@ -88,7 +93,7 @@ class Dialogue {
   void drop_input();
   // Handles at most one frame. False: there is nothing to do until something is fed, sent or answered.
   [[nodiscard]] bool step();
-  // The response to the command in flight.
+  // The response to the command in flight, or to Join.
   void answer(wire::ByteView response);
   // Those sessions it concerned; or it was not done, for that code.
   void order_done(const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions);
@@ -100,6 +105,8 @@ class Dialogue {
   void reload_done(const proto::Outcome& outcome);
 
   [[nodiscard]] bool in_flight() const { return in_flight_; }
+  // How many TPM frames arrived, with those that were refused here.
+  [[nodiscard]] std::uint64_t commands_taken() const { return commands_taken_; }
   [[nodiscard]] bool wants_input() const;
   // The conversation is over and everything is sent.
   [[nodiscard]] bool finished() const;
@@ -116,6 +123,9 @@ class Dialogue {
   // nullopt: later.
   [[nodiscard]] std::optional<proto::Reply> reply_to(const proto::Request& request);
   void answer_with(wire::Rc code);
+  [[nodiscard]] std::optional<proto::Reply> share(const proto::Token& token);
+  [[nodiscard]] std::optional<proto::Reply> join(const proto::Join& what);
+  [[nodiscard]] proto::Reply end_join(wire::Rc code);
   void refuse_everything(const proto::Arrival& arrival);
   void put(wire::ByteView data) { output_.insert(output_.end(), data.begin(), data.end()); }
 
@@ -129,7 +139,10 @@ class Dialogue {
   std::optional<proto::Arrival> held_;
   bool drained_ = true;  // the reader has no complete frame
   bool in_flight_ = false;
-  bool took_commands_ = false;
+  std::uint64_t commands_taken_ = 0;
+  bool belongs_ = false;  // its space and its TPM are settled: a command was taken, or it joined another connection
+  bool joining_ = false;  // that is what is in flight
+  bool shared_ = false;
   bool ordering_ = false;  // replies come in order: nothing is handled until this one is there
   bool hello_said_ = false;
   bool ended_ = false;  // by the client

@@ -220,22 +220,54 @@ Gatekeeper::Narrowing Gatekeeper::narrow(Badge& badge, std::string_view name, st
   return Narrowing::kDone;
 }
 
+namespace {
+
+// As far as a rule can tell them apart.
+bool are_alike(const Opener& one, const Opener& other) {
+  guard::Principal same = one.who;
+  same.pid = other.who.pid;
+  return same == other.who && one.entrance.door == other.entrance.door &&
+         one.entrance.profile == other.entrance.profile && one.entrance.locality == other.entrance.locality;
+}
+
+// Itself, unless it is like one of them already.
+void add(std::vector<Opener>& openers, const Opener& one) {
+  const auto is_like = [&](const Opener& other) { return are_alike(one, other); };
+  if (std::none_of(openers.begin(), openers.end(), is_like)) openers.push_back(one);
+}
+
+}  // namespace
+
+bool Gatekeeper::join(Badge& badge, const Badge& opener) {
+  if (badge.narrowed || opener.narrowed || badge.chip != opener.chip) return false;
+  if (badge.who.tpm_namespace != opener.who.tpm_namespace || badge.entrance.door != opener.entrance.door) return false;
+  auto openers = opener.openers;
+  add(openers, {opener.who, opener.entrance});
+  if (openers.size() > limits::kOpeners) return false;
+  badge.openers = std::move(openers);
+  badge.owner = opener.owner;
+  badge.part = opener.part;
+  badge.grant = grant_for(badge);
+  return true;
+}
+
 std::shared_ptr<const Grant> Gatekeeper::grant_for(const Badge& badge) {
   auto choice = choose(*policy_, badge.who, badge.entrance);
   const auto& name = badge.who.tpm_namespace.value();
   const auto* home = name ? policy_->namespace_named(*name) : nullptr;
   const auto quotas = home != nullptr ? home->quotas : least_quotas(*policy_, choice.homes);
+  const bool is_its_own = badge.narrowed || !badge.openers.empty();
   const auto make = [&] {
     guard::Profile& profile = choice.profile;
     const std::string given = profile.name;  // a connection that narrows itself leaves no pool
-    if (badge.narrowed) {
-      profile = guard::narrow(profile, *badge.narrowed);
-      policy_->confine(profile, badge.who, badge.entrance.door);
-    }
+    for (const Opener& one : badge.openers)
+      profile = guard::narrow(profile, choose(*policy_, one.who, one.entrance).profile);
+    if (badge.narrowed) profile = guard::narrow(profile, *badge.narrowed);
+    if (is_its_own) policy_->confine(profile, badge.who, badge.entrance.door);
     const auto limits = limits_of(profile, given, badge.holder(), home, quotas);
     return std::make_shared<const Grant>(Grant{std::move(choice), limits, quotas.connections, policies_});
   };
-  if (badge.narrowed) return make();
+  if (is_its_own) return make();
 
   const bool of_user = choice.profile.limits.bytes < most_bytes_;
   Rights rights{choice.rules,

@@ -70,6 +70,12 @@ class UnreadProcess {
   std::shared_ptr<unsigned> count_;
 };
 
+// Who opened a connection that another one joined, and by which door.
+struct Opener {
+  guard::Principal who;
+  Entrance entrance;
+};
+
 struct Badge {
   guard::Principal who = {};
   space::OwnerId owner = {};
@@ -78,6 +84,7 @@ struct Badge {
   space::Part part = {};                                // of a realm's users, and of who narrowed itself
   unsigned narrowings = 0;                              // how often
   std::shared_ptr<const UnreadProcess> process = {};    // of which `read_program` has not read yet; null: it has
+  std::vector<Opener> openers = {};                     // it may do no more than each of them may
   std::size_t chip = 0;                                 // which TPM it uses: its place among the names
   bool untold = false;                                  // the TPM's thread does not know the grant's limits yet
   std::shared_ptr<const Grant> grant = {};              // never null
@@ -135,6 +142,11 @@ class Gatekeeper {
   // no other has.
   enum class Narrowing : std::uint8_t { kDone, kNoSuchProfile, kTooOften };
   [[nodiscard]] Narrowing narrow(Badge& badge, std::string_view profile, std::uint64_t connection);
+
+  // From now on its space is of `opener`'s owner, and it may do what both of them may, also by a later policy. False,
+  // and nothing has changed: they are of different TPMs, namespaces or doors, or one of them narrowed itself; or there
+  // are too many openers behind it.
+  [[nodiscard]] bool join(Badge& badge, const Badge& opener);
 
   [[nodiscard]] static guard::Verdict judge(const Badge& badge, const wire::Command& command, std::uint8_t locality) {
     return guard::judge(badge.grant->profile(), command, locality);

@@ -55,6 +55,9 @@ inline constexpr unsigned kPassingDescriptors = 8;
 inline constexpr unsigned kAdministratorPlaces = 8;
 // How often a connection may give rights away: there are not many more things to give.
 inline constexpr unsigned kNarrowings = 16;
+// Different identities in a line of connections, each of which joined the one before it (docs/fork.md). Processes that
+// are alike count once, however often they forked.
+inline constexpr std::size_t kOpeners = 8;
 // Connections of a listening socket that are accepted before everything else has its turn: some microseconds each.
 inline constexpr unsigned kAcceptsPerTurn = 32;
 // Those that were accepted and not identified yet, with many descriptors: as long as a burst of one user's is shorter

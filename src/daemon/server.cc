@@ -479,6 +479,7 @@ void Server::over(Connection& from) {
   audit_change(found->second, std::nullopt);
   log_.debug("client {} has left", from.id());
   chips_.close(from.id());
+  tokens_.forget(from.id());
   dead_.push_back(std::move(found->second));
   clients_.erase(found);
   burial_.ask();

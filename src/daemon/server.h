@@ -33,6 +33,7 @@
 #include "daemon/rereading.h"
 #include "daemon/round_robin.h"
 #include "daemon/service_manager.h"
+#include "daemon/shared_tokens.h"
 #include "daemon/sleep_watch.h"
 #include "daemon/tpm_desk.h"
 
@@ -139,6 +140,8 @@ class Server final : private Connection::Host {
   std::optional<wire::Rc> use_chip(Connection& from, const std::string& name) override;
   tl::expected<proto::Clients, wire::Rc> clients(Connection& from, std::uint64_t after) override;  // server_clients.cc
   tl::expected<proto::WhoReport, wire::Rc> who(Connection& from, const proto::WhoQuestion& what) override;
+  std::optional<wire::Rc> share(Connection& from, const proto::Token& token) override;
+  std::optional<wire::Rc> join(Connection& from, const proto::Join& what) override;
   void answered_early(Connection& from, wire::Rc code) override;
   void cut_off(Connection& from, const std::string& why) override;
   void again(Connection& from) override;  // these two: server.cc
@@ -203,6 +206,7 @@ class Server final : private Connection::Host {
   Rereading rereading_;
   ClientLimits places_;
   Arrivals arrivals_;
+  SharedTokens tokens_;
   Doors doors_;
   std::unordered_map<ClientId, Client> clients_;
   ClientIndex index_;  // of those that have a place

@@ -18,7 +18,8 @@ namespace tpmspace::daemon {
 namespace {
 
 constexpr wire::Rc kNoPlace = wire::from_manager(wire::rc::kMemory);
-constexpr wire::Rc kNoSuchProfile = wire::from_manager(wire::rc::kValue), kNoName = kNoSuchProfile;
+constexpr wire::Rc kNoSuchProfile = wire::from_manager(wire::rc::kValue), kNoName = kNoSuchProfile,
+                   kNoSuchToken = kNoSuchProfile;
 constexpr wire::Rc kNoChip = wire::from_manager(wire::rc::kFailure);
 constexpr wire::Rc kNotAllowed = wire::from_manager(wire::rc::kDisabled);
 
@@ -120,8 +121,8 @@ std::optional<wire::Rc> Server::submit(Connection& from, wire::Command command, 
   if (from.badge().untold) return refuse_for(kNoPlace, reason_of(kNoPlace));  // it would run on terms that hold no more
   std::optional<observe::AuditRecord> change;
   if (command.row().affects_others) change = record_of_change(from, command);
-  if (const auto refused =
-          desk_of(from).submit(from.id(), from.badge().holder(), rights.limits, std::move(command), locality))
+  if (const auto refused = desk_of(from).submit(from.id(), from.badge().holder(), rights.limits, std::move(command),
+                                                locality, from.commands_taken()))
     return refuse_for(*refused, reason_of(*refused));
   client.use.submitted = std::chrono::steady_clock::now();
   client.use.command = code;
@@ -165,10 +166,33 @@ std::optional<wire::Rc> Server::narrow(Connection& from, const std::string& prof
     badge = before;
     return kNoPlace;
   }
+  tokens_.forget(from.id());
   auto record = record_of(observe::AuditEvent::kNarrowed, from);
   record.reason = fmt::format("from now on no more than {}", profile);
   audit_.write(record);
   return std::nullopt;
+}
+
+std::optional<wire::Rc> Server::share(Connection& from, const proto::Token& token) {
+  if (from.badge().narrowed) return kNotAllowed;
+  return tokens_.share(token, from.id()) ? std::nullopt : std::optional(kNoSuchToken);
+}
+
+std::optional<wire::Rc> Server::join(Connection& from, const proto::Join& what) {
+  const auto shared_by = tokens_.find(what.token);
+  const auto opener = shared_by ? clients_.find(*shared_by) : clients_.end();
+  if (opener == clients_.end()) return kNoSuchToken;
+  Badge& badge = from.badge();
+  const space::Holder before = badge.holder();
+  if (!gatekeeper_.join(badge, opener->second.connection->badge()))
+    return refuse(from, fmt::format("it is not to join connection {}: it uses another chip, or is of another namespace "
+                                    "or door, or one of the two was narrowed",
+                                    *shared_by));
+  index_.remove(from.id(), before, badge.who.pid);
+  index_.add(from.id(), badge.holder(), badge.who.pid);
+  log_.debug("client {} joins client {}: uid {}, pid {}, profile {}", from.id(), *shared_by, badge.who.uid,
+             badge.who.pid.value_or(0), badge.grant->profile().name);
+  return desk_of(from).inherit(from.id(), badge.holder(), badge.limits(), *shared_by, what.sent);
 }
 
 std::optional<wire::Rc> Server::use_chip(Connection& from, const std::string& name) {

@@ -89,12 +89,12 @@ TpmDesk::TpmDesk(EventLoop& loop, Log& log, TpmSource source, const Terms& terms
       stopped_turn_(loop.deferred([this] { callbacks_.stopped(); })),
       stop_timer_(loop.timer([this] { press_on(); })) {}
 
-std::optional<wire::Rc> TpmDesk::submit(ClientId client, const space::Holder& who, const space::SpaceLimits& limits,
-                                        wire::Command command, std::uint8_t locality) {
-  if (state_ != State::kServing || lost_ || stopping_ != Stopping::kNo) return kFailure;
+tl::expected<JobId, wire::Rc> TpmDesk::begin_job(ClientId client, const space::Holder& who,
+                                                 const space::SpaceLimits& limits) {
+  if (state_ != State::kServing || lost_ || stopping_ != Stopping::kNo) return tl::make_unexpected(kFailure);
   // Who submits and leaves while a long command runs has nothing in the queue any more, but its orders still wait.
   const auto payer = space::Payer::of(who.owner, limits.administers);
-  if (!queue_.admits(payer) || !thread_->has_room(payer)) return kFull;
+  if (!queue_.admits(payer) || !thread_->has_room(payer)) return tl::make_unexpected(kFull);
   const auto [entry, is_new] = clients_.try_emplace(client, Client{.owner = who.owner, .payer = payer});
   if (is_new) {
     space::SpaceLimits own = limits;
@@ -106,8 +106,23 @@ std::optional<wire::Rc> TpmDesk::submit(ClientId client, const space::Holder& wh
   jobs_[job] = {.client = client, .owner = entry->second.owner, .payer = payer};
   queue_.take(payer);
   counters_.add_queue_length(jobs_.size());
-  thread_->submit(entry->second.owner, payer, client, job, std::move(command), locality);
   if (!deadline_timer_.armed()) deadline_timer_.arm(limits::kWatchdogPeriod);
+  return job;
+}
+
+std::optional<wire::Rc> TpmDesk::submit(ClientId client, const space::Holder& who, const space::SpaceLimits& limits,
+                                        wire::Command command, std::uint8_t locality, std::uint64_t number) {
+  const auto job = begin_job(client, who, limits);
+  if (!job) return job.error();
+  thread_->submit(clients_.at(client).owner, jobs_.at(*job).payer, client, *job, std::move(command), locality, number);
+  return std::nullopt;
+}
+
+std::optional<wire::Rc> TpmDesk::inherit(ClientId client, const space::Holder& who, const space::SpaceLimits& limits,
+                                         ClientId from, std::uint64_t known) {
+  const auto job = begin_job(client, who, limits);
+  if (!job) return job.error();
+  thread_->inherit(clients_.at(client).owner, jobs_.at(*job).payer, client, *job, from, known);
   return std::nullopt;
 }
 

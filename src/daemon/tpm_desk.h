@@ -73,9 +73,14 @@ class TpmDesk {
   [[nodiscard]] const std::string& name() const { return name_; }
 
   // Precondition: the client has no command here. With the first one its space is opened, with these limits.
+  // `number`: it is that one of the client's commands.
   [[nodiscard]] std::optional<wire::Rc> submit(ClientId client, const space::Holder& who,
                                                const space::SpaceLimits& limits, wire::Command command,
-                                               std::uint8_t locality);
+                                               std::uint8_t locality, std::uint64_t number);
+  // The client's space is opened, and begins with what that of `from` has (engine::Engine::inherit); `answered` will be
+  // called. Precondition: the client has submitted nothing, and is of the same owner.
+  [[nodiscard]] std::optional<wire::Rc> inherit(ClientId client, const space::Holder& who,
+                                                const space::SpaceLimits& limits, ClientId from, std::uint64_t known);
   // For the commands that follow. A client that has no space yet gets one with its first command. False: too much of
   // its owner's waits.
   bool set_limits(ClientId client, const space::SpaceLimits& limits);
@@ -128,6 +133,9 @@ class TpmDesk {
     kAbsent,   // there is no thread
   };
 
+  // A new job of the client's, which has a space from now on; or it cannot be taken.
+  [[nodiscard]] tl::expected<JobId, wire::Rc> begin_job(ClientId client, const space::Holder& who,
+                                                        const space::SpaceLimits& limits);
   void take_events();
   void handle(TpmThread::Ready& event);
   void handle(TpmThread::Failed& event);

@@ -100,11 +100,25 @@ class TpmThread::Worker {
   }
   void apply(const SetLimits& order) { engine_.set_limits(clients_.at(order.client).connection, order.limits); }
   void apply(Submit& order) {
+    begin(order, [&](engine::ConnectionId connection) {
+      return engine_.submit(connection, std::move(order.command), order.locality, now(), order.number);
+    });
+  }
+  void apply(const Inherit& order) {
+    const auto parent = clients_.find(order.from);
+    begin(order, [&](engine::ConnectionId connection) {
+      return engine_.inherit(connection, parent == clients_.end() ? connection : parent->second.connection, order.known,
+                             now());
+    });
+  }
+  // The client's job gets a ticket of the engine's, unless it was withdrawn.
+  template <typename Order, typename Submit>
+  void begin(const Order& order, Submit submit) {
     Client& client = clients_.at(order.client);
     const std::lock_guard lock(owner_.shared_.mutex);
     const auto entry = owner_.shared_.tickets.find(order.job);
-    if (entry == owner_.shared_.tickets.end()) return;  // withdrawn
-    client.ticket = engine_.submit(client.connection, std::move(order.command), order.locality, now());
+    if (entry == owner_.shared_.tickets.end()) return;
+    client.ticket = submit(client.connection);
     entry->second = client.ticket;
     jobs_[client.ticket] = {order.job, order.client};
   }
@@ -282,13 +296,21 @@ void TpmThread::set_limits(space::OwnerId owner, const space::Payer& payer, Clie
   put_counted(owner, payer, SetLimits{client, limits});
 }
 
+void TpmThread::expect(JobId job) {
+  const std::lock_guard lock(shared_.mutex);
+  shared_.tickets[job] = 0;
+}
+
 void TpmThread::submit(space::OwnerId owner, const space::Payer& payer, ClientId client, JobId job,
-                       wire::Command command, std::uint8_t locality) {
-  {
-    const std::lock_guard lock(shared_.mutex);
-    shared_.tickets[job] = 0;
-  }
-  put_counted(owner, payer, Submit{client, job, std::move(command), locality});
+                       wire::Command command, std::uint8_t locality, std::uint64_t number) {
+  expect(job);
+  put_counted(owner, payer, Submit{client, job, std::move(command), locality, number});
+}
+
+void TpmThread::inherit(space::OwnerId owner, const space::Payer& payer, ClientId client, JobId job, ClientId from,
+                        std::uint64_t known) {
+  expect(job);
+  put_counted(owner, payer, Inherit{client, job, from, known});
 }
 
 void TpmThread::close(space::OwnerId owner, ClientId client) {

@@ -92,8 +92,12 @@ class TpmThread {
   // Precondition: the client is open. For the jobs that follow.
   void set_limits(space::OwnerId owner, const space::Payer& payer, ClientId client, const space::SpaceLimits& limits);
   // Precondition: the client is open and has no job. The command must have been parsed with `table()`.
+  // `number`: as Engine::submit has it.
   void submit(space::OwnerId owner, const space::Payer& payer, ClientId client, JobId job, wire::Command command,
-              std::uint8_t locality);
+              std::uint8_t locality, std::uint64_t number);
+  // Likewise, and nothing was submitted: Engine::inherit. A client `from` without a space has nothing to give: SUCCESS.
+  void inherit(space::OwnerId owner, const space::Payer& payer, ClientId client, JobId job, ClientId from,
+               std::uint64_t known);
   // Its job is dropped without an answer.
   void close(space::OwnerId owner, ClientId client);
   // The list comes with an event when it is the payer's turn.
@@ -141,6 +145,13 @@ class TpmThread {
     JobId job = 0;
     wire::Command command;
     std::uint8_t locality = 0;
+    std::uint64_t number = 0;
+  };
+  struct Inherit {
+    ClientId client = 0;
+    JobId job = 0;
+    ClientId from = 0;
+    std::uint64_t known = 0;
   };
   struct Close {
     ClientId client = 0;
@@ -163,11 +174,12 @@ class TpmThread {
   struct Order {
     std::optional<space::OwnerId> owner;  // whose turn it uses; nullopt: it is taken at once
     std::optional<space::Payer> counted;  // in room_
-    std::variant<Open, SetLimits, Submit, Close, Drop, AboutSessions, AskForSessions, PrepareForSleep, WakeUp, Drain,
-                 Stop>
+    std::variant<Open, SetLimits, Submit, Inherit, Close, Drop, AboutSessions, AskForSessions, PrepareForSleep, WakeUp,
+                 Drain, Stop>
         what;
   };
 
+  void expect(JobId job);
   // What gives something back is not counted: there is one Close for each Open, and one Drop for each command that the
   // engine has.
   template <typename What>

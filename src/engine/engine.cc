@@ -46,15 +46,24 @@ void Engine::set_limits(ConnectionId id, const space::SpaceLimits& limits) {
   impl_->charge(connection.owner, began);
 }
 
-Ticket Engine::submit(ConnectionId connection, wire::Command command, std::uint8_t locality, Time now) {
-  Connection& to = impl_->connections.at(connection);
-  const Ticket ticket = ++impl_->last_ticket;
-  to.waiting = Waiting{ticket, std::move(command), locality};
-  impl_->tickets.emplace(ticket, connection);
-  impl_->gate.expect(ticket);
-  impl_->queue.push(to.owner.value, ticket, impl_->limits_of(to).priority);
-  impl_->last_activity = now;
+Ticket Engine::Impl::expect(ConnectionId connection, std::variant<ClientCommand, Inherit> what, Time now) {
+  Connection& to = connections.at(connection);
+  const Ticket ticket = ++last_ticket;
+  to.waiting = Waiting{ticket, std::move(what)};
+  tickets.emplace(ticket, connection);
+  gate.expect(ticket);
+  queue.push(to.owner.value, ticket, limits_of(to).priority);
+  last_activity = now;
   return ticket;
+}
+
+Ticket Engine::submit(ConnectionId connection, wire::Command command, std::uint8_t locality, Time now,
+                      std::uint64_t number) {
+  return impl_->expect(connection, ClientCommand{std::move(command), locality, number}, now);
+}
+
+Ticket Engine::inherit(ConnectionId connection, ConnectionId from, std::uint64_t known, Time now) {
+  return impl_->expect(connection, Inherit{space::SpaceId{from}, known}, now);
 }
 
 bool Engine::cancel(Ticket ticket) {
@@ -168,17 +177,52 @@ std::optional<Waiting> Engine::Impl::take_waiting(Ticket ticket) {
 
 Step Engine::Impl::serve(Ticket ticket, Time now, std::optional<Time> waited) {
   const ConnectionId id = tickets.at(ticket);
-  Connection& connection = connections.at(id);
   const auto waiting = take_waiting(ticket);
   if (!waiting) return Step{};
+  const auto* inherits = std::get_if<Inherit>(&waiting->what);
+  Step step = inherits != nullptr ? serve_inherit(id, ticket, *inherits)
+                                  : serve_command(id, ticket, std::get<ClientCommand>(waiting->what), waited);
+  if (step.account->tpm_lost) not_before = now + kLostPause;
+  last_activity = now;
+  return step;
+}
 
+// A greater share makes the same time cheaper.
+void Engine::Impl::charge_turn(const Connection& connection, Time began, Time of_others) {
+  const Time spent = clock() - began;
+  const Time own_time = std::max(spent - std::min(spent, of_others), kLeastCharge);
+  queue.charge(connection.owner.value,
+               std::max<std::uint64_t>(1, own_time * kUsualShare / limits_of(connection).share));
+}
+
+Step Engine::Impl::serve_inherit(ConnectionId id, Ticket ticket, const Inherit& what) {
+  const Connection& connection = connections.at(id);
+  const Time began = clock();
+  wire::Rc code = rc::kValue;
+  space::Cost cost;
+  const auto parent = manager.books().spaces.find(what.from);
+  if (parent != manager.books().spaces.end() && parent->second.owner == connection.owner)
+    cost = manager.inherit(connection.space, what.from, what.known, code);
+  (void)gate.end();  // of one that was abandoned the connection is closed next
+  if (code != rc::kSuccess) code = wire::from_manager(code);
+  Step step;
+  step.account = to_account(&connection, id, 0, code, std::move(cost));
+  charge_turn(connection, began);
+  step.reply = Reply{id, ticket, code == rc::kSuccess ? wire::success_response({}) : wire::error_response(code)};
+  return step;
+}
+
+Step Engine::Impl::serve_command(ConnectionId id, Ticket ticket, const ClientCommand& what,
+                                 std::optional<Time> waited) {
+  Connection& connection = connections.at(id);
   const Time began = clock();
   const space::SpaceLimits& limits = limits_of(connection);
   const auto tries_left = [&](const space::LockoutNews& news) {
     lockout.learn(news, clock());
     return lockout.tries_of(connection.owner, limits, clock());
   };
-  auto outcome = manager.execute(connection.space, waiting->command, waiting->locality, clients, tries_left);
+  auto outcome = manager.execute(connection.space, what.command, what.locality, clients, tries_left);
+  manager.note_number(connection.space, outcome, what.number);
   const bool auth_failed = lockout.note(connection.owner, limits, outcome.failure, clock());
   if (gate.end())
     manager.undo(connection.space, outcome);
@@ -190,7 +234,7 @@ Step Engine::Impl::serve(Ticket ticket, Time now, std::optional<Time> waited) {
   for (const auto& [owner, nanoseconds] : outcome.cost.owed) of_others += nanoseconds;
 
   Step step;
-  step.account = to_account(&connection, id, waiting->command.code(), outcome.code, std::move(outcome.cost));
+  step.account = to_account(&connection, id, what.command.code(), outcome.code, std::move(outcome.cost));
   step.account->waited = waited;
   step.account->auth_failed = auth_failed;
   step.account->held = held_by(connection.space);
@@ -198,13 +242,8 @@ Step Engine::Impl::serve(Ticket ticket, Time now, std::optional<Time> waited) {
   step.account->kept_from_pin = outcome.kept_from_pin;
   if (const auto& saver = outcome.saved_by)
     step.account->saved_by = {saver->owner.value, saver->part.user, saver->part.connection};
-  // Whose share is greater is charged less.
-  const std::uint64_t spent = clock() - began;
-  const std::uint64_t own_time = std::max(spent - std::min(spent, of_others), kLeastCharge);
-  queue.charge(connection.owner.value, std::max<std::uint64_t>(1, own_time * kUsualShare / limits.share));
+  charge_turn(connection, began, of_others);
   step.reply = Reply{id, ticket, std::move(outcome.response)};
-  if (step.account->tpm_lost) not_before = now + kLostPause;
-  last_activity = now;
   return step;
 }
 

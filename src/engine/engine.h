@@ -86,7 +86,13 @@ class Engine {
   [[nodiscard]] ConnectionId open(space::OwnerId owner, const space::SpaceLimits& limits);
   void set_limits(ConnectionId connection, const space::SpaceLimits& limits);
   // Precondition: the connection is open and has no command in the engine.
-  [[nodiscard]] Ticket submit(ConnectionId connection, wire::Command command, std::uint8_t locality, Time now);
+  // `number`: it is that one of its client's commands, counted from 1.
+  [[nodiscard]] Ticket submit(ConnectionId connection, wire::Command command, std::uint8_t locality, Time now,
+                              std::uint64_t number = 0);
+  // The connection's space begins with what `from` has, of which its client knows what the first `known` commands made
+  // (space/inheritance.h). It waits for its turn like a command, and has the response of one: SUCCESS, or why not.
+  // Preconditions: as of submit; it is the connection's first one, and both have one owner. `from` may be gone: VALUE.
+  [[nodiscard]] Ticket inherit(ConnectionId connection, ConnectionId from, std::uint64_t known, Time now);
   // A command that still waits is answered CANCELED from our layer when it is its owner's turn, before the owner's
   // other commands, or not at all if it was withdrawn at the gate: true. One that is served is the gate's business, one
   // that is done nobody's: false.

@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <variant>
 #include <vector>
 
 #include "engine/engine.h"
@@ -27,11 +28,23 @@ inline constexpr std::uint64_t kUsualShare = 100;
 // always get an answer).
 inline constexpr Time kLostPause = 1'000'000'000;
 
-struct Waiting {
-  Ticket ticket = 0;
+// What a connection waits for: a command of its client, or that its space gets what another one has.
+struct ClientCommand {
   wire::Command command;
   std::uint8_t locality = 0;
+  std::uint64_t number = 0;  // among its client's
+};
+struct Inherit {
+  space::SpaceId from;
+  std::uint64_t known = 0;  // space/inheritance.h
+};
+struct Waiting {
+  Ticket ticket = 0;
+  std::variant<ClientCommand, Inherit> what;
   bool cancelled = false;  // its turn is for the answer CANCELED
+
+  // Precondition: it is one.
+  [[nodiscard]] const wire::Command& command() const { return std::get<ClientCommand>(what).command; }
 };
 
 struct Connection {
@@ -68,6 +81,12 @@ struct Engine::Impl {
   void charge(space::OwnerId owner, Time began);
   // The client's command, in its connection's name. `waited`: so long, for a session.
   Step serve(Ticket ticket, Time now, std::optional<Time> waited = std::nullopt);
+  // The connection has a ticket from now on, and waits for its turn.
+  Ticket expect(ConnectionId connection, std::variant<ClientCommand, Inherit> what, Time now);
+  Step serve_command(ConnectionId id, Ticket ticket, const ClientCommand& what, std::optional<Time> waited);
+  Step serve_inherit(ConnectionId id, Ticket ticket, const Inherit& what);
+  // A turn of that owner ends, which began then. `of_others`: nanoseconds that others pay.
+  void charge_turn(const Connection& connection, Time began, Time of_others = 0);
   // False: it may run now. Else it is in the line that it belongs into.
   bool must_wait(Ticket ticket, Time now);
   // Something for those that wait for a session, or for a number; nullopt: nothing can be done before `look_at_line`,

@@ -12,7 +12,8 @@ namespace rc = wire::rc;
 bool Engine::Impl::must_wait(Ticket ticket, Time now) {
   using space::SessionBook;
   const Connection& connection = connections.at(tickets.at(ticket));
-  const wire::Command& command = connection.waiting->command;
+  if (std::holds_alternative<Inherit>(connection.waiting->what)) return false;
+  const wire::Command& command = connection.waiting->command();
   const auto wish = manager.wish_of(connection.space, command);
   if (wish.want == SessionBook::Want::kNothing) return false;
   const auto& terms = manager.books().spaces.at(connection.space).limits.terms;
@@ -55,7 +56,7 @@ void Engine::Impl::leave_line(Ticket ticket) {
   const bool waited_here = line.remove(ticket);
   if (waited_here) change_line(connection.owner);
   if (!numbers.remove(ticket) && !waited_here) return;
-  manager.await(connection.space, connection.waiting->command, false);
+  manager.await(connection.space, connection.waiting->command(), false);
 }
 
 Time Engine::Impl::waits_since(Ticket ticket) const {
@@ -78,7 +79,7 @@ std::optional<Step> Engine::Impl::serve_session_line(Time now) {
     const Connection& connection = connections.at(tickets.at(*next));
     line.served(*next, now);
     change_line(connection.owner);
-    manager.await(connection.space, connection.waiting->command, false);
+    manager.await(connection.space, connection.waiting->command(), false);
     return serve(*next, now, waited);
   }
   if (taking.number && now >= not_before) return take_for_line(taking, now);
@@ -107,7 +108,7 @@ std::optional<Step> Engine::Impl::serve_number_line(Time now) {
   const Time waited = now - waits_since(*next);
   numbers.served(*next, now);
   const Connection& connection = connections.at(tickets.at(*next));
-  manager.await(connection.space, connection.waiting->command, false);
+  manager.await(connection.space, connection.waiting->command(), false);
   return serve(*next, now, waited);
 }
 
@@ -125,7 +126,7 @@ Step Engine::Impl::end_waiting(Ticket ticket, Time now) {
     manager.give_up(connection.space);
   constexpr wire::Rc kExhausted = wire::from_manager(rc::kSessionHandles);
   Step step;
-  step.account = to_account(&connection, id, waiting->command.code(), kExhausted, {});
+  step.account = to_account(&connection, id, waiting->command().code(), kExhausted, {});
   step.account->waited = waited;
   step.reply = Reply{id, ticket, wire::error_response(kExhausted)};
   return step;

@@ -1,5 +1,7 @@
 #include "proto/control.h"
 
+#include <algorithm>
+
 #include "proto/text.h"
 
 namespace tpmspace::proto {
@@ -28,6 +30,14 @@ tl::expected<Request, Refusal> decode_hello(const ControlFrame& frame) {
   if (*version != kProtocolVersion) return refuse(frame.type, wire::rc::kValue);
   if (!reader.empty()) return refuse(frame.type, wire::rc::kSize);
   return Hello{*version};
+}
+
+std::optional<Token> get_token(wire::Reader& reader) {
+  Token out{};
+  const auto bytes = reader.take(out.size());
+  if (!bytes) return std::nullopt;
+  std::copy(bytes->begin(), bytes->end(), out.begin());
+  return out;
 }
 
 std::optional<Reply> decode_hello_reply(wire::Reader& reader) {
@@ -66,6 +76,9 @@ std::uint32_t type_of(const Request& request) {
                         [](const UseChip&) { return number(MessageType::kUseChip); },
                         [](const ClientsRequest&) { return number(MessageType::kClients); },
                         [](const WhoRequest&) { return number(MessageType::kWho); },
+                        [](const Share&) { return number(MessageType::kShare); },
+                        [](const Join&) { return number(MessageType::kJoin); },
+                        [](const Sync&) { return number(MessageType::kSync); },
                     },
                     request);
 }
@@ -86,6 +99,9 @@ std::uint32_t type_of(const Reply& reply) {
                         [](const UseChipReply&) { return number(MessageType::kUseChip); },
                         [](const ClientsReply&) { return number(MessageType::kClients); },
                         [](const WhoReply&) { return number(MessageType::kWho); },
+                        [](const ShareReply&) { return number(MessageType::kShare); },
+                        [](const JoinReply&) { return number(MessageType::kJoin); },
+                        [](const SyncReply&) { return number(MessageType::kSync); },
                         [](const Refusal& refusal) { return refusal.type; },
                     },
                     reply);
@@ -103,6 +119,9 @@ wire::Bytes encode(const Request& request) {
                  [&](const UseChip& use) { put_string(body, use.name); },
                  [&](const ClientsRequest& clients) { body.u64(clients.after); },
                  [&](const WhoRequest& who) { body.raw(encode_question(who.what)); },
+                 [&](const Share& share) { body.raw(share.token); },
+                 [&](const Join& join) { body.raw(join.token).u64(join.sent); },
+                 [&](const Sync& sync) { body.u64(sync.mark); },
                  [](const auto&) {},
              },
              request);
@@ -123,6 +142,7 @@ wire::Bytes encode(const Reply& reply) {
                  [&](const ReloadReply& reload) { body.raw(encode_outcome(reload.outcome)); },
                  [&](const DoorsReply& doors) { body.raw(encode_doors(doors.doors)); },
                  [&](const DoorReply& door) { body.raw(encode_outcome(door.outcome)); },
+                 [&](const SyncReply& sync) { body.u64(sync.mark); },
                  [&](const LearnReply& learned) { put_string(body, learned.text); },
                  [&](const ClientsReply& clients) { body.raw(encode_clients(clients.clients)); },
                  [&](const WhoReply& who) { body.raw(encode_report(who.report)); },
@@ -198,6 +218,22 @@ tl::expected<Request, Refusal> decode_request(const ControlFrame& frame) {
       if (!what) return refuse(frame.type, wire::rc::kSize);
       return WhoRequest{std::move(*what)};
     }
+    case MessageType::kShare: {
+      const auto token = get_token(reader);
+      if (!token || !reader.empty()) return refuse(frame.type, wire::rc::kSize);
+      return Share{*token};
+    }
+    case MessageType::kJoin: {
+      const auto token = get_token(reader);
+      const auto sent = reader.u64();
+      if (!token || !sent || !reader.empty()) return refuse(frame.type, wire::rc::kSize);
+      return Join{*token, *sent};
+    }
+    case MessageType::kSync: {
+      const auto mark = reader.u64();
+      if (!mark || !reader.empty()) return refuse(frame.type, wire::rc::kSize);
+      return Sync{*mark};
+    }
   }
   return refuse(frame.type, wire::rc::kCommandCode);
 }
@@ -264,6 +300,15 @@ std::optional<Reply> decode_reply(const ControlFrame& frame) {
       auto report = decode_report(reader.rest());
       if (!report) return std::nullopt;
       return WhoReply{std::move(*report)};
+    }
+    case MessageType::kShare:
+      return ShareReply{};
+    case MessageType::kJoin:
+      return JoinReply{};
+    case MessageType::kSync: {
+      const auto mark = reader.u64();
+      if (!mark) return std::nullopt;
+      return SyncReply{*mark};
     }
   }
   return std::nullopt;

@@ -30,6 +30,13 @@
 //   Who        WhoRequest (proto/clients.h)  WhoReport: what the manager knows of this connection, or of the newest one
 //   of
 //                                         a process, and what it may do; the asker's own, or for an administrator any
+//   Share      32 bytes token             -   (who knows the token may join the connection; once)
+//   Join       32 bytes token, u64 sent   -   (the connection's space begins with what that of the connection which
+//                                         shared the token has, as far as its first `sent` TPM commands made it; before
+//                                         the first command. docs/fork.md. It comes when it is done, and until then
+//                                         nothing else of the connection is handled)
+//   Sync       u64 mark                   u64 mark   (it comes behind the response of the TPM command in flight: who
+//                                         takes a connection over from a process that ended finds what is its own)
 //
 // Refusals, all from our layer (11): an unknown message type: COMMAND_CODE; a body that is too short or too long: SIZE;
 // an unknown version in Hello: VALUE and, after the code, u16 the version that we speak; a locality that cannot be had:
@@ -37,15 +44,21 @@
 // TPM that is lost: FAILURE; a body that says nothing: SIZE; a session that cannot be kept: REFERENCE_H0 if there is no
 // such one in use, SESSION_MEMORY if no more of them can be spared. Of Narrow: a profile that does not exist: VALUE;
 // too often: MEMORY. Of Learn: a name that no profile can have: VALUE. Of UseChip: who may not: DISABLED; a name that
-// no TPM has: VALUE; after the first command: SEQUENCE; a TPM that could not be started: FAILURE. After Narrow the
-// connection may do Hello, Cancel, Status, Narrow, Locality, Learn, and Who of itself; all else is DISABLED unless the
-// profile administers. Of Who: a process that has no connection of which the asker may be told: VALUE.
+// no TPM has: VALUE; after the first command: SEQUENCE; a TPM that could not be started: FAILURE. Of Share: a second
+// time: SEQUENCE; a connection that was narrowed: DISABLED; a token that another connection has shared: VALUE. Of Join:
+// after the first command: SEQUENCE; a token that no open connection has shared: VALUE; a connection of another TPM,
+// namespace or listener, or a narrowed one on either side: DISABLED; no room for what is to be copied: MEMORY or
+// OBJECT_MEMORY; a TPM that is lost: FAILURE. After a Join that was refused the connection is closed.
+// After Narrow the connection may do Hello, Cancel, Status, Narrow, Locality, Learn, Sync, and Who of itself; all else
+// is DISABLED unless the profile administers. Of Who: a process that has no connection of which the asker may be told:
+// VALUE.
 //
 // Threads: values. Units: integers are big-endian; a string is UINT16 length + UTF-8.
 // Errors: decoding is total. Requests: a Request or the Refusal to answer with. Replies: a Reply, or nullopt for what
 // is no reply that we understand.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -76,8 +89,11 @@ enum class MessageType : std::uint32_t {
   kDoor = 10,
   kLearn = 11,
   kUseChip = 12,
+  kShare = 13,
+  kJoin = 14,
   kClients = 15,
-  kWho = 16
+  kWho = 16,
+  kSync = 17
 };
 inline constexpr std::uint32_t kReply = 0x80000000;
 
@@ -116,8 +132,20 @@ struct ClientsRequest {
 struct WhoRequest {
   WhoQuestion what;
 };
+// A secret of the client's: random bytes that only its own process and those that were forked from it know.
+using Token = std::array<std::uint8_t, 32>;
+struct Share {
+  Token token{};
+};
+struct Join {
+  Token token{};
+  std::uint64_t sent = 0;  // TPM frames, by the connection that is joined, before the client was forked
+};
+struct Sync {
+  std::uint64_t mark = 0;
+};
 using Request = std::variant<Hello, Cancel, Locality, StatusRequest, SessionsRequest, OrderRequest, Narrow, Reload,
-                             DoorsRequest, DoorRequest, Learn, UseChip, ClientsRequest, WhoRequest>;
+                             DoorsRequest, DoorRequest, Learn, UseChip, ClientsRequest, WhoRequest, Share, Join, Sync>;
 
 // What the manager replies.
 struct HelloReply {
@@ -156,14 +184,19 @@ struct ClientsReply {
 struct WhoReply {
   WhoReport report;
 };
+struct ShareReply {};
+struct JoinReply {};
+struct SyncReply {
+  std::uint64_t mark = 0;
+};
 struct Refusal {
   std::uint32_t type = 0;                    // of the request, without kReply
   wire::Rc code = 0;                         // not 0; our layer
   std::uint16_t version = kProtocolVersion;  // sent only when `type` is Hello
 };
-using Reply =
-    std::variant<HelloReply, CancelReply, LocalityReply, StatusReply, SessionsReply, OrderReply, NarrowReply,
-                 ReloadReply, DoorsReply, DoorReply, LearnReply, UseChipReply, ClientsReply, WhoReply, Refusal>;
+using Reply = std::variant<HelloReply, CancelReply, LocalityReply, StatusReply, SessionsReply, OrderReply, NarrowReply,
+                           ReloadReply, DoorsReply, DoorReply, LearnReply, UseChipReply, ClientsReply, WhoReply,
+                           ShareReply, JoinReply, SyncReply, Refusal>;
 
 // Both give whole frames, ready to be sent.
 [[nodiscard]] wire::Bytes encode(const Request& request);

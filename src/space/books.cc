@@ -180,6 +180,14 @@ const Slot* slot_of(const Books& books, SpaceId space, wire::ClientHandle object
   return nullptr;
 }
 
+Slot* slot_of_twin(Books& books, SpaceId space, wire::ClientHandle object) {
+  const std::uint64_t twin = books.spaces.at(space).objects.at(object.value).twin;
+  if (twin == 0) return nullptr;
+  for (auto& slot : books.slots)
+    if (slot.space.value != 0 && books.spaces.at(slot.space).objects.at(slot.object.value).twin == twin) return &slot;
+  return nullptr;
+}
+
 Session* usable_session(Books& books, SpaceId space, std::uint32_t handle) {
   const auto is_it = [&](const Session& session) {
     return session.space == space && !session.client_saved &&
@@ -228,9 +236,13 @@ void retire_tombstone(Space& space) {
 
 void add_tombstone(Books& books, const Session& session) {
   if (session.space.value == 0 || session.client_saved) return;
-  Space& space = books.spaces.at(session.space);
+  add_tombstone(books, session.space, wire::number_of(session.client.value));
+}
+
+void add_tombstone(Books& books, SpaceId id, std::uint32_t number) {
+  Space& space = books.spaces.at(id);
   if (space.tombstones.size() >= kMaxTombstones) retire_tombstone(space);
-  space.tombstones[wire::number_of(session.client.value)] = Tombstone{++books.reclaims, false};
+  space.tombstones[number] = Tombstone{++books.reclaims, false};
 }
 
 std::uint32_t loaded_sessions(const Books& books) {

@@ -39,6 +39,10 @@ struct Object {
   std::uint64_t used_at = 0;
   CountsMisses counts_misses = CountsMisses::kUnknown;  // it does not change while the object lives
   std::uint64_t seen_at = 0;  // when the TPM last showed that it has it, or that its context is good
+  // Which of its client's commands made it, counted from 1; 0: the space began with it (space/inheritance.h).
+  std::uint64_t made_by = 0;
+  // The same object in several spaces, each with a copy of the context: one slot serves them all. 0: it is in one only.
+  std::uint64_t twin = 0;
 };
 
 // One of the TPM's object slots that is taken by us.
@@ -195,9 +199,10 @@ struct Books {
   std::vector<UnwantedSession> unwanted_sessions;
   std::uint64_t tick = 0;
   std::uint64_t last_space = 0;
-  std::uint64_t newest_sequence = 0;                 // of any session context the TPM made
-  std::uint64_t reclaims = 0;                        // orders tombstones
-  std::uint64_t last_token = 0;                      // of the contexts that clients have of parked sessions
+  std::uint64_t newest_sequence = 0;  // of any session context the TPM made
+  std::uint64_t reclaims = 0;         // orders tombstones
+  std::uint64_t last_token = 0;       // of the contexts that clients have of parked sessions
+  std::uint64_t last_twin = 0;
   std::uint32_t reset_count = 0, restart_count = 0;  // the TPM's, when they were read last
   std::uint64_t counters_read_at = 0;
   // The TPM gave an answer nobody can believe, or was perhaps started up by somebody; it was not asked since what it
@@ -246,6 +251,8 @@ template <typename T>
 
 // The slot an object is in; null: it is not in the TPM.
 [[nodiscard]] const Slot* slot_of(const Books& books, SpaceId space, wire::ClientHandle object);
+// The slot of a twin of it; null: it has none that is in the TPM.
+[[nodiscard]] Slot* slot_of_twin(Books& books, SpaceId space, wire::ClientHandle object);
 // The session in the TPM that the client knows by that number, if the space may use it now. The type octet of `handle`
 // may be wrong. Null: none.
 [[nodiscard]] Session* usable_session(Books& books, SpaceId space, std::uint32_t handle);
@@ -262,6 +269,8 @@ template <typename T>
 }
 // The session was taken from its space, if it is in one: its number stands for nothing else there.
 void add_tombstone(Books& books, const Session& session);
+// Likewise for a number that the space must not meet, for its client may know another space's session by it.
+void add_tombstone(Books& books, SpaceId space, std::uint32_t number);
 
 // Whether that number stands for something in the space already: a session, a file of its own client, a tombstone.
 [[nodiscard]] bool is_taken_in(const Books& books, SpaceId space, std::uint32_t number);

@@ -81,6 +81,8 @@ std::optional<std::string> check_objects(const Books& books) {
       if (object.last_use > books.tick) return "an object was used in the future";
       if (object.context.empty() && slot_of(books, id, wire::ClientHandle{handle}) == nullptr)
         return "an object is neither loaded nor saved";
+      if (object.twin > books.last_twin) return "an object's twin is still to be made";
+      if (object.twin != 0 && (object.sequence || object.context.empty())) return "what has a twin has no copy of it";
     }
   }
   return std::nullopt;

@@ -39,7 +39,9 @@ void put(Writer& out, const Object& object) {
       .u8(static_cast<std::uint8_t>(object.counts_misses))
       .u64(object.last_use)
       .u64(object.seen_at)
-      .u64(object.used_at);
+      .u64(object.used_at)
+      .u64(object.made_by)
+      .u64(object.twin);
   put_blob(out, object.context);
 }
 
@@ -71,15 +73,18 @@ std::optional<Object> get_object(Reader& in) {
   Object out;
   const auto sequence = get_flag(in);
   const auto counts_misses = in.u8();
-  const auto last_use = in.u64(), seen_at = in.u64(), used_at = in.u64();
+  const auto last_use = in.u64(), seen_at = in.u64(), used_at = in.u64(), made_by = in.u64(), twin = in.u64();
   auto context = get_blob(in);
-  if (!sequence || !counts_misses || !last_use || !seen_at || !used_at || !context) return std::nullopt;
+  if (!sequence || !counts_misses || !last_use || !seen_at || !used_at || !made_by || !twin || !context)
+    return std::nullopt;
   if (*counts_misses > static_cast<std::uint8_t>(CountsMisses::kYes)) return std::nullopt;
   out.sequence = *sequence;
   out.counts_misses = static_cast<CountsMisses>(*counts_misses);
   out.last_use = *last_use;
   out.seen_at = *seen_at;
   out.used_at = *used_at;
+  out.made_by = *made_by;
+  out.twin = *twin;
   out.context = std::move(*context);
   return out;
 }
@@ -453,6 +458,7 @@ Bytes encode(const Books& books) {
       .u64(books.newest_sequence)
       .u64(books.reclaims)
       .u64(books.last_token)
+      .u64(books.last_twin)
       .u32(books.reset_count)
       .u32(books.restart_count);
   out.u8(flag(books.in_doubt)).u64(books.doubted_at).u64(books.counters_read_at);
@@ -466,18 +472,19 @@ std::optional<Books> decode(ByteView image) {
   if (!get_spaces(in, out) || !get_sessions(in, out) || !get_parked(in, out)) return std::nullopt;
   if (!get_slots(in, out) || !get_unwanted(in, out)) return std::nullopt;
   const auto tick = in.u64(), last_space = in.u64(), newest = in.u64(), reclaims = in.u64();
-  const auto last_token = in.u64();
+  const auto last_token = in.u64(), last_twin = in.u64();
   const auto reset = in.u32(), restart = in.u32();
   const auto in_doubt = get_flag(in);
   const auto doubted_at = in.u64(), counters_read_at = in.u64();
-  if (!tick || !last_space || !newest || !reclaims || !last_token || !reset || !restart || !in_doubt || !doubted_at ||
-      !counters_read_at || !in.empty())
+  if (!tick || !last_space || !newest || !reclaims || !last_token || !last_twin || !reset || !restart || !in_doubt ||
+      !doubted_at || !counters_read_at || !in.empty())
     return std::nullopt;
   out.tick = *tick;
   out.last_space = *last_space;
   out.newest_sequence = *newest;
   out.reclaims = *reclaims;
   out.last_token = *last_token;
+  out.last_twin = *last_twin;
   out.reset_count = *reset;
   out.restart_count = *restart;
   out.in_doubt = *in_doubt;

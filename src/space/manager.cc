@@ -79,6 +79,7 @@ Manager::Manager(wire::Tpm& tpm, const wire::CommandTable& table, const Chip& ch
       residency_(books_, chip_, port_, recovery_),
       contexts_(books_, chip_, port_, residency_),
       context_room_(books_, chip_, port_, residency_),
+      inheritance_(books_, chip_, port_),
       parking_(books_, chip_, quota_, port_, recovery_, residency_),
       session_book_(books_, chip_, quota_, port_, residency_, parking_),
       stale_nonces_(books_, port_),
@@ -113,6 +114,11 @@ void Manager::set_limits(SpaceId space, const SpaceLimits& limits) {
 SpaceLimits Manager::possible(SpaceLimits limits) const {
   limits.terms.claim = std::min(limits.terms.claim, chip_.active_sessions - chip_.kept_for_rebuilding());
   return limits;
+}
+
+Cost Manager::inherit(SpaceId space, SpaceId from, std::uint64_t known, Rc& result) {
+  result = as_lack_of_room(inheritance_.copy(from, known, space), rc::kObjectMemory);
+  return settle();
 }
 
 void Manager::close(SpaceId space) {
@@ -579,6 +585,12 @@ std::optional<Cost> Manager::put_away() {
 std::optional<Cost> Manager::save_unused(const Residency::Unused& what) {
   if (!residency_.save_unused(what)) return std::nullopt;
   return settle();
+}
+
+void Manager::note_number(SpaceId space, const Outcome& outcome, std::uint64_t number) {
+  if (!outcome.created || !wire::is_transient(outcome.created->value)) return;
+  auto& objects = books_.spaces.at(space).objects;
+  if (const auto it = objects.find(outcome.created->value); it != objects.end()) it->second.made_by = number;
 }
 
 void Manager::note_waited_for(SpaceId space, const Outcome& outcome) {

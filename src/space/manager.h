@@ -18,6 +18,7 @@
 #include "space/chip.h"
 #include "space/context_commands.h"
 #include "space/context_room.h"
+#include "space/inheritance.h"
 #include "space/parking.h"
 #include "space/protection.h"
 #include "space/recovery.h"
@@ -59,6 +60,9 @@ class Manager {
 
   [[nodiscard]] SpaceId open(OwnerId owner, const SpaceLimits& limits);
   void set_limits(SpaceId space, const SpaceLimits& limits);
+  // The space begins with what `from` has, as far as its client can know of it (space/inheritance.h). `result` is
+  // SUCCESS, or says why it has nothing. Precondition: both are open, and nothing was done in `space`.
+  Cost inherit(SpaceId space, SpaceId from, std::uint64_t known, wire::Rc& result);
   // What it held becomes nobody's and is flushed by `tidy` or when the room is needed; client-saved sessions stay.
   void close(SpaceId space);
 
@@ -77,6 +81,8 @@ class Manager {
     std::optional<std::uint32_t> number;  // with kNumber: that one
   };
   [[nodiscard]] Wish wish_of(SpaceId space, const wire::Command& command);
+  // It was that one of its client's commands: see Object::made_by.
+  void note_number(SpaceId space, const Outcome& outcome, std::uint64_t number);
   // The session that this made had been waited for.
   void note_waited_for(SpaceId space, const Outcome& outcome);
   // That command waits in a line, or no longer: the sessions that it names are the last to leave the TPM.
@@ -161,6 +167,7 @@ class Manager {
   Residency residency_;
   ContextCommands contexts_;
   ContextRoom context_room_;
+  Inheritance inheritance_;
   Parking parking_;
   SessionBook session_book_;
   StaleNonces stale_nonces_;

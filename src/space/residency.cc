@@ -141,6 +141,12 @@ Rc Residency::make_object_room(std::uint32_t wanted) {
 
 Rc Residency::load_object(SpaceId space, wire::ClientHandle handle) {
   if (slot_of(books_, space, handle) != nullptr) return rc::kSuccess;
+  // Several spaces have the object (space/inheritance.h): the slot is this one's now.
+  if (Slot* slot = slot_of_twin(books_, space, handle)) {
+    slot->space = space;
+    slot->object = handle;
+    return rc::kSuccess;
+  }
   if (const Rc code = make_object_room(1); code != rc::kSuccess) return code;
   const Object& object = books_.spaces.at(space).objects.at(handle.value);
   auto loaded = port_.context_load(object.context, Cause::kLoad);

@@ -67,7 +67,7 @@ TSS2_RC get_poll_handles(TSS2_TCTI_CONTEXT* context, TSS2_TCTI_POLL_HANDLE* hand
     *count = 1;
     if (handles == nullptr) return TSS2_RC_SUCCESS;
     if (room < 1) return TSS2_TCTI_RC_INSUFFICIENT_BUFFER;
-    handles[0].fd = session.fd();
+    if (const TSS2_RC rc = session.descriptor(handles[0].fd); rc != TSS2_RC_SUCCESS) return rc;
     handles[0].events = POLLIN;
     handles[0].revents = 0;
     return TSS2_RC_SUCCESS;
@@ -117,7 +117,8 @@ TSS2_RC init(TSS2_TCTI_CONTEXT* opaque, const char* text) {
     log_error(connection.error().what);
     return to_tcti(connection.error());
   }
-  auto session = std::make_unique<Session>(std::move(*connection));
+  auto origin = config->fd ? std::nullopt : std::optional(Origin{config->path, config->chip});
+  auto session = std::make_unique<Session>(std::move(*connection), std::move(origin));
   if (!config->chip.empty())
     if (const auto used = session->use_chip(config->chip); !used) {
       log_error(used.error().what);

@@ -6,7 +6,8 @@
 //                           in any order, each at most once; N is decimal, 0..255; NAME is one of the TPMs that the
 //                           manager has, for administrators: others get the one that their door or namespace has
 //   "fd=N"                  a descriptor that is connected already (`tpmspace open`), instead of a path. It stays open
-//                           when the context is gone, so the next one can use it: one at a time
+//                           when the context is gone, so the next one can use it. Several processes that have it take
+//                           turns
 // A program that is set up for tpm2-abrmd says "tabrmd:bus_type=session,bus_name=…". If the library is loaded under
 // that name (library_name.h), it takes those two keys as well, and they mean nothing; under any other name they are
 // unknown. Threads: `parse_config` reads the environment for the default path. Errors: whatever else it says, an

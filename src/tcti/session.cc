@@ -1,12 +1,21 @@
 #include "tcti/session.h"
 
+#include <sys/random.h>
+
 #include <algorithm>
+#include <utility>
+
+#include "tcti/log.h"
 
 namespace tpmspace::tcti {
 namespace {
 
 // The manager answers control messages at once; one that is silent for so long is not going to.
 constexpr int kControlTimeoutMs = 30'000;
+// Joining waits its turn behind commands of the same user, and a TPM may take a minute for each.
+constexpr int kJoinTimeoutMs = 600'000;
+// So long another process may have a descriptor that is given as fd=N: a TPM may take a minute for a key.
+constexpr int kTurnTimeoutMs = 120'000;
 
 TSS2_RC refusal_to_tcti(wire::Rc code) {
   switch (wire::without_layer(code)) {
@@ -51,51 +60,182 @@ TSS2_RC to_tcti(const client::Error& error) {
   return TSS2_TCTI_RC_GENERAL_FAILURE;
 }
 
-TSS2_RC Session::transmit(wire::ByteView command) {
-  if (awaits_ != Awaits::kCommand) return TSS2_TCTI_RC_BAD_SEQUENCE;
-  if (!is_command(command)) return TSS2_TCTI_RC_BAD_VALUE;
-  if (const auto sent = connection_.send(command); !sent) return to_tcti(sent.error());
-  awaits_ = Awaits::kResponse;
+Session::Session(client::Connection connection, std::optional<Origin> origin)
+    : stream_(std::make_unique<Stream>(Stream{std::move(connection)})), origin_(std::move(origin)) {
+  share_connection();
+}
+
+Session::~Session() {
+  if (mark_.is_forked()) leave_stream();
+}
+
+// --- a process and those that were forked from it
+
+void Session::share_connection() {
+  token_.emplace();
+  if (!origin_ || getrandom(token_->data(), token_->size(), GRND_NONBLOCK) != static_cast<ssize_t>(token_->size()))
+    token_.reset();
+  else
+    stream_->connection.let_join(*token_);
+}
+
+void Session::notice_fork() {
+  if (mark_.is_forked()) awaits_ = Awaits::kCommand;
+}
+
+// Another thread of the parent may have been in the middle of it: nothing in it but its descriptor is touched, and it
+// is not destroyed.
+void Session::leave_stream() {
+  stream_->connection.disown();
+  (void)stream_.release();  // NOLINT(bugprone-unused-return-value)
+}
+
+tl::expected<client::Connection, client::Error> Session::connect_again() const {
+  using Kind = client::Error::Kind;
+  if (!origin_) {
+    if (stream_->connection.is_still_there()) return client::Connection::share(stream_->connection.fd());
+    return tl::make_unexpected(client::Error{Kind::kClosed, "it has closed the descriptor that was given as fd=N", 0});
+  }
+  auto out = client::Connection::open(origin_->path);
+  if (!out) return out;
+  const std::uint64_t sent = stream_->connection.sent();
+  tl::expected<void, client::Error> done;
+  if (!origin_->chip.empty()) done = out->use_chip(origin_->chip, kControlTimeoutMs);
+  // Before its first command the parent had nothing that could be inherited.
+  if (done && sent > 0) {
+    if (!token_) return tl::make_unexpected(client::Error{Kind::kSystem, "there were no random bytes for a token", 0});
+    done = out->join(*token_, sent, kJoinTimeoutMs);
+  }
+  if (done && locality_ != 0) done = out->set_locality(locality_, kControlTimeoutMs);
+  if (!done) return tl::make_unexpected(std::move(done.error()));
+  return out;
+}
+
+TSS2_RC Session::follow_fork() {
+  if (!mark_.is_forked()) return TSS2_RC_SUCCESS;
+  auto own = connect_again();
+  if (!own) {
+    say_why_not(own.error());
+    return TSS2_TCTI_RC_IO_ERROR;
+  }
+  auto stream = std::make_unique<Stream>(Stream{std::move(*own)});
+  stream_->connection.hand_number_to(stream->connection);
+  leave_stream();
+  stream_ = std::move(stream);
+  share_connection();
+  mark_.set();
   return TSS2_RC_SUCCESS;
+}
+
+void Session::say_why_not(const client::Error& error) {
+  if (std::exchange(said_why_not_, true)) return;
+  log_error("after fork() this process can have no connection of its own in place of its parent's: " + error.what +
+            "; initialise another TCTI context after the fork (docs/fork.md)");
+}
+
+template <typename Call>
+TSS2_RC Session::alone(Call call) {
+  // A thread that was in the context is the parent's.
+  if (mark_.is_forked()) in_use_.clear();
+  if (in_use_.test_and_set()) return TSS2_TCTI_RC_BAD_SEQUENCE;
+  struct Leave {
+    std::atomic_flag& in_use;
+    ~Leave() { in_use.clear(); }
+  } const leave{in_use_};
+  notice_fork();
+  return call();
+}
+
+TSS2_RC Session::begin() {
+  if (const TSS2_RC rc = follow_fork(); rc != TSS2_RC_SUCCESS || origin_) return rc;
+  if (const auto turn = stream_->connection.begin_turn(kTurnTimeoutMs); !turn) {
+    log_error(turn.error().what);
+    return to_tcti(turn.error());
+  }
+  return TSS2_RC_SUCCESS;
+}
+
+TSS2_RC Session::end(const std::optional<client::Error>& error) {
+  if (!origin_) stream_->connection.end_turn();
+  return error ? to_tcti(*error) : TSS2_RC_SUCCESS;
+}
+
+// --- the TCTI's calls
+
+TSS2_RC Session::transmit(wire::ByteView command) {
+  return alone([&]() -> TSS2_RC {
+    if (awaits_ != Awaits::kCommand) return TSS2_TCTI_RC_BAD_SEQUENCE;
+    if (!is_command(command)) return TSS2_TCTI_RC_BAD_VALUE;
+    if (const TSS2_RC rc = begin(); rc != TSS2_RC_SUCCESS) return rc;
+    if (const auto sent = stream_->connection.send(command); !sent) return end(sent.error());
+    awaits_ = Awaits::kResponse;
+    return TSS2_RC_SUCCESS;
+  });
 }
 
 TSS2_RC Session::receive(std::size_t& size, std::uint8_t* response, std::int32_t timeout_ms) {
-  if (awaits_ != Awaits::kResponse) return TSS2_TCTI_RC_BAD_SEQUENCE;
-  if (timeout_ms < TSS2_TCTI_TIMEOUT_BLOCK) return TSS2_TCTI_RC_BAD_VALUE;
-  if (!response_) {
-    auto received = connection_.receive(timeout_ms);
-    if (!received) {
-      awaits_ = Awaits::kCommand;  // no response will come
-      return to_tcti(received.error());
+  return alone([&]() -> TSS2_RC {
+    if (awaits_ != Awaits::kResponse) return TSS2_TCTI_RC_BAD_SEQUENCE;
+    if (timeout_ms < TSS2_TCTI_TIMEOUT_BLOCK) return TSS2_TCTI_RC_BAD_VALUE;
+    if (!stream_->response) {
+      auto received = stream_->connection.receive(timeout_ms);
+      if (!received) {
+        awaits_ = Awaits::kCommand;  // no response will come
+        return end(received.error());
+      }
+      if (!*received) return TSS2_TCTI_RC_TRY_AGAIN;
+      (void)end({});
+      stream_->response = std::move(*received);
     }
-    if (!*received) return TSS2_TCTI_RC_TRY_AGAIN;
-    response_ = std::move(*received);
-  }
-  const std::size_t room = size;
-  size = response_->size();
-  if (response == nullptr) return TSS2_RC_SUCCESS;
-  if (room < size) return TSS2_TCTI_RC_INSUFFICIENT_BUFFER;
-  std::copy(response_->begin(), response_->end(), response);
-  response_.reset();
-  awaits_ = Awaits::kCommand;
-  return TSS2_RC_SUCCESS;
+    const std::size_t room = size;
+    size = stream_->response->size();
+    if (response == nullptr) return TSS2_RC_SUCCESS;
+    if (room < size) return TSS2_TCTI_RC_INSUFFICIENT_BUFFER;
+    std::copy(stream_->response->begin(), stream_->response->end(), response);
+    stream_->response.reset();
+    awaits_ = Awaits::kCommand;
+    return TSS2_RC_SUCCESS;
+  });
 }
 
+// Also while another thread waits in receive.
 TSS2_RC Session::cancel() {
+  notice_fork();
   if (awaits_ != Awaits::kResponse) return TSS2_TCTI_RC_BAD_SEQUENCE;
-  if (response_) return TSS2_RC_SUCCESS;  // too late, as it may always be
-  if (const auto posted = connection_.post_cancel(); !posted) return to_tcti(posted.error());
+  if (stream_->response) return TSS2_RC_SUCCESS;  // too late, as it may always be
+  if (const auto posted = stream_->connection.post_cancel(); !posted) return to_tcti(posted.error());
   return TSS2_RC_SUCCESS;
 }
 
 TSS2_RC Session::set_locality(std::uint8_t locality) {
-  if (awaits_ != Awaits::kCommand) return TSS2_TCTI_RC_BAD_SEQUENCE;
-  if (const auto set = connection_.set_locality(locality, kControlTimeoutMs); !set) return to_tcti(set.error());
-  return TSS2_RC_SUCCESS;
+  return alone([&]() -> TSS2_RC {
+    if (awaits_ != Awaits::kCommand) return TSS2_TCTI_RC_BAD_SEQUENCE;
+    if (const TSS2_RC rc = begin(); rc != TSS2_RC_SUCCESS) return rc;
+    const auto set = stream_->connection.set_locality(locality, kControlTimeoutMs);
+    if (!set) return end(set.error());
+    locality_ = locality;
+    return end({});
+  });
 }
 
 tl::expected<void, client::Error> Session::use_chip(const std::string& name) {
-  return connection_.use_chip(name, kControlTimeoutMs);
+  if (!origin_)
+    if (auto turn = stream_->connection.begin_turn(kTurnTimeoutMs); !turn) return turn;
+  auto used = stream_->connection.use_chip(name, kControlTimeoutMs);
+  if (!origin_) stream_->connection.end_turn();
+  return used;
+}
+
+TSS2_RC Session::descriptor(int& fd) {
+  if (!mark_.is_forked()) {
+    fd = stream_->connection.fd();
+    return TSS2_RC_SUCCESS;
+  }
+  return alone([&]() -> TSS2_RC {
+    const TSS2_RC rc = follow_fork();
+    if (rc == TSS2_RC_SUCCESS) fd = stream_->connection.fd();
+    return rc;
+  });
 }
 
 }  // namespace tpmspace::tcti

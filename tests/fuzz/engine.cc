@@ -103,7 +103,22 @@ class Play {
           space::View{.commands = {{0x11F, 0x15F}}, .persistent = wire::Numbers::all(), .persistent_base = 0x81000001});
     }
     if (what >= 0xA0) limits.pins = std::make_shared<const wire::Numbers>(wire::Numbers{{0x01500000, 0x01500001}});
-    connections_.push_back(engine_->open(space::OwnerId{1U + what % 3U}, limits));
+    const space::OwnerId owner{1U + what % 3U};
+    const ConnectionId connection = engine_->open(owner, limits);
+    if (what % 4U == 3) fork_into(connection, owner, what);
+    connections_.push_back(connection);
+    owners_[connection] = owner;
+  }
+
+  // It begins with what another one of its owner has.
+  void fork_into(ConnectionId connection, space::OwnerId owner, std::uint64_t known) {
+    for (const ConnectionId parent : connections_) {
+      if (owners_.at(parent) != owner) continue;
+      codes_[connection] = 0;
+      waiting_[connection] = engine_->inherit(connection, parent, known, clock_.now());
+      require(tickets_.insert(waiting_[connection]).second, "a ticket is new");
+      return;
+    }
   }
 
   void close() {
@@ -241,6 +256,7 @@ class Play {
   std::unique_ptr<PlayedTpm> tpm_;
   std::unique_ptr<Engine> engine_;
   std::vector<ConnectionId> connections_;
+  std::map<ConnectionId, space::OwnerId> owners_;
   std::map<ConnectionId, Ticket> waiting_;
   std::map<ConnectionId, wire::CommandCode> codes_;
   std::set<Ticket> tickets_;

@@ -107,6 +107,11 @@ void write_control(const fs::path& directory) {
   add(proto::encode(proto::Request(proto::Hello{})));
   add(proto::encode(proto::Request(proto::Locality{3})));
   add(proto::encode(proto::Request(proto::StatusRequest{})));
+  add(proto::encode(proto::Request(proto::Share{{1, 2, 3}})));
+  add(proto::encode(proto::Request(proto::Join{{1, 2, 3}, 5})));
+  add(proto::encode(proto::Reply(proto::JoinReply{})));
+  add(proto::encode(proto::Request(proto::Sync{7})));
+  add(proto::encode(proto::Reply(proto::SyncReply{7})));
   add(proto::encode(proto::Reply(proto::HelloReply{1, "tpmspaced", 7})));
   add(proto::encode(proto::Reply(proto::Refusal{1, 0x000B0084, 1})));
   const proto::Status status;

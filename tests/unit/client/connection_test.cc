@@ -1,6 +1,7 @@
 // The client's side of a connection, against a peer that the test plays itself.
 #include "client/connection.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <pthread.h>
@@ -326,6 +327,80 @@ TEST(SocketPath, FollowsTheEnvironment) {
   EXPECT_EQ(default_socket_path(), "/somewhere");
   const Variable empty("TPMSPACE_SOCKET", "");
   EXPECT_EQ(default_socket_path(), dir.path("tpmspace/tpm.sock"));
+}
+
+// --- several processes
+
+const proto::Token kToken{1, 2, 3};
+
+TEST_F(ConnectionTest, TheTokenGoesBehindTheFirstFrame) {
+  connection_.let_join(kToken);
+  EXPECT_EQ(connection_.sent(), 0U);
+  ASSERT_TRUE(connection_.send(kCommand));
+  ASSERT_TRUE(connection_.send(kCommand));
+  EXPECT_EQ(connection_.sent(), 2U);
+  const Bytes share = encode(Request(proto::Share{kToken}));
+  const Bytes expected = join({kCommand, kHello, share, kCommand});
+  EXPECT_EQ(peer_.read(expected.size()), expected);
+  EXPECT_FALSE(peer_.has_more());
+}
+
+TEST_F(ConnectionTest, AManagerThatDoesNotKnowTokensIsNoTrouble) {
+  connection_.let_join(kToken);
+  ASSERT_TRUE(connection_.send(kCommand));
+  peer_.send(join({kHelloReply, encode(Reply(proto::Refusal{13, 0x000B0143})), kResponse}));
+  const auto response = connection_.receive(kPatient);
+  ASSERT_TRUE(response && *response);
+  EXPECT_EQ(**response, kResponse);
+}
+
+TEST_F(ConnectionTest, JoiningSaysWhyNot) {
+  peer_.send(join({kHelloReply, encode(Reply(proto::JoinReply{}))}));
+  EXPECT_TRUE(connection_.join(kToken, 7, kPatient));
+  const Bytes expected = join({kHello, encode(Request(proto::Join{kToken, 7}))});
+  EXPECT_EQ(peer_.read(expected.size()), expected);
+  for (const auto& [code, words] : {std::pair(0x000B0084U, "not there any more"), std::pair(0x000B0120U, "narrowed"),
+                                    std::pair(0x000B0902U, "do not fit")}) {
+    peer_.send(encode(Reply(proto::Refusal{14, code})));
+    const auto refused = connection_.join(kToken, 7, kPatient);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().kind, Kind::kRefused);
+    EXPECT_NE(refused.error().what.find(words), std::string::npos) << refused.error().what;
+  }
+}
+
+TEST_F(ConnectionTest, ADescriptorThatAnotherProcessUsesIsWaitedForNoLongerThanAsked) {
+  std::array<int, 2> held{}, end{};
+  ASSERT_EQ(::pipe(held.data()), 0);
+  ASSERT_EQ(::pipe(end.data()), 0);
+  const pid_t holder = ::fork();
+  if (holder == 0) {
+    // As if it had its turn: only the lock counts.
+    struct flock lock {};
+    lock.l_type = F_WRLCK;
+    lock.l_whence = SEEK_SET;
+    const bool locked = ::fcntl(connection_.fd(), F_SETLK, &lock) == 0;
+    char byte = 0;
+    const bool told = ::write(held[1], "x", 1) == 1 && ::read(end[0], &byte, 1) == 1;
+    ::_exit(locked && told ? 0 : 1);
+  }
+  char byte = 0;
+  ASSERT_EQ(::read(held[0], &byte, 1), 1);
+  const auto turn = connection_.begin_turn(0);
+  ASSERT_FALSE(turn);
+  EXPECT_EQ(turn.error().kind, Kind::kTimeout);
+  EXPECT_NE(turn.error().what.find("process " + std::to_string(holder)), std::string::npos) << turn.error().what;
+  EXPECT_EQ(::write(end[1], "x", 1), 1);
+  int status = 1;
+  EXPECT_EQ(::waitpid(holder, &status, 0), holder);
+  EXPECT_EQ(status, 0);
+}
+
+TEST_F(ConnectionTest, AnOlderManagerCannotSayWhereATurnBegins) {
+  peer_.send(join({kHelloReply, encode(Reply(proto::Refusal{15, 0x000B0143}))}));
+  const auto turn = connection_.begin_turn(kPatient);
+  ASSERT_FALSE(turn);
+  EXPECT_NE(turn.error().what.find("older than this program"), std::string::npos) << turn.error().what;
 }
 
 }  // namespace

@@ -53,6 +53,14 @@ class Peer {
     EXPECT_EQ(recv(fd_.get(), out.data(), n, MSG_WAITALL), static_cast<ssize_t>(n));
     return out;
   }
+  // One frame, as its header announces it.
+  wire::Bytes read_frame() {
+    wire::Bytes out = read(10);
+    const std::size_t size = std::size_t{out[2]} << 24 | std::size_t{out[3]} << 16 | std::size_t{out[4]} << 8 | out[5];
+    const wire::Bytes body = read(size - out.size());
+    out.insert(out.end(), body.begin(), body.end());
+    return out;
+  }
   // Whether something is there to be read.
   bool has_more() {
     std::uint8_t octet = 0;

@@ -128,7 +128,7 @@ class ChipsTest : public testing::Test {
   TpmDesk& desk() { return chips_->desk(0); }
   std::optional<wire::Rc> submit(ClientId client) {
     auto command = wire::Command::parse(kGetRandom, desk().table(), desk().chip().chip.max_command);
-    return desk().submit(client, {.owner = {client}, .part = {}}, {}, std::move(*command), 0);
+    return desk().submit(client, {.owner = {client}, .part = {}}, {}, std::move(*command), 0, 0);
   }
   static wire::Rc code_of(wire::ByteView response) { return wire::read_header(response)->code; }
 

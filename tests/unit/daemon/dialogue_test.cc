@@ -63,6 +63,14 @@ class FakeManager final : public Dialogue::Manager {
     out.who.pid = what.pid;
     return out;
   }
+  std::optional<wire::Rc> share(const proto::Token& token) override {
+    if (!refuse) shared.push_back(token);
+    return refuse;
+  }
+  std::optional<wire::Rc> join(const proto::Join& what) override {
+    if (!refuse) joined.push_back(what);
+    return refuse;
+  }
   void answered_early(wire::Rc code) override { early.push_back(code); }
   void cut_off(const std::string& why) override { cut_off_because.push_back(why); }
 
@@ -74,6 +82,8 @@ class FakeManager final : public Dialogue::Manager {
   std::vector<std::string> cut_off_because;
   std::vector<proto::SessionOrder> ordered;
   std::vector<std::string> narrowed_to, chips;
+  std::vector<proto::Token> shared;
+  std::vector<proto::Join> joined;
   int cancels = 0;
 };
 
@@ -130,6 +140,111 @@ TEST_F(DialogueTest, AChipIsChosenBeforeTheFirstCommand) {
   feed(joined({random_command(4), use}));
   EXPECT_EQ(talk(), refusal(type, wire::rc::kSequence));
   EXPECT_EQ(manager_.chips.size(), 1U);
+}
+
+// --- processes that were forked
+
+constexpr auto kShareType = static_cast<std::uint32_t>(proto::MessageType::kShare);
+constexpr auto kJoinType = static_cast<std::uint32_t>(proto::MessageType::kJoin);
+
+TEST_F(DialogueTest, AConnectionIsSharedOnce) {
+  const proto::Token token{1, 2, 3};
+  const auto share = proto::encode(proto::Request(proto::Share{token}));
+  feed(share);
+  EXPECT_EQ(talk(), refusal(kShareType, wire::rc::kSequence)) << "before Hello";
+  feed(joined({random_command(8), proto::encode(proto::Request(proto::Hello{})), share}));
+  const auto hello = proto::encode(proto::Reply(proto::HelloReply{1, "test", 7}));
+  EXPECT_EQ(talk(), joined({hello, proto::encode(proto::Reply(proto::ShareReply{}))})) << "while a command runs";
+  EXPECT_EQ(manager_.shared, std::vector<proto::Token>{token});
+  feed(share);
+  EXPECT_EQ(talk(), refusal(kShareType, wire::rc::kSequence));
+  EXPECT_EQ(manager_.shared.size(), 1U);
+}
+
+class Joining : public DialogueTest {
+ protected:
+  Joining() {
+    feed(proto::encode(proto::Request(proto::Hello{})));
+    (void)talk();
+  }
+  const Bytes join_ = proto::encode(proto::Request(proto::Join{{9}, 4}));
+};
+
+TEST_F(Joining, ItsCommandsWaitUntilItHasJoined) {
+  feed(joined({join_, random_command(8)}));
+  EXPECT_TRUE(talk().empty());
+  ASSERT_EQ(manager_.joined.size(), 1U);
+  EXPECT_EQ(manager_.joined[0].sent, 4U);
+  EXPECT_TRUE(manager_.submitted.empty());
+  EXPECT_TRUE(dialogue_.in_flight());
+  EXPECT_FALSE(dialogue_.wants_input());
+  dialogue_.answer(wire::success_response({}));
+  EXPECT_EQ(talk(), proto::encode(proto::Reply(proto::JoinReply{})));
+  EXPECT_EQ(manager_.submitted.size(), 1U);
+}
+
+TEST_F(Joining, WhoIsRefusedIsDone) {
+  manager_.refuse = wire::from_manager(wire::rc::kValue);
+  feed(joined({join_, random_command(8)}));
+  EXPECT_EQ(talk(), refusal(kJoinType, wire::rc::kValue));
+  EXPECT_TRUE(dialogue_.finished());
+  manager_.refuse.reset();
+  EXPECT_TRUE(manager_.submitted.empty()) << "its command would run in a space that it is not meant for";
+}
+
+TEST_F(Joining, WhatComesToNothingLaterIsRefusedLikewise) {
+  feed(joined({join_, random_command(8)}));
+  EXPECT_TRUE(talk().empty());
+  dialogue_.answer(wire::error_response(wire::from_manager(wire::rc::kObjectMemory)));
+  EXPECT_EQ(talk(), refusal(kJoinType, wire::rc::kObjectMemory));
+  EXPECT_TRUE(dialogue_.finished());
+  EXPECT_TRUE(manager_.submitted.empty());
+}
+
+TEST_F(Joining, IsForThoseThatHaveDoneNothingYet) {
+  feed(random_command(8));
+  (void)talk();
+  dialogue_.answer(wire::success_response({}));
+  (void)talk();
+  feed(join_);
+  EXPECT_EQ(talk(), refusal(kJoinType, wire::rc::kSequence));
+  EXPECT_TRUE(manager_.joined.empty());
+}
+
+TEST_F(Joining, HappensOnceAndSettlesTheChip) {
+  feed(join_);
+  (void)talk();
+  dialogue_.answer(wire::success_response({}));
+  (void)talk();
+  feed(proto::encode(proto::Request(proto::UseChip{"other"})));
+  EXPECT_EQ(talk(), refusal(static_cast<std::uint32_t>(proto::MessageType::kUseChip), wire::rc::kSequence));
+  EXPECT_TRUE(manager_.chips.empty());
+  feed(join_);
+  EXPECT_EQ(talk(), refusal(kJoinType, wire::rc::kSequence));
+  EXPECT_EQ(manager_.joined.size(), 1U);
+}
+
+TEST_F(DialogueTest, SyncIsAnsweredBehindTheCommandInFlight) {
+  const auto hello = proto::encode(proto::Request(proto::Hello{})),
+             sync = proto::encode(proto::Request(proto::Sync{5}));
+  const auto reply = proto::encode(proto::Reply(proto::SyncReply{5}));
+  feed(joined({hello, sync}));
+  EXPECT_EQ(talk(), joined({proto::encode(proto::Reply(proto::HelloReply{1, "test", 7})), reply}));
+  feed(joined({random_command(8), sync}));
+  EXPECT_TRUE(talk().empty());
+  dialogue_.answer(wire::error_response(0x101));
+  EXPECT_EQ(talk(), joined({wire::error_response(0x101), reply}));
+}
+
+// What a client sent before it was forked is counted by both sides alike.
+TEST_F(DialogueTest, EveryTpmFrameIsCountedHoweverItIsAnswered) {
+  feed(random_command(8));
+  (void)talk();
+  dialogue_.answer(wire::success_response({}));
+  manager_.refuse = wire::from_manager(wire::rc::kDisabled);
+  feed(joined({random_command(8), header(5), proto::encode(proto::Request(proto::Hello{}))}));
+  (void)talk();
+  EXPECT_EQ(dialogue_.commands_taken(), 3U);
 }
 
 TEST_F(DialogueTest, ACommandGoesOutAndItsAnswerComesBack) {

@@ -556,5 +556,112 @@ TEST_F(GatekeeperTest, WhatIsAllowedCanDependOnTheChip) {
   EXPECT_EQ(admit(keeper, {.door = "main", .chip = "other"}).grant, badge.grant);
 }
 
+// --- a connection that joins another one
+
+class JoiningBadges : public GatekeeperTest {
+ protected:
+  static guard::Rule of_uid(std::uint32_t uid, const std::string& profile) {
+    guard::Rule out = everybody(profile);
+    out.uids = wire::Numbers::one(uid);
+    return out;
+  }
+  // As if that user had come.
+  static Badge come_as(Gatekeeper& keeper, Badge like, std::uint32_t uid) {
+    like.who.uid = uid;
+    like.owner = owner_of(uid);
+    EXPECT_TRUE(keeper.change_chip(like, "main"));
+    return like;
+  }
+};
+
+TEST_F(JoiningBadges, ItMayDoWhatBothMay) {
+  Gatekeeper keeper(policy({of_uid(10, "admin"), of_uid(33, "attest")}), kChips, most_, kBytes);
+  const Badge root = come_as(keeper, admit(keeper), 10), worker = come_as(keeper, root, 33);
+  EXPECT_TRUE(root.grant->profile().administer);
+  Badge joined = worker;
+  ASSERT_TRUE(keeper.join(joined, root));
+  EXPECT_FALSE(joined.grant->profile().administer);
+  EXPECT_EQ(joined.grant->profile().commands, root.grant->profile().commands & worker.grant->profile().commands);
+  EXPECT_EQ(joined.grant->profile().hierarchies,
+            root.grant->profile().hierarchies & worker.grant->profile().hierarchies);
+  Badge the_other_way = root;
+  ASSERT_TRUE(keeper.join(the_other_way, worker));
+  EXPECT_EQ(the_other_way.grant->profile().commands, joined.grant->profile().commands) << "nobody gains by it";
+  EXPECT_FALSE(the_other_way.grant->profile().administer);
+}
+
+TEST_F(JoiningBadges, TheOwnerOfTheSpacePays) {
+  Gatekeeper keeper(policy(), kChips, most_, kBytes);
+  const Badge root = come_as(keeper, admit(keeper), 10);
+  Badge joined = come_as(keeper, root, 33);
+  ASSERT_TRUE(keeper.join(joined, root));
+  EXPECT_EQ(joined.holder(), root.holder());
+  EXPECT_EQ(joined.who.uid, 33U) << "and the audit names who it is";
+}
+
+TEST_F(JoiningBadges, ALaterPolicyHoldsForBoth) {
+  Gatekeeper keeper(policy({everybody("provision")}), kChips, most_, kBytes);
+  const Badge root = come_as(keeper, admit(keeper), 10);
+  Badge joined = come_as(keeper, root, 33);
+  ASSERT_TRUE(keeper.join(joined, root));
+  keeper.set_policy(policy({of_uid(10, "attest"), of_uid(33, "admin")}));
+  ASSERT_TRUE(keeper.renew(joined));
+  EXPECT_FALSE(joined.grant->profile().administer) << "the opener's rights became fewer";
+  Badge opener = root;
+  ASSERT_TRUE(keeper.renew(opener));
+  EXPECT_EQ(joined.grant->profile().commands - opener.grant->profile().commands, wire::Numbers());
+}
+
+TEST_F(JoiningBadges, ANarrowedConnectionNeitherJoinsNorIsJoined) {
+  Gatekeeper keeper(policy(), kChips, most_, kBytes);
+  const Badge open = admit(keeper);
+  Badge narrowed = open;
+  ASSERT_EQ(keeper.narrow(narrowed, "safe", 1), Gatekeeper::Narrowing::kDone);
+  Badge joined = open;
+  EXPECT_FALSE(keeper.join(joined, narrowed));
+  EXPECT_EQ(joined.openers.size(), 0U);
+  EXPECT_FALSE(keeper.join(narrowed, open));
+}
+
+TEST_F(JoiningBadges, AnotherChipNamespaceOrDoorIsRefused) {
+  Gatekeeper keeper(policy(), kChips, most_, kBytes);
+  const Badge open = admit(keeper);
+  Badge other_chip = open;
+  ASSERT_TRUE(keeper.change_chip(other_chip, "other"));
+  EXPECT_FALSE(keeper.join(other_chip, open));
+  Badge other_door = admit(keeper, {.door = "side"});
+  EXPECT_FALSE(keeper.join(other_door, open));
+  Badge other_namespace = open;
+  other_namespace.who.tpm_namespace = "web";
+  EXPECT_FALSE(keeper.join(other_namespace, open));
+}
+
+TEST_F(JoiningBadges, GenerationsOfOneProgramCountOnce) {
+  Gatekeeper keeper(policy(), kChips, most_, kBytes);
+  Badge last = admit(keeper);
+  const Badge first = last;
+  for (int generation = 0; generation < 100; ++generation) {
+    Badge child = first;
+    child.who.pid = 1000 + generation;
+    ASSERT_TRUE(keeper.join(child, last));
+    last = child;
+  }
+  EXPECT_EQ(last.openers.size(), 1U);
+}
+
+TEST_F(JoiningBadges, ALineOfStrangersEnds) {
+  Gatekeeper keeper(policy(), kChips, most_, kBytes);
+  Badge last = admit(keeper);
+  std::uint32_t joined = 0;
+  for (std::uint32_t uid = 1; uid <= 100; ++uid) {
+    Badge next = come_as(keeper, last, uid);
+    next.openers.clear();
+    if (!keeper.join(next, last)) break;
+    ++joined;
+    last = next;
+  }
+  EXPECT_EQ(joined, limits::kOpeners);
+}
+
 }  // namespace
 }  // namespace tpmspace::daemon

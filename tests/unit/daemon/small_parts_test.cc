@@ -18,6 +18,7 @@
 #include "daemon/owner_numbers.h"
 #include "daemon/retry_pace.h"
 #include "daemon/round_robin.h"
+#include "daemon/shared_tokens.h"
 #include "daemon/status_counters.h"
 #include "daemon/timestamp.h"
 #include "daemon/watchdog.h"
@@ -28,6 +29,23 @@ namespace {
 
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
+
+TEST(SharedTokens, BelongToTheConnectionThatSharedThem) {
+  SharedTokens tokens;
+  const proto::Token one{1}, other{2};
+  EXPECT_EQ(tokens.find(one), std::nullopt);
+  EXPECT_TRUE(tokens.share(one, 7));
+  EXPECT_EQ(tokens.find(one), 7U);
+  EXPECT_EQ(tokens.find(other), std::nullopt);
+  EXPECT_FALSE(tokens.share(one, 8)) << "another connection's";
+  EXPECT_EQ(tokens.find(one), 7U);
+  EXPECT_FALSE(tokens.share(other, 7)) << "one for each connection";
+  tokens.forget(8);
+  EXPECT_EQ(tokens.find(one), 7U);
+  tokens.forget(7);
+  EXPECT_EQ(tokens.find(one), std::nullopt);
+  EXPECT_TRUE(tokens.share(one, 8));
+}
 
 TEST(StatusCounters, AddUpWhatAccountsSay) {
   StatusCounters counters;

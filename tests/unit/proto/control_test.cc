@@ -58,6 +58,26 @@ struct RefusedRow {
 
 class RefusedRequest : public testing::TestWithParam<RefusedRow> {};
 
+TEST(Request, ShareAndJoinOnTheWireAreAsDocumented) {
+  Token token{};
+  for (std::size_t i = 0; i < token.size(); ++i) token[i] = static_cast<std::uint8_t>(i);
+  wire::Bytes body(token.begin(), token.end());
+  const auto share = read(encode(Request(Share{token})));
+  EXPECT_EQ(share.type, 13U);
+  EXPECT_EQ(share.body, body);
+  const auto shared = decode_request(share);
+  ASSERT_TRUE(shared && std::holds_alternative<Share>(*shared));
+  EXPECT_EQ(std::get<Share>(*shared).token, token);
+  body.insert(body.end(), {0, 0, 0, 0, 0, 0, 1, 2});
+  const auto join = read(encode(Request(Join{token, 258})));
+  EXPECT_EQ(join.type, 14U);
+  EXPECT_EQ(join.body, body);
+  const auto joined = decode_request(join);
+  ASSERT_TRUE(joined && std::holds_alternative<Join>(*joined));
+  EXPECT_EQ(std::get<Join>(*joined).token, token);
+  EXPECT_EQ(std::get<Join>(*joined).sent, 258U);
+}
+
 TEST_P(RefusedRequest, GetsItsCode) {
   const auto request = decode_request(GetParam().frame);
   ASSERT_FALSE(request);
@@ -75,6 +95,12 @@ INSTANTIATE_TEST_SUITE_P(Rows, RefusedRequest,
                                          RefusedRow{"CancelWithBody", {2, {0}}, 2, 0x000B0095},
                                          RefusedRow{"LocalityEmpty", {3, {}}, 3, 0x000B0095},
                                          RefusedRow{"LocalityTooLong", {3, {1, 2}}, 3, 0x000B0095},
+                                         RefusedRow{"ShareTooShort", {13, wire::Bytes(31)}, 13, 0x000B0095},
+                                         RefusedRow{"ShareTooLong", {13, wire::Bytes(33)}, 13, 0x000B0095},
+                                         RefusedRow{"JoinWithoutCount", {14, wire::Bytes(32)}, 14, 0x000B0095},
+                                         RefusedRow{"JoinTooLong", {14, wire::Bytes(41)}, 14, 0x000B0095},
+                                         RefusedRow{"SyncTooShort", {17, wire::Bytes(7)}, 17, 0x000B0095},
+                                         RefusedRow{"SyncTooLong", {17, wire::Bytes(9)}, 17, 0x000B0095},
                                          RefusedRow{"StatusWithBody", {4, {0}}, 4, 0x000B0095},
                                          RefusedRow{"SessionsWithBody", {5, {0}}, 5, 0x000B0095},
                                          RefusedRow{"FlushOfNothing", {6, {}}, 6, 0x000B0095},
@@ -96,6 +122,13 @@ TEST(Reply, ThereAndBack) {
   EXPECT_TRUE(cancel && std::holds_alternative<CancelReply>(*cancel));
   const auto locality = decode_reply(read(encode(Reply(LocalityReply{}))));
   EXPECT_TRUE(locality && std::holds_alternative<LocalityReply>(*locality));
+  const auto shared = decode_reply(read(encode(Reply(ShareReply{}))));
+  EXPECT_TRUE(shared && std::holds_alternative<ShareReply>(*shared));
+  const auto joined = decode_reply(read(encode(Reply(JoinReply{}))));
+  EXPECT_TRUE(joined && std::holds_alternative<JoinReply>(*joined));
+  const auto synced = decode_reply(read(encode(Reply(SyncReply{99}))));
+  ASSERT_TRUE(synced && std::holds_alternative<SyncReply>(*synced));
+  EXPECT_EQ(std::get<SyncReply>(*synced).mark, 99U);
   Status status;
   status.queue_longest = 9;
   const auto told = decode_reply(read(encode(Reply(StatusReply{status}))));

@@ -20,7 +20,8 @@ Books some_books() {
       View{.commands = {{1, 3}, {5, 5}}, .nv = wire::Numbers::all(), .persistent_base = 0x81100000});
   seen.pins = std::make_shared<const wire::Numbers>(wire::Numbers{{0x01500020, 0x01500022}});
   open_space(books, OwnerId{1001}, seen);
-  add_object(books, first, {0x80000000}, {false, {1, 2, 3}, 5, 0, CountsMisses::kYes});
+  add_object(books, first, {0x80000000}, {false, {1, 2, 3}, 5, 0, CountsMisses::kYes, 9, 12, 7});
+  books.last_twin = 7;
   add_object(books, first, {0x80000001}, {true, {}, 6});
   books.slots.push_back(Slot{wire::TpmHandle{0x80000000}, SpaceId{1}, wire::ClientHandle{0x80000001}});
   books.slots.push_back(Slot{wire::TpmHandle{0x80000001}, SpaceId{}, wire::ClientHandle{}});
@@ -95,6 +96,9 @@ TEST(Books, TheImageIsTheBooks) {
   EXPECT_FALSE(back->spaces.at(SpaceId{2}).limits.shares_tries);
   EXPECT_EQ(back->spaces.at(SpaceId{1}).objects.at(0x80000000).counts_misses, CountsMisses::kYes);
   EXPECT_EQ(back->spaces.at(SpaceId{1}).objects.at(0x80000000).context, (wire::Bytes{1, 2, 3}));
+  EXPECT_EQ(back->spaces.at(SpaceId{1}).objects.at(0x80000000).made_by, 12U);
+  EXPECT_EQ(back->spaces.at(SpaceId{1}).objects.at(0x80000000).twin, 7U);
+  EXPECT_EQ(back->last_twin, 7U);
 }
 
 TEST(Books, NoPartOfAnImageIsAnImage) {
@@ -151,6 +155,11 @@ TEST(Books, CheckFindsWhatMustNotBe) {
     beyond.view = std::make_shared<const View>(View{.persistent_base = 0x81FFFFFF});
     set_limits(b, SpaceId{2}, beyond);
   })) << "a window that is none";
+  const auto object = [](Books& b, std::uint32_t handle) -> Object& {
+    return b.spaces.at(SpaceId{1}).objects.at(handle);
+  };
+  EXPECT_TRUE(broken([&](Books& b) { object(b, 0x80000000).twin = 8; })) << "a twin that is still to be made";
+  EXPECT_TRUE(broken([&](Books& b) { object(b, 0x80000001).twin = 7; })) << "a sequence is one's own";
   EXPECT_TRUE(broken([](Books& b) { b.sessions.at(4).left_pools[0] = PoolId{5}; })) << "left what it is in";
 }
 

@@ -1,92 +1,15 @@
-// The library as a program of somebody else's sees it: loaded with dlopen, called through the C interface.
-#include <dlfcn.h>
-#include <gtest/gtest.h>
+// The library as a program of somebody else's sees it.
 #include <poll.h>
-#include <tss2/tss2_tcti.h>
 
 #include <array>
-#include <cstdlib>
-#include <filesystem>
-#include <memory>
+#include <atomic>
 #include <set>
+#include <thread>
 
-#include "../client/temp_dir.h"
-#include "proto/control.h"
-
-// The TSS's call macros are written in C, with C's casts.
-#pragma GCC diagnostic ignored "-Wold-style-cast"
+#include "tcti_context.h"
 
 namespace tpmspace::tcti {
 namespace {
-
-using proto::encode;
-using testing_support::Peer;
-using testing_support::Service;
-using testing_support::TempDir;
-using testing_support::Variable;
-using wire::Bytes;
-
-const Bytes kCommand = {0x80, 0x01, 0, 0, 0, 12, 0, 0, 0x01, 0x7B, 0, 8};
-const Bytes kResponse = {0x80, 0x01, 0, 0, 0, 20, 0, 0, 0, 0, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8};
-const Bytes kHelloReply = encode(proto::Reply(proto::HelloReply{1, "tpmspaced test", 1}));
-const Bytes kCancelReply = encode(proto::Reply(proto::CancelReply{}));
-const Bytes kLocalityReply = encode(proto::Reply(proto::LocalityReply{}));
-
-std::string library_path() {
-  return (std::filesystem::read_symlink("/proc/self/exe").parent_path() / "../lib/libtss2-tcti-space.so.0").string();
-}
-
-// What tctildr does: open, ask Tss2_Tcti_Info, call its init.
-const TSS2_TCTI_INFO& info() {
-  static void* const kLibrary = dlopen(library_path().c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (kLibrary == nullptr) throw std::runtime_error(dlerror());
-  static const auto kFunction =
-      reinterpret_cast<TSS2_TCTI_INFO_FUNC>(dlsym(kLibrary, TSS2_TCTI_INFO_SYMBOL));  // NOLINT
-  return *kFunction();
-}
-
-// A context in memory of ours, zeroed, as tctildr makes it.
-class Context {
- public:
-  explicit Context(const std::string& config) {
-    EXPECT_EQ(info().init(nullptr, &size_, config.c_str()), TSS2_RC_SUCCESS);
-    memory_.reset(calloc(1, size_));
-    rc_ = info().init(get(), &size_, config.c_str());
-  }
-  Context(const Context&) = delete;
-  Context& operator=(const Context&) = delete;
-  ~Context() { finalize(); }
-
-  void finalize() {
-    if (version() >= 1) Tss2_Tcti_Finalize(get());
-  }
-  [[nodiscard]] TSS2_TCTI_CONTEXT* get() const { return static_cast<TSS2_TCTI_CONTEXT*>(memory_.get()); }
-  [[nodiscard]] TSS2_TCTI_CONTEXT_COMMON_V2& common() const {
-    return *static_cast<TSS2_TCTI_CONTEXT_COMMON_V2*>(memory_.get());
-  }
-  [[nodiscard]] std::uint32_t version() const { return common().v1.version; }
-  [[nodiscard]] TSS2_RC rc() const { return rc_; }
-
-  [[nodiscard]] TSS2_RC transmit(const Bytes& command) const {
-    return Tss2_Tcti_Transmit(get(), command.size(), command.data());
-  }
-  // The response, or the code.
-  [[nodiscard]] std::pair<TSS2_RC, Bytes> receive(std::int32_t timeout, std::size_t room = 4096) const {
-    Bytes out(room);
-    std::size_t size = room;
-    const TSS2_RC rc = Tss2_Tcti_Receive(get(), &size, out.data(), timeout);
-    out.resize(rc == TSS2_RC_SUCCESS ? size : 0);
-    return {rc, out};
-  }
-
- private:
-  struct Free {
-    void operator()(void* memory) const { std::free(memory); }  // NOLINT: as the C programs do
-  };
-  std::size_t size_ = 0;
-  std::unique_ptr<void, Free> memory_;
-  TSS2_RC rc_ = TSS2_RC_SUCCESS;
-};
 
 class LibraryTest : public testing::Test {
  protected:
@@ -97,6 +20,8 @@ class LibraryTest : public testing::Test {
         peer_(service_.accept()) {
     EXPECT_EQ(tcti_.rc(), TSS2_RC_SUCCESS);
   }
+  // With it the manager is told by which token the connection may be joined.
+  void read_first_command() { (void)token_with_first_command(peer_); }
 
   Variable quiet_;
   TempDir dir_;
@@ -247,16 +172,17 @@ TEST_F(LibraryTest, BadValuesAreRefused) {
   Bytes room(100);
   EXPECT_EQ(Tss2_Tcti_Receive(tcti_.get(), nullptr, room.data(), 0), TSS2_TCTI_RC_BAD_REFERENCE);
   EXPECT_EQ(tcti_.receive(-2).first, TSS2_TCTI_RC_BAD_VALUE);
-  EXPECT_EQ(peer_.read(12), kCommand);
+  read_first_command();
   EXPECT_FALSE(peer_.has_more());
 }
 
 TEST_F(LibraryTest, CancelIsSentAndItsReplySkipped) {
+  peer_.send(kHelloReply);
+  peer_.send(kShareReply);
   for (const bool reply_first : {true, false}) {
     ASSERT_EQ(tcti_.transmit(kCommand), TSS2_RC_SUCCESS);
     EXPECT_EQ(Tss2_Tcti_Cancel(tcti_.get()), TSS2_RC_SUCCESS);
     if (reply_first) {
-      peer_.send(kHelloReply);
       peer_.send(kCancelReply);
       EXPECT_EQ(tcti_.receive(0).first, TSS2_TCTI_RC_TRY_AGAIN);
     }
@@ -266,9 +192,9 @@ TEST_F(LibraryTest, CancelIsSentAndItsReplySkipped) {
   }
   peer_.send(kLocalityReply);
   EXPECT_EQ(Tss2_Tcti_SetLocality(tcti_.get(), 2), TSS2_RC_SUCCESS);
-  const Bytes hello = encode(proto::Request(proto::Hello{}));
   const Bytes cancel = encode(proto::Request(proto::Cancel{}));
-  for (const Bytes& expected : {kCommand, hello, cancel, kCommand, cancel, encode(proto::Request(proto::Locality{2}))})
+  read_first_command();
+  for (const Bytes& expected : {cancel, kCommand, cancel, encode(proto::Request(proto::Locality{2}))})
     EXPECT_EQ(peer_.read(expected.size()), expected);
 }
 
@@ -279,7 +205,7 @@ TEST_F(LibraryTest, ACancelThatComesTooLateIsNone) {
   EXPECT_EQ(Tss2_Tcti_Receive(tcti_.get(), &size, nullptr, -1), TSS2_RC_SUCCESS);
   EXPECT_EQ(Tss2_Tcti_Cancel(tcti_.get()), TSS2_RC_SUCCESS);
   EXPECT_EQ(tcti_.receive(0).second, kResponse);
-  EXPECT_EQ(peer_.read(12), kCommand);
+  read_first_command();
   EXPECT_FALSE(peer_.has_more());
 }
 
@@ -347,6 +273,30 @@ TEST_F(LibraryTest, FinalizeClosesAndTwiceDoesNoHarm) {
   finalize(tcti_.get());
   finalize(nullptr);
   EXPECT_EQ(transmit(tcti_.get(), kCommand.size(), kCommand.data()), TSS2_TCTI_RC_BAD_CONTEXT);
+}
+
+TEST_F(LibraryTest, OneThreadSendsAndAnotherReceives) {
+  std::thread([&] { EXPECT_EQ(tcti_.transmit(kCommand), TSS2_RC_SUCCESS); }).join();
+  peer_.send(kResponse);
+  std::thread([&] { EXPECT_EQ(tcti_.receive(-1).second, kResponse); }).join();
+}
+
+// Whose response it is could not be told.
+TEST_F(LibraryTest, TwoThreadsInOneContextAreNotServedAtOnce) {
+  ASSERT_EQ(tcti_.transmit(kCommand), TSS2_RC_SUCCESS);
+  std::atomic<bool> waits = false;
+  std::thread first([&] {
+    waits = true;
+    auto received = tcti_.receive(-1);
+    while (received.first == TSS2_TCTI_RC_BAD_SEQUENCE) received = tcti_.receive(-1);  // the other one was there first
+    EXPECT_EQ(received.second, kResponse);
+  });
+  while (!waits) std::this_thread::yield();
+  while (tcti_.receive(0).first == TSS2_TCTI_RC_TRY_AGAIN) std::this_thread::yield();
+  EXPECT_EQ(tcti_.receive(0).first, TSS2_TCTI_RC_BAD_SEQUENCE);
+  EXPECT_EQ(tcti_.transmit(kCommand), TSS2_TCTI_RC_BAD_SEQUENCE);
+  peer_.send(kResponse);
+  first.join();
 }
 
 TEST_F(LibraryTest, ContextsAreIndependent) {

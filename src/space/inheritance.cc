@@ -1,0 +1,71 @@
+#include "space/inheritance.h"
+
+#include <set>
+#include <utility>
+
+#include "space/pools.h"
+
+namespace tpmspace::space {
+
+using wire::ClientHandle;
+using wire::Rc;
+namespace rc = wire::rc;
+
+Rc Inheritance::copy(SpaceId from, std::uint64_t known, SpaceId to) {
+  const auto objects = known_objects(from, known);
+  if (const Rc code = save(from, objects); code != rc::kSuccess) return code;
+  std::uint64_t bytes = 0;
+  for (const ClientHandle handle : objects) bytes += books_.spaces.at(from).objects.at(handle.value).context.size();
+  if (!has_room(to, objects.size(), bytes)) return rc::kObjectMemory;
+  for (const ClientHandle handle : objects) copy_object(from, handle, to);
+  forbid_session_numbers(from, to);
+  return rc::kSuccess;
+}
+
+std::vector<ClientHandle> Inheritance::known_objects(SpaceId from, std::uint64_t known) const {
+  std::vector<ClientHandle> out;
+  for (const auto& [handle, object] : books_.spaces.at(from).objects)
+    if (!object.sequence && object.made_by <= known) out.push_back(ClientHandle{handle});
+  return out;
+}
+
+// What has no saved context is in a slot.
+Rc Inheritance::save(SpaceId from, const std::vector<ClientHandle>& objects) {
+  for (const ClientHandle handle : objects) {
+    if (!books_.spaces.at(from).objects.at(handle.value).context.empty()) continue;
+    auto context = port_.context_save(slot_of(books_, from, handle)->tpm.value, wire::Cause::kSave);
+    if (!context) return context.error();
+    set_context(books_, from, handle, std::move(*context));
+  }
+  return rc::kSuccess;
+}
+
+bool Inheritance::has_room(SpaceId to, std::size_t objects, std::uint64_t bytes) const {
+  if (objects == 0) return true;
+  const Space& space = books_.spaces.at(to);
+  const RoomInPools pools = room_in_pools(books_, chip_, to);
+  return objects <= space.limits.objects && objects <= pools.objects && bytes <= pools.bytes &&
+         books_.contexts.admits(payer_of(space), bytes);
+}
+
+void Inheritance::copy_object(SpaceId from, ClientHandle handle, SpaceId to) {
+  Object& original = books_.spaces.at(from).objects.at(handle.value);
+  if (original.twin == 0) original.twin = ++books_.last_twin;
+  Object copy = original;
+  copy.made_by = 0;
+  add_object(books_, to, handle, std::move(copy));
+}
+
+void Inheritance::forbid_session_numbers(SpaceId from, SpaceId to) {
+  std::set<std::uint32_t> numbers;
+  const auto note = [&](const Session& session) {
+    if (session.space == from && !session.client_saved) numbers.insert(wire::number_of(session.client.value));
+  };
+  for (const auto& [number, session] : books_.sessions) note(session);
+  const auto& parked = books_.parked;
+  for (auto it = parked.lower_bound({from, 0}); it != parked.end() && it->first.space == from; ++it) note(it->second);
+  for (const auto& [number, stone] : books_.spaces.at(from).tombstones) numbers.insert(number);
+  for (const std::uint32_t number : numbers) add_tombstone(books_, to, number);
+}
+
+}  // namespace tpmspace::space
