@@ -114,7 +114,9 @@ Verdict judge_handle(const Profile& profile, const wire::Command& command, std::
   const auto n = static_cast<unsigned>(index + 1);
   if (use == HandleUse::kNvAuthority) return nv_authority(profile, handle, command.handle(index + 1).value, n);
   if (wire::is_transient(handle) || wire::is_session(handle)) return kAllowed;
-  if (wire::is_persistent(handle)) return persistent(profile, handle, use, n);
+  // A session that is bound to a key proves that the key's authorization is known, as a use as a parent does.
+  const bool bound = use == HandleUse::kAuthority && index >= command.row().auth_handles;
+  if (wire::is_persistent(handle)) return persistent(profile, handle, bound ? HandleUse::kParent : use, n);
   if (wire::is_nv(handle)) return nv_index(profile, handle, use, n);
   if (wire::kind_of(handle) == HandleKind::kPcr) return pcr(profile, handle, use, n);
   if (wire::kind_of(handle) == HandleKind::kAttachedComponent && use == HandleUse::kPublic) return kAllowed;

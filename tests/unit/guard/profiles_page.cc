@@ -25,6 +25,9 @@ them with it. Who gets which is said by [rules and doors](policy.md). After a ch
 
 Every list is an allow-list: what is not in it is refused.
 
+TPM2_Startup, TPM2_Shutdown and TPM2_SelfTest(NO) get an answer from tpmspaced itself where a profile does not list them:
+[Startup and exit](startup.md).
+
 ## What a refusal looks like
 
 The TPM's own codes, spoken by tpmspace (layer 11: `0x000B…`), before the TPM sees the command. `n` is the number of the
@@ -57,8 +60,9 @@ constexpr std::string_view kSetsBegin = R"(
 ## What they may do it to
 
 A handle in none of these is refused, but for what is in the client's own space (transient objects, sequences,
-sessions). `persistent.use` is any use of a persistent key but as a parent, as the salt key of a session, or by
-ReadPublic; computing with its public part is one. `nv.by-owner` are the indices that may be read, written and locked by
+sessions). `persistent.parent` is also what a session may be bound to: binding and Create both prove that the
+key's authorization is known. `persistent.use` is any use of a persistent key but as a parent, as the salt or bind key of
+a session, or by ReadPublic; computing with its public part is one. `nv.by-owner` are the indices that may be read, written and locked by
 the authorization of the owner or platform hierarchy instead of their own; that of the owner is usually empty. `nv.pin`
 are the PIN Fail indices whose own authorization may be tried ([Lockout](lockout.md)); what else may be done with them the
 other sets say.
