@@ -228,6 +228,12 @@ void Server::on_account(std::size_t chip, const observe::Account& account) {
   if (account.stopped_for_lockout)
     audit_refusal(account, observe::AuditEvent::kLockout, std::string(kStoppedForLockout));
   if (account.kept_from_pin) audit_refusal(account, observe::AuditEvent::kRefused, std::string(kKeptFromPin));
+  if (account.saved_by) {
+    const auto& [owner, user, connection] = *account.saved_by;
+    audit_refusal(account, observe::AuditEvent::kRefused,
+                  fmt::format("the session in the file was saved by {}, and nobody else can load it",
+                              words_of({.owner = {owner}, .part = {.user = user, .connection = connection}})));
+  }
   if (account.held) learn_held(account);
   for (const auto& session : account.reclaimed) audit_reclaimed(chip, session);
   for (const auto& session : account.let_go) audit_reclaimed(chip, session);
@@ -252,11 +258,12 @@ void Server::audit_reclaimed(std::size_t chip, const observe::Reclaimed& session
 
 std::string Server::words_of(const space::Holder& who) const {
   if (who.owner.value == 0) return "nobody";
-  const auto realm = gatekeeper_.realm_of_owner(who.owner);
-  if (!realm) return fmt::format("uid {}", uid_of(who));
-  return fmt::format("uid {} of the {} {}", uid_of(who),
-                     realm->kind == Gatekeeper::Realm::Kind::kNamespace ? "namespace" : "door",
-                     proto::json_string(realm->name));
+  std::string out = fmt::format("uid {}", uid_of(who));
+  if (const auto realm = gatekeeper_.realm_of_owner(who.owner))
+    out += fmt::format(" of the {} {}", realm->kind == Gatekeeper::Realm::Kind::kNamespace ? "namespace" : "door",
+                       proto::json_string(realm->name));
+  if (who.part.connection != 0) out += fmt::format(", connection {} with a narrowed profile", who.part.connection);
+  return out;
 }
 
 // --- Clients ---------------------------------------------------------------------------------------------------------

@@ -145,6 +145,8 @@ Step Engine::Impl::serve(Ticket ticket, Time now, std::optional<Time> waited) {
   step.account->held = held_by(connection.space);
   step.account->stopped_for_lockout = outcome.stopped_for_lockout;
   step.account->kept_from_pin = outcome.kept_from_pin;
+  if (const auto& saver = outcome.saved_by)
+    step.account->saved_by = {saver->owner.value, saver->part.user, saver->part.connection};
   // Whose share is greater is charged less.
   queue.charge(connection.owner.value,
                std::max<std::uint64_t>(1, std::max(clock() - began, kLeastCharge) * kUsualShare / limits.share));

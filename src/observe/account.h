@@ -21,6 +21,11 @@ struct Held {
   std::uint32_t objects = 0, sessions = 0;
 };
 
+// space::Holder
+struct Saver {
+  std::uint64_t owner = 0, user = 0, connection = 0;
+};
+
 struct Account {
   std::uint64_t owner = 0;        // 0 for idle work that belongs to nobody
   std::uint64_t connection = 0;   // 0 likewise
@@ -38,6 +43,7 @@ struct Account {
   bool auth_failed = false;             // a wrong authorization cost its owner, or the chip, a try
   bool stopped_for_lockout = false;     // rc is LOCKOUT because the owner has none left
   bool kept_from_pin = false;           // rc is NV_AUTHORIZATION because it tried a PIN that is not for its space
+  std::optional<Saver> saved_by;        // rc is HANDLE because this other one saved the session that it would load
   bool tpm_was_reset = false;           // noticed in this step; everything loaded and saved is gone
   bool tpm_lost = false;                // the back end is gone
   [[nodiscard]] std::uint64_t tpm_nanoseconds() const {

@@ -1,6 +1,7 @@
 #include "space/context_commands.h"
 
 #include <utility>
+#include <vector>
 
 #include "space/context.h"
 #include "space/pools.h"
@@ -61,7 +62,7 @@ Bytes ContextCommands::flush_session(SpaceId space, std::uint32_t handle) {
   const std::uint32_t number = wire::number_of(handle);
   // One that was taken: its client may let go of it as of any other.
   if (books_.spaces.at(space).tombstones.erase(number) != 0) return wire::success_response({});
-  // By the number that this space knows it by, then by that of a file of its owner.
+  // First a session that this space can use by that number, then saved ones.
   if (const Session* session = usable_session(books_, space, handle)) {
     residency_.flush_session(wire::number_of(session->handle), wire::Cause::kClient);
     return port_.cost().tpm_lost ? refuse(rc::kFailure) : wire::success_response({});
@@ -70,26 +71,35 @@ Bytes ContextCommands::flush_session(SpaceId space, std::uint32_t handle) {
     (void)take_parked(books_, {space, number});
     return wire::success_response({});
   }
+  return flush_saved_sessions(space, number);
+}
+
+// Of saved sessions the one that this connection saved is meant; if it saved none of that number, all of the number are
+// (docs/decisions/0016): a list names them once, and flushing what it names must leave none.
+Bytes ContextCommands::flush_saved_sessions(SpaceId space, std::uint32_t number) {
   const Space& here = books_.spaces.at(space);
-  const auto is_file = [&](const Session& session) {
-    return session.client_saved && may_take_up(here, session) && wire::number_of(session.client.value) == number;
+  std::vector<std::uint32_t> in_tpm;
+  std::vector<ContextDigest> parked;
+  bool saved_here = false;
+  const auto is_meant = [&](const Session& session) {
+    if (!session.client_saved || wire::number_of(session.client.value) != number) return false;
+    if (saved_here || !may_take_up(here, session)) return false;
+    if (session.space == space) {
+      saved_here = true;
+      in_tpm.clear();
+      parked.clear();
+    }
+    return true;
   };
-  // Of several by that number this connection's own is meant, or else the newest: which it is does not depend on who
-  // had to leave the TPM.
-  const Session* meant = nullptr;
-  const auto rank = [&](const Session& session) { return std::pair(session.space == space, session.last_use); };
-  const auto consider = [&](const Session& session) {
-    if (is_file(session) && (meant == nullptr || rank(*meant) < rank(session))) meant = &session;
-  };
-  for (const auto& [at_tpm, session] : books_.sessions) consider(session);
-  const Session* in_tpm = meant;
-  for_each_file(books_, here.owner, consider);
-  if (meant == nullptr) return refuse(number < chip_.session_numbers ? kUnknownContext : kWrongContextType);
-  if (meant != in_tpm) {
-    (void)take_parked_file(books_, ContextDigest(meant->client_copy));
-    return wire::success_response({});
-  }
-  residency_.flush_session(wire::number_of(meant->handle), wire::Cause::kClient);
+  for (const auto& [at_tpm, session] : books_.sessions)
+    if (is_meant(session)) in_tpm.push_back(at_tpm);
+  for_each_file(books_, here.owner, [&](const Session& session) {
+    if (is_meant(session)) parked.push_back(session.client_copy);
+  });
+  if (in_tpm.empty() && parked.empty())
+    return refuse(number < chip_.session_numbers ? kUnknownContext : kWrongContextType);
+  for (const ContextDigest& copy : parked) (void)take_parked_file(books_, copy);
+  for (const std::uint32_t one : in_tpm) residency_.flush_session(one, wire::Cause::kClient);
   return port_.cost().tpm_lost ? refuse(rc::kFailure) : wire::success_response({});
 }
 
@@ -147,6 +157,19 @@ std::optional<Bytes> ContextCommands::load_session_context(SpaceId space, const 
   Bytes answer = take_up(space, session);
   add_parked(books_, std::move(session));
   return answer;
+}
+
+std::optional<Holder> ContextCommands::saver_of(SpaceId space, const Command& command) const {
+  if (command.row().effect != Effect::kContextLoad) return std::nullopt;
+  const auto info = read_context(command.parameters());
+  if (!info || !info->is_session()) return std::nullopt;
+  const ContextDigest presented = digest_of(command.parameters());
+  const Session* found = nullptr;
+  for (const auto& [number, session] : books_.sessions)
+    if (session.client_copy == presented) found = &session;  // also if its user has loaded it since
+  if (const auto file = books_.parked_files.find(presented); file != books_.parked_files.end()) found = &file->second;
+  if (found == nullptr || may_take_up(books_.spaces.at(space), *found)) return std::nullopt;
+  return Holder{found->owner, found->part};
 }
 
 // Where the space knows something else by that number, it gets another one. Another pool must have room for it.

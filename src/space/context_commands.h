@@ -25,10 +25,15 @@ class ContextCommands {
   // The whole response; nullopt: not about contexts, or the TPM is needed.
   std::optional<wire::Bytes> answer(SpaceId space, const wire::Command& command);
 
+  // Who saved the session of a ContextLoad that was refused because the space may not load it. Nullopt: nobody that we
+  // know of; or the command is another one, or not of sessions.
+  [[nodiscard]] std::optional<Holder> saver_of(SpaceId space, const wire::Command& command) const;
+
  private:
   wire::Bytes flush_context(SpaceId space, const wire::Command& command);
   wire::Bytes flush_object(SpaceId space, wire::ClientHandle handle);
   wire::Bytes flush_session(SpaceId space, std::uint32_t handle);
+  wire::Bytes flush_saved_sessions(SpaceId space, std::uint32_t number);
   std::optional<wire::Bytes> save_known_context(SpaceId space, const wire::Command& command);
   std::optional<wire::Bytes> load_session_context(SpaceId space, const wire::Command& command);
   wire::Bytes save_parked(SpaceId space, wire::ClientHandle handle);

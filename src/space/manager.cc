@@ -172,6 +172,7 @@ Outcome Manager::execute(SpaceId space, const Command& command, std::uint8_t loc
   outcome.response = run(space, command, locality, client_tpm, tries_left, outcome);
   if (const auto header = wire::read_header(outcome.response)) outcome.code = header->code;
   outcome.failure = protection_.failure(space, command, outcome.code);
+  if (outcome.code != rc::kSuccess) outcome.saved_by = contexts_.saver_of(space, command);
   if (outcome.code == rc::kSuccess && command.row().effect == Effect::kContextSave &&
       wire::is_session(command.handle(0).value))
     outcome.saved_session = wire::number_of(command.handle(0).value);

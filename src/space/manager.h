@@ -41,6 +41,7 @@ struct Outcome {
   Failure failure = Failure::kNone;  // a wrong authorization
   bool stopped_for_lockout = false;  // it was answered LOCKOUT, since it could have been one
   bool kept_from_pin = false;        // it was answered NV_AUTHORIZATION, since it tries a PIN that is not for its space
+  std::optional<Holder> saved_by;    // a ContextLoad was refused, since this other one saved the session
   Cost cost;
 };
 

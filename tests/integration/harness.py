@@ -33,6 +33,7 @@ LOG_PREFIX = r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z tpmspaced: "
 
 # Command codes.
 CREATE_PRIMARY, FLUSH_CONTEXT, CONTEXT_LOAD, CONTEXT_SAVE = 0x131, 0x165, 0x161, 0x162
+INCREMENTAL_SELF_TEST = 0x142
 GET_RANDOM, GET_CAPABILITY, START_AUTH_SESSION, READ_PUBLIC = 0x17B, 0x17A, 0x176, 0x173
 # Response codes.
 COMMAND_SIZE, COMMAND_CODE, MEMORY, CANCELED, FAILURE, SEQUENCE = 0x142, 0x143, 0x904, 0x909, 0x101, 0x103
@@ -69,6 +70,11 @@ def get_random(octets=8):
     return command(GET_RANDOM, struct.pack(">H", octets))
 
 
+def self_test():
+    """Of no algorithm: harmless, and yet for administrators alone (docs/startup.md)."""
+    return command(INCREMENTAL_SELF_TEST, struct.pack(">I", 0))
+
+
 def flush_context(handle):
     return command(FLUSH_CONTEXT, struct.pack(">I", handle))
 
@@ -100,10 +106,10 @@ def create_primary(rsa=False):
 SESSIONS_TO_GIVE = 61
 
 
-def start_auth_session():
-    """An unsalted, unbound HMAC session."""
+def start_auth_session(policy=False):
+    """An unsalted, unbound HMAC session, or such a policy session."""
     body = struct.pack(">II", 0x40000007, 0x40000007) + struct.pack(">H", 16) + bytes(16)
-    return command(START_AUTH_SESSION, body + struct.pack(">HBHH", 0, 0, 0x0010, 0x000B))
+    return command(START_AUTH_SESSION, body + struct.pack(">HBHH", 0, int(policy), 0x0010, 0x000B))
 
 
 def code_of(response):
@@ -384,6 +390,14 @@ class Swtpm:
             assert time.monotonic() < end and self.process.poll() is None, "swtpm does not start"
             time.sleep(0.01)
 
+    def power_cycle(self):
+        """Power is lost and comes back: it wants a Startup. Only while nobody else has its control channel."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as control:
+            control.settimeout(TIMEOUT)
+            control.connect(f"{self.directory}/ctrl")
+            control.sendall(struct.pack(">II", 2, 0))  # CMD_INIT, no flags
+            assert control.recv(4) == bytes(4), "CMD_INIT"
+
     def __enter__(self):
         return self
 
@@ -425,6 +439,9 @@ class HeldTpm:
         self._theirs.close()
         self._tpm.close()
         self._swtpm.__exit__()
+
+    def power_cycle(self):
+        self._swtpm.power_cycle()
 
     def unplug(self):
         """The device is gone: reads and writes fail from now on."""

@@ -154,6 +154,29 @@ class ToolsTest(unittest.TestCase):
         with self.assertRaises(ToolFailed):
             tools("policyrestart", "-S", "s.ctx")
 
+    def test_flushing_all_saved_sessions_leaves_no_file_that_works(self):
+        def save(client):
+            session = client.run(harness.start_auth_session(policy=True))
+            return client.run(harness.command(harness.CONTEXT_SAVE, session[10:14]))[10:]
+
+        def load(context):
+            with self.daemon.connect() as client:
+                return harness.code_of(client.command(harness.command(harness.CONTEXT_LOAD, context)))
+
+        contexts = []
+        for _ in range(70):  # more than a TPM has numbers
+            with self.daemon.connect() as client:
+                contexts.append(save(client))
+        self.assertEqual(load(contexts.pop()), 0)
+        self.tools("startauthsession", "--policy-session", "-S", "s.ctx")
+        self.assertLessEqual(len(self.tools("getcap", "handles-saved-session").splitlines()), 64)
+        self.tools("flushcontext", "-s")
+        self.assertEqual(self.tools("getcap", "handles-saved-session"), b"")
+        self.assertEqual({load(context) for context in contexts}, {0x000B01CB})
+        with self.assertRaises(ToolFailed):
+            self.tools("policyrestart", "-S", "s.ctx")
+        self.assert_nothing_left()
+
     def test_nv_index(self):
         tools = self.tools
         tools("nvdefine", "0x1500016", "-C", "o", "-s", "32", "-a", "ownerread|ownerwrite|authread|authwrite", "-p", "nv")

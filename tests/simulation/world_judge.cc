@@ -616,29 +616,28 @@ std::string World::load_foreign_session(Connection& connection, const Pending& p
   return compare(connection, moved, heard);
 }
 
-// FlushContext of a session that any connection of the owner saved is allowed, too: files outlive connections. Several
-// files may be of the same number: its own goes, or else the newest.
+// FlushContext of a session that any connection of the owner saved is allowed, too: files outlive connections. If
+// several saved sessions have the number, the one that this connection saved goes, or else all of them.
 std::optional<std::string> World::flush_owners_file(Connection& connection, const Utterance& said, const Heard& heard) {
   if (said.verb != Verb::kFlush || !wire::is_session(said.handle[0])) return std::nullopt;
   if (usable(connection, said.handle[0]) != nullptr) return std::nullopt;
-  Connection* saver = nullptr;
-  const Known* newest = nullptr;
-  for (auto& mate : connections_) {
-    if (mate.owner != connection.owner) continue;
-    for (const auto& [own, known] : mate.sessions) {
-      if (known.saved_at == 0 || wire::number_of(known.shared) != wire::number_of(said.handle[0])) continue;
-      const auto rank = [](bool of_this_one, const Known& one) { return std::pair(of_this_one, one.saved_at); };
-      const bool here = &mate == &connection;
-      if (newest != nullptr && rank(saver == &connection, *newest) > rank(here, known)) continue;
-      saver = &mate;
-      newest = &known;
-    }
-  }
-  if (newest == nullptr) return std::nullopt;
+  std::vector<std::pair<Connection*, std::uint32_t>> meant;  // and the handle at its private TPM
+  const auto add_those_of = [&](Connection& saver) {
+    for (const auto& [own, known] : saver.sessions)
+      if (known.saved_at != 0 && wire::number_of(known.shared) == wire::number_of(said.handle[0]))
+        meant.emplace_back(&saver, known.own);
+  };
+  add_those_of(connection);
+  if (meant.empty())
+    for (auto& mate : connections_)
+      if (mate.owner == connection.owner) add_those_of(mate);
+  if (meant.empty()) return std::nullopt;
   if (!heard.ok()) return fmt::format("{}: the owner's saved session: {:#x}", said.text, heard.code);
-  static_cast<void>(saver->own_tpm->transact(speech::flush_context(newest->own), 0));
-  saver->client->lose_session(newest->own, 1);
-  saver->sessions.erase(wire::number_of(newest->own));
+  for (const auto& [saver, own] : meant) {
+    static_cast<void>(saver->own_tpm->transact(speech::flush_context(own), 0));
+    saver->client->lose_session(own, 1);
+    saver->sessions.erase(wire::number_of(own));
+  }
   return "";
 }
 

@@ -272,6 +272,50 @@ TEST_F(Parking, TwoFilesOfTheSameNumberGetTwo) {
   for (const auto number : numbers) EXPECT_EQ(ask(c, policy_nv_written(0x03000000 | number)).code, 0U);
 }
 
+// An operator withdraws authorizations so: `tpm2_flushcontext -s` flushes each handle of the list once.
+TEST_F(Parking, AfterAllThatAListNamesIsFlushedNoOldFileWorks) {
+  const auto make = [&](std::uint64_t owner) {
+    const auto c = open(owner);
+    auto file = ask(c, context_save(stepped(c))).parameters;
+    engine_->close(c);
+    return file;
+  };
+  std::vector<Bytes> files;
+  for (int i = 0; i < 70; ++i) files.push_back(make(1));
+  const auto of_another_user = make(2);
+  const auto c = open(1), other = open(2);
+  const auto listed = [&] {
+    const auto list = ask(c, get_capability(1, 0x03000000, 254)).parameters;
+    wire::Reader in(list);
+    EXPECT_EQ(in.u8(), 0) << "one page";
+    (void)in.u32();
+    std::vector<std::uint32_t> out(in.u32().value_or(0));
+    for (auto& handle : out) handle = in.u32().value_or(0);
+    return out;
+  };
+  const auto handles = listed();
+  EXPECT_EQ(std::set<std::uint32_t>(handles.begin(), handles.end()).size(), handles.size()) << "each number once";
+  EXPECT_LE(handles.size(), 64U) << "a private TPM has no more";
+  for (const auto handle : handles) EXPECT_EQ(ask(c, flush_context(handle)).code, 0U);
+  EXPECT_TRUE(listed().empty());
+  for (const auto& file : files) EXPECT_EQ(ask(c, context_load(file)).code, 0x000B01CBU);
+  EXPECT_EQ(ask(other, context_load(of_another_user)).code, 0U);
+}
+
+TEST_F(Parking, AFlushOfASessionThatTheConnectionSavedLeavesFilesOfTheSameNumber) {
+  const auto earlier = open(1);
+  const auto number = stepped(earlier);
+  const auto file = ask(earlier, context_save(number)).parameters;
+  engine_->close(earlier);
+  crowd_passes();
+  const auto c = open(1);
+  ASSERT_EQ(stepped(c), number) << "the number is free again";
+  const auto own = ask(c, context_save(number)).parameters;
+  EXPECT_EQ(ask(c, flush_context(number)).code, 0U);
+  EXPECT_EQ(ask(c, context_load(own)).code, 0x000B01CBU);
+  EXPECT_EQ(ask(c, context_load(file)).code, 0U);
+}
+
 // --- numbers
 
 // Its number is a session's Name, which the HMAC of another session covers (TPM-RULES 7).
