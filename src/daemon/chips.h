@@ -61,6 +61,7 @@ class Chips {
   // It was brought up. It may be lost or gone since: its desk answers for it.
   [[nodiscard]] bool serves(std::size_t chip) const { return chips_[chip]->state == State::kServing; }
   // It serves, and answers now. An empty name is the main one's.
+  [[nodiscard]] bool answers(std::size_t chip) const { return chips_[chip]->answers(); }
   [[nodiscard]] bool answers(std::string_view name) const;
   // "main other" with " ", for people; and of those that do not answer now.
   [[nodiscard]] std::string names(std::string_view between) const;

@@ -146,9 +146,9 @@ void Dialogue::take(proto::Arrival arrival) {
 
 void Dialogue::take_command(wire::Bytes bytes) {
   auto command = wire::Command::parse(std::move(bytes), *table_, max_command_);
-  if (!command) return refuse_command(wire::from_manager(command.error()));
+  if (!command) return answer_with(wire::from_manager(command.error()));
   took_commands_ = true;
-  if (const auto refused = manager_.submit(std::move(*command), locality_)) return refuse_command(*refused);
+  if (const auto code = manager_.submit(std::move(*command), locality_)) return answer_with(*code);
   in_flight_ = true;
 }
 
@@ -157,10 +157,10 @@ void Dialogue::take_bad_size(std::uint32_t type, bool control) {
   if (control)
     put(proto::encode(proto::Reply(refusal(type, code))));
   else
-    refuse_command(code);
+    answer_with(code);
 }
 
-void Dialogue::refuse_command(wire::Rc code) {
+void Dialogue::answer_with(wire::Rc code) {
   put(wire::error_response(code));
   manager_.answered_early(code);
 }

@@ -40,7 +40,7 @@ class Dialogue {
     Manager& operator=(const Manager&) = delete;
     virtual ~Manager() = default;
 
-    // Takes the command; `answer` will be called with its response. Or refuses it with a code (our layer included).
+    // Takes the command; `answer` will be called with its response. Or answers it now with a code (its layer included).
     [[nodiscard]] virtual std::optional<wire::Rc> submit(wire::Command command, std::uint8_t locality) = 0;
     // The command in flight is no longer wanted; its answer is (CANCELED, or the result if it was too late).
     virtual void cancel() = 0;
@@ -115,7 +115,7 @@ class Dialogue {
   void take_control(const proto::ControlFrame& frame);
   // nullopt: later.
   [[nodiscard]] std::optional<proto::Reply> reply_to(const proto::Request& request);
-  void refuse_command(wire::Rc code);
+  void answer_with(wire::Rc code);
   void refuse_everything(const proto::Arrival& arrival);
   void put(wire::ByteView data) { output_.insert(output_.end(), data.begin(), data.end()); }
 

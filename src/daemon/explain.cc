@@ -12,6 +12,7 @@
 #include "daemon/peer_identity.h"
 #include "daemon/principal.h"
 #include "daemon/sample_command.h"
+#include "guard/start_and_exit.h"
 #include "wire/rc.h"
 
 namespace tpmspace::daemon {
@@ -219,6 +220,8 @@ Result<Explanation> explain_choice(guard::Choice choice, std::uint8_t locality, 
   Explanation out;
   out.choice = std::move(choice);
   out.verdict = guard::judge(out.choice.profile, sample->command, locality);
+  if (!out.verdict.allowed()) out.answer = guard::sentence_of_answer(sample->command.code(), out.verdict.reason);
+  out.answered = !out.answer.empty() && guard::commands_of_everybody().contains(sample->command.code());
   if (out.verdict.reason == guard::Reason::kUnreadable && !sample->wanted.empty())
     return tl::unexpected(fmt::format("the profile \"{}\" judges what the parameters of {} name: say {}",
                                       out.choice.profile.name, sample->text, sample->wanted));
@@ -240,8 +243,10 @@ Result<Explanation> explain(const Access& access, const Visitor& visitor, std::s
 
 std::string verdict_text(const Explanation& explanation) {
   const guard::Verdict& verdict = explanation.verdict;
-  std::string out = fmt::format("{}: {}\n", explanation.command, verdict.allowed() ? "allowed" : "refused");
-  if (!verdict.allowed())
+  const char* word = explanation.answered ? "answered" : explanation.succeeds() ? "allowed" : "refused";
+  std::string out = fmt::format("{}: {}\n", explanation.command, word);
+  if (!explanation.answer.empty()) out += fmt::format("  answer   {}\n", explanation.answer);
+  if (!explanation.succeeds())
     out += fmt::format("  code     {}\n  reason   {}\n", wire::describe(wire::from_manager(verdict.rc)),
                        guard::sentence(verdict.reason));
   if (verdict.allowed() && !explanation.pins.empty())

@@ -35,10 +35,14 @@ struct Explanation {
   std::string command;  // as people read it
   guard::Choice choice;
   guard::Verdict verdict;
+  std::string_view answer;                 // what tpmspaced itself answers though the guard refuses; empty: nothing
+  bool answered = false;                   // whatever the parameters are
   std::string by_door;                     // its name
   const guard::Namespace* home = nullptr;  // of `access`; null: the visitor is in none
   guard::Numbers pins;                     // indices that it may not try if they are PIN Fail indices
   std::string chip, chip_from;             // its TPM, and why
+
+  [[nodiscard]] bool succeeds() const { return answered || verdict.allowed(); }
 };
 [[nodiscard]] tl::expected<Explanation, std::string> explain(const Access& access, const Visitor& visitor,
                                                              std::span<const std::string> words);

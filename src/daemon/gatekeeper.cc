@@ -5,6 +5,7 @@
 #include "daemon/config.h"
 #include "daemon/policy_file.h"
 #include "daemon/principal.h"
+#include "guard/start_and_exit.h"
 #include "space/view.h"
 #include "wire/command_table.h"
 #include "wire/handle.h"
@@ -19,9 +20,9 @@ bool administers_lockout(const guard::Profile& profile) {
          profile.hierarchies.contains(wire::kLockoutHandle);
 }
 
-// What may be listed: what may be looked at. Null: everything.
+// What may be listed: what may be looked at, and the commands that are always answered. Null: everything.
 std::shared_ptr<const space::View> view_of(const guard::Profile& profile, const guard::Namespace* home) {
-  space::View out{.commands = profile.commands,
+  space::View out{.commands = profile.commands | guard::commands_of_everybody(),
                   .persistent = profile.persistent_public,
                   .nv = profile.nv_public,
                   .pcrs = profile.pcr_read,

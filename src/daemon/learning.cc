@@ -13,6 +13,7 @@
 #include "daemon/profile_text.h"
 #include "guard/learned.h"
 #include "guard/shipped.h"
+#include "guard/start_and_exit.h"
 #include "wire/command_table.h"
 
 namespace tpmspace::daemon {
@@ -51,6 +52,8 @@ std::string limits_text(const observe::Held& most) {
 
 void Learning::record(const wire::Command& command, std::uint8_t locality, wire::Rc code) {
   ++commands_;
+  constexpr guard::Verdict kNotListed = {guard::Reason::kNoSuchCommand, wire::rc::kCommandCode};
+  if (guard::answer_of_running_tpm(command, kNotListed)) return;  // it needs no permission
   if (code != wire::rc::kSuccess && refused_.size() < kMostRefused) refused_.try_emplace(name_of(command), code);
   if (full_) return;
   guard::Profile grown = guard::learn(profile_, command, locality);

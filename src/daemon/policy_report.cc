@@ -54,8 +54,7 @@ int explain_command(const PolicyQuestion& question, const Access& access, const 
     return explain(access, visitor, question.words);
   });
   if (!explanation) return fail(question, explanation.error());
-  return print(question, text_of(*explanation, access, file),
-               explanation->verdict.allowed() ? kExitAllowed : kExitRefused);
+  return print(question, text_of(*explanation, access, file), explanation->succeeds() ? kExitAllowed : kExitRefused);
 }
 
 }  // namespace

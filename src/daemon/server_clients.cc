@@ -165,7 +165,7 @@ void Server::judge_words(Connection& about, const std::vector<std::string>& word
     out.text = explanation.error();
     return;
   }
-  out.outcome = explanation->verdict.allowed() ? Outcome::kAllowed : Outcome::kRefused;
+  out.outcome = explanation->succeeds() ? Outcome::kAllowed : Outcome::kRefused;
   out.text = verdict_text(*explanation);
 }
 

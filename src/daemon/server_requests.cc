@@ -10,6 +10,7 @@
 #include "daemon/server.h"
 #include "daemon/version.h"
 #include "guard/shipped.h"
+#include "guard/start_and_exit.h"
 #include "proto/door_text.h"
 #include "proto/json.h"
 
@@ -95,6 +96,8 @@ std::optional<wire::Rc> Server::submit(Connection& from, wire::Command command, 
   if (from.learning())
     from.learning()->record(command, locality, verdict.allowed() ? wire::rc::kSuccess : wire::from_manager(verdict.rc));
   if (!verdict.allowed()) {
+    if (const auto answer = guard::answer_of_running_tpm(command, verdict))
+      return chips_.answers(from.badge().chip) ? *answer : kNoChip;
     auto record = record_of(observe::AuditEvent::kRefused, from);
     record.command = command.row().name;
     record.code = wire::from_manager(verdict.rc);

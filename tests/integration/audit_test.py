@@ -16,7 +16,6 @@ from users import ALICE
 ORDER, USE_CHIP = 6, 12
 DISABLED = 0x120
 LINES_PER_PERIOD = 5
-SHUTDOWN = harness.command(0x145, b"\x00\x00")  # refused to whoever has "safe"
 
 
 class AuditTest(unittest.TestCase):
@@ -116,7 +115,7 @@ class AuditTest(unittest.TestCase):
     def flood(self, daemon, count):
         with harness.effective_user(ALICE), daemon.connect() as client:
             for _ in range(count):
-                client.command(SHUTDOWN)
+                client.command(harness.self_test())
 
     def test_what_is_held_back_is_said_though_nothing_follows(self):
         with self.daemon() as daemon:

@@ -12,7 +12,7 @@ import sys
 import tempfile
 
 import harness
-from users import ALICE, BOB, RefusalTest, User
+from users import ALICE, BOB, CAROL, RefusalTest, User
 
 # Control messages, and what they are refused with.
 SESSIONS, ORDER, NARROW, RELOAD, DOORS, DOOR = 5, 6, 7, 8, 9, 10
@@ -98,6 +98,106 @@ class AsInstalled(RefusalTest):
                 done = alice.run(harness.program("tpmspace"), "door", "list", "--socket", daemon.path)
                 self.assertEqual(done.returncode, 1)
                 self.assertIn(b"only an administrator", done.stderr)
+
+
+class StartAndExit(RefusalTest):
+    """What programs send when they start and exit (docs/startup.md)."""
+
+    STARTUP, SHUTDOWN, SELF_TEST, TEST_RESULT = 0x144, 0x145, 0x143, 0x17C
+    INITIALIZE = struct.pack(">HII", 0x8001, 10, 0x00000100)  # the whole response: no layer
+
+    def assert_started_already(self, client):
+        for startup_type in (0, 1):
+            startup = harness.command(self.STARTUP, struct.pack(">H", startup_type))
+            self.assertEqual(client.command(startup), self.INITIALIZE)
+
+    def test_a_startup_is_answered_as_by_a_running_tpm_under_every_profile(self):
+        harness.need_root()
+        config = f"""
+            [profile.random]
+            allow = ["random"]
+            [profile.elsewhere]
+            base = "admin"
+            localities = 3
+            [[rule]]
+            user = {ALICE}
+            profile = "random"
+            [[rule]]
+            user = {BOB}
+            profile = "admin"
+            disable = ["power"]
+            [[rule]]
+            user = {CAROL}
+            profile = "elsewhere"
+        """
+        with harness.Daemon("embedded", config=config) as daemon:
+            os.chmod(daemon.directory, 0o755)
+            for uid in (0, ALICE, BOB, CAROL, CAROL + 1):
+                with harness.effective_user(uid):
+                    client = daemon.connect()
+                with client:
+                    self.assert_started_already(client)
+                    client.hello()
+                    self.assertEqual(client.control(NARROW, b"\x00\x07storage")[0], 0)
+                    self.assert_started_already(client)
+            self.assertNotIn("refused TPM2_Startup", daemon.log())
+
+    def test_an_ordinary_user_ends_only_what_is_theirs(self):
+        harness.need_root()
+        with harness.Daemon("embedded", "--socket-mode", "0666") as daemon:
+            os.chmod(daemon.directory, 0o755)
+            with harness.effective_user(ALICE):
+                client = daemon.connect()
+            with client, daemon.connect() as root:
+                kept = root.run(harness.start_auth_session())
+                before = daemon.status()["tpm_commands_client"]
+                for kind in (0, 1):
+                    client.run(harness.command(self.SHUTDOWN, struct.pack(">H", kind)))
+                client.run(harness.command(self.SELF_TEST, b"\x00"))
+                self.assert_code(client.command(harness.command(self.SHUTDOWN, b"\x00\x02")), 0x1C4)
+                self.assert_code(client.command(harness.command(self.SELF_TEST, b"\x01")), harness.COMMAND_CODE)
+                self.assert_code(client.command(harness.self_test()), harness.COMMAND_CODE)
+                self.assertEqual(daemon.status()["tpm_commands_client"], before, "the TPM saw none of them")
+                client.run(harness.command(self.TEST_RESULT))
+                root.run(harness.flush_context(harness.handle_of(kept)))
+
+    def test_every_group_of_capabilities_can_be_asked_for(self):
+        harness.need_root()
+        with harness.Daemon("embedded", "--socket-mode", "0666") as daemon:
+            os.chmod(daemon.directory, 0o755)
+            with harness.effective_user(ALICE):
+                client = daemon.connect()
+            with client:
+                # ALGS, HANDLES, COMMANDS, PP_COMMANDS, AUDIT_COMMANDS, PCRS, TPM_PROPERTIES, PCR_PROPERTIES, ECC_CURVES
+                for group, first in ((0, 0), (1, 0x81000000), (1, 0x02000000), (1, 0x80000000), (1, 0x01000000),
+                                     (2, 0x11F), (3, 0), (4, 0), (5, 0), (6, 0x100), (6, 0x200), (7, 0), (8, 0)):
+                    client.run(harness.command(harness.GET_CAPABILITY, struct.pack(">III", group, first, 64)))
+                commands = client.run(harness.command(harness.GET_CAPABILITY, struct.pack(">III", 2, self.STARTUP, 2)))
+                self.assertEqual([word & 0xFFFF for (word,) in struct.iter_unpack(">I", commands[19:])],
+                                 [self.STARTUP, self.SHUTDOWN])
+
+    def test_an_administrators_startup_starts_a_tpm_that_has_lost_power(self):
+        harness.need_root()
+        with harness.HeldTpm() as tpm, harness.Daemon(tpm.spec, "--socket-mode", "0666",
+                                                      pass_fds=tpm.pass_fds) as daemon:
+            os.chmod(daemon.directory, 0o755)
+            with harness.effective_user(ALICE):
+                alice = daemon.connect()
+            with alice, daemon.connect() as root:
+                startup = harness.command(self.STARTUP, b"\x00\x00")
+                root.run(harness.create_primary())
+                tpm.power_cycle()
+                self.assert_started_already(alice)
+                self.assertEqual(harness.code_of(root.command(startup)), 0, "the TPM performed it")
+                self.assertEqual(root.command(startup), self.INITIALIZE)
+                # What was loaded is gone, and tpmspaced knows it.
+                self.assert_code(root.command(harness.command(harness.READ_PUBLIC, struct.pack(">I", 0x80000000))),
+                                 harness.REFERENCE_H0)
+                # An ordinary user's Startup leaves that to tpmspaced, which does it for their next command.
+                tpm.power_cycle()
+                self.assert_started_already(alice)
+                alice.run(harness.get_random())
+                alice.run(harness.create_primary())
 
 
 class Attacks(RefusalTest):
@@ -237,7 +337,7 @@ class Doors(RefusalTest):
 
             # Root has the door's profile there: a container's root is root, too.
             with harness.Client(path) as client:
-                self.assert_code(client.command(harness.command(0x145, struct.pack(">H", 0))), harness.COMMAND_CODE)
+                self.assert_code(client.command(harness.self_test()), harness.COMMAND_CODE)
                 with harness.Client(path) as second:  # the door's limit
                     self.assert_code(second.command(harness.get_random()), harness.MEMORY)
                     self.assertTrue(second.is_closed())
@@ -246,7 +346,7 @@ class Doors(RefusalTest):
                 # Who came by it stays, and stays what he was, also when the policy is looked at anew.
                 daemon.signal(1)
                 daemon.wait_for_log("read again")
-                self.assert_code(client.command(harness.command(0x145, struct.pack(">H", 0))), harness.COMMAND_CODE)
+                self.assert_code(client.command(harness.self_test()), harness.COMMAND_CODE)
                 client.run(harness.get_random())
 
     def test_open_hands_a_narrowed_descriptor_to_a_command(self):

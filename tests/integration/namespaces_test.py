@@ -259,7 +259,7 @@ name = "other"
 user = "22001"
 persistent_base = "0x81200000"
 """
-SHUTDOWN = harness.command(0x145, struct.pack(">H", 0))
+SELF_TEST = harness.self_test()
 
 
 class Reload(NamespacesTest):
@@ -273,12 +273,12 @@ class Reload(NamespacesTest):
                 (daemon.directory / "config.toml").write_text(CHANGED)
                 daemon.signal(signal.SIGHUP)
                 daemon.wait_for_log("read again")
-                self.assert_code(client.command(SHUTDOWN), harness.COMMAND_CODE)
+                self.assert_code(client.command(SELF_TEST), harness.COMMAND_CODE)
                 self.assertEqual(harness.code_of(client.command(read)), 0x18B)  # the chip has none of this number
                 self.assert_code(client.command(read_at_chip), 0x18B)
                 with self.client(daemon, LEFT) as later:  # is in the other
                     later.run(read)
-                    later.run(SHUTDOWN)
+                    later.run(SELF_TEST)
                 # It is there again, and so is what it had.
                 (daemon.directory / "config.toml").write_text(CONFIG)
                 daemon.signal(signal.SIGHUP)

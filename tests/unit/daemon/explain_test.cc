@@ -475,6 +475,21 @@ TEST(Explain, TheTextNamesWhatOnlyTheTpmKnows) {
   EXPECT_EQ(text({"NV_Write", "0x1500016"}).find("unless"), std::string::npos) << "it is refused anyway";
 }
 
+TEST(Explain, TheTextSaysWhatTpmspacedAnswersItself) {
+  const Access all = access();
+  const auto text = [&](const Words& words) {
+    return text_of(*explain(all, visitor_from("uid=5", all, test_accounts()).value(), words), all, "/f");
+  };
+  EXPECT_EQ(text({"Startup"}),
+            "TPM2_Startup: answered\n"
+            "  answer   tpmspaced answers 0x00000100 in place of the TPM, which is running already\n"
+            "  profile  safe\n"
+            "  rule     none that gives a profile: \"safe\"\n");
+  EXPECT_TRUE(text({"Shutdown"}).starts_with("TPM2_Shutdown: answered\n"));
+  EXPECT_TRUE(text({"SelfTest"}).starts_with("TPM2_SelfTest: refused\n  answer   "));
+  EXPECT_EQ(text({"Clear", "lockout"}).find("  answer   "), std::string::npos);
+}
+
 TEST(Explain, TheTextNamesCodeReasonProfileAndRules) {
   const Access all = access();
   const auto text = [&](const std::string& as, const Words& words) {

@@ -152,6 +152,15 @@ TEST_F(GatekeeperTest, JudgesByTheBadge) {
   EXPECT_EQ(Gatekeeper::judge(badge, command(wire::cc::kStartup), 0).rc, wire::rc::kCommandCode);
 }
 
+TEST_F(GatekeeperTest, TheListOfCommandsHasThoseThatAreAnsweredForEverybody) {
+  Gatekeeper keeper(policy({everybody("safe")}), kChips, most_, kBytes);
+  const auto& shown = admit(keeper).grant->limits.view->commands;
+  EXPECT_TRUE(shown.contains(wire::cc::kStartup));
+  EXPECT_TRUE(shown.contains(wire::cc::kShutdown));
+  EXPECT_FALSE(shown.contains(wire::cc::kSelfTest));
+  EXPECT_FALSE(shown.contains(wire::cc::kClear));
+}
+
 // A container's root is root, too; and a door that is gone is what it was for who came by it.
 TEST_F(GatekeeperTest, ADoorsProfileIsRootsAlso) {
   Gatekeeper keeper(policy({}, ::geteuid()), kChips, most_, kBytes);

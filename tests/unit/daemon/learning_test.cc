@@ -111,6 +111,17 @@ TEST(Learning, SaysHowManyCommandsAndWhatWasRefused) {
             Numbers({{cc::kClear, cc::kClear}, {cc::kGetRandom, cc::kGetRandom}}));
 }
 
+TEST(Learning, WhatEverybodyIsAnsweredNeedsNoPermission) {
+  Learning learning;
+  learning.record(parsed(startup_clear()), 0, wire::rc::kSuccess);
+  learning.record(parsed(startup_clear()), 0, wire::from_manager(wire::rc::kCommandCode));
+  learning.record(parsed(command(cc::kShutdown, {}, {}, Bytes{0, 0})), 0, wire::rc::kSuccess);
+  learning.record(parsed(get_random()), 0, wire::rc::kSuccess);
+  const auto report = learning.report("p");
+  EXPECT_EQ(read_again(report, "p").commands, Numbers::one(cc::kGetRandom));
+  EXPECT_EQ(report.find("Startup"), std::string::npos) << report;
+}
+
 TEST(Learning, LimitsAreTwiceWhatThereWas) {
   Learning learning;
   learning.record(observe::Held{.objects = 1});
