@@ -25,7 +25,7 @@ def examples():
 
 
 def example(heading, page="policy.md", **names):
-    """The example as it can run here: each of `names` stands for what is quoted in the example ("alice": a uid), and
+    """The example as it can run here: each of `names` stands for what is quoted in the example ("keeper": a uid), and
     each `dir__NAME` for the directory that the example calls /run/NAME."""
     text = examples()[page, heading]
     for name, value in names.items():

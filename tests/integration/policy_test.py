@@ -6,7 +6,6 @@ import json
 import os
 import pathlib
 import pwd
-import re
 import struct
 import subprocess
 import tempfile
@@ -88,18 +87,9 @@ class Examples(RefusalTest):
             daemon = stack.enter_context(harness.Daemon("embedded", config=config))
             yield daemon, *(stack.enter_context(User(daemon, uid, **options)) for uid in (0, *uids))
 
-    @contextlib.contextmanager
-    def directory(self):
-        """For sockets: everybody may look into it."""
-        with tempfile.TemporaryDirectory(prefix="tpmspace-run-") as path:
-            os.chmod(path, 0o755)
-            yield path
-
     @staticmethod
-    def door_of(config):
-        """The path of the only door."""
-        (path,) = re.findall(r'^path = "(.*)"$', config, re.MULTILINE)
-        return path
+    def listener(daemon, name):
+        return str(daemon.listeners / name / "tpm.sock")
 
     @contextlib.contextmanager
     def cgroup(self, path):
@@ -126,19 +116,19 @@ class Examples(RefusalTest):
         return self.cgroup(f"system.slice/{name}")
 
     def test_a_laptops_single_user_may_do_everything(self):
-        with self.directory() as run:
-            config = example("A laptop's single user", alice=ALICE, dir__tpmspace=run)
-            door = self.door_of(config)
-            with self.users(config) as (daemon, _), User(daemon, ALICE, path=door) as alice, \
-                    User(daemon, BOB, path=door) as bob:
-                alice("dictionarylockout", "--clear-lockout")
-                alice("createprimary", "-C", "o", "-G", "ecc", "-c", "p.ctx")
-                alice("evictcontrol", "-C", "o", "-c", "p.ctx", "0x81000001")
-                alice("clear")
-                done = alice.run(harness.program("tpmspace"), "policy", "reload", "--socket", door)
-                self.assertEqual(done.returncode, 0, done.stderr)
-                with self.assertRaisesRegex(Refused, "Permission denied"):
-                    bob("getrandom", "4")
+        config = example("A laptop's single user").replace('owner = "alice"', f"owner = {ALICE}")
+        with contextlib.ExitStack() as stack:
+            daemon, _ = stack.enter_context(self.users(config))
+            door = self.listener(daemon, "alice")
+            alice, bob = (stack.enter_context(User(daemon, uid, path=door)) for uid in (ALICE, BOB))
+            alice("dictionarylockout", "--clear-lockout")
+            alice("createprimary", "-C", "o", "-G", "ecc", "-c", "p.ctx")
+            alice("evictcontrol", "-C", "o", "-c", "p.ctx", "0x81000001")
+            alice("clear")
+            done = alice.run(harness.program("tpmspace"), "policy", "reload", "--socket", door)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            with self.assertRaisesRegex(Refused, "Permission denied"):
+                bob("getrandom", "4")
 
     def test_only_one_user_may_migrate_keys(self):
         config = example("One user may migrate keys", keeper=ALICE)
@@ -173,12 +163,11 @@ class Examples(RefusalTest):
 
     def test_a_locality_is_behind_a_door_of_its_group(self):
         harness.need_root()
-        with self.directory() as run:
-            config = example("Locality 2 for a group", dir__tpmspace=run)
-            config = config.replace('group = "measured"', f"group = {CAROL}")
-            path = self.door_of(config)
-            with harness.Daemon("embedded", config=config) as daemon, User(daemon, ALICE) as outside, \
-                    User(daemon, BOB, groups=[CAROL], path=path) as member, User(daemon, ALICE, path=path) as stranger:
+        config = example("Locality 2 for a group").replace('group = "measured"', f"group = {CAROL}")
+        with harness.Daemon("embedded", config=config) as daemon:
+            path = self.listener(daemon, "locality-2")
+            with User(daemon, ALICE) as outside, User(daemon, BOB, groups=[CAROL], path=path) as member, \
+                    User(daemon, ALICE, path=path) as stranger:
                 with self.assertRaisesRegex(Refused, "Permission denied"):
                     stranger("getrandom", "4")
                 member("pcrextend", "20:sha256=" + 64 * "1")
@@ -232,10 +221,11 @@ class Examples(RefusalTest):
             self.assertEqual(root("getcap", "handles-persistent").split()[1::2], [b"0x81200001", b"0x81220001"])
 
     def test_a_container_has_a_tpm_of_its_own(self):
-        with harness.Swtpm() as tpm, self.directory() as run:
+        with harness.Swtpm() as tpm:
             os.symlink(tpm.path, f"{tpm.directory}/tpm")
-            config = example("A container with a TPM of its own", dir__tpmspace=run, dir__build=tpm.directory)
-            with self.users(config) as (daemon, root), User(daemon, 0, path=self.door_of(config)) as container:
+            config = example("A container with a TPM of its own", dir__build=tpm.directory)
+            with self.users(config) as (daemon, root), \
+                    User(daemon, 0, path=self.listener(daemon, "build")) as container:
                 for user, handle in ((root, "0x81000001"), (container, "0x81000002")):
                     user("createprimary", "-C", "o", "-G", "ecc", "-c", "p.ctx")
                     user("evictcontrol", "-C", "o", "-c", "p.ctx", handle)
