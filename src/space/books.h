@@ -18,6 +18,7 @@
 
 #include "space/chip.h"
 #include "space/context.h"
+#include "space/kept_places.h"
 #include "space/owner.h"
 #include "space/policy_log.h"
 #include "wire/bytes.h"
@@ -166,6 +167,7 @@ struct Books {
   Holding held;                                           // the sum of `holdings`
   std::map<PoolId, Holding> pools;                        // of pools with a space; follows from `spaces`
   std::map<std::uint32_t, Session> sessions;              // in the TPM, by the TPM's number
+  KeptPlaces kept_places;  // not part of an image: after a restart an owner waits once more
   std::map<ParkedKey, Session> parked;
   std::map<ContextDigest, Session> parked_files;  // client-saved ones, by the digest of the client's copy
   std::map<OwnerId, ParkedSum> parked_by_owner;   // follows from these two; none is zero
