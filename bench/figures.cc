@@ -74,6 +74,17 @@ is read once, from the kernel and from /proc, of a process of our own user over 
 |---|---|
 )";
 
+constexpr const char* kFloods = R"(
+## What one user's flood does to another
+
+How long a user waits for each thing while others do their worst, beside a control with a TPM and a tpmspaced of its own:
+the 90th percentile, since a flood shows in the slow ones. The ratio is to the control; 3 is the most that is allowed. The
+last column is of one machine, for scale only: flood, control.
+
+| what is measured, and the flood | the control | ratio | for scale |
+|---|---|---|---|
+)";
+
 std::string cell(const std::optional<double>& value) {
   return value ? figure(*value) : "–";
 }
@@ -126,6 +137,7 @@ std::string to_markdown(const Figures& figures) {
     out += fmt::format(kConnectFlood, figure(flood->idle), figure(flood->control), figure(flood->flooded),
                        figure(flood->flooded / flood->control));
   if (!figures.micro.empty()) out += to_markdown(figures.micro);
+  if (!figures.floods.empty()) out += to_markdown(figures.floods);
   return out;
 }
 
@@ -133,6 +145,23 @@ std::string to_markdown(const std::vector<MicroRow>& micro) {
   std::string out = kMicro;
   for (const auto& row : micro) out += fmt::format("| {} | {:.0f} |\n", row.what, row.nanoseconds);
   return out;
+}
+
+std::string to_markdown(const std::vector<FloodRow>& floods) {
+  std::string out = kFloods;
+  for (const auto& row : floods)
+    out += fmt::format("| {} | {} | {} × | {}, {} ms |\n", row.what, row.control, figure(row.flood_ms / row.control_ms),
+                       figure(row.flood_ms), figure(row.control_ms));
+  return out;
+}
+
+// A section begins with an empty line and its heading.
+std::string with_section(const std::string& page, const std::string& section) {
+  const std::string heading = section.substr(0, section.find('\n', 1) + 1);
+  const auto begin = page.find(heading);
+  if (begin == std::string::npos) return page + section;
+  const auto end = page.find("\n## ", begin + heading.size());
+  return page.substr(0, begin) + section + (end == std::string::npos ? "" : page.substr(end));
 }
 
 std::vector<std::string> missed(const std::vector<CountRow>& counts) {

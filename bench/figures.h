@@ -11,6 +11,7 @@
 
 #include "bench/counts.h"
 #include "bench/flood_connect.h"
+#include "bench/floods.h"
 #include "bench/footprint.h"
 #include "bench/micro.h"
 #include "bench/ratios.h"
@@ -26,11 +27,15 @@ struct Figures {
   std::vector<FootprintRow> footprint;
   std::optional<ConnectFlood> connect_flood;
   std::vector<MicroRow> micro;
+  std::vector<FloodRow> floods;
 };
 
 [[nodiscard]] std::string to_markdown(const Figures& figures);
-// Its last section.
+// Sections of it.
 [[nodiscard]] std::string to_markdown(const std::vector<MicroRow>& micro);
+[[nodiscard]] std::string to_markdown(const std::vector<FloodRow>& floods);
+// The page with that section in the place of its own of that name, or at its end if it has none.
+[[nodiscard]] std::string with_section(const std::string& page, const std::string& section);
 // The figures that must hold (the counts of the acceptance), as sentences; none: all hold.
 [[nodiscard]] std::vector<std::string> missed(const std::vector<CountRow>& counts);
 

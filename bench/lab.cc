@@ -163,7 +163,8 @@ tl::expected<void, std::string> Lab::start_tpm(Site& site, const std::string& so
   return {};
 }
 
-demo::Program Lab::manager_for(Peer peer, const std::string& name, const std::string& tpm_socket) const {
+demo::Program Lab::manager_for(Peer peer, const std::string& name, const std::string& tpm_socket,
+                               const std::string& settings) const {
   const std::string log = scratch_.file(name + ".manager.log");
   if (peer == Peer::kAbrmd)
     return {{find_program("tpm2-abrmd"), "--session", "--allow-root", "--dbus-name=com.intel.tss2." + name,
@@ -172,7 +173,7 @@ demo::Program Lab::manager_for(Peer peer, const std::string& name, const std::st
             log,
             false};
   const std::string config = scratch_.file(name + ".toml");
-  std::ofstream{config};  // empty: what the system configures is not for us
+  std::ofstream(config) << settings;  // perhaps empty: what the system configures is not for us
   return {{demo::own_directory() + "/tpmspaced", "--tpm", "swtpm:path=" + tpm_socket, "--socket",
            scratch_.file(name + ".sock"), "--config", config},
           {{"NOTIFY_SOCKET", std::nullopt}, {"LISTEN_PID", std::nullopt}, {"LISTEN_FDS", std::nullopt}},
@@ -180,7 +181,7 @@ demo::Program Lab::manager_for(Peer peer, const std::string& name, const std::st
           false};
 }
 
-tl::expected<Site, std::string> Lab::build(Peer peer, bool counted) {
+tl::expected<Site, std::string> Lab::build(Peer peer, bool counted, const std::string& config) {
   const std::string name = "Site" + std::to_string(++sites_), socket = scratch_.file(name + ".swtpm");
   Site site;
   site.peer_ = peer;
@@ -188,8 +189,11 @@ tl::expected<Site, std::string> Lab::build(Peer peer, bool counted) {
   site.tcti_ = "swtpm:path=" + socket;
   if (peer == Peer::kDirect) return site;
   if (peer == Peer::kAbrmd) site.tcti_ = "tabrmd:bus_name=com.intel.tss2." + name + ",bus_type=session";
-  if (peer == Peer::kTpmspace) site.tcti_ = demo::tcti_for(scratch_.file(name + ".sock"));
-  site.program_ = manager_for(peer, name, socket);
+  if (peer == Peer::kTpmspace) {
+    site.socket_ = scratch_.file(name + ".sock");
+    site.tcti_ = demo::tcti_for(site.socket_);
+  }
+  site.program_ = manager_for(peer, name, socket, config);
   if (auto started = site.start_manager(); !started) return tl::unexpected(started.error());
   return site;
 }

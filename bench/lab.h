@@ -23,6 +23,8 @@ class Site {
  public:
   [[nodiscard]] Peer peer() const { return peer_; }
   [[nodiscard]] const std::string& tcti() const { return tcti_; }
+  // tpmspace's own; empty for others.
+  [[nodiscard]] const std::string& socket() const { return socket_; }
   [[nodiscard]] Relay& relay() { return *relay_; }  // precondition: it was asked for
   // Of the manager alone, its TPM not included. Octets; 0 for a bare TPM.
   [[nodiscard]] std::uint64_t resident_octets() const;
@@ -34,7 +36,7 @@ class Site {
  private:
   friend class Lab;
   Peer peer_ = Peer::kDirect;
-  std::string tcti_;
+  std::string tcti_, socket_;
   demo::Program program_;  // the manager's
   std::optional<demo::Child> tpm_;
   std::optional<Relay> relay_;
@@ -49,14 +51,15 @@ class Lab {
   [[nodiscard]] bool has(Peer peer) const;
   // What the program says of its version, in a line; "" if it is not installed.
   [[nodiscard]] std::string version(Peer peer) const;
-  // Ready for clients.
-  [[nodiscard]] tl::expected<Site, std::string> build(Peer peer, bool counted);
+  // Ready for clients. `config`: of tpmspace.
+  [[nodiscard]] tl::expected<Site, std::string> build(Peer peer, bool counted, const std::string& config = "");
 
  private:
   explicit Lab(demo::Scratch scratch) : scratch_(std::move(scratch)) {}
   [[nodiscard]] tl::expected<void, std::string> start_bus();
   [[nodiscard]] tl::expected<void, std::string> start_tpm(Site& site, const std::string& socket, bool counted);
-  [[nodiscard]] demo::Program manager_for(Peer peer, const std::string& name, const std::string& tpm_socket) const;
+  [[nodiscard]] demo::Program manager_for(Peer peer, const std::string& name, const std::string& tpm_socket,
+                                          const std::string& settings) const;
 
   demo::Scratch scratch_;
   std::optional<demo::Child> bus_;

@@ -6,6 +6,7 @@
 #include <exception>
 #include <fstream>
 #include <iostream>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -17,15 +18,18 @@
 namespace tpmspace::bench {
 namespace {
 
-constexpr const char* kUsage = R"(usage: tpmspace-bench [--quick] [--counts | --micro] [--write FILE]
+constexpr const char* kUsage =
+    R"(usage: tpmspace-bench [--quick] [--only counts | --only micro | --only floods] [--write FILE]
   --quick        fewer repetitions: to see that it works, not to compare
-  --counts       only the TPM commands for each client command
-  --micro        only what the manager itself takes; needs no TPM and no peers
-  --write FILE   also write the page to FILE
+  --only counts  only the TPM commands for each client command
+  --only micro   only what the manager itself takes; needs no TPM and no peers
+  --only floods  only what one user's flood does to another; needs root and swtpm
+  --write FILE   also write the page to FILE; with "--only micro" or "--only floods", that section of it
 )";
 
 struct Options {
-  bool quick = false, counts_only = false, micro_only = false;
+  bool quick = false;
+  std::string only;
   std::string write;
 };
 
@@ -44,7 +48,7 @@ bool measure(Lab& lab, const Options& options, Figures& figures) {
   if (!figures.has_abrmd)
     std::cerr << "tpmspace-bench: SKIPPED: tpm2-abrmd (it, its TCTI or dbus-daemon is not installed)\n";
   if (!take("counts", count_commands(lab), figures.counts)) return false;
-  if (options.counts_only) return true;
+  if (options.only == "counts") return true;
   if (!take("times on one CPU", measure_times(lab, Placement::kOneCpu, figures.turns), figures.times_one_cpu))
     return false;
   if (!take("times", measure_times(lab, Placement::kFree, figures.turns), figures.times_free)) return false;
@@ -53,18 +57,29 @@ bool measure(Lab& lab, const Options& options, Figures& figures) {
   if (!take("connections beside a flood", measure_connect_flood(lab, options.quick ? 50 : 500), flood)) return false;
   figures.connect_flood = flood;
   figures.micro = measure_micro();
-  return true;
+  return take("floods", measure_floods(lab, options.quick), figures.floods);
 }
 
-bool show(const std::string& page, const Options& options) {
+std::string text_of(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+bool show(std::string page, const Options& options, bool is_section = false) {
   std::cout << page;
+  if (is_section && !options.write.empty()) page = with_section(text_of(options.write), page);
   if (options.write.empty() || (std::ofstream(options.write) << page).flush()) return true;
   std::cerr << "tpmspace-bench: cannot write " << options.write << "\n";
   return false;
 }
 
+bool all_hold(const std::vector<std::string>& misses) {
+  for (const auto& miss : misses) std::cerr << "tpmspace-bench: " << miss << "\n";
+  return misses.empty();
+}
+
 int run(const Options& options) {
-  if (options.micro_only) return show(to_markdown(measure_micro()), options) ? 0 : 1;
+  if (options.only == "micro") return show(to_markdown(measure_micro()), options, true) ? 0 : 1;
   demo::notice_interrupts();
   ::setenv("TSS2_LOG", "all+none", 1);  // tries to connect to what is not there yet are part of the work
   auto lab = Lab::make();
@@ -73,11 +88,18 @@ int run(const Options& options) {
     return 1;
   }
   Figures figures;
+  if (options.only == "floods") {
+    if (!take("floods", measure_floods(*lab, options.quick), figures.floods)) return 1;
+    return show(to_markdown(figures.floods), options, true) && all_hold(missed(figures.floods)) ? 0 : 1;
+  }
   if (!measure(*lab, options, figures)) return 1;
   if (!show(to_markdown(figures), options)) return 1;
-  const auto misses = missed(figures.counts);
-  for (const auto& miss : misses) std::cerr << "tpmspace-bench: " << miss << "\n";
-  return misses.empty() ? 0 : 1;
+  const bool counts_hold = all_hold(missed(figures.counts)), floods_hold = all_hold(missed(figures.floods));
+  return counts_hold && floods_hold ? 0 : 1;
+}
+
+bool is_part(const std::string& word) {
+  return word == "counts" || word == "micro" || word == "floods";
 }
 
 int main_of(const std::vector<std::string>& words) {
@@ -86,10 +108,8 @@ int main_of(const std::vector<std::string>& words) {
   for (std::size_t i = 0; i < words.size(); ++i) {
     if (words[i] == "--quick") {
       options.quick = true;
-    } else if (words[i] == "--counts") {
-      options.counts_only = true;
-    } else if (words[i] == "--micro") {
-      options.micro_only = true;
+    } else if (words[i] == "--only" && i + 1 < words.size() && is_part(words[i + 1])) {
+      options.only = words[++i];
     } else if (words[i] == "--write" && i + 1 < words.size()) {
       options.write = words[++i];
     } else {

@@ -14,6 +14,7 @@ bool Engine::Impl::must_wait(Ticket ticket, Time now) {
   const Connection& connection = connections.at(tickets.at(ticket));
   if (std::holds_alternative<Inherit>(connection.waiting->what)) return false;
   const wire::Command& command = connection.waiting->command();
+  manager.expire_kept_places(now);
   const auto wish = manager.wish_of(connection.space, command);
   if (wish.want == SessionBook::Want::kNothing) return false;
   const auto& terms = manager.books().spaces.at(connection.space).limits.terms;
@@ -67,6 +68,8 @@ Time Engine::Impl::waits_since(Ticket ticket) const {
 std::optional<Step> Engine::Impl::serve_session_line(Time now) {
   if (line.empty()) return std::nullopt;
   if (const auto late = line.expired(now)) return end_waiting(*late, now);
+  manager.expire_kept_places(now);
+  while (const auto owner = line.keeps_too_many(manager.books(), manager.chip())) manager.release_kept_place(*owner);
   space::Bank bank = manager.session_book().bank();
   if (line_saw == bank && now < look_at_line) return std::nullopt;
   const Time began = clock();

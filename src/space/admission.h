@@ -24,6 +24,8 @@ class Bank {
   void add_holder(std::uint32_t held, std::uint32_t claim);
   // Sessions that nobody will give back.
   void add_lost(std::uint32_t sessions);
+  // So many of these are there again.
+  void find(std::uint32_t sessions) { free_ += sessions; }
 
   // More is out than there is (a chip that shrank): negative.
   [[nodiscard]] std::int64_t free() const { return free_; }

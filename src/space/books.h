@@ -18,6 +18,7 @@
 
 #include "space/chip.h"
 #include "space/context.h"
+#include "space/kept_places.h"
 #include "space/owner.h"
 #include "space/policy_log.h"
 #include "space/shared_room.h"
@@ -189,6 +190,7 @@ struct Books {
   std::set<ObjectKey> objects_by_use;                     // follows from `spaces`
   std::map<PoolId, Holding> pools;                        // of pools with a space; follows from `spaces`
   std::map<std::uint32_t, Session> sessions;              // in the TPM, by the TPM's number
+  KeptPlaces kept_places;  // not part of an image: after a restart an owner waits once more
   std::map<ParkedKey, Session> parked;
   std::map<ContextDigest, Session> parked_files;     // client-saved ones, by the digest of the client's copy
   std::map<OwnerId, std::uint32_t> parked_by_owner;  // how many; follows from these two; none is zero

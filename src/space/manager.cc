@@ -123,8 +123,10 @@ Cost Manager::inherit(SpaceId space, SpaceId from, std::uint64_t known, Rc& resu
 
 void Manager::close(SpaceId space) {
   leave_slots(books_, space);
+  const auto before = session_book_.before(space);
   session_book_.leave(space);
   erase_space(books_, space);
+  session_book_.settle_places(before, nullptr);
 }
 
 // What its clients know of the sessions' nonces until the answer is delivered.
@@ -136,6 +138,7 @@ void Manager::note_nonces(SpaceId space, const Command& command, Outcome& outcom
 }
 
 void Manager::undo(SpaceId space, const Outcome& outcome) {
+  const auto before = session_book_.before(space);
   for (const auto& [client, nonce] : outcome.nonces) {
     Session* session = usable_session(books_, space, client.value);
     if (session == nullptr) continue;
@@ -159,6 +162,7 @@ void Manager::undo(SpaceId space, const Outcome& outcome) {
   } else if (books_.spaces.at(space).objects.count(outcome.created->value) != 0) {
     residency_.drop_object(space, *outcome.created);
   }
+  session_book_.settle_places(before, nullptr);
 }
 
 // Nobody has the context.
@@ -184,6 +188,7 @@ Outcome Manager::execute(SpaceId space, const Command& command, std::uint8_t loc
                          const TriesLeft& tries_left) {
   Outcome outcome;
   residency_.pin(++books_.tick);
+  const auto before = session_book_.before(space);
   outcome.response = run(space, command, locality, client_tpm, tries_left, outcome);
   if (const auto header = wire::read_header(outcome.response)) outcome.code = header->code;
   outcome.failure = protection_.failure(space, command, outcome.code);
@@ -196,6 +201,11 @@ Outcome Manager::execute(SpaceId space, const Command& command, std::uint8_t loc
       outcome.loaded_session = wire::number_of(*handle);
   residency_.restore_free_places();
   outcome.cost = settle();
+  if (outcome.cost.tpm_was_reset)
+    books_.kept_places.clear();
+  else
+    session_book_.settle_places(before,
+                                outcome.created ? usable_session(books_, space, outcome.created->value) : nullptr);
   return outcome;
 }
 
@@ -596,7 +606,7 @@ void Manager::note_number(SpaceId space, const Outcome& outcome, std::uint64_t n
 void Manager::note_waited_for(SpaceId space, const Outcome& outcome) {
   if (!outcome.created) return;
   Session* session = usable_session(books_, space, outcome.created->value);
-  if (session != nullptr) session->served_at = port_.now();
+  if (session != nullptr && session->served_at == 0) session->served_at = port_.now();
 }
 
 void Manager::await(SpaceId space, const Command& command, bool awaited) {

@@ -87,6 +87,9 @@ class Manager {
   void note_waited_for(SpaceId space, const Outcome& outcome);
   // That command waits in a line, or no longer: the sessions that it names are the last to leave the TPM.
   void await(SpaceId space, const wire::Command& command, bool awaited);
+  // Places that are kept for an owner: no longer than until now; one less of that owner's.
+  void expire_kept_places(std::uint64_t now) { books_.kept_places.expire(now); }
+  void release_kept_place(OwnerId owner) { (void)books_.kept_places.release(owner); }
   // A session is taken from whoever has it. At most one TPM command.
   Cost take_session(std::uint32_t number, const wire::Taker& by);
   // Those are parked there, by an administrator's order. No TPM command.

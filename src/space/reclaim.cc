@@ -37,6 +37,7 @@ OrdinarySessions::OrdinarySessions(const Books& books) {
     space.served_at = std::max(space.served_at, session.served_at);
     ++by_owner[session.owner];
   }
+  for (const auto& place : books.kept_places.places()) ++by_owner[place.owner];
 }
 
 std::uint32_t OrdinarySessions::of(SpaceId space) const {

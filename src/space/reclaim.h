@@ -43,7 +43,7 @@ struct Taking {
   std::optional<std::uint64_t> at;      // or look again then; neither: nothing will ever be due by itself
 };
 
-// The sessions that were given by the bank and may be taken back, added up.
+// The sessions that were given by the bank and may be taken back, and the places that are kept for owners, added up.
 struct OrdinarySessions {
   explicit OrdinarySessions(const Books& books);
 
@@ -51,9 +51,9 @@ struct OrdinarySessions {
     std::uint32_t held = 0;
     std::uint64_t served_at = 0;  // when one that it had waited for was given to it
   };
-  std::map<SpaceId, OfSpace> by_space;  // under 0 those that nobody has any more
-  std::map<OwnerId, std::uint32_t> by_owner;
-  std::uint32_t reserved = 0;  // not among them
+  std::map<SpaceId, OfSpace> by_space;        // under 0 those that nobody has any more
+  std::map<OwnerId, std::uint32_t> by_owner;  // with the places that are kept for it
+  std::uint32_t reserved = 0;                 // not among them
 
   [[nodiscard]] std::uint32_t of(SpaceId space) const;
   [[nodiscard]] std::uint32_t of(OwnerId owner) const;

@@ -55,6 +55,7 @@ Bank SessionBook::bank_without(std::size_t left_behind) const {
   }
   for (const auto& [number, session] : books_.sessions)
     if (session.reserved) out.add_lost(1);
+  out.add_lost(static_cast<std::uint32_t>(books_.kept_places.size()));
   return out;
 }
 
@@ -92,7 +93,9 @@ SessionBook::Admission SessionBook::admission(SpaceId id, const Command& command
   const auto by_space = ordinary_sessions_by_space(books_);
   const auto found = by_space.find(id);
   const std::uint32_t held = found == by_space.end() ? 0 : found->second;
-  return bank_without(going->size()).admits(held, space.limits.terms.claim) ? Admission::kNow : Admission::kNotNow;
+  Bank bank = bank_without(going->size());
+  bank.find(books_.kept_places.of(space.owner));
+  return bank.admits(held, space.limits.terms.claim) ? Admission::kNow : Admission::kNotNow;
 }
 
 void SessionBook::make_room_in_pools(SpaceId id, const Command& command) {
@@ -244,6 +247,46 @@ void SessionBook::book_uses(SpaceId id, const Command& command, const wire::Resp
     session->stale = false;
     session->asked_authority = false;
     session->log.clear();
+  }
+}
+
+// --- places that stay an owner's
+
+namespace {
+
+bool is_ordinary(const Session& session) {
+  return !session.can_be_made_again() && !session.reserved;
+}
+
+std::uint32_t ordinary_of(const Books& books, OwnerId owner) {
+  return static_cast<std::uint32_t>(std::count_if(books.sessions.begin(), books.sessions.end(), [&](const auto& entry) {
+    return entry.second.owner == owner && is_ordinary(entry.second);
+  }));
+}
+
+}  // namespace
+
+SessionBook::Before SessionBook::before(SpaceId id) const {
+  Before out;
+  out.owner = books_.spaces.at(id).owner;
+  out.ordinary = ordinary_of(books_, out.owner);
+  for (const auto& [number, session] : books_.sessions)
+    if (session.space == id && session.served_at != 0 && is_ordinary(session))
+      out.waited.push_back({number, session.started_at, session.served_at, session.tenure});
+  return out;
+}
+
+void SessionBook::settle_places(const Before& before, Session* created) {
+  for (std::uint32_t now = ordinary_of(books_, before.owner); now > before.ordinary; --now)
+    if (const auto served_at = books_.kept_places.use(before.owner); served_at && created != nullptr)
+      created->served_at = *served_at;
+  for (const Before::Waited& one : before.waited) {
+    const auto found = books_.sessions.find(one.number);
+    if (found != books_.sessions.end() && found->second.started_at == one.started_at) continue;
+    const std::uint64_t until = port_.now() + std::min(one.tenure, KeptPlaces::kLongest);
+    if (!books_.kept_places.keep({before.owner, until, one.served_at}, chip_.active_sessions / 4)) continue;
+    // Nothing is promised that could keep others from finishing.
+    if (!bank().is_safe()) (void)books_.kept_places.release(before.owner);
   }
 }
 

@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <optional>
 #include <set>
+#include <vector>
 
 #include "space/admission.h"
 #include "space/books.h"
@@ -56,7 +57,8 @@ class SessionBook {
   [[nodiscard]] std::optional<std::uint64_t> number_at(std::uint64_t since, std::optional<std::uint32_t> which) const {
     return which ? parking_.number_at(since, *which) : parking_.number_at(since);
   }
-  // As it is now. Who had to wait need not be looked at again before it has changed.
+  // As it is now for one who has no place that is kept. Who had to wait need not be looked at again before it has
+  // changed.
   [[nodiscard]] Bank bank() const { return bank_without(0); }
   // What the command wants has room in the pools of its space: what others left behind there is taken, if it may be.
   // Precondition: admission is kNow, if it wants something.
@@ -71,6 +73,22 @@ class SessionBook {
   // Success of a command: what it did to the policies of its sessions, and what the client knows of them since.
   void book_policy(SpaceId space, const wire::Command& command);
   void book_uses(SpaceId space, const wire::Command& command, const wire::Response& response);
+
+  // --- Places that stay an owner's (space/kept_places.h)
+  // What a space and its owner have before a command, or before the space closes.
+  struct Before {
+    struct Waited {
+      std::uint32_t number = 0;
+      std::uint64_t started_at = 0, served_at = 0, tenure = 0;
+    };
+    OwnerId owner;
+    std::uint32_t ordinary = 0;  // the owner's sessions
+    std::vector<Waited> waited;  // those of the space that it had waited for
+  };
+  [[nodiscard]] Before before(SpaceId space) const;
+  // Afterwards: the places of those that the client gave back are kept, those of new ones are used. `created`: the new
+  // one, if the command made it.
+  void settle_places(const Before& before, Session* created);
 
   // --- One less
   // It becomes unwanted.

@@ -47,6 +47,19 @@ std::size_t WaitingLine::owners_without(const OrdinarySessions& there) const {
   return out;
 }
 
+std::uint32_t WaitingLine::claim_of_first() const {
+  return claim_of(queue_.guests().begin()->second.kind);
+}
+
+std::optional<OwnerId> WaitingLine::keeps_too_many(const Books& books, const Chip& chip) const {
+  if (queue_.empty() || books.kept_places.size() == 0) return std::nullopt;
+  const OrdinarySessions there(books);
+  const FairShares shares(there, chip, claim_of_first(), owners_without(there));
+  for (const auto& place : books.kept_places.places())
+    if (shares.is_above(place.owner)) return place.owner;
+  return std::nullopt;
+}
+
 // --- whose turn it is
 
 class WaitingLine::Choice {
@@ -54,8 +67,9 @@ class WaitingLine::Choice {
   Choice(WaitingLine& line, const Books& books, const Chip& chip, const SessionBook& book, std::uint64_t now)
       : line_(line),
         now_(now),
+        kept_(books.kept_places),
         there_(books),
-        shares_(there_, chip, claim_of(line.queue_.guests().begin()->second.kind), line.owners_without(there_)),
+        shares_(there_, chip, line.claim_of_first(), line.owners_without(there_)),
         bank_(book.bank()),
         least_of_tenured_(find_least_of_tenured()) {}
 
@@ -76,7 +90,7 @@ class WaitingLine::Choice {
 
   void look_at(const Rank& rank, std::uint32_t held, const WaitQueue::Guest& guest) {
     ++line_.looked_at_;
-    if ((best_ && best_rank_ < rank) || !may_go(held, claim_of(guest.kind))) return;
+    if ((best_ && best_rank_ < rank) || !may_go(kept_.of(guest.owner), held, claim_of(guest.kind))) return;
     best_ = guest.id;
     best_rank_ = rank;
   }
@@ -85,14 +99,14 @@ class WaitingLine::Choice {
   void look_at_holder(WaitQueue::Arrival arrival, std::uint32_t held) {
     const WaitQueue::Guest& guest = queue().at(arrival);
     const WaitQueue::Owner& owner = *queue().owner(guest.owner);
-    if (must_let_pass(owner.tenured, there_.of(guest.owner))) return;
+    if (must_let_pass(guest.owner, owner.tenured)) return;
     const Kind kind = held < claim_of(guest.kind) ? Kind::kFinishing : Kind::kBeyondClaim;
     look_at({shares_.is_above(guest.owner), kind, owner.turn, arrival}, held, guest);
   }
 
   // Of an owner that holds some: of each kind the first whose space holds none.
   void look_at_newcomers(OwnerId id, const WaitQueue::Owner& owner) {
-    if (must_let_pass(owner.tenured, there_.of(id))) return;
+    if (must_let_pass(id, owner.tenured)) return;
     for (const auto& [kind, arrivals] : owner.by_kind) {
       const auto first = std::find_if(arrivals.begin(), arrivals.end(), [this](WaitQueue::Arrival arrival) {
         ++line_.looked_at_;
@@ -108,7 +122,7 @@ class WaitingLine::Choice {
   // They are newcomers, and none is above its share.
   void look_at_owners_without() {
     for (const auto& [shelf, heads] : queue().shelves()) {
-      if (must_let_pass(shelf.tenured, 0)) continue;
+      if (must_let_pass(shelf.tenured, 0U)) continue;
       const auto first = std::find_if(heads.begin(), heads.end(), [this](const WaitQueue::Head& head) {
         ++line_.looked_at_;
         return there_.of(head.owner) == 0;
@@ -120,7 +134,11 @@ class WaitingLine::Choice {
 
   static Kind newcomer(bool aged) { return aged ? Kind::kFinishing : Kind::kNewcomer; }
 
-  // Nobody whose owner has not waited for the tenure passes one who has, and holds no more.
+  // Nobody whose owner has not waited for the tenure passes one who has, and holds no more. Who uses a place that is
+  // kept for it takes nothing from anybody.
+  [[nodiscard]] bool must_let_pass(OwnerId owner, bool tenured) const {
+    return kept_.of(owner) == 0 && must_let_pass(tenured, there_.of(owner));
+  }
   [[nodiscard]] bool must_let_pass(bool tenured, std::uint32_t held) const {
     return !tenured && least_of_tenured_ && *least_of_tenured_ <= held;
   }
@@ -136,19 +154,23 @@ class WaitingLine::Choice {
     return out;
   }
 
-  bool may_go(std::uint32_t held, std::uint32_t claim) {
-    const auto [entry, is_new] = admitted_.try_emplace({held, claim}, false);
-    if (is_new) entry->second = bank_.admits(held, claim);
-    return entry->second;
+  bool may_go(std::uint32_t kept, std::uint32_t held, std::uint32_t claim) {
+    const auto [entry, is_new] = admitted_.try_emplace({kept, held, claim}, false);
+    if (!is_new) return entry->second;
+    Bank bank = bank_;
+    bank.find(kept);
+    return entry->second = bank.admits(held, claim);
   }
 
   WaitingLine& line_;
   const std::uint64_t now_;
+  const KeptPlaces& kept_;
   const OrdinarySessions there_;
   const FairShares shares_;
   const Bank bank_;
   const std::optional<std::uint32_t> least_of_tenured_;
-  std::map<std::pair<std::uint32_t, std::uint32_t>, bool> admitted_;  // by what is held, and the claim
+  using Case = std::tuple<std::uint32_t, std::uint32_t, std::uint32_t>;  // places kept, sessions held, claim
+  std::map<Case, bool> admitted_;
   std::optional<Id> best_;
   Rank best_rank_;
 };
@@ -166,7 +188,8 @@ std::optional<WaitingLine::Id> WaitingLine::next(const Books& books, const Chip&
 Taking WaitingLine::taking(const Books& books, const Chip& chip, std::uint64_t now) {
   queue_.advance(now);
   Taking out;
-  if (queue_.next_change() != WaitQueue::kNever) out.at = queue_.next_change();
+  const std::uint64_t change = std::min(queue_.next_change(), books.kept_places.next_end());
+  if (change != WaitQueue::kNever) out.at = change;
 
   const OrdinarySessions there(books);
   std::vector<std::pair<std::uint64_t, OwnerId>> owners;  // by their clocks

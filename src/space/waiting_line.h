@@ -53,6 +53,8 @@ class WaitingLine {
   [[nodiscard]] std::optional<Id> next(const Books& books, const Chip& chip, const SessionBook& book,
                                        std::uint64_t now);
   void served(Id id, std::uint64_t now) { queue_.served(id, now); }
+  // An owner above its share that a place is kept for; nullopt: there is none.
+  [[nodiscard]] std::optional<OwnerId> keeps_too_many(const Books& books, const Chip& chip) const;
   // The session that is to be taken now for somebody in the line, or when to look again (deadlines included).
   [[nodiscard]] Taking taking(const Books& books, const Chip& chip, std::uint64_t now);
 
@@ -62,6 +64,7 @@ class WaitingLine {
  private:
   class Choice;  // one look for the next
 
+  [[nodiscard]] std::uint32_t claim_of_first() const;
   [[nodiscard]] std::size_t owners_without(const OrdinarySessions& there) const;
 
   WaitQueue queue_;

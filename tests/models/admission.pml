@@ -10,12 +10,14 @@
  *   - order: holders before newcomers, owners in turn, any may pass one that cannot be admitted; but nobody who has not
  *     waited for tenure himself passes an owner who has, and who holds no more than he (`find_hold_back`);
  *   - an owner's wait begins anew whenever any of his spaces is served;
+ *   - a place that is given back may be kept for its owner, unless he is above his share or the state is not safe without
+ *     it. It counts as his, to others it is out; it is free again after a while, and as soon as he is above his share;
  *   - share: N without the banker's reserve, C - 1, divided by the owners that hold or wait (`OVER`);
  *   - tenure: from whom is above his share, for one who has waited for tenure and holds less (`Taker`), as many as it
  *     takes, at once;
  *   - idle lease: from whom is above his share, for anybody, his own other spaces included; from everybody if nobody is
  *     above his (`Lease`). Each owner's turn to be the idlest comes some time. Abandoned ones first.
- * In the code: find_safe is Bank::is_safe, find_admitted Bank::admits (space/admission); OVER, find_victims, Taker and
+ * In the code: kept is KeptPlaces (space/kept_places); find_safe is Bank::is_safe, find_admitted Bank::admits (space/admission); OVER, find_victims, Taker and
  *   Lease are session_to_take (space/reclaim); serve is the order in which those that wait are asked again.
  * Left out: the length of times (that tenure, ageing and leases are up happens some time; only that what is due is taken
  *   before the next one's time is up); the deadline (nothing is served by being refused); which session it is (whose is
@@ -24,6 +26,7 @@
  * Checked (check.sh, CMakeLists.txt):
  *   - what is out and what is free is N, so never more than N (assert);
  *   - the state is safe after every step, takings included (assert; not with ABANDON, which cannot keep it);
+ *   - whoever has a place that is kept gets a session at once (assert; not with ABANDON: what is lost may be needed);
  *   - for tenure nobody loses one to an owner that holds as many or more (assert);
  *   - MOST_TAKEN: no wait of V costs more takings than that (assert);
  *   - no state where a guest waits, or is stuck, and nothing can happen any more (invalid end states);
@@ -31,7 +34,8 @@
  *     does so some time).
  * What the rules are for: leave one out, by -D, and a run fails: NO_BANKER, NO_TENURE, NO_LEASE, PASS_ALWAYS, WHOLE_SHARE
  *   (N / owners), FEED_ANYBODY (tenure for whoever waits), EACH_CONNECTION (each space's wait counts by itself).
- *   NO_TURNS and NO_AGEING hold: turns and newcomers' ranks are for fairness before tenure; nobody starves without them.
+ *   NO_TURNS, NO_AGEING and KEEP_ABOVE hold: turns, newcomers' ranks and the share of what is kept are for fairness before
+ *   tenure; nobody starves without them.
  * Source: DESIGN, "Sessions"; Dijkstra, EWD 623.
  */
 
@@ -192,7 +196,9 @@ inline find_admitted(x) {
 
 /* Nothing is kept for an owner above his share. */
 inline release_kept() {
-#ifndef KEEP_ABOVE
+#ifdef KEEP_ABOVE
+  skip
+#else
   count();
   o = 0;
   do

@@ -37,7 +37,7 @@ case $expected in
 holds)
   search states "-DSAFETY -DNOCLAIM"
   complete states.log
-  search served "-DNFAIR=4" "-a -f"
+  search served "-DNFAIR=5" "-a -f"
   complete served.log
   ;;
 deadlock)
@@ -49,7 +49,7 @@ asserts)
   finds states.log "assertion violated"
   ;;
 starves)
-  search served "-DNFAIR=4" "-a -f"
+  search served "-DNFAIR=5" "-a -f"
   finds served.log "acceptance cycle"
   ;;
 *) exit 2 ;;
