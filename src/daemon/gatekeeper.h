@@ -90,6 +90,8 @@ struct Badge {
   std::shared_ptr<const Grant> grant = {};              // never null
 
   [[nodiscard]] space::Holder holder() const { return {owner, part}; }
+  // It has its owner's account, but is not to be told of what else its owner has.
+  [[nodiscard]] bool is_guest() const { return narrowed || !openers.empty(); }
   [[nodiscard]] space::SpaceLimits limits() const {
     space::SpaceLimits out = grant->limits;
     out.part = part;

@@ -110,7 +110,7 @@ proto::ClientEntry Server::entry_of_client(ClientId id) {
 
 tl::expected<proto::Clients, wire::Rc> Server::clients(Connection& from, std::uint64_t after) {
   const bool all = is_administrator(from);
-  if (!all && from.badge().narrowed) return tl::make_unexpected(kNotAllowed);
+  if (!all && from.badge().is_guest()) return tl::make_unexpected(kNotAllowed);
   const auto& visible = all ? index_.all() : index_.of_user(from.badge().holder());
   proto::Clients out;
   out.total = static_cast<std::uint32_t>(visible.size());
@@ -126,7 +126,8 @@ Connection* Server::connection_of_process(Connection& from, std::int32_t pid) {
   int looked_at = 0;
   for (auto id = connections.rbegin(); id != connections.rend() && looked_at < kMostLookedAt; ++id, ++looked_at) {
     Connection& one = *clients_.at(*id).connection;
-    if (all || from.badge().holder().covers(one.badge().holder())) return &one;
+    if (all || &one == &from) return &one;
+    if (!from.badge().is_guest() && from.badge().holder().covers(one.badge().holder())) return &one;
   }
   return nullptr;
 }
@@ -150,9 +151,11 @@ tl::expected<proto::WhoReport, wire::Rc> Server::who(Connection& from, const pro
   if (rights.choice.in_doubt)
     out.reasons.emplace_back("what is unknown of it decides, so it gets the least of what it could be");
   if (badge.narrowed) out.reasons.emplace_back("the connection has given rights away since");
+  if (!badge.openers.empty())
+    out.reasons.emplace_back("it joined the connection of its parent process, and may do no more than that one");
   const Client& client = clients_.at(about->id());
   if (const Refusal* last =
-          is_itself && !badge.narrowed ? last_refusals_.of(badge.holder(), Clock::now()) : client.use.refusal.get())
+          is_itself && !badge.is_guest() ? last_refusals_.of(badge.holder(), Clock::now()) : client.use.refusal.get())
     out.refusal = entry_of(*last);
   if (!what.words.empty()) judge_words(*about, what.words, out);
   return out;

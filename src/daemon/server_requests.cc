@@ -183,13 +183,13 @@ std::optional<wire::Rc> Server::join(Connection& from, const proto::Join& what) 
   const auto opener = shared_by ? clients_.find(*shared_by) : clients_.end();
   if (opener == clients_.end()) return kNoSuchToken;
   Badge& badge = from.badge();
-  const space::Holder before = badge.holder();
-  if (!gatekeeper_.join(badge, opener->second.connection->badge()))
+  index_.remove(from.id(), badge.holder(), badge.who.pid);
+  const bool joined = gatekeeper_.join(badge, opener->second.connection->badge());
+  index_.add(from.id(), badge.holder(), badge.who.pid);
+  if (!joined)
     return refuse(from, fmt::format("it is not to join connection {}: it uses another chip, or is of another namespace "
                                     "or door, or one of the two was narrowed",
                                     *shared_by));
-  index_.remove(from.id(), before, badge.who.pid);
-  index_.add(from.id(), badge.holder(), badge.who.pid);
   log_.debug("client {} joins client {}: uid {}, pid {}, profile {}", from.id(), *shared_by, badge.who.uid,
              badge.who.pid.value_or(0), badge.grant->profile().name);
   return desk_of(from).inherit(from.id(), badge.holder(), badge.limits(), *shared_by, what.sent);
@@ -251,10 +251,12 @@ void Server::on_listed(std::size_t chip, ClientId client, const tl::expected<eng
 proto::Status Server::status_of(Connection& from, TpmDesk& desk, const engine::SessionList* list) {
   proto::Status out;
   const bool whole = is_administrator(from);
+  space::Holder asks = from.badge().holder();
+  if (from.badge().is_guest()) asks.part.connection = from.id();
   if (whole)
     desk.fill(out);
   else
-    desk.fill_for(from.badge().holder(), list, out);
+    desk.fill_for(asks, list, out);
   out.server_version = kServerName;
   out.tpm_chip = chips_.name(from.badge().chip);
   if (whole) out.tpm_all_chips = chips_.names(" ");
@@ -266,7 +268,7 @@ proto::Status Server::status_of(Connection& from, TpmDesk& desk, const engine::S
   out.limits_objects_per_space = limits_.objects;
   out.limits_sessions_per_space = limits_.sessions;
   out.limits_bytes = limits_.bytes;
-  out.connections_now = whole ? places_.total() : from.badge().narrowed ? 1 : places_.total_of(from.badge().owner);
+  out.connections_now = whole ? places_.total() : from.badge().is_guest() ? 1 : places_.total_of(from.badge().owner);
   out.connections_ever = whole ? last_client_ : 0;
   out.connections_refused = whole ? refused_ever_ : 0;
   out.log_lost = whole ? log_.lost() : 0;
@@ -278,8 +280,8 @@ proto::Status Server::status_of(Connection& from, TpmDesk& desk, const engine::S
 
 std::optional<wire::Rc> Server::ask_for_sessions(Connection& from) {
   const bool only_own = !is_administrator(from);
-  // The sessions of a narrowed connection's owner are not its own.
-  if (only_own && from.badge().narrowed) return kNotAllowed;
+  // The sessions of a guest's owner are not its own.
+  if (only_own && from.badge().is_guest()) return kNotAllowed;
   clients_.at(from.id()).tells_realms = !only_own;
   return ask_desk_for_sessions(from, only_own);
 }

@@ -207,6 +207,7 @@ Step Engine::Impl::serve_inherit(ConnectionId id, Ticket ticket, const Inherit& 
   if (code != rc::kSuccess) code = wire::from_manager(code);
   Step step;
   step.account = to_account(&connection, id, 0, code, std::move(cost));
+  step.account->held = held_by(connection.space);
   charge_turn(connection, began);
   step.reply = Reply{id, ticket, code == rc::kSuccess ? wire::success_response({}) : wire::error_response(code)};
   return step;

@@ -350,6 +350,70 @@ class Identity(ForkCase):
         self.assertIn("cannot connect", said)
 
 
+SHARE, JOIN, SYNC, SESSIONS, NARROW, CLIENTS = 13, 14, 17, 5, 7, 15
+DISABLED = 0x120
+
+
+class Protocol(ForkCase):
+    """Share and Join, spoken by hand."""
+
+    token = bytes(range(32))
+
+    def shared(self):
+        """A connection with a key, that can be joined; the key's handle."""
+        client = self.enterContext(self.daemon.connect())
+        client.hello()
+        key = harness.handle_of(client.run(harness.create_primary()))
+        self.assertEqual(client.control(SHARE, self.token)[0], 0)
+        return client, key
+
+    def joining(self):
+        client = self.enterContext(self.daemon.connect())
+        client.hello()
+        return client
+
+    def join(self, client, token=None, sent=1):
+        return client.control(JOIN, (token or self.token) + struct.pack(">Q", sent))[0]
+
+    def test_who_knows_the_token_has_the_key(self):
+        _, key = self.shared()
+        client = self.joining()
+        self.assertEqual(self.join(client), 0)
+        client.run(sign(key))
+
+    def test_a_wrong_token_ends_the_connection(self):
+        self.shared()
+        client = self.joining()
+        self.assertEqual(self.join(client, bytes(32)), harness.MANAGER | harness.VALUE)
+        self.assertTrue(client.is_closed())
+
+    def test_a_token_ends_with_its_connection(self):
+        client, _ = self.shared()
+        client.close()
+        self.daemon.wait_until(lambda: self.join(self.joining()) == harness.MANAGER | harness.VALUE, "it is gone")
+
+    def test_a_narrowed_connection_is_not_joined(self):
+        client, _ = self.shared()
+        self.assertEqual(client.control(NARROW, struct.pack(">H", 4) + b"safe")[0], 0)
+        self.assertEqual(self.join(self.joining()), harness.MANAGER | harness.VALUE)
+        self.assertEqual(client.control(SHARE, bytes(32))[0], harness.MANAGER | harness.SEQUENCE)
+        narrowed = self.joining()
+        self.assertEqual(narrowed.control(NARROW, struct.pack(">H", 4) + b"safe")[0], 0)
+        self.assertEqual(narrowed.control(SHARE, bytes(32))[0], harness.MANAGER | DISABLED)
+
+    def test_a_guest_of_another_user_is_not_told_what_the_owner_has(self):
+        harness.need_root()
+        os.chmod(self.daemon.directory, 0o755)
+        _, key = self.shared()
+        with harness.effective_user(WORKER):
+            client = self.joining()
+        self.assertEqual(self.join(client), 0)
+        client.run(sign(key))
+        self.assertEqual(client.control(SESSIONS)[0], harness.MANAGER | DISABLED)
+        self.assertEqual(client.control(CLIENTS, bytes(8))[0], harness.MANAGER | DISABLED)
+        self.assertEqual(client.status()["connections_now"], 1)
+
+
 class OneDescriptor(ForkCase):
     """Processes that inherit the one connection of `tpmspace open`."""
 
