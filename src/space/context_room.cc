@@ -25,10 +25,10 @@ std::optional<ObjectKey> ContextRoom::object_to_drop(SpaceId id) const {
   if (space.limits.terms.exhaustion != Exhaustion::kReclaim) return std::nullopt;
   const Payer payer = payer_of(space);
   const SharedRoom& room = books_.contexts;
-  const std::uint64_t fair = room.fair_share(payer);
   const auto largest = room.largest();
-  if (!largest || *largest == payer || room.taken(payer) + chip_.max_response > fair) return std::nullopt;
-  if (room.taken(*largest) <= std::max(fair, room.rule().minimum)) return std::nullopt;
+  if (!largest || *largest == payer || room.taken(*largest) <= room.rule().minimum) return std::nullopt;
+  // It never gets more than it leaves the other.
+  if (room.taken(payer) + chip_.max_response >= room.taken(*largest)) return std::nullopt;
   const auto& objects = books_.objects_by_use;
   auto it = objects.lower_bound(ObjectKey{*largest, 0, {}, 0});
   // Its spaces may have leases of different length; an endless one does not hide the others for ever.

@@ -1,10 +1,10 @@
 // Room for one more object's context, and whose idle objects are dropped for it.
 //
-// Idea: who may hold how much says space/shared_room.h. Where a space finds no room although its payer holds less than
-// the fair share, the owner that holds the most gives some back, if that is more than the fair share: of its objects
-// those that were idle for longest, and for longer than their space's lease. Their contexts are dropped, and their
-// handles answer REFERENCE_Hx until the client has been told, or flushes them. Nothing is taken from administrators,
-// from an owner within its minimum, or for a space whose terms are not to take anything from anybody.
+// Idea: who may hold how much says space/shared_room.h. Where a space finds no room although another owner holds more
+// than its payer, the owner that holds the most gives some back, if that is more than a minimum: of its objects those
+// that were idle for longest, and for longer than their space's lease. Their contexts are dropped, and their handles
+// answer REFERENCE_Hx until the client has been told, or flushes them. Nothing is taken from administrators, from an
+// owner within its minimum, or for a space whose terms are not to take anything from anybody.
 // Threads: with the manager. Units: bytes; nanoseconds of the manager's clock.
 // Limits: at most `kMostDropped` objects for one command; it looks at no others, whoever has how many.
 #pragma once

@@ -44,7 +44,7 @@ TEST_F(ContextRoom, AnIdleHoarderGivesBackItsOldestObjectsAndIsToldOfEachOnce) {
   const auto before = fill(other).size();
   pass_lease();
   ASSERT_EQ(run(hoarder, sequence_update(hoard.front(), Bytes(4))).code, 0U) << "used, so it is not idle";
-  ASSERT_EQ(run(other, hash_start()).code, 0U) << "it has less than its fair share";
+  ASSERT_EQ(run(other, hash_start()).code, 0U) << "it has less than the hoarder";
   ASSERT_FALSE(account_.reclaimed.empty());
   EXPECT_EQ(account_.reclaimed.front().owner, 1U);
   EXPECT_EQ(account_.reclaimed.front().handle, hoard[1]);
@@ -61,7 +61,7 @@ TEST_F(ContextRoom, AnIdleHoarderGivesBackItsOldestObjectsAndIsToldOfEachOnce) {
   EXPECT_EQ(run(hoarder, flush_context(second)).code, 0U) << "a client that lets go of it is not told";
   EXPECT_EQ(run(hoarder, sequence_update(hoard.front(), Bytes(4))).code, 0U);
 
-  // To the fair share and no further.
+  // Until both have as much.
   const auto more = fill(other).size();
   EXPECT_GT(more, 0U);
   const auto left = [&] {
@@ -69,7 +69,7 @@ TEST_F(ContextRoom, AnIdleHoarderGivesBackItsOldestObjectsAndIsToldOfEachOnce) {
     for (const auto handle : hoard) out += run(hoarder, flush_context(handle)).code == 0 ? 1U : 0U;
     return out;
   }();
-  EXPECT_GT(left, before);
+  EXPECT_GE(left, before);
 }
 
 TEST_F(ContextRoom, NothingIsTakenWithinTheLeaseOrForOneThatTakesNothingFromAnybody) {
