@@ -128,7 +128,7 @@ std::optional<Step> Engine::Impl::pass_queue(Time now) {
                                 &Impl::serve_number_line, &Impl::tidy_backlog};
   for (unsigned tried = 0; tried < kWays.size(); ++tried) {
     const auto way = kWays.at(passing);
-    passing = (passing + 1) % kWays.size();
+    passing = static_cast<unsigned>((passing + 1) % kWays.size());
     if (auto step = (this->*way)(now)) return step;
   }
   return std::nullopt;
