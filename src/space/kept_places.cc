@@ -5,7 +5,8 @@
 namespace tpmspace::space {
 
 bool KeptPlaces::keep(const Place& place, std::size_t most) {
-  if (!within_share(of(place.owner), places_.size(), most, 1)) return false;
+  // No owner has more of them than are still free.
+  if (places_.size() >= most || of(place.owner) + 1 > most - places_.size()) return false;
   places_.push_back(place);
   return true;
 }

@@ -6,7 +6,7 @@
 // as somebody waits and its owner is above the share. A session that is started in a kept place inherits when the
 // owner was served, so using the place again and again renews nothing but the place.
 // Threads: a value. Units: nanoseconds of the manager's clock. Limits: `most` places in all, shared by owners
-// (within_share); none is kept for longer than kLongest.
+// (no owner has more than are still free); none is kept for longer than kLongest.
 #pragma once
 
 #include <cstddef>

@@ -201,7 +201,7 @@ Outcome Manager::execute(SpaceId space, const Command& command, std::uint8_t loc
       outcome.loaded_session = wire::number_of(*handle);
   residency_.restore_free_places();
   outcome.cost = settle();
-  if (outcome.cost.tpm_was_reset)
+  if (outcome.cost.restarted != wire::Restarted::kNo)
     books_.kept_places.clear();
   else
     session_book_.settle_places(before,
