@@ -40,7 +40,7 @@ class Descriptors(unittest.TestCase):
 
     def test_with_few_descriptors_administrators_still_come_in(self):
         harness.need_root()
-        limit = 64
+        limit = 80
 
         def set_limit():
             resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))

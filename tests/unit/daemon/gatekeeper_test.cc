@@ -632,7 +632,7 @@ TEST_F(JoiningBadges, AnotherChipNamespaceOrDoorIsRefused) {
   Badge other_door = admit(keeper, {.door = "side"});
   EXPECT_FALSE(keeper.join(other_door, open));
   Badge other_namespace = open;
-  other_namespace.who.tpm_namespace = "web";
+  other_namespace.who.tpm_namespace = std::string("web");
   EXPECT_FALSE(keeper.join(other_namespace, open));
 }
 
