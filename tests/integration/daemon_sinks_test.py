@@ -145,7 +145,7 @@ class Sinks(unittest.TestCase):
         with harness.Daemon("embedded") as daemon:
             self.serve(daemon, 5)
             self.assertEqual(daemon.stop(), 0)
-            self.assertTrue(daemon.log().strip().endswith("tpmspaced: stopped"), daemon.log()[-300:])
+            self.assertTrue(daemon.log().strip().endswith("tpmspaced: info: stopped"), daemon.log()[-300:])
 
     def test_an_audit_pipe_that_nobody_reads_keeps_nobody_waiting(self):
         with tempfile.TemporaryDirectory(prefix="tpmspace-audit-") as directory:

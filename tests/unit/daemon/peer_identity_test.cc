@@ -645,7 +645,7 @@ TEST_F(PeerInAnyProc, IsUnknownIfAnotherHasItsNumberNow) {
     writer.join();
     return who;
   };
-  EXPECT_TRUE(swap(true)->executable);
+  EXPECT_EQ(swap(true)->sight, Sight::kRead);
   expect_process_unknown(swap(false));
 }
 

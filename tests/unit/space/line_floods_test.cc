@@ -8,6 +8,7 @@
 #include <tuple>
 
 #include "space/number_line.h"
+#include "space/recovery.h"
 #include "space/waiting_line.h"
 
 namespace tpmspace::space {
@@ -55,8 +56,9 @@ class Lines : public testing::Test {
   Books books_;
   NoTpm tpm_;
   TpmPort port_{tpm_, wire::CommandTable::builtin(), [] { return std::uint64_t{0}; }};
-  Residency residency_{books_, chip_, port_};
-  Parking parking_{books_, chip_, quota_, port_, residency_};
+  Recovery recovery_{books_, chip_, port_};
+  Residency residency_{books_, chip_, port_, recovery_};
+  Parking parking_{books_, chip_, quota_, port_, recovery_, residency_};
   SessionBook book_{books_, chip_, quota_, port_, residency_, parking_};
   WaitingLine line_;
   NumberLine numbers_;
