@@ -397,7 +397,8 @@ TEST_F(ConnectionTest, ADescriptorThatAnotherProcessUsesIsWaitedForNoLongerThanA
 }
 
 TEST_F(ConnectionTest, AnOlderManagerCannotSayWhereATurnBegins) {
-  peer_.send(join({kHelloReply, encode(Reply(proto::Refusal{15, 0x000B0143}))}));
+  peer_.send(join(
+      {kHelloReply, encode(Reply(proto::Refusal{static_cast<std::uint32_t>(proto::MessageType::kSync), 0x000B0143}))}));
   const auto turn = connection_.begin_turn(kPatient);
   ASSERT_FALSE(turn);
   EXPECT_NE(turn.error().what.find("older than this program"), std::string::npos) << turn.error().what;

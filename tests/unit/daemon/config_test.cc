@@ -72,7 +72,7 @@ TEST(Config, AMistakeIsAnsweredWithItsPlaceAndASentence) {
              "f.toml:2:1: the key \"sokcet\" is unknown; known here: version, tpm, socket, socket_mode, admin_socket, "
              "ledger, audit, "
              "log_level, "
-             "[limits], [profile], [[rule]], [[namespace]], [[door]], [[chip]]"},
+             "[limits], [idle], [profile], [[rule]], [[namespace]], [[door]], [[chip]]"},
       Broken{"[limits]\nconections = 3",
              "f.toml:2:1: the key \"limits.conections\" is unknown; known here: connections, connections_per_owner, "
              "objects, sessions, bytes, client_saved_sessions, queue"},
@@ -80,7 +80,7 @@ TEST(Config, AMistakeIsAnsweredWithItsPlaceAndASentence) {
              "f.toml:1:2: the key \"other\" is unknown; known here: version, tpm, socket, socket_mode, admin_socket, "
              "ledger, audit, "
              "log_level, "
-             "[limits], [profile], [[rule]], [[namespace]], [[door]], [[chip]]"},
+             "[limits], [idle], [profile], [[rule]], [[namespace]], [[door]], [[chip]]"},
       Broken{"tpm = 3", "f.toml:1:7: \"tpm\" must be a string that is not empty"},
       Broken{"tpm = \"\"", "f.toml:1:7: \"tpm\" must be a string that is not empty"},
       Broken{"tpm = \"embedded,latency=tomorrow\"",
@@ -114,7 +114,7 @@ TEST(Config, AMistakeIsAnsweredWithItsPlaceAndASentence) {
       Broken{"z = 1\na = 1\ntpm = 3",
              "f.toml:1:1: the key \"z\" is unknown; known here: version, tpm, socket, socket_mode, admin_socket, "
              "ledger, audit, "
-             "log_level, [limits], "
+             "log_level, [limits], [idle], "
              "[profile], [[rule]], [[namespace]], [[door]], [[chip]]"}};
   for (const auto& broken : cases) {
     const auto got = parse_settings(broken.text, "f.toml");
@@ -290,9 +290,12 @@ Config settled(const std::string& text) {
 }
 
 TEST(Config, EveryKeyThatNeedsARestartIsNamed) {
-  const std::map<std::string, std::string> others = {{"tpm", "\"embedded\""},     {"socket", "\"/run/other.sock\""},
-                                                     {"socket_mode", "\"0600\""}, {"ledger", "\"/run/other-ledger\""},
-                                                     {"audit", "\"journal\""},    {"log_level", "\"debug\""}};
+  const std::map<std::string, std::string> others = {
+      {"tpm", "\"embedded\""},          {"socket", "\"/run/other.sock\""},
+      {"socket_mode", "\"0600\""},      {"ledger", "\"/run/other-ledger\""},
+      {"audit", "\"journal\""},         {"log_level", "\"debug\""},
+      {"idle.put_away", "\"77s\""},     {"idle.save_objects", "\"77s\""},
+      {"idle.save_sessions", "\"77s\""}};
   for (const std::string& key : known_keys()) {
     // It has one value; they take effect at once.
     if (key == "version" || key == "admin_socket" || key.starts_with("profile.")) continue;

@@ -42,7 +42,7 @@ class EngineBehindMeddler : public EngineOnLibtpms {
     for (int i = 0; i < 10'000 && now_ < end; ++i) {
       const auto step = engine_->step(now_);
       ASSERT_EQ(engine_->check(), std::nullopt) << *engine_->check();
-      if (step.idle) now_ = step.wake ? std::max(now_, *step.wake) : end;
+      if (step.idle) now_ = step.wake ? std::min(end, std::max(now_, *step.wake)) : end;
     }
     ASSERT_GE(now_, end) << "the engine finds no rest";
   }
