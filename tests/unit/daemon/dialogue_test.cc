@@ -241,6 +241,7 @@ TEST_F(DialogueTest, EveryTpmFrameIsCountedHoweverItIsAnswered) {
   feed(random_command(8));
   (void)talk();
   dialogue_.answer(wire::success_response({}));
+  (void)talk();
   manager_.refuse = wire::from_manager(wire::rc::kDisabled);
   feed(joined({random_command(8), header(5), proto::encode(proto::Request(proto::Hello{}))}));
   (void)talk();

@@ -1,6 +1,7 @@
 // `--explain` says what the guard says, and refuses to guess.
 #include "daemon/explain.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "../../support/tpm_commands.h"
@@ -66,9 +67,9 @@ Bytes in_parameters(int tpm2bs, const Bytes& rest) {
 }
 
 Visitor user(std::uint32_t uid) {
-  Visitor out;
-  out.principal.uid = uid;
-  return out;
+  const auto out = visitor_from(fmt::format("uid={}", uid), Access{guard::Policy::standard(0), {}}, test_accounts());
+  EXPECT_TRUE(out) << out.error();
+  return out.value_or(Visitor{});
 }
 
 TEST(Explain, AgreesWithTheGuard) {
@@ -391,8 +392,8 @@ TEST(Explain, WhatSaysNothingOfAVisitorIsRefusedWithWhatToWrite) {
       {"uid=5,user_namespace=x", "\"user_namespace=x\": a number is wanted: the namespace's inode"},
       {"uid=5,colour=red",
        "\"colour=red\": this says nothing of a visitor; known are uid=33, gid=33, cgroup=/system.slice/nginx.service, "
-       "exe=/usr/sbin/nginx, label=TEXT, user_namespace=4026531837, mount_namespace=4026531841, door=main, chip=main, "
-       "locality=0"},
+       "exe=/usr/sbin/nginx, label=TEXT, user_namespace=4026531837, mount_namespace=4026531841, process=unknown, "
+       "door=main, chip=main, locality=0"},
   };
   for (const auto& [as, sentence] : cases) {
     const auto got = visitor_from(as, all, test_accounts());

@@ -16,9 +16,9 @@ using namespace std::chrono_literals;
 
 class SocketWatchTest : public testing::Test {
  protected:
-  SocketWatchTest() {
+  static std::filesystem::path make_directory() {
     std::string name = (std::filesystem::temp_directory_path() / "tpmspace-watch-XXXXXX").string();
-    directory_ = ::mkdtemp(name.data());
+    return ::mkdtemp(name.data());
   }
   ~SocketWatchTest() override { std::filesystem::remove_all(directory_); }
 
@@ -37,7 +37,7 @@ class SocketWatchTest : public testing::Test {
     EXPECT_EQ(loop_.run(), 0);
   }
 
-  std::filesystem::path directory_;
+  std::filesystem::path directory_ = make_directory();
   EventLoop loop_;
   int told_ = 0, wanted_ = 0;
   std::function<void()> on_told_ = [] {};
