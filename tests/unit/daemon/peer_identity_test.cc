@@ -345,8 +345,9 @@ TEST_P(PeerOfEitherKernel, OfRootIsNotLookedAtWithoutTheCapability) {
     if (::setgroups(0, nullptr) != 0 || ::setgid(kOther) != 0 || ::setuid(kOther) != 0) ::_exit(1);
     const auto who = PeerReader({.pidfd_of_socket = GetParam()}).read(peer_.get());
     if (!who || who->uid != 0 || !who->pid) ::_exit(2);
-    if (who->program.executable.value() || who->program.user_namespace.value() || who->program.mount_namespace.value())
-      ::_exit(3);
+    if (who->program.executable.value() || who->program.mount_namespace.value()) ::_exit(3);
+    // Everybody may read its uid_map, which is the same.
+    if (who->program.user_namespace.value() != inode_of("/proc/self/ns/user")) ::_exit(5);
     ::_exit(who->cgroups.cgroup == cgroup ? 0 : 4);
   });
   EXPECT_EQ(other.wait(), 0);
@@ -384,8 +385,8 @@ TEST_P(PeerOfEitherKernel, OfAnotherIsNotLookedAtByRootWithoutTheCapability) {
     sets[0].effective &= ~(1U << CAP_SYS_PTRACE);
     if (::syscall(SYS_capset, &header, sets.data()) != 0) ::_exit(2);
     const auto who = reader_.read(peer_.get());
-    ::_exit(who && who->uid == kOther && !who->program.executable.value() && !who->program.user_namespace.value() &&
-                    !who->program.mount_namespace.value()
+    ::_exit(who && who->uid == kOther && !who->program.executable.value() && !who->program.mount_namespace.value() &&
+                    who->program.user_namespace.value() == inode_of("/proc/self/ns/user")
                 ? 0
                 : 3);
   });
