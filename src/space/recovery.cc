@@ -99,17 +99,22 @@ void Recovery::vacate_number(std::uint32_t number) {
 // --- start-ups
 
 bool Recovery::after_power_loss() {
-  port_.cost().unpowered = false;
-  const auto code = port_.startup_clear();
-  if (code == rc::kSuccess) {
-    after_startup();
-  } else if (code == rc::kInitialize) {  // somebody else was quicker
-    const auto clocks = port_.read_clock();
-    book_startup(clocks, since_last_look(Word{as_optional(clocks), {}}) != Restarted::kKeptNothing);
-  } else {
-    port_.cost().unpowered = true;
+  // The TPM may lose power again while it is asked what it has kept.
+  for (int tries = 0; tries < kMaxStartups; ++tries) {
+    port_.cost().unpowered = false;
+    const auto code = port_.startup_clear();
+    if (code == rc::kSuccess) {
+      after_startup();
+    } else if (code == rc::kInitialize) {  // somebody else was quicker
+      const auto clocks = port_.read_clock();
+      book_startup(clocks, since_last_look(Word{as_optional(clocks), {}}) != Restarted::kKeptNothing);
+    } else {
+      port_.cost().unpowered = true;
+      return false;
+    }
+    if (!port_.cost().unpowered) return true;
   }
-  return !port_.cost().unpowered;
+  return false;
 }
 
 // Nothing that was loaded survived. What was saved did if it was a restart or a resume: the one case in which

@@ -33,6 +33,9 @@ namespace tpmspace::space {
 
 class Recovery {
  public:
+  // Of one power loss after the other, before the client is told.
+  static constexpr int kMaxStartups = 3;
+
   Recovery(Books& books, const Chip& chip, TpmPort& port) : books_(books), chip_(chip), port_(port) {}
 
   // --- Handles

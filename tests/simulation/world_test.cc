@@ -418,7 +418,8 @@ TEST(World, ClimatesAreWhatTheyAreCalled) {
        {"StartedUpByOthers", "SuspendedDevice", "SuspendedPolicies", "LibtpmsStartedUpByOthers"}) {
     const auto tally = tally_of(sleepers, 2);
     EXPECT_GT(tally.start_ups, 5U) << sleepers;
-    EXPECT_GT(tally.lost, 5U) << sleepers;
+    // Policy sessions are rebuilt, so hardly anything is lost there.
+    EXPECT_GT(tally.lost, std::string_view(sleepers) == "SuspendedPolicies" ? 0U : 5U) << sleepers;
     EXPECT_GT(tally.kept, 20U) << sleepers;
     EXPECT_GT(tally.resets, 3U) << sleepers;
   }
