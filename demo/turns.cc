@@ -72,6 +72,8 @@ class Turns {
     if (n <= 0) return false;
     guest.reader.feed(wire::ByteView(buffer).first(static_cast<std::size_t>(n)));
     while (auto arrival = guest.reader.next()) {
+      // The library tells a manager how a forked process may join (docs/fork.md). There is no manager here.
+      if (std::holds_alternative<proto::ControlFrame>(*arrival)) continue;
       const auto* frame = std::get_if<proto::TpmFrame>(&*arrival);
       if (frame == nullptr || !pass_on(frame->bytes, guest.socket.get())) return false;
     }
