@@ -284,7 +284,9 @@ void SessionBook::settle_places(const Before& before, Session* created) {
     const auto found = books_.sessions.find(one.number);
     if (found != books_.sessions.end() && found->second.started_at == one.started_at) continue;
     const std::uint64_t until = port_.now() + std::min(one.tenure, KeptPlaces::kLongest);
-    (void)books_.kept_places.keep({before.owner, until, one.served_at}, chip_.active_sessions / 4);
+    if (!books_.kept_places.keep({before.owner, until, one.served_at}, chip_.active_sessions / 4)) continue;
+    // Nothing is promised that could keep others from finishing.
+    if (!bank().is_safe()) (void)books_.kept_places.release(before.owner);
   }
 }
 
