@@ -92,14 +92,14 @@ bool wait_at(const std::string& place) {
 int run_client(unsigned number, const std::string& tcti, unsigned rounds) {
   try {
     Client client(number, tcti);
-    if (!wait_at(kConnected)) return 1;
+    if (!wait_at(kAtConnected)) return 1;
     client.set_up();
-    if (!wait_at(kReady)) return 1;
+    if (!wait_at(kAtReady)) return 1;
     for (unsigned round = 0; round < rounds; ++round) client.go_round(round);
     const Tally& tally = client.tally();
     const std::string sums = " " + std::to_string(tally.signatures) + " " + std::to_string(tally.quotes) + " " +
                              std::to_string(tally.secrets) + " " + std::to_string(tally.wrong);
-    return wait_at(kDone + sums) && tally.wrong == 0 ? 0 : 1;
+    return wait_at(kAtDone + sums) && tally.wrong == 0 ? 0 : 1;
   } catch (const Failure& failure) {
     std::cout << "failed " << failure.code << " " << failure.command << std::endl;
     return 1;

@@ -11,9 +11,9 @@
 
 namespace tpmspace::demo {
 
-inline constexpr const char* kConnected = "connected";
-inline constexpr const char* kReady = "ready";
-inline constexpr const char* kDone = "done";
+inline constexpr const char* kAtConnected = "connected";
+inline constexpr const char* kAtReady = "ready";
+inline constexpr const char* kAtDone = "done";
 inline constexpr const char* kGo = "go\n";
 
 }  // namespace tpmspace::demo

@@ -32,7 +32,7 @@ Outcome Crowd::listen(Child& client) const {
     words >> out.failure.code >> std::ws;
     std::getline(words, out.failure.command);
   } else if (verb == "at" && words >> place) {
-    if (place == kDone) out.how = Outcome::How::kDone;
+    if (place == kAtDone) out.how = Outcome::How::kDone;
     words >> out.signatures >> out.quotes >> out.secrets >> out.wrong;
   } else {
     out.how = Outcome::How::kVanished;

@@ -111,7 +111,7 @@ std::uint32_t count_handles(wire::Tpm& tpm, std::uint32_t first) {
   return reader.u32().value_or(0);
 }
 
-int fail(const std::string& why) {
+int give_up(const std::string& why) {
   std::cerr << why << "\n";
   return 1;
 }
@@ -121,10 +121,10 @@ int fail(const std::string& why) {
 int take_turns(const std::string& socket) {
   constexpr std::uint32_t kObjects = 0x80000000, kLoadedSessions = 0x02000000, kSavedSessions = 0x03000000;
   auto tpm = tpm::EmbeddedTpm::open("");
-  if (!tpm) return fail(tpm.error());
-  if (const auto facts = tpm::bring_up(**tpm, tpm::Kind::kEmbedded); !facts) return fail(facts.error());
+  if (!tpm) return give_up(tpm.error());
+  if (const auto facts = tpm::bring_up(**tpm, tpm::Kind::kEmbedded); !facts) return give_up(facts.error());
   Fd listener = listen_at(socket);
-  if (!listener) return fail("cannot listen at " + socket);
+  if (!listener) return give_up("cannot listen at " + socket);
   Turns turns(**tpm, std::move(listener));
   std::cout << "ready" << std::endl;
   turns.run();

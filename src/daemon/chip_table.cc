@@ -22,7 +22,7 @@ Fault take_spec(const TomlNode& node, std::string& out) {
 }
 
 using ChipKey = Key<ChipTable>;
-constexpr std::array kKeys{
+constexpr std::array kChipKeys{
     ChipKey{"name", [](const TomlNode& n, ChipTable& c) { return take_chip_name(n, c.name); }},
     ChipKey{"tpm", [](const TomlNode& n, ChipTable& c) { return take_spec(n, c.tpm); }},
     ChipKey{"ledger", [](const TomlNode& n, ChipTable& c) { return take_ledger(n, c.ledger); }},
@@ -47,7 +47,7 @@ std::vector<ChipTable> read_chips(const TomlNode& root, Faults& faults) {
   std::vector<ChipTable> out;
   for (const TomlNode* table : tables_of(root, "chip", limits::kChips, faults)) {
     ChipTable chip;
-    read_table(*table, kKeys, chip, "chip.", faults);
+    read_table(*table, kChipKeys, chip, "chip.", faults);
     chip.line = static_cast<int>(table->place.line);
     if (const TomlNode* tpm = table->find("tpm")) chip.tpm_place = tpm->place;
     if (const TomlNode* ledger = table->find("ledger")) chip.ledger_place = ledger->place;
@@ -66,8 +66,8 @@ std::vector<ChipTable> read_chips(const TomlNode& root, Faults& faults) {
 
 std::vector<std::string> known_chip_keys() {
   std::vector<std::string> out;
-  out.reserve(kKeys.size());
-  for (const auto& key : kKeys) out.push_back(fmt::format("chip.{}", key.name));
+  out.reserve(kChipKeys.size());
+  for (const auto& key : kChipKeys) out.push_back(fmt::format("chip.{}", key.name));
   return out;
 }
 

@@ -334,7 +334,7 @@ void add_other_chips(const std::vector<Chip>& chips, const std::vector<Chip>& th
   }
 }
 
-std::string quoted(const std::string& value) {
+std::string shown(const std::string& value) {
   return value.empty() ? "\"\"" : value;
 }
 
@@ -343,7 +343,7 @@ std::string quoted(const std::string& value) {
 std::vector<PendingKey> pending_keys(const Config& running, const Config& read) {
   std::vector<PendingKey> out;
   for (const auto& [key, value] : kStartKeys)
-    if (value(running) != value(read)) out.push_back({std::string(key), quoted(value(running)), quoted(value(read))});
+    if (value(running) != value(read)) out.push_back({std::string(key), shown(value(running)), shown(value(read))});
   add_other_chips(running.access.chips, read.access.chips, out);
   add_other_chips(read.access.chips, running.access.chips, out);
   return out;

@@ -5,17 +5,11 @@
 #include <utility>
 #include <variant>
 
+#include "proto/overloaded.h"
 #include "wire/response.h"
 
 namespace tpmspace::daemon {
 namespace {
-
-template <typename... Fs>
-struct Overloaded : Fs... {
-  using Fs::operator()...;
-};
-template <typename... Fs>
-Overloaded(Fs...) -> Overloaded<Fs...>;
 
 proto::Refusal refusal(std::uint32_t type, wire::Rc code) {
   return {.type = type, .code = code, .version = proto::kProtocolVersion};
@@ -136,7 +130,7 @@ void Dialogue::sent(std::size_t octets) {
 }
 
 void Dialogue::take(proto::Arrival arrival) {
-  std::visit(Overloaded{
+  std::visit(proto::Overloaded{
                  [&](proto::TpmFrame& frame) { take_command(std::move(frame.bytes)); },
                  [&](proto::ControlFrame& frame) { take_control(frame); },
                  [&](proto::BadSize& bad) { take_bad_size(bad.type, bad.control); },
@@ -208,7 +202,7 @@ void Dialogue::take_control(const proto::ControlFrame& frame) {
 std::optional<proto::Reply> Dialogue::reply_to(const proto::Request& request) {
   using Answer = std::optional<proto::Reply>;
   return std::visit(
-      Overloaded{
+      proto::Overloaded{
           [&](const proto::Hello&) -> Answer {
             hello_said_ = true;
             return manager_.hello();

@@ -75,8 +75,10 @@ class Watch::Poll {
     std::array<epoll_event, kBatch> ready{};
     const int count = ::epoll_wait(epoll_.get(), ready.data(), kBatch, 0);
     for (int i = 0; i < count; ++i) {
-      const auto& [events, data] = ready.at(static_cast<std::size_t>(i));
-      const auto found = watched_.find(data.u64);
+      const epoll_event& one = ready.at(static_cast<std::size_t>(i));
+      const std::uint64_t watch = one.data.u64;  // the kernel's record is packed: no reference to it
+      const std::uint32_t events = one.events;
+      const auto found = watched_.find(watch);
       if (found != watched_.end()) found->second->callback(events);
     }
   }

@@ -25,7 +25,7 @@ using Text = guard::Known<std::string>;
 using Inode = guard::Known<std::uint64_t>;
 
 // What AS says, before it is looked at whole.
-struct Draft {
+struct ClientDraft {
   std::optional<std::uint32_t> uid;
   std::vector<std::uint32_t> gids;  // the first is the primary one
   std::optional<Text> cgroup, executable, label;
@@ -35,7 +35,7 @@ struct Draft {
   std::optional<std::uint32_t> locality;
 };
 
-Complaint take_uid(const std::string& value, const Accounts& accounts, Draft& out) {
+Complaint take_uid(const std::string& value, const Accounts& accounts, ClientDraft& out) {
   const auto number = number_in(value);
   const auto uid = number ? number : accounts.user(value);
   if (!uid) return fmt::format("this machine knows no user \"{}\": write a number, or a name that it knows", value);
@@ -45,7 +45,7 @@ Complaint take_uid(const std::string& value, const Accounts& accounts, Draft& ou
   return std::nullopt;
 }
 
-Complaint take_gid(const std::string& value, const Accounts& accounts, Draft& out) {
+Complaint take_gid(const std::string& value, const Accounts& accounts, ClientDraft& out) {
   const auto number = number_in(value);
   const auto gid = number ? number : accounts.group(value);
   if (!gid) return fmt::format("this machine knows no group \"{}\": write a number, or a name that it knows", value);
@@ -74,7 +74,7 @@ Complaint take_inode(const std::string& value, std::optional<Inode>& out) {
                    out);
 }
 
-Complaint take_process(const std::string& value, Draft& out) {
+Complaint take_process(const std::string& value, ClientDraft& out) {
   if (value != kUnknown) return "only process=unknown can be said: that it was gone before it could be read";
   out.is_unidentified = true;
   return std::nullopt;
@@ -88,32 +88,33 @@ Complaint take_locality(const std::string& value, std::optional<std::uint32_t>& 
 
 struct Word {
   std::string_view name, example;
-  Complaint (*take)(const std::string& value, const Accounts& accounts, Draft& out);
+  Complaint (*take)(const std::string& value, const Accounts& accounts, ClientDraft& out);
 };
 constexpr std::array kWords{
     Word{"uid", "uid=33", take_uid},
     Word{"gid", "gid=33", take_gid},
     Word{"cgroup", "cgroup=/system.slice/nginx.service",
-         [](const std::string& v, const Accounts&, Draft& d) {
+         [](const std::string& v, const Accounts&, ClientDraft& d) {
            return take_path(v, "cgroup=/system.slice/nginx.service", d.cgroup);
          }},
     Word{"exe", "exe=/usr/sbin/nginx",
-         [](const std::string& v, const Accounts&, Draft& d) {
+         [](const std::string& v, const Accounts&, ClientDraft& d) {
            return take_path(v, "exe=/usr/sbin/nginx", d.executable);
          }},
-    Word{"label", "label=TEXT", [](const std::string& v, const Accounts&, Draft& d) { return take_text(v, d.label); }},
+    Word{"label", "label=TEXT",
+         [](const std::string& v, const Accounts&, ClientDraft& d) { return take_text(v, d.label); }},
     Word{"user_namespace", "user_namespace=4026531837",
-         [](const std::string& v, const Accounts&, Draft& d) { return take_inode(v, d.user_namespace); }},
+         [](const std::string& v, const Accounts&, ClientDraft& d) { return take_inode(v, d.user_namespace); }},
     Word{"mount_namespace", "mount_namespace=4026531841",
-         [](const std::string& v, const Accounts&, Draft& d) { return take_inode(v, d.mount_namespace); }},
+         [](const std::string& v, const Accounts&, ClientDraft& d) { return take_inode(v, d.mount_namespace); }},
     Word{"process", "process=unknown",
-         [](const std::string& v, const Accounts&, Draft& d) { return take_process(v, d); }},
+         [](const std::string& v, const Accounts&, ClientDraft& d) { return take_process(v, d); }},
     Word{"door", "door=main",
-         [](const std::string& v, const Accounts&, Draft& d) { return take_once(std::optional(v), "", d.door); }},
+         [](const std::string& v, const Accounts&, ClientDraft& d) { return take_once(std::optional(v), "", d.door); }},
     Word{"chip", "chip=main",
-         [](const std::string& v, const Accounts&, Draft& d) { return take_once(std::optional(v), "", d.chip); }},
+         [](const std::string& v, const Accounts&, ClientDraft& d) { return take_once(std::optional(v), "", d.chip); }},
     Word{"locality", "locality=0",
-         [](const std::string& v, const Accounts&, Draft& d) { return take_locality(v, d.locality); }},
+         [](const std::string& v, const Accounts&, ClientDraft& d) { return take_locality(v, d.locality); }},
 };
 
 // What people may well write, and what they mean.
@@ -140,7 +141,7 @@ std::string complaint_of_unknown(std::string_view name) {
   return fmt::format("this says nothing of a visitor; known are {}", joined(examples));
 }
 
-Complaint take(std::string_view name, const std::string& value, const Accounts& accounts, Draft& out) {
+Complaint take(std::string_view name, const std::string& value, const Accounts& accounts, ClientDraft& out) {
   const auto found = std::find_if(kWords.begin(), kWords.end(), [&](const Word& word) { return word.name == name; });
   if (found == kWords.end()) return complaint_of_unknown(name);
   if (value.empty()) return fmt::format("nothing stands behind it: write {}, or leave it out", found->example);
@@ -150,8 +151,8 @@ Complaint take(std::string_view name, const std::string& value, const Accounts& 
   return found->take(value, accounts, out);
 }
 
-Result<Draft> draft_from(std::string_view as, const Accounts& accounts) {
-  Draft out;
+Result<ClientDraft> draft_from(std::string_view as, const Accounts& accounts) {
+  ClientDraft out;
   while (!as.empty()) {
     std::string_view word = as.substr(0, as.find(','));
     as.remove_prefix(std::min(word.size() + 1, as.size()));
@@ -196,7 +197,7 @@ Complaint choose_chip(const std::string& name, const Access& access, Visitor& vi
 }
 
 // What is not said is known to be nothing special.
-guard::Principal principal_of(const Draft& draft) {
+guard::Principal principal_of(const ClientDraft& draft) {
   auto out = guard::Principal::ordinary(*draft.uid);
   out.tpm_namespace = {};
   out.gids = draft.gids;

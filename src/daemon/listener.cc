@@ -21,7 +21,7 @@
 namespace tpmspace::daemon {
 namespace {
 
-using Result = tl::expected<void, std::string>;
+using Done = tl::expected<void, std::string>;
 
 template <typename... Args>
 tl::unexpected<std::string> fault(fmt::format_string<Args...> text, Args&&... args) {
@@ -64,14 +64,14 @@ const sockaddr* generic(const sockaddr_un& address) {
   return reinterpret_cast<const sockaddr*>(&address);
 }
 
-Result check_length(const std::string& path, std::string_view remedy) {
+Done check_length(const std::string& path, std::string_view remedy) {
   if (path.size() <= proto::kMaxSocketPath) return {};
   return fault("the socket's path is too long: it has {} octets, at most {} are possible: {}; {}", path.size(),
                proto::kMaxSocketPath, path, remedy);
 }
 
 // Others may have to reach the socket; who may connect is said by the socket's own mode.
-Result make_directories(const std::string& directory, unsigned levels) {
+Done make_directories(const std::string& directory, unsigned levels) {
   if (levels == 0) return {};
   if (auto ok = make_directories(directory_of(directory), levels - 1); !ok) return ok;
   if (::mkdir(directory.c_str(), 0755) == 0) {
@@ -84,7 +84,7 @@ Result make_directories(const std::string& directory, unsigned levels) {
                "tpmspaced's user");
 }
 
-Result check_directory(const std::string& path) {
+Done check_directory(const std::string& path) {
   const std::string directory = directory_of(path);
   struct stat info {};
   if (::stat(directory.c_str(), &info) != 0) {
@@ -106,7 +106,7 @@ bool is_ours(const std::string& directory) {
 }
 
 // Of the directory that it lies in, and of those that were made for it.
-Result check_care(const Listener::Place& place) {
+Done check_care(const Listener::Place& place) {
   if (!place.careful) return {};
   std::string directory = directory_of(place.path);
   for (unsigned level = 0; level < std::max(place.make_directories, 1U); ++level, directory = directory_of(directory))
@@ -122,7 +122,7 @@ pid_t peer_pid(int fd) {
 }
 
 // What lies at PATH may be replaced: nothing, or a socket that nobody serves.
-Result check_place(const std::string& path) {
+Done check_place(const std::string& path) {
   struct stat info {};
   if (::lstat(path.c_str(), &info) != 0) {
     if (errno == ENOENT) return {};
@@ -190,7 +190,7 @@ tl::expected<posix::Fd, std::string> take_lock(const std::string& path) {
 }
 
 // Who may connect; and then it listens. `info`: what it is in the file system.
-Result set_up(const Listener::Place& place, int fd, const std::string& temporary, struct stat& info) {
+Done set_up(const Listener::Place& place, int fd, const std::string& temporary, struct stat& info) {
   if ((place.owner || place.group) &&
       ::lchown(temporary.c_str(), place.owner.value_or(kSame), place.group.value_or(kSame)) != 0)
     return fault(

@@ -13,7 +13,7 @@
 namespace tpmspace::daemon {
 namespace {
 
-struct Draft {
+struct NamespaceDraft {
   const Accounts* accounts = nullptr;
   guard::Namespace made;
 };
@@ -37,33 +37,43 @@ Fault take_window(const TomlNode& node, std::optional<Numbers::Range>& out) {
   return std::nullopt;
 }
 
-using DraftKey = Key<Draft>;
-constexpr std::array kKeys{
-    DraftKey{"name", [](const TomlNode& n, Draft& d) { return take_name(n, d.made.name); }},
-    DraftKey{"user",
-             [](const TomlNode& n, Draft& d) { return take_some(n, kUsers, d.made.members.uids, d.accounts->user); }},
-    DraftKey{"cgroup", [](const TomlNode& n, Draft& d) { return take_path_pattern(n, d.made.members.cgroup); }},
-    DraftKey{"unit", [](const TomlNode& n, Draft& d) { return take_name_pattern(n, d.made.members.unit); }},
-    DraftKey{"container", [](const TomlNode& n, Draft& d) { return take_name_pattern(n, d.made.members.container); }},
-    DraftKey{"pod", [](const TomlNode& n, Draft& d) { return take_name_pattern(n, d.made.members.pod); }},
-    DraftKey{"user_namespace",
-             [](const TomlNode& n, Draft& d) { return take_inode(n, d.made.members.user_namespace); }},
-    DraftKey{"door", [](const TomlNode& n,
-                        Draft& d) { return take_optional_text(n, d.made.members.door, proto::kMaxSocketPath); }},
-    DraftKey{"profile",
-             [](const TomlNode& n, Draft& d) { return take_optional_text(n, d.made.profile, limits::kMaxName); }},
-    DraftKey{"connections", [](const TomlNode& n, Draft& d) { return take_number(n, d.made.quotas.connections, 1U); }},
-    DraftKey{"sessions", [](const TomlNode& n, Draft& d) { return take_number(n, d.made.quotas.sessions, 1U); }},
-    DraftKey{"objects", [](const TomlNode& n, Draft& d) { return take_number(n, d.made.quotas.objects, 1U); }},
-    DraftKey{"bytes",
-             [](const TomlNode& n, Draft& d) { return take_number(n, d.made.quotas.bytes, limits::kLeastBytes); }},
-    DraftKey{"separate_users", [](const TomlNode& n, Draft& d) { return take_flag(n, d.made.separate_users); }},
-    DraftKey{"nv",
-             [](const TomlNode& n, Draft& d) {
-               return take_into(d.made.nv, [&](Numbers& indices) { return take_numbers(n, kNvIndices, indices); });
-             }},
-    DraftKey{"chip", [](const TomlNode& n, Draft& d) { return take_optional_text(n, d.made.chip, limits::kMaxName); }},
-    DraftKey{"persistent_base", [](const TomlNode& n, Draft& d) { return take_window(n, d.made.window); }},
+using NamespaceKey = Key<NamespaceDraft>;
+constexpr std::array kNamespaceKeys{
+    NamespaceKey{"name", [](const TomlNode& n, NamespaceDraft& d) { return take_name(n, d.made.name); }},
+    NamespaceKey{"user", [](const TomlNode& n,
+                            NamespaceDraft& d) { return take_some(n, kUsers, d.made.members.uids, d.accounts->user); }},
+    NamespaceKey{"cgroup",
+                 [](const TomlNode& n, NamespaceDraft& d) { return take_path_pattern(n, d.made.members.cgroup); }},
+    NamespaceKey{"unit",
+                 [](const TomlNode& n, NamespaceDraft& d) { return take_name_pattern(n, d.made.members.unit); }},
+    NamespaceKey{"container",
+                 [](const TomlNode& n, NamespaceDraft& d) { return take_name_pattern(n, d.made.members.container); }},
+    NamespaceKey{"pod", [](const TomlNode& n, NamespaceDraft& d) { return take_name_pattern(n, d.made.members.pod); }},
+    NamespaceKey{"user_namespace",
+                 [](const TomlNode& n, NamespaceDraft& d) { return take_inode(n, d.made.members.user_namespace); }},
+    NamespaceKey{"door",
+                 [](const TomlNode& n, NamespaceDraft& d) {
+                   return take_optional_text(n, d.made.members.door, proto::kMaxSocketPath);
+                 }},
+    NamespaceKey{"profile", [](const TomlNode& n,
+                               NamespaceDraft& d) { return take_optional_text(n, d.made.profile, limits::kMaxName); }},
+    NamespaceKey{"connections",
+                 [](const TomlNode& n, NamespaceDraft& d) { return take_number(n, d.made.quotas.connections, 1U); }},
+    NamespaceKey{"sessions",
+                 [](const TomlNode& n, NamespaceDraft& d) { return take_number(n, d.made.quotas.sessions, 1U); }},
+    NamespaceKey{"objects",
+                 [](const TomlNode& n, NamespaceDraft& d) { return take_number(n, d.made.quotas.objects, 1U); }},
+    NamespaceKey{"bytes", [](const TomlNode& n,
+                             NamespaceDraft& d) { return take_number(n, d.made.quotas.bytes, limits::kLeastBytes); }},
+    NamespaceKey{"separate_users",
+                 [](const TomlNode& n, NamespaceDraft& d) { return take_flag(n, d.made.separate_users); }},
+    NamespaceKey{"nv",
+                 [](const TomlNode& n, NamespaceDraft& d) {
+                   return take_into(d.made.nv, [&](Numbers& indices) { return take_numbers(n, kNvIndices, indices); });
+                 }},
+    NamespaceKey{"chip", [](const TomlNode& n,
+                            NamespaceDraft& d) { return take_optional_text(n, d.made.chip, limits::kMaxName); }},
+    NamespaceKey{"persistent_base", [](const TomlNode& n, NamespaceDraft& d) { return take_window(n, d.made.window); }},
 };
 // Which of them say who belongs to it. No executable: whoever likes can seem to be another one (guard/rules.h).
 constexpr std::array<std::string_view, 7> kConditions = {"user", "cgroup",         "unit", "container",
@@ -72,8 +82,8 @@ constexpr std::array<std::string_view, 7> kConditions = {"user", "cgroup",      
 }  // namespace
 
 std::optional<guard::Namespace> read_namespace(const TomlNode& table, const Accounts& accounts, Faults& faults) {
-  Draft draft{.accounts = &accounts, .made = {}};
-  read_table(table, kKeys, draft, "namespace.", faults);
+  NamespaceDraft draft{.accounts = &accounts, .made = {}};
+  read_table(table, kNamespaceKeys, draft, "namespace.", faults);
   draft.made.line = static_cast<int>(table.place.line);
   const bool says_who = std::any_of(kConditions.begin(), kConditions.end(),
                                     [&](std::string_view key) { return table.find(key) != nullptr; });
@@ -88,8 +98,8 @@ std::optional<guard::Namespace> read_namespace(const TomlNode& table, const Acco
 
 std::vector<std::string> known_namespace_keys() {
   std::vector<std::string> out;
-  out.reserve(kKeys.size());
-  for (const auto& key : kKeys) out.push_back(fmt::format("namespace.{}", key.name));
+  out.reserve(kNamespaceKeys.size());
+  for (const auto& key : kNamespaceKeys) out.push_back(fmt::format("namespace.{}", key.name));
   return out;
 }
 

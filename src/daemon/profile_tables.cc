@@ -14,7 +14,7 @@ using guard::SessionTerms;
 constexpr std::string_view kProfile = "profile", kDefault = "default";
 
 // What a table is laid over.
-struct Draft {
+struct ProfileDraft {
   guard::Profile profile;
   Numbers allow, deny;
   std::optional<std::string> base;
@@ -31,36 +31,43 @@ constexpr std::array kTermKeys{
 
 constexpr std::uint32_t kMostShare = 1'000'000;
 
-using DraftKey = Key<Draft>;
+using ProfileKey = Key<ProfileDraft>;
 constexpr std::array kProfileKeys{
-    DraftKey{"base", [](const TomlNode& n,
-                        Draft& d) { return take_into(d.base, [&](std::string& text) { return take_text(n, text); }); }},
-    DraftKey{"allow", [](const TomlNode& n, Draft& d) { return take_commands(n, d.allow); }},
-    DraftKey{"deny", [](const TomlNode& n, Draft& d) { return take_commands(n, d.deny); }},
-    DraftKey{"localities",
-             [](const TomlNode& n, Draft& d) { return take_numbers(n, kLocalities, d.profile.localities); }},
-    DraftKey{"hierarchies",
-             [](const TomlNode& n, Draft& d) {
-               return take_numbers(n, kHierarchies, d.profile.hierarchies, hierarchy_named);
-             }},
-    DraftKey{"objects", [](const TomlNode& n, Draft& d) { return take_number(n, d.profile.limits.objects, 1U); }},
-    DraftKey{"sessions", [](const TomlNode& n, Draft& d) { return take_number(n, d.profile.limits.sessions, 1U); }},
-    DraftKey{"connections",
-             [](const TomlNode& n, Draft& d) { return take_number(n, d.profile.limits.connections, 1U); }},
-    DraftKey{"bytes",
-             [](const TomlNode& n, Draft& d) { return take_number(n, d.profile.limits.bytes, limits::kLeastBytes); }},
-    DraftKey{"share",
-             [](const TomlNode& n, Draft& d) { return take_number(n, d.profile.limits.share, 1U, kMostShare); }},
-    DraftKey{"priority",
-             [](const TomlNode& n, Draft& d) { return take_number(n, d.profile.limits.priority, std::uint8_t{0}); }},
-    DraftKey{"administer", [](const TomlNode& n, Draft& d) { return take_flag(n, d.profile.administer); }},
-    DraftKey{"endless_sessions",
-             [](const TomlNode& n, Draft& d) { return take_number(n, d.profile.limits.endless_sessions, 0U); }},
-    DraftKey{"claim", [](const TomlNode& n, Draft& d) { return take_number(n, d.profile.terms.claim, 1U); }},
-    DraftKey{"lease", [](const TomlNode& n, Draft& d) { return take_duration(n, d.profile.terms.lease); }},
-    DraftKey{"tenure", [](const TomlNode& n, Draft& d) { return take_duration(n, d.profile.terms.tenure); }},
-    DraftKey{"deadline", [](const TomlNode& n, Draft& d) { return take_duration(n, d.profile.terms.deadline); }},
-    DraftKey{"exhaustion", [](const TomlNode& n, Draft& d) { return take_exhaustion(n, d.profile.terms.exhaustion); }},
+    ProfileKey{"base",
+               [](const TomlNode& n, ProfileDraft& d) {
+                 return take_into(d.base, [&](std::string& text) { return take_text(n, text); });
+               }},
+    ProfileKey{"allow", [](const TomlNode& n, ProfileDraft& d) { return take_commands(n, d.allow); }},
+    ProfileKey{"deny", [](const TomlNode& n, ProfileDraft& d) { return take_commands(n, d.deny); }},
+    ProfileKey{"localities",
+               [](const TomlNode& n, ProfileDraft& d) { return take_numbers(n, kLocalities, d.profile.localities); }},
+    ProfileKey{"hierarchies",
+               [](const TomlNode& n, ProfileDraft& d) {
+                 return take_numbers(n, kHierarchies, d.profile.hierarchies, hierarchy_named);
+               }},
+    ProfileKey{"objects",
+               [](const TomlNode& n, ProfileDraft& d) { return take_number(n, d.profile.limits.objects, 1U); }},
+    ProfileKey{"sessions",
+               [](const TomlNode& n, ProfileDraft& d) { return take_number(n, d.profile.limits.sessions, 1U); }},
+    ProfileKey{"connections",
+               [](const TomlNode& n, ProfileDraft& d) { return take_number(n, d.profile.limits.connections, 1U); }},
+    ProfileKey{"bytes", [](const TomlNode& n,
+                           ProfileDraft& d) { return take_number(n, d.profile.limits.bytes, limits::kLeastBytes); }},
+    ProfileKey{"share", [](const TomlNode& n,
+                           ProfileDraft& d) { return take_number(n, d.profile.limits.share, 1U, kMostShare); }},
+    ProfileKey{"priority", [](const TomlNode& n,
+                              ProfileDraft& d) { return take_number(n, d.profile.limits.priority, std::uint8_t{0}); }},
+    ProfileKey{"administer", [](const TomlNode& n, ProfileDraft& d) { return take_flag(n, d.profile.administer); }},
+    ProfileKey{
+        "endless_sessions",
+        [](const TomlNode& n, ProfileDraft& d) { return take_number(n, d.profile.limits.endless_sessions, 0U); }},
+    ProfileKey{"claim", [](const TomlNode& n, ProfileDraft& d) { return take_number(n, d.profile.terms.claim, 1U); }},
+    ProfileKey{"lease", [](const TomlNode& n, ProfileDraft& d) { return take_duration(n, d.profile.terms.lease); }},
+    ProfileKey{"tenure", [](const TomlNode& n, ProfileDraft& d) { return take_duration(n, d.profile.terms.tenure); }},
+    ProfileKey{"deadline",
+               [](const TomlNode& n, ProfileDraft& d) { return take_duration(n, d.profile.terms.deadline); }},
+    ProfileKey{"exhaustion",
+               [](const TomlNode& n, ProfileDraft& d) { return take_exhaustion(n, d.profile.terms.exhaustion); }},
 };
 
 // The sets that have a table of their own: "nv.read" is read in [profile.NAME.nv].
@@ -121,7 +128,7 @@ class ProfileReader {
     if (const TomlNode* base = table.find("base"); base != nullptr && base->is(TomlNode::Kind::kText))
       if (const auto* found = this->base(name, *base)) own.profile = *found;
 
-    Draft draft;
+    ProfileDraft draft;
     draft.profile = std::move(own.profile);
     draft.profile.name = name;
     const std::string prefix = fmt::format("profile.{}.", name);

@@ -14,23 +14,23 @@ namespace {
 
 using Range = Numbers::Range;
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   return fmt::format("\"{}\"", text);
 }
 
 // By name, and what has none by its code.
 std::vector<std::string> command_entries(const Numbers& commands) {
-  if (commands == Numbers::all()) return {quoted("all")};
+  if (commands == Numbers::all()) return {in_quotes("all")};
   std::vector<std::string> out;
   Numbers unnamed = commands;
   for (const auto& row : wire::CommandTable::builtin().rows()) {
     if (!commands.contains(row.code)) continue;
-    out.push_back(quoted(row.name));
+    out.push_back(in_quotes(row.name));
     unnamed = unnamed - Numbers::one(row.code);
   }
   for (const Range& range : unnamed.ranges())
     for (std::uint64_t code = range.first; code <= range.last; ++code)
-      out.push_back(quoted(fmt::format("{:#010x}", code)));
+      out.push_back(in_quotes(fmt::format("{:#010x}", code)));
   return out;
 }
 
@@ -39,19 +39,19 @@ std::string entry_of(Range range, const NumberKind& kind) {
     return kind.hexadecimal ? fmt::format("{:#010x}", number) : fmt::format("{}", number);
   };
   if (range.first == range.last) return text(range.first);
-  return quoted(text(range.first) + "-" + text(range.last));
+  return in_quotes(text(range.first) + "-" + text(range.last));
 }
 
 // Each inside one stretch of what is possible, as the reader wants them.
 std::vector<std::string> entries_of(Numbers numbers, const NumberKind& kind) {
   const Numbers possible(std::vector<Range>(kind.possible.begin(), kind.possible.end()));
-  if (!(numbers - possible).empty()) return {quoted("all")};
+  if (!(numbers - possible).empty()) return {in_quotes("all")};
   std::vector<std::string> out;
   if (&kind == &kHierarchies)
     for (const std::string_view name : {"owner", "endorsement", "platform", "lockout", "null"}) {
       const auto one = Numbers::one(hierarchy_named(name).value());
       if ((numbers & one).empty()) continue;
-      out.push_back(quoted(name));
+      out.push_back(in_quotes(name));
       numbers = numbers - one;
     }
   for (const Range& stretch : kind.possible) {
@@ -65,7 +65,7 @@ std::vector<std::string> entries_of(Numbers numbers, const NumberKind& kind) {
 
 std::string to_toml(const guard::Profile& profile, const std::string& name) {
   // A dot would make two tables of one.
-  std::string out = fmt::format("[profile.{}]\n", name.find('.') == std::string::npos ? name : quoted(name));
+  std::string out = fmt::format("[profile.{}]\n", name.find('.') == std::string::npos ? name : in_quotes(name));
   for (const auto& one : guard::kSets) {
     const Numbers& numbers = profile.*one.set;
     if (numbers.empty()) continue;

@@ -11,14 +11,12 @@
 
 #include "daemon/audit_sentences.h"
 #include "daemon/peer_identity.h"
+#include "daemon/refusal_codes.h"
 #include "daemon/version.h"
 #include "proto/json.h"
 
 namespace tpmspace::daemon {
 namespace {
-
-constexpr wire::Rc kNoPlace = wire::from_manager(wire::rc::kMemory);
-constexpr wire::Rc kNoChip = wire::from_manager(wire::rc::kFailure);
 
 engine::Config engine_config(const Limits& limits, const Idle& idle) {
   engine::Config out;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "daemon/explain.h"
+#include "daemon/refusal_codes.h"
 #include "daemon/server.h"
 
 namespace tpmspace::daemon {
@@ -15,7 +16,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr wire::Rc kNotAllowed = wire::from_manager(wire::rc::kDisabled);
 constexpr wire::Rc kNoSuchProcess = wire::from_manager(wire::rc::kValue);
 
 std::uint64_t nanoseconds_since(Clock::time_point then) {

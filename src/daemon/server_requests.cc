@@ -7,6 +7,7 @@
 
 #include "daemon/audit_sentences.h"
 #include "daemon/names.h"
+#include "daemon/refusal_codes.h"
 #include "daemon/server.h"
 #include "daemon/version.h"
 #include "guard/shipped.h"
@@ -17,11 +18,8 @@
 namespace tpmspace::daemon {
 namespace {
 
-constexpr wire::Rc kNoPlace = wire::from_manager(wire::rc::kMemory);
 constexpr wire::Rc kNoSuchProfile = wire::from_manager(wire::rc::kValue), kNoName = kNoSuchProfile,
                    kNoSuchToken = kNoSuchProfile;
-constexpr wire::Rc kNoChip = wire::from_manager(wire::rc::kFailure);
-constexpr wire::Rc kNotAllowed = wire::from_manager(wire::rc::kDisabled);
 
 // Where the rule that gave the profile was written.
 std::optional<int> line_of(const guard::Choice& choice, const guard::Policy& policy) {

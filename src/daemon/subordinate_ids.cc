@@ -27,7 +27,7 @@ std::optional<std::uint32_t> number(std::string_view text) {
 }
 
 // Takes what stands before `separator` off the front of `text`; all of it if there is none.
-std::string_view cut(std::string_view& text, char separator) {
+std::string_view take_before(std::string_view& text, char separator) {
   const std::size_t at = std::min(text.find(separator), text.size());
   const std::string_view out = text.substr(0, at);
   text.remove_prefix(std::min(at + 1, text.size()));
@@ -107,9 +107,9 @@ SubordinateIds SubordinateIds::parse(std::string_view text, const UidOf& uid_of)
   SubordinateIds out;
   std::map<std::string, std::optional<std::uint32_t>> known;  // a name is asked for once
   for (std::size_t lines = 0; !text.empty() && lines < kMaxLoans; ++lines) {
-    std::string_view line = cut(text, '\n');
-    const std::string name(cut(line, ':'));
-    const auto first = number(cut(line, ':'));
+    std::string_view line = take_before(text, '\n');
+    const std::string name(take_before(line, ':'));
+    const auto first = number(take_before(line, ':'));
     const auto count = number(line);
     if (name.empty() || !first || !count || *first == 0 || *count == 0 || *count - 1 > UINT32_MAX - *first) continue;
     const auto asked = known.find(name);
@@ -122,9 +122,9 @@ SubordinateIds SubordinateIds::parse(std::string_view text, const UidOf& uid_of)
 
 bool SubordinateIds::are_lent_by_service(std::string_view nsswitch) {
   while (!nsswitch.empty()) {
-    std::string_view line = cut(nsswitch, '\n');
-    line = cut(line, '#');
-    if (cut(line, ':') != "subid") continue;
+    std::string_view line = take_before(nsswitch, '\n');
+    line = take_before(line, '#');
+    if (take_before(line, ':') != "subid") continue;
     line.remove_prefix(std::min(line.find_first_not_of(" \t"), line.size()));
     const auto service = line.substr(0, line.find_first_of(" \t"));
     return !service.empty() && service != "files";

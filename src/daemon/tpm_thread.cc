@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "daemon/round_robin.h"
+#include "daemon/sleep_clock.h"
 
 namespace tpmspace::daemon {
 namespace {
@@ -18,24 +19,6 @@ engine::Time now() {
 std::chrono::steady_clock::time_point time_point(engine::Time time) {
   return std::chrono::steady_clock::time_point(std::chrono::nanoseconds(static_cast<std::int64_t>(time)));
 }
-
-// Whether the machine was asleep: one of its clocks goes on then, the other stands still.
-class MachineSlept {
- public:
-  bool since_last_look() {
-    constexpr std::int64_t kSurely = 500'000'000;  // what is shorter is the time between the two readings
-    const std::int64_t asleep = nanoseconds(CLOCK_BOOTTIME) - nanoseconds(CLOCK_MONOTONIC);
-    return asleep - std::exchange(before_, asleep) > kSurely;
-  }
-
- private:
-  static std::int64_t nanoseconds(clockid_t clock) {
-    timespec now{};
-    ::clock_gettime(clock, &now);
-    return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
-  }
-  std::int64_t before_ = nanoseconds(CLOCK_BOOTTIME) - nanoseconds(CLOCK_MONOTONIC);
-};
 
 }  // namespace
 
@@ -50,7 +33,7 @@ class TpmThread::Worker {
     for (;;) {
       take_orders();
       if (stopping_) return;
-      if (machine_slept_.since_last_look()) engine_.wake_up();
+      if (sleep_clock_.since_last_look()) engine_.wake_up();
       const engine::Step step = engine_.step(now());
       if (remember_ && step.account) remember_(engine_.held_sessions());
       report(step);
@@ -209,7 +192,7 @@ class TpmThread::Worker {
   std::unordered_map<ClientId, Client> clients_;
   std::unordered_map<engine::ConnectionId, ClientId> client_of_;
   std::unordered_map<engine::Ticket, std::pair<JobId, ClientId>> jobs_;
-  MachineSlept machine_slept_;
+  SleepClock sleep_clock_;
   RoundRobin<space::OwnerId, Order> waiting_;  // orders that are not taken yet
   bool draining_ = false;
   bool stopping_ = false;

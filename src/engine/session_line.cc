@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "engine/impl.h"
+#include "space/time.h"
 #include "wire/response.h"
 
 namespace tpmspace::engine {
@@ -23,7 +24,7 @@ bool Engine::Impl::must_wait(Ticket ticket, Time now) {
   const auto admission =
       wish.number ? SessionBook::Admission::kNow : manager.session_book().admission(connection.space, command);
   if (admission == SessionBook::Admission::kNever) return false;
-  const Time deadline = terms.deadline > UINT64_MAX - now ? UINT64_MAX : now + terms.deadline;
+  const Time deadline = space::after(now, terms.deadline);
   if (wish.want == SessionBook::Want::kNumber) {
     const auto at = manager.session_book().number_at(now, wish.number);
     if (at && *at <= now && (wish.number || numbers.empty())) return false;

@@ -12,7 +12,7 @@ wire::Tpm::Answer WatchedTpm::once(wire::ByteView command, std::uint8_t locality
   running.code = header ? header->code : 0;
   const wire::CommandRow* row = table_.find(running.code);
   running.deadline_ms = wire::deadline_ms(row != nullptr ? row->duration : wire::DurationClass::kLong);
-  if (!gate_.enter(running, cancelable_)) return wire::error_response(wire::from_manager(wire::rc::kCanceled));
+  if (!gate_.enter(running, cancelable_)) return wire::manager_error(wire::rc::kCanceled);
   auto answer = tpm_.transact(command, locality);
   gate_.leave();
   return answer;

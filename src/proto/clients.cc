@@ -94,11 +94,6 @@ bool get(wire::Reader& in, std::vector<std::string>& texts, std::size_t most) {
   return true;
 }
 
-bool is_our_version(wire::Reader& in) {
-  const auto version = in.u16();
-  return version && *version == kClientsVersion;
-}
-
 }  // namespace
 
 wire::Bytes encode_clients(const Clients& clients) {
@@ -115,7 +110,7 @@ wire::Bytes encode_clients(const Clients& clients) {
 
 std::optional<Clients> decode_clients(wire::ByteView body) {
   wire::Reader in(body);
-  if (!is_our_version(in)) return std::nullopt;
+  if (!has_version(in, kClientsVersion)) return std::nullopt;
   const auto total = in.u32();
   const auto n = in.u16();
   if (!total || !n || *n > kMaxClients) return std::nullopt;
@@ -157,7 +152,7 @@ wire::Bytes encode_report(const WhoReport& report) {
 
 std::optional<WhoReport> decode_report(wire::ByteView body) {
   wire::Reader in(body);
-  if (!is_our_version(in)) return std::nullopt;
+  if (!has_version(in, kClientsVersion)) return std::nullopt;
   WhoReport out;
   const auto connection = in.u64();
   if (!connection || !get(in, out.who)) return std::nullopt;

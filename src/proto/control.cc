@@ -2,17 +2,11 @@
 
 #include <algorithm>
 
+#include "proto/overloaded.h"
 #include "proto/text.h"
 
 namespace tpmspace::proto {
 namespace {
-
-template <typename... Fs>
-struct Overloaded : Fs... {
-  using Fs::operator()...;
-};
-template <typename... Fs>
-Overloaded(Fs...) -> Overloaded<Fs...>;  // clang 14 does not deduce aggregates
 
 constexpr std::uint32_t number(MessageType type) {
   return static_cast<std::uint32_t>(type);

@@ -2,19 +2,13 @@
 
 #include <algorithm>
 
+#include "proto/overloaded.h"
 #include "proto/text.h"
 
 namespace tpmspace::proto {
 namespace {
 
 constexpr std::uint8_t kThese = 1, kAbandonedOnes = 2, kOfOwner = 3, kReserve = 4, kRelease = 5;
-
-template <typename... Fs>
-struct Overloaded : Fs... {
-  using Fs::operator()...;
-};
-template <typename... Fs>
-Overloaded(Fs...) -> Overloaded<Fs...>;  // clang 14 does not deduce aggregates
 
 void put(wire::Writer& out, const Realm& realm) {
   put_string(out, realm.tpm_namespace);
@@ -91,11 +85,6 @@ bool get_records(wire::Reader& reader, std::vector<Entry>& entries) {
   return true;
 }
 
-bool is_our_version(wire::Reader& reader) {
-  const auto version = reader.u16();
-  return version && *version == kSessionsVersion;
-}
-
 }  // namespace
 
 wire::Bytes encode_sessions(const Sessions& sessions) {
@@ -109,7 +98,7 @@ wire::Bytes encode_sessions(const Sessions& sessions) {
 
 std::optional<Sessions> decode_sessions(wire::ByteView body) {
   wire::Reader reader(body);
-  if (!is_our_version(reader)) return std::nullopt;
+  if (!has_version(reader, kSessionsVersion)) return std::nullopt;
   const auto hidden_sessions = reader.u32(), hidden_waiting = reader.u32(), more_waiting = reader.u32();
   const auto more_parked = reader.u32();
   if (!more_parked) return std::nullopt;
@@ -132,7 +121,7 @@ wire::Bytes encode_flushed(const std::vector<SessionEntry>& sessions) {
 std::optional<std::vector<SessionEntry>> decode_flushed(wire::ByteView body) {
   wire::Reader reader(body);
   std::vector<SessionEntry> out;
-  if (!is_our_version(reader) || !get_records(reader, out)) return std::nullopt;
+  if (!has_version(reader, kSessionsVersion) || !get_records(reader, out)) return std::nullopt;
   return out;
 }
 

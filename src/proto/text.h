@@ -24,4 +24,10 @@ inline void put_string(wire::Writer& out, const std::string& text) {
   return text;
 }
 
+// A record that begins with another version is none that we can read.
+[[nodiscard]] inline bool has_version(wire::Reader& reader, std::uint16_t version) {
+  const auto read = reader.u16();
+  return read && *read == version;
+}
+
 }  // namespace tpmspace::proto

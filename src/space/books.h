@@ -97,6 +97,8 @@ struct Session {
   [[nodiscard]] bool loaded() const { return context.empty(); }
   // It can leave the TPM at any time, so it takes nothing from anybody; others are given by the bank.
   [[nodiscard]] bool can_be_made_again() const { return !reserved && log.can_be_made_again(); }
+  // The bank gave it, and it may be taken back.
+  [[nodiscard]] bool is_ordinary() const { return !can_be_made_again() && !reserved; }
 };
 
 // A session that was taken from a space (reclaimed). Its number stands for nothing else there until the client has

@@ -16,9 +16,7 @@ using wire::Writer;
 
 namespace {
 
-constexpr std::uint32_t kCapHandles = 1;        // TPM_CAP_HANDLES
-constexpr std::uint32_t kCapTpmProperties = 6;  // TPM_CAP_TPM_PROPERTIES
-constexpr std::size_t kMaxCapHandles = 254;     // MAX_CAP_BUFFER 1024: (1024 - 4 - 4) / 4
+constexpr std::size_t kMaxCapHandles = 254;  // MAX_CAP_BUFFER 1024: (1024 - 4 - 4) / 4
 
 // TPM_PT_HR_...: the variable properties that describe room (Part 2, 6.13).
 constexpr std::uint32_t kHrLoaded = 0x203, kHrLoadedAvail = 0x204;

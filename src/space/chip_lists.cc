@@ -18,9 +18,7 @@ using Result = TpmPort::Result<T>;
 
 namespace {
 
-constexpr std::uint32_t kCapHandles = 1, kCapCommands = 2, kCapPcrs = 5;  // TPM_CAP
-constexpr std::uint32_t kMaxWords = 254;                                  // MAX_CAP_BUFFER 1024: (1024 - 4 - 4) / 4
-constexpr int kMaxPages = 64;
+constexpr std::uint32_t kMaxWords = 254;  // MAX_CAP_BUFFER 1024: (1024 - 4 - 4) / 4
 
 // TPM_PT (Part 2, 6.13).
 constexpr std::uint32_t kTotalCommands = 0x129, kLibraryCommands = 0x12A, kVendorCommands = 0x12B;

@@ -18,10 +18,6 @@ namespace rc = wire::rc;
 
 namespace {
 
-Bytes refuse(Rc code) {
-  return wire::error_response(wire::from_manager(code));
-}
-
 // FlushContext's and ContextLoad's handle is a parameter; libtpms answers what names nothing with these.
 constexpr Rc kUnknownContext = rc::in_parameter(rc::kHandle, 1);   // 1CB
 constexpr Rc kWrongContextType = rc::in_parameter(rc::kValue, 1);  // 1C4
@@ -44,19 +40,19 @@ std::optional<Bytes> ContextCommands::answer(SpaceId space, const Command& comma
 Bytes ContextCommands::flush_context(SpaceId space, const Command& command) {
   wire::Reader in(command.parameters());
   const auto handle = in.u32();
-  if (!handle) return refuse(rc::in_parameter(rc::kInsufficient, 1));
-  if (!in.empty()) return refuse(rc::kSize);
+  if (!handle) return wire::manager_error(rc::in_parameter(rc::kInsufficient, 1));
+  if (!in.empty()) return wire::manager_error(rc::kSize);
   if (wire::is_transient(*handle)) return flush_object(space, ClientHandle{*handle});
   if (wire::is_session(*handle)) return flush_session(space, *handle);
-  return refuse(kWrongContextType);
+  return wire::manager_error(kWrongContextType);
 }
 
 Bytes ContextCommands::flush_object(SpaceId space, ClientHandle handle) {
   // One that was taken: its client may let go of it as of any other.
   if (books_.spaces.at(space).taken_objects.erase(handle.value) != 0) return wire::success_response({});
-  if (books_.spaces.at(space).objects.count(handle.value) == 0) return refuse(kUnknownContext);
+  if (books_.spaces.at(space).objects.count(handle.value) == 0) return wire::manager_error(kUnknownContext);
   residency_.flush_object_of_client(space, handle);
-  return port_.cost().tpm_lost ? refuse(rc::kFailure) : wire::success_response({});
+  return port_.cost().tpm_lost ? wire::manager_error(rc::kFailure) : wire::success_response({});
 }
 
 // The type octet does not matter here (TPM-RULES 11). Client-saved ones of the owner may be flushed from any space.
@@ -67,7 +63,7 @@ Bytes ContextCommands::flush_session(SpaceId space, std::uint32_t handle) {
   // First a session that this space can use by that number, then saved ones.
   if (const Session* session = usable_session(books_, space, handle)) {
     residency_.flush_session(wire::number_of(session->handle), wire::Cause::kClient);
-    return port_.cost().tpm_lost ? refuse(rc::kFailure) : wire::success_response({});
+    return port_.cost().tpm_lost ? wire::manager_error(rc::kFailure) : wire::success_response({});
   }
   if (parked_session(books_, space, handle) != nullptr) {
     (void)take_parked(books_, {space, number});
@@ -99,10 +95,10 @@ Bytes ContextCommands::flush_saved_sessions(SpaceId space, std::uint32_t number)
     if (is_meant(session)) parked.push_back(session.client_copy);
   });
   if (in_tpm.empty() && parked.empty())
-    return refuse(number < chip_.session_numbers ? kUnknownContext : kWrongContextType);
+    return wire::manager_error(number < chip_.session_numbers ? kUnknownContext : kWrongContextType);
   for (const ContextDigest& copy : parked) (void)take_parked_file(books_, copy);
   for (const std::uint32_t one : in_tpm) residency_.flush_session(one, wire::Cause::kClient);
-  return port_.cost().tpm_lost ? refuse(rc::kFailure) : wire::success_response({});
+  return port_.cost().tpm_lost ? wire::manager_error(rc::kFailure) : wire::success_response({});
 }
 
 // A valid copy that we hold is as good as a new one; nothing has to move for it.
@@ -146,7 +142,7 @@ Bytes ContextCommands::save_parked(SpaceId space, ClientHandle handle) {
 // Sessions never reach the TPM from a client's blob: the manager has the newest one and loads it when it is used.
 std::optional<Bytes> ContextCommands::load_session_context(SpaceId space, const Command& command) {
   const auto info = read_context(command.parameters());
-  if (!info) return refuse(info.error());
+  if (!info) return wire::manager_error(info.error());
   if (!info->is_session()) return std::nullopt;
   const ContextDigest presented = digest_of(command.parameters());
   const Space& here = books_.spaces.at(space);
@@ -154,7 +150,8 @@ std::optional<Bytes> ContextCommands::load_session_context(SpaceId space, const 
     if (session.client_saved && may_take_up(here, session) && session.client_copy == presented)
       return take_up(space, session);
   const auto file = books_.parked_files.find(presented);
-  if (file == books_.parked_files.end() || !may_take_up(here, file->second)) return refuse(kUnknownContext);
+  if (file == books_.parked_files.end() || !may_take_up(here, file->second))
+    return wire::manager_error(kUnknownContext);
   Session session = take_parked_file(books_, presented);
   Bytes answer = take_up(space, session);
   add_parked(books_, std::move(session));
@@ -176,7 +173,7 @@ std::optional<Holder> ContextCommands::saver_of(SpaceId space, const Command& co
 
 // Where the space knows something else by that number, it gets another one. Another pool must have room for it.
 Bytes ContextCommands::take_up(SpaceId space, Session& session) {
-  if (!pools_admit(books_, space, session)) return refuse(rc::kSessionHandles);
+  if (!pools_admit(books_, space, session)) return wire::manager_error(rc::kSessionHandles);
   auto& stones = books_.spaces.at(space).tombstones;
   const std::uint32_t old = wire::number_of(session.client.value);
   if (const auto stone = stones.find(old); stone != stones.end() && stone->second.told) stones.erase(stone);
@@ -186,7 +183,7 @@ Bytes ContextCommands::take_up(SpaceId space, Session& session) {
     while (number < chip_.session_numbers && is_taken_in(books_, space, number)) ++number;
     if (number == chip_.session_numbers) {
       session.space = saved_in;
-      return refuse(rc::kSessionHandles);
+      return wire::manager_error(rc::kSessionHandles);
     }
     session.client = ClientHandle{(session.client.value & 0xFF000000) | number};
   }

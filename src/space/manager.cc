@@ -27,10 +27,6 @@ namespace {
 // A command is sent to the TPM at most so often, whatever the TPM asks to be repaired in between.
 constexpr int kMaxAttempts = 8;
 
-Bytes refuse(Rc code) {
-  return wire::error_response(wire::from_manager(code));
-}
-
 bool creates_object(const Command& command) {
   const Creates creates = command.row().creates;
   return creates == Creates::kObject || creates == Creates::kSequence || creates == Creates::kByContext;
@@ -229,9 +225,9 @@ Tries Manager::tries_after_reset(const TriesLeft& tries_left) {
 
 Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality, wire::Tpm& client_tpm,
                    const TriesLeft& tries_left, Outcome& outcome) {
-  if (books_.spaces.at(space).given_up) return refuse(rc::kSessionHandles);
+  if (books_.spaces.at(space).given_up) return wire::manager_error(rc::kSessionHandles);
   if (auto answer = answer_without_tpm(space, command)) return std::move(*answer);
-  if (const auto refusal = within_limits(space, command)) return refuse(*refusal);
+  if (const auto refusal = within_limits(space, command)) return wire::manager_error(*refusal);
 
   if (books_.in_doubt) (void)recovery_.resynchronise();
 
@@ -241,19 +237,19 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
   for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
     if (port_.cost().restarted != wire::Restarted::kNo && books_.spaces.at(space).limits.shares_tries)
       tries = tries_after_reset(tries_left);
-    if (const auto refusal = resolve(space, command)) return refuse(*refusal);
-    if (books_.in_doubt && needs_loaded(command)) return refuse(rc::kFailure);
-    if (const auto refusal = refusal_by_view(view_of(space), command)) return refuse(*refusal);
-    if (const auto refusal = stale_nonces_.refusal(space, command)) return refuse(*refusal);
+    if (const auto refusal = resolve(space, command)) return wire::manager_error(*refusal);
+    if (books_.in_doubt && needs_loaded(command)) return wire::manager_error(rc::kFailure);
+    if (const auto refusal = refusal_by_view(view_of(space), command)) return wire::manager_error(*refusal);
+    if (const auto refusal = stale_nonces_.refusal(space, command)) return wire::manager_error(*refusal);
     const auto pin = protection_.tries_forbidden_pin(space, command);
     if (pin.value_or(false)) {
       outcome.kept_from_pin = true;
-      return refuse(rc::kNvAuthorization);
+      return wire::manager_error(rc::kNvAuthorization);
     }
     if (tries == Tries::kNone && protection_.may_count(space, command)) {
       if (port_.cost().unpowered && recovery_.after_power_loss()) continue;  // nobody knows what it is
       outcome.stopped_for_lockout = true;
-      return refuse(rc::kLockout);
+      return wire::manager_error(rc::kLockout);
     }
     Rc code = pin ? bring_back_sessions(space, command, locality) : as_lack_of_room(pin.error(), rc::kMemory);
     if (code == rc::kSuccess) {
@@ -263,12 +259,12 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
     if (code == kGoneMeanwhile || code == Residency::kBooksWereWrong || disproves_the_books(code, resynchronised))
       continue;
     if (code == rc::kInitialize && recovery_.after_power_loss()) continue;
-    if (code != rc::kSuccess) return refuse(code);
+    if (code != rc::kSuccess) return wire::manager_error(code);
     // What had to come back under another number is one of those now.
-    if (const auto refusal = stale_nonces_.refusal(space, command)) return refuse(*refusal);
+    if (const auto refusal = stale_nonces_.refusal(space, command)) return wire::manager_error(*refusal);
     const bool changes = parameters_at_tpm(view_of(space), command).has_value();
     const auto hmacs = stale_nonces_.check(space, command, changes);
-    if (!hmacs) return refuse(as_lack_of_room(hmacs.error(), rc::kSessionMemory));
+    if (!hmacs) return wire::manager_error(as_lack_of_room(hmacs.error(), rc::kSessionMemory));
 
     // It sets the counters to zero that tell a reset.
     const bool clears = command.row().effect == Effect::kClear;
@@ -280,11 +276,11 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
     const bool not_begun =
         response && (says_reference_is_unknown(response->code()) || response->code() == rc::kInitialize);
     if (!not_begun) forget_copies_of_used_sequences(space, command);
-    if (!response) return refuse(response.error());
+    if (!response) return wire::manager_error(response.error());
     if (response->ok()) {
       if (!creates_what_it_should(command, *response, chip_)) {
         port_.cost().distrusted = true;
-        return refuse(rc::kFailure);
+        return wire::manager_error(rc::kFailure);
       }
       stale_nonces_.answer(space, command, *hmacs, *response);
       note_seen(space, command);
@@ -292,14 +288,14 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
       book(space, command, *response, outcome);
       // A number that the space must not meet again, or a handle that somebody else has.
       if (command.row().has_response_handle() && !outcome.created)
-        return refuse(command.row().creates == Creates::kSession ? rc::kSessionHandles : rc::kFailure);
+        return wire::manager_error(command.row().creates == Creates::kSession ? rc::kSessionHandles : rc::kFailure);
       if (auto answer = capabilities_in_space(space, command, *response)) return std::move(*answer);
       return std::move(*response).take();
     }
     if (!repair(command, response->code(), resynchronised)) return std::move(*response).take();
     last = std::move(*response).take();
   }
-  return last.empty() ? refuse(rc::kFailure) : last;
+  return last.empty() ? wire::manager_error(rc::kFailure) : last;
 }
 
 // What the command named was in the TPM.

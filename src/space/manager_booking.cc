@@ -92,7 +92,7 @@ std::optional<Bytes> Manager::capabilities_in_space(SpaceId space, const Command
   const View* view = view_of(space);
   const auto shown = hides(view, *query) ? ChipLists(*view, port_).parameters(*query, response.parameters())
                                          : properties_in_space(response.parameters(), books_, chip_, space, port_);
-  return shown ? wire::success_response(*shown) : wire::error_response(wire::from_manager(wire::rc::kFailure));
+  return shown ? wire::success_response(*shown) : wire::manager_error(wire::rc::kFailure);
 }
 
 // Lowest free first, as a TPM does. Precondition: the space is below its limit, which is far below 2^24.

@@ -4,19 +4,11 @@
 #include <tuple>
 
 #include "space/pools.h"
+#include "space/time.h"
 
 namespace tpmspace::space {
 
 namespace {
-
-std::uint64_t after(std::uint64_t time, std::uint64_t span) {
-  return span > UINT64_MAX - time ? UINT64_MAX : time + span;
-}
-
-// What was given by the bank, and may be taken back.
-bool is_ordinary(const Session& session) {
-  return !session.can_be_made_again() && !session.reserved;
-}
 
 // The order in which sessions go.
 auto rank(const Books& books, const OrdinarySessions& there, const Session& session) {
@@ -31,7 +23,7 @@ auto rank(const Books& books, const OrdinarySessions& there, const Session& sess
 OrdinarySessions::OrdinarySessions(const Books& books) {
   for (const auto& [number, session] : books.sessions) {
     if (session.reserved) ++reserved;
-    if (!is_ordinary(session)) continue;
+    if (!session.is_ordinary()) continue;
     OfSpace& space = by_space[session.space];
     ++space.held;
     space.served_at = std::max(space.served_at, session.served_at);
@@ -68,7 +60,7 @@ Taking session_to_take(const Books& books, const FairShares& shares, const Waite
   const OrdinarySessions& there = shares.there();
   const Session* victim = nullptr;
   for (const auto& [number, session] : books.sessions) {
-    if (!is_ordinary(session) || session.space == waiter.space) continue;
+    if (!session.is_ordinary() || session.space == waiter.space) continue;
     const bool is_above = shares.is_above(session.owner);
     if (shares.anybody_is_above() && !is_above) continue;
     std::uint64_t due = after(session.used_at, session.lease);
@@ -104,7 +96,7 @@ namespace {
 std::vector<const Session*> left_behind_past_lease(const Books& books, std::uint64_t now) {
   std::vector<const Session*> out;
   for (const auto& [number, session] : books.sessions)
-    if (is_ordinary(session) && session.space.value == 0 && after(session.used_at, session.lease) <= now)
+    if (session.is_ordinary() && session.space.value == 0 && after(session.used_at, session.lease) <= now)
       out.push_back(&session);
   std::sort(out.begin(), out.end(), [](const Session* one, const Session* other) {
     return std::tie(one->asked_authority, one->last_use) < std::tie(other->asked_authority, other->last_use);

@@ -254,13 +254,9 @@ void SessionBook::book_uses(SpaceId id, const Command& command, const wire::Resp
 
 namespace {
 
-bool is_ordinary(const Session& session) {
-  return !session.can_be_made_again() && !session.reserved;
-}
-
 std::uint32_t ordinary_of(const Books& books, OwnerId owner) {
   return static_cast<std::uint32_t>(std::count_if(books.sessions.begin(), books.sessions.end(), [&](const auto& entry) {
-    return entry.second.owner == owner && is_ordinary(entry.second);
+    return entry.second.owner == owner && entry.second.is_ordinary();
   }));
 }
 
@@ -271,7 +267,7 @@ SessionBook::Before SessionBook::before(SpaceId id) const {
   out.owner = books_.spaces.at(id).owner;
   out.ordinary = ordinary_of(books_, out.owner);
   for (const auto& [number, session] : books_.sessions)
-    if (session.space == id && session.served_at != 0 && is_ordinary(session))
+    if (session.space == id && session.served_at != 0 && session.is_ordinary())
       out.waited.push_back({number, session.started_at, session.served_at, session.tenure});
   return out;
 }

@@ -18,10 +18,8 @@ namespace rc = wire::rc;
 
 namespace {
 
-constexpr std::uint32_t kCapHandles = 1, kCapTpmProperties = 6;                                   // TPM_CAP
 constexpr std::uint32_t kLockoutCounter = 0x20E, kMaxAuthFail = 0x20F, kLockoutInterval = 0x210;  // TPM_PT
 constexpr std::uint32_t kPage = 64;
-constexpr int kMaxPages = 64;
 
 // Saved sessions are asked for as 0x03nnnnnn and listed as 0x02nnnnnn (TPM-RULES 11).
 bool is_of_range(std::uint32_t handle, std::uint32_t first) {

@@ -25,6 +25,11 @@
 
 namespace tpmspace::space {
 
+// TPM_CAP (Part 2, 6.12).
+inline constexpr std::uint32_t kCapHandles = 1, kCapCommands = 2, kCapPcrs = 5, kCapTpmProperties = 6;
+// A list of the TPM is read in at most so many pages, whatever a TPM says of there being more.
+inline constexpr int kMaxPages = 64;
+
 // What one step cost, for the account.
 struct Cost {
   std::vector<wire::TpmUse> tpm;

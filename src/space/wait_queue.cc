@@ -2,13 +2,11 @@
 
 #include <algorithm>
 
+#include "space/time.h"
+
 namespace tpmspace::space {
 
 namespace {
-
-std::uint64_t after(std::uint64_t time, std::uint64_t span) {
-  return span > UINT64_MAX - time ? UINT64_MAX : time + span;
-}
 
 template <typename Map, typename Key, typename Value>
 void erase_from(Map& sets, const Key& key, const Value& value) {

@@ -1,12 +1,12 @@
 #include "tool/capabilities.h"
 
+#include "tool/time_limits.h"
 #include "wire/command.h"
 #include "wire/command_table.h"
 
 namespace tpmspace::tool {
 namespace {
 
-constexpr int kTimeoutMs = 60'000;
 constexpr std::uint32_t kCapHandles = 1;
 constexpr std::uint32_t kCapTpmProperties = 6;
 constexpr std::uint32_t kAsked = 64;  // entries a page; a TPM gives what fits
@@ -22,7 +22,7 @@ template <typename Take>
 bool read_list(client::Connection& connection, std::uint32_t capability, std::uint32_t from, Take&& take) {
   for (int page = 0; page < kMaxPages; ++page) {
     if (!connection.send(get_capability(capability, from))) return false;
-    const auto answer = connection.receive(kTimeoutMs);
+    const auto answer = connection.receive(kCommandMs);
     if (!answer || !*answer) return false;
     const auto header = wire::read_header(**answer);
     if (!header || header->code != wire::rc::kSuccess) return false;

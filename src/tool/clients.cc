@@ -17,6 +17,7 @@
 #include "tool/machine.h"
 #include "tool/sessions.h"
 #include "tool/status.h"
+#include "tool/time_limits.h"
 #include "wire/rc.h"
 
 namespace tpmspace::tool {
@@ -27,16 +28,10 @@ using proto::RefusedCommand;
 using proto::Who;
 using proto::WhoReport;
 
-constexpr int kTimeoutMs = 10'000;
 constexpr std::size_t kWidth = 80;
-constexpr const char* kRow = "{:<6}{:<12}{:<9}{:>9}{:>10}{:>10}{:>9}{:>10}\n";
+constexpr const char* kClientRow = "{:<6}{:<12}{:<9}{:>9}{:>10}{:>10}{:>9}{:>10}\n";
 
-int fail(const std::string& sentence) {
-  complain(sentence);
-  return kExitFailure;
-}
-
-std::string why(const client::Error& error) {
+std::string clients_error(const client::Error& error) {
   if (error.code != wire::from_manager(wire::rc::kDisabled)) return error.what;
   return error.what + ": this connection has given rights away, so it is told of no other";
 }
@@ -92,7 +87,7 @@ std::string words_of(const ClientEntry& client, const std::string& program) {
 std::string row(const ClientEntry& client, const std::string& program) {
   constexpr std::size_t kIndent = 6;
   std::string out =
-      fmt::format(kRow, client.connection, user_name(client.who.uid), pid_text(client.who.pid), client.commands,
+      fmt::format(kClientRow, client.connection, user_name(client.who.uid), pid_text(client.who.pid), client.commands,
                   duration_text(client.tpm_time), client.waits_for.empty() ? "-" : age_text(client.waiting),
                   client.objects, client.sessions);
   out += wrapped(words_of(client, program), kIndent, kIndent + 2);
@@ -147,7 +142,7 @@ tl::expected<proto::Clients, client::Error> all_clients(client::Connection& conn
   proto::Clients out;
   std::uint64_t after = 0;
   while (out.clients.size() < kMostShown) {
-    auto page = connection.clients(after, kTimeoutMs);
+    auto page = connection.clients(after, kAnswerMs);
     if (!page) return tl::make_unexpected(page.error());
     out.total = page->total;
     if (page->clients.empty()) break;
@@ -195,7 +190,8 @@ std::string program_of(std::uint32_t pid, std::uint32_t uid, std::uint64_t age) 
 
 std::string clients_text(const proto::Clients& clients, const ProgramOf& program) {
   if (clients.clients.empty()) return "no clients\n";
-  std::string out = fmt::format(kRow, "conn", "user", "pid", "commands", "TPM time", "waiting", "objects", "sessions");
+  std::string out =
+      fmt::format(kClientRow, "conn", "user", "pid", "commands", "TPM time", "waiting", "objects", "sessions");
   for (const ClientEntry& client : clients.clients) out += row(client, known_program(client, program));
   if (clients.total > clients.clients.size())
     out += fmt::format("and {} more\n", clients.total - clients.clients.size());
@@ -239,15 +235,15 @@ int show_clients(const ManagerPlace& manager, bool json) {
   auto connection = connect_to_administer(manager);
   if (!connection) return fail(connection.error().what);
   const auto clients = all_clients(*connection);
-  if (!clients) return fail(why(clients.error()));
+  if (!clients) return fail(clients_error(clients.error()));
   return print(json ? clients_json(*clients, program_of) : clients_text(*clients, program_of)) ? kExitOk : kExitFailure;
 }
 
 int show_whoami(const ManagerPlace& manager, bool json) {
   auto connection = connect_to(manager);
   if (!connection) return fail(connection.error().what);
-  const auto report = connection->who({}, kTimeoutMs);
-  if (!report) return fail(why(report.error()));
+  const auto report = connection->who({}, kAnswerMs);
+  if (!report) return fail(clients_error(report.error()));
   return print(json ? report_json(*report) : report_text(*report)) ? kExitOk : kExitFailure;
 }
 
@@ -255,14 +251,14 @@ int explain_process(const ManagerPlace& manager, std::uint32_t pid, const std::v
   auto connection = connect_to_administer(manager);
   if (!connection) return fail(connection.error().what);
   if (words.size() > proto::kMaxWords) return fail("too many words");
-  const auto report = connection->who({.pid = pid, .words = words}, kTimeoutMs);
+  const auto report = connection->who({.pid = pid, .words = words}, kAnswerMs);
   if (!report && report.error().code == wire::from_manager(wire::rc::kValue))
     return fail(
         fmt::format("process {} is not connected to tpmspaced, or belongs to another user: `tpmspace clients` "
                     "lists the clients; to ask about a client that is not connected, say who it is, as in "
                     "--as uid=33",
                     pid));
-  if (!report) return fail(why(report.error()));
+  if (!report) return fail(clients_error(report.error()));
   if (report->outcome == WhoReport::Outcome::kCannotBeSaid) return fail(report->text);
   if (!print(report_text(*report))) return kExitFailure;
   if (report->connections > 1)

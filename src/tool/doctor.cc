@@ -18,13 +18,13 @@
 #include "tool/exit_code.h"
 #include "tool/installation.h"
 #include "tool/status.h"
+#include "tool/time_limits.h"
 
 namespace tpmspace::tool {
 namespace {
 
 using Level = Finding::Level;
 
-constexpr int kTimeoutMs = 10'000;
 constexpr const char* kLevelNames[] = {"ok", "note", "problem"};
 constexpr mode_t kOthers = 006;  // read or write
 constexpr mode_t kGroup = 060;
@@ -166,7 +166,7 @@ pid_t judge_manager(const std::string& socket, Findings& findings) {
     judge_socket(socket, findings);
     return 0;
   }
-  const auto hello = connection->hello(kTimeoutMs);
+  const auto hello = connection->hello(kAnswerMs);
   if (!hello) {
     add(findings, Level::kProblem, hello.error().what);
     // One that refuses serves, though not us.
@@ -176,7 +176,7 @@ pid_t judge_manager(const std::string& socket, Findings& findings) {
   judge_socket(socket, findings);
   // The status comes last: it knows of a TPM that was lost meanwhile.
   const Contents contents = look_at_contents(*connection);
-  const auto status = connection->status(kTimeoutMs);
+  const auto status = connection->status(kAnswerMs);
   if (!status) {
     add(findings, Level::kProblem, status.error().what);
     return peer_pid(*connection);

@@ -12,20 +12,14 @@
 #include "proto/json.h"
 #include "tool/accounts.h"
 #include "tool/exit_code.h"
+#include "tool/time_limits.h"
 #include "wire/rc.h"
 
 namespace tpmspace::tool {
 namespace {
 
-constexpr int kTimeoutMs = 30'000;
-
-std::string why(const client::Error& error) {
+std::string door_error(const client::Error& error) {
   return error.code == wire::from_manager(wire::rc::kDisabled) ? error.what + kAdministratorsOnly : error.what;
-}
-
-int fail(const std::string& sentence, int code = kExitFailure) {
-  complain(sentence);
-  return code;
 }
 
 tl::expected<proto::DoorEntry, std::string> entry_of(const DoorOptions& options) {
@@ -57,7 +51,7 @@ tl::expected<proto::DoorEntry, std::string> entry_of(const DoorOptions& options)
 }
 
 int tell(const tl::expected<proto::Outcome, client::Error>& outcome) {
-  if (!outcome) return fail(why(outcome.error()));
+  if (!outcome) return fail(door_error(outcome.error()));
   if (!outcome->done) return fail(outcome->sentence);
   return print(outcome->sentence + "\n") ? kExitOk : kExitFailure;
 }
@@ -103,17 +97,17 @@ int manage_doors(const DoorOptions& options) {
   if (!connection) return fail(connection.error().what);
   switch (options.what) {
     case DoorOptions::What::kList: {
-      const auto doors = connection->doors(kTimeoutMs);
-      if (!doors) return fail(why(doors.error()));
+      const auto doors = connection->doors(kChangeMs);
+      if (!doors) return fail(door_error(doors.error()));
       return print(options.json ? doors_json(*doors) : doors_text(*doors)) ? kExitOk : kExitFailure;
     }
     case DoorOptions::What::kAdd: {
       const auto entry = entry_of(options);
       if (!entry) return fail(entry.error(), kExitUsage);
-      return tell(connection->change_door(*entry, kTimeoutMs));
+      return tell(connection->change_door(*entry, kChangeMs));
     }
     case DoorOptions::What::kRemove:
-      return tell(connection->change_door(proto::RemoveDoor{options.name}, kTimeoutMs));
+      return tell(connection->change_door(proto::RemoveDoor{options.name}, kChangeMs));
   }
   return kExitUsage;
 }
@@ -121,7 +115,7 @@ int manage_doors(const DoorOptions& options) {
 int reload_policy(const ManagerPlace& manager) {
   auto connection = connect_to_administer(manager);
   if (!connection) return fail(connection.error().what);
-  return tell(connection->reload(kTimeoutMs));
+  return tell(connection->reload(kChangeMs));
 }
 
 }  // namespace tpmspace::tool

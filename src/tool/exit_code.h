@@ -28,6 +28,12 @@ inline void complain(const std::string& sentence) {
   (void)std::fprintf(stderr, "tpmspace: %s\n", sentence.c_str());
 }
 
+// The sentence is said; returns the exit code.
+inline int fail(const std::string& sentence, int code = kExitFailure) {
+  complain(sentence);
+  return code;
+}
+
 // What was asked for, on stdout. False: it cannot be written, which was said.
 [[nodiscard]] inline bool print(const std::string& text) {
   if (std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0) return true;

@@ -11,6 +11,7 @@
 #include "tool/accounts.h"
 #include "tool/exit_code.h"
 #include "tool/sessions.h"
+#include "tool/time_limits.h"
 #include "wire/handle.h"
 #include "wire/rc.h"
 
@@ -18,7 +19,6 @@ namespace tpmspace::tool {
 namespace {
 
 // The order waits for the command at the TPM, and the slowest (a key generation) may take minutes.
-constexpr int kTimeoutMs = 600'000;
 
 std::optional<std::uint32_t> parse_handle(std::string_view text) {
   if (!text.starts_with("0x") && !text.starts_with("0X")) return std::nullopt;
@@ -46,7 +46,7 @@ tl::expected<proto::SessionOrder, std::string> these(const std::vector<std::stri
   return out;
 }
 
-std::string why(const client::Error& error) {
+std::string flush_error(const client::Error& error) {
   if (error.code == wire::from_manager(wire::rc::kDisabled)) return error.what + kAdministratorsOnly;
   if (error.code == wire::from_manager(wire::rc::kReferenceH0))
     return error.what + ": no program has such a session in the TPM now; `tpmspace sessions` shows them";
@@ -109,9 +109,9 @@ int flush_sessions(const FlushOptions& options) {
     complain(connection.error().what);
     return kExitFailure;
   }
-  const auto flushed = connection->order(*what, kTimeoutMs);
+  const auto flushed = connection->order(*what, kFlushMs);
   if (!flushed) {
-    complain(why(flushed.error()));
+    complain(flush_error(flushed.error()));
     return kExitFailure;
   }
   const auto missing = not_there(*what, *flushed);
@@ -132,9 +132,9 @@ int reserve_session(const ReserveOptions& options) {
     complain(connection.error().what);
     return kExitFailure;
   }
-  const auto done = connection->order(proto::ReserveThis{*handle, !options.release}, kTimeoutMs);
+  const auto done = connection->order(proto::ReserveThis{*handle, !options.release}, kFlushMs);
   if (!done) {
-    complain(why(done.error()));
+    complain(flush_error(done.error()));
     return kExitFailure;
   }
   if (done->empty()) {

@@ -11,19 +11,13 @@
 #include "tool/exit_code.h"
 #include "tool/own_connection.h"
 #include "tool/signals.h"
+#include "tool/time_limits.h"
 #include "wire/rc.h"
 
 namespace tpmspace::tool {
 namespace {
 
-constexpr int kTimeoutMs = 30'000;
-
-int fail(const std::string& sentence) {
-  complain(sentence);
-  return kExitRunFailed;
-}
-
-std::string why(const client::Error& error, const std::string& name) {
+std::string learn_error(const client::Error& error, const std::string& name) {
   if (error.code == wire::from_manager(wire::rc::kValue))
     return "no profile can have the name \"" + name +
            "\": at most 64 letters, digits, \"-\", \"_\" and \".\" are possible, and safe, storage, attest, provision, "
@@ -45,7 +39,7 @@ bool write_to(const std::string& path, const std::string& text) {
 tl::expected<int, int> run_with(const client::Connection& connection, const LearnOptions& options) {
   const Signals signals;
   auto own = own_connection(connection);
-  if (!own) return tl::make_unexpected(fail(own.error()));
+  if (!own) return tl::make_unexpected(fail(own.error(), kExitRunFailed));
   Launch launch;
   launch.arguments = options.command;
   launch.environment = own->environment;
@@ -60,14 +54,14 @@ tl::expected<int, int> run_with(const client::Connection& connection, const Lear
 
 int learn(const LearnOptions& options) {
   auto connection = connect_to(options.manager);
-  if (!connection) return fail(connection.error().what);
-  if (const auto begun = connection->learn(options.name, kTimeoutMs); !begun)
-    return fail(why(begun.error(), options.name));
+  if (!connection) return fail(connection.error().what, kExitRunFailed);
+  if (const auto begun = connection->learn(options.name, kChangeMs); !begun)
+    return fail(learn_error(begun.error(), options.name), kExitRunFailed);
   const auto code = run_with(*connection, options);
   if (!code) return code.error();
 
-  const auto profile = connection->learn(options.name, kTimeoutMs);
-  if (!profile) return fail("what the command used cannot be told: " + profile.error().what);
+  const auto profile = connection->learn(options.name, kChangeMs);
+  if (!profile) return fail("what the command used cannot be told: " + profile.error().what, kExitRunFailed);
   if (profile->starts_with(proto::kLearnedNothing)) {
     complain("nothing was learned, for \"" + options.command[0] +
              "\" sent no TPM command by the connection that it was given: maybe it needed no TPM, or it uses another "

@@ -1,6 +1,7 @@
 #include "tool/manager_place.h"
 
 #include "client/socket_path.h"
+#include "tool/time_limits.h"
 
 namespace tpmspace::tool {
 
@@ -13,9 +14,8 @@ namespace {
 using Connected = tl::expected<client::Connection, client::Error>;
 
 Connected with_chip(Connected connection, const std::string& chip) {
-  constexpr int kTimeoutMs = 30'000;
   if (!connection || chip.empty()) return connection;
-  if (const auto used = connection->use_chip(chip, kTimeoutMs); !used) return tl::make_unexpected(used.error());
+  if (const auto used = connection->use_chip(chip, kChangeMs); !used) return tl::make_unexpected(used.error());
   return connection;
 }
 

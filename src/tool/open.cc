@@ -8,19 +8,13 @@
 #include "client/connection.h"
 #include "tool/exit_code.h"
 #include "tool/own_connection.h"
+#include "tool/time_limits.h"
 #include "wire/rc.h"
 
 namespace tpmspace::tool {
 namespace {
 
-constexpr int kTimeoutMs = 30'000;
-
-int fail(const std::string& sentence) {
-  complain(sentence);
-  return kExitRunFailed;
-}
-
-std::string why(const client::Error& error, const std::string& profile) {
+std::string open_error(const client::Error& error, const std::string& profile) {
   if (error.code == wire::from_manager(wire::rc::kValue))
     return error.what + ": there is no profile \"" + profile +
            "\"; those that come with tpmspace are safe, storage, attest, provision and admin, others are in its "
@@ -32,12 +26,12 @@ std::string why(const client::Error& error, const std::string& profile) {
 
 int open_narrowed(const OpenOptions& options) {
   auto connection = connect_to(options.manager);
-  if (!connection) return fail(connection.error().what);
-  if (const auto narrowed = connection->narrow(options.profile, kTimeoutMs); !narrowed)
-    return fail(why(narrowed.error(), options.profile));
+  if (!connection) return fail(connection.error().what, kExitRunFailed);
+  if (const auto narrowed = connection->narrow(options.profile, kChangeMs); !narrowed)
+    return fail(open_error(narrowed.error(), options.profile), kExitRunFailed);
 
   const auto own = own_connection(*connection);
-  if (!own) return fail(own.error());
+  if (!own) return fail(own.error(), kExitRunFailed);
   for (const Variable& variable : own->environment)
     if (variable.value) ::setenv(variable.name.c_str(), variable.value->c_str(), 1);
 

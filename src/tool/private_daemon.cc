@@ -41,10 +41,10 @@ posix::Fd notify_listener(const std::string& path) {
   return fd;
 }
 
-enum class Level : std::uint8_t { kError, kNotice, kOther };
+enum class LogLevel : std::uint8_t { kError, kNotice, kOther };
 
 struct LogLine {
-  Level level = Level::kOther;
+  LogLevel level = LogLevel::kOther;
   std::string text;
 };
 
@@ -52,15 +52,16 @@ struct LogLine {
 // "tpmspaced: text". Other lines, such as those of a library, stay as they are.
 LogLine read_line(const std::string& line) {
   constexpr std::string_view kSpeaker = " tpmspaced: ", kEnd = ": ";
-  if (const auto plain = kSpeaker.substr(1); line.starts_with(plain)) return {Level::kOther, line.substr(plain.size())};
+  if (const auto plain = kSpeaker.substr(1); line.starts_with(plain))
+    return {LogLevel::kOther, line.substr(plain.size())};
   const auto speaker = line.find(' ');
   if (speaker == std::string::npos || line.compare(speaker, kSpeaker.size(), kSpeaker) != 0)
-    return {Level::kOther, line};
+    return {LogLevel::kOther, line};
   const auto level = speaker + kSpeaker.size();
   const auto end = line.find(kEnd, level);
-  if (end == std::string::npos) return {Level::kOther, line};
+  if (end == std::string::npos) return {LogLevel::kOther, line};
   const std::string_view name = std::string_view(line).substr(level, end - level);
-  const auto of_name = name == "error" ? Level::kError : name == "notice" ? Level::kNotice : Level::kOther;
+  const auto of_name = name == "error" ? LogLevel::kError : name == "notice" ? LogLevel::kNotice : LogLevel::kOther;
   return {of_name, line.substr(end + kEnd.size())};
 }
 
@@ -134,7 +135,7 @@ bool PrivateDaemon::told_ready() const {
 void PrivateDaemon::pass_on_notices() {
   const auto lines = read_log(log_);
   for (; passed_on_ < lines.size(); ++passed_on_)
-    if (lines[passed_on_].level == Level::kNotice) complain("tpmspaced: " + lines[passed_on_].text);
+    if (lines[passed_on_].level == LogLevel::kNotice) complain("tpmspaced: " + lines[passed_on_].text);
 }
 
 std::string PrivateDaemon::ended_early(int wait_status) const {
@@ -189,7 +190,7 @@ void PrivateDaemon::stop(const Signals& signals) {
 std::string PrivateDaemon::errors() const {
   std::string out;
   for (const auto& line : read_log(log_)) {
-    if (line.level != Level::kError) continue;
+    if (line.level != LogLevel::kError) continue;
     if (!out.empty()) out.append("\n");
     out.append("tpmspaced: ").append(line.text);
   }

@@ -34,11 +34,6 @@ FapiPlaces fapi_places(const std::string& tpm, const Workplace& workplace) {
           .socket = workplace.socket()};
 }
 
-int fail(const std::string& sentence) {
-  complain(sentence);
-  return kExitRunFailed;
-}
-
 }  // namespace
 
 std::vector<Variable> client_environment(const std::string& tcti, const LibraryPlaces& library) {
@@ -55,24 +50,26 @@ std::vector<Variable> client_environment(const std::string& tcti, const LibraryP
 int run(const RunOptions& options) {
   const Signals signals;
   const std::string program = options.daemon.empty() ? find_daemon() : options.daemon;
-  if (program.empty()) return fail("there is no tpmspaced beside this program or in PATH; install it");
+  if (program.empty()) return fail("there is no tpmspaced beside this program or in PATH; install it", kExitRunFailed);
   const LibraryPlaces library = find_library();
   if (library.beside.empty() && library.by_itself.empty())
-    return fail(std::string(kLibrary) + ", by which TPM programs would use this TPM, cannot be loaded: it is neither " +
-                "beside this program nor where the dynamic linker looks; install it (cmake --install, ldconfig), or " +
-                "name its folder in LD_LIBRARY_PATH");
+    return fail(
+        std::string(kLibrary) + ", by which TPM programs would use this TPM, cannot be loaded: it is neither " +
+            "beside this program nor where the dynamic linker looks; install it (cmake --install, ldconfig), or " +
+            "name its folder in LD_LIBRARY_PATH",
+        kExitRunFailed);
   const auto workplace = Workplace::make();
-  if (!workplace) return fail(workplace.error());
+  if (!workplace) return fail(workplace.error(), kExitRunFailed);
   auto daemon = PrivateDaemon::start(program, options.tpm, *workplace, signals);
-  if (!daemon) return fail(daemon.error());
+  if (!daemon) return fail(daemon.error(), kExitRunFailed);
 
   const auto ready = daemon->wait_ready(signals);
-  if (!ready) return fail(ready.error());
+  if (!ready) return fail(ready.error(), kExitRunFailed);
   int code = 0;
   if (*ready) {
     code = kExitSignalBase + **ready;
   } else if (const auto fapi = furnish_fapi(fapi_places(options.tpm, *workplace)); !fapi) {  // its folder is there now
-    code = fail(fapi.error());
+    code = fail(fapi.error(), kExitRunFailed);
   } else {
     code = run_command(options, library, *workplace, *daemon, signals);
   }

@@ -8,6 +8,7 @@
 #include "client/connection.h"
 #include "proto/json.h"
 #include "tool/exit_code.h"
+#include "tool/time_limits.h"
 
 namespace tpmspace::tool {
 namespace {
@@ -15,9 +16,8 @@ namespace {
 using proto::SessionEntry;
 using proto::WaitingEntry;
 
-constexpr int kTimeoutMs = 10'000;
 constexpr std::uint64_t kSecond = 1'000'000'000;
-constexpr const char* kRow = "{:<12}{:<12}{:<{}}{:<8}{:<22}{:<12}{:<12}{:<12}{:<12}{}\n";
+constexpr const char* kSessionRow = "{:<12}{:<12}{:<{}}{:<8}{:<22}{:<12}{:<12}{:<12}{:<12}{}\n";
 constexpr const char* kWaitingRow = "{:<12}{:<{}}{:<12}{:<14}{}\n";
 constexpr std::string_view kRealm = "namespace or door";
 constexpr std::size_t kGap = 2;
@@ -46,7 +46,7 @@ std::string state_text(const SessionEntry& entry) {
 }
 
 std::string row(const SessionEntry& entry, std::size_t width) {
-  return fmt::format(kRow, fmt::format("0x{:08x}", entry.handle), entry.uid, realm_text(entry.realm), width,
+  return fmt::format(kSessionRow, fmt::format("0x{:08x}", entry.handle), entry.uid, realm_text(entry.realm), width,
                      kind_name(entry.kind), state_text(entry), connection_text(entry.connection), age_text(entry.age),
                      age_text(entry.idle), age_text(entry.lease), rebuildable_text(entry.rebuildable));
 }
@@ -173,8 +173,8 @@ std::string sessions_text(const proto::Sessions& sessions) {
   const std::size_t width = realm_width(sessions);
   std::string out = sessions.sessions.empty() ? "no sessions\n" : "";
   if (!sessions.sessions.empty())
-    out = fmt::format(kRow, "handle", "uid", realm_head(width), width, "kind", "state", "connection", "age", "idle",
-                      "lease", "can be made again");
+    out = fmt::format(kSessionRow, "handle", "uid", realm_head(width), width, "kind", "state", "connection", "age",
+                      "idle", "lease", "can be made again");
   for (const SessionEntry& entry : sessions.sessions) out += row(entry, width);
   if (sessions.more_parked != 0) out += fmt::format("and {} more that are parked\n", sessions.more_parked);
   return out + waiting_text(sessions, width) + hidden_text(sessions);
@@ -195,7 +195,7 @@ int show_sessions(const ManagerPlace& manager, bool json) {
     complain(connection.error().what);
     return kExitFailure;
   }
-  const auto sessions = connection->sessions(kTimeoutMs);
+  const auto sessions = connection->sessions(kAnswerMs);
   if (!sessions) {
     complain(sessions.error().what);
     return kExitFailure;

@@ -12,6 +12,7 @@
 #include "client/connection.h"
 #include "proto/json.h"
 #include "tool/exit_code.h"
+#include "tool/time_limits.h"
 #include "wire/command_table.h"
 
 namespace tpmspace::tool {
@@ -20,8 +21,6 @@ namespace {
 using proto::CommandUse;
 using proto::FieldKind;
 using proto::StatusField;
-
-constexpr int kTimeoutMs = 10'000;
 
 // What comes from the TPM goes to a terminal: no control characters.
 std::string printable(std::string text) {
@@ -161,7 +160,7 @@ int show_status(const ManagerPlace& manager, bool json) {
     complain(connection.error().what);
     return kExitFailure;
   }
-  const auto status = connection->status(kTimeoutMs);
+  const auto status = connection->status(kAnswerMs);
   if (!status) {
     complain(status.error().what);
     return kExitFailure;

@@ -20,6 +20,8 @@
 #include <thread>
 #include <utility>
 
+#include "posix/errno_text.h"
+
 namespace tpmspace::tpm {
 namespace {
 
@@ -30,10 +32,6 @@ constexpr const char* kNobodyAccepts = "nobody accepts the connection";
 constexpr const char* kGivenUp = "this process does not want it any more";
 // How often a full Unix socket is tried again.
 constexpr std::chrono::milliseconds kTryAgain{20};
-
-std::string errno_text(int number) {
-  return std::generic_category().message(number);
-}
 
 // Waits for a descriptor, until a moment, or until it is given up.
 class Patience {
@@ -74,7 +72,7 @@ int result_of(int fd) {
 tl::expected<posix::Fd, std::string> connect_within_limit(int family, const sockaddr* address, socklen_t size,
                                                           const std::stop_token& given_up) {
   posix::Fd fd(::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd) return Fault(errno_text(errno));
+  if (!fd) return Fault(posix::errno_text(errno));
   const Patience patience(given_up);
   const auto end = Clock::now() + kConnectLimit;
   for (;;) {
@@ -82,14 +80,14 @@ tl::expected<posix::Fd, std::string> connect_within_limit(int family, const sock
     if (::connect(fd.get(), address, size) == 0) return fd;
     const int error = errno;
     if (error == EINPROGRESS) break;
-    if (error != EAGAIN && error != EINTR) return Fault(errno_text(error));
+    if (error != EAGAIN && error != EINTR) return Fault(posix::errno_text(error));
     if (Clock::now() >= end) return Fault(kNobodyAccepts);
     (void)patience.wait(-1, 0, std::min(end, Clock::now() + kTryAgain));
   }
   const bool settled = patience.wait(fd.get(), POLLOUT, end);
   if (patience.given_up()) return Fault(kGivenUp);
   if (!settled) return Fault(kNobodyAccepts);
-  if (const int error = result_of(fd.get()); error != 0) return Fault(errno_text(error));
+  if (const int error = result_of(fd.get()); error != 0) return Fault(posix::errno_text(error));
   return fd;
 }
 
@@ -170,7 +168,7 @@ tl::expected<posix::Fd, std::string> connect_tcp(const std::string& host, std::u
       const int on = 1;
       // A command and its response are one small packet each: waiting to fill one would cost 40 ms.
       if (::setsockopt(fd->get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0) return fd;
-      why = errno_text(errno);
+      why = posix::errno_text(errno);
     } else {
       why = fd.error();
     }

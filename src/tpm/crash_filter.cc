@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "tpm/algorithm_ids.h"
 #include "wire/handle.h"
 #include "wire/response.h"
 
@@ -15,7 +16,6 @@ using wire::Writer;
 namespace cc = wire::cc;
 
 constexpr std::uint32_t kNull = 0x40000007;
-constexpr std::uint16_t kAlgKeyedHash = 0x0008, kAlgNull = 0x0010, kAlgSha256 = 0x000B;
 // More than any TPM takes: what is too long for this one it says itself.
 constexpr std::size_t kAnySize = 65'536;
 
@@ -46,7 +46,7 @@ wire::Tpm::Answer CrashFilter::transact(ByteView bytes, std::uint8_t locality) {
   const auto command = wire::Command::parse(wire::to_bytes(bytes), wire::CommandTable::builtin(), kAnySize);
   if (!command) return inner_->transact(bytes, locality);
   if (suspect)
-    if (const auto refusal = refusal_of(*command)) return wire::error_response(wire::from_manager(*refusal));
+    if (const auto refusal = refusal_of(*command)) return wire::manager_error(*refusal);
   Answer answer = inner_->transact(bytes, locality);
   if (is_success(answer)) seen_.learn(*command, *answer);
   return answer;
@@ -92,8 +92,8 @@ bool CrashFilter::is_for_this_tpm(const KnownCrash& row) {
 
 // GetCapability(TPM_PROPERTIES) of the manufacturer up to the first word of the firmware's version: Part 2, 6.13.
 std::optional<Firmware> CrashFilter::ask_firmware() {
-  constexpr std::uint32_t kProperties = 6, kManufacturer = 0x105, kVersion = 0x10B;
-  const wire::Bytes question = Writer().u32(kProperties).u32(kManufacturer).u32(kVersion - kManufacturer + 1).take();
+  constexpr std::uint32_t kProperties = 6, kMaker = 0x105, kFirmware = 0x10B;
+  const wire::Bytes question = Writer().u32(kProperties).u32(kMaker).u32(kFirmware - kMaker + 1).take();
   const auto answer = inner_->transact(plain(cc::kGetCapability, question), 0);
   if (!is_success(answer)) return std::nullopt;
   Reader in(ByteView(*answer).subspan(wire::kHeaderSize));
@@ -103,8 +103,8 @@ std::optional<Firmware> CrashFilter::ask_firmware() {
     const auto property = in.u32();
     const auto value = in.u32();
     if (!property || !value) return std::nullopt;
-    if (*property == kVersion) out.version = *value;
-    if (*property != kManufacturer) continue;
+    if (*property == kFirmware) out.version = *value;
+    if (*property != kMaker) continue;
     for (unsigned shift = 32; shift != 0;)
       if (const auto letter = static_cast<char>(*value >> (shift -= 8) & 0xFF); letter > ' ') out.maker += letter;
   }

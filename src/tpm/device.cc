@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <system_error>
 
+#include "posix/errno_text.h"
+
 namespace tpmspace::tpm {
 namespace {
 
@@ -30,7 +32,7 @@ std::string why_not(const std::string& path, int number) {
       return fmt::format(
           "no permission to open {}: run as root, or as a member of the group that owns it (often 'tss')", path);
     default:
-      return fmt::format("cannot open {}: {}", path, std::generic_category().message(number));
+      return fmt::format("cannot open {}: {}", path, posix::errno_text(number));
   }
 }
 

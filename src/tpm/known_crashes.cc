@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "tpm/algorithm_ids.h"
 #include "wire/handle.h"
 
 namespace tpmspace::tpm {
@@ -15,7 +16,6 @@ namespace cc = wire::cc;
 namespace rc = wire::rc;
 
 constexpr std::uint32_t kNullHandle = static_cast<std::uint32_t>(wire::Hierarchy::kNull);
-constexpr std::uint16_t kAlgNull = 0x0010, kAlgHmac = 0x0005, kAlgKeyedHash = 0x0008, kAlgEcdaa = 0x001A;
 constexpr wire::Rc kKey = 0x09C, kAuthUnavailable = 0x12F;
 
 bool signs_without_key(const Command& command, Knowledge&) {

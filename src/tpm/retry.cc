@@ -11,12 +11,12 @@ namespace {
 using std::chrono::milliseconds;
 
 // What to do about one response code: how often to send at all, and how long to wait at first and at most.
-struct Patience {
+struct Backoff {
   int attempts = 1;
   milliseconds first{0}, most{0};
 };
 
-Patience patience_with(const wire::Bytes& response) {
+Backoff backoff_for(const wire::Bytes& response) {
   const auto header = wire::read_header(response);
   if (!header) return {};
   switch (header->code) {
@@ -46,9 +46,9 @@ wire::Tpm::Answer RetryingTpm::transact(wire::ByteView command, std::uint8_t loc
   }
   Answer answer = inner_->transact(command, locality);
   for (int attempt = 1; answer; ++attempt) {
-    const Patience patience = patience_with(*answer);
-    if (attempt >= patience.attempts) break;
-    const milliseconds pause = std::min(patience.most, patience.first * (1 << (attempt - 1)));
+    const Backoff backoff = backoff_for(*answer);
+    if (attempt >= backoff.attempts) break;
+    const milliseconds pause = std::min(backoff.most, backoff.first * (1 << (attempt - 1)));
     if (!timer_->wait_until(timer_->now() + pause)) {
       answer = interrupted();
       break;

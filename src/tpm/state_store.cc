@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <system_error>
 
+#include "posix/errno_text.h"
 #include "posix/fd.h"
 
 namespace tpmspace::tpm {
@@ -22,10 +23,6 @@ using Failure = tl::unexpected<std::string>;
 
 constexpr std::size_t kMaxBlob = 1 << 20;
 constexpr const char* kLockFile = "lock";
-
-std::string errno_text(int number) {
-  return std::generic_category().message(number);
-}
 
 class MemoryStore final : public StateStore {
  public:
@@ -92,14 +89,14 @@ class DirectoryStore final : public StateStore {
     const std::string file = file_of(name);
     const posix::Fd fd(open_at(directory_.get(), file, O_RDONLY | O_NONBLOCK));
     if (!fd && errno == ENOENT) return std::optional<Bytes>();
-    if (!fd) return cannot("read", file, errno_text(errno));
+    if (!fd) return cannot("read", file, posix::errno_text(errno));
     struct stat status = {};
-    if (::fstat(fd.get(), &status) != 0) return cannot("read", file, errno_text(errno));
+    if (::fstat(fd.get(), &status) != 0) return cannot("read", file, posix::errno_text(errno));
     if (!S_ISREG(status.st_mode)) return cannot("read", file, "it is no regular file");
     if (status.st_size <= 0 || static_cast<std::size_t>(status.st_size) > kMaxBlob)
       return cannot("read", file, fmt::format("{} octets cannot be a TPM's state", status.st_size));
     auto blob = read_all(fd.get(), static_cast<std::size_t>(status.st_size));
-    if (!blob) return cannot("read", file, errno_text(errno));
+    if (!blob) return cannot("read", file, posix::errno_text(errno));
     return blob;
   }
 
@@ -109,12 +106,13 @@ class DirectoryStore final : public StateStore {
     const std::string file = file_of(name);
     const std::string fresh = file + ".new";
     if (::unlinkat(directory_.get(), fresh.c_str(), 0) != 0 && errno != ENOENT)
-      return cannot("write", fresh, errno_text(errno));
+      return cannot("write", fresh, posix::errno_text(errno));
     const posix::Fd fd(open_at(directory_.get(), fresh, O_WRONLY | O_CREAT | O_EXCL));
-    if (!fd || !write_all(fd.get(), blob) || ::fsync(fd.get()) != 0) return cannot("write", fresh, errno_text(errno));
+    if (!fd || !write_all(fd.get(), blob) || ::fsync(fd.get()) != 0)
+      return cannot("write", fresh, posix::errno_text(errno));
     if (::renameat(directory_.get(), fresh.c_str(), directory_.get(), file.c_str()) != 0 ||
         ::fsync(directory_.get()) != 0)
-      return cannot("replace", file, errno_text(errno));
+      return cannot("replace", file, posix::errno_text(errno));
     return {};
   }
 
@@ -122,7 +120,7 @@ class DirectoryStore final : public StateStore {
     const std::string file = file_of(name);
     if (::unlinkat(directory_.get(), file.c_str(), 0) == 0) return true;
     if (errno == ENOENT) return false;
-    return cannot("remove", file, errno_text(errno));
+    return cannot("remove", file, posix::errno_text(errno));
   }
   [[nodiscard]] bool ephemeral() const override { return false; }
 
@@ -151,12 +149,12 @@ tl::expected<posix::Fd, std::string> open_private_directory(const std::string& p
           fmt::format("the TPM's directory {} cannot be made, because there is no {}: make that, or name "
                       "another directory",
                       path, parent_of(path)));
-    return Failure(fmt::format("cannot make the TPM's directory {}: {}", path, errno_text(errno)));
+    return Failure(fmt::format("cannot make the TPM's directory {}: {}", path, posix::errno_text(errno)));
   }
   posix::Fd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   struct stat status = {};
   if (!directory || ::fstat(directory.get(), &status) != 0)
-    return Failure(fmt::format("cannot open the TPM's directory {}: {}", path, errno_text(errno)));
+    return Failure(fmt::format("cannot open the TPM's directory {}: {}", path, posix::errno_text(errno)));
   if (status.st_uid != ::geteuid())
     return Failure(fmt::format("the TPM's directory {} belongs to the user {}, not to us ({}): name one of your own",
                                path, status.st_uid, ::geteuid()));
@@ -178,9 +176,10 @@ tl::expected<std::unique_ptr<StateStore>, std::string> directory_store(const std
   auto directory = open_private_directory(path);
   if (!directory) return Failure(directory.error());
   posix::Fd lock(open_at(directory->get(), kLockFile, O_RDWR | O_CREAT));
-  if (!lock) return Failure(fmt::format("cannot make the lock {}/{}: {}", path, kLockFile, errno_text(errno)));
+  if (!lock) return Failure(fmt::format("cannot make the lock {}/{}: {}", path, kLockFile, posix::errno_text(errno)));
   if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK) return Failure(fmt::format("cannot lock {}/{}: {}", path, kLockFile, errno_text(errno)));
+    if (errno != EWOULDBLOCK)
+      return Failure(fmt::format("cannot lock {}/{}: {}", path, kLockFile, posix::errno_text(errno)));
     return Failure(
         fmt::format("the TPM in {} is in use by another process ('fuser {}/{}' tells): stop it, use its "
                     "socket, or name another directory",

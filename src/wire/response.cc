@@ -8,6 +8,10 @@ Bytes error_response(Rc code) {
   return Writer().u16(kTagNoSessions).u32(kHeaderSize).u32(code).take();
 }
 
+Bytes manager_error(Rc code) {
+  return error_response(from_manager(code));
+}
+
 Bytes success_response(ByteView parameters) {
   const auto size = static_cast<std::uint32_t>(kHeaderSize + parameters.size());
   return Writer().u16(kTagNoSessions).u32(size).u32(rc::kSuccess).raw(parameters).take();

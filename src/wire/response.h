@@ -17,6 +17,8 @@ namespace tpmspace::wire {
 
 // Ten octets: tag 8001, size 10, code. How a TPM (and we, with our layer in `code`) refuses.
 [[nodiscard]] Bytes error_response(Rc code);
+// The same with the resource manager's layer added to `code`.
+[[nodiscard]] Bytes manager_error(Rc code);
 // A success without sessions: header, then `parameters`.
 [[nodiscard]] Bytes success_response(ByteView parameters);
 

@@ -142,8 +142,8 @@ bool is_of_encrypted_parameter(Rc refusal, const Outline& command) {
 }
 bool is_fault_before_decryption(Rc answer, const Outline& command) {
   constexpr Rc kPolicyFail = 0x09D, kExpired = 0x0A3, kPolicyCc = 0x0A4, kAuthType = 0x124, kAuthUnavailable = 0x12F,
-               kPolicy = 0x126;
-  for (const Rc code : {kAuthType, kAuthUnavailable, kPolicy, rc::kPcrChanged, rc::kLockout, rc::kLocality})
+               kPolicyDenied = 0x126;
+  for (const Rc code : {kAuthType, kAuthUnavailable, kPolicyDenied, rc::kPcrChanged, rc::kLockout, rc::kLocality})
     if (answer == code) return true;
   for (std::size_t i = 0; i < command.authorizations.size(); ++i) {
     if (faults_of_authorization(command, i).count(answer) != 0) return true;

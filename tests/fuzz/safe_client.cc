@@ -17,7 +17,7 @@ namespace cc = wire::cc;
 namespace rc = wire::rc;
 
 constexpr std::uint32_t kNull = 0x40000007;
-constexpr std::array<std::uint32_t, 4> kHierarchies = {0x40000001, kNull, 0x4000000B, kNull};
+constexpr std::array<std::uint32_t, 4> kPrimaryHierarchies = {0x40000001, kNull, 0x4000000B, kNull};
 
 }  // namespace
 
@@ -73,7 +73,7 @@ std::uint32_t SafeClient::any_handle() {
     case 0:
       return objects_.empty() ? kNull : dice_.pick(objects_);
     case 1:
-      return dice_.pick(kHierarchies);
+      return dice_.pick(kPrimaryHierarchies);
     case 2:
       return sequences_.empty() ? kNull : dice_.pick(sequences_);
     case 3:
@@ -91,14 +91,14 @@ std::uint32_t SafeClient::handle_for(HandleUse use) {
       if (!objects_.empty() && dice_.one_in(6)) return dice_.pick(objects_);
       return sessions_.empty() ? any_handle() : dice_.pick(sessions_);
     case HandleUse::kParent:
-      if (dice_.one_in(2)) return dice_.pick(kHierarchies);
+      if (dice_.one_in(2)) return dice_.pick(kPrimaryHierarchies);
       return dice_.one_in(3) || objects_.empty() ? dice_.pick(persistent_) : dice_.pick(objects_);
     case HandleUse::kNvAuthority:
     case HandleUse::kNvRead:
       return dice_.pick(nv_);
     case HandleUse::kAuthority:
     case HandleUse::kSaltKey:
-      return dice_.one_in(2) ? dice_.pick(kHierarchies) : any_handle();
+      return dice_.one_in(2) ? dice_.pick(kPrimaryHierarchies) : any_handle();
     case HandleUse::kPcrExtend:
       return kNull;
     case HandleUse::kPublic:

@@ -87,6 +87,17 @@ class LibraryNamesTest(unittest.TestCase):
         done, used = self.tool("tabrmd:bus_type=session,bus_name=com.example.Other", "libtss2-tcti-tabrmd.so.0")
         self.assertEqual((done.returncode, used), (0, True), done.stderr)
 
+    def test_it_loads_nothing_but_the_c_and_cxx_runtimes(self):
+        # A program that loads it must not get another libfmt or libcrypto than its own.
+        harness.need("readelf")
+        dynamic = subprocess.run(["readelf", "-dW", harness.LIBRARY / "libtss2-tcti-space.so.0"], capture_output=True,
+                                 text=True, timeout=harness.TIMEOUT, check=True).stdout
+        self.assertIn("Library soname: [libtss2-tcti-space.so.0]", dynamic)
+        needed = set(re.findall(r"Shared library: \[([^]]+)\]", dynamic))
+        self.assertLessEqual(needed, {"libstdc++.so.6", "libgcc_s.so.1", "libc.so.6", "libm.so.6",
+                                      "ld-linux-x86-64.so.2"})
+        self.assertIn("libc.so.6", needed)
+
     def test_the_library_under_its_own_name_knows_no_keys_of_abrmd(self):
         done, used = self.tool("space:bus_type=session", "libtss2-tcti-space.so.0")
         self.assertNotEqual(done.returncode, 0)

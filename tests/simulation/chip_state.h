@@ -20,6 +20,8 @@
 namespace tpmspace::simulation {
 
 inline constexpr std::size_t kPcrs = 24;
+inline constexpr std::uint32_t kSavedPcrs = 16;  // the first ones survive a Resume
+inline constexpr std::uint32_t kFirstPlatformPersistent = 0x81800000;
 
 struct HierarchyState {
   bool enabled = true;

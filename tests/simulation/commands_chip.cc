@@ -16,7 +16,6 @@ constexpr std::uint16_t kClearType = 0;
 constexpr std::uint16_t kStateType = 1;
 // Initializing a PCR counts as a change of it, for those that count at all (TPM-RULES 23).
 constexpr std::uint32_t kCountedPcrs = 20;
-constexpr std::uint32_t kSavedPcrs = 16;  // the first ones survive a Resume
 
 void power_on_hierarchies(ChipState& chip) {
   chip.platform.enabled = chip.owner.enabled = chip.endorsement.enabled = chip.platform_nv_enabled = true;

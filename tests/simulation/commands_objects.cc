@@ -15,18 +15,12 @@ using wire::Rc;
 namespace attribute = object_attribute;
 
 constexpr std::uint16_t kTicketCreation = 0x8021;
-constexpr std::uint32_t kFirstPlatformPersistent = 0x81800000;
 
 struct CreationInput {
   Bytes auth, data;
   std::optional<PublicArea> area;
   Bytes outside_info;
 };
-
-Bytes without_trailing_zeros(Bytes value) {
-  while (!value.empty() && value.back() == 0) value.pop_back();
-  return value;
-}
 
 void take_sensitive_create(Parameters& in, CreationInput& out) {
   const Bytes body = in.tpm2b();

@@ -37,7 +37,6 @@ Bytes result_of(const Object& sequence) {
 
 // Only the SHA-256 bank is kept.
 void extend(Call& call, std::uint32_t pcr, const Bytes& digest, std::uint32_t times) {
-  constexpr std::uint32_t kSavedPcrs = 16;
   if (pcr < kSavedPcrs) call.clear_orderly();
   ChipState& chip = *call.tpm.chip;
   Bytes& value = chip.pcrs[pcr];

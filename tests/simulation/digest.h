@@ -17,6 +17,11 @@ inline constexpr std::size_t kDigestSize = 32;
   while (string[size] != '\0') ++size;
   return {reinterpret_cast<const std::uint8_t*>(string), size};
 }
+// As a TPM keeps an authorization value (Part 1, 19.6.4.3).
+[[nodiscard]] inline wire::Bytes without_trailing_zeros(wire::Bytes value) {
+  while (!value.empty() && value.back() == 0) value.pop_back();
+  return value;
+}
 // The first eight octets of a digest, as a number.
 [[nodiscard]] std::uint64_t short_digest(std::initializer_list<wire::ByteView> parts);
 

@@ -8,14 +8,9 @@ namespace tpmspace::simulation {
 namespace {
 
 using wire::Rc;
-namespace attribute = wire::session_attribute;
+namespace session_attribute = wire::session_attribute;
 
 constexpr std::size_t kLargestNonce = 64;
-
-wire::Bytes without_trailing_zeros(wire::Bytes value) {
-  while (!value.empty() && value.back() == 0) value.pop_back();
-  return value;
-}
 
 Rc take_tpm2b(wire::Reader& in, wire::Bytes& out) {
   const auto size = in.u16();
@@ -37,26 +32,28 @@ Rc take_use(const ModelTpm::Limits& limits, wire::Reader& in, SessionUse& use, w
   const auto attributes = in.u8();
   if (!attributes) return wire::rc::kInsufficient;
   use.attributes = *attributes;
-  if (use.has(attribute::kReserved)) return wire::rc::kReservedBits;
+  if (use.has(session_attribute::kReserved)) return wire::rc::kReservedBits;
   return take_tpm2b(in, use.hmac);
 }
 
 Rc check_password_form(const SessionUse& use, const wire::Bytes& nonce) {
-  constexpr std::uint8_t kOthers = attribute::kAuditExclusive | attribute::kAuditReset | attribute::kDecrypt |
-                                   attribute::kEncrypt | attribute::kAudit;
+  constexpr std::uint8_t kOthers = session_attribute::kAuditExclusive | session_attribute::kAuditReset |
+                                   session_attribute::kDecrypt | session_attribute::kEncrypt |
+                                   session_attribute::kAudit;
   if (use.has(kOthers)) return wire::rc::kAttributes;
   return nonce.empty() ? wire::rc::kSuccess : codes::kNonce;
 }
 
 // For a session that is there and of the right type.
 Rc check_attributes(const Call& call, const SessionUse& use, const Session& session) {
-  if (use.has(attribute::kDecrypt) || use.has(attribute::kEncrypt)) return codes::kSymmetric;  // always NULL here
-  if (!use.has(attribute::kAudit)) return wire::rc::kSuccess;
+  if (use.has(session_attribute::kDecrypt) || use.has(session_attribute::kEncrypt))
+    return codes::kSymmetric;  // always NULL here
+  if (!use.has(session_attribute::kAudit)) return wire::rc::kSuccess;
   for (const auto& earlier : call.uses)
-    if (earlier.has(attribute::kAudit)) return wire::rc::kAttributes;
+    if (earlier.has(session_attribute::kAudit)) return wire::rc::kAttributes;
   if (session.is_policy()) return wire::rc::kAttributes;
-  const bool goes_on = session.audit && !use.has(attribute::kAuditReset);
-  if (goes_on && use.has(attribute::kAuditExclusive) && call.tpm.exclusive_audit_session != use.handle)
+  const bool goes_on = session.audit && !use.has(session_attribute::kAuditReset);
+  if (goes_on && use.has(session_attribute::kAuditExclusive) && call.tpm.exclusive_audit_session != use.handle)
     return codes::kExclusive;
   return wire::rc::kSuccess;
 }
@@ -184,7 +181,7 @@ Rc check_use(const ModelRow& row, Call& call, std::size_t index) {
                         row.admin && index == 0};
     return authorize(call, use, session, entity);
   }
-  if (!use.has(attribute::kAudit)) return wire::rc::kAttributes;
+  if (!use.has(session_attribute::kAudit)) return wire::rc::kAttributes;
   if (!session->keyed && use.hmac.empty()) return wire::rc::kSuccess;
   return session->bound_to_protected ? count_failure(call) : wire::rc::kBadAuth;
 }
@@ -193,17 +190,17 @@ void update_audit(Call& call) {
   std::uint32_t& exclusive = call.tpm.exclusive_audit_session;
   bool audited = false;
   for (auto& use : call.uses) {
-    if (use.is_password() || !use.has(attribute::kAudit)) continue;
+    if (use.is_password() || !use.has(session_attribute::kAudit)) continue;
     audited = true;
     Session& session = call.tpm.sessions.get(wire::number_of(use.handle));
-    if (!session.audit || use.has(attribute::kAuditReset)) {
+    if (!session.audit || use.has(session_attribute::kAuditReset)) {
       session.audit = true;
       exclusive = use.handle;
     } else if (exclusive != use.handle) {
       exclusive = 0;
     }
-    use.attributes = static_cast<std::uint8_t>(use.attributes & ~attribute::kAuditExclusive);
-    if (exclusive == use.handle) use.attributes |= attribute::kAuditExclusive;
+    use.attributes = static_cast<std::uint8_t>(use.attributes & ~session_attribute::kAuditExclusive);
+    if (exclusive == use.handle) use.attributes |= session_attribute::kAuditExclusive;
   }
   if (!audited && sessions_allowed(call.code)) exclusive = 0;
 }
@@ -233,13 +230,13 @@ wire::Bytes finish_sessions(Call& call) {
   wire::Writer out;
   for (auto& use : call.uses) {
     if (use.is_password()) {
-      out.u16(0).u8(use.attributes | attribute::kContinue).u16(0);
+      out.u16(0).u8(use.attributes | session_attribute::kContinue).u16(0);
       continue;
     }
     const std::uint32_t number = wire::number_of(use.handle);
     Session& session = call.tpm.sessions.get(number);
     out.tpm2b(call.tpm.random_bytes(session.nonce_size)).u8(use.attributes).u16(0);
-    if (!use.has(attribute::kContinue))
+    if (!use.has(session_attribute::kContinue))
       call.tpm.sessions.flush(number);
     else if (session.is_policy())
       session.reset_policy();

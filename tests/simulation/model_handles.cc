@@ -7,7 +7,6 @@ namespace tpmspace::simulation {
 namespace {
 
 constexpr std::uint32_t kLastPcr = 0x00000017;
-constexpr std::uint32_t kFirstPlatformPersistent = 0x81800000;
 constexpr std::uint32_t kFirstAuth = 0x40000010;
 constexpr std::uint32_t kLastAuth = 0x4000010F;
 

@@ -565,7 +565,8 @@ void World::lose_parked_sessions() {
   const auto books = space::decode(engine_->save_books());
   for (auto& connection : connections_) {
     if (!connection.open) continue;
-    for (const auto& [own, known] : connection.sessions) {
+    for (const auto& session : connection.sessions) {
+      const auto& known = session.second;
       const bool there = std::any_of(books->sessions.begin(), books->sessions.end(), [&](const auto& entry) {
         return entry.second.space.value == connection.engine_id && entry.second.client.value == known.shared;
       });

@@ -6,9 +6,9 @@ namespace tpmspace::storm {
 namespace {
 
 // Everything here is protected against guessing: a password that arrives wrong is counted by the TPM.
-const Octets kPassword{'r', 'i', 'g', 'h', 't'};
+const Octets kGuardedPassword{'r', 'i', 'g', 'h', 't'};
 
-void unseal_only(Tpm& tpm, ESYS_TR session) {
+void only_unseal(Tpm& tpm, ESYS_TR session) {
   tpm.policy_command_code(session, TPM2_CC_Unseal);
 }
 
@@ -20,13 +20,13 @@ class AuthValueErrand : public Errand {
 
   void prepare(Tpm& tpm, View secret) override {
     digest_ = tpm.digest_of([](Tpm& some, ESYS_TR session) {
-      unseal_only(some, session);
+      only_unseal(some, session);
       some.policy_auth_value(session);
     });
-    object_ = tpm.seal(secret, {.policy = digest_, .password = kPassword, .counts = true});
+    object_ = tpm.seal(secret, {.policy = digest_, .password = kGuardedPassword, .counts = true});
   }
   void fulfil(Tpm& tpm) override {
-    unseal_only(tpm, session_);
+    only_unseal(tpm, session_);
     if (!late_) tpm.policy_auth_value(session_);
   }
   Octets use(Tpm& tpm, bool keep) override {
@@ -49,8 +49,8 @@ class CreatingErrand : public Errand {
 
   void prepare(Tpm& tpm, View secret) override {
     secret_.assign(secret.begin(), secret.end());
-    parent_ = tpm.create_primary(KeyUse::kStorage,
-                                 {.policy = digest_, .password = kPassword, .password_too = true, .counts = true});
+    parent_ = tpm.create_primary(
+        KeyUse::kStorage, {.policy = digest_, .password = kGuardedPassword, .password_too = true, .counts = true});
   }
 
  protected:
@@ -92,7 +92,7 @@ class BesideErrand : public CreatingErrand {
 
   void prepare(Tpm& tpm, View secret) override {
     CreatingErrand::prepare(tpm, secret);
-    object_ = tpm.seal(secret, {.password = kPassword, .counts = true});
+    object_ = tpm.seal(secret, {.password = kGuardedPassword, .counts = true});
   }
   void start(Tpm& tpm) override {
     CreatingErrand::start(tpm);
@@ -145,12 +145,12 @@ class SaltedPolicyErrand : public Errand {
   SaltedPolicyErrand() : Errand(Cipher::kAes) {}
 
   void prepare(Tpm& tpm, View secret) override {
-    digest_ = tpm.digest_of(unseal_only);
+    digest_ = tpm.digest_of(only_unseal);
     salting_ = tpm.create_primary(KeyUse::kStorage);
     object_ = tpm.seal(secret, {.policy = digest_});
   }
   void start(Tpm& tpm) override { session_ = tpm.start(TPM2_SE_POLICY, cipher_, salting_); }
-  void fulfil(Tpm& tpm) override { unseal_only(tpm, session_); }
+  void fulfil(Tpm& tpm) override { only_unseal(tpm, session_); }
   Octets use(Tpm& tpm, bool keep) override {
     set_attributes(tpm, keep);
     Octets secret = tpm.unseal(object_, {.first = session_});
@@ -197,7 +197,7 @@ class SecretErrand : public Errand {
   SecretErrand(Cipher cipher, How how) : Errand(cipher), how_(how) {}
 
   void prepare(Tpm& tpm, View secret) override {
-    entity_ = tpm.seal(kPassword, {.password = kPassword, .counts = true});
+    entity_ = tpm.seal(kGuardedPassword, {.password = kGuardedPassword, .counts = true});
     digest_ =
         tpm.digest_of([this](Tpm& some, ESYS_TR session) { some.policy_secret(session, entity_, ESYS_TR_PASSWORD); });
     object_ = tpm.seal(secret, {.policy = digest_});

@@ -11,7 +11,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-space::Holder user(std::uint32_t uid) {
+space::Holder holder_of(std::uint32_t uid) {
   return {.owner = owner_of(uid), .part = {}};
 }
 space::Holder member(std::uint32_t uid) {
@@ -20,39 +20,39 @@ space::Holder member(std::uint32_t uid) {
 
 TEST(ClientIndex, FindsAUsersAndAProcessesClients) {
   ClientIndex index;
-  index.add(1, user(5), 100);
-  index.add(2, user(6), 200);
-  index.add(3, user(5), 100);
-  index.add(4, user(5), std::nullopt);
+  index.add(1, holder_of(5), 100);
+  index.add(2, holder_of(6), 200);
+  index.add(3, holder_of(5), 100);
+  index.add(4, holder_of(5), std::nullopt);
   EXPECT_EQ(index.all(), (std::set<ClientId>{1, 2, 3, 4}));
-  EXPECT_EQ(index.of_user(user(5)), (std::set<ClientId>{1, 3, 4}));
+  EXPECT_EQ(index.of_user(holder_of(5)), (std::set<ClientId>{1, 3, 4}));
   EXPECT_EQ(index.of_process(100), (std::set<ClientId>{1, 3}));
-  EXPECT_TRUE(index.of_user(user(7)).empty());
-  index.remove(3, user(5), 100);
-  index.remove(4, user(5), std::nullopt);
-  EXPECT_EQ(index.of_user(user(5)), std::set<ClientId>{1});
+  EXPECT_TRUE(index.of_user(holder_of(7)).empty());
+  index.remove(3, holder_of(5), 100);
+  index.remove(4, holder_of(5), std::nullopt);
+  EXPECT_EQ(index.of_user(holder_of(5)), std::set<ClientId>{1});
   EXPECT_EQ(index.of_process(100), std::set<ClientId>{1});
   EXPECT_EQ(index.size(), 2U);
 }
 
 TEST(ClientIndex, OneUserInsideAndOutsideOfARealmIsTwo) {
   ClientIndex index;
-  index.add(1, user(5), 1);
+  index.add(1, holder_of(5), 1);
   index.add(2, member(5), 2);
   index.add(3, member(6), 3);
-  EXPECT_EQ(index.of_user(user(5)), std::set<ClientId>{1});
+  EXPECT_EQ(index.of_user(holder_of(5)), std::set<ClientId>{1});
   EXPECT_EQ(index.of_user(member(5)), std::set<ClientId>{2});
 }
 
 TEST(ClientIndex, AConnectionThatGaveRightsAwayIsItsUsersStill) {
   ClientIndex index;
-  index.add(1, user(5), 1);
-  space::Holder narrowed = user(5);
+  index.add(1, holder_of(5), 1);
+  space::Holder narrowed = holder_of(5);
   narrowed.part.connection = 1;
   EXPECT_EQ(index.of_user(narrowed), std::set<ClientId>{1});
   index.remove(1, narrowed, 1);
   EXPECT_EQ(index.size(), 0U);
-  EXPECT_TRUE(index.of_user(user(5)).empty());
+  EXPECT_TRUE(index.of_user(holder_of(5)).empty());
 }
 
 TEST(ClientIndex, PagesBeginBehindTheLastOneSeen) {
@@ -77,40 +77,40 @@ class LastRefusalsTest : public testing::Test {
 };
 
 TEST_F(LastRefusalsTest, AreEachUsersOwn) {
-  note(user(5), 1);
-  note(user(6), 2);
+  note(holder_of(5), 1);
+  note(holder_of(6), 2);
   note(member(5), 3);
   note(member(6), 4);
-  note(user(5), 5);
-  EXPECT_EQ(of(user(5)), 5U);
-  EXPECT_EQ(of(user(6)), 2U);
+  note(holder_of(5), 5);
+  EXPECT_EQ(of(holder_of(5)), 5U);
+  EXPECT_EQ(of(holder_of(6)), 2U);
   EXPECT_EQ(of(member(5)), 3U);
   EXPECT_EQ(of(member(6)), 4U);
-  EXPECT_EQ(of(user(7)), 0U);
+  EXPECT_EQ(of(holder_of(7)), 0U);
 }
 
 TEST_F(LastRefusalsTest, AreForgottenAfterAWhile) {
-  note(user(5), 1, 10s);
-  EXPECT_EQ(of(user(5), 10s + LastRefusals::kKept - 1s), 1U);
-  EXPECT_EQ(of(user(5), 10s + LastRefusals::kKept), 0U);
+  note(holder_of(5), 1, 10s);
+  EXPECT_EQ(of(holder_of(5), 10s + LastRefusals::kKept - 1s), 1U);
+  EXPECT_EQ(of(holder_of(5), 10s + LastRefusals::kKept), 0U);
 }
 
 TEST_F(LastRefusalsTest, OfManyUsersOfOneOwnerTheOldestGoesAndNoOtherOwners) {
-  note(user(5), 77);
+  note(holder_of(5), 77);
   for (std::uint32_t uid = 0; uid <= LastRefusals::kUsers; ++uid) note(member(uid), 1 + uid);
   EXPECT_EQ(of(member(0)), 0U);
   EXPECT_EQ(of(member(1)), 2U);
-  EXPECT_EQ(of(user(5)), 77U);
+  EXPECT_EQ(of(holder_of(5)), 77U);
 }
 
 TEST_F(LastRefusalsTest, OfManyOwnersTheOneThatWasRefusedLongestAgoGoes) {
-  for (std::uint32_t uid = 0; uid < LastRefusals::kOwners; ++uid) note(user(uid), 1 + uid);
-  note(user(0), 99);  // again
-  note(user(5000), 98);
-  EXPECT_EQ(of(user(0)), 99U);
-  EXPECT_EQ(of(user(1)), 0U);
-  EXPECT_EQ(of(user(2)), 3U);
-  EXPECT_EQ(of(user(5000)), 98U);
+  for (std::uint32_t uid = 0; uid < LastRefusals::kOwners; ++uid) note(holder_of(uid), 1 + uid);
+  note(holder_of(0), 99);  // again
+  note(holder_of(5000), 98);
+  EXPECT_EQ(of(holder_of(0)), 99U);
+  EXPECT_EQ(of(holder_of(1)), 0U);
+  EXPECT_EQ(of(holder_of(2)), 3U);
+  EXPECT_EQ(of(holder_of(5000)), 98U);
 }
 
 TEST(ReasonOf, SaysSomethingOfEveryCode) {

@@ -157,7 +157,8 @@ TEST_F(GatekeeperTest, JudgesByTheBadge) {
 
 TEST_F(GatekeeperTest, TheListOfCommandsHasThoseThatAreAnsweredForEverybody) {
   Gatekeeper keeper(policy({everybody("safe")}), kChips, most_, kBytes);
-  const auto& shown = admit(keeper).grant->limits.view->commands;
+  const auto badge = admit(keeper);
+  const auto& shown = badge.grant->limits.view->commands;
   EXPECT_TRUE(shown.contains(wire::cc::kStartup));
   EXPECT_TRUE(shown.contains(wire::cc::kShutdown));
   EXPECT_FALSE(shown.contains(wire::cc::kSelfTest));

@@ -31,7 +31,7 @@ Warning every_root(int line, const std::string& profile) {
 Warning never(int line, const std::string& what, const std::string& condition, const std::string& form) {
   return {line, "this " + what + " matches nobody: " + condition + " is not " + form};
 }
-constexpr const char* kId = "a container's id, which is 64 hexadecimal digits, or a pattern of one";
+constexpr const char* kContainerId = "a container's id, which is 64 hexadecimal digits, or a pattern of one";
 constexpr const char* kPodUid = "a pod's uid, like 1f5b0a4e-1111-2222-3333-444455556666, or a pattern of one";
 constexpr const char* kUnit = "a unit's whole name, like nginx.service, or a pattern of one";
 Warning crowd(int line, const std::string& what, const std::string& of, const std::string& profile) {
@@ -70,10 +70,11 @@ TEST(PolicyWarnings, EachIsSaidWithItsLine) {
       {"[[rule]]\npod = \"*\"\nuser = 3\nprofile = \"admin\"\n", {}},
       {"[[namespace]]\nname = \"a\"\npod = \"*\"\nprofile = \"admin\"\n", {crowd(1, "namespace", "pod", "admin")}},
       {"[[rule]]\ncontainer = \"libpod-abc\"\nprofile = \"safe\"\n",
-       {never(1, "rule", "container \"libpod-abc\"", kId)}},
-      {"[[rule]]\ncontainer = \"abc\"\nprofile = \"safe\"\n", {never(1, "rule", "container \"abc\"", kId)}},
+       {never(1, "rule", "container \"libpod-abc\"", kContainerId)}},
+      {"[[rule]]\ncontainer = \"abc\"\nprofile = \"safe\"\n", {never(1, "rule", "container \"abc\"", kContainerId)}},
       {"[[rule]]\ncontainer = \"abc*\"\nprofile = \"safe\"\n", {}},
-      {"[[namespace]]\nname = \"a\"\ncontainer = \"web\"\n", {never(1, "namespace", "container \"web\"", kId)}},
+      {"[[namespace]]\nname = \"a\"\ncontainer = \"web\"\n",
+       {never(1, "namespace", "container \"web\"", kContainerId)}},
       {"[[rule]]\npod = \"shop-*\"\nprofile = \"safe\"\n", {never(1, "rule", "pod \"shop-*\"", kPodUid)}},
       {"[[rule]]\npod = \"1f5b0a4e-1111-2222-3333-444455556666\"\nprofile = \"safe\"\n", {}},
       {"[[rule]]\npod = \"0123456789abcdef0123456789abcdef\"\nprofile = \"safe\"\n", {}},

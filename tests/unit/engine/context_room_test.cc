@@ -5,7 +5,7 @@
 namespace tpmspace::engine {
 namespace {
 
-constexpr Rc kNoRoom = 0x000B0902, kGone = 0x000B0910;
+constexpr Rc kNoContextRoom = 0x000B0902, kGone = 0x000B0910;
 
 class ContextRoom : public EngineOnLibtpms {
  protected:
@@ -21,7 +21,7 @@ class ContextRoom : public EngineOnLibtpms {
     for (;;) {
       const auto made = run(c, hash_start());
       if (made.code != 0) {
-        EXPECT_EQ(made.code, kNoRoom);
+        EXPECT_EQ(made.code, kNoContextRoom);
         return out;
       }
       out.push_back(made.handle);
@@ -77,9 +77,9 @@ TEST_F(ContextRoom, NothingIsTakenWithinTheLeaseOrForOneThatTakesNothingFromAnyb
   const auto waits = open(2, {.terms = {.exhaustion = space::Exhaustion::kWait}});
   (void)fill(hoarder);
   (void)fill(other);
-  EXPECT_EQ(run(other, hash_start()).code, kNoRoom);
+  EXPECT_EQ(run(other, hash_start()).code, kNoContextRoom);
   pass_lease();
-  EXPECT_EQ(run(waits, hash_start()).code, kNoRoom);
+  EXPECT_EQ(run(waits, hash_start()).code, kNoContextRoom);
   EXPECT_EQ(run(other, hash_start()).code, 0U);
 }
 
@@ -88,7 +88,7 @@ TEST_F(ContextRoom, NothingIsTakenFromAnEndlessLease) {
   (void)fill(hoarder);
   (void)fill(other);
   pass_lease();
-  EXPECT_EQ(run(other, hash_start()).code, kNoRoom);
+  EXPECT_EQ(run(other, hash_start()).code, kNoContextRoom);
 }
 
 TEST_F(ContextRoom, WhatWasTakenIsPartOfTheBooks) {

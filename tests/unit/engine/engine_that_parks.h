@@ -4,6 +4,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
+#include <string_view>
 #include <vector>
 
 #include "engine_on_libtpms.h"
@@ -12,6 +13,14 @@ namespace tpmspace::engine {
 
 constexpr Rc kReferenceH0 = 0x000B0910, kReferenceS0 = 0x000B0918, kNoMoreSessions = 0x000B0905;
 constexpr Rc kPcrChanged = 0x000B0128;
+constexpr Rc kBadAuth = 0x9A2, kStopped = 0x000B0921;
+constexpr std::uint64_t kSecond = 1'000'000'000;
+
+// A password authorization, and those of the entities that these tests make.
+inline Bytes with_password(std::string_view value) {
+  return Writer().u32(wire::kPasswordSession).u16(0).u8(0).tpm2b(Bytes(value.begin(), value.end())).take();
+}
+inline const Bytes kRight = with_password("right"), kWrong = with_password("wrong");
 
 inline Bytes policy_pcr(std::uint32_t session, std::uint32_t pcr = 10, ByteView digest = {}) {
   const std::uint8_t select[3] = {static_cast<std::uint8_t>(pcr < 8 ? 1U << pcr : 0U),

@@ -6,7 +6,7 @@
 namespace tpmspace::engine {
 namespace {
 
-constexpr std::uint64_t kHoarder = 1, kModest = 2;
+constexpr std::uint64_t kHoarder = 1, kNewcomer = 2;
 
 class KeptPlaces : public EngineBehindMeddler {
  protected:
@@ -56,7 +56,7 @@ class KeptPlaces : public EngineBehindMeddler {
 
 TEST_F(KeptPlaces, WhoStartsOneSessionAfterTheOtherWaitsForTheTenureOnce) {
   hoard();
-  const auto modest = open(kModest);
+  const auto modest = open(kNewcomer);
   EXPECT_GE(until_answered(modest, start_session(SessionType::kHmac)), 9 * kSecond);
   for (int i = 0; i < 10; ++i) {
     (void)until_answered(modest, flush_context(handle_));
@@ -67,19 +67,19 @@ TEST_F(KeptPlaces, WhoStartsOneSessionAfterTheOtherWaitsForTheTenureOnce) {
 
 TEST_F(KeptPlaces, SoDoesOneWhoseProgramsConnectForEachSession) {
   hoard();
-  auto modest = open(kModest);
+  auto modest = open(kNewcomer);
   EXPECT_GE(until_answered(modest, start_session(SessionType::kHmac)), 9 * kSecond);
   for (int i = 0; i < 10; ++i) {
     engine_->close(modest);
     rest_for(3 * kSecond);
-    modest = open(kModest);
+    modest = open(kNewcomer);
     EXPECT_LT(until_answered(modest, start_session(SessionType::kHmac)), kSecond) << i;
   }
 }
 
 TEST_F(KeptPlaces, AfterATenureThePlaceIsFree) {
   hoard();
-  const auto modest = open(kModest);
+  const auto modest = open(kNewcomer);
   (void)until_answered(modest, start_session(SessionType::kHmac));
   (void)until_answered(modest, flush_context(handle_));
   rest_for(9 * kSecond);
@@ -93,7 +93,7 @@ TEST_F(KeptPlaces, WhatIsKeptForOneWhoHasTooMuchGoesToTheNextOwnerAtOnce) {
   hoard();
   std::vector<ConnectionId> modest;
   for (int i = 0; i < 6; ++i) {
-    modest.push_back(open(kModest));
+    modest.push_back(open(kNewcomer));
     (void)until_answered(modest.back(), start_session(SessionType::kHmac));
   }
   for (const auto connection : modest) engine_->close(connection);

@@ -5,7 +5,7 @@
 namespace tpmspace::engine {
 namespace {
 
-constexpr std::uint64_t kLeaver = 1, kOther = 2;
+constexpr std::uint64_t kLeaver = 1, kAnother = 2;
 
 class LeftBehind : public EngineOnLibtpms {
  protected:
@@ -25,7 +25,7 @@ class LeftBehind : public EngineOnLibtpms {
   std::vector<std::uint64_t> turns(std::size_t count) {
     std::map<Ticket, std::uint64_t> whose;
     for (std::size_t i = 0; i < count; ++i)
-      for (const std::uint64_t owner : {kLeaver, kOther}) {
+      for (const std::uint64_t owner : {kLeaver, kAnother}) {
         auto command = wire::Command::parse(get_random(), wire::CommandTable::builtin(), 4096);
         whose[engine_->submit(open(owner), std::move(*command), 0, now_)] = owner;
       }
@@ -39,14 +39,14 @@ class LeftBehind : public EngineOnLibtpms {
 TEST_F(LeftBehind, IdleFlushesArePaidForByTheOwnerThatLeftThem) {
   leave_keys();
   idle();
-  EXPECT_EQ(turns(8), std::vector<std::uint64_t>(8, kOther)) << "the one that left keys comes after";
+  EXPECT_EQ(turns(8), std::vector<std::uint64_t>(8, kAnother)) << "the one that left keys comes after";
 }
 
 TEST_F(LeftBehind, SoAreThoseThatAnothersCommandHasToWaitFor) {
   leave_keys();
-  const auto other = open(kOther);
+  const auto other = open(kAnother);
   EXPECT_EQ(run(other, create_primary(kOwner)).code, 0U) << "it needs one of the places";
-  EXPECT_EQ(turns(8), std::vector<std::uint64_t>(8, kOther));
+  EXPECT_EQ(turns(8), std::vector<std::uint64_t>(8, kAnother));
 }
 
 TEST_F(LeftBehind, SoAreSessions) {
@@ -54,14 +54,14 @@ TEST_F(LeftBehind, SoAreSessions) {
   for (int i = 0; i < 8; ++i) (void)session(c);
   engine_->close(c);
   idle();
-  EXPECT_EQ(turns(8), std::vector<std::uint64_t>(8, kOther));
+  EXPECT_EQ(turns(8), std::vector<std::uint64_t>(8, kAnother));
 }
 
 TEST_F(LeftBehind, NobodyPaysForWhatAnotherFlushesHimself) {
   const auto c = open(kLeaver);
   const auto key = primary(c);
   EXPECT_EQ(run(c, flush_context(key)).code, 0U);
-  EXPECT_EQ(turns(8), std::vector<std::uint64_t>(8, kOther)) << "a client's own flush is its own";
+  EXPECT_EQ(turns(8), std::vector<std::uint64_t>(8, kAnother)) << "a client's own flush is its own";
 }
 
 TEST_F(LeftBehind, TheBooksKeepWhoPays) {
@@ -70,7 +70,7 @@ TEST_F(LeftBehind, TheBooksKeepWhoPays) {
   ASSERT_TRUE(engine_->restore_books(books));
   EXPECT_EQ(engine_->save_books(), books);
   idle();
-  EXPECT_EQ(turns(8), std::vector<std::uint64_t>(8, kOther));
+  EXPECT_EQ(turns(8), std::vector<std::uint64_t>(8, kAnother));
 }
 
 }  // namespace

@@ -4,15 +4,9 @@
 namespace tpmspace::engine {
 namespace {
 
-constexpr Rc kStopped = 0x000B0921, kAuthFail = 0x98E, kBadAuth = 0x9A2, kRetry = 0x922, kLockedOut = 0x921;
+constexpr Rc kAuthFail = 0x98E, kRetry = 0x922, kLockedOut = 0x921;
 constexpr std::uint32_t kCounts = 0x00040072, kDoesNot = 0x00040472;  // TPMA_OBJECT of signing keys, noDA clear and set
-constexpr std::uint64_t kSecond = 1'000'000'000;
 constexpr std::uint32_t kInterval = 1000;
-
-Bytes with_password(std::string_view value) {
-  return Writer().u32(wire::kPasswordSession).u16(0).u8(0).tpm2b(Bytes(value.begin(), value.end())).take();
-}
-const Bytes kRight = with_password("right"), kWrong = with_password("wrong");
 
 // TPM2B_SENSITIVE_CREATE with the authValue "right".
 Bytes with_auth(ByteView data = {}) {

@@ -8,17 +8,11 @@ namespace {
 
 using wire::Numbers;
 
-constexpr Rc kKeptOut = 0x000B0149, kBadAuth = 0x9A2, kStopped = 0x000B0921;
-constexpr std::uint32_t kIndex = 0x01500020, kOther = 0x01500021;
+constexpr Rc kKeptOut = 0x000B0149;
+constexpr std::uint32_t kPinIndex = 0x01500020, kOtherPinIndex = 0x01500021;
 // NO_DA, OWNERREAD, AUTHREAD, POLICYREAD, OWNERWRITE; the first is a PIN Fail index.
-constexpr std::uint32_t kPinFail = 0x020E0082, kOrdinary = 0x020E0002;
-constexpr std::uint32_t kLimit = 4;
-constexpr std::uint64_t kSecond = 1'000'000'000;
-
-Bytes with_password(std::string_view value) {
-  return Writer().u32(wire::kPasswordSession).u16(0).u8(0).tpm2b(Bytes(value.begin(), value.end())).take();
-}
-const Bytes kRight = with_password("right"), kWrong = with_password("wrong");
+constexpr std::uint32_t kPinFailArea = 0x020E0082, kOrdinary = 0x020E0002;
+constexpr std::uint32_t kPinLimit = 4;
 
 Bytes define(std::uint32_t index, std::uint32_t attributes, ByteView policy = {}) {
   const std::string_view right = "right";
@@ -31,7 +25,7 @@ Bytes undefine(std::uint32_t index) {
 }
 Bytes write(std::uint32_t index) {
   return command(cc::kNVWrite, {kOwner, index}, password(),
-                 Writer().tpm2b(Writer().u32(0).u32(kLimit).take()).u16(0).take());
+                 Writer().tpm2b(Writer().u32(0).u32(kPinLimit).take()).u16(0).take());
 }
 Bytes read(std::uint32_t by, std::uint32_t index, ByteView authorizations) {
   return command(cc::kNVRead, {by, index}, authorizations, Writer().u16(8).u16(0).take());
@@ -53,14 +47,14 @@ class Pins : public EngineThatParks {
                                  Writer().u32(32).u32(1000).u32(0).take()))
                   .code,
               0U);
-    ASSERT_EQ(run(root_, define(kIndex, kPinFail, policy)).code, 0U);
-    ASSERT_EQ(run(root_, write(kIndex)).code, 0U);
+    ASSERT_EQ(run(root_, define(kPinIndex, kPinFailArea, policy)).code, 0U);
+    ASSERT_EQ(run(root_, write(kPinIndex)).code, 0U);
   }
   ConnectionId user(std::uint64_t owner, const Numbers& pins = {}) {
     return open(owner, {.shares_tries = true, .pins = std::make_shared<const Numbers>(pins)});
   }
   std::uint32_t count() {
-    const auto answer = run(root_, read(kOwner, kIndex, password())).parameters;
+    const auto answer = run(root_, read(kOwner, kPinIndex, password())).parameters;
     return *wire::Reader(ByteView(answer).subspan(2)).u32();
   }
   // It was answered here, and the TPM saw at most that index' public area.
@@ -85,66 +79,66 @@ class Pins : public EngineThatParks {
 };
 
 TEST_F(Pins, ThreeOwnersCannotUseUpTheTriesOfItsUser) {
-  const auto its_user = user(9, Numbers::one(kIndex));
+  const auto its_user = user(9, Numbers::one(kPinIndex));
   for (std::uint64_t owner = 1; owner <= 3; ++owner) {
     const auto c = user(owner);
-    for (int i = 0; i < 8; ++i) expect_kept_out(c, read(kIndex, kWrong), "a wrong value");
-    expect_kept_out(c, read(kIndex, kRight), "the right one");
+    for (int i = 0; i < 8; ++i) expect_kept_out(c, read(kPinIndex, kWrong), "a wrong value");
+    expect_kept_out(c, read(kPinIndex, kRight), "the right one");
   }
   EXPECT_EQ(count(), 0U);
-  EXPECT_EQ(run(its_user, read(kIndex, kRight)).code, 0U);
+  EXPECT_EQ(run(its_user, read(kPinIndex, kRight)).code, 0U);
   EXPECT_FALSE(account_.kept_from_pin);
 }
 
 // As it was before: what the others are kept from.
 TEST_F(Pins, WhoMayTryItMayUseItUp) {
-  const auto one = user(1, Numbers::one(kIndex)), two = user(2, {{0x01000000, 0x01FFFFFF}});
-  for (const auto c : {one, two, one, two}) EXPECT_EQ(run(c, read(kIndex, kWrong)).code, kBadAuth);
-  EXPECT_EQ(count(), kLimit);
-  EXPECT_NE(run(one, read(kIndex, kRight)).code, 0U);
+  const auto one = user(1, Numbers::one(kPinIndex)), two = user(2, {{0x01000000, 0x01FFFFFF}});
+  for (const auto c : {one, two, one, two}) EXPECT_EQ(run(c, read(kPinIndex, kWrong)).code, kBadAuth);
+  EXPECT_EQ(count(), kPinLimit);
+  EXPECT_NE(run(one, read(kPinIndex, kRight)).code, 0U);
 }
 
 TEST_F(Pins, WhateverTriesItsAuthorization) {
-  ASSERT_EQ(run(root_, define(kOther, kOrdinary)).code, 0U);
-  ASSERT_EQ(run(root_, write(kOther)).code, 0U);
+  ASSERT_EQ(run(root_, define(kOtherPinIndex, kOrdinary)).code, 0U);
+  ASSERT_EQ(run(root_, write(kOtherPinIndex)).code, 0U);
   const auto c = user(1);
   const auto hmac = session(c), one = session(c, SessionType::kPolicy);
   const auto key = primary(c);
   const auto secret = Writer().u16(0).u16(0).u16(0).u32(0).take();
   const auto nv = [&](wire::CommandCode code, std::uint32_t index, ByteView parameters) {
-    return command(code, {kIndex, index}, kWrong, parameters);
+    return command(code, {kPinIndex, index}, kWrong, parameters);
   };
   const auto of_three = [&](wire::CommandCode code, ByteView parameters) {
-    return command(code, {kIndex, kIndex, one}, kWrong, parameters);
+    return command(code, {kPinIndex, kPinIndex, one}, kWrong, parameters);
   };
   const struct {
     const char* what;
     Bytes bytes;
   } cases[] = {
-      {"an HMAC session", read(kIndex, authorization(hmac))},
-      {"for another index", read(kIndex, kOther, kWrong)},
-      {"writing", nv(cc::kNVWrite, kIndex, Writer().tpm2b(Bytes(8)).u16(0).take())},
-      {"counting", nv(cc::kNVIncrement, kIndex, {})},
-      {"locking", nv(cc::kNVReadLock, kIndex, {})},
-      {"certifying", command(cc::kNVCertify, {key, kIndex, kIndex}, join({password(), kWrong}),
+      {"an HMAC session", read(kPinIndex, authorization(hmac))},
+      {"for another index", read(kPinIndex, kOtherPinIndex, kWrong)},
+      {"writing", nv(cc::kNVWrite, kPinIndex, Writer().tpm2b(Bytes(8)).u16(0).take())},
+      {"counting", nv(cc::kNVIncrement, kPinIndex, {})},
+      {"locking", nv(cc::kNVReadLock, kPinIndex, {})},
+      {"certifying", command(cc::kNVCertify, {key, kPinIndex, kPinIndex}, join({password(), kWrong}),
                              Writer().tpm2b({}).u16(kAlgNull).u16(8).u16(0).take())},
-      {"PolicySecret", command(cc::kPolicySecret, {kIndex, one}, kWrong, secret)},
-      {"PolicySecret with an HMAC session", command(cc::kPolicySecret, {kIndex, one}, authorization(hmac), secret)},
+      {"PolicySecret", command(cc::kPolicySecret, {kPinIndex, one}, kWrong, secret)},
+      {"PolicySecret with an HMAC session", command(cc::kPolicySecret, {kPinIndex, one}, authorization(hmac), secret)},
       {"PolicyNV", of_three(cc::kPolicyNV, Writer().tpm2b(Bytes(4)).u16(0).u16(0).take())},
       {"PolicyAuthorizeNV", of_three(cc::kPolicyAuthorizeNV, {})},
-      {"binding a session to it", start_session(SessionType::kHmac, kNull, kIndex)},
+      {"binding a session to it", start_session(SessionType::kHmac, kNull, kPinIndex)},
   };
   for (const auto& [what, bytes] : cases) expect_kept_out(c, bytes, what);
   EXPECT_EQ(count(), 0U);
-  EXPECT_EQ(run(c, read(kOther, kRight)).code, 0U) << "an index of another type";
-  EXPECT_EQ(run(c, read(kOwner, kIndex, password())).code, 0U) << "another authorization";
+  EXPECT_EQ(run(c, read(kOtherPinIndex, kRight)).code, 0U) << "an index of another type";
+  EXPECT_EQ(run(c, read(kOwner, kPinIndex, password())).code, 0U) << "another authorization";
   EXPECT_EQ(run(c, read(0x01500029, kRight)).code, 0x18BU) << "there is none: the TPM says so";
-  EXPECT_EQ(run(c, command(cc::kNVReadPublic, {kIndex}, {}, {})).code, 0U);
+  EXPECT_EQ(run(c, command(cc::kNVReadPublic, {kPinIndex}, {}, {})).code, 0U);
 }
 
 TEST_F(Pins, ASessionThatIsBoundToOne) {
-  const auto may = user(1, Numbers::one(kIndex));
-  const auto bound = run(may, start_session(SessionType::kHmac, kNull, kIndex));
+  const auto may = user(1, Numbers::one(kPinIndex));
+  const auto bound = run(may, start_session(SessionType::kHmac, kNull, kPinIndex));
   EXPECT_EQ(bound.code, 0x28BU) << "libtpms does not make one";
   EXPECT_EQ(count(), 0U);
 }
@@ -164,14 +158,14 @@ TEST_F(Pins, APolicyIsATryOnlyIfItAsksForTheValue) {
     const auto c = user(1);
     const auto one = session(c, SessionType::kPolicy);
     EXPECT_EQ(run(c, policy_command_code(one, cc::kNVRead)).code, 0U);
-    EXPECT_EQ(run(c, read(kIndex, authorization(one))).code, 0U) << "without that step; and it is empty again";
+    EXPECT_EQ(run(c, read(kPinIndex, authorization(one))).code, 0U) << "without that step; and it is empty again";
     EXPECT_EQ(run(c, policy_command_code(one, cc::kNVRead)).code, 0U);
     EXPECT_EQ(run(c, step(one)).code, 0U);
     const auto wrong = Writer().u32(one).u16(0).u8(1).tpm2b(Bytes(5, 'x')).take();
-    expect_kept_out(c, read(kIndex, wrong), what);
+    expect_kept_out(c, read(kPinIndex, wrong), what);
     EXPECT_EQ(run(c, policy_restart(one)).code, 0U) << "the session is as it was";
     EXPECT_EQ(run(c, policy_command_code(one, cc::kNVRead)).code, 0U);
-    EXPECT_EQ(run(c, read(kIndex, authorization(one))).code, 0U);
+    EXPECT_EQ(run(c, read(kPinIndex, authorization(one))).code, 0U);
     EXPECT_EQ(count(), 0U);
   }
 }
@@ -179,54 +173,54 @@ TEST_F(Pins, APolicyIsATryOnlyIfItAsksForTheValue) {
 // --- what is known of an index
 
 TEST_F(Pins, AnIndexIsAskedForOnce) {
-  ASSERT_EQ(run(root_, define(kOther, kOrdinary)).code, 0U);
-  ASSERT_EQ(run(root_, write(kOther)).code, 0U);
+  ASSERT_EQ(run(root_, define(kOtherPinIndex, kOrdinary)).code, 0U);
+  ASSERT_EQ(run(root_, write(kOtherPinIndex)).code, 0U);
   const auto c = user(1), other = user(2);
-  EXPECT_EQ(run(c, read(kOther, kRight)).code, 0U);
+  EXPECT_EQ(run(c, read(kOtherPinIndex, kRight)).code, 0U);
   EXPECT_EQ(sent(), (Codes{cc::kNVReadPublic, cc::kNVRead}));
   for (const auto one : {c, other}) {
-    EXPECT_EQ(run(one, read(kOther, kRight)).code, 0U);
+    EXPECT_EQ(run(one, read(kOtherPinIndex, kRight)).code, 0U);
     EXPECT_EQ(sent(), Codes{cc::kNVRead});
   }
-  expect_kept_out(c, read(kIndex, kRight), "asked");
+  expect_kept_out(c, read(kPinIndex, kRight), "asked");
   EXPECT_EQ(sent(), Codes{cc::kNVReadPublic});
-  expect_kept_out(other, read(kIndex, kRight), "known");
+  expect_kept_out(other, read(kPinIndex, kRight), "known");
   EXPECT_EQ(sent(), Codes{});
-  EXPECT_EQ(run(user(3, Numbers::one(kIndex)), read(kIndex, kRight)).code, 0U);
-  EXPECT_EQ(run(root_, read(kIndex, kRight)).code, 0U);
+  EXPECT_EQ(run(user(3, Numbers::one(kPinIndex)), read(kPinIndex, kRight)).code, 0U);
+  EXPECT_EQ(run(root_, read(kPinIndex, kRight)).code, 0U);
   EXPECT_EQ(sent(), Codes{cc::kNVRead}) << "who may try it costs nothing";
 }
 
 TEST_F(Pins, AnIndexThatIsDefinedAgainIsAnotherOne) {
   const auto c = user(1);
   for (const bool pin : {true, false, true}) {
-    ASSERT_EQ(run(root_, undefine(kIndex)).code, 0U);
-    EXPECT_EQ(run(c, read(kIndex, kRight)).code, 0x18BU);
-    ASSERT_EQ(run(root_, define(kIndex, pin ? kPinFail : kOrdinary)).code, 0U);
-    ASSERT_EQ(run(root_, write(kIndex)).code, 0U);
-    for (int i = 0; i < 2; ++i) EXPECT_EQ(run(c, read(kIndex, kRight)).code, pin ? kKeptOut : 0U);
+    ASSERT_EQ(run(root_, undefine(kPinIndex)).code, 0U);
+    EXPECT_EQ(run(c, read(kPinIndex, kRight)).code, 0x18BU);
+    ASSERT_EQ(run(root_, define(kPinIndex, pin ? kPinFailArea : kOrdinary)).code, 0U);
+    ASSERT_EQ(run(root_, write(kPinIndex)).code, 0U);
+    for (int i = 0; i < 2; ++i) EXPECT_EQ(run(c, read(kPinIndex, kRight)).code, pin ? kKeptOut : 0U);
   }
   ASSERT_EQ(run(root_, clear()).code, 0U);
-  EXPECT_EQ(run(c, read(kIndex, kRight)).code, 0x18BU) << "it was the owner's";
+  EXPECT_EQ(run(c, read(kPinIndex, kRight)).code, 0x18BU) << "it was the owner's";
 }
 
 // A command whose answer is lost may have been done.
 TEST_F(Pins, ADefinitionThatNobodyHeardOf) {
-  ASSERT_EQ(run(root_, undefine(kIndex)).code, 0U);
-  ASSERT_EQ(run(root_, define(kIndex, kOrdinary)).code, 0U);
-  ASSERT_EQ(run(root_, write(kIndex)).code, 0U);
+  ASSERT_EQ(run(root_, undefine(kPinIndex)).code, 0U);
+  ASSERT_EQ(run(root_, define(kPinIndex, kOrdinary)).code, 0U);
+  ASSERT_EQ(run(root_, write(kPinIndex)).code, 0U);
   const auto c = user(1);
-  EXPECT_EQ(run(c, read(kIndex, kRight)).code, 0U);
-  ASSERT_EQ(run(root_, undefine(kIndex)).code, 0U);
+  EXPECT_EQ(run(c, read(kPinIndex, kRight)).code, 0U);
+  ASSERT_EQ(run(root_, undefine(kPinIndex)).code, 0U);
   counting_->meddle = [&](wire::CommandCode code) -> std::optional<Rc> {
     if (code != cc::kNVDefineSpace) return std::nullopt;
-    EXPECT_TRUE(tpm_->transact(define(kIndex, kPinFail), 0));
-    EXPECT_TRUE(tpm_->transact(write(kIndex), 0));
+    EXPECT_TRUE(tpm_->transact(define(kPinIndex, kPinFailArea), 0));
+    EXPECT_TRUE(tpm_->transact(write(kPinIndex), 0));
     return wire::rc::kFailure;
   };
-  EXPECT_NE(run(root_, define(kIndex, kPinFail)).code, 0U);
+  EXPECT_NE(run(root_, define(kPinIndex, kPinFailArea)).code, 0U);
   counting_->meddle = nullptr;
-  expect_kept_out(c, read(kIndex, kWrong), "it is there");
+  expect_kept_out(c, read(kPinIndex, kWrong), "it is there");
 }
 
 TEST_F(Pins, OnADeviceOneWrongTryAtMostGetsThrough) {
@@ -234,18 +228,18 @@ TEST_F(Pins, OnADeviceOneWrongTryAtMostGetsThrough) {
   engine_ =
       std::make_unique<Engine>(*counting_, wire::CommandTable::builtin(), chip_, Config{}, [this] { return ++now_; });
   root_ = open(0);
-  for (const auto& bytes : {undefine(kIndex), define(kIndex, kOrdinary), write(kIndex)})
+  for (const auto& bytes : {undefine(kPinIndex), define(kPinIndex, kOrdinary), write(kPinIndex)})
     ASSERT_TRUE(tpm_->transact(bytes, 0));
   const auto c = user(1), other = user(2);
-  EXPECT_EQ(run(c, read(kIndex, kRight)).code, 0U);
-  for (const auto& bytes : {undefine(kIndex), define(kIndex, kPinFail), write(kIndex)})
+  EXPECT_EQ(run(c, read(kPinIndex, kRight)).code, 0U);
+  for (const auto& bytes : {undefine(kPinIndex), define(kPinIndex, kPinFailArea), write(kPinIndex)})
     ASSERT_TRUE(tpm_->transact(bytes, 0)) << "past us";
-  EXPECT_EQ(run(c, read(kIndex, kWrong)).code, kBadAuth);
-  for (const auto one : {c, other, c}) expect_kept_out(one, read(kIndex, kWrong), "now it is known");
+  EXPECT_EQ(run(c, read(kPinIndex, kWrong)).code, kBadAuth);
+  for (const auto one : {c, other, c}) expect_kept_out(one, read(kPinIndex, kWrong), "now it is known");
   EXPECT_EQ(count(), 1U);
-  for (const auto& bytes : {undefine(kIndex), define(kIndex, kOrdinary), write(kIndex)})
+  for (const auto& bytes : {undefine(kPinIndex), define(kPinIndex, kOrdinary), write(kPinIndex)})
     ASSERT_TRUE(tpm_->transact(bytes, 0));
-  EXPECT_EQ(run(c, read(kIndex, kRight)).code, 0U) << "and nobody is kept from what is none any more";
+  EXPECT_EQ(run(c, read(kPinIndex, kRight)).code, 0U) << "and nobody is kept from what is none any more";
 }
 
 TEST_F(Pins, WhatTheTpmCannotSayIsNotTried) {
@@ -255,7 +249,7 @@ TEST_F(Pins, WhatTheTpmCannotSayIsNotTried) {
       EXPECT_NE(sent, cc::kNVRead);
       return sent == cc::kNVReadPublic ? std::optional(code) : std::nullopt;
     };
-    const Rc answered = run(c, read(kIndex, kWrong)).code;
+    const Rc answered = run(c, read(kPinIndex, kWrong)).code;
     EXPECT_EQ(wire::layer_of(answered), 11U) << answered;
     EXPECT_NE(answered, kKeptOut) << "it may be an ordinary index";
     EXPECT_NE(answered, 0x000B0922U) << "RETRY is never ours to say";
@@ -268,46 +262,46 @@ TEST_F(Pins, AResetIsNoticedBeforeItIsTried) {
   const auto c = user(1);
   ASSERT_TRUE(tpm_->transact(command(cc::kShutdown, {}, {}, Writer().u16(0).take()), 0));
   ASSERT_TRUE(tpm_->power_cycle());
-  EXPECT_EQ(run(c, read(kIndex, kWrong)).code, kKeptOut);
+  EXPECT_EQ(run(c, read(kPinIndex, kWrong)).code, kKeptOut);
   EXPECT_TRUE(account_.restarted != wire::Restarted::kNo);
   EXPECT_EQ(count(), 0U);
 }
 
 TEST_F(Pins, WithRestoredBooksItIsAskedAgain) {
-  const auto c = user(1), may = user(2, Numbers::one(kIndex));
-  ASSERT_EQ(run(root_, undefine(kIndex)).code, 0U);
-  ASSERT_EQ(run(root_, define(kIndex, kOrdinary)).code, 0U);
-  ASSERT_EQ(run(root_, write(kIndex)).code, 0U);
-  EXPECT_EQ(run(c, read(kIndex, kRight)).code, 0U);
+  const auto c = user(1), may = user(2, Numbers::one(kPinIndex));
+  ASSERT_EQ(run(root_, undefine(kPinIndex)).code, 0U);
+  ASSERT_EQ(run(root_, define(kPinIndex, kOrdinary)).code, 0U);
+  ASSERT_EQ(run(root_, write(kPinIndex)).code, 0U);
+  EXPECT_EQ(run(c, read(kPinIndex, kRight)).code, 0U);
   const auto image = engine_->save_books();
   // Another has the TPM meanwhile.
-  for (const auto& bytes : {undefine(kIndex), define(kIndex, kPinFail), write(kIndex)})
+  for (const auto& bytes : {undefine(kPinIndex), define(kPinIndex, kPinFailArea), write(kPinIndex)})
     ASSERT_TRUE(tpm_->transact(bytes, 0));
   ASSERT_TRUE(engine_->restore_books(image));
   EXPECT_EQ(engine_->save_books(), image);
-  expect_kept_out(c, read(kIndex, kWrong), "still");
-  EXPECT_EQ(run(may, read(kIndex, kRight)).code, 0U);
+  expect_kept_out(c, read(kPinIndex, kWrong), "still");
+  EXPECT_EQ(run(may, read(kPinIndex, kRight)).code, 0U);
 }
 
 TEST_F(Pins, ASpaceThatIsNarrowed) {
   const auto c = open(1);
   const auto hmac = session(c);
-  EXPECT_EQ(run(c, read(kIndex, kRight)).code, 0U);
+  EXPECT_EQ(run(c, read(kPinIndex, kRight)).code, 0U);
   engine_->set_limits(c, {.pins = std::make_shared<const Numbers>()});
-  expect_kept_out(c, read(kIndex, authorization(hmac)), "its session from before");
+  expect_kept_out(c, read(kPinIndex, authorization(hmac)), "its session from before");
   EXPECT_EQ(count(), 0U);
 }
 
 TEST_F(Pins, WhoHasNoTriesLeftIsToldWhatIsNotForHimAtAll) {
-  const auto c = user(1, Numbers::one(kOther));
+  const auto c = user(1, Numbers::one(kOtherPinIndex));
   const auto made = run(
       c, command(cc::kCreatePrimary, {kOwner}, password(), creation(sensitive(), ecc_signing_template(0x00040072))));
   ASSERT_EQ(made.code, 0U);
   for (int i = 0; i < 40; ++i) (void)run(c, sign(made.handle, kWrong));
   EXPECT_EQ(run(c, sign(made.handle, kWrong)).code, kStopped);
-  expect_kept_out(c, read(kIndex, kRight), "not LOCKOUT: it will not end");
+  expect_kept_out(c, read(kPinIndex, kRight), "not LOCKOUT: it will not end");
   now_ += 100'000 * kSecond;
-  expect_kept_out(c, read(kIndex, kRight), "still");
+  expect_kept_out(c, read(kPinIndex, kRight), "still");
 }
 
 }  // namespace

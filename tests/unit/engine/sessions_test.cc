@@ -8,7 +8,7 @@
 namespace tpmspace::engine {
 namespace {
 
-constexpr Time kSecond = 1'000'000'000;
+constexpr Time kOneSecond = 1'000'000'000;
 constexpr Rc kNoSession = wire::from_manager(wire::rc::kSessionHandles);
 
 space::SpaceLimits on_terms(space::Exhaustion exhaustion) {
@@ -102,9 +102,9 @@ TEST_F(Sessions, WaitingEndsAtTheDeadlineAndTakesFromNobody) {
   const auto hoarder = open(1), waiter = open(2, on_terms(space::Exhaustion::kWait));
   for (int i = 0; i < kToGive; ++i) (void)session(hoarder);
   ask_for_session(waiter);
-  let_pass(29 * kSecond);
+  let_pass(29 * kOneSecond);
   EXPECT_EQ(answer_of(waiter), std::nullopt);
-  let_pass(2 * kSecond);
+  let_pass(2 * kOneSecond);
   EXPECT_EQ(answer_of(waiter), kNoSession);
   EXPECT_TRUE(taken_.empty());
   submit(waiter, get_random());
@@ -118,7 +118,7 @@ TEST_F(Sessions, ClosingGivesUpTheWholeSpace) {
   (void)session(waiter);
   for (int i = 0; i < kToGive - 1; ++i) (void)session(hoarder);
   ask_for_session(waiter);
-  let_pass(31 * kSecond);
+  let_pass(31 * kOneSecond);
   EXPECT_EQ(answer_of(waiter), kNoSession);
   submit(waiter, get_random());
   settle();
@@ -138,7 +138,7 @@ TEST_F(Sessions, CancelAndDisconnectEndTheWait) {
   settle();
   EXPECT_EQ(answer_of(a), wire::from_manager(wire::rc::kCanceled));
   EXPECT_EQ(engine_->snapshot().waiting_for_session, 0U);
-  let_pass(60 * kSecond);
+  let_pass(60 * kOneSecond);
   EXPECT_TRUE(taken_.empty()) << "for nobody";
 }
 
@@ -207,15 +207,15 @@ TEST_F(Sessions, AHoarderThatTouchesItsSessionsLosesOneWithinTheTenure) {
   const Time asked = now_;
   ask_for_session(victim);
   ASSERT_EQ(answer_of(victim), std::nullopt) << "there is none left for it";
-  while (!answer_of(victim) && now_ < asked + 60 * kSecond) {
+  while (!answer_of(victim) && now_ < asked + 60 * kOneSecond) {
     for (const auto& [handle, connection] : hoard) {
       submit(connection, command(cc::kGetRandom, {}, authorization(handle, 0x81), Writer().u16(4).take()));
       settle();
     }
-    let_pass(kSecond);
+    let_pass(kOneSecond);
   }
   EXPECT_EQ(answer_of(victim), 0U);
-  EXPECT_LE(now_, asked + 12 * kSecond);
+  EXPECT_LE(now_, asked + 12 * kOneSecond);
   ASSERT_FALSE(taken_.empty());
   for (const auto& taken : taken_) {
     EXPECT_EQ(taken.owner, 1U);
@@ -232,7 +232,7 @@ TEST_F(Sessions, AHoarderInOneConnectionDoesNotGetBackWhatWasTaken) {
   for (int i = 0; i < kToGive; ++i) (void)session(hoarder);
   ask_for_session(hoarder);
   ask_for_session(victim);
-  let_pass(11 * kSecond);
+  let_pass(11 * kOneSecond);
   EXPECT_EQ(answer_of(victim), 0U);
   EXPECT_EQ(answer_of(hoarder), std::nullopt);
 }
@@ -244,11 +244,11 @@ TEST_F(Sessions, WhileNobodyIsAboveHisShareOnlyWhatIsIdleIsTaken) {
   const Time full = now_;
   // With a third owner both are above their share; a fourth of the hoarders' own kind changes nothing.
   ask_for_session(c);
-  let_pass(9 * kSecond);
+  let_pass(9 * kOneSecond);
   EXPECT_EQ(answer_of(c), std::nullopt);
-  let_pass(2 * kSecond);
+  let_pass(2 * kOneSecond);
   EXPECT_EQ(answer_of(c), 0U);
-  EXPECT_LE(now_, full + 12 * kSecond);
+  EXPECT_LE(now_, full + 12 * kOneSecond);
   EXPECT_EQ(taken_.size(), 1U);
 }
 
@@ -262,7 +262,7 @@ TEST_F(Sessions, AbandonedOnesGoFirst) {
   EXPECT_EQ(engine_->snapshot().sessions, 32U) << "half of the chip's in all";
   const auto newcomer = open(77);
   ask_for_session(newcomer);
-  let_pass(11 * kSecond);
+  let_pass(11 * kOneSecond);
   EXPECT_EQ(answer_of(newcomer), 0U);
 }
 
@@ -275,7 +275,7 @@ TEST_F(Sessions, ATakenHandleNeverStandsForAnotherSession) {
   EXPECT_EQ(mine, 0x02000000U);
   for (int i = 0; i < kToGive - 1; ++i) (void)session(victim);
   ask_for_session(thief);
-  let_pass(11 * kSecond);
+  let_pass(11 * kOneSecond);
   ASSERT_EQ(answer_of(thief), 0U);
   ASSERT_EQ(handles_[thief], 0x02000000U) << "the thief has the victim's number";
 
@@ -346,7 +346,7 @@ TEST_F(Sessions, SeventyReclaimsInOneConnectionWithoutAFlush) {
     const auto mine = session(victim);
     for (const auto one : hoard) ASSERT_EQ(run(hoarder, audited_by(one)).code, 0U);
     ask_for_session(thief);
-    let_pass(11 * kSecond);
+    let_pass(11 * kOneSecond);
     ASSERT_EQ(answer_of(thief), 0U) << round;
     ASSERT_EQ(taken_.size(), static_cast<std::size_t>(round) + 1);
     ASSERT_EQ(taken_.back().handle, mine);
@@ -354,7 +354,7 @@ TEST_F(Sessions, SeventyReclaimsInOneConnectionWithoutAFlush) {
     ASSERT_EQ(taken_.back().by.waiter, 2U);
     ASSERT_EQ(run(victim, policy_get_digest(mine)).code, 0x000B0910U);
     ASSERT_EQ(run(thief, flush_context(handles_[thief])).code, 0U);
-    let_pass(11 * kSecond);  // until the thief's place is kept no longer
+    let_pass(11 * kOneSecond);  // until the thief's place is kept no longer
   }
 }
 
@@ -366,7 +366,7 @@ TEST_F(Sessions, ATakenSessionUsedOnAProtectedKeyCostsNoTry) {
   const auto mine = session(victim);
   for (int i = 0; i < kToGive - 1; ++i) (void)session(victim);
   ask_for_session(thief);
-  let_pass(11 * kSecond);
+  let_pass(11 * kOneSecond);
   ASSERT_EQ(answer_of(thief), 0U);
   const auto lockout_counter = [&] {
     const auto answer = run(thief, get_capability(6, 0x20E, 1)).parameters;  // TPM_PT_LOCKOUT_COUNTER
@@ -394,7 +394,7 @@ TEST_F(Sessions, ATakenSessionUsedOnAPinIndexCostsNoCount) {
   const auto mine = session(victim);
   for (int i = 0; i < kToGive - 1; ++i) (void)session(victim);
   ask_for_session(thief);
-  let_pass(11 * kSecond);
+  let_pass(11 * kOneSecond);
   ASSERT_EQ(answer_of(thief), 0U);
   const auto read = [&](std::uint32_t by, ByteView authorizations) {
     return command(cc::kNVRead, {by, kIndex}, authorizations, Writer().u16(8).u16(0).take());

@@ -6,7 +6,7 @@
 namespace tpmspace::engine {
 namespace {
 
-constexpr std::uint64_t kGreedy = 1, kModest = 2;
+constexpr std::uint64_t kGreedy = 1, kPatient = 2;
 
 class Turns : public EngineBehindMeddler {
  protected:
@@ -37,7 +37,7 @@ class Turns : public EngineBehindMeddler {
 
 TEST_F(Turns, CommandsThatTakeNoTpmTimeTakeTurnsAllTheSame) {
   open_greedy(3);
-  const auto modest = open(kModest);
+  const auto modest = open(kPatient);
   const auto before = meddler_->sent[cc::kGetCapability];
   // 1 ms of TPM time is worth many commands that take none, but not all of them.
   const int others = answers_to_others(modest, 20, get_capability(1, 0x80000000, 10), get_random());
@@ -47,14 +47,14 @@ TEST_F(Turns, CommandsThatTakeNoTpmTimeTakeTurnsAllTheSame) {
 
 TEST_F(Turns, WhoTakesNoTpmTimeIsNotHeldUpByOneWhoTakesMuch) {
   open_greedy(3);
-  const auto modest = open(kModest);
+  const auto modest = open(kPatient);
   const int others = answers_to_others(modest, 1000, get_random(), get_capability(1, 0x80000000, 10));
   EXPECT_LE(others, 1000 / 50 + 3);
 }
 
 TEST_F(Turns, RefusalsTakeTurnsAllTheSame) {
   open_greedy(3);
-  const auto modest = open(kModest);
+  const auto modest = open(kPatient);
   const int others = answers_to_others(modest, 20, sign(0x80000005), get_random());
   EXPECT_EQ(meddler_->sent[cc::kSign], 0U);
   EXPECT_LE(others, 20 * 50 + 50);
@@ -63,7 +63,7 @@ TEST_F(Turns, RefusalsTakeTurnsAllTheSame) {
 // The answer to a cancelled command is a turn of its owner.
 TEST_F(Turns, WhoSubmitsAndCancelsForEverDoesNotStarveOthers) {
   open_greedy(2);
-  const auto modest = open(kModest);
+  const auto modest = open(kPatient);
   const auto submit_and_cancel = [&](ConnectionId connection) {
     const auto ticket = submit(connection, get_random());
     at_[ticket] = connection;
@@ -90,7 +90,7 @@ TEST_F(Turns, WhoSubmitsAndCancelsForEverDoesNotStarveOthers) {
 
 TEST_F(Turns, CancellingLeavesTheOrderOfAllOthersAlone) {
   open_greedy(4);
-  std::vector<ConnectionId> modest = {open(kModest), open(kModest), open(kModest)};
+  std::vector<ConnectionId> modest = {open(kPatient), open(kPatient), open(kPatient)};
   std::vector<Ticket> of_greedy, of_modest;
   for (const auto connection : greedy_) of_greedy.push_back(submit(connection, get_random()));
   for (const auto connection : modest) of_modest.push_back(submit(connection, get_random()));
@@ -119,7 +119,7 @@ TEST_F(Turns, CancellingLeavesTheOrderOfAllOthersAlone) {
 // Time that was used is not forgotten because what came after it was cancelled.
 TEST_F(Turns, CancellingIsNoWayToLoseOnesCharge) {
   open_greedy(2);
-  const auto modest = open(kModest);
+  const auto modest = open(kPatient);
   int own = 0, others = 0;
   const auto reply_to = [&](Ticket ticket) {
     for (int i = 0; i < 100; ++i) {

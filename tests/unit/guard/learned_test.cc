@@ -18,7 +18,7 @@ namespace {
 using namespace support;
 using wire::Command;
 
-constexpr std::uint32_t kIndex = 0x01500016, kKey = 0x81000001, kTransient = 0x80000000;
+constexpr std::uint32_t kLearnedIndex = 0x01500016, kLearnedKey = 0x81000001, kLearnedObject = 0x80000000;
 
 Profile learned(const std::vector<Command>& commands, std::uint8_t locality = 0) {
   Profile out;
@@ -44,16 +44,16 @@ Profile only(std::vector<wire::CommandCode> codes) {
 }
 
 Bytes nv(wire::CommandCode code, std::uint32_t authority, ByteView parameters) {
-  return command(code, {authority, kIndex}, password(), parameters);
+  return command(code, {authority, kLearnedIndex}, password(), parameters);
 }
 Bytes quote(ByteView authorization) {
   const Bytes pcrs = Writer().u32(1).u16(kSha256).u8(3).u8(0x81).u8(0).u8(0x80).take();
-  return command(cc::kQuote, {kTransient}, authorization, Writer().u16(0).u16(kAlgNull).raw(pcrs).take());
+  return command(cc::kQuote, {kLearnedObject}, authorization, Writer().u16(0).u16(kAlgNull).raw(pcrs).take());
 }
 
 TEST(Learned, OfACommandThatNeedsNothingElse) {
   EXPECT_EQ(learned(get_random()), only({cc::kGetRandom}));
-  EXPECT_EQ(learned(sign(kTransient)), only({cc::kSign}));
+  EXPECT_EQ(learned(sign(kLearnedObject)), only({cc::kSign}));
 }
 
 TEST(Learned, TheHandleForWhatIsDoneWithItAndNoMore) {
@@ -64,31 +64,38 @@ TEST(Learned, TheHandleForWhatIsDoneWithItAndNoMore) {
     std::vector<std::pair<Numbers Profile::*, Numbers>> sets;
   } cases[] = {
       {"a primary key", create_primary(kOwner), cc::kCreatePrimary, {{&Profile::hierarchies, {{kOwner, kOwner}}}}},
-      {"a key under it", create(kKey), cc::kCreate, {{&Profile::persistent_parent, {{kKey, kKey}}}}},
-      {"signing", sign(kKey), cc::kSign, {{&Profile::persistent_use, {{kKey, kKey}}}}},
-      {"its public area", read_public(kKey), cc::kReadPublic, {{&Profile::persistent_public, {{kKey, kKey}}}}},
+      {"a key under it",
+       create(kLearnedKey),
+       cc::kCreate,
+       {{&Profile::persistent_parent, {{kLearnedKey, kLearnedKey}}}}},
+      {"signing", sign(kLearnedKey), cc::kSign, {{&Profile::persistent_use, {{kLearnedKey, kLearnedKey}}}}},
+      {"its public area",
+       read_public(kLearnedKey),
+       cc::kReadPublic,
+       {{&Profile::persistent_public, {{kLearnedKey, kLearnedKey}}}}},
       {"making it persistent",
-       evict_control(kTransient, kKey),
+       evict_control(kLearnedObject, kLearnedKey),
        cc::kEvictControl,
-       {{&Profile::hierarchies, {{kOwner, kOwner}}}, {&Profile::persistent_evict, {{kKey, kKey}}}}},
+       {{&Profile::hierarchies, {{kOwner, kOwner}}}, {&Profile::persistent_evict, {{kLearnedKey, kLearnedKey}}}}},
       {"an NV index by itself",
-       nv(cc::kNVRead, kIndex, Writer().u32(8).take()),
+       nv(cc::kNVRead, kLearnedIndex, Writer().u32(8).take()),
        cc::kNVRead,
-       {{&Profile::nv_read, {{kIndex, kIndex}}}, {&Profile::nv_pin, {{kIndex, kIndex}}}}},
+       {{&Profile::nv_read, {{kLearnedIndex, kLearnedIndex}}}, {&Profile::nv_pin, {{kLearnedIndex, kLearnedIndex}}}}},
       {"a session that is bound to one",
-       start_session(SessionType::kHmac, kNull, kIndex),
+       start_session(SessionType::kHmac, kNull, kLearnedIndex),
        cc::kStartAuthSession,
-       {{&Profile::nv_authorize, {{kIndex, kIndex}}}, {&Profile::nv_pin, {{kIndex, kIndex}}}}},
+       {{&Profile::nv_authorize, {{kLearnedIndex, kLearnedIndex}}},
+        {&Profile::nv_pin, {{kLearnedIndex, kLearnedIndex}}}}},
       {"a session that is bound to a storage key",
-       start_session(SessionType::kHmac, kNull, kKey),
+       start_session(SessionType::kHmac, kNull, kLearnedKey),
        cc::kStartAuthSession,
-       {{&Profile::persistent_parent, {{kKey, kKey}}}}},
+       {{&Profile::persistent_parent, {{kLearnedKey, kLearnedKey}}}}},
       {"by the owner",
        nv(cc::kNVWrite, kOwner, Writer().u16(0).u16(0).take()),
        cc::kNVWrite,
        {{&Profile::hierarchies, {{kOwner, kOwner}}},
-        {&Profile::nv_by_owner, {{kIndex, kIndex}}},
-        {&Profile::nv_write, {{kIndex, kIndex}}}}},
+        {&Profile::nv_by_owner, {{kLearnedIndex, kLearnedIndex}}},
+        {&Profile::nv_write, {{kLearnedIndex, kLearnedIndex}}}}},
       {"the PCRs of a quote", quote(password()), cc::kQuote, {{&Profile::pcr_read, {{0, 0}, {7, 7}, {23, 23}}}}},
       {"every NV index, if they are all locked",
        command(cc::kNVGlobalWriteLock, {kOwner}, password(), {}),
@@ -103,23 +110,24 @@ TEST(Learned, TheHandleForWhatIsDoneWithItAndNoMore) {
 }
 
 TEST(Learned, AnIndexThatIsDefined) {
-  const Bytes area = Writer().u32(kIndex).u16(kSha256).u32(0x02020002).u16(0).u16(8).take();
+  const Bytes area = Writer().u32(kLearnedIndex).u16(kSha256).u32(0x02020002).u16(0).u16(8).take();
   const auto got =
       learned(command(cc::kNVDefineSpace, {kOwner}, password(), Writer().u16(3).raw(Bytes(3)).tpm2b(area).take()));
-  EXPECT_EQ(got.nv_define, Numbers::one(kIndex)) << "behind a TPM2B of odd length";
+  EXPECT_EQ(got.nv_define, Numbers::one(kLearnedIndex)) << "behind a TPM2B of odd length";
   EXPECT_EQ(got.hierarchies, Numbers::one(kOwner));
 }
 
 TEST(Learned, WhoSpendsACommitmentNeedsCommit) {
   const Bytes scheme = Writer().u16(0x001A).u16(kSha256).u16(1).u16(0x8024).u32(kNull).u16(0).take();
-  const auto got = learned(command(cc::kSign, {kTransient}, password(), Writer().tpm2b(Bytes(32)).raw(scheme).take()));
+  const auto got =
+      learned(command(cc::kSign, {kLearnedObject}, password(), Writer().tpm2b(Bytes(32)).raw(scheme).take()));
   EXPECT_EQ(got, only({cc::kSign, cc::kCommit}));
 }
 
 // What cannot be read is allowed to whoever may do everything of the kind.
 TEST(Learned, AParameterThatIsEncryptedMayNameAnything) {
-  const auto start = parsed(
-      command(cc::kEvictControl, {kOwner, kTransient}, authorization(0x02000000, 0x21), Writer().u32(kKey).take()));
+  const auto start = parsed(command(cc::kEvictControl, {kOwner, kLearnedObject}, authorization(0x02000000, 0x21),
+                                    Writer().u32(kLearnedKey).take()));
   EXPECT_EQ(learned({start}).persistent_evict, Numbers::all());
   EXPECT_EQ(learned({start}).persistent_use, Numbers());
 }
@@ -128,11 +136,11 @@ TEST(Learned, AVendorsCommandMayDoAnythingToItsHandle) {
   wire::CommandTable table = wire::CommandTable::builtin();
   const wire::CommandAttributes chip[] = {wire::CommandAttributes{0x20000001U | 1U << 25}};
   (void)table.adopt(chip);
-  const auto one = parsed(wire::Writer().u16(0x8001).u32(14).u32(0x20000001).u32(kKey).take(), table);
+  const auto one = parsed(wire::Writer().u16(0x8001).u32(14).u32(0x20000001).u32(kLearnedKey).take(), table);
   const auto got = learned({one});
   EXPECT_TRUE(allows(got, one));
   EXPECT_EQ(got.commands, Numbers::one(0x20000001));
-  EXPECT_EQ(got.persistent_evict, Numbers::one(kKey));
+  EXPECT_EQ(got.persistent_evict, Numbers::one(kLearnedKey));
   EXPECT_EQ(got.nv_write, Numbers::all()) << "no entry of that list can be this handle";
 }
 
@@ -141,18 +149,19 @@ TEST(Learned, TheLocality) {
 }
 
 TEST(Learned, WhatIsAllowedAlreadyAddsNothing) {
-  for (const auto& bytes : {get_random(), create_primary(kOwner), read_public(kKey), quote(password())})
+  for (const auto& bytes : {get_random(), create_primary(kOwner), read_public(kLearnedKey), quote(password())})
     EXPECT_EQ(learn(safe(), parsed(bytes), 0), safe());
 }
 
 TEST(Learned, ThereIsRoomForWhatAListOfTheConfigurationCanHave) {
   Profile profile;
   for (std::uint32_t i = 0; i < kMostEntries; ++i)
-    profile = learn(std::move(profile), parsed(read_public(kKey + 2 * i)), 0);
+    profile = learn(std::move(profile), parsed(read_public(kLearnedKey + 2 * i)), 0);
   EXPECT_TRUE(has_room(profile));
-  EXPECT_FALSE(has_room(learn(profile, parsed(read_public(kKey + 2 * kMostEntries)), 0)));
-  EXPECT_TRUE(has_room(learn(profile, parsed(read_public(kKey + 1)), 0))) << "two ranges became one";
-  for (std::uint32_t i = 0; i < kMostEntries; ++i) profile = learn(std::move(profile), parsed(sign(kKey + 2 * i)), 0);
+  EXPECT_FALSE(has_room(learn(profile, parsed(read_public(kLearnedKey + 2 * kMostEntries)), 0)));
+  EXPECT_TRUE(has_room(learn(profile, parsed(read_public(kLearnedKey + 1)), 0))) << "two ranges became one";
+  for (std::uint32_t i = 0; i < kMostEntries; ++i)
+    profile = learn(std::move(profile), parsed(sign(kLearnedKey + 2 * i)), 0);
   EXPECT_FALSE(has_room(profile)) << "all sets together";
   profile = {};
   profile.commands = {{1, kMostEntries + 1}};

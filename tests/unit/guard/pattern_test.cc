@@ -9,14 +9,14 @@
 namespace tpmspace::guard {
 namespace {
 
-struct Case {
+struct PatternCase {
   const char* pattern;
   const char* path;
   bool matches;
 };
 
 TEST(Pattern, Matches) {
-  const Case cases[] = {
+  const PatternCase cases[] = {
       {"/usr/bin/ssh", "/usr/bin/ssh", true},
       {"/usr/bin/ssh", "/usr/bin/sshd", false},
       {"/usr/bin/ssh", "/usr/bin/ss", false},

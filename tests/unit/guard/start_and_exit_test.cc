@@ -12,9 +12,9 @@ namespace {
 using namespace support;
 using wire::Rc;
 namespace rc = wire::rc;
-using Answer = std::optional<Rc>;
+using Given = std::optional<Rc>;
 
-Answer answer_to(const Bytes& bytes, const Profile& profile = safe()) {
+Given given_to(const Bytes& bytes, const Profile& profile = safe()) {
   const auto command = wire::Command::parse(bytes, wire::CommandTable::builtin(), 4096);
   EXPECT_TRUE(command);
   const Verdict verdict = judge(profile, *command, 0);
@@ -22,7 +22,7 @@ Answer answer_to(const Bytes& bytes, const Profile& profile = safe()) {
   return answer_of_running_tpm(*command, verdict);
 }
 
-Bytes of(wire::CommandCode code, const Bytes& parameters, const Bytes& authorizations = {}) {
+Bytes plain(wire::CommandCode code, const Bytes& parameters, const Bytes& authorizations = {}) {
   return command(code, {}, authorizations, parameters);
 }
 
@@ -38,42 +38,43 @@ TEST(StartAndExit, AStartupIsAnsweredAsByARunningTpmUnderEveryProfile) {
   elsewhere.localities = Numbers::one(2);
   for (const Profile& profile : {safe(), storage(), attest(), provision(), nothing, disables, elsewhere})
     for (const Bytes& parameters : {Bytes{0, 0}, Bytes{0, 1}, Bytes{0, 2}, Bytes{0}, Bytes{}, Bytes{0, 0, 0}})
-      EXPECT_EQ(answer_to(of(cc::kStartup, parameters), profile), Answer(0x00000100)) << profile.name;
+      EXPECT_EQ(given_to(plain(cc::kStartup, parameters), profile), Given(0x00000100)) << profile.name;
 }
 
 TEST(StartAndExit, AStartupWithSessionsIsRefusedByTheParserAsByATpm) {
-  const auto command = wire::Command::parse(of(cc::kStartup, {0, 0}, password()), wire::CommandTable::builtin(), 4096);
+  const auto command =
+      wire::Command::parse(plain(cc::kStartup, {0, 0}, password()), wire::CommandTable::builtin(), 4096);
   ASSERT_FALSE(command);
   EXPECT_EQ(command.error(), rc::kAuthContext);
 }
 
 TEST(StartAndExit, AShutdownSucceedsWithoutTheTpm) {
-  EXPECT_EQ(answer_to(of(cc::kShutdown, {0, 0})), Answer(rc::kSuccess));
-  EXPECT_EQ(answer_to(of(cc::kShutdown, {0, 1})), Answer(rc::kSuccess));
-  EXPECT_EQ(answer_to(of(cc::kShutdown, {0, 2})), Answer(ours(0x1C4)));
-  EXPECT_EQ(answer_to(of(cc::kShutdown, {0})), Answer(ours(0x1DA)));
-  EXPECT_EQ(answer_to(of(cc::kShutdown, {0, 0, 0})), Answer(ours(0x095)));
+  EXPECT_EQ(given_to(plain(cc::kShutdown, {0, 0})), Given(rc::kSuccess));
+  EXPECT_EQ(given_to(plain(cc::kShutdown, {0, 1})), Given(rc::kSuccess));
+  EXPECT_EQ(given_to(plain(cc::kShutdown, {0, 2})), Given(ours(0x1C4)));
+  EXPECT_EQ(given_to(plain(cc::kShutdown, {0})), Given(ours(0x1DA)));
+  EXPECT_EQ(given_to(plain(cc::kShutdown, {0, 0, 0})), Given(ours(0x095)));
 }
 
 TEST(StartAndExit, ASelfTestIsAnsweredIfItAsksForNothingThatCosts) {
-  EXPECT_EQ(answer_to(of(cc::kSelfTest, {0})), Answer(rc::kSuccess));
-  EXPECT_EQ(answer_to(of(cc::kSelfTest, {1})), std::nullopt);
-  EXPECT_EQ(answer_to(of(cc::kSelfTest, {2})), Answer(ours(0x1C4)));
-  EXPECT_EQ(answer_to(of(cc::kSelfTest, {})), Answer(ours(0x1DA)));
-  EXPECT_EQ(answer_to(of(cc::kSelfTest, {0, 0})), Answer(ours(0x095)));
-  EXPECT_EQ(answer_to(of(cc::kIncrementalSelfTest, {0, 0, 0, 0})), std::nullopt);
+  EXPECT_EQ(given_to(plain(cc::kSelfTest, {0})), Given(rc::kSuccess));
+  EXPECT_EQ(given_to(plain(cc::kSelfTest, {1})), std::nullopt);
+  EXPECT_EQ(given_to(plain(cc::kSelfTest, {2})), Given(ours(0x1C4)));
+  EXPECT_EQ(given_to(plain(cc::kSelfTest, {})), Given(ours(0x1DA)));
+  EXPECT_EQ(given_to(plain(cc::kSelfTest, {0, 0})), Given(ours(0x095)));
+  EXPECT_EQ(given_to(plain(cc::kIncrementalSelfTest, {0, 0, 0, 0})), std::nullopt);
 }
 
 TEST(StartAndExit, UnderASessionOnlyTheTpmCanAnswer) {
-  EXPECT_EQ(answer_to(of(cc::kShutdown, {0, 0}, password())), std::nullopt);
-  EXPECT_EQ(answer_to(of(cc::kSelfTest, {0}, password())), std::nullopt);
+  EXPECT_EQ(given_to(plain(cc::kShutdown, {0, 0}, password())), std::nullopt);
+  EXPECT_EQ(given_to(plain(cc::kSelfTest, {0}, password())), std::nullopt);
 }
 
 TEST(StartAndExit, WhatARuleDisablesIsNotSaidToHaveSucceeded) {
   Profile disables = admin();
   disables.disabled = {{cc::kSelfTest, cc::kSelfTest}, {cc::kShutdown, cc::kShutdown}};
-  EXPECT_EQ(answer_to(of(cc::kShutdown, {0, 0}), disables), std::nullopt);
-  EXPECT_EQ(answer_to(of(cc::kSelfTest, {0}), disables), std::nullopt);
+  EXPECT_EQ(given_to(plain(cc::kShutdown, {0, 0}), disables), std::nullopt);
+  EXPECT_EQ(given_to(plain(cc::kSelfTest, {0}), disables), std::nullopt);
 }
 
 TEST(StartAndExit, NoOtherRefusedCommandIsAnswered) {

@@ -81,13 +81,13 @@ Bytes sign_handle(wire::CommandCode code, std::uint32_t key) {
   return command(code, {key}, password(), Writer().tpm2b(Bytes(32)).raw(no_scheme()).take());
 }
 
-struct Case {
+struct VerdictCase {
   std::string what;
   Bytes bytes;
   Rc expected = kYes;
 };
 
-void check(const Profile& profile, const std::vector<Case>& cases, std::uint8_t locality = 0) {
+void check(const Profile& profile, const std::vector<VerdictCase>& cases, std::uint8_t locality = 0) {
   for (const auto& [what, bytes, expected] : cases) {
     const Verdict verdict = judge(profile, parsed(bytes), locality);
     EXPECT_EQ(verdict.rc, expected) << profile.name << ": " << what << ": " << fmt::format("{:#x}, ", verdict.rc)
@@ -163,7 +163,7 @@ TEST(Verdict, SafeRefusesWhatIsNotOnesOwn) {
 }
 
 TEST(Verdict, NobodyButTheAdministratorTouchesTheLockout) {
-  const std::vector<Case> attacks = {
+  const std::vector<VerdictCase> attacks = {
       {"PolicySecret", policy_secret(kLockout), 0x185},
       {"bind", start_session(SessionType::kHmac, kNull, kLockout), 0x285},
       {"bind of a policy session", start_session(SessionType::kPolicy, kNull, kLockout), 0x285},
@@ -230,7 +230,7 @@ TEST(Verdict, PcrsAreSelectedInParameters) {
 }
 
 TEST(Verdict, ASignatureThatSpendsACommitmentNeedsCommit) {
-  const std::vector<Case> cases = {
+  const std::vector<VerdictCase> cases = {
       {"Sign", sign_with(anonymous_scheme()), 0x2D2},
       {"Quote", quote(kTransient, anonymous_scheme(), selection(1)), 0x2D2},
       {"GetTime",

@@ -9,16 +9,16 @@
 namespace tpmspace::space {
 namespace {
 
-struct Holder {
+struct Claimant {
   std::uint32_t held = 0, claim = 0;
 };
 
 // Whether some order exists in which all finish: every order is tried.
-bool some_order_finishes(std::vector<Holder> holders, std::int64_t free) {
+bool some_order_finishes(std::vector<Claimant> holders, std::int64_t free) {
   if (free < 0) return false;
   if (holders.empty()) return true;
   for (std::size_t i = 0; i < holders.size(); ++i) {
-    const Holder one = holders[i];
+    const Claimant one = holders[i];
     const std::uint32_t need = one.claim > one.held ? one.claim - one.held : 0;
     if (need > free) continue;
     auto rest = holders;
@@ -31,9 +31,9 @@ bool some_order_finishes(std::vector<Holder> holders, std::int64_t free) {
 RC_GTEST_PROP(Bank, AgreesWithASearchThroughEveryOrder, ()) {
   const auto sessions = *rc::gen::inRange<std::uint32_t>(1, 14);
   const auto lost = *rc::gen::inRange<std::uint32_t>(0, 4);
-  const auto holders = *rc::gen::resize(6, rc::gen::container<std::vector<Holder>>(rc::gen::build<Holder>(
-                                               rc::gen::set(&Holder::held, rc::gen::inRange<std::uint32_t>(1, 6)),
-                                               rc::gen::set(&Holder::claim, rc::gen::inRange<std::uint32_t>(1, 5)))));
+  const auto holders = *rc::gen::resize(6, rc::gen::container<std::vector<Claimant>>(rc::gen::build<Claimant>(
+                                               rc::gen::set(&Claimant::held, rc::gen::inRange<std::uint32_t>(1, 6)),
+                                               rc::gen::set(&Claimant::claim, rc::gen::inRange<std::uint32_t>(1, 5)))));
   const auto newcomer = *rc::gen::inRange<std::uint32_t>(1, 5);
   Bank bank(sessions);
   bank.add_lost(lost);

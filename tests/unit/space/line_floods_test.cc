@@ -10,16 +10,10 @@
 #include "space/number_line.h"
 #include "space/recovery.h"
 #include "space/waiting_line.h"
+#include "support.h"
 
 namespace tpmspace::space {
 namespace {
-
-constexpr std::uint64_t kSecond = SessionTerms::kSecond;
-
-class NoTpm final : public wire::Tpm {
- public:
-  Answer transact(wire::ByteView, std::uint8_t) override { throw std::logic_error("nobody asked for the TPM"); }
-};
 
 class Lines : public testing::Test {
  protected:

@@ -3,11 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include "support.h"
+
 namespace tpmspace::space {
 namespace {
 
-constexpr std::uint64_t kSecond = SessionTerms::kSecond;
-constexpr PoolId kOne{1}, kTwo{2};
+constexpr PoolId kPoolOne{1}, kPoolTwo{2};
 using Numbers = std::vector<std::uint32_t>;
 
 class FullPools : public testing::Test {
@@ -15,7 +16,7 @@ class FullPools : public testing::Test {
   // In two pools with room for so many sessions.
   SpaceId space(std::uint32_t in_one, std::uint32_t in_two, Exhaustion exhaustion = Exhaustion::kReclaim) {
     SpaceLimits limits;
-    limits.pools = {Pool{.id = kOne, .sessions = in_one}, Pool{.id = kTwo, .sessions = in_two}};
+    limits.pools = {Pool{.id = kPoolOne, .sessions = in_one}, Pool{.id = kPoolTwo, .sessions = in_two}};
     limits.terms.exhaustion = exhaustion;
     return open_space(books_, OwnerId{1}, limits);
   }
@@ -46,14 +47,14 @@ class FullPools : public testing::Test {
 
 TEST_F(FullPools, NothingGoesWhereThereIsRoom) {
   const auto here = space(2, 1);
-  leave(kOne);
+  leave(kPoolOne);
   EXPECT_EQ(taken(here), Numbers{});
 }
 
 TEST_F(FullPools, TheOldestGoesOnceItsLeaseIsOver) {
   const auto here = space(2, 9);
-  leave(kOne).last_use = 7;
-  leave(kOne).last_use = 3;
+  leave(kPoolOne).last_use = 7;
+  leave(kPoolOne).last_use = 3;
   EXPECT_EQ(taken(here, 10 * kSecond - 1), std::nullopt) << "it is still promised";
   EXPECT_EQ(taken(here), Numbers{1});
   books_.sessions.at(1).asked_authority = true;
@@ -74,7 +75,7 @@ TEST_F(FullPools, WhatSomebodyHasStaysHoweverIdle) {
 TEST_F(FullPools, WhatCountsForOtherPoolsStays) {
   const auto here = space(1, 9);
   hold(here);
-  leave(kTwo);
+  leave(kPoolTwo);
   leave(PoolId{3});
   EXPECT_EQ(taken(here), std::nullopt);
 }
@@ -82,7 +83,7 @@ TEST_F(FullPools, WhatCountsForOtherPoolsStays) {
 TEST_F(FullPools, AllOrNothing) {
   const auto here = space(1, 1);
   hold(here);
-  leave(kOne);
+  leave(kPoolOne);
   EXPECT_EQ(taken(here), std::nullopt) << "the one that is used fills both";
   books_.sessions.erase(0);
   EXPECT_EQ(taken(here), Numbers{1}) << "the other one has room";
@@ -90,17 +91,17 @@ TEST_F(FullPools, AllOrNothing) {
 
 TEST_F(FullPools, NoMoreThanAreNeeded) {
   const auto here = space(2, 1);
-  leave(kOne);
-  leave(kTwo, kOne);
+  leave(kPoolOne);
+  leave(kPoolTwo, kPoolOne);
   EXPECT_EQ(taken(here), Numbers{1}) << "it is in both, so the older one need not go";
-  leave(kOne);
+  leave(kPoolOne);
   EXPECT_EQ(taken(here), (Numbers{0, 1})) << "a limit may have become smaller than what is held";
 }
 
 TEST_F(FullPools, TermsThatTakeNothingFromAnybodyTakeNothingHere) {
   for (const auto exhaustion : {Exhaustion::kRefuse, Exhaustion::kWait, Exhaustion::kClose}) {
     const auto here = space(1, 9, exhaustion);
-    leave(kOne);
+    leave(kPoolOne);
     EXPECT_EQ(taken(here), std::nullopt);
     books_ = {};
   }

@@ -5,15 +5,10 @@
 
 #include <stdexcept>
 
+#include "support.h"
+
 namespace tpmspace::space {
 namespace {
-
-constexpr std::uint64_t kSecond = SessionTerms::kSecond;
-
-class NoTpm final : public wire::Tpm {
- public:
-  Answer transact(wire::ByteView, std::uint8_t) override { throw std::logic_error("nobody asked for the TPM"); }
-};
 
 class Line : public testing::Test {
  protected:

@@ -8,7 +8,7 @@
 namespace tpmspace::tool {
 namespace {
 
-constexpr std::uint64_t kSecond = 1'000'000'000;
+constexpr std::uint64_t kNsPerSecond = 1'000'000'000;
 
 proto::Sessions example() {
   proto::Sessions out;
@@ -16,16 +16,16 @@ proto::Sessions example() {
                    .state = proto::SessionState::kSaved,
                    .uid = 1000,
                    .connection = 12,
-                   .age = 7400 * kSecond,
-                   .idle = kSecond / 4,
-                   .lease = 10 * kSecond},
+                   .age = 7400 * kNsPerSecond,
+                   .idle = kNsPerSecond / 4,
+                   .lease = 10 * kNsPerSecond},
                   {.handle = 0x03000001,
                    .kind = proto::SessionKind::kPolicy,
                    .state = proto::SessionState::kAbandoned,
                    .lease = proto::kEndless,
                    .rebuildable = proto::Rebuildable::kYes,
                    .parked = true}};
-  out.waiting = {{.uid = 7, .connection = 3, .waited = 2 * kSecond, .left = 28 * kSecond}};
+  out.waiting = {{.uid = 7, .connection = 3, .waited = 2 * kNsPerSecond, .left = 28 * kNsPerSecond}};
   return out;
 }
 
@@ -95,9 +95,9 @@ TEST(SessionNames, AreNumbersWhenNobodyKnowsThem) {
 
 TEST(Age, HasAUnitThatFits) {
   EXPECT_EQ(age_text(0), "0.0 s");
-  EXPECT_EQ(age_text(119 * kSecond), "119.0 s");
-  EXPECT_EQ(age_text(121 * kSecond), "2 min");
-  EXPECT_EQ(age_text(7199 * kSecond), "119 min");
+  EXPECT_EQ(age_text(119 * kNsPerSecond), "119.0 s");
+  EXPECT_EQ(age_text(121 * kNsPerSecond), "2 min");
+  EXPECT_EQ(age_text(7199 * kNsPerSecond), "119 min");
   EXPECT_EQ(age_text(proto::kEndless), "endless");
 }
 

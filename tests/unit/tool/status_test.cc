@@ -8,7 +8,7 @@
 namespace tpmspace::tool {
 namespace {
 
-proto::Status example() {
+proto::Status example_status() {
   proto::Status status;
   status.server_version = "tpmspaced 0.1.0";
   status.server_uptime = 3'250'000'000;
@@ -23,7 +23,7 @@ proto::Status example() {
 }
 
 TEST(StatusText, IsForPeople) {
-  const std::string text = status_text(example());
+  const std::string text = status_text(example_status());
   EXPECT_NE(text.find("connections       now 2, ever 7, refused 0\n"), std::string::npos) << text;
   EXPECT_NE(text.find("uptime 3.25 s"), std::string::npos) << text;
   EXPECT_NE(text.find("current           command TPM2_CreatePrimary, time 1.50 us\n"), std::string::npos) << text;
@@ -34,7 +34,7 @@ TEST(StatusText, IsForPeople) {
 }
 
 TEST(StatusText, SaysWhatAnOrdinaryUserIsNotTold) {
-  auto status = example();
+  auto status = example_status();
   status.server_own_only = true;
   status.spaces_sessions = 3;
   const std::string text = status_text(status);
@@ -45,7 +45,7 @@ TEST(StatusText, SaysWhatAnOrdinaryUserIsNotTold) {
 }
 
 TEST(StatusJson, IsForPrograms) {
-  const std::string json = status_json(example());
+  const std::string json = status_json(example_status());
   EXPECT_NE(json.find(R"("connections": {"now": 2, "ever": 7, "refused": 0})"), std::string::npos) << json;
   EXPECT_NE(json.find(R"("limits": {"connections": 0, )"), std::string::npos) << json;
   EXPECT_NE(json.find(R"("uptime_ns": 3250000000)"), std::string::npos) << json;

@@ -56,8 +56,8 @@ TEST(Latency, FiguresFollowTheCommandAndItsAlgorithm) {
 }
 
 // A SlowTpm over a script, with everything in reach.
-struct Rig {
-  explicit Rig(ScriptedTpm::Script script) {
+struct SlowRig {
+  explicit SlowRig(ScriptedTpm::Script script) {
     auto scripted = std::make_unique<ScriptedTpm>(std::move(script));
     auto fake = std::make_unique<FakeTimer>();
     inner = scripted.get();
@@ -70,7 +70,7 @@ struct Rig {
 };
 
 TEST(Latency, ACommandTakesTheChipsTimeAndThenTheTpmsAnswer) {
-  Rig rig(always(rc::kSuccess));
+  SlowRig rig(always(rc::kSuccess));
   const auto began = rig.timer->now();
   EXPECT_EQ(code_of(rig.slow->transact(create_primary(rsa_template()), 3)), rc::kSuccess);
   EXPECT_EQ(rig.timer->now() - began, 2196ms);
@@ -80,7 +80,7 @@ TEST(Latency, ACommandTakesTheChipsTimeAndThenTheTpmsAnswer) {
 
 TEST(Latency, TheTpmsOwnTimeIsPartOfTheFigureNotAddedToIt) {
   FakeTimer* timer = nullptr;
-  Rig rig([&timer](ByteView) -> Answer {
+  SlowRig rig([&timer](ByteView) -> Answer {
     timer->advance(400ms);
     return wire::error_response(rc::kSuccess);
   });
@@ -92,7 +92,7 @@ TEST(Latency, TheTpmsOwnTimeIsPartOfTheFigureNotAddedToIt) {
 }
 
 TEST(Latency, ACancelDuringTheDelayIsAnsweredCanceledAndTheTpmSeesNothing) {
-  Rig rig(always(rc::kSuccess));
+  SlowRig rig(always(rc::kSuccess));
   rig.timer->during_wait = [&] { rig.slow->cancel(); };
   EXPECT_EQ(code_of(rig.slow->transact(create_primary(rsa_template()), 0)), rc::kCanceled);
   EXPECT_TRUE(rig.inner->sent.empty());
@@ -102,7 +102,7 @@ TEST(Latency, ACancelDuringTheDelayIsAnsweredCanceledAndTheTpmSeesNothing) {
 }
 
 TEST(Latency, ACancelWhileNothingRunsIsForgotten) {
-  Rig rig(always(rc::kSuccess));
+  SlowRig rig(always(rc::kSuccess));
   rig.slow->cancel();
   EXPECT_EQ(code_of(rig.slow->transact(get_random(), 0)), rc::kSuccess);
   EXPECT_EQ(rig.inner->cancels, 0);
@@ -111,7 +111,7 @@ TEST(Latency, ACancelWhileNothingRunsIsForgotten) {
 TEST(Latency, ACancelInsideTheTpmIsPassedOnAndItsAnswerStands) {
   SlowTpm* slow = nullptr;
   ScriptedTpm* inner = nullptr;
-  Rig rig([&](ByteView) -> Answer {
+  SlowRig rig([&](ByteView) -> Answer {
     slow->cancel();
     return wire::error_response(inner->cancels > 0 ? rc::kCanceled : rc::kSuccess);
   });
@@ -122,7 +122,7 @@ TEST(Latency, ACancelInsideTheTpmIsPassedOnAndItsAnswerStands) {
 }
 
 TEST(Latency, HangingUpEndsTheDelayAndEverythingAfter) {
-  Rig rig(always(rc::kSuccess));
+  SlowRig rig(always(rc::kSuccess));
   rig.timer->during_wait = [&] { rig.slow->hang_up(); };
   for (int i = 0; i < 2; ++i) {
     const auto answer = rig.slow->transact(get_random(), 0);

@@ -1,0 +1,19 @@
+// What several tests of this room use.
+#pragma once
+
+#include <stdexcept>
+
+#include "space/owner.h"
+#include "wire/tpm.h"
+
+namespace tpmspace::space {
+
+inline constexpr std::uint64_t kSecond = SessionTerms::kSecond;
+
+// For tests in which no command may reach the TPM.
+class NoTpm final : public wire::Tpm {
+ public:
+  Answer transact(wire::ByteView, std::uint8_t) override { throw std::logic_error("nobody asked for the TPM"); }
+};
+
+}  // namespace tpmspace::space
