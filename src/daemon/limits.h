@@ -38,6 +38,9 @@ inline constexpr unsigned kFramesPerTurn = 16;
 // Of those that have more to handle, so many before new events are looked at: while a flood is handled everybody else
 // waits that long for each thing that happens, and to look costs less than one frame.
 inline constexpr std::size_t kTurnsPerRound = 2;
+// So many entries of the queue for turns are looked at, also those of connections that have ended: more than can come
+// in.
+inline constexpr std::size_t kTurnLooksPerRound = 64;
 // Descriptors that no client gets: a quarter of those the system gives us, at most this many, and at least what follows
 // and a few to refuse others with.
 inline constexpr unsigned kKeptDescriptors = 256;

@@ -439,8 +439,14 @@ void Server::drop_slow_refused() {
 
 // Some of them, so that those who have just come are looked at between: then the others.
 void Server::take_turns() {
-  for (std::size_t n = std::min(turns_.size(), limits::kTurnsPerRound); n > 0; --n)
-    if (const auto found = clients_.find(*turns_.next()); found != clients_.end()) found->second.connection->turn();
+  // A connection that has ended takes no turn: a flood of them would keep its owner's other connections waiting.
+  const auto is_there = [&](ClientId id) { return clients_.count(id) != 0; };
+  std::size_t looks = limits::kTurnLooksPerRound;
+  for (std::size_t n = limits::kTurnsPerRound; n > 0; --n) {
+    const auto id = turns_.next_that(is_there, looks);
+    if (!id) break;
+    clients_.at(*id).connection->turn();
+  }
   if (turns_.size() != 0) again_turn_.ask();
 }
 

@@ -339,5 +339,18 @@ TEST(RoundRobin, AFloodOfOneOwnersWeighsAsOneOfAnothers) {
   EXPECT_EQ(turns.next(), 7U);
 }
 
+TEST(RoundRobin, ConnectionsThatHaveEndedTakeNoTurn) {
+  const space::OwnerId flood{1};
+  RoundRobin<space::OwnerId, ClientId> turns;
+  for (ClientId id = 1; id <= 100; ++id) turns.put(flood, id);
+  const auto is_there = [](ClientId id) { return id > 50; };
+  std::size_t most = 40;
+  EXPECT_EQ(turns.next_that(is_there, most), std::nullopt) << "no more than 40 are looked at";
+  EXPECT_EQ(turns.size(), 60U);
+  most = 40;
+  EXPECT_EQ(turns.next_that(is_there, most), 51U);
+  EXPECT_EQ(most, 29U);
+}
+
 }  // namespace
 }  // namespace tpmspace::daemon
