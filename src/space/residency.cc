@@ -215,7 +215,10 @@ Rc Residency::evict_session() {
 }
 
 void Residency::flush_session(std::uint32_t number, Cause cause) {
-  if (make_unwanted(books_, number)) (void)flush_unwanted_session_at(books_.unwanted_sessions.size() - 1, cause);
+  if (!make_unwanted(books_, number)) return;
+  // The owner of a session that is taken did not ask for its end.
+  if (cause == Cause::kReclaim) books_.unwanted_sessions.back().left_by = OwnerId{};
+  (void)flush_unwanted_session_at(books_.unwanted_sessions.size() - 1, cause);
 }
 
 Rc Residency::make_session_room(std::uint32_t wanted) {

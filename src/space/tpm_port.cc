@@ -145,7 +145,7 @@ Rc TpmPort::flush_left_behind(std::uint32_t handle, Cause cause, OwnerId by) {
   const Rc code = flush(handle, cause);
   std::uint64_t spent = 0;
   for (std::size_t i = before; i < cost_.tpm.size(); ++i) spent += cost_.tpm[i].nanoseconds;
-  if (by.value != 0) cost_.owed.emplace_back(by, spent);
+  if (by.value != 0 && cause != Cause::kClient) cost_.owed.emplace_back(by, spent);
   return code;
 }
 

@@ -12,10 +12,14 @@ class LeftBehind : public EngineOnLibtpms {
   void SetUp() override {
     start();
     counting_->meddle = [this](wire::CommandCode code) -> std::optional<Rc> {
-      if (code == cc::kFlushContext) now_ += 5'000'000;
+      if (code == cc::kFlushContext) {
+        now_ += 5'000'000;
+        ++flushes_;
+      }
       return std::nullopt;
     };
   }
+  std::uint32_t flushes_ = 0;
   void leave_keys() {
     const auto c = open(kLeaver);
     for (std::uint32_t i = 0; i < chip_.object_slots; ++i) (void)primary(c);
@@ -62,6 +66,26 @@ TEST_F(LeftBehind, NobodyPaysForWhatAnotherFlushesHimself) {
   const auto key = primary(c);
   EXPECT_EQ(run(c, flush_context(key)).code, 0U);
   EXPECT_EQ(turns(8), std::vector<std::uint64_t>(8, kAnother)) << "a client's own flush is its own";
+}
+
+TEST_F(LeftBehind, ASessionThatIsTakenIsPaidForByTheOwnerThatWantedOne) {
+  const auto hoarder = open(kLeaver);
+  for (std::uint32_t i = 0; i + 3 < chip_.active_sessions; ++i) (void)session(hoarder);
+  const auto wants = open(kAnother);
+  auto command = wire::Command::parse(start_session(SessionType::kHmac), wire::CommandTable::builtin(), 4096);
+  std::uint32_t answered = 0;
+  for (int more = 0; more < 4; ++more) {
+    (void)engine_->submit(wants, *command, 0, now_);
+    for (int i = 0; i < 1000; ++i, now_ += 100'000'000)
+      if (const auto step = engine_->step(now_); step.reply) {
+        ++answered;
+        if (!step.account->reclaimed.empty() || flushes_ != 0) more = 4;
+        break;
+      }
+  }
+  EXPECT_GT(flushes_, 0U) << "after its lease one is taken";
+  EXPECT_GT(answered, 0U);
+  EXPECT_EQ(turns(8), std::vector<std::uint64_t>(8, kLeaver)) << "the one that it was taken for comes after";
 }
 
 TEST_F(LeftBehind, TheBooksKeepWhoPays) {
