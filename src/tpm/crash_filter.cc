@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "tpm/algorithm_ids.h"
 #include "wire/handle.h"
@@ -30,6 +31,13 @@ bool is_success(const wire::Tpm::Answer& answer) {
   return header && header->code == wire::rc::kSuccess;
 }
 
+// About a handle or a parameter, unlike a warning, which is about the TPM's state.
+bool is_format_one(const wire::Bytes& answer) {
+  constexpr wire::Rc kFormatOne = 0x80;
+  const auto header = wire::read_header(answer);
+  return header && (header->code & kFormatOne) != 0;
+}
+
 wire::Bytes plain(wire::CommandCode code, ByteView rest) {
   const auto size = static_cast<std::uint32_t>(wire::kHeaderSize + rest.size());
   return Writer().u16(wire::kTagNoSessions).u32(size).u32(code).raw(rest).take();
@@ -45,8 +53,12 @@ wire::Tpm::Answer CrashFilter::transact(ByteView bytes, std::uint8_t locality) {
   // What cannot be parsed the TPM cannot parse either.
   const auto command = wire::Command::parse(wire::to_bytes(bytes), wire::CommandTable::builtin(), kAnySize);
   if (!command) return inner_->transact(bytes, locality);
-  if (suspect)
-    if (const auto refusal = refusal_of(*command)) return wire::manager_error(*refusal);
+  if (suspect) {
+    no_word_.reset();
+    const auto refusal = refusal_of(*command);
+    if (no_word_) return *std::exchange(no_word_, std::nullopt);
+    if (refusal) return wire::manager_error(*refusal);
+  }
   Answer answer = inner_->transact(bytes, locality);
   if (is_success(answer)) seen_.learn(*command, *answer);
   return answer;
@@ -77,7 +89,11 @@ bool CrashFilter::is_public_only(std::uint32_t handle) {
       plain(cc::kStartAuthSession,
             Writer().u32(kNull).u32(handle).tpm2b(wire::Bytes(16)).u16(0).u8(0).u16(kAlgNull).u16(kAlgSha256).bytes()),
       0);
-  if (!is_success(answer)) return true;
+  if (!is_success(answer)) {
+    const bool is_about_key = answer && is_format_one(*answer);
+    if (!is_about_key) no_word_ = answer;  // no room for a session: the manager makes some, and sends it again
+    return is_about_key;
+  }
   const auto session = Reader(ByteView(*answer).subspan(wire::kHeaderSize)).u32().value_or(0);
   (void)inner_->transact(plain(cc::kFlushContext, Writer().u32(session).bytes()), 0);
   seen_.know_public_only(handle, false);

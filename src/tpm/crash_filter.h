@@ -37,6 +37,8 @@ class CrashFilter final : public BackEnd, private Knowledge {
   // Of the transacting thread.
   SeenEntities seen_;
   std::optional<Firmware> firmware_;  // nullopt: not asked yet
+  // What the TPM answered to a question in place of what was asked: a warning, which is the client's answer then.
+  std::optional<Answer> no_word_;
 };
 
 }  // namespace tpmspace::tpm

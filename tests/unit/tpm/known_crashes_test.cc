@@ -322,6 +322,15 @@ TEST_F(OnLibtpms, APublicKeyThatWasNeverSeenIsAuthorizedByNoBoundSessionEither) 
   EXPECT_EQ(code_of(filter_->transact(get_random(), 0)), rc::kSuccess);
 }
 
+TEST_F(OnLibtpms, NoRoomForTheQuestionIsNoAnswerToIt) {
+  const auto key = handle_in(embedded_->transact(create_primary(ecc_key_template()), 0));
+  const auto bound = handle_in(filter_->transact(start_bound_session(0x40000001), 0));
+  for (int i = 0; i < 2; ++i) (void)handle_in(embedded_->transact(start_bound_session(kNull), 0));
+  EXPECT_EQ(code_of(filter_->transact(authorized_by(bound, key), 0)), rc::kSessionMemory) << "the manager makes room";
+  ASSERT_EQ(code_of(embedded_->transact(flush(0x02000001), 0)), rc::kSuccess);
+  EXPECT_NE(code_of(filter_->transact(authorized_by(bound, key), 0)), wire::from_manager(0x12F));
+}
+
 // The answer is what a libtpms without the fault gives.
 TEST_F(OnLibtpms, NoKeySignsWithoutAHandle) {
   const auto key = handle_in(filter_->transact(create_primary(ecc_key_template()), 0));
