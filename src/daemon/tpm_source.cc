@@ -20,6 +20,7 @@ space::Chip chip_of(const tpm::ChipFacts& facts, tpm::Kind kind) {
   return {.object_slots = facts.object_slots,
           .loaded_sessions = facts.loaded_sessions,
           .active_sessions = facts.active_sessions,
+          .session_numbers = facts.active_max,
           .context_gap = facts.context_gap,
           .max_command = facts.max_command,
           .max_response = facts.max_response,
