@@ -1,6 +1,5 @@
 #include "space/inheritance.h"
 
-#include <set>
 #include <utility>
 
 #include "space/pools.h"
@@ -16,8 +15,10 @@ Rc Inheritance::copy(SpaceId from, std::uint64_t known, SpaceId to) {
   if (const Rc code = save(from, objects); code != rc::kSuccess) return code;
   std::uint64_t bytes = 0;
   for (const ClientHandle handle : objects) bytes += books_.spaces.at(from).objects.at(handle.value).context.size();
-  if (!has_room(to, objects.size(), bytes)) return rc::kObjectMemory;
+  const auto others = handles_of_others(from, known);
+  if (!has_room(to, objects.size(), others.size(), bytes)) return rc::kObjectMemory;
   for (const ClientHandle handle : objects) copy_object(from, handle, to);
+  books_.spaces.at(to).taken_objects.insert(others.begin(), others.end());
   forbid_session_numbers(from, to);
   return rc::kSuccess;
 }
@@ -29,22 +30,33 @@ std::vector<ClientHandle> Inheritance::known_objects(SpaceId from, std::uint64_t
   return out;
 }
 
+// The child knows these handles as well, and has nothing under them: they must not name what it makes itself.
+std::set<std::uint32_t> Inheritance::handles_of_others(SpaceId from, std::uint64_t known) const {
+  const Space& space = books_.spaces.at(from);
+  std::set<std::uint32_t> out = space.taken_objects;
+  for (const auto& [handle, object] : space.objects)
+    if (object.sequence && object.made_by <= known) out.insert(handle);
+  return out;
+}
+
 // What has no saved context is in a slot.
 Rc Inheritance::save(SpaceId from, const std::vector<ClientHandle>& objects) {
   for (const ClientHandle handle : objects) {
     if (!books_.spaces.at(from).objects.at(handle.value).context.empty()) continue;
-    auto context = port_.context_save(slot_of(books_, from, handle)->tpm.value, wire::Cause::kSave);
+    const Slot* slot = slot_of(books_, from, handle);
+    if (slot == nullptr) return rc::kFailure;
+    auto context = port_.context_save(slot->tpm.value, wire::Cause::kSave);
     if (!context) return context.error();
     set_context(books_, from, handle, std::move(*context));
   }
   return rc::kSuccess;
 }
 
-bool Inheritance::has_room(SpaceId to, std::size_t objects, std::uint64_t bytes) const {
-  if (objects == 0) return true;
+bool Inheritance::has_room(SpaceId to, std::size_t objects, std::size_t others, std::uint64_t bytes) const {
+  if (objects + others == 0) return true;
   const Space& space = books_.spaces.at(to);
   const RoomInPools pools = room_in_pools(books_, chip_, to);
-  return objects <= space.limits.objects && objects <= pools.objects && bytes <= pools.bytes &&
+  return objects + others <= space.limits.objects && objects <= pools.objects && bytes <= pools.bytes &&
          books_.contexts.admits(payer_of(space), bytes);
 }
 

@@ -7,9 +7,9 @@
 // What changes with each use is not copied, since the two processes would use one state in turns. So the new space has
 // no sequences, and no sessions: the nonces that its client knows are the parent's. The numbers of the parent's
 // sessions stand for nothing in the new space, as those of sessions that were taken (tombstones): a wrong HMAC would
-// cost a try. The client knows what the parent knew when it was forked, which may be long ago. What the parent's later
-// commands made is left out; so a handle that the parent used again does not stand for another object than the client
-// means.
+// cost a try. The handles of the parent's sequences stand for nothing there either, for the same reason. The client
+// knows what the parent knew when it was forked, which may be long ago. What the parent's later commands made is left
+// out; so a handle that the parent used again does not stand for another object than the client means.
 //
 // Threads: with the manager. Limits: the new space's limits, its pools and its owner's share of memory, as for objects
 // that are made; at most one ContextSave for each slot of the TPM.
@@ -17,6 +17,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <vector>
 
 #include "space/books.h"
@@ -35,8 +36,9 @@ class Inheritance {
 
  private:
   [[nodiscard]] std::vector<wire::ClientHandle> known_objects(SpaceId from, std::uint64_t known) const;
+  [[nodiscard]] std::set<std::uint32_t> handles_of_others(SpaceId from, std::uint64_t known) const;
   wire::Rc save(SpaceId from, const std::vector<wire::ClientHandle>& objects);
-  [[nodiscard]] bool has_room(SpaceId to, std::size_t objects, std::uint64_t bytes) const;
+  [[nodiscard]] bool has_room(SpaceId to, std::size_t objects, std::size_t others, std::uint64_t bytes) const;
   void copy_object(SpaceId from, wire::ClientHandle handle, SpaceId to);
   void forbid_session_numbers(SpaceId from, SpaceId to);
 

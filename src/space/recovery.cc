@@ -62,6 +62,8 @@ Recovery::HandedOut Recovery::hand_out(wire::TpmHandle handle) {
     take_word(*word);
   else
     part_from_lost_sessions(Restarted::kNo);
+  // The TPM's own list, which was read after its answer, does not have it: a start-up between, another program, a lie.
+  if (!has_in_use(handle)) return HandedOut::kNotBelieved;
   return was_free ? HandedOut::kFree : HandedOut::kBooksWereWrong;
 }
 

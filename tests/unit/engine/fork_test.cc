@@ -170,6 +170,19 @@ TEST_F(Fork, ASequenceStaysWithWhoBeganIt) {
   EXPECT_EQ(run(parent, sequence_update(started.handle, Bytes(8, 1))).code, 0U);
 }
 
+TEST_F(Fork, TheHandleOfAnInheritedSequenceStandsForNothingElse) {
+  const auto parent = open();
+  const auto key = primary(parent);
+  const auto started = run(parent, hash_start());
+  ASSERT_EQ(started.code, 0U);
+  const auto child = child_of(parent);
+  const auto of_child = primary(child);
+  EXPECT_NE(of_child, key);
+  EXPECT_NE(of_child, started.handle);
+  EXPECT_EQ(run(child, sequence_update(started.handle, Bytes(8, 1))).code, kNoObject);
+  EXPECT_EQ(primary(child), started.handle) << "its client knows now that it is gone";
+}
+
 TEST_F(Fork, ItsOwnLimitsHold) {
   const auto parent = open();
   (void)primary(parent);

@@ -48,6 +48,20 @@ TEST_F(LyingTpm, AnObjectsHandleForASessionIsNoAnswer) {
   expect_victim_unharmed();
 }
 
+TEST_F(LyingTpm, AHandleThatTheTpmDoesNotListIsNoAnswer) {
+  (void)tpm_->transact(flush_context(0x80000000), 0);
+  meddler_->spoil = [this](std::uint32_t code, wire::Bytes& answer) {
+    if (code != cc::kCreatePrimary || wire::read_header(answer)->code != 0) return;
+    EXPECT_EQ(wire::Reader(ByteView(answer).subspan(wire::kHeaderSize)).u32(), 0x80000000U) << "the books have it";
+    (void)tpm_->transact(flush_context(0x80000000), 0);
+    meddler_->spoil = {};
+  };
+  EXPECT_EQ(run(liar_, unlike_others(2)).code, kOurFailure);
+  EXPECT_EQ(engine_->check(), std::nullopt);
+  EXPECT_EQ(run(liar_, unlike_others(2)).code, 0U) << "the next one is believed";
+  expect_nothing_left_over();
+}
+
 TEST_F(LyingTpm, ANumberThatNoSessionCanHaveIsNoAnswer) {
   for (const std::uint32_t handle : {0x02000040U, 0x02FFFFFFU}) {
     meddler_->put_handle_once(cc::kStartAuthSession, handle);
