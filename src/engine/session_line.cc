@@ -113,6 +113,9 @@ std::optional<Step> Engine::Impl::serve_number_line(Time now) {
   numbers.served(*next, now);
   const Connection& connection = connections.at(tickets.at(*next));
   manager.await(connection.space, connection.waiting->command(), false);
+  // Its owner's room for sessions that can be made again may be full by now: then it waits for one that stays.
+  const auto wish = manager.wish_of(connection.space, connection.waiting->command());
+  if (wish.want == space::SessionBook::Want::kOrdinary && must_wait(*next, now)) return Step{};
   return serve(*next, now, waited);
 }
 

@@ -197,9 +197,7 @@ Outcome Manager::execute(SpaceId space, const Command& command, std::uint8_t loc
       outcome.loaded_session = wire::number_of(*handle);
   residency_.restore_free_places();
   outcome.cost = settle();
-  if (outcome.cost.restarted != wire::Restarted::kNo)
-    books_.kept_places.clear();
-  else
+  if (outcome.cost.restarted == wire::Restarted::kNo)
     session_book_.settle_places(before,
                                 outcome.created ? usable_session(books_, space, outcome.created->value) : nullptr);
   return outcome;
@@ -214,6 +212,7 @@ Cost Manager::settle() {
   if (books_.doubted_at != 0 && chip_.has_other_users())
     while (!port_.cost().tpm_lost && residency_.check_doubtful_session()) continue;
   protection_.read_if_due();
+  if (port_.cost().restarted != wire::Restarted::kNo) books_.kept_places.clear();
   return port_.take_cost();
 }
 

@@ -70,11 +70,6 @@ void SharedRoom::give_back(const Payer& payer, std::uint64_t less) {
   change(payer, own, own - less);
 }
 
-std::uint64_t SharedRoom::fair_share(const Payer& newcomer) const {
-  const std::uint64_t payers = held_.size() + (held_.count(newcomer) == 0 ? 1 : 0);
-  return left_of(rule_.size, rule_.for_administrators) / payers;
-}
-
 std::optional<Payer> SharedRoom::largest() const {
   if (by_amount_.empty()) return std::nullopt;
   return Payer{by_amount_.rbegin()->second, false};

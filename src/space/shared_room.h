@@ -68,8 +68,6 @@ class SharedRoom {
 
   [[nodiscard]] std::uint64_t taken() const { return in_minimums_ + of_administrators_ + beyond_; }
   [[nodiscard]] std::uint64_t taken(const Payer& payer) const;
-  // What each would have if all that hold something, and `newcomer`, had the same.
-  [[nodiscard]] std::uint64_t fair_share(const Payer& newcomer) const;
   // The payer that holds the most; administrators apart. Nullopt: nobody holds anything.
   [[nodiscard]] std::optional<Payer> largest() const;
 

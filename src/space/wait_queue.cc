@@ -95,7 +95,7 @@ void WaitQueue::note_turn(OwnerId owner, std::uint64_t turn) {
   by_turn_.erase(by_turn_.begin());
 }
 
-void WaitQueue::change(Id id, const Kind& kind, std::uint64_t tenure) {
+void WaitQueue::change(Id id, const Kind& kind, std::uint64_t tenure, bool may_take) {
   const auto found = arrivals_.find(id);
   if (found == arrivals_.end()) return;
   const Arrival arrival = found->second;
@@ -106,6 +106,7 @@ void WaitQueue::change(Id id, const Kind& kind, std::uint64_t tenure) {
   erase_from(entry->second.by_kind, guest.kind, arrival);
   guest.kind = kind;
   guest.tenure = tenure;
+  guest.may_take = may_take;
   kinds_[kind].insert(arrival);
   entry->second.by_kind[kind].insert(arrival);
   entry->second.guests[arrival] = kind;

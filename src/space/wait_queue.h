@@ -90,7 +90,7 @@ class WaitQueue {
   // It is removed, and its owner had its turn.
   void served(Id id, std::uint64_t now);
   // It asks for something else now, or on other terms; nothing if it does not wait.
-  void change(Id id, const Kind& kind, std::uint64_t tenure);
+  void change(Id id, const Kind& kind, std::uint64_t tenure, bool may_take);
 
   // When it has waited for half of its patience.
   [[nodiscard]] static std::uint64_t ages_at(const Guest& guest);

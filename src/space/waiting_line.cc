@@ -33,7 +33,8 @@ void WaitingLine::add(const Guest& guest) {
 
 void WaitingLine::set_terms(Id id, const SessionTerms& terms) {
   if (const auto* guest = queue_.find(id))
-    queue_.change(id, kind_of(terms.claim, guest->since, guest->deadline), terms.tenure);
+    queue_.change(id, kind_of(terms.claim, guest->since, guest->deadline), terms.tenure,
+                  terms.exhaustion == Exhaustion::kReclaim);
 }
 
 std::optional<WaitingLine::Id> WaitingLine::expired(std::uint64_t now) {

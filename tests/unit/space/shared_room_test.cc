@@ -99,8 +99,6 @@ TEST(SharedRoom, WhatIsGivenBackIsThereForOthers) {
   EXPECT_EQ(fill(room, owner(1)), 40U);
   EXPECT_EQ(fill(room, owner(2)), 25U);
   EXPECT_EQ(room.largest(), owner(1));
-  EXPECT_EQ(room.fair_share(owner(1)), 45U);
-  EXPECT_EQ(room.fair_share(owner(3)), 30U);
   room.give_back(owner(1), 40);
   EXPECT_EQ(room.largest(), owner(2));
   EXPECT_TRUE(room.admits(owner(2))) << "the other's share was in the way";
