@@ -117,7 +117,8 @@ std::optional<std::vector<CgroupPath>> parse_cgroups(std::string_view text) {
   std::vector<CgroupPath> out;
   while (const auto line = next_line(text)) {
     auto one = parse_cgroup(*line);
-    if (!one) return std::nullopt;
+    const auto is_same = [&](const CgroupPath& other) { return other.hierarchy == one->hierarchy; };
+    if (!one || std::any_of(out.begin(), out.end(), is_same)) return std::nullopt;
     out.push_back(*std::move(one));
   }
   if (!text.empty()) return std::nullopt;

@@ -53,7 +53,7 @@ struct CgroupPath {
   std::string path = {};       // "/system.slice/nginx.service"; "/../x" leads out of our cgroup namespace
   bool operator==(const CgroupPath&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
-// None: the machine has no hierarchy.
+// None: the machine has no hierarchy. Nullopt also for one that stands there twice, which no kernel writes.
 [[nodiscard]] std::optional<std::vector<CgroupPath>> parse_cgroups(std::string_view text);
 
 // /proc/self/uid_map: every uid there is is one in our user namespace, too.

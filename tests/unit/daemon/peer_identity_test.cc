@@ -4,6 +4,7 @@
 #include "daemon/peer_identity.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <grp.h>
 #include <gtest/gtest.h>
 #include <linux/capability.h>
@@ -608,10 +609,10 @@ TEST_F(PeerInAnyProc, IsReadInTwoSteps) {
 
 TEST_F(PeerInAnyProc, HasNoCgroupInATextWithoutEnd) {
   std::string text;
-  while (text.size() < 200'000) text += "3:pids:/old\n";
+  for (int i = 0; text.size() < 200'000; ++i) text += fmt::format("3:pids{}:/{}\n", i, std::string(1000, 'x'));
   write(process_ + "/cgroup", text + "0::/x\n");
   EXPECT_EQ(read()->cgroups.cgroup.value(), std::nullopt);
-  write(process_ + "/cgroup", text.substr(text.size() - 120'000) + "0::/x\n");
+  write(process_ + "/cgroup", text.substr(text.find('\n', 80'000) + 1) + "0::/x\n");
   EXPECT_EQ(read()->cgroups.cgroup.value(), "/x");
 }
 

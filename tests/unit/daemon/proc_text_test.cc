@@ -84,7 +84,8 @@ TEST(ProcText, CgroupsAreOnePathForEachHierarchy) {
        {std::string("0::/a/../b\n"), std::string("0::/a/..\n"), std::string("0::/./a\n"), std::string("0::/cut"),
         std::string("0::\n"), std::string("0::relative\n"), std::string("0::/a//b\n"), std::string("0::/a/\n"),
         "0::" + longest + "x\n", std::string("0::/a\0b\n", 8), std::string(" 0::/a\n"), std::string("0:/a\n"),
-        std::string("/a\n"), std::string("x::/a\n"), std::string("\n"), std::string("5:devices:/\n0::/cut")})
+        std::string("/a\n"), std::string("x::/a\n"), std::string("\n"), std::string("5:devices:/\n0::/cut"),
+        std::string("0::/a\n0::/b\n")})
     EXPECT_EQ(parse_cgroups(text), std::nullopt) << text.substr(0, 100);
 }
 
