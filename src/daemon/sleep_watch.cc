@@ -45,11 +45,27 @@ SleepWatch::SleepWatch(EventLoop& loop, Log& log, Callbacks callbacks) : log_(lo
   if (sd_bus_match_signal_async(bus, &slot, kService, kPath, kInterface, "PrepareForSleep", on_signal, nullptr, this) >=
       0)
     signal_.reset(slot);
+  notice_end_of_bus();
   loop.attach(bus);
   ask_for_lock();
 }
 
 SleepWatch::~SleepWatch() = default;
+
+// Without the bus nobody says when to let the machine sleep, so it must not wait for us.
+void SleepWatch::notice_end_of_bus() {
+  const auto on_end = [](sd_bus_message*, void* data, sd_bus_error*) {
+    auto& self = *static_cast<SleepWatch*>(data);
+    self.lock_.reset();
+    self.log_.notice("the system bus is gone, so nobody says when the machine sleeps until tpmspaced starts again");
+    return 0;
+  };
+  constexpr const char* kLocal = "org.freedesktop.DBus.Local";
+  sd_bus_slot* slot = nullptr;
+  if (sd_bus_match_signal(bus_.get(), &slot, kLocal, "/org/freedesktop/DBus/Local", kLocal, "Disconnected", on_end,
+                          this) >= 0)
+    end_.reset(slot);
+}
 
 void SleepWatch::ask_for_lock() {
   const auto on_reply = [](sd_bus_message* message, void* data, sd_bus_error*) {

@@ -40,6 +40,7 @@ class SleepWatch {
   };
 
   void ask_for_lock();
+  void notice_end_of_bus();
 
   Log& log_;
   const Callbacks callbacks_;
@@ -47,6 +48,7 @@ class SleepWatch {
   // In this order: the slots end first.
   std::unique_ptr<sd_bus, Unref> bus_;
   std::unique_ptr<sd_bus_slot, Unref> signal_;
+  std::unique_ptr<sd_bus_slot, Unref> end_;
   std::unique_ptr<sd_bus_slot, Unref> asked_;
 };
 

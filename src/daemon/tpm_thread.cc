@@ -31,9 +31,10 @@ class TpmThread::Worker {
 
   void run() {
     for (;;) {
+      // The clock first: a sleep that is over must not undo an order to prepare for the next one.
+      if (sleep_clock_.since_last_look()) engine_.wake_up();
       take_orders();
       if (stopping_) return;
-      if (sleep_clock_.since_last_look()) engine_.wake_up();
       const engine::Step step = engine_.step(now());
       if (remember_ && step.account) remember_(engine_.held_sessions());
       report(step);

@@ -104,6 +104,24 @@ TEST_F(SleepWatchTest, TheMachineWaitsUntilItMaySleepAndIsAskedToWaitAgainWhenIt
   EXPECT_EQ(locks_, 2);
 }
 
+TEST_F(SleepWatchTest, TheMachineWaitsForNobodyWhenTheBusIsGone) {
+  start_logind();
+  watch_.emplace(loop_, log_,
+                 SleepWatch::Callbacks{.falls_asleep =
+                                           [this] {
+                                             events_ += "sleep ";
+                                             held_watch_->stop();
+                                             held_watch_ = loop_.watch(held_.get(), EPOLLIN, [this](std::uint32_t) {
+                                               events_ += "released";
+                                               loop_.stop(0);
+                                             });
+                                             ::kill(daemon_, SIGTERM);
+                                           },
+                                       .wakes_up = [] {}});
+  EXPECT_EQ(loop_.run(), 0);
+  EXPECT_EQ(events_, "sleep released");
+}
+
 TEST_F(SleepWatchTest, WithoutLogindNothingHappens) {
   watch_.emplace(loop_, log_,
                  SleepWatch::Callbacks{.falls_asleep = [] { ADD_FAILURE(); }, .wakes_up = [] { ADD_FAILURE(); }});
