@@ -171,6 +171,7 @@ void Gatekeeper::set_policy(std::shared_ptr<const guard::Policy> policy, Subordi
   names_programs_ = names_programs(*policy_);
   ++policies_;
   grants_.clear();
+  swept_.reset();
   subordinates_ = std::move(subordinates);
 }
 
@@ -279,10 +280,20 @@ std::shared_ptr<const Grant> Gatekeeper::grant_for(const Badge& badge) {
                 choice.homes,
                 choice.in_doubt};
   if (auto shared = grants_[rights].lock()) return shared;
-  std::erase_if(grants_, [](const auto& one) { return one.second.expired(); });
+  sweep_grants();
   auto out = make();
   grants_[std::move(rights)] = out;
   return out;
+}
+
+// Two for each that is added, so that no client pays for all that others had.
+void Gatekeeper::sweep_grants() {
+  for (int i = 0; i < 2 && !grants_.empty(); ++i) {
+    auto one = swept_ ? grants_.upper_bound(*swept_) : grants_.begin();
+    if (one == grants_.end()) one = grants_.begin();
+    swept_ = one->first;
+    if (one->second.expired()) grants_.erase(one);
+  }
 }
 
 space::SpaceLimits Gatekeeper::limits_of(const guard::Profile& profile, const std::string& pool,

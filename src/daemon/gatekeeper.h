@@ -168,6 +168,7 @@ class Gatekeeper {
   // `homes`: the namespaces that it may be in.
   [[nodiscard]] space::Holder holder_of(const Badge& badge, const std::vector<const guard::Namespace*>& homes);
   [[nodiscard]] std::shared_ptr<const Grant> grant_for(const Badge& badge);
+  void sweep_grants();
   [[nodiscard]] space::SpaceLimits limits_of(const guard::Profile& profile, const std::string& pool,
                                              const space::Holder& who, const guard::Namespace* home,
                                              const guard::Quotas& quotas);
@@ -184,6 +185,7 @@ class Gatekeeper {
   std::map<std::string, std::uint64_t> endless_;  // the pools of profiles with endless leases, by their names
   std::map<Realm, RealmNumber> realms_;
   std::map<Rights, std::weak_ptr<const Grant>> grants_;
+  std::optional<Rights> swept_;  // the last that was looked at
   SubordinateIds subordinates_;
 };
 
