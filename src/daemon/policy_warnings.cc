@@ -10,6 +10,7 @@
 #include <fstream>
 #include <iterator>
 #include <set>
+#include <utility>
 #include <variant>
 
 #include "daemon/proc_text.h"
@@ -177,10 +178,11 @@ class Warner {
            "tpmspaced's own, so that everybody in another one may belong to it and gets the least: docs/identity.md "
            "says "
            "what the unit needs");
-    if (one.members.names_place() && one.quotas != guard::Quotas{})
+    if (one.members.names_place() && one.quotas != guard::Quotas{} && !std::exchange(said_of_doubt_, true))
       warn(one.line,
-           "clients that may belong to this namespace, because their process was gone before it could be read, have "
-           "its quotas once more, all of them together: \"door\" says for sure who belongs to it");
+           "clients that ended before their cgroup could be read share the quotas of this namespace once more among "
+           "them; a namespace with \"door\" has no such clients (this holds for each namespace by place; see "
+           "docs/identity.md)");
     if (const auto crowd = crowd_of(one.members); crowd && one.profile && exceeds_safe(file_, *one.profile))
       warn(one.line,
            fmt::format("this namespace gives every {} \"{}\", which allows more than \"safe\"", *crowd, *one.profile));
@@ -336,6 +338,7 @@ class Warner {
   const PolicyFile& file_;
   const Surroundings& around_;
   std::vector<Warning> out_;
+  bool said_of_doubt_ = false;  // once is enough for a file
 };
 
 }  // namespace

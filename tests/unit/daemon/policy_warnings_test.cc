@@ -85,8 +85,15 @@ TEST(PolicyWarnings, EachIsSaidWithItsLine) {
               "a path from the root of the hierarchy, like /system.slice/nginx.service")}},
       {"[[namespace]]\nname = \"a\"\nunit = \"a.service\"\nsessions = 3\n",
        {{1,
-         "clients that may belong to this namespace, because their process was gone before it could be read, have its "
-         "quotas once more, all of them together: \"door\" says for sure who belongs to it"}}},
+         "clients that ended before their cgroup could be read share the quotas of this namespace once more among "
+         "them; a namespace with \"door\" has no such clients (this holds for each namespace by place; see "
+         "docs/identity.md)"}}},
+      {"[[namespace]]\nname = \"a\"\nunit = \"a.service\"\n[[namespace]]\nname = \"b\"\nunit = \"b.service\"\n"
+       "sessions = 3\n[[namespace]]\nname = \"c\"\nunit = \"c.service\"\nsessions = 3\n",
+       {{4,
+         "clients that ended before their cgroup could be read share the quotas of this namespace once more among "
+         "them; a namespace with \"door\" has no such clients (this holds for each namespace by place; see "
+         "docs/identity.md)"}}},
       {"[[namespace]]\nname = \"a\"\nuser = 3\nsessions = 3\n", {}},
       {"[[rule]]\nuser = \"root\"\ndoor = \"main\"\nprofile = \"storage\"\n", {no_root(1, "storage")}},
       {"[profile.none]\nallow = [\"random\"]\n[[rule]]\nuser = 3\nprofile = \"none\"\n",
