@@ -35,15 +35,15 @@ constexpr uid_t kFlooder = 65533;  // some user without an account
   }
 }
 
-class Flood {
+class ConnectLoop {
  public:
-  explicit Flood(const std::string& path) : pid_(::fork()) {
+  explicit ConnectLoop(const std::string& path) : pid_(::fork()) {
     if (pid_ < 0) throw std::runtime_error("cannot start another process");
     if (pid_ == 0) flood(path);
   }
-  Flood(const Flood&) = delete;
-  Flood& operator=(const Flood&) = delete;
-  ~Flood() {
+  ConnectLoop(const ConnectLoop&) = delete;
+  ConnectLoop& operator=(const ConnectLoop&) = delete;
+  ~ConnectLoop() {
     ::kill(pid_, SIGKILL);
     ::waitpid(pid_, nullptr, 0);
   }
@@ -74,11 +74,11 @@ tl::expected<ConnectFlood, std::string> measure_connect_flood(Lab& lab, unsigned
   ConnectFlood out;
   out.idle = median_connection(site->tcti(), connections);
   {
-    const Flood busy("");
+    const ConnectLoop busy("");
     out.control = median_connection(site->tcti(), connections);
   }
   {
-    const Flood busy(path);
+    const ConnectLoop busy(path);
     out.flooded = median_connection(site->tcti(), connections);
   }
   return out;

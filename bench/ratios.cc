@@ -107,9 +107,9 @@ double connect_time(const Site& site) {
 }
 double throughput(const Site& site) {
   // A bare TPM has one connection; it does as many signatures alone.
-  constexpr unsigned kConnections = 8, kTimes = 25;
-  if (site.peer() == Peer::kDirect) return signatures_per_second(site.tcti(), 1, kTimes * kConnections);
-  return signatures_per_second(site.tcti(), kConnections, kTimes);
+  constexpr unsigned kParallel = 8, kRounds = 25;
+  if (site.peer() == Peer::kDirect) return signatures_per_second(site.tcti(), 1, kRounds * kParallel);
+  return signatures_per_second(site.tcti(), kParallel, kRounds);
 }
 
 struct Metric {

@@ -12,7 +12,7 @@ namespace {
 using std::chrono::seconds;
 using Ready = Process::Ready;
 
-constexpr uid_t kHostile = 2001, kVictim = 6001;
+constexpr uid_t kFirstHostile = 2001, kOtherUser = 6001;
 constexpr uid_t kHostileUsers = 16;
 constexpr double kNever = 60'000;  // what is refused is worth a minute
 
@@ -31,8 +31,8 @@ void fill(const std::string& socket, const Ready& ready) {
 std::vector<double> beside_full_shares(const std::string& socket, bool is_control, bool quick) {
   std::deque<Process> users;
   for (uid_t i = 0; !is_control && i < kHostileUsers; ++i)
-    users.emplace_back(kHostile + i, [=](const Ready& ready) { fill(socket, ready); });
-  return measured_as(kVictim, [&] {
+    users.emplace_back(kFirstHostile + i, [=](const Ready& ready) { fill(socket, ready); });
+  return measured_as(kOtherUser, [&] {
     Socket own(socket);
     bool refused = false;
     auto times = times_of(
