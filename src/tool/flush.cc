@@ -18,8 +18,6 @@
 namespace tpmspace::tool {
 namespace {
 
-// The order waits for the command at the TPM, and the slowest (a key generation) may take minutes.
-
 std::optional<std::uint32_t> parse_handle(std::string_view text) {
   if (!text.starts_with("0x") && !text.starts_with("0X")) return std::nullopt;
   text.remove_prefix(2);
