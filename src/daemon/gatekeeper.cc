@@ -246,8 +246,6 @@ bool Gatekeeper::join(Badge& badge, const Badge& opener) {
   add(openers, {opener.who, opener.entrance});
   if (openers.size() > limits::kOpeners) return false;
   badge.openers = std::move(openers);
-  badge.owner = opener.owner;
-  badge.part = opener.part;
   badge.grant = grant_for(badge);
   return true;
 }
@@ -257,6 +255,7 @@ std::shared_ptr<const Grant> Gatekeeper::grant_for(const Badge& badge) {
   const auto& name = badge.who.tpm_namespace.value();
   const auto* home = name ? policy_->namespace_named(*name) : nullptr;
   const auto quotas = home != nullptr ? home->quotas : least_quotas(*policy_, choice.homes);
+  const auto may_be = owners_it_may_be(badge);
   const bool is_its_own = badge.narrowed || !badge.openers.empty();
   const auto make = [&] {
     guard::Profile& profile = choice.profile;
@@ -265,10 +264,11 @@ std::shared_ptr<const Grant> Gatekeeper::grant_for(const Badge& badge) {
       profile = guard::narrow(profile, choose(*policy_, one.who, one.entrance).profile);
     if (badge.narrowed) profile = guard::narrow(profile, *badge.narrowed);
     if (is_its_own) policy_->confine(profile, badge.who, badge.entrance.door);
-    const auto limits = limits_of(profile, given, badge.holder(), home, quotas);
+    auto limits = limits_of(profile, given, badge.holder(), home, quotas);
+    limits.may_be = may_be;
     return std::make_shared<const Grant>(Grant{std::move(choice), limits, quotas.connections, policies_});
   };
-  if (is_its_own) return make();
+  if (is_its_own || !may_be.empty()) return make();
 
   const bool of_user = choice.profile.limits.bytes < most_bytes_;
   Rights rights{choice.rules,
@@ -283,6 +283,19 @@ std::shared_ptr<const Grant> Gatekeeper::grant_for(const Badge& badge) {
   sweep_grants();
   auto out = make();
   grants_[std::move(rights)] = out;
+  return out;
+}
+
+// Empty: its owner is certain.
+std::vector<space::OwnerId> Gatekeeper::owners_it_may_be(const Badge& badge) {
+  const auto realm = realm_of_owner(badge.owner);
+  if (!realm || realm->kind != Realm::Kind::kUnknown) return {};
+  const std::uint32_t uid = subordinates_.holder_of(badge.who.uid);
+  std::vector<space::OwnerId> out;
+  for (const auto* home : policy_->homes_of(badge.who, badge.entrance.door))
+    out.push_back(home == nullptr ? holder_behind(badge.entrance, uid).owner
+                                  : holder_in({Realm::Kind::kNamespace, home->name}, home->separate_users, uid).owner);
+  if (may_be_administrators(badge.who.uid)) out.push_back(holder_in({Realm::Kind::kContainers}, false, uid).owner);
   return out;
 }
 

@@ -145,9 +145,9 @@ class Gatekeeper {
   enum class Narrowing : std::uint8_t { kDone, kNoSuchProfile, kTooOften };
   [[nodiscard]] Narrowing narrow(Badge& badge, std::string_view profile, std::uint64_t connection);
 
-  // From now on its space is of `opener`'s owner, and it may do what both of them may, also by a later policy. False,
-  // and nothing has changed: they are of different TPMs, namespaces or doors, or one of them narrowed itself; or there
-  // are too many openers behind it.
+  // From now on it may do what both of them may, also by a later policy. It stays its own user's: what it does and
+  // keeps counts for that user, whose saved sessions it may use and no others. False, and nothing has changed: they are
+  // of different TPMs, namespaces or doors, or one of them narrowed itself; or there are too many openers behind it.
   [[nodiscard]] bool join(Badge& badge, const Badge& opener);
 
   [[nodiscard]] static guard::Verdict judge(const Badge& badge, const wire::Command& command, std::uint8_t locality) {
@@ -168,6 +168,7 @@ class Gatekeeper {
   // `homes`: the namespaces that it may be in.
   [[nodiscard]] space::Holder holder_of(const Badge& badge, const std::vector<const guard::Namespace*>& homes);
   [[nodiscard]] std::shared_ptr<const Grant> grant_for(const Badge& badge);
+  [[nodiscard]] std::vector<space::OwnerId> owners_it_may_be(const Badge& badge);
   void sweep_grants();
   [[nodiscard]] space::SpaceLimits limits_of(const guard::Profile& profile, const std::string& pool,
                                              const space::Holder& who, const guard::Namespace* home,

@@ -181,10 +181,7 @@ std::optional<wire::Rc> Server::join(Connection& from, const proto::Join& what) 
   const auto opener = shared_by ? clients_.find(*shared_by) : clients_.end();
   if (opener == clients_.end()) return kNoSuchToken;
   Badge& badge = from.badge();
-  index_.remove(from.id(), badge.holder(), badge.who.pid);
-  const bool joined = gatekeeper_.join(badge, opener->second.connection->badge());
-  index_.add(from.id(), badge.holder(), badge.who.pid);
-  if (!joined)
+  if (!gatekeeper_.join(badge, opener->second.connection->badge()))
     return refuse(from, fmt::format("it is not to join connection {}: it uses another chip, or is of another namespace "
                                     "or door, or one of the two was narrowed",
                                     *shared_by));

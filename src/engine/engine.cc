@@ -201,8 +201,7 @@ Step Engine::Impl::serve_inherit(ConnectionId id, Ticket ticket, const Inherit& 
   wire::Rc code = rc::kValue;
   space::Cost cost;
   const auto parent = manager.books().spaces.find(what.from);
-  if (parent != manager.books().spaces.end() && parent->second.owner == connection.owner)
-    cost = manager.inherit(connection.space, what.from, what.known, code);
+  if (parent != manager.books().spaces.end()) cost = manager.inherit(connection.space, what.from, what.known, code);
   (void)gate.end();  // of one that was abandoned the connection is closed next
   if (code != rc::kSuccess) code = wire::from_manager(code);
   Step step;

@@ -91,7 +91,7 @@ class Engine {
                               std::uint64_t number = 0);
   // The connection's space begins with what `from` has, of which its client knows what the first `known` commands made
   // (space/inheritance.h). It waits for its turn like a command, and has the response of one: SUCCESS, or why not.
-  // Preconditions: as of submit; it is the connection's first one, and both have one owner. `from` may be gone: VALUE.
+  // Preconditions: as of submit; it is the connection's first one. `from` may be gone: VALUE.
   [[nodiscard]] Ticket inherit(ConnectionId connection, ConnectionId from, std::uint64_t known, Time now);
   // A command that still waits is answered CANCELED from our layer when it is its owner's turn, before the owner's
   // other commands, or not at all if it was withdrawn at the gate: true. One that is served is the gate's business, one

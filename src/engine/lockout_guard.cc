@@ -1,5 +1,7 @@
 #include "engine/lockout_guard.h"
 
+#include <algorithm>
+
 namespace tpmspace::engine {
 
 namespace {
@@ -19,7 +21,10 @@ LockoutGuard::LockoutGuard(const space::Chip& chip, Time now)
 }
 
 space::Tries LockoutGuard::tries_of(space::OwnerId owner, const space::SpaceLimits& limits, Time now) const {
-  return !limits.shares_tries || shares_.may_try(owner.value, now) ? space::Tries::kLeft : space::Tries::kNone;
+  if (!limits.shares_tries) return space::Tries::kLeft;
+  const auto may_try = [&](space::OwnerId one) { return shares_.may_try(one.value, now); };
+  const bool left = may_try(owner) && std::all_of(limits.may_be.begin(), limits.may_be.end(), may_try);
+  return left ? space::Tries::kLeft : space::Tries::kNone;
 }
 
 bool LockoutGuard::note(space::OwnerId owner, const space::SpaceLimits& limits, space::Failure failure, Time now) {
@@ -27,13 +32,17 @@ bool LockoutGuard::note(space::OwnerId owner, const space::SpaceLimits& limits, 
     case space::Failure::kNone:
       return false;
     case space::Failure::kCounted:
-      if (limits.shares_tries)
-        shares_.failed(owner.value, now);
-      else
+      if (!limits.shares_tries) {
         shares_.privileged_failed(now);
+        return true;
+      }
+      shares_.failed(owner.value, now);
+      for (const space::OwnerId one : limits.may_be) shares_.also_failed(one.value, now);
       return true;
     case space::Failure::kBeside:
-      if (limits.shares_tries) shares_.failed_beside(owner.value, now);
+      if (!limits.shares_tries) return true;
+      shares_.failed_beside(owner.value, now);
+      for (const space::OwnerId one : limits.may_be) shares_.failed_beside(one.value, now);
       return true;
   }
   return false;

@@ -110,6 +110,11 @@ void LockoutShare::failed(Owner owner, Time now) {
   (has_place(owner, now) ? owners_[owner] : others_).add(now);
 }
 
+void LockoutShare::also_failed(Owner owner, Time now) {
+  forget(now);
+  if (has_place(owner, now)) owners_[owner].add(now);
+}
+
 void LockoutShare::privileged_failed(Time now) {
   settle(now);
   if (all_ != UINT32_MAX) ++all_;

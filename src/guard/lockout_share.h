@@ -47,6 +47,8 @@ class LockoutShare {
 
   // The chip counted a failure.
   void failed(Owner owner, Time now);
+  // It counts for another owner's share as well, because the client may be that one. The chip counted it once.
+  void also_failed(Owner owner, Time now);
   void privileged_failed(Time now);
   // The chip did not count it, but it cost somebody a try.
   void failed_beside(Owner owner, Time now);

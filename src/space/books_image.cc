@@ -144,7 +144,9 @@ void put(Writer& out, const SpaceLimits& limits) {
       .u64(limits.part.user)
       .u64(limits.part.connection)
       .u32(limits.share)
-      .u8(limits.priority);
+      .u8(limits.priority)
+      .u16(static_cast<std::uint16_t>(limits.may_be.size()));
+  for (const OwnerId one : limits.may_be) out.u64(one.value);
   for (const Pool& pool : limits.pools) out.u64(pool.id.value).u32(pool.sessions).u32(pool.objects).u64(pool.bytes);
   out.u8(flag(limits.view != nullptr));
   if (limits.view) put(out, *limits.view);
@@ -170,8 +172,9 @@ std::optional<SpaceLimits> get_limits(Reader& in) {
   const auto user = in.u64(), connection = in.u64();
   const auto share = in.u32();
   const auto priority = in.u8();
+  const auto owners = in.u16();
   if (!objects || !sessions || !claim || !lease || !tenure || !deadline || !exhaustion) return std::nullopt;
-  if (!administers || !shares_tries || !user || !connection || !share || *share == 0 || !priority) return std::nullopt;
+  if (!administers || !shares_tries || !user || !connection || !share || *share == 0 || !owners) return std::nullopt;
   if (*exhaustion > static_cast<std::uint8_t>(Exhaustion::kClose)) return std::nullopt;
   SpaceLimits out;
   out.objects = *objects;
@@ -182,6 +185,11 @@ std::optional<SpaceLimits> get_limits(Reader& in) {
   out.part = {*user, *connection};
   out.share = *share;
   out.priority = *priority;
+  for (unsigned i = 0; i < *owners; ++i) {
+    const auto one = in.u64();
+    if (!one) return std::nullopt;
+    out.may_be.push_back(OwnerId{*one});
+  }
   for (Pool& pool : out.pools) {
     const auto read = get_pool(in);
     if (!read) return std::nullopt;

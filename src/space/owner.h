@@ -6,6 +6,7 @@
 #include <compare>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "space/view.h"
 #include "wire/numbers.h"
@@ -96,6 +97,9 @@ struct SpaceLimits {
   // Its wrong authorizations count for its owner's share, and it is stopped when that is used up; false: it may lock
   // the TPM for all (who administers lockout may).
   bool shares_tries = false;
+  // Owners that the client may be, if its identity is in doubt. Its wrong authorizations count for their shares as
+  // well, and it needs tries left in each: an unidentified client gets no second share.
+  std::vector<OwnerId> may_be = {};
   // Of the TPM's time, where several want it at once: a weight, and who goes first (queue/fair_queue.h).
   std::uint32_t share = 100;
   std::uint8_t priority = 1;

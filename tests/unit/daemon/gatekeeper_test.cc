@@ -425,6 +425,10 @@ TEST_F(UnknownClient, IsAnOwnerOfItsOwnWithAllOthers) {
   EXPECT_EQ(one.owner, other.owner);
   EXPECT_EQ(one.part, other.part);
   EXPECT_NE(one.part, known.part);
+  EXPECT_EQ(known.limits().may_be, std::vector<space::OwnerId>());
+  const auto may_be = one.limits().may_be;
+  EXPECT_NE(std::find(may_be.begin(), may_be.end(), known.owner), may_be.end())
+      << "its tries are those of its user, too";
   EXPECT_EQ(uid_of(one.holder()), ::geteuid());
   EXPECT_EQ(keeper.realm_of_owner(one.owner), (Gatekeeper::Realm{.kind = Kind::kUnknown}));
   EXPECT_EQ(keeper.realm_of_owner(known.owner), std::nullopt);
@@ -591,13 +595,12 @@ TEST_F(JoiningBadges, ItMayDoWhatBothMay) {
   EXPECT_FALSE(the_other_way.grant->profile().administer);
 }
 
-TEST_F(JoiningBadges, TheOwnerOfTheSpacePays) {
+TEST_F(JoiningBadges, ItsOwnUserPays) {
   Gatekeeper keeper(policy(), kChips, most_, kBytes);
   const Badge root = come_as(keeper, admit(keeper), 10);
   Badge joined = come_as(keeper, root, 33);
   ASSERT_TRUE(keeper.join(joined, root));
-  EXPECT_EQ(joined.holder(), root.holder());
-  EXPECT_EQ(joined.who.uid, 33U) << "and the audit names who it is";
+  EXPECT_EQ(joined.holder(), come_as(keeper, root, 33).holder()) << "it can do nothing in the opener's name";
 }
 
 TEST_F(JoiningBadges, ALaterPolicyHoldsForBoth) {

@@ -208,10 +208,20 @@ TEST_F(Fork, MemoryIsTheOwnersAndBounded) {
   EXPECT_GT(children, 2);
 }
 
-TEST_F(Fork, AParentThatIsGoneOrAnotherOwnersGivesNothing) {
+TEST_F(Fork, AChildOfAnotherUserHasTheObjectsAndPaysForThem) {
   const auto parent = open(1);
   const std::uint32_t key = primary(parent);
-  EXPECT_EQ(fork(parent, kAll, 2).second, wire::from_manager(wire::rc::kValue));
+  const auto [child, code] = fork(parent, kAll, 2);
+  EXPECT_EQ(code, 0U);
+  EXPECT_EQ(run(child, sign(key)).code, 0U);
+  engine_->close(parent);
+  EXPECT_EQ(run(child, sign(key)).code, 0U);
+  EXPECT_EQ(engine_->snapshot().objects, 1U);
+}
+
+TEST_F(Fork, AParentThatIsGoneGivesNothing) {
+  const auto parent = open(1);
+  const std::uint32_t key = primary(parent);
   engine_->close(parent);
   const auto [child, code] = fork(parent);
   EXPECT_EQ(code, wire::from_manager(wire::rc::kValue));

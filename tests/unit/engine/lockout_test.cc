@@ -139,6 +139,26 @@ TEST_F(Lockout, NothingHappensWhenItIsStopped) {
   EXPECT_EQ(ask(c, sign(mine, authorization(0x02000077))).code, 0x000B0984U);
 }
 
+TEST_F(Lockout, AClientInDoubtHasNoSecondShareOfTheOwnersItMayBe) {
+  begin(3);
+  const auto known = user(1), other = user(2);
+  const auto doubtful = open(9, {.shares_tries = true, .may_be = {space::OwnerId{1}}});
+  const auto key_of_known = key(known), key_of_doubtful = key(doubtful), key_of_other = key(other);
+  EXPECT_EQ(ask(known, sign(key_of_known, kWrong)).code, kAuthFail) << "the one try that an owner has";
+  EXPECT_EQ(ask(doubtful, sign(key_of_doubtful, kWrong)).code, kStopped) << "it may be the same user";
+  EXPECT_EQ(ask(other, sign(key_of_other, kRight)).code, 0U) << "another user goes on";
+}
+
+TEST_F(Lockout, WhatAClientInDoubtFailsCountsForTheOwnersItMayBe) {
+  begin(3);
+  const auto known = user(1), other = user(2);
+  const auto doubtful = open(9, {.shares_tries = true, .may_be = {space::OwnerId{1}}});
+  const auto key_of_known = key(known), key_of_doubtful = key(doubtful), key_of_other = key(other);
+  EXPECT_EQ(ask(doubtful, sign(key_of_doubtful, kWrong)).code, kAuthFail);
+  EXPECT_EQ(ask(known, sign(key_of_known, kWrong)).code, kStopped);
+  EXPECT_EQ(ask(other, sign(key_of_other, kRight)).code, 0U);
+}
+
 TEST_F(Lockout, FailuresAgeOut) {
   const auto c = user(1);
   const auto mine = key(c);
