@@ -292,7 +292,11 @@ tl::expected<bool, Error> Connection::fill(const Deadline& deadline) {
   if (broken_) return tl::make_unexpected(*broken_);
   std::array<std::uint8_t, kReadSize> buffer;
   do {
-    const ssize_t n = recv(fd(), buffer.data(), buffer.size(), deadline ? MSG_DONTWAIT : 0);
+    if (in_turn_) {
+      if (!wait_readable(fd(), deadline)) return false;
+      if (!was_last_user(fd())) return tl::make_unexpected(turn_lost());
+    }
+    const ssize_t n = recv(fd(), buffer.data(), buffer.size(), deadline || in_turn_ ? MSG_DONTWAIT : 0);
     if (n > 0) {
       reader_.feed(wire::ByteView(buffer).first(static_cast<std::size_t>(n)));
       if (const auto sorted = sort_arrivals(); !sorted) return tl::make_unexpected(sorted.error());
@@ -481,17 +485,32 @@ tl::expected<void, Error> Connection::begin_turn(int timeout_ms) {
     const timespec time{0, std::chrono::nanoseconds(pause).count()};
     nanosleep(&time, nullptr);
   }
-  if (std::exchange(had_turn_, true) && was_last_user(fd())) return {};
+  if (std::exchange(had_turn_, true) && was_last_user(fd())) {
+    in_turn_ = true;
+    return {};
+  }
   auto ready = drop_what_is_anothers(deadline);
   if (ready)
     mark_as_last_user(fd());
   else
     end_turn();
+  in_turn_ = ready.has_value();
   return ready;
 }
 
 void Connection::end_turn() {
+  in_turn_ = false;
   unlock_descriptor(fd());
+}
+
+// The kernel gives the turn of a process away when that process closes any descriptor of the socket. What arrives then
+// is for the next one.
+Error Connection::turn_lost() const {
+  return {Error::Kind::kSystem,
+          name_ +
+              " is used by another process before the response to this one's command came: this process closed a "
+              "descriptor of the socket meanwhile; close none of them before the response",
+          0};
 }
 
 tl::expected<void, Error> Connection::drop_what_is_anothers(const Deadline& deadline) {

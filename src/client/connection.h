@@ -126,6 +126,7 @@ class Connection {
 
   [[nodiscard]] tl::expected<void, Error> write_all(wire::ByteView data);
   // Drops all that arrives until the manager's answer to what this process sent.
+  [[nodiscard]] Error turn_lost() const;
   [[nodiscard]] tl::expected<void, Error> drop_what_is_anothers(const Deadline& deadline);
   [[nodiscard]] tl::expected<void, Error> drop(const proto::Arrival& arrival);
   // What is sent for the request, Hello before it if it was never said; the replies are due from then on.
@@ -158,7 +159,7 @@ class Connection {
   std::uint64_t sent_ = 0;
   // Of the socket: what a descriptor is that has its number (fstat).
   std::uint64_t device_ = 0, inode_ = 0;
-  bool had_turn_ = false;
+  bool had_turn_ = false, in_turn_ = false;
   std::optional<std::uint64_t> awaited_mark_;  // all before the reply to that Sync is another process's
 };
 

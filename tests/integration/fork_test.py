@@ -438,6 +438,9 @@ class OneDescriptor(ForkCase):
     def test_a_process_that_is_killed_leaves_no_response_behind(self):
         self.run_in_open("ask_after_one_was_killed")
 
+    def test_a_process_that_closes_the_descriptor_gets_no_response_of_another(self):
+        self.run_in_open("ask_after_one_closed_the_descriptor")
+
 
 def asks_in(tcti, octets):
     for _ in range(100):
@@ -459,6 +462,27 @@ def ask_from_one_context(config):
     children = [child(lambda octets=octets: asks_in(tcti, octets)) for octets in (5, 8)]
     asks_in(tcti, 11)
     wait_for(*children)
+
+
+def ask_after_one_closed_the_descriptor(config):
+    """The kernel gives its turn away when a process closes any descriptor of the socket."""
+    closed, asked = Gate(), Gate()
+
+    def sends_and_closes():
+        tcti = Tcti(config)
+        assert tcti.transmit(harness.get_random(16)) == 0
+        os.close(int(config.split("fd=")[1].split(",")[0]))
+        closed.open()
+        asked.wait()
+        assert tcti.receive() == IO_ERROR
+
+    pid = child(sends_and_closes)
+    closed.wait()
+    own = Tcti(config)
+    assert own.transmit(harness.get_random(8)) == 0
+    asked.open()
+    wait_for(pid)
+    assert len(own.receive()) == 12 + 8
 
 
 def ask_after_one_was_killed(config):
