@@ -46,10 +46,11 @@ void Connection::turn() {
 
 void Connection::handle() {
   if (over_) return;
-  for (unsigned handled = 0;; ++handled) {
+  for (std::size_t handled = 0;; ++handled) {
+    handled += dialogue_.output().size() / limits::kReplyPerFrame;
     if (!flush()) return end();
     if (!dialogue_.output().empty()) break;
-    if (handled == limits::kFramesPerTurn) {
+    if (handled >= limits::kFramesPerTurn) {
       ask_for_turn();
       break;
     }

@@ -35,6 +35,8 @@ inline constexpr std::size_t kReadChunk = 8192;
 // Frames of one connection handled before the others get their turn: refusals and control replies cost no TPM time, so
 // nothing else would stop a client that sends only those.
 inline constexpr unsigned kFramesPerTurn = 16;
+// A long reply counts for more: each so many bytes as one frame.
+inline constexpr std::size_t kReplyPerFrame = 1024;
 // Of those that have more to handle, so many before new events are looked at: while a flood is handled everybody else
 // waits that long for each thing that happens, and to look costs less than one frame.
 inline constexpr std::size_t kTurnsPerRound = 2;
@@ -89,6 +91,8 @@ inline constexpr milliseconds kRetryFirst{1000};
 inline constexpr milliseconds kRetryMost{30'000};
 // How often a running command's deadline is looked at; deadlines are 10 s and more.
 inline constexpr milliseconds kWatchdogPeriod{250};
+// Lists of sessions that the event loop makes in one such period while a command is at the TPM.
+inline constexpr std::size_t kListsMeanwhile = 8;
 // A chip may miss that it was asked to give a command up: it is asked again this often.
 inline constexpr milliseconds kCancelRetry{50};
 // Orders to the TPM's thread that it has not taken yet, an open and a submit for as many commands as may wait; each

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "daemon/owner_numbers.h"
+#include "daemon/round_robin.h"
 #include "wire/response.h"
 
 namespace tpmspace::daemon {
@@ -182,29 +183,41 @@ std::optional<wire::Rc> TpmDesk::ask_for_sessions(ClientId client, const space::
   queue_.take(payer);
   const auto only = only_own ? std::optional(who) : std::nullopt;
   queries_[++last_query_] = {.client = client, .payer = payer, .only = only};
+  asked_by_.emplace(client, last_query_);
   thread_->ask_for_sessions(payer, {.id = last_query_, .payer = who.owner, .priority = limits.priority, .only = only});
   if (!deadline_timer_.armed()) deadline_timer_.arm(limits::kWatchdogPeriod);
   return std::nullopt;
 }
 
 // A command is at the TPM, perhaps for seconds: those that have asked for a list get it as it is now. What the thread
-// makes of their requests later is for nobody.
+// makes of their requests later is for nobody. Owners take turns, and a list may take a millisecond of the event loop:
+// so a few at a time, and the others at the next look, or from the thread.
 void TpmDesk::answer_queries_meanwhile() {
-  std::vector<std::uint64_t> waiting;
+  RoundRobin<space::OwnerId, std::uint64_t> waiting;
   for (const auto& [id, query] : queries_)
-    if (query.client != 0) waiting.push_back(id);
-  for (const std::uint64_t id : waiting) {
-    const auto list = thread_->sessions_meanwhile(queries_.at(id).only);
+    if (query.client != 0) waiting.put(query.payer.owner, id);
+  for (std::size_t n = limits::kListsMeanwhile; n > 0; --n) {
+    const auto id = waiting.next();
+    if (!id) return;
+    Query& query = queries_.at(*id);
+    const auto list = thread_->sessions_meanwhile(query.only);
     if (!list) return;
-    callbacks_.listed(std::exchange(queries_.at(id).client, 0), *list);
+    callbacks_.listed(take_asker(*id, query), *list);
   }
+}
+
+// 0: it is gone, or has its list.
+ClientId TpmDesk::take_asker(std::uint64_t id, Query& query) {
+  asked_by_.erase({query.client, id});
+  return std::exchange(query.client, 0);
 }
 
 void TpmDesk::deliver(const engine::SessionsAnswer& answer) {
   const auto query = queries_.extract(answer.id);
   if (!query) return;
   queue_.give_back(query.mapped().payer);
-  if (query.mapped().client != 0) callbacks_.listed(query.mapped().client, answer.list);
+  if (const ClientId client = take_asker(answer.id, query.mapped()); client != 0)
+    callbacks_.listed(client, answer.list);
 }
 
 void TpmDesk::deliver(const engine::OrderDone& done) {
@@ -222,8 +235,10 @@ void TpmDesk::deliver(const engine::OrderDone& done) {
 void TpmDesk::close(ClientId client) {
   for (auto& [order, from] : orders_under_way_)
     if (from == client) from = 0;
-  for (auto& [id, query] : queries_)
-    if (query.client == client) query.client = 0;
+  for (auto one = asked_by_.lower_bound({client, 0}); one != asked_by_.end() && one->first == client;) {
+    queries_.at(one->second).client = 0;
+    one = asked_by_.erase(one);
+  }
   const auto found = clients_.find(client);
   if (found == clients_.end()) return;
   if (const JobId job = found->second.job; job != 0) {
@@ -346,7 +361,7 @@ void TpmDesk::fail_orders() {
 void TpmDesk::fail_queries() {
   std::vector<ClientId> asking;
   for (auto& [id, query] : queries_)
-    if (const ClientId one = std::exchange(query.client, 0); one != 0) asking.push_back(one);
+    if (const ClientId one = take_asker(id, query); one != 0) asking.push_back(one);
   for (const ClientId client : asking) callbacks_.listed(client, tl::make_unexpected(kFailure));
 }
 

@@ -16,6 +16,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <tl/expected.hpp>
 #include <unordered_map>
@@ -155,7 +156,13 @@ class TpmDesk {
   void leave_chip();
   void fail_orders();
   void fail_queries();
+  struct Query {
+    ClientId client = 0;  // 0: it is gone
+    space::Payer payer;
+    std::optional<space::Holder> only;
+  };
   void answer_queries_meanwhile();
+  [[nodiscard]] ClientId take_asker(std::uint64_t id, Query& query);
   void end_thread();
   void open_again();
   void on_socket();
@@ -186,12 +193,8 @@ class TpmDesk {
   JobId last_job_ = 0;
   std::map<std::uint64_t, ClientId> orders_under_way_;  // that the thread has; clients may be gone: 0
   std::uint64_t last_order_ = 0;
-  struct Query {
-    ClientId client = 0;  // 0: it is gone
-    space::Payer payer;
-    std::optional<space::Holder> only;
-  };
-  std::map<std::uint64_t, Query> queries_;  // that the thread has
+  std::map<std::uint64_t, Query> queries_;                 // that the thread has
+  std::set<std::pair<ClientId, std::uint64_t>> asked_by_;  // those of queries_ whose client is there
   std::uint64_t last_query_ = 0;
   bool lost_ = false;
   enum class Stopping : std::uint8_t { kNo, kWaiting, kCancelled, kLeft };

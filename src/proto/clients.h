@@ -33,7 +33,7 @@
 namespace tpmspace::proto {
 
 inline constexpr std::uint16_t kClientsVersion = 1;
-inline constexpr std::size_t kMaxClients = 128;
+inline constexpr std::size_t kMaxClients = 16;
 inline constexpr std::size_t kMaxWords = 32;
 inline constexpr std::size_t kMaxReasons = 64;
 inline constexpr std::size_t kMaxText = 255;
