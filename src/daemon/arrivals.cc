@@ -17,20 +17,16 @@ bool has_hung_up(int socket) {
 
 }  // namespace
 
-Arrivals::Arrivals(EventLoop& loop, std::size_t most, std::function<uid_t(uid_t)> user_of,
-                   std::function<void(Arrival)> identify, std::function<void()> room_again)
-    : most_(most),
-      user_of_(std::move(user_of)),
-      identify_(std::move(identify)),
-      room_again_(std::move(room_again)),
-      turn_(loop.deferred([this] { identify_some(); })) {}
+Arrivals::Arrivals(EventLoop& loop, std::size_t most, Callbacks callbacks)
+    : most_(most), callbacks_(std::move(callbacks)), turn_(loop.deferred([this] { identify_some(); })) {}
 
 void Arrivals::add(posix::Fd socket, const Entrance& entrance, const Doors::Occupancy& door) {
   const auto accepted = since_boot();
   if (has_hung_up(socket.get())) return;
   const auto peer = peer_credentials(socket.get());
-  if (!peer) return;
-  waiting_.put({entrance.door, user_of_(peer->uid)}, Arrival{std::move(socket), *peer, accepted, entrance, door});
+  if (!peer || callbacks_.is_hopeless(*peer, entrance)) return;
+  waiting_.put({entrance.door, callbacks_.user_of(peer->uid)},
+               Arrival{std::move(socket), *peer, accepted, entrance, door});
   turn_.ask();
 }
 
@@ -42,10 +38,10 @@ void Arrivals::identify_some() {
     if (!next) break;
     const bool is_gone = has_hung_up(next->socket.get());
     ++(is_gone ? gone : identified);
-    if (!is_gone) identify_(*std::move(next));
+    if (!is_gone) callbacks_.identify(*std::move(next));
   }
   if (waiting_.size() != 0) turn_.ask();
-  if (was_full && has_room()) room_again_();
+  if (was_full && has_room()) callbacks_.room_again();
 }
 
 }  // namespace tpmspace::daemon

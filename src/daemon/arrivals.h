@@ -36,9 +36,15 @@ struct Arrival {
 
 class Arrivals {
  public:
-  // `user_of`: who takes turns as one, a user with all uids that are lent to it. `room_again`: it was full.
-  Arrivals(EventLoop& loop, std::size_t most, std::function<uid_t(uid_t)> user_of,
-           std::function<void(Arrival)> identify, std::function<void()> room_again);
+  struct Callbacks {
+    // The user that a uid takes turns with: the one to whom it is lent, or the uid.
+    std::function<uid_t(uid_t)> user_of;
+    // The client would get no place and no answer, by what is known of it when it is accepted. It is closed at once.
+    std::function<bool(const ucred& peer, const Entrance& entrance)> is_hopeless;
+    std::function<void(Arrival)> identify;
+    std::function<void()> room_again;  // there was none
+  };
+  Arrivals(EventLoop& loop, std::size_t most, Callbacks callbacks);
 
   // Takes a client that was just accepted.
   void add(posix::Fd socket, const Entrance& entrance, const Doors::Occupancy& door);
@@ -51,9 +57,7 @@ class Arrivals {
   void identify_some();
 
   const std::size_t most_;
-  const std::function<uid_t(uid_t)> user_of_;
-  const std::function<void(Arrival)> identify_;
-  const std::function<void()> room_again_;
+  const Callbacks callbacks_;
   RoundRobin<std::pair<std::string, uid_t>, Arrival> waiting_;
   Deferred turn_;
 };

@@ -86,8 +86,12 @@ Server::Server(Log& log, AuditLog audit, Terms terms, Listener main_door, std::v
                  }),
       places_(least_limit(limits_.connections, descriptors_.clients)),
       arrivals_(
-          loop_, descriptors_.arrivals, [this](uid_t uid) { return gatekeeper_.holder_of(uid); },
-          [this](Arrival client) { on_arrival(std::move(client)); }, [this] { doors_.on_room(); }),
+          loop_, descriptors_.arrivals,
+          Arrivals::Callbacks{.user_of = [this](uid_t uid) { return gatekeeper_.holder_of(uid); },
+                              .is_hopeless = [this](const ucred& peer,
+                                                    const Entrance& entrance) { return is_hopeless(peer, entrance); },
+                              .identify = [this](Arrival client) { on_arrival(std::move(client)); },
+                              .room_again = [this] { doors_.on_room(); }}),
       doors_(
           loop_, log, std::move(main_door),
           [this](posix::Fd client, const Entrance& entrance, const Doors::Occupancy& door) {
@@ -372,6 +376,12 @@ std::optional<wire::Rc> Server::refusal_of(const Badge& badge, ClientLimits::Ver
     log_.warning("a connection of uid {}, pid {} is refused: the chip \"{}\" is not there{}", badge.who.uid,
                  badge.who.pid.value_or(0), chips_.name(badge.chip), held_back_text(*held_back));
   return kNoChip;
+}
+
+// While as many are refused as may wait for their refusal, one more of a user that is at its limit is not even told.
+bool Server::is_hopeless(const ucred& peer, const Entrance& entrance) {
+  return refused_now_ >= descriptors_.refused && judge(peer, entrance) != ClientLimits::Verdict::kWelcome &&
+         !has_kept_place_for(peer, entrance);
 }
 
 ClientLimits::Verdict Server::judge(const ucred& peer, const Entrance& entrance) {

@@ -38,12 +38,15 @@ class ArrivalsTest : public testing::Test {
   }
   Arrivals make(std::size_t most = 10'000) {
     return Arrivals(
-        loop_, most, [](uid_t uid) { return uid == kLent ? kFlooder : uid; },
-        [this](const Arrival& one) {
-          identified_.push_back(one.entrance.door + "/" + std::to_string(one.peer.uid));
-          if (identified_.size() == expected_) loop_.stop(0);
-        },
-        [this] { ++room_again_; });
+        loop_, most,
+        {.user_of = [](uid_t uid) { return uid == kLent ? kFlooder : uid; },
+         .is_hopeless = [this](const ucred&, const Entrance& entrance) { return entrance.door == hopeless_; },
+         .identify =
+             [this](const Arrival& one) {
+               identified_.push_back(one.entrance.door + "/" + std::to_string(one.peer.uid));
+               if (identified_.size() == expected_) loop_.stop(0);
+             },
+         .room_again = [this] { ++room_again_; }});
   }
 
   EventLoop loop_;
@@ -51,7 +54,21 @@ class ArrivalsTest : public testing::Test {
   std::vector<std::string> identified_;
   std::size_t expected_ = 0;
   int room_again_ = 0;
+  std::string hopeless_ = "none";
 };
+
+TEST_F(ArrivalsTest, OneThatWouldGetNoAnswerIsClosedAtOnce) {
+  auto arrivals = make(2);
+  hopeless_ = "full";
+  for (int i = 0; i < 10; ++i) {
+    const auto client = come(arrivals, "full");
+    char byte = 0;
+    EXPECT_EQ(::read(client.get(), &byte, 1), 0);
+  }
+  EXPECT_TRUE(arrivals.has_room());
+  stay(come(arrivals, "main"));
+  EXPECT_EQ(identified(1).size(), 1U);
+}
 
 TEST_F(ArrivalsTest, AFloodOfOneUserWaitsBehindItself) {
   if (::geteuid() != 0) GTEST_SKIP() << "only root has other users";
