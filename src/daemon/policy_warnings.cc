@@ -201,7 +201,14 @@ class Warner {
 
   void look_at_door(const Door& door) {
     if (!door.default_path) look_at_directory(door);
-    if (!door.profile) return look_at_locality_by_rules(door);
+    if (!door.profile) {
+      const auto own_profile_of = [&](const std::string& name) -> const guard::Profile& {
+        return profile_of(file_, name);
+      };
+      if (auto trouble = trouble_with_locality(door, file_.rules, file_.namespaces, own_profile_of))
+        warn(door.line, *std::move(trouble));
+      return;
+    }
     look_at_shares(door);
     guard::Rule rule;
     rule.door = door.name;
@@ -248,26 +255,6 @@ class Warner {
       warn(door.line, fmt::format("everybody may open this door and that on line {}, so a user has a share of wrong "
                                   "authorizations at each; \"owner\", \"group\" or \"mode\" keep others out",
                                   earlier->line));
-  }
-
-  // Whoever comes by it has what a rule or namespace gives him, or "safe".
-  void look_at_locality_by_rules(const Door& door) {
-    if (!door.locality) return;
-    const auto lists_it = [&](const std::string& profile) {
-      return profile_of(file_, profile).localities.contains(*door.locality);
-    };
-    const auto is_here = [&](const guard::Rule& rule) { return !rule.door || *rule.door == door.name; };
-    const bool by_rule = std::any_of(file_.rules.begin(), file_.rules.end(), [&](const guard::Rule& rule) {
-      return !rule.only_narrows() && is_here(rule) && lists_it(rule.profile);
-    });
-    const bool by_namespace = std::any_of(
-        file_.namespaces.begin(), file_.namespaces.end(),
-        [&](const guard::Namespace& one) { return one.profile && is_here(one.members) && lists_it(*one.profile); });
-    if (by_rule || by_namespace || lists_it(guard::safe().name)) return;
-    warn(door.line, fmt::format("whoever comes by this door and is no administrator is refused everything: it has "
-                                "locality {}, which no profile that he can get there lists; give the door a "
-                                "\"profile\" that does",
-                                *door.locality));
   }
 
   // By tpmspaced's own socket, of whom nothing is known but that he is root.
@@ -342,6 +329,27 @@ class Warner {
 };
 
 }  // namespace
+
+std::optional<std::string> trouble_with_locality(const Door& door, const std::vector<guard::Rule>& rules,
+                                                 const std::vector<guard::Namespace>& namespaces,
+                                                 const ProfileOf& profile_of) {
+  if (door.profile || !door.locality) return std::nullopt;
+  const auto lists_it = [&](const std::string& profile) {
+    return profile_of(profile).localities.contains(*door.locality);
+  };
+  const auto is_here = [&](const guard::Rule& rule) { return !rule.door || *rule.door == door.name; };
+  const bool by_rule = std::any_of(rules.begin(), rules.end(), [&](const guard::Rule& rule) {
+    return rule.line != 0 && !rule.only_narrows() && is_here(rule) && lists_it(rule.profile);
+  });
+  const bool by_namespace = std::any_of(namespaces.begin(), namespaces.end(), [&](const guard::Namespace& one) {
+    return one.profile && is_here(one.members) && lists_it(*one.profile);
+  });
+  if (by_rule || by_namespace || lists_it(guard::safe().name)) return std::nullopt;
+  return fmt::format(
+      "whoever comes by this door and is no administrator is refused everything: it has locality {}, which no profile "
+      "that he can get there lists; give the door a \"profile\" that does",
+      *door.locality);
+}
 
 std::vector<Warning> warnings_of(const PolicyFile& file, const Surroundings& around) {
   return Warner(file, around).all();

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,13 @@ struct Surroundings {
   std::function<bool(const std::string& path)> is_directory = nullptr;
 };
 [[nodiscard]] Surroundings this_machine();
+
+// Of a door without a profile: no rule or namespace gives its visitors a profile that lists its locality. `rules`:
+// those that somebody wrote are looked at.
+using ProfileOf = std::function<const guard::Profile&(const std::string& name)>;
+[[nodiscard]] std::optional<std::string> trouble_with_locality(const Door& door, const std::vector<guard::Rule>& rules,
+                                                               const std::vector<guard::Namespace>& namespaces,
+                                                               const ProfileOf& profile_of);
 
 // Ordered by line.
 [[nodiscard]] std::vector<Warning> warnings_of(const PolicyFile& file, const Surroundings& around);

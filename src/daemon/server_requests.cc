@@ -7,6 +7,8 @@
 
 #include "daemon/audit_sentences.h"
 #include "daemon/names.h"
+#include "daemon/number_list.h"
+#include "daemon/policy_warnings.h"
 #include "daemon/refusal_codes.h"
 #include "daemon/server.h"
 #include "daemon/version.h"
@@ -389,6 +391,16 @@ std::string Server::words_of(const proto::DoorEntry& made) const {
   const guard::Profile* profile = gatekeeper_.policy().profile(made.profile);
   if ((made.mode & kForAll) != 0 && profile != nullptr && guard::exceeds_safe(*profile))
     out += "; everybody may open it, and gets more than \"safe\" allows: owner, group or mode keep others out";
+  Door door;
+  door.name = made.name;
+  door.locality = made.locality;
+  if (!made.profile.empty()) door.profile = made.profile;
+  const auto profile_of = [&](const std::string& name) -> const guard::Profile& {
+    return *gatekeeper_.policy().profile(name);
+  };
+  const guard::Policy& policy = gatekeeper_.policy();
+  if (const auto trouble = trouble_with_locality(door, policy.rules(), policy.namespaces(), profile_of))
+    out += "; warning: " + *trouble;
   return out;
 }
 
@@ -407,6 +419,8 @@ tl::expected<void, std::string> Server::add_door(const proto::DoorEntry& entry) 
   const guard::Profile* profile = gatekeeper_.policy().profile(entry.profile);
   if (!entry.profile.empty() && profile == nullptr)
     return fault(fmt::format("there is no profile \"{}\"", entry.profile));
+  if (entry.locality && !is_possible(kLocalities, {*entry.locality, *entry.locality}))
+    return fault(fmt::format("{} is no locality: localities are 0 to 4 and 32 to 255", *entry.locality));
   if (entry.locality && profile != nullptr && !profile->localities.contains(*entry.locality))
     return fault(
         fmt::format("the profile \"{}\" does not list locality {}: whoever comes by it would be refused everything",

@@ -42,8 +42,10 @@ tl::expected<proto::DoorEntry, std::string> entry_of(const DoorOptions& options)
   if (!mode || *mode > 0777U) return fault("--mode: permission bits in octal are wanted, such as 0660");
   out.mode = *mode;
   out.profile = options.profile;
-  if (options.locality > 255) return fault("--locality: it is a number from 0 to 4, or from 32 to 255");
-  if (options.locality >= 0) out.locality = static_cast<std::uint8_t>(options.locality);
+  const int locality = options.locality;
+  if (locality > 255 || (locality > 4 && locality < 32))
+    return fault("--locality: it is a number from 0 to 4, or from 32 to 255");
+  if (locality >= 0) out.locality = static_cast<std::uint8_t>(locality);
   out.limit = options.connections;
   out.chip = options.chip;
   out.separate_users = options.separate_users;

@@ -326,6 +326,15 @@ class Doors(RefusalTest):
                 self.assertEqual((done.returncode, os.stat(path + "3").st_mode & 0o777), (0, mode), done.stderr)
                 self.assertEqual("everybody may open it" in done.stdout, mode == 0o666, done.stdout)
                 self.assertEqual(self.tell(daemon, "door", "remove", "for-whom").returncode, 0)
+            for locality in ("5", "9", "31", "256"):
+                done = self.tell(daemon, "door", "add", "far", path + "4", "--locality", locality)
+                self.assertEqual(done.returncode, 2, locality)
+                self.assertIn("from 0 to 4, or from 32 to 255", done.stderr)
+            done = self.tell(daemon, "door", "add", "far", path + "4", "--locality", "2")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn("warning: whoever comes by this door and is no administrator is refused everything: it has "
+                          "locality 2, which no profile that he can get there lists", done.stdout)
+            self.assertEqual(self.tell(daemon, "door", "remove", "far").returncode, 0)
             for again, sentence in ((line, "there is a door"), (("door", "add", "main", path), "name of a listener of tpmspaced's own"),
                                     (("door", "add", "x", path + "x", "--profile", "no"), "\"no\""),
                                     (("door", "add", "x", "/nowhere/x"), "does not exist"),
