@@ -150,6 +150,8 @@ tl::expected<proto::WhoReport, wire::Rc> Server::who(Connection& from, const pro
     out.reasons.push_back(told(std::move(reason)));
   if (rights.choice.in_doubt)
     out.reasons.emplace_back("what is unknown of it decides, so it gets the least of what it could be");
+  if (auto why = why_no_administrator(badge.who, rights.choice, access_.policy, home))
+    out.reasons.push_back(told(*std::move(why)));
   if (badge.narrowed) out.reasons.emplace_back("the connection has given rights away since");
   if (!badge.openers.empty())
     out.reasons.emplace_back("it joined the connection of its parent process, and may do no more than that one");

@@ -329,13 +329,17 @@ void judge_all_spaces(const proto::Status& status, Findings& findings) {
             status.limits_connections));
 }
 
+std::string_view how_to_see_it() {
+  return ::geteuid() == 0 ? kWhenRootIsNone : "run doctor as root to see it";
+}
+
 // Of other users' spaces an ordinary user is told nothing.
 void judge_own_part(const proto::Status& status, Findings& findings) {
   add(findings, Level::kOk,
       fmt::format("you have {} and {} to tpmspaced ({} sessions at most for everybody together)",
                   counted(status.spaces_sessions + status.sessions_parked, "session"),
                   counted(status.connections_now, "connection"), status.chip_active_sessions));
-  add(findings, Level::kNote, "what other users have in the TPM is not shown to you; run doctor as root to see it");
+  add(findings, Level::kNote, "what other users have in the TPM is not shown to you; " + std::string(how_to_see_it()));
 }
 
 void judge_other_chips(const proto::Status& status, Findings& findings) {

@@ -19,7 +19,7 @@ namespace tpmspace::tool {
 namespace {
 
 std::string door_error(const client::Error& error) {
-  return error.code == wire::from_manager(wire::rc::kDisabled) ? error.what + kAdministratorsOnly : error.what;
+  return error.code == wire::from_manager(wire::rc::kDisabled) ? error.what + only_administrators() : error.what;
 }
 
 tl::expected<proto::DoorEntry, std::string> entry_of(const DoorOptions& options) {

@@ -471,6 +471,44 @@ TEST(Explain, TheTextNamesTheNamespace) {
             "  rule     none that gives a profile: \"safe\"\n");
 }
 
+TEST(Explain, TheTextSaysWhyRootIsNoAdministrator) {
+  const Access standard{guard::Policy::standard(120), {}};
+  const std::string id(64, 'a');
+  const auto text_for = [&](const std::string& as, const Access& access) {
+    const auto visitor = visitor_from(as, access, test_accounts());
+    EXPECT_TRUE(visitor) << visitor.error();
+    return text_of(explain(access, *visitor, Words{"GetRandom"}).value(), access, "f");
+  };
+  const struct {
+    std::string as, why;
+  } cases[] = {
+      {"uid=0,cgroup=/system.slice/docker-" + id + ".scope", "root in a container or pod is no administrator"},
+      {"uid=0,cgroup=/machine.slice/x.scope", "root in a container is no administrator"},
+      {"uid=0,process=unknown",
+       "root is an administrator only if it is known to be the machine's own; of this process that is unknown"},
+      {"uid=120,cgroup=/machine.slice/x.scope", "tpmspaced's own user in a container is no administrator"},
+  };
+  for (const auto& [as, why] : cases)
+    EXPECT_TRUE(text_for(as, standard).ends_with("  because  " + why + "\n")) << as << "\n" << text_for(as, standard);
+  for (const char* as : {"uid=0", "uid=5", "uid=5,process=unknown"})
+    EXPECT_EQ(text_for(as, standard).find("because"), std::string::npos) << as;
+
+  auto away = guard::Principal::ordinary(0);
+  away.cgroup = guard::Known<std::string>("/system.slice/x.service");
+  away.is_native = guard::Match::kNo;
+  EXPECT_EQ(why_no_administrator(away, standard.choose(away, kMainDoor), standard.policy, nullptr),
+            "root in another user namespace than tpmspaced's is no administrator");
+  away.cgroup = {};
+  EXPECT_EQ(why_no_administrator(away, standard.choose(away, kMainDoor), standard.policy, nullptr),
+            "root in another user namespace than tpmspaced's, or in a container, is no administrator");
+
+  const auto placed = parse_settings("[[namespace]]\nname = \"web\"\nunit = \"nginx.service\"\n", "f", test_accounts());
+  const Access with_namespace = access_of(placed->policy, 120, "/run/main").value();
+  EXPECT_TRUE(text_for("uid=0,cgroup=/system.slice/nginx.service", with_namespace)
+                  .ends_with("  because  root in the namespace \"web\", which asks where its members are, is no "
+                             "administrator\n"));
+}
+
 TEST(Explain, TheTextNamesWhatOnlyTheTpmKnows) {
   const Access all = access();
   const auto text = [&](const Words& words) {
