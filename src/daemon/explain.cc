@@ -286,7 +286,7 @@ std::string verdict_text(const Explanation& explanation) {
   if (!explanation.answer.empty()) out += fmt::format("  answer   {}\n", explanation.answer);
   if (!explanation.succeeds())
     out += fmt::format("  code     {}\n  reason   {}\n", wire::describe(wire::from_manager(verdict.rc)),
-                       guard::sentence(verdict.reason));
+                       guard::sentence(verdict));
   if (verdict.allowed() && !explanation.pins.empty())
     out += fmt::format("  unless   {:#010x} is a PIN Fail index: the profile does not list it under nv.pin\n",
                        explanation.pins.ranges().front().first);

@@ -33,7 +33,7 @@ struct Refusal {
 inline constexpr std::string_view kStoppedForLockout =
     "no wrong authorization is left for it: its owner's share is used up, or what all without privileges have together";
 inline constexpr std::string_view kKeptFromPin =
-    "the profile does not list this PIN Fail index as one whose authorization it may try";
+    "the profile does not list this PIN Fail index under nv.pin, as one whose authorization it may try";
 
 class LastRefusals {
  public:

@@ -113,10 +113,10 @@ std::optional<wire::Rc> Server::submit(Connection& from, wire::Command command, 
     auto record = record_of(observe::AuditEvent::kRefused, from);
     record.command = command.row().name;
     record.code = wire::from_manager(verdict.rc);
-    record.reason = guard::sentence(verdict.reason);
+    record.reason = guard::sentence(verdict);
     record.rule = line_of(rights.choice, gatekeeper_.policy());
     audit_.write(record);
-    return refuse_for(*record.code, guard::sentence(verdict.reason));
+    return refuse_for(*record.code, record.reason);
   }
   if (from.badge().untold) return refuse_for(kNoPlace, reason_of(kNoPlace));  // it would run on terms that hold no more
   std::optional<observe::AuditRecord> change;

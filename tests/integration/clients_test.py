@@ -110,7 +110,7 @@ class ClientsTest(RefusalTest):
             report = self.whoami(alice)
             refusal = report["last_refusal"]
             self.assertEqual((refusal["command"], refusal["code"]), ("TPM2_Clear", "0x000b0143"))
-            self.assertEqual(refusal["reason"], "the profile does not list this command")
+            self.assertEqual(refusal["reason"], "the profile does not list this command, which is of the class hierarchy")
             self.assertEqual((report["profile"], report["administers"], report["listener"]), ("reader", False, "main"))
             self.assertRegex(report["reasons"][0], r'config\.toml:5: gives "reader"')
             bobs = self.whoami(bob)

@@ -460,7 +460,7 @@ TEST(Explain, TheTextNamesTheNamespace) {
   EXPECT_EQ(text("uid=33", {"NV_Write", "0x1500017"}),
             "TPM2_NV_Write 0x01500017 0x01500017: refused\n"
             "  code     0x000b0149 (resource manager: not allowed for this NV index)\n"
-            "  reason   the profile does not list this NV index for what the command does with it\n"
+            "  reason   the profile does not list this NV index under nv.write\n"
             "  member   of the namespace \"shop\", /f:1\n"
             "  profile  storage\n"
             "  rule     /f:1, the profile of the namespace: gives \"storage\"\n");
@@ -546,7 +546,7 @@ TEST(Explain, TheTextNamesCodeReasonProfileAndRules) {
   EXPECT_EQ(text(kNginx, {"NV_Write", "0x1500016"}),
             "TPM2_NV_Write 0x01500016 0x01500016: refused\n"
             "  code     0x000b0143 (resource manager: command code not supported)\n"
-            "  reason   the profile does not list this command\n"
+            "  reason   the profile does not list this command, which is of the class nv-write\n"
             "  profile  web\n"
             "  rule     /f:11: gives \"web\"\n");
   EXPECT_EQ(text("uid=5,exe=/usr/bin/x", {"PCR_Read", "pcr=1"}),
