@@ -14,6 +14,7 @@
 #include <variant>
 
 #include "daemon/proc_text.h"
+#include "guard/needs.h"
 #include "guard/shipped.h"
 #include "proto/socket_path.h"
 #include "tpm/spec.h"
@@ -49,6 +50,7 @@ class Warner {
     for (const Door& door : file_.doors) look_at_door(door);
     look_for_administrators();
     look_for_idle_profiles();
+    for (const auto& [name, own] : file_.profiles) look_at_profile(name, own);
     look_for_idle_chips();
     look_at_places(file_.main_chip);
     for (const ChipTable& chip : file_.chips) look_at_places(chip);
@@ -320,6 +322,85 @@ class Warner {
     for (const auto& [name, own] : file_.profiles)
       if (!given.contains(name))
         warn(own.line, fmt::format("no rule, namespace or door gives the profile \"{}\"", name));
+  }
+
+  // --- Half permissions: a command without a handle for it, a handle without a command.
+
+  // "TPM2_NV_Write", "TPM2_NV_Write and 3 more".
+  static std::string some_of(const std::vector<std::string_view>& commands) {
+    const std::string first(commands.front());
+    return commands.size() == 1 ? first : fmt::format("{} and {} more", first, commands.size() - 1);
+  }
+
+  // Fewer than half of the command's class are allowed, so that somebody has named this one.
+  static bool is_named(const wire::CommandRow& row, const guard::Profile& profile) {
+    std::size_t all = 0, allowed = 0;
+    for (const auto& other : wire::CommandTable::builtin().rows()) {
+      if (other.permission != row.permission) continue;
+      ++all;
+      if (profile.commands.contains(other.code)) ++allowed;
+    }
+    return 2 * allowed < all;
+  }
+
+  // What its base has is not looked at again. What others are based on may be a part.
+  void look_at_profile(const std::string& name, const PolicyFile::Own& own) {
+    const guard::Profile base = own.base ? profile_of(file_, *own.base) : guard::Profile();
+    const bool is_base = std::any_of(file_.profiles.begin(), file_.profiles.end(),
+                                     [&](const auto& other) { return other.second.base == name; });
+    for (const guard::SetOfProfile& set : guard::kSets) {
+      if (set.set == &guard::Profile::commands || set.set == &guard::Profile::localities) continue;
+      const Numbers& numbers = own.profile.*set.set;
+      if (numbers.empty())
+        look_for_handles(name, own, own.profile.commands - base.commands, set);
+      else if (!is_base && !(numbers - base.*set.set).empty())
+        look_for_commands(name, own, own.profile.commands - base.commands, set);
+    }
+  }
+
+  // The set is empty.
+  void look_for_handles(const std::string& name, const PolicyFile::Own& own, const Numbers& added,
+                        const guard::SetOfProfile& set) {
+    std::vector<std::string_view> idle;
+    for (const auto& row : wire::CommandTable::builtin().rows()) {
+      if (!added.contains(row.code) || !guard::needs(row, set.set)) continue;
+      const auto* main = guard::main_set_of(row.permission);
+      if ((main != nullptr && main->set == set.set) || is_named(row, own.profile)) idle.push_back(row.name);
+    }
+    if (idle.empty()) return;
+    const bool is_one = idle.size() == 1;
+    warn(own.line, fmt::format("the profile \"{}\" allows {}, which {} refused all the same, because \"{}\" is empty: "
+                               "list there what {} may be used for",
+                               name, some_of(idle), is_one ? "is" : "are", set.name, is_one ? "it" : "they"));
+  }
+
+  // The set has more in it than the base's.
+  void look_for_commands(const std::string& name, const PolicyFile::Own& own, const Numbers& added,
+                         const guard::SetOfProfile& set) {
+    const auto rows = wire::CommandTable::builtin().rows();
+    const auto needs_it = [&](const wire::CommandRow& row) { return guard::needs(row, set.set); };
+    const bool is_needed = std::any_of(rows.begin(), rows.end(), needs_it);
+    Numbers of_nobody = own.profile.commands;  // of vendors: nobody knows what they use
+    std::vector<std::string_view> classes;
+    for (const auto& row : rows) {
+      of_nobody = of_nobody - Numbers::one(row.code);
+      if (!guard::uses(row, set.set)) continue;
+      // EventSequenceComplete of the base is no reason to list PCRs: it does without.
+      if (own.profile.commands.contains(row.code) && (!is_needed || needs_it(row) || added.contains(row.code))) return;
+      const auto* main = guard::main_set_of(row.permission);
+      const auto name_of_class = wire::name_of(row.permission);
+      const bool is_for_it = !is_needed || (main != nullptr && main->set == set.set);
+      if (is_for_it && std::find(classes.begin(), classes.end(), name_of_class) == classes.end())
+        classes.push_back(name_of_class);
+    }
+    if (!of_nobody.empty()) return;
+    const bool is_one = classes.size() == 1;
+    warn(own.line, fmt::format("the profile \"{}\" lists something under \"{}\", and allows no command that it is "
+                               "for: add {} to \"allow\"",
+                               name, set.name,
+                               is_one            ? fmt::format("\"{}\"", classes.front())
+                               : classes.empty() ? "one that uses it"
+                                                 : fmt::format("one of \"{}\"", fmt::join(classes, "\", \""))));
   }
 
   const PolicyFile& file_;
