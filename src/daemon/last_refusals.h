@@ -30,8 +30,8 @@ struct Refusal {
 
 // What to tell a user whose command was answered with that code of our layer. Source: docs/transparency.md.
 [[nodiscard]] std::string_view reason_of(wire::Rc code);
-inline constexpr std::string_view kStoppedForLockout =
-    "no wrong authorization is left for it: its owner's share is used up, or what all without privileges have together";
+// Of a command that was answered LOCKOUT. `interval`: seconds.
+[[nodiscard]] std::string sentence_of_lockout(bool by_own_share, std::uint32_t interval);
 inline constexpr std::string_view kKeptFromPin =
     "the profile does not list this PIN Fail index under nv.pin, as one whose authorization it may try";
 
