@@ -313,7 +313,9 @@ std::vector<std::string> reasons_of(const guard::Choice& choice, const Access& a
   for (const auto place : choice.by_namespace ? choice.homes : std::vector<std::size_t>())
     if (const guard::Namespace& one = access.policy.namespaces()[place]; one.profile)
       out.push_back(fmt::format("{}:{}, the profile of the namespace: gives \"{}\"", file, one.line, *one.profile));
-  if (choice.by_default) out.emplace_back("none that gives a profile: \"safe\"");
+  if (choice.by_default)
+    out.push_back(fmt::format("no rule {}: the standard profile \"safe\" holds (docs/profiles.md)",
+                              choice.rules.empty() ? "matches" : "gives a profile"));
   return out;
 }
 

@@ -379,6 +379,16 @@ void judge_machine(const Machine& machine, pid_t server, Findings& findings) {
         fmt::format("tpm2-abrmd runs (pid {}); its clients and those of tpmspaced cannot share one TPM", pid));
 }
 
+std::optional<std::string> note_of_other_manager(std::string_view variable, std::string_view tcti,
+                                                 const std::string& default_socket, const std::string& socket) {
+  const auto route = route_of(tcti, default_socket);
+  if (route && same_socket(route->socket, socket)) return std::nullopt;
+  const std::string is = fmt::format("{} is \"{}\": programs that read it ", variable, tcti);
+  if (!route) return is + fmt::format("do not use tpmspaced, and this is about the one at {}", socket);
+  return is + fmt::format("use {}, and this is about {}; to ask about theirs add --socket {}", route->socket, socket,
+                          route->socket);
+}
+
 void judge_tcti(const Surroundings& around, Findings& findings) {
   const std::string remedy = "export TPM2TOOLS_TCTI=" + wanted_tcti(around);
   if (!around.tcti)

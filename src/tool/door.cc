@@ -58,7 +58,32 @@ int tell(const tl::expected<proto::Outcome, client::Error>& outcome) {
   return print(outcome->sentence + "\n") ? kExitOk : kExitFailure;
 }
 
+std::string for_shell(const std::string& text) {
+  constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+@:=,";
+  if (text.find_first_not_of(kPlain) == std::string::npos) return text;
+  std::string out = "'";
+  for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
+// The manager chooses the path if none is named.
+int tell_of_new(client::Connection& connection, const std::string& name) {
+  const auto doors = connection.doors(kChangeMs);
+  if (!doors) return fail(door_error(doors.error()));
+  const auto made =
+      std::find_if(doors->begin(), doors->end(), [&](const proto::DoorEntry& one) { return one.name == name; });
+  if (made == doors->end()) return kExitOk;  // somebody has removed it since
+  return print(how_to_use(made->path)) ? kExitOk : kExitFailure;
+}
+
 }  // namespace
+
+std::string how_to_use(const std::string& path) {
+  // A comma ends path=.
+  const std::string tcti = path.find(',') == std::string::npos ? "space:path=" + path : "space:" + path;
+  return fmt::format("programs use it after: export TPMSPACE_SOCKET={} TPM2TOOLS_TCTI={}\n", for_shell(path),
+                     for_shell(tcti));
+}
 
 std::string doors_text(const std::vector<proto::DoorEntry>& doors) {
   constexpr std::size_t kGap = 2, kConnections = 11;
@@ -106,7 +131,8 @@ int manage_doors(const DoorOptions& options) {
     case DoorOptions::What::kAdd: {
       const auto entry = entry_of(options);
       if (!entry) return fail(entry.error(), kExitUsage);
-      return tell(connection->change_door(*entry, kChangeMs));
+      const int code = tell(connection->change_door(*entry, kChangeMs));
+      return code == kExitOk ? tell_of_new(*connection, entry->name) : code;
     }
     case DoorOptions::What::kRemove:
       return tell(connection->change_door(proto::RemoveDoor{options.name}, kChangeMs));

@@ -115,7 +115,7 @@ class ClientsTest(RefusalTest):
             self.assertRegex(report["reasons"][0], r'config\.toml:5: gives "reader"')
             bobs = self.whoami(bob)
             self.assertIsNone(bobs["last_refusal"])
-            self.assertEqual(bobs["reasons"], ['none that gives a profile: "safe"'])
+            self.assertEqual(bobs["reasons"], ['no rule matches: the standard profile "safe" holds (docs/profiles.md)'])
             alice("getrandom", "4")
             self.assertEqual(self.whoami(alice)["last_refusal"]["command"], "TPM2_Clear", "the last refused command")
 

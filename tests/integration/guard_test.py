@@ -316,6 +316,7 @@ class Doors(RefusalTest):
                     "--connections", "1")
             done = self.tell(daemon, *line)
             self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertIn(f"export TPMSPACE_SOCKET={path} TPM2TOOLS_TCTI=space:path={path}\n", done.stdout)
             info = os.stat(path)
             self.assertEqual((info.st_gid, info.st_mode & 0o777), (BOB, 0o660))
             listed = json.loads(self.tell(daemon, "door", "list", "--json").stdout)

@@ -468,7 +468,7 @@ TEST(Explain, TheTextNamesTheNamespace) {
             "TPM2_GetRandom: allowed\n"
             "  member   of the namespace \"bare\", /f:7\n"
             "  profile  safe\n"
-            "  rule     none that gives a profile: \"safe\"\n");
+            "  rule     no rule matches: the standard profile \"safe\" holds (docs/profiles.md)\n");
 }
 
 TEST(Explain, TheTextSaysWhyRootIsNoAdministrator) {
@@ -518,7 +518,7 @@ TEST(Explain, TheTextNamesWhatOnlyTheTpmKnows) {
             "TPM2_NV_Read 0x01500016 0x01500016: allowed\n"
             "  unless   0x01500016 is a PIN Fail index: the profile does not list it under nv.pin\n"
             "  profile  safe\n"
-            "  rule     none that gives a profile: \"safe\"\n");
+            "  rule     no rule matches: the standard profile \"safe\" holds (docs/profiles.md)\n");
   EXPECT_EQ(text({"NV_ReadPublic", "0x1500016"}).find("unless"), std::string::npos);
   EXPECT_EQ(text({"NV_Write", "0x1500016"}).find("unless"), std::string::npos) << "it is refused anyway";
 }
@@ -532,7 +532,7 @@ TEST(Explain, TheTextSaysWhatTpmspacedAnswersItself) {
             "TPM2_Startup: answered\n"
             "  answer   tpmspaced answers 0x00000100 in place of the TPM, which is running already\n"
             "  profile  safe\n"
-            "  rule     none that gives a profile: \"safe\"\n");
+            "  rule     no rule matches: the standard profile \"safe\" holds (docs/profiles.md)\n");
   EXPECT_TRUE(text({"Shutdown"}).starts_with("TPM2_Shutdown: answered\n"));
   EXPECT_TRUE(text({"SelfTest"}).starts_with("TPM2_SelfTest: refused\n  answer   "));
   EXPECT_EQ(text({"Clear", "lockout"}).find("  answer   "), std::string::npos);
@@ -553,7 +553,7 @@ TEST(Explain, TheTextNamesCodeReasonProfileAndRules) {
             "TPM2_PCR_Read pcr=1: allowed\n"
             "  profile  storage & safe\n"
             "  rule     /f:15: narrows to \"storage\"\n"
-            "  rule     none that gives a profile: \"safe\"\n");
+            "  rule     no rule gives a profile: the standard profile \"safe\" holds (docs/profiles.md)\n");
   EXPECT_EQ(text("uid=0,door=two", {"GetRandom"}),
             "TPM2_GetRandom: allowed\n"
             "  profile  host\n"
