@@ -23,7 +23,7 @@ namespace tpmspace::daemon {
 // A command that was answered with our layer.
 struct Refusal {
   std::chrono::steady_clock::time_point at = {};
-  std::string command = {};  // "TPM2_Clear"; empty: it could not be parsed
+  std::string command = {};  // "TPM2_Clear", or kOrder; empty: it could not be parsed
   wire::Rc code = 0;
   std::string reason = {};  // a sentence without its full stop
 };
@@ -32,6 +32,8 @@ struct Refusal {
 [[nodiscard]] std::string_view reason_of(wire::Rc code);
 // Of a command that was answered LOCKOUT. `interval`: seconds.
 [[nodiscard]] std::string sentence_of_lockout(bool by_own_share, std::uint32_t interval);
+// In place of a command's name: what was refused was said to tpmspaced itself.
+inline constexpr std::string_view kOrder = "a request to tpmspaced";
 inline constexpr std::string_view kKeptFromPin =
     "the profile does not list this PIN Fail index under nv.pin, as one whose authorization it may try";
 

@@ -105,11 +105,16 @@ int serve(Log& log, const Config& config, std::optional<Listener> inherited, con
 Rereading::Result read_again(const Settings& command_line, const std::optional<std::string>& config_file,
                              const Config& running, Environment environment) {
   environment.exists = [](std::string_view) { return true; };  // the TPM is served already
+  bool has_file = false;
   return read_settings(config_file, &running.limits)
-      .and_then([&](const Settings& again) { return settle(command_line, again, environment); })
+      .and_then([&](const Settings& again) {
+        has_file = !again.name.empty();
+        return settle(command_line, again, environment);
+      })
       .map([&](Config again) {
         auto pending = pending_keys(running, again);
-        return Rereading::Read{std::move(again.access), SubordinateIds::of_this_machine(), std::move(pending)};
+        return Rereading::Read{std::move(again.access), SubordinateIds::of_this_machine(), std::move(pending),
+                               has_file};
       });
 }
 

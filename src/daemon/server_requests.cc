@@ -226,6 +226,7 @@ wire::Rc Server::refuse(const Connection& from, std::string reason) {
   record.code = kNotAllowed;
   record.reason = std::move(reason);
   audit_.write(record);
+  note_refusal(clients_.at(from.id()), std::string(kOrder), kNotAllowed, record.reason);
   return kNotAllowed;
 }
 
@@ -322,7 +323,12 @@ void Server::on_read_again(Rereading::Result read, const std::vector<ClientId>& 
     access_ = std::move(read->access);
     gatekeeper_.set_policy(std::make_shared<const guard::Policy>(access_.policy), std::move(read->subordinates));
     const auto troubles = doors_.replace(access_.doors);
-    out.sentence = "the configuration was read again; profiles, rules, namespaces and doors are as it says now";
+    out.sentence = read->has_file
+                       ? "the configuration was read again; profiles, rules, namespaces and doors are as it says now"
+                       : fmt::format(
+                             "the configuration was read again: there is no file {}, so there are no rules, "
+                             "namespaces, doors and profiles but the standard ones",
+                             config_file_);
     for (const auto& trouble : troubles) out.sentence += "; but " + trouble;
     out.done = troubles.empty();
     if (!read->pending.empty())

@@ -119,6 +119,14 @@ class ClientsTest(RefusalTest):
             alice("getrandom", "4")
             self.assertEqual(self.whoami(alice)["last_refusal"]["command"], "TPM2_Clear", "the last refused command")
 
+    def test_an_order_that_was_refused_is_the_last_refusal(self):
+        with User(self.daemon, BOB) as bob:
+            done = bob.run(harness.program("tpmspace"), "policy", "reload", "--socket", self.daemon.path)
+            self.assertEqual(done.returncode, 1)
+            refusal = self.whoami(bob)["last_refusal"]
+            self.assertEqual((refusal["command"], refusal["code"]), ("a request to tpmspaced", "0x000b0120"))
+            self.assertIn("only an administrator", refusal["reason"])
+
     def test_a_handle_of_another_connection_is_explained(self):
         with User(self.daemon, BOB) as bob:
             with self.assertRaises(Exception):

@@ -307,6 +307,16 @@ class Doors(RefusalTest):
                                "--socket", daemon.path], capture_output=True, text=True, timeout=harness.TIMEOUT,
                               check=False)
 
+    def test_reading_a_configuration_that_is_not_there_again_says_so(self):
+        harness.need_root()
+        if os.path.exists("/etc/tpmspace/tpmspace.toml"):
+            self.skipTest("this machine has a configuration")
+        with harness.Daemon("embedded") as daemon:
+            os.chmod(daemon.directory, 0o755)
+            done = self.tell(daemon, "policy", "reload")
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertIn("there is no file /etc/tpmspace/tpmspace.toml", done.stdout)
+
     def test_one_is_made_and_taken_away_at_run_time(self):
         harness.need_root()
         with harness.Daemon("embedded") as daemon:
