@@ -49,6 +49,47 @@ inline std::string path_of(const CLI::App* app) {
   return out;
 }
 
+// The names of all subcommands: "run, connect and status".
+inline std::string list_of_subcommands(const CLI::App& app) {
+  std::string out;
+  const auto all = app.get_subcommands({});
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (i != 0) out += i + 1 == all.size() ? " and " : ", ";
+    out += all[i]->get_name();
+  }
+  return out;
+}
+
+// "policy needs a subcommand: check, explain, reload and learn".
+inline std::string missing_subcommand(const CLI::App& app, const std::vector<std::string>& instead) {
+  const CLI::App* where = innermost(&app);
+  const std::string list = list_of_subcommands(*where), path = path_of(where);
+  if (!instead.empty())
+    return (path.empty() ? "there is" : path + " has") + " no subcommand \"" + instead.front() +
+           "\"; the subcommands are " + list;
+  return (path.empty() ? "a subcommand is needed: " : path + " needs a subcommand: ") + list;
+}
+
+// An option of a subcommand that stands before it; empty: there is none.
+inline std::string misplaced(const CLI::App& app, const std::vector<std::string>& words) {
+  const CLI::App* called = innermost(&app);
+  const auto knows = [](const CLI::App* sub, const std::string& option) {
+    return sub->get_option_no_throw(option) != nullptr;
+  };
+  for (const std::string& word : words) {
+    if (!word.starts_with("--")) continue;
+    const std::string option = word.substr(0, word.find('='));
+    const auto all = app.get_subcommands({});
+    const bool is_of_some =
+        std::any_of(all.begin(), all.end(), [&](const CLI::App* sub) { return knows(sub, option); });
+    if (called->get_parent() != nullptr && knows(called, option))
+      return option + " belongs behind the subcommand: " + app.get_name() + " " + path_of(called) + " " + option;
+    if (called->get_parent() == nullptr && is_of_some)
+      return option + " belongs behind a subcommand, as in " + app.get_name() + " status " + option;
+  }
+  return "";
+}
+
 // "reserve needs HANDLE: 0x03000000, as ..."; CLI11's text begins with the name of what is missing.
 inline std::string missing(const CLI::App& app, const std::string& text) {
   const CLI::App* where = innermost(&app);
@@ -64,9 +105,16 @@ inline std::string sentence(const CLI::App& app, const CLI::Error& error) {
   std::string text = error.what();
   // Without the subcommand that is required, what stands in its place is told; else the words are in the text alone.
   const auto extra = app.remaining(true);
-  if (is(error, CLI::ExitCodes::RequiredError) && !extra.empty()) return unexpected(extra);
-  if (is(error, CLI::ExitCodes::RequiredError)) return missing(app, text);
-  if (is(error, CLI::ExitCodes::ExtrasError)) return unexpected(words_after(text, "expected: "));
+  const bool is_missing = is(error, CLI::ExitCodes::RequiredError), is_extra = is(error, CLI::ExitCodes::ExtrasError);
+  const auto unknown = is_extra ? words_after(text, "expected: ") : extra;
+  if (is_missing || is_extra)
+    if (std::string out = misplaced(app, unknown); !out.empty()) return out;
+  const bool is_option = !extra.empty() && extra.front().starts_with('-');
+  if (is_missing && !is_option && innermost(&app)->get_require_subcommand_min() > 0)
+    return missing_subcommand(app, extra);
+  if (is_missing && !extra.empty()) return unexpected(extra);
+  if (is_missing) return missing(app, text);
+  if (is_extra) return unexpected(unknown);
   if (!is(error, CLI::ExitCodes::ArgumentMismatch)) return text;
   if (text.find("At Most 1 ") != std::string::npos) return option_in(text) + " is given more than once: give it once";
   if (text.find(" missing") != std::string::npos) return option_in(text) + " needs a value";
@@ -78,7 +126,9 @@ inline std::string complaint(const CLI::App* app, const CLI::Error& error) {
   const std::string program = app->get_name();
   // Our own checks say what would be right.
   const bool is_ours = is(error, CLI::ExitCodes::ValidationError);
-  return program + ": " + sentence(*app, error) + (is_ours ? "\n" : "; `" + program + " --help` tells more\n");
+  const std::string path = path_of(innermost(app));
+  const std::string help = program + (path.empty() ? "" : " " + path) + " --help";
+  return program + ": " + sentence(*app, error) + (is_ours ? "\n" : "; `" + help + "` tells more\n");
 }
 
 }  // namespace tpmspace::cli

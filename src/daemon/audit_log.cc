@@ -209,7 +209,7 @@ std::string AuditLog::sentence(const AuditRecord& record, unsigned held_back) {
   out += fmt::format(": {}", name_of(record.event));
   if (!record.command.empty()) out += " " + record.command;
   if (record.handle) out += fmt::format(" 0x{:08x}", *record.handle);
-  if (record.code) out += fmt::format(" with 0x{:x}", *record.code);
+  if (record.code) out += fmt::format(" with 0x{:08x}", *record.code);
   if (!record.reason.empty()) out += ": " + record.reason;
   if (!record.profile.empty()) out += fmt::format(" (profile {}", record.profile);
   if (!record.profile.empty()) out += record.rule ? fmt::format(", rule on line {})", *record.rule) : ")";

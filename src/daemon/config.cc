@@ -232,8 +232,7 @@ bool has_system_directory(std::string_view list) {
 }
 
 // The listener for administrators; nullopt: there is none.
-std::optional<Door> admin_door(const std::optional<std::string>& written, std::string_view main) {
-  const bool is_default = main == proto::kSystemSocket;
+std::optional<Door> admin_door(const std::optional<std::string>& written, std::string_view main, bool is_default) {
   const std::string path = written.value_or(is_default ? proto::kSystemAdminSocket : "");
   if (path.empty()) return std::nullopt;
   Door out;
@@ -404,7 +403,10 @@ tl::expected<Config, std::string> settle(const Settings& command_line, const Set
   auto chosen_tpm = tpm ? tl::expected<std::string, std::string>(*tpm) : default_tpm(environment);
   if (!chosen_tpm) return tl::unexpected(chosen_tpm.error());
 
-  const auto socket = either(&Settings::socket);
+  // A socket without a name in the file system leaves the places of other listeners as `socket` says them.
+  const auto& inherited = environment.inherited_socket;
+  const bool has_path = inherited && !inherited->empty();
+  const auto socket = has_path ? inherited : either(&Settings::socket);
   const auto ours = default_socket(environment);
   if (!socket && !ours) return tl::unexpected(ours.error());
   out.default_socket = ours && socket.value_or(*ours) == *ours;
@@ -423,7 +425,9 @@ tl::expected<Config, std::string> settle(const Settings& command_line, const Set
   auto access = access_of(file.policy, environment.uid, out.socket);
   if (!access) return tl::unexpected(access.error());
   out.access = *std::move(access);
-  if (auto admin = admin_door(file.admin_socket, out.socket)) out.access.doors.push_back(*std::move(admin));
+  const bool is_system_socket = inherited.value_or(out.socket) == proto::kSystemSocket;
+  if (auto admin = admin_door(file.admin_socket, out.socket, is_system_socket))
+    out.access.doors.push_back(*std::move(admin));
   out.access.chips = std::move(chips);
   return out;
 }

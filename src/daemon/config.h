@@ -96,6 +96,9 @@ struct Environment {
   std::optional<std::string> xdg_runtime_dir = std::nullopt;
   std::function<bool(std::string_view path)> exists = nullptr;
   uid_t uid = 0;  // the daemon's own
+  // The path of the listening socket that the service manager hands over, which takes the place of `socket`; "": it has
+  // none in the file system; nullopt: nothing is handed over.
+  std::optional<std::string> inherited_socket = std::nullopt;
 };
 [[nodiscard]] Environment process_environment();
 

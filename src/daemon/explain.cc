@@ -275,6 +275,7 @@ Result<Explanation> explain(const Access& access, const Visitor& visitor, std::s
   if (const auto& name = visitor.principal.tpm_namespace.value()) out->home = access.policy.namespace_named(*name);
   out->chip = visitor.principal.chip.value_or(std::string(kMainChip));
   out->chip_from = origin_of_chip(visitor, access, out->home);
+  out->no_administrator = why_no_administrator(visitor.principal, out->choice, access.policy, out->home).value_or("");
   return out;
 }
 
@@ -285,7 +286,7 @@ std::string verdict_text(const Explanation& explanation) {
   if (!explanation.answer.empty()) out += fmt::format("  answer   {}\n", explanation.answer);
   if (!explanation.succeeds())
     out += fmt::format("  code     {}\n  reason   {}\n", wire::describe(wire::from_manager(verdict.rc)),
-                       guard::sentence(verdict.reason));
+                       guard::sentence(verdict));
   if (verdict.allowed() && !explanation.pins.empty())
     out += fmt::format("  unless   {:#010x} is a PIN Fail index: the profile does not list it under nv.pin\n",
                        explanation.pins.ranges().front().first);
@@ -312,8 +313,32 @@ std::vector<std::string> reasons_of(const guard::Choice& choice, const Access& a
   for (const auto place : choice.by_namespace ? choice.homes : std::vector<std::size_t>())
     if (const guard::Namespace& one = access.policy.namespaces()[place]; one.profile)
       out.push_back(fmt::format("{}:{}, the profile of the namespace: gives \"{}\"", file, one.line, *one.profile));
-  if (choice.by_default) out.emplace_back("none that gives a profile: \"safe\"");
+  if (choice.by_default)
+    out.push_back(fmt::format("no rule {}: the standard profile \"safe\" holds (docs/profiles.md)",
+                              choice.rules.empty() ? "matches" : "gives a profile"));
   return out;
+}
+
+std::optional<std::string> why_no_administrator(const guard::Principal& principal, const guard::Choice& choice,
+                                                const guard::Policy& policy, const guard::Namespace* home) {
+  const bool is_named = std::any_of(policy.rules().begin(), policy.rules().end(), [&](const guard::Rule& rule) {
+    return rule.line == 0 && rule.uids && rule.uids->contains(principal.uid);
+  });
+  const bool is_left_to_it = choice.by_default || (choice.in_doubt && !choice.by_door);
+  if (!is_named || !is_left_to_it || choice.profile.administer) return std::nullopt;
+  const std::string user = principal.uid == 0 ? "root" : "tpmspaced's own user";
+  const auto none = [&](std::string_view where) { return fmt::format("{} {} is no administrator", user, where); };
+  if (principal.is_unidentified || principal.is_native == guard::Match::kMaybe)
+    return fmt::format(
+        "{} is an administrator only if it is known to be the machine's own; of this process that is unknown", user);
+  if (principal.container.value() || principal.pod.value()) return none("in a container or pod");
+  if (principal.is_native == guard::Match::kNo) {
+    if (!principal.cgroup.is_known()) return none("in another user namespace than tpmspaced's, or in a container,");
+    const bool is_contained = facts_of(principal.cgroup).is_contained == guard::Match::kYes;
+    return none(is_contained ? "in a container" : "in another user namespace than tpmspaced's");
+  }
+  if (home == nullptr) return std::nullopt;
+  return none(fmt::format("in the namespace \"{}\", which asks where its members are,", home->name));
 }
 
 std::string text_of(const Explanation& explanation, const Access& access, const std::string& file) {
@@ -331,6 +356,7 @@ std::string text_of(const Explanation& explanation, const Access& access, const 
   const Entrance entrance = door != nullptr ? entrance_of(*door) : Entrance{.door = explanation.by_door};
   for (const std::string& reason : reasons_of(explanation.choice, access, home, entrance, file))
     out += fmt::format("  rule     {}\n", reason);
+  if (!explanation.no_administrator.empty()) out += fmt::format("  because  {}\n", explanation.no_administrator);
   return out;
 }
 

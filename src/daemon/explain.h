@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -42,6 +43,7 @@ struct Explanation {
   const guard::Namespace* home = nullptr;  // of `access`; null: the visitor is in none
   guard::Numbers pins;                     // indices that it may not try if they are PIN Fail indices
   std::string chip, chip_from;             // its TPM, and why
+  std::string no_administrator;            // why root, or tpmspaced's own user, is none; empty: that is not so
 
   [[nodiscard]] bool succeeds() const { return answered || verdict.allowed(); }
 };
@@ -60,6 +62,11 @@ struct Explanation {
 [[nodiscard]] std::vector<std::string> reasons_of(const guard::Choice& choice, const Access& access,
                                                   const guard::Namespace* home, const Entrance& entrance,
                                                   const std::string& file);
+// Why the standard rule does not make an administrator of a uid that it names: root, or tpmspaced's own user. `home`:
+// as above. Nullopt: it does, or the profile comes from the configuration.
+[[nodiscard]] std::optional<std::string> why_no_administrator(const guard::Principal& principal,
+                                                              const guard::Choice& choice, const guard::Policy& policy,
+                                                              const guard::Namespace* home);
 // Lines. `file`: where the rules are written.
 [[nodiscard]] std::string text_of(const Explanation& explanation, const Access& access, const std::string& file);
 

@@ -1,5 +1,7 @@
 #include "daemon/last_refusals.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 namespace tpmspace::daemon {
@@ -25,6 +27,15 @@ std::string_view reason_of(wire::Rc code) {
     default:
       return "tpmspaced answered it without the TPM: docs/transparency.md lists what it refuses and why";
   }
+}
+
+std::string sentence_of_lockout(bool by_own_share, std::uint32_t interval) {
+  return fmt::format(
+      "no wrong authorization is left for it: {}; one comes back after each {} s in which nobody fails, and `{}` as "
+      "root "
+      "gives back all",
+      by_own_share ? "its owner's share is used up" : "what all users without privileges have together is used up",
+      interval, "tpm2_dictionarylockout -c");
 }
 
 void LastRefusals::note(const space::Holder& who, Refusal refusal) {

@@ -23,17 +23,19 @@ namespace tpmspace::daemon {
 // A command that was answered with our layer.
 struct Refusal {
   std::chrono::steady_clock::time_point at = {};
-  std::string command = {};  // "TPM2_Clear"; empty: it could not be parsed
+  std::string command = {};  // "TPM2_Clear", or kOrder; empty: it could not be parsed
   wire::Rc code = 0;
   std::string reason = {};  // a sentence without its full stop
 };
 
 // What to tell a user whose command was answered with that code of our layer. Source: docs/transparency.md.
 [[nodiscard]] std::string_view reason_of(wire::Rc code);
-inline constexpr std::string_view kStoppedForLockout =
-    "no wrong authorization is left for it: its owner's share is used up, or what all without privileges have together";
+// Of a command that was answered LOCKOUT. `interval`: seconds.
+[[nodiscard]] std::string sentence_of_lockout(bool by_own_share, std::uint32_t interval);
+// In place of a command's name: what was refused was said to tpmspaced itself.
+inline constexpr std::string_view kOrder = "a request to tpmspaced";
 inline constexpr std::string_view kKeptFromPin =
-    "the profile does not list this PIN Fail index as one whose authorization it may try";
+    "the profile does not list this PIN Fail index under nv.pin, as one whose authorization it may try";
 
 class LastRefusals {
  public:

@@ -14,6 +14,7 @@
 #include <variant>
 
 #include "daemon/proc_text.h"
+#include "guard/needs.h"
 #include "guard/shipped.h"
 #include "proto/socket_path.h"
 #include "tpm/spec.h"
@@ -49,6 +50,7 @@ class Warner {
     for (const Door& door : file_.doors) look_at_door(door);
     look_for_administrators();
     look_for_idle_profiles();
+    for (const auto& [name, own] : file_.profiles) look_at_profile(name, own);
     look_for_idle_chips();
     look_at_places(file_.main_chip);
     for (const ChipTable& chip : file_.chips) look_at_places(chip);
@@ -201,7 +203,14 @@ class Warner {
 
   void look_at_door(const Door& door) {
     if (!door.default_path) look_at_directory(door);
-    if (!door.profile) return look_at_locality_by_rules(door);
+    if (!door.profile) {
+      const auto own_profile_of = [&](const std::string& name) -> const guard::Profile& {
+        return profile_of(file_, name);
+      };
+      if (auto trouble = trouble_with_locality(door, file_.rules, file_.namespaces, own_profile_of))
+        warn(door.line, *std::move(trouble));
+      return;
+    }
     look_at_shares(door);
     guard::Rule rule;
     rule.door = door.name;
@@ -248,26 +257,6 @@ class Warner {
       warn(door.line, fmt::format("everybody may open this door and that on line {}, so a user has a share of wrong "
                                   "authorizations at each; \"owner\", \"group\" or \"mode\" keep others out",
                                   earlier->line));
-  }
-
-  // Whoever comes by it has what a rule or namespace gives him, or "safe".
-  void look_at_locality_by_rules(const Door& door) {
-    if (!door.locality) return;
-    const auto lists_it = [&](const std::string& profile) {
-      return profile_of(file_, profile).localities.contains(*door.locality);
-    };
-    const auto is_here = [&](const guard::Rule& rule) { return !rule.door || *rule.door == door.name; };
-    const bool by_rule = std::any_of(file_.rules.begin(), file_.rules.end(), [&](const guard::Rule& rule) {
-      return !rule.only_narrows() && is_here(rule) && lists_it(rule.profile);
-    });
-    const bool by_namespace = std::any_of(
-        file_.namespaces.begin(), file_.namespaces.end(),
-        [&](const guard::Namespace& one) { return one.profile && is_here(one.members) && lists_it(*one.profile); });
-    if (by_rule || by_namespace || lists_it(guard::safe().name)) return;
-    warn(door.line, fmt::format("whoever comes by this door and is no administrator is refused everything: it has "
-                                "locality {}, which no profile that he can get there lists; give the door a "
-                                "\"profile\" that does",
-                                *door.locality));
   }
 
   // By tpmspaced's own socket, of whom nothing is known but that he is root.
@@ -335,6 +324,85 @@ class Warner {
         warn(own.line, fmt::format("no rule, namespace or door gives the profile \"{}\"", name));
   }
 
+  // --- Half permissions: a command without a handle for it, a handle without a command.
+
+  // "TPM2_NV_Write", "TPM2_NV_Write and 3 more".
+  static std::string some_of(const std::vector<std::string_view>& commands) {
+    const std::string first(commands.front());
+    return commands.size() == 1 ? first : fmt::format("{} and {} more", first, commands.size() - 1);
+  }
+
+  // Fewer than half of the command's class are allowed, so that somebody has named this one.
+  static bool is_named(const wire::CommandRow& row, const guard::Profile& profile) {
+    std::size_t all = 0, allowed = 0;
+    for (const auto& other : wire::CommandTable::builtin().rows()) {
+      if (other.permission != row.permission) continue;
+      ++all;
+      if (profile.commands.contains(other.code)) ++allowed;
+    }
+    return 2 * allowed < all;
+  }
+
+  // What its base has is not looked at again. What others are based on may be a part.
+  void look_at_profile(const std::string& name, const PolicyFile::Own& own) {
+    const guard::Profile base = own.base ? profile_of(file_, *own.base) : guard::Profile();
+    const bool is_base = std::any_of(file_.profiles.begin(), file_.profiles.end(),
+                                     [&](const auto& other) { return other.second.base == name; });
+    for (const guard::SetOfProfile& set : guard::kSets) {
+      if (set.set == &guard::Profile::commands || set.set == &guard::Profile::localities) continue;
+      const Numbers& numbers = own.profile.*set.set;
+      if (numbers.empty())
+        look_for_handles(name, own, own.profile.commands - base.commands, set);
+      else if (!is_base && !(numbers - base.*set.set).empty())
+        look_for_commands(name, own, own.profile.commands - base.commands, set);
+    }
+  }
+
+  // The set is empty.
+  void look_for_handles(const std::string& name, const PolicyFile::Own& own, const Numbers& added,
+                        const guard::SetOfProfile& set) {
+    std::vector<std::string_view> idle;
+    for (const auto& row : wire::CommandTable::builtin().rows()) {
+      if (!added.contains(row.code) || !guard::needs(row, set.set)) continue;
+      const auto* main = guard::main_set_of(row.permission);
+      if ((main != nullptr && main->set == set.set) || is_named(row, own.profile)) idle.push_back(row.name);
+    }
+    if (idle.empty()) return;
+    const bool is_one = idle.size() == 1;
+    warn(own.line, fmt::format("the profile \"{}\" allows {}, which {} refused all the same, because \"{}\" is empty: "
+                               "list there what {} may be used for",
+                               name, some_of(idle), is_one ? "is" : "are", set.name, is_one ? "it" : "they"));
+  }
+
+  // The set has more in it than the base's.
+  void look_for_commands(const std::string& name, const PolicyFile::Own& own, const Numbers& added,
+                         const guard::SetOfProfile& set) {
+    const auto rows = wire::CommandTable::builtin().rows();
+    const auto needs_it = [&](const wire::CommandRow& row) { return guard::needs(row, set.set); };
+    const bool is_needed = std::any_of(rows.begin(), rows.end(), needs_it);
+    Numbers of_nobody = own.profile.commands;  // of vendors: nobody knows what they use
+    std::vector<std::string_view> classes;
+    for (const auto& row : rows) {
+      of_nobody = of_nobody - Numbers::one(row.code);
+      if (!guard::uses(row, set.set)) continue;
+      // EventSequenceComplete of the base is no reason to list PCRs: it does without.
+      if (own.profile.commands.contains(row.code) && (!is_needed || needs_it(row) || added.contains(row.code))) return;
+      const auto* main = guard::main_set_of(row.permission);
+      const auto name_of_class = wire::name_of(row.permission);
+      const bool is_for_it = !is_needed || (main != nullptr && main->set == set.set);
+      if (is_for_it && std::find(classes.begin(), classes.end(), name_of_class) == classes.end())
+        classes.push_back(name_of_class);
+    }
+    if (!of_nobody.empty()) return;
+    const bool is_one = classes.size() == 1;
+    warn(own.line, fmt::format("the profile \"{}\" lists something under \"{}\", and allows no command that it is "
+                               "for: add {} to \"allow\"",
+                               name, set.name,
+                               is_one            ? fmt::format("\"{}\"", classes.front())
+                               : classes.empty() ? "one that uses it"
+                                                 : fmt::format("one of \"{}\"", fmt::join(classes, "\", \""))));
+  }
+
   const PolicyFile& file_;
   const Surroundings& around_;
   std::vector<Warning> out_;
@@ -342,6 +410,27 @@ class Warner {
 };
 
 }  // namespace
+
+std::optional<std::string> trouble_with_locality(const Door& door, const std::vector<guard::Rule>& rules,
+                                                 const std::vector<guard::Namespace>& namespaces,
+                                                 const ProfileOf& profile_of) {
+  if (door.profile || !door.locality) return std::nullopt;
+  const auto lists_it = [&](const std::string& profile) {
+    return profile_of(profile).localities.contains(*door.locality);
+  };
+  const auto is_here = [&](const guard::Rule& rule) { return !rule.door || *rule.door == door.name; };
+  const bool by_rule = std::any_of(rules.begin(), rules.end(), [&](const guard::Rule& rule) {
+    return rule.line != 0 && !rule.only_narrows() && is_here(rule) && lists_it(rule.profile);
+  });
+  const bool by_namespace = std::any_of(namespaces.begin(), namespaces.end(), [&](const guard::Namespace& one) {
+    return one.profile && is_here(one.members) && lists_it(*one.profile);
+  });
+  if (by_rule || by_namespace || lists_it(guard::safe().name)) return std::nullopt;
+  return fmt::format(
+      "whoever comes by this door and is no administrator is refused everything: it has locality {}, which no profile "
+      "that he can get there lists; give the door a \"profile\" that does",
+      *door.locality);
+}
 
 std::vector<Warning> warnings_of(const PolicyFile& file, const Surroundings& around) {
   return Warner(file, around).all();

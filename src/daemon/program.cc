@@ -34,11 +34,17 @@ sigset_t stop_signals() {
   return out;
 }
 
-tl::expected<Listener, std::string> make_listener(const Config& config) {
+// Of the service manager; nullopt: it hands over none.
+tl::expected<std::optional<Listener>, std::string> inherited_listener() {
   const int handed_over = sd_listen_fds(1);
   if (handed_over > 1)
     return tl::unexpected(std::string("systemd hands over more than one socket: name one ListenStream= only"));
-  if (handed_over == 1) return Listener::inherit(SD_LISTEN_FDS_START);
+  if (handed_over < 1) return std::nullopt;
+  return Listener::inherit(SD_LISTEN_FDS_START).map([](Listener out) { return std::optional(std::move(out)); });
+}
+
+tl::expected<Listener, std::string> make_listener(const Config& config, std::optional<Listener> inherited) {
+  if (inherited) return *std::move(inherited);
   return Listener::claim(
       {.path = config.socket, .mode = config.socket_mode, .make_directories = config.default_socket ? 1U : 0U});
 }
@@ -59,14 +65,15 @@ void make_ledger_directory(const std::string& ledger) {
   if (::mkdir(directory.c_str(), 0755) == 0) (void)::chmod(directory.c_str(), 0755);
 }
 
-int serve(Log& log, const Config& config, const Rereading::Reader& reread, const std::string& config_file) {
+int serve(Log& log, const Config& config, std::optional<Listener> inherited, const Rereading::Reader& reread,
+          const std::string& config_file) {
   std::vector<Chips::Source> sources;
   for (const Chip& chip : config.access.chips) {
     const auto spec = tpm::parse_spec(chip.tpm);
     if (!spec) return fail(log, spec.error());
     sources.push_back({chip, tpm_source(*spec, log, chip.ledger)});
   }
-  auto listener = make_listener(config);
+  auto listener = make_listener(config, std::move(inherited));
   if (!listener) return fail(log, listener.error());
 
   auto audit = AuditLog::open(log, config.audit);
@@ -96,14 +103,18 @@ int serve(Log& log, const Config& config, const Rereading::Reader& reread, const
 
 // What limits hold is said at the start, also for profiles that say none.
 Rereading::Result read_again(const Settings& command_line, const std::optional<std::string>& config_file,
-                             const Config& running) {
-  Environment environment = process_environment();
+                             const Config& running, Environment environment) {
   environment.exists = [](std::string_view) { return true; };  // the TPM is served already
+  bool has_file = false;
   return read_settings(config_file, &running.limits)
-      .and_then([&](const Settings& again) { return settle(command_line, again, environment); })
+      .and_then([&](const Settings& again) {
+        has_file = !again.name.empty();
+        return settle(command_line, again, environment);
+      })
       .map([&](Config again) {
         auto pending = pending_keys(running, again);
-        return Rereading::Read{std::move(again.access), SubordinateIds::of_this_machine(), std::move(pending)};
+        return Rereading::Read{std::move(again.access), SubordinateIds::of_this_machine(), std::move(pending),
+                               has_file};
       });
 }
 
@@ -122,15 +133,19 @@ int run_program(const Settings& command_line, const std::optional<std::string>& 
     ::umask(0077);
     const auto file = read_settings(config_file);
     if (!file) return fail(log, file.error());
-    const auto config = settle(command_line, *file, process_environment());
+    auto inherited = inherited_listener();
+    if (!inherited) return fail(log, inherited.error());
+    Environment environment = process_environment();
+    if (*inherited) environment.inherited_socket = (*inherited)->path();
+    const auto config = settle(command_line, *file, environment);
     if (!config) return fail(log, config.error());
     log.set_level(config->log_level);
     for (const auto& [line, sentence] : warnings_of(file->policy, this_machine()))
       log.warning("{}:{}: {}", config_file.value_or(std::string(kConfigFile)), line, sentence);
-    const auto reread = [command_line, config_file, running = *config] {
-      return read_again(command_line, config_file, running);
+    const auto reread = [command_line, config_file, running = *config, environment] {
+      return read_again(command_line, config_file, running, environment);
     };
-    return serve(log, *config, reread, config_file.value_or(std::string(kConfigFile)));
+    return serve(log, *config, *std::move(inherited), reread, config_file.value_or(std::string(kConfigFile)));
   } catch (const std::exception& e) {
     return fail(log, fmt::format("something that should not fail has failed: {}", e.what()));
   }

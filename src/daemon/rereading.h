@@ -29,6 +29,7 @@ class Rereading {
     Access access;
     SubordinateIds subordinates;
     std::vector<PendingKey> pending;
+    bool has_file = true;  // false: there is none, so all is as without one
   };
   using Result = tl::expected<Read, std::string>;
   using Reader = std::function<Result()>;

@@ -265,7 +265,8 @@ void Server::learn_held(const observe::Account& account) {
 void Server::on_account(std::size_t chip, const observe::Account& account) {
   count_account(account);
   if (account.stopped_for_lockout)
-    audit_refusal(account, observe::AuditEvent::kLockout, std::string(kStoppedForLockout));
+    audit_refusal(account, observe::AuditEvent::kLockout,
+                  sentence_of_lockout(account.stopped_by_own_share, account.lockout_interval));
   if (account.kept_from_pin) audit_refusal(account, observe::AuditEvent::kRefused, std::string(kKeptFromPin));
   if (account.saved_by) {
     const auto& [owner, user, connection] = *account.saved_by;

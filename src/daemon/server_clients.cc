@@ -80,10 +80,10 @@ void Server::count_account(const observe::Account& account) {
   client.use.tpm_time += account.tpm_nanoseconds();
   if (account.held) client.use.held = *account.held;
   if (account.client_code == 0 || !is_ours(account.rc)) return;
-  const std::string_view reason = account.stopped_for_lockout ? kStoppedForLockout
-                                  : account.kept_from_pin     ? kKeptFromPin
-                                                              : reason_of(account.rc);
-  note_refusal(client, name_of(*client.connection, account.client_code), account.rc, std::string(reason));
+  auto reason = account.stopped_for_lockout
+                    ? sentence_of_lockout(account.stopped_by_own_share, account.lockout_interval)
+                    : std::string(account.kept_from_pin ? kKeptFromPin : reason_of(account.rc));
+  note_refusal(client, name_of(*client.connection, account.client_code), account.rc, std::move(reason));
 }
 
 // --- Telling
@@ -150,6 +150,8 @@ tl::expected<proto::WhoReport, wire::Rc> Server::who(Connection& from, const pro
     out.reasons.push_back(told(std::move(reason)));
   if (rights.choice.in_doubt)
     out.reasons.emplace_back("what is unknown of it decides, so it gets the least of what it could be");
+  if (auto why = why_no_administrator(badge.who, rights.choice, access_.policy, home))
+    out.reasons.push_back(told(*std::move(why)));
   if (badge.narrowed) out.reasons.emplace_back("the connection has given rights away since");
   if (!badge.openers.empty())
     out.reasons.emplace_back("it joined the connection of its parent process, and may do no more than that one");

@@ -7,6 +7,8 @@
 
 #include "daemon/audit_sentences.h"
 #include "daemon/names.h"
+#include "daemon/number_list.h"
+#include "daemon/policy_warnings.h"
 #include "daemon/refusal_codes.h"
 #include "daemon/server.h"
 #include "daemon/version.h"
@@ -111,10 +113,10 @@ std::optional<wire::Rc> Server::submit(Connection& from, wire::Command command, 
     auto record = record_of(observe::AuditEvent::kRefused, from);
     record.command = command.row().name;
     record.code = wire::from_manager(verdict.rc);
-    record.reason = guard::sentence(verdict.reason);
+    record.reason = guard::sentence(verdict);
     record.rule = line_of(rights.choice, gatekeeper_.policy());
     audit_.write(record);
-    return refuse_for(*record.code, guard::sentence(verdict.reason));
+    return refuse_for(*record.code, record.reason);
   }
   if (from.badge().untold) return refuse_for(kNoPlace, reason_of(kNoPlace));  // it would run on terms that hold no more
   std::optional<observe::AuditRecord> change;
@@ -221,6 +223,7 @@ wire::Rc Server::refuse(const Connection& from, std::string reason) {
   record.code = kNotAllowed;
   record.reason = std::move(reason);
   audit_.write(record);
+  note_refusal(clients_.at(from.id()), std::string(kOrder), kNotAllowed, record.reason);
   return kNotAllowed;
 }
 
@@ -317,7 +320,12 @@ void Server::on_read_again(Rereading::Result read, const std::vector<ClientId>& 
     access_ = std::move(read->access);
     gatekeeper_.set_policy(std::make_shared<const guard::Policy>(access_.policy), std::move(read->subordinates));
     const auto troubles = doors_.replace(access_.doors);
-    out.sentence = "the configuration was read again; profiles, rules, namespaces and doors are as it says now";
+    out.sentence = read->has_file
+                       ? "the configuration was read again; profiles, rules, namespaces and doors are as it says now"
+                       : fmt::format(
+                             "the configuration was read again: there is no file {}, so there are no rules, "
+                             "namespaces, doors and profiles but the standard ones",
+                             config_file_);
     for (const auto& trouble : troubles) out.sentence += "; but " + trouble;
     out.done = troubles.empty();
     if (!read->pending.empty())
@@ -386,6 +394,16 @@ std::string Server::words_of(const proto::DoorEntry& made) const {
   const guard::Profile* profile = gatekeeper_.policy().profile(made.profile);
   if ((made.mode & kForAll) != 0 && profile != nullptr && guard::exceeds_safe(*profile))
     out += "; everybody may open it, and gets more than \"safe\" allows: owner, group or mode keep others out";
+  Door door;
+  door.name = made.name;
+  door.locality = made.locality;
+  if (!made.profile.empty()) door.profile = made.profile;
+  const auto profile_of = [&](const std::string& name) -> const guard::Profile& {
+    return *gatekeeper_.policy().profile(name);
+  };
+  const guard::Policy& policy = gatekeeper_.policy();
+  if (const auto trouble = trouble_with_locality(door, policy.rules(), policy.namespaces(), profile_of))
+    out += "; warning: " + *trouble;
   return out;
 }
 
@@ -404,6 +422,8 @@ tl::expected<void, std::string> Server::add_door(const proto::DoorEntry& entry) 
   const guard::Profile* profile = gatekeeper_.policy().profile(entry.profile);
   if (!entry.profile.empty() && profile == nullptr)
     return fault(fmt::format("there is no profile \"{}\"", entry.profile));
+  if (entry.locality && !is_possible(kLocalities, {*entry.locality, *entry.locality}))
+    return fault(fmt::format("{} is no locality: localities are 0 to 4 and 32 to 255", *entry.locality));
   if (entry.locality && profile != nullptr && !profile->localities.contains(*entry.locality))
     return fault(
         fmt::format("the profile \"{}\" does not list locality {}: whoever comes by it would be refused everything",

@@ -239,6 +239,10 @@ Step Engine::Impl::serve_command(ConnectionId id, Ticket ticket, const ClientCom
   step.account->auth_failed = auth_failed;
   step.account->held = held_by(connection.space);
   step.account->stopped_for_lockout = outcome.stopped_for_lockout;
+  if (outcome.stopped_for_lockout) {
+    step.account->stopped_by_own_share = lockout.is_out_of_own_share(connection.owner, clock());
+    step.account->lockout_interval = lockout.interval();
+  }
   step.account->kept_from_pin = outcome.kept_from_pin;
   if (const auto& saver = outcome.saved_by)
     step.account->saved_by = {saver->owner.value, saver->part.user, saver->part.connection};

@@ -58,12 +58,18 @@ bool LockoutShare::has_place_beside(Owner owner, Time now) const {
 }
 
 bool LockoutShare::may_try(Owner owner, Time now) const {
-  if (chip_.recovery == 0) return true;
+  return shortage(owner, now) == Shortage::kNone;
+}
+
+LockoutShare::Shortage LockoutShare::shortage(Owner owner, Time now) const {
+  if (chip_.recovery == 0) return Shortage::kNone;
   const std::uint32_t for_all = chip_.tries - std::min(chip_.tries, reserve());
   const std::uint32_t left = for_all - std::min(for_all, failures(now));
   const std::uint32_t own = failures(owner, now);
-  if (own >= share() || own >= left || failures_beside(owner, now) >= share()) return false;
-  return has_place(owner, now);
+  if (own >= share() || failures_beside(owner, now) >= share()) return Shortage::kOwn;
+  if (left == 0) return Shortage::kAll;
+  if (own >= left) return Shortage::kOwn;  // a share is never more than what it would leave to others
+  return has_place(owner, now) ? Shortage::kNone : Shortage::kAll;
 }
 
 // While nobody fails, what may be tried at some time may be tried ever after.

@@ -40,7 +40,14 @@ class LockoutShare {
 
   explicit LockoutShare(const Chip& chip) : chip_(chip) {}
 
-  // Whether an unprivileged owner may send what would count if it failed. False: LOCKOUT from our layer.
+  // Why an unprivileged owner may not send what would count if it failed.
+  enum class Shortage : std::uint8_t {
+    kNone,  // it may
+    kOwn,   // its share is used up
+    kAll,   // what all unprivileged owners have together is
+  };
+  [[nodiscard]] Shortage shortage(Owner owner, Time now) const;
+  // Whether it may. False: LOCKOUT from our layer.
   [[nodiscard]] bool may_try(Owner owner, Time now) const;
   // How long until it may, if nobody fails meanwhile; 0: now. UINT64_MAX: never (the chip has too few tries to share).
   [[nodiscard]] Time wait(Owner owner, Time now) const;

@@ -1,5 +1,7 @@
 #include "guard/verdict.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <bit>
 #include <optional>
@@ -19,8 +21,16 @@ constexpr std::uint32_t kNull = static_cast<std::uint32_t>(wire::Hierarchy::kNul
 constexpr Numbers::Range kEveryNvIndex = {0x01000000, 0x01FFFFFF}, kEveryPcr = {0, 0x00FFFFFF},
                          kEverything = {0, UINT32_MAX};
 
-Verdict allowed_if(bool allowed, Reason reason, wire::Rc code) {
-  return allowed ? kAllowed : Verdict{reason, code};
+using Set = Numbers Profile::*;
+
+constexpr std::string_view key_of(Set set) {
+  for (const SetOfProfile& one : kSets)
+    if (one.set == set) return one.name;
+  return "";
+}
+
+Verdict listed(const Profile& profile, Set set, std::uint32_t number, Reason reason, wire::Rc code) {
+  return (profile.*set).contains(number) ? kAllowed : Verdict{reason, code, key_of(set)};
 }
 
 // --- Handles. `n` counts from 1.
@@ -30,64 +40,64 @@ Verdict unexplained(const Profile& profile, std::uint32_t handle, unsigned n) {
   const bool everything = std::all_of(kSets.begin(), kSets.end(), [&](const SetOfProfile& one) {
     return one.set == &Profile::commands || one.set == &Profile::localities || (profile.*one.set).contains(handle);
   });
-  return allowed_if(everything, Reason::kUnknownUse, rc::in_handle(rc::kHandle, n));
+  return everything ? kAllowed : Verdict{Reason::kUnknownUse, rc::in_handle(rc::kHandle, n)};
 }
 
 Verdict hierarchy(const Profile& profile, std::uint32_t handle, HandleUse use, unsigned n) {
   const bool means_none = handle == kNull && use != HandleUse::kParent && use != HandleUse::kUnknown;
   if (!means_none && !profile.hierarchies.contains(handle))
-    return {Reason::kHierarchy, rc::in_handle(rc::kHierarchy, n)};
-  if (use == HandleUse::kNvLockAll)
-    return allowed_if(profile.nv_lock.contains(kEveryNvIndex), Reason::kNv, rc::kNvAuthorization);
+    return {Reason::kHierarchy, rc::in_handle(rc::kHierarchy, n), key_of(&Profile::hierarchies)};
+  if (use == HandleUse::kNvLockAll && !profile.nv_lock.contains(kEveryNvIndex))
+    return {Reason::kEveryNv, rc::kNvAuthorization, key_of(&Profile::nv_lock)};
   return kAllowed;
 }
 
 Verdict persistent(const Profile& profile, std::uint32_t handle, HandleUse use, unsigned n) {
-  const Numbers* set = &profile.persistent_use;
+  Set set = &Profile::persistent_use;
   switch (use) {
     case HandleUse::kUnknown:
       return unexplained(profile, handle, n);
     case HandleUse::kPublic:
-      set = &profile.persistent_public;
+      set = &Profile::persistent_public;
       break;
     case HandleUse::kParent:
-      set = &profile.persistent_parent;
+      set = &Profile::persistent_parent;
       break;
     case HandleUse::kSaltKey:
-      set = &profile.persistent_salt;
+      set = &Profile::persistent_salt;
       break;
     case HandleUse::kEvict:
-      set = &profile.persistent_evict;
+      set = &Profile::persistent_evict;
       break;
     default:
       break;
   }
-  return allowed_if(set->contains(handle), Reason::kPersistent, rc::in_handle(rc::kHandle, n));
+  return listed(profile, set, handle, Reason::kPersistent, rc::in_handle(rc::kHandle, n));
 }
 
-const Numbers* nv_set(const Profile& profile, HandleUse use) {
+Set nv_set(HandleUse use) {
   switch (use) {
     case HandleUse::kPublic:
-      return &profile.nv_public;
+      return &Profile::nv_public;
     case HandleUse::kAuthority:
-      return &profile.nv_authorize;
+      return &Profile::nv_authorize;
     case HandleUse::kNvRead:
-      return &profile.nv_read;
+      return &Profile::nv_read;
     case HandleUse::kNvWrite:
-      return &profile.nv_write;
+      return &Profile::nv_write;
     case HandleUse::kNvLock:
-      return &profile.nv_lock;
+      return &Profile::nv_lock;
     case HandleUse::kNvDefine:
-      return &profile.nv_define;
+      return &Profile::nv_define;
     default:
       return nullptr;
   }
 }
 
 Verdict nv_index(const Profile& profile, std::uint32_t handle, HandleUse use, unsigned n) {
-  const Numbers* set = nv_set(profile, use);
+  const Set set = nv_set(use);
   if (set == nullptr) return unexplained(profile, handle, n);
-  return allowed_if(set->contains(handle), Reason::kNv, rc::kNvAuthorization);
+  return listed(profile, set, handle, Reason::kNv, rc::kNvAuthorization);
 }
 
 // The index itself, judged in the next place; owner or platform, if they may do it to this index; another index only
@@ -95,17 +105,18 @@ Verdict nv_index(const Profile& profile, std::uint32_t handle, HandleUse use, un
 Verdict nv_authority(const Profile& profile, std::uint32_t authority, std::uint32_t index, unsigned n) {
   if (authority == index) return kAllowed;
   if (wire::is_nv(authority)) return nv_index(profile, authority, HandleUse::kAuthority, n);
-  if (!profile.hierarchies.contains(authority)) return {Reason::kHierarchy, rc::in_handle(rc::kHierarchy, n)};
-  return allowed_if(profile.nv_by_owner.contains(index), Reason::kNvAuthority, rc::kNvAuthorization);
+  if (!profile.hierarchies.contains(authority))
+    return {Reason::kHierarchy, rc::in_handle(rc::kHierarchy, n), key_of(&Profile::hierarchies)};
+  return listed(profile, &Profile::nv_by_owner, index, Reason::kNvAuthority, rc::kNvAuthorization);
 }
 
 Verdict pcr(const Profile& profile, std::uint32_t handle, HandleUse use, unsigned n) {
-  const Numbers* set = nullptr;
-  if (use == HandleUse::kPcrExtend) set = &profile.pcr_extend;
-  if (use == HandleUse::kPcrReset) set = &profile.pcr_reset;
-  if (use == HandleUse::kAuthority) set = &profile.pcr_read;  // PolicySecret, bind: no more than knowing of it
+  Set set = nullptr;
+  if (use == HandleUse::kPcrExtend) set = &Profile::pcr_extend;
+  if (use == HandleUse::kPcrReset) set = &Profile::pcr_reset;
+  if (use == HandleUse::kAuthority) set = &Profile::pcr_read;  // PolicySecret, bind: no more than knowing of it
   if (set == nullptr) return unexplained(profile, handle, n);
-  return allowed_if(set->contains(handle), Reason::kPcr, rc::kPcr);
+  return listed(profile, set, handle, Reason::kPcr, rc::kPcr);
 }
 
 Verdict judge_handle(const Profile& profile, const wire::Command& command, std::size_t index) {
@@ -136,14 +147,14 @@ Verdict unreadable(wire::Rc code, unsigned n) {
 Verdict judge_hierarchy(const Profile& profile, wire::Reader& in, unsigned n) {
   const auto handle = in.u32();
   if (!handle) return unreadable(rc::kInsufficient, n);
-  return allowed_if(*handle == kNull || profile.hierarchies.contains(*handle), Reason::kHierarchy,
-                    rc::in_parameter(rc::kHierarchy, n));
+  if (*handle == kNull) return kAllowed;
+  return listed(profile, &Profile::hierarchies, *handle, Reason::kHierarchy, rc::in_parameter(rc::kHierarchy, n));
 }
 
 Verdict judge_persistent(const Profile& profile, wire::Reader& in, unsigned n) {
   const auto handle = in.u32();
   if (!handle) return unreadable(rc::kInsufficient, n);
-  return allowed_if(profile.persistent_evict.contains(*handle), Reason::kPersistent, rc::in_parameter(rc::kHandle, n));
+  return listed(profile, &Profile::persistent_evict, *handle, Reason::kPersistent, rc::in_parameter(rc::kHandle, n));
 }
 
 // The index is the first of TPMS_NV_PUBLIC; TPMT_NV_PUBLIC_2 has its kind before that, in one octet.
@@ -152,7 +163,7 @@ Verdict judge_nv_public(const Profile& profile, wire::Reader& in, bool with_kind
   const bool kind = !with_kind || in.u8();
   const auto index = in.u32();
   if (!size || !kind || !index) return unreadable(rc::kInsufficient, n);
-  return allowed_if(profile.nv_define.contains(*index), Reason::kNv, rc::kNvAuthorization);
+  return listed(profile, &Profile::nv_define, *index, Reason::kNv, rc::kNvAuthorization);
 }
 
 // Selections of all banks together, as one.
@@ -173,7 +184,7 @@ Verdict judge_pcrs(const Profile& profile, wire::Reader& in, unsigned n) {
   }
   for (; selected != 0; selected &= selected - 1)
     if (!profile.pcr_read.contains(static_cast<std::uint32_t>(std::countr_zero(selected))))
-      return {Reason::kPcr, rc::kPcr};
+      return {Reason::kPcr, rc::kPcr, key_of(&Profile::pcr_read)};
   return kAllowed;
 }
 
@@ -266,9 +277,10 @@ Verdict judge_parameters(const Profile& profile, const wire::Command& command) {
 }  // namespace
 
 Verdict judge(const Profile& profile, const wire::Command& command, std::uint8_t locality) {
-  if (!profile.commands.contains(command.code())) return {Reason::kNoSuchCommand, rc::kCommandCode};
+  if (!profile.commands.contains(command.code()))
+    return {Reason::kNoSuchCommand, rc::kCommandCode, wire::name_of(command.row().permission)};
   if (profile.disabled.contains(command.code())) return {Reason::kDisabled, rc::kDisabled};
-  if (!profile.localities.contains(locality)) return {Reason::kLocality, rc::kLocality};
+  if (!profile.localities.contains(locality)) return {Reason::kLocality, rc::kLocality, key_of(&Profile::localities)};
   for (std::size_t i = 0; i < command.handle_count(); ++i)
     if (const Verdict verdict = judge_handle(profile, command, i); !verdict.allowed()) return verdict;
   return judge_parameters(profile, command);
@@ -284,27 +296,35 @@ Numbers tried_indices(const wire::Command& command) {
   return out;
 }
 
-std::string_view sentence(Reason reason) {
-  switch (reason) {
+std::string sentence(const Verdict& verdict) {
+  switch (verdict.reason) {
     case Reason::kAllowed:
       return "allowed";
     case Reason::kNoSuchCommand:
-      return "the profile does not list this command";
+      return fmt::format("the profile does not list this command, which is of the class {}", verdict.key);
     case Reason::kDisabled:
       return "a rule takes this command away";
     case Reason::kLocality:
-      return "the profile does not list this locality";
+      return fmt::format("the profile does not list this locality under {}", verdict.key);
     case Reason::kHierarchy:
-      return "the profile does not list this hierarchy";
+      return fmt::format("the profile does not list this hierarchy under {}", verdict.key);
     case Reason::kPersistent:
-      return "the profile does not list this persistent object for what the command does with it, or there is none of "
-             "that number for this client: namespaces have handles of their own";
+      return fmt::format(
+          "the profile does not list this persistent object under {}, or there is none of that number for this client: "
+          "namespaces have handles of their own",
+          verdict.key);
     case Reason::kNv:
-      return "the profile does not list this NV index for what the command does with it";
+      return fmt::format("the profile does not list this NV index under {}", verdict.key);
+    case Reason::kEveryNv:
+      return fmt::format("the command is about all NV indices, and the profile does not list all of them under {}",
+                         verdict.key);
     case Reason::kNvAuthority:
-      return "the profile does not list this NV index as one to be used by the authorization of owner or platform";
+      return fmt::format(
+          "the profile does not list this NV index under {}, as one to be used by the authorization of owner or "
+          "platform",
+          verdict.key);
     case Reason::kPcr:
-      return "the profile does not list this PCR for what the command does with it";
+      return fmt::format("the profile does not list this PCR under {}", verdict.key);
     case Reason::kCommitment:
       return "this scheme spends a counter that all clients share, which needs TPM2_Commit";
     case Reason::kUnknownUse:

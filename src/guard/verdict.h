@@ -18,6 +18,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "guard/profile.h"
@@ -34,6 +35,7 @@ enum class Reason : std::uint8_t {
   kHierarchy,      // HIERARCHY, handle or parameter number n
   kPersistent,     // HANDLE, n
   kNv,             // NV_AUTHORIZATION
+  kEveryNv,        // NV_AUTHORIZATION: the command is about all of them
   kNvAuthority,    // NV_AUTHORIZATION: not by owner or platform
   kPcr,            // PCR
   kCommitment,     // SCHEME, n: it would spend a commitment
@@ -41,16 +43,17 @@ enum class Reason : std::uint8_t {
   kHidden,         // ATTRIBUTES, session n: the parameter that must be judged is encrypted
   kUnreadable,     // the TPM's code for it, parameter n
 };
-// "this NV index is not among those it may do that to": for an audit record and `policy explain`.
-[[nodiscard]] std::string_view sentence(Reason reason);
-
 struct Verdict {
   Reason reason = Reason::kAllowed;
   wire::Rc rc = wire::rc::kSuccess;
+  std::string_view key = {};  // what the configuration calls what is missing: "nv.write", or a class of commands
 
   [[nodiscard]] bool allowed() const { return reason == Reason::kAllowed; }
   bool operator==(const Verdict&) const = default;
 };
+
+// "the profile does not list this NV index under nv.write": for an audit record and `policy explain`.
+[[nodiscard]] std::string sentence(const Verdict& verdict);
 
 // NV indices whose own authorization it tries, or to which it binds a session: if they are PIN Fail indices, and the
 // policy of a policy session asks for it.

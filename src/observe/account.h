@@ -42,6 +42,8 @@ struct Account {
   std::optional<Held> held;             // by the client's space, after its command
   bool auth_failed = false;             // a wrong authorization cost its owner, or the chip, a try
   bool stopped_for_lockout = false;     // rc is LOCKOUT because the owner has none left
+  bool stopped_by_own_share = false;    // if so: it is the owner's; else that of all who are unprivileged
+  std::uint32_t lockout_interval = 0;   // if so: seconds without a failure, after which one try comes back
   bool kept_from_pin = false;           // rc is NV_AUTHORIZATION because it tried a PIN that is not for its space
   std::optional<Saver> saved_by;        // rc is HANDLE because this other one saved the session that it would load
   // A start-up of the TPM that was noticed in this step; and what clients had that is gone, then or otherwise.

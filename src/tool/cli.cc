@@ -77,23 +77,13 @@ Words take_command_of(const CLI::App* run, Words& words) {
   return command;
 }
 
-// The names of all subcommands: "run, connect and status".
-std::string list_of(const std::vector<const CLI::App*>& subcommands) {
-  std::string out;
-  for (std::size_t i = 0; i < subcommands.size(); ++i) {
-    if (i != 0) out += i + 1 == subcommands.size() ? " and " : ", ";
-    out += subcommands[i]->get_name();
-  }
-  return out;
-}
-
 // A first word that no subcommand has: the sentence to say.
 std::optional<std::string> unknown_subcommand(const CLI::App& app, const Words& words) {
   if (words.empty() || words[0].starts_with('-')) return std::nullopt;
   const auto known = app.get_subcommands({});
   if (std::any_of(known.begin(), known.end(), [&](const CLI::App* sub) { return sub->get_name() == words[0]; }))
     return std::nullopt;
-  return "there is no subcommand \"" + words[0] + "\"; the subcommands are " + list_of(known);
+  return "there is no subcommand \"" + words[0] + "\"; the subcommands are " + cli::list_of_subcommands(app);
 }
 
 // "help policy explain" is "policy explain --help"; "version" is "--version".

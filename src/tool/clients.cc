@@ -6,13 +6,16 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <fstream>
 #include <sstream>
 #include <string_view>
 #include <vector>
 
 #include "client/connection.h"
+#include "client/socket_path.h"
 #include "proto/json.h"
+#include "tool/doctor.h"
 #include "tool/exit_code.h"
 #include "tool/machine.h"
 #include "tool/sessions.h"
@@ -244,7 +247,12 @@ int show_whoami(const ManagerPlace& manager, bool json) {
   if (!connection) return fail(connection.error().what);
   const auto report = connection->who({}, kAnswerMs);
   if (!report) return fail(clients_error(report.error()));
-  return print(json ? report_json(*report) : report_text(*report)) ? kExitOk : kExitFailure;
+  if (!print(json ? report_json(*report) : report_text(*report))) return kExitFailure;
+  for (const char* variable : {"TPM2TOOLS_TCTI", "TSS2_TCTI"})
+    if (const char* tcti = std::getenv(variable); tcti != nullptr && *tcti != '\0')
+      if (const auto note = note_of_other_manager(variable, tcti, client::default_socket_path(), socket_of(manager)))
+        complain(*note);
+  return kExitOk;
 }
 
 int explain_process(const ManagerPlace& manager, std::uint32_t pid, const std::vector<std::string>& words) {

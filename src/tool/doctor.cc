@@ -329,13 +329,17 @@ void judge_all_spaces(const proto::Status& status, Findings& findings) {
             status.limits_connections));
 }
 
+std::string_view how_to_see_it() {
+  return ::geteuid() == 0 ? kWhenRootIsNone : "run doctor as root to see it";
+}
+
 // Of other users' spaces an ordinary user is told nothing.
 void judge_own_part(const proto::Status& status, Findings& findings) {
   add(findings, Level::kOk,
       fmt::format("you have {} and {} to tpmspaced ({} sessions at most for everybody together)",
                   counted(status.spaces_sessions + status.sessions_parked, "session"),
                   counted(status.connections_now, "connection"), status.chip_active_sessions));
-  add(findings, Level::kNote, "what other users have in the TPM is not shown to you; run doctor as root to see it");
+  add(findings, Level::kNote, "what other users have in the TPM is not shown to you; " + std::string(how_to_see_it()));
 }
 
 void judge_other_chips(const proto::Status& status, Findings& findings) {
@@ -373,6 +377,16 @@ void judge_machine(const Machine& machine, pid_t server, Findings& findings) {
   for (const pid_t pid : machine.abrmd)
     add(findings, Level::kNote,
         fmt::format("tpm2-abrmd runs (pid {}); its clients and those of tpmspaced cannot share one TPM", pid));
+}
+
+std::optional<std::string> note_of_other_manager(std::string_view variable, std::string_view tcti,
+                                                 const std::string& default_socket, const std::string& socket) {
+  const auto route = route_of(tcti, default_socket);
+  if (route && same_socket(route->socket, socket)) return std::nullopt;
+  const std::string is = fmt::format("{} is \"{}\": programs that read it ", variable, tcti);
+  if (!route) return is + fmt::format("do not use tpmspaced, and this is about the one at {}", socket);
+  return is + fmt::format("use {}, and this is about {}; to ask about theirs add --socket {}", route->socket, socket,
+                          route->socket);
 }
 
 void judge_tcti(const Surroundings& around, Findings& findings) {

@@ -40,6 +40,11 @@ struct Surroundings {
   std::string program;              // how to call us: "tpmspace" if that is in PATH, else a path
   std::function<bool(const std::string& program)> can_be_run;  // a name in PATH, or a path
 };
+// Of whom asks about the manager at `around.socket`: that programs with this variable, "TSS2_TCTI", do not use that
+// one. Nullopt: they do.
+[[nodiscard]] std::optional<std::string> note_of_other_manager(std::string_view variable, std::string_view tcti,
+                                                               const std::string& default_socket,
+                                                               const std::string& socket);
 void judge_tcti(const Surroundings& around, Findings& findings);
 
 // {"ok": false, "findings": [{"level": "problem", "text": "..."}]}

@@ -19,7 +19,7 @@ namespace tpmspace::tool {
 namespace {
 
 std::string door_error(const client::Error& error) {
-  return error.code == wire::from_manager(wire::rc::kDisabled) ? error.what + kAdministratorsOnly : error.what;
+  return error.code == wire::from_manager(wire::rc::kDisabled) ? error.what + only_administrators() : error.what;
 }
 
 tl::expected<proto::DoorEntry, std::string> entry_of(const DoorOptions& options) {
@@ -42,8 +42,10 @@ tl::expected<proto::DoorEntry, std::string> entry_of(const DoorOptions& options)
   if (!mode || *mode > 0777U) return fault("--mode: permission bits in octal are wanted, such as 0660");
   out.mode = *mode;
   out.profile = options.profile;
-  if (options.locality > 255) return fault("--locality: it is a number from 0 to 4, or from 32 to 255");
-  if (options.locality >= 0) out.locality = static_cast<std::uint8_t>(options.locality);
+  const int locality = options.locality;
+  if (locality > 255 || (locality > 4 && locality < 32))
+    return fault("--locality: it is a number from 0 to 4, or from 32 to 255");
+  if (locality >= 0) out.locality = static_cast<std::uint8_t>(locality);
   out.limit = options.connections;
   out.chip = options.chip;
   out.separate_users = options.separate_users;
@@ -56,7 +58,32 @@ int tell(const tl::expected<proto::Outcome, client::Error>& outcome) {
   return print(outcome->sentence + "\n") ? kExitOk : kExitFailure;
 }
 
+std::string for_shell(const std::string& text) {
+  constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+@:=,";
+  if (text.find_first_not_of(kPlain) == std::string::npos) return text;
+  std::string out = "'";
+  for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
+// The manager chooses the path if none is named.
+int tell_of_new(client::Connection& connection, const std::string& name) {
+  const auto doors = connection.doors(kChangeMs);
+  if (!doors) return fail(door_error(doors.error()));
+  const auto made =
+      std::find_if(doors->begin(), doors->end(), [&](const proto::DoorEntry& one) { return one.name == name; });
+  if (made == doors->end()) return kExitOk;  // somebody has removed it since
+  return print(how_to_use(made->path)) ? kExitOk : kExitFailure;
+}
+
 }  // namespace
+
+std::string how_to_use(const std::string& path) {
+  // A comma ends path=.
+  const std::string tcti = path.find(',') == std::string::npos ? "space:path=" + path : "space:" + path;
+  return fmt::format("programs use it after: export TPMSPACE_SOCKET={} TPM2TOOLS_TCTI={}\n", for_shell(path),
+                     for_shell(tcti));
+}
 
 std::string doors_text(const std::vector<proto::DoorEntry>& doors) {
   constexpr std::size_t kGap = 2, kConnections = 11;
@@ -104,7 +131,8 @@ int manage_doors(const DoorOptions& options) {
     case DoorOptions::What::kAdd: {
       const auto entry = entry_of(options);
       if (!entry) return fail(entry.error(), kExitUsage);
-      return tell(connection->change_door(*entry, kChangeMs));
+      const int code = tell(connection->change_door(*entry, kChangeMs));
+      return code == kExitOk ? tell_of_new(*connection, entry->name) : code;
     }
     case DoorOptions::What::kRemove:
       return tell(connection->change_door(proto::RemoveDoor{options.name}, kChangeMs));

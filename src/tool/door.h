@@ -29,6 +29,9 @@ struct DoorOptions {
 // One array, one line a door.
 [[nodiscard]] std::string doors_json(const std::vector<proto::DoorEntry>& doors);
 
+// What to export so that programs use the listener at that path: one line.
+[[nodiscard]] std::string how_to_use(const std::string& path);
+
 [[nodiscard]] int manage_doors(const DoorOptions& options);
 // `tpmspace policy reload`.
 [[nodiscard]] int reload_policy(const ManagerPlace& manager);

@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <string>
+#include <string_view>
 
 namespace tpmspace::tool {
 
@@ -17,11 +18,18 @@ inline constexpr int kExitCannotExecute = 126;
 inline constexpr int kExitNotFound = 127;
 inline constexpr int kExitSignalBase = 128;
 
+// When the manager treats root as an ordinary user, and what tells which of these it is.
+inline constexpr std::string_view kWhenRootIsNone =
+    "root is no administrator if it is in a container or in another user namespace than tpmspaced, if tpmspaced cannot "
+    "tell whose process it is, or if a rule, namespace or listener of the configuration gives it another profile; "
+    "`tpmspace whoami` says which of these it is";
+
 // What to say of an order that the manager refuses as DISABLED.
-inline constexpr const char* kAdministratorsOnly =
-    ": only an administrator may do that, that is whose profile has administer = true: root and the user that "
-    "tpmspaced runs as by its own socket, where no rule says otherwise; sudo may help, and if it does not, a rule, "
-    "namespace or door gives root another profile: correct the configuration, and send SIGHUP to tpmspaced";
+[[nodiscard]] inline std::string only_administrators() {
+  return ": only an administrator may do that, that is whose profile has administer = true: root (use sudo) and the "
+         "user that tpmspaced runs as; " +
+         std::string(kWhenRootIsNone) + ". If the configuration is wrong, correct it and send SIGHUP to tpmspaced";
+}
 
 // A sentence on stderr: what, why, what to do.
 inline void complain(const std::string& sentence) {

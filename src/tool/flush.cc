@@ -45,7 +45,7 @@ tl::expected<proto::SessionOrder, std::string> these(const std::vector<std::stri
 }
 
 std::string flush_error(const client::Error& error) {
-  if (error.code == wire::from_manager(wire::rc::kDisabled)) return error.what + kAdministratorsOnly;
+  if (error.code == wire::from_manager(wire::rc::kDisabled)) return error.what + only_administrators();
   if (error.code == wire::from_manager(wire::rc::kReferenceH0))
     return error.what + ": no program has such a session in the TPM now; `tpmspace sessions` shows them";
   if (error.code == wire::from_manager(wire::rc::kSessionMemory))

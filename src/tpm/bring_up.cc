@@ -253,16 +253,20 @@ std::string text_of(std::uint32_t word) {
   return text;
 }
 
-std::string without_trailing_spaces(std::string text) {
-  text.erase(text.find_last_not_of(' ') + 1);
-  return text;
+// The parts of a chip's name are filled up with spaces: "SW  ", " TPM".
+std::string without_padding(const std::string& text) {
+  std::string out;
+  for (const char c : text)
+    if (c != ' ' || (!out.empty() && out.back() != ' ')) out.push_back(c);
+  out.erase(out.find_last_not_of(' ') + 1);
+  return out;
 }
 
 void name_chip(const Properties& properties, ChipFacts& facts) {
-  facts.manufacturer = without_trailing_spaces(text_of(property(properties, kManufacturer).value_or(0)));
+  facts.manufacturer = without_padding(text_of(property(properties, kManufacturer).value_or(0)));
   for (std::uint32_t which = kVendorString1; which <= kVendorString4; ++which)
     facts.vendor += text_of(property(properties, which).value_or(0));
-  facts.vendor = without_trailing_spaces(facts.vendor);
+  facts.vendor = without_padding(facts.vendor);
   facts.firmware =
       std::uint64_t{property(properties, kFirmware1).value_or(0)} << 32 | property(properties, kFirmware2).value_or(0);
 }

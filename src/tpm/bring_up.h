@@ -43,7 +43,7 @@ struct ChipFacts {
   std::uint32_t lockout_counter = 0;      // LOCKOUT_COUNTER
 
   std::string manufacturer;             // "IBM"; printable ASCII
-  std::string vendor;                   // "SW   TPM"; printable ASCII
+  std::string vendor;                   // "SW TPM"; printable ASCII
   std::uint64_t firmware = 0;           // FIRMWARE_VERSION_1 and _2
   std::vector<std::uint32_t> commands;  // TPMA_CC words as the chip gave them, ascending by code
 

@@ -110,14 +110,22 @@ class ClientsTest(RefusalTest):
             report = self.whoami(alice)
             refusal = report["last_refusal"]
             self.assertEqual((refusal["command"], refusal["code"]), ("TPM2_Clear", "0x000b0143"))
-            self.assertEqual(refusal["reason"], "the profile does not list this command")
+            self.assertEqual(refusal["reason"], "the profile does not list this command, which is of the class hierarchy")
             self.assertEqual((report["profile"], report["administers"], report["listener"]), ("reader", False, "main"))
             self.assertRegex(report["reasons"][0], r'config\.toml:5: gives "reader"')
             bobs = self.whoami(bob)
             self.assertIsNone(bobs["last_refusal"])
-            self.assertEqual(bobs["reasons"], ['none that gives a profile: "safe"'])
+            self.assertEqual(bobs["reasons"], ['no rule matches: the standard profile "safe" holds (docs/profiles.md)'])
             alice("getrandom", "4")
             self.assertEqual(self.whoami(alice)["last_refusal"]["command"], "TPM2_Clear", "the last refused command")
+
+    def test_an_order_that_was_refused_is_the_last_refusal(self):
+        with User(self.daemon, BOB) as bob:
+            done = bob.run(harness.program("tpmspace"), "policy", "reload", "--socket", self.daemon.path)
+            self.assertEqual(done.returncode, 1)
+            refusal = self.whoami(bob)["last_refusal"]
+            self.assertEqual((refusal["command"], refusal["code"]), ("a request to tpmspaced", "0x000b0120"))
+            self.assertIn("only an administrator", refusal["reason"])
 
     def test_a_handle_of_another_connection_is_explained(self):
         with User(self.daemon, BOB) as bob:

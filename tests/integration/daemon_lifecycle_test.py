@@ -1,5 +1,6 @@
 """The socket's place, readiness, signals, exit codes."""
 
+import json
 import os
 import pathlib
 import re
@@ -142,6 +143,19 @@ class Socket(unittest.TestCase):
                 client.run(get_random())
             self.assertEqual(daemon.stop(), 0)
             self.assertTrue(os.path.exists(self.path))
+
+
+    def test_a_socket_from_systemd_elsewhere_opens_no_listener_for_administrators(self):
+        listener = self.enterContext(socket.socket(socket.AF_UNIX))
+        listener.bind(self.path)
+        listener.listen()
+        shell = 'exec 3<&$0; LISTEN_FDS=1 LISTEN_PID=$$ exec "$1" --tpm embedded'  # no --socket
+        with harness.Daemon(socket_path=self.path, prefix=("sh", "-c", shell, str(listener.fileno())),
+                            pass_fds=(listener.fileno(),)) as daemon:
+            listed = subprocess.run([harness.program("tpmspace"), "door", "list", "--json", "--socket", self.path],
+                                    capture_output=True, text=True)
+            self.assertEqual(listed.returncode, 0, listed.stderr)
+            self.assertEqual([door["name"] for door in json.loads(listed.stdout)], ["main"])
 
 
 class Signals(unittest.TestCase):

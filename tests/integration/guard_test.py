@@ -307,6 +307,16 @@ class Doors(RefusalTest):
                                "--socket", daemon.path], capture_output=True, text=True, timeout=harness.TIMEOUT,
                               check=False)
 
+    def test_reading_a_configuration_that_is_not_there_again_says_so(self):
+        harness.need_root()
+        if os.path.exists("/etc/tpmspace/tpmspace.toml"):
+            self.skipTest("this machine has a configuration")
+        with harness.Daemon("embedded") as daemon:
+            os.chmod(daemon.directory, 0o755)
+            done = self.tell(daemon, "policy", "reload")
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertIn("there is no file /etc/tpmspace/tpmspace.toml", done.stdout)
+
     def test_one_is_made_and_taken_away_at_run_time(self):
         harness.need_root()
         with harness.Daemon("embedded") as daemon:
@@ -316,6 +326,7 @@ class Doors(RefusalTest):
                     "--connections", "1")
             done = self.tell(daemon, *line)
             self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertIn(f"export TPMSPACE_SOCKET={path} TPM2TOOLS_TCTI=space:path={path}\n", done.stdout)
             info = os.stat(path)
             self.assertEqual((info.st_gid, info.st_mode & 0o777), (BOB, 0o660))
             listed = json.loads(self.tell(daemon, "door", "list", "--json").stdout)
@@ -326,6 +337,15 @@ class Doors(RefusalTest):
                 self.assertEqual((done.returncode, os.stat(path + "3").st_mode & 0o777), (0, mode), done.stderr)
                 self.assertEqual("everybody may open it" in done.stdout, mode == 0o666, done.stdout)
                 self.assertEqual(self.tell(daemon, "door", "remove", "for-whom").returncode, 0)
+            for locality in ("5", "9", "31", "256"):
+                done = self.tell(daemon, "door", "add", "far", path + "4", "--locality", locality)
+                self.assertEqual(done.returncode, 2, locality)
+                self.assertIn("from 0 to 4, or from 32 to 255", done.stderr)
+            done = self.tell(daemon, "door", "add", "far", path + "4", "--locality", "2")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn("warning: whoever comes by this door and is no administrator is refused everything: it has "
+                          "locality 2, which no profile that he can get there lists", done.stdout)
+            self.assertEqual(self.tell(daemon, "door", "remove", "far").returncode, 0)
             for again, sentence in ((line, "there is a door"), (("door", "add", "main", path), "name of a listener of tpmspaced's own"),
                                     (("door", "add", "x", path + "x", "--profile", "no"), "\"no\""),
                                     (("door", "add", "x", "/nowhere/x"), "does not exist"),

@@ -37,10 +37,10 @@ observe::AuditRecord refusal() {
 }
 
 TEST(AuditRecord, IsASentence) {
-  EXPECT_EQ(
-      AuditLog::sentence(refusal(), 3),
-      "uid 33, pid 812 (\"/usr/sbin/\\\"ng\\ninx\"): refused TPM2_Clear with 0xb0143: the profile does not list this "
-      "command (profile web, rule on line 12) [3 more before this]");
+  EXPECT_EQ(AuditLog::sentence(refusal(), 3),
+            "uid 33, pid 812 (\"/usr/sbin/\\\"ng\\ninx\"): refused TPM2_Clear with 0x000b0143: the profile does not "
+            "list this "
+            "command (profile web, rule on line 12) [3 more before this]");
 }
 
 TEST(AuditRecord, NamesTheNamespace) {

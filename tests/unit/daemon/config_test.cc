@@ -279,6 +279,25 @@ TEST(Config, AdministratorsHaveAListenerWhereTheSocketHasItsSystemDefault) {
   EXPECT_FALSE(asked_for->dispensable);
 }
 
+TEST(Config, AnInheritedSocketHasAListenerForAdministratorsOnlyAtTheSystemDefault) {
+  const auto config_with = [](const std::string& inherited, const std::string& text) {
+    Environment environment = machine(true, true);
+    environment.inherited_socket = inherited;
+    return settle({}, parse_settings(text, "f").value(), environment).value();
+  };
+  EXPECT_NE(config_with("/run/tpmspace/tpm.sock", "").access.door(kAdminDoor), nullptr);
+  EXPECT_NE(config_with("/run/tpmspace/tpm.sock", "socket = \"/a/s\"").access.door(kAdminDoor), nullptr)
+      << "`socket` means nothing then";
+  EXPECT_EQ(config_with("/tmp/x.sock", "").access.door(kAdminDoor), nullptr);
+  EXPECT_EQ(config_with("", "").access.door(kAdminDoor), nullptr) << "an abstract name";
+  const Config asked_for = config_with("/tmp/x.sock", "admin_socket = \"/b/s\"");
+  ASSERT_NE(asked_for.access.door(kAdminDoor), nullptr);
+  EXPECT_EQ(asked_for.access.door(kAdminDoor)->path, "/b/s");
+  const Config listeners = config_with("/tmp/x/x.sock", "[[door]]\nname = \"a\"");
+  EXPECT_EQ(listeners.socket, "/tmp/x/x.sock");
+  EXPECT_EQ(listeners.access.door("a")->path, "/tmp/x-listeners/a/tpm.sock") << "beside the socket that is served";
+}
+
 // --- What a reload does not change.
 
 Config settled(const std::string& text) {

@@ -1,6 +1,8 @@
 // What docs/ says of the configuration is what the daemon does: the same keys, the same defaults.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -9,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <tuple>
+#include <vector>
 
 #include "daemon/config.h"
 #include "daemon/explain.h"
@@ -267,6 +270,39 @@ TEST(Documentation, EveryKeyIsInIt) {
   for (const auto& key : keys) EXPECT_TRUE(example.contains(key)) << key << " is not in tpmspaced.example.toml";
   EXPECT_EQ(example, documented) << "the table of configuration.md and the example differ";
   EXPECT_EQ(example.size(), keys.size());
+}
+
+// The documents are installed, the source is not.
+std::vector<std::filesystem::path> pages() {
+  std::vector<std::filesystem::path> out;
+  for (const auto& one : std::filesystem::recursive_directory_iterator(TPMSPACE_DOCS))
+    if (one.path().extension() == ".md") out.push_back(one.path());
+  return out;
+}
+
+TEST(Documentation, LinksLeadToWhatIsInstalled) {
+  const std::filesystem::path docs(TPMSPACE_DOCS);
+  for (const auto& page : pages()) {
+    const std::string text = contents(std::filesystem::relative(page, docs).string());
+    constexpr std::string_view kLink = "](";
+    for (auto at = text.find(kLink); at != std::string::npos; at = text.find(kLink, at + 1)) {
+      const auto begin = at + kLink.size();
+      std::string target = text.substr(begin, text.find(')', begin) - begin);
+      target.resize(std::min(target.size(), target.find('#')));
+      if (target.empty() || target.find("://") != std::string::npos) continue;
+      const auto file = (page.parent_path() / target).lexically_normal();
+      EXPECT_TRUE(std::filesystem::exists(file)) << page << ": " << target;
+      EXPECT_FALSE(std::filesystem::relative(file, docs).string().starts_with("..")) << page << ": " << target;
+    }
+  }
+}
+
+TEST(Documentation, TheIndexNamesEveryPage) {
+  const std::string index = contents("README.md");
+  for (const auto& page : pages()) {
+    if (page.parent_path() != std::filesystem::path(TPMSPACE_DOCS) || page.filename() == "README.md") continue;
+    EXPECT_NE(index.find("](" + page.filename().string() + ")"), std::string::npos) << page;
+  }
 }
 
 }  // namespace

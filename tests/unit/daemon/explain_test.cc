@@ -460,7 +460,7 @@ TEST(Explain, TheTextNamesTheNamespace) {
   EXPECT_EQ(text("uid=33", {"NV_Write", "0x1500017"}),
             "TPM2_NV_Write 0x01500017 0x01500017: refused\n"
             "  code     0x000b0149 (resource manager: not allowed for this NV index)\n"
-            "  reason   the profile does not list this NV index for what the command does with it\n"
+            "  reason   the profile does not list this NV index under nv.write\n"
             "  member   of the namespace \"shop\", /f:1\n"
             "  profile  storage\n"
             "  rule     /f:1, the profile of the namespace: gives \"storage\"\n");
@@ -468,7 +468,45 @@ TEST(Explain, TheTextNamesTheNamespace) {
             "TPM2_GetRandom: allowed\n"
             "  member   of the namespace \"bare\", /f:7\n"
             "  profile  safe\n"
-            "  rule     none that gives a profile: \"safe\"\n");
+            "  rule     no rule matches: the standard profile \"safe\" holds (docs/profiles.md)\n");
+}
+
+TEST(Explain, TheTextSaysWhyRootIsNoAdministrator) {
+  const Access standard{guard::Policy::standard(120), {}};
+  const std::string id(64, 'a');
+  const auto text_for = [&](const std::string& as, const Access& access) {
+    const auto visitor = visitor_from(as, access, test_accounts());
+    EXPECT_TRUE(visitor) << visitor.error();
+    return text_of(explain(access, *visitor, Words{"GetRandom"}).value(), access, "f");
+  };
+  const struct {
+    std::string as, why;
+  } cases[] = {
+      {"uid=0,cgroup=/system.slice/docker-" + id + ".scope", "root in a container or pod is no administrator"},
+      {"uid=0,cgroup=/machine.slice/x.scope", "root in a container is no administrator"},
+      {"uid=0,process=unknown",
+       "root is an administrator only if it is known to be the machine's own; of this process that is unknown"},
+      {"uid=120,cgroup=/machine.slice/x.scope", "tpmspaced's own user in a container is no administrator"},
+  };
+  for (const auto& [as, why] : cases)
+    EXPECT_TRUE(text_for(as, standard).ends_with("  because  " + why + "\n")) << as << "\n" << text_for(as, standard);
+  for (const char* as : {"uid=0", "uid=5", "uid=5,process=unknown"})
+    EXPECT_EQ(text_for(as, standard).find("because"), std::string::npos) << as;
+
+  auto away = guard::Principal::ordinary(0);
+  away.cgroup = guard::Known<std::string>("/system.slice/x.service");
+  away.is_native = guard::Match::kNo;
+  EXPECT_EQ(why_no_administrator(away, standard.choose(away, kMainDoor), standard.policy, nullptr),
+            "root in another user namespace than tpmspaced's is no administrator");
+  away.cgroup = {};
+  EXPECT_EQ(why_no_administrator(away, standard.choose(away, kMainDoor), standard.policy, nullptr),
+            "root in another user namespace than tpmspaced's, or in a container, is no administrator");
+
+  const auto placed = parse_settings("[[namespace]]\nname = \"web\"\nunit = \"nginx.service\"\n", "f", test_accounts());
+  const Access with_namespace = access_of(placed->policy, 120, "/run/main").value();
+  EXPECT_TRUE(text_for("uid=0,cgroup=/system.slice/nginx.service", with_namespace)
+                  .ends_with("  because  root in the namespace \"web\", which asks where its members are, is no "
+                             "administrator\n"));
 }
 
 TEST(Explain, TheTextNamesWhatOnlyTheTpmKnows) {
@@ -480,7 +518,7 @@ TEST(Explain, TheTextNamesWhatOnlyTheTpmKnows) {
             "TPM2_NV_Read 0x01500016 0x01500016: allowed\n"
             "  unless   0x01500016 is a PIN Fail index: the profile does not list it under nv.pin\n"
             "  profile  safe\n"
-            "  rule     none that gives a profile: \"safe\"\n");
+            "  rule     no rule matches: the standard profile \"safe\" holds (docs/profiles.md)\n");
   EXPECT_EQ(text({"NV_ReadPublic", "0x1500016"}).find("unless"), std::string::npos);
   EXPECT_EQ(text({"NV_Write", "0x1500016"}).find("unless"), std::string::npos) << "it is refused anyway";
 }
@@ -494,7 +532,7 @@ TEST(Explain, TheTextSaysWhatTpmspacedAnswersItself) {
             "TPM2_Startup: answered\n"
             "  answer   tpmspaced answers 0x00000100 in place of the TPM, which is running already\n"
             "  profile  safe\n"
-            "  rule     none that gives a profile: \"safe\"\n");
+            "  rule     no rule matches: the standard profile \"safe\" holds (docs/profiles.md)\n");
   EXPECT_TRUE(text({"Shutdown"}).starts_with("TPM2_Shutdown: answered\n"));
   EXPECT_TRUE(text({"SelfTest"}).starts_with("TPM2_SelfTest: refused\n  answer   "));
   EXPECT_EQ(text({"Clear", "lockout"}).find("  answer   "), std::string::npos);
@@ -508,14 +546,14 @@ TEST(Explain, TheTextNamesCodeReasonProfileAndRules) {
   EXPECT_EQ(text(kNginx, {"NV_Write", "0x1500016"}),
             "TPM2_NV_Write 0x01500016 0x01500016: refused\n"
             "  code     0x000b0143 (resource manager: command code not supported)\n"
-            "  reason   the profile does not list this command\n"
+            "  reason   the profile does not list this command, which is of the class nv-write\n"
             "  profile  web\n"
             "  rule     /f:11: gives \"web\"\n");
   EXPECT_EQ(text("uid=5,exe=/usr/bin/x", {"PCR_Read", "pcr=1"}),
             "TPM2_PCR_Read pcr=1: allowed\n"
             "  profile  storage & safe\n"
             "  rule     /f:15: narrows to \"storage\"\n"
-            "  rule     none that gives a profile: \"safe\"\n");
+            "  rule     no rule gives a profile: the standard profile \"safe\" holds (docs/profiles.md)\n");
   EXPECT_EQ(text("uid=0,door=two", {"GetRandom"}),
             "TPM2_GetRandom: allowed\n"
             "  profile  host\n"

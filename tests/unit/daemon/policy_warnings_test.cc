@@ -242,6 +242,73 @@ TEST(PolicyWarnings, WhatCannotBeSeenIsSaidOfRulesThatNameIt) {
   EXPECT_TRUE(warnings(inside, false)[0].sentence.starts_with("this namespace names a user namespace, which without"));
 }
 
+Warning no_handles(const std::string& commands, const std::string& set) {
+  const bool is_one = commands.find(" and ") == std::string::npos;
+  return {1, "the profile \"p\" allows " + commands + (is_one ? ", which is" : ", which are") +
+                 " refused all the same, because \"" + set + "\" is empty: list there what " +
+                 (is_one ? "it" : "they") + " may be used for"};
+}
+Warning no_commands(const std::string& set, const std::string& remedy) {
+  return {1, "the profile \"p\" lists something under \"" + set + "\", and allows no command that it is for: add " +
+                 remedy + " to \"allow\""};
+}
+
+TEST(PolicyWarnings, HalfAPermissionIsSaid) {
+  const struct {
+    const char* text;
+    std::vector<Warning> wanted;
+  } cases[] = {
+      // A command, and nothing that it may be used for.
+      {"base = \"safe\"\nallow = \"nv-write\"", {no_handles("TPM2_NV_Increment and 3 more", "nv.write")}},
+      {"base = \"safe\"\nallow = \"TPM2_NV_Write\"", {no_handles("TPM2_NV_Write", "nv.write")}},
+      {"base = \"safe\"\nallow = \"TPM2_NV_ChangeAuth\"", {no_handles("TPM2_NV_ChangeAuth", "nv.define")}},
+      {"base = \"safe\"\nallow = \"nv-define\"", {no_handles("TPM2_NV_UndefineSpaceSpecial and 3 more", "nv.define")}},
+      {"base = \"safe\"\nallow = \"nv-lock\"", {no_handles("TPM2_NV_GlobalWriteLock and 2 more", "nv.lock")}},
+      {"base = \"safe\"\nallow = \"pcr-extend\"", {no_handles("TPM2_PCR_Event and 1 more", "pcr.extend")}},
+      {"base = \"safe\"\nallow = \"pcr-reset\"", {no_handles("TPM2_PCR_Reset", "pcr.reset")}},
+      {"base = \"safe\"\nallow = \"evict\"", {no_handles("TPM2_EvictControl", "persistent.evict")}},
+      {"localities = 0\nallow = [\"nv-read\", \"pcr-read\"]",
+       {no_handles("TPM2_NV_Read", "nv.read"), no_handles("TPM2_PCR_Read", "pcr.read")}},
+      {"localities = 0\nallow = \"TPM2_NV_Certify\"", {no_handles("TPM2_NV_Certify", "nv.read")}},
+      // What it may be used for, and no command.
+      {"base = \"safe\"\nnv.write = 0x01500016", {no_commands("nv.write", "\"nv-write\"")}},
+      {"base = \"safe\"\nnv.define = 0x01500016", {no_commands("nv.define", "\"nv-define\"")}},
+      {"base = \"safe\"\npcr.extend = 16", {no_commands("pcr.extend", "\"pcr-extend\"")}},
+      {"base = \"safe\"\npcr.reset = 16", {no_commands("pcr.reset", "\"pcr-reset\"")}},
+      {"base = \"safe\"\npersistent.evict = 0x81000001", {no_commands("persistent.evict", "\"evict\"")}},
+      {"localities = 0\nallow = \"TPM2_GetRandom\"\npersistent.salt-key = 0x81000001",
+       {no_commands("persistent.salt-key", "\"sessions\"")}},
+      // Both, or meant so.
+      {"base = \"safe\"\nallow = \"nv-write\"\nnv.write = 0x01500016", {}},
+      {"base = \"safe\"\nallow = \"TPM2_EventSequenceComplete\"\npcr.extend = 16",
+       {no_commands("pcr.extend", "\"pcr-extend\"")}},
+      {"localities = 0\nallow = \"TPM2_EventSequenceComplete\"\npcr.extend = 16", {}},
+      {"base = \"safe\"\nnv.read = []", {}},
+      {"base = \"safe\"\nnv.read = 0x01500016", {}},
+      {"base = \"safe\"\ndeny = \"nv-read\"", {}},
+      {"base = \"safe\"\nnv.pin = 0x01500020", {}},
+      {"base = \"safe\"\npersistent.use = 0x81000001", {}},
+      {"base = \"admin\"\nallow = \"all\"", {}},
+      {"localities = 0\nallow = \"sessions\"", {}},
+      {"localities = 0\nallow = [\"read-public\", \"attest\", \"platform\"]", {}},
+      {"localities = 0\nallow = \"sessions\"\nnv.read = 0x01500016", {}},
+      {"localities = 0\nallow = \"0x2000010a\"\nnv.write = 0x01500016", {}},
+      {"localities = 0\nallow = \"all\"",
+       {no_handles("TPM2_EvictControl", "persistent.evict"), no_handles("TPM2_NV_Read", "nv.read"),
+        no_handles("TPM2_NV_Increment and 3 more", "nv.write"),
+        no_handles("TPM2_NV_GlobalWriteLock and 2 more", "nv.lock"),
+        no_handles("TPM2_NV_UndefineSpaceSpecial and 3 more", "nv.define"), no_handles("TPM2_PCR_Read", "pcr.read"),
+        no_handles("TPM2_PCR_Event and 1 more", "pcr.extend"), no_handles("TPM2_PCR_Reset", "pcr.reset")}},
+  };
+  for (const auto& [text, wanted] : cases)
+    EXPECT_EQ(warnings("[profile.p]\n" + std::string(text) + "\n[[rule]]\nuser = 7\nprofile = \"p\"\n"), wanted)
+        << text;
+  // A part of other profiles.
+  EXPECT_EQ(warnings("[profile.p]\nbase = \"safe\"\nnv.write = 0x01500016\n[profile.q]\nbase = \"p\"\nallow = "
+                     "\"nv-write\"\n[[rule]]\nuser = 7\nprofile = \"q\"\n"),
+            std::vector<Warning>{});
+}
+
 TEST(PolicyWarnings, CapabilitiesAreThoseInEffect) {
   constexpr std::string_view kText =
       "CapPrm:\t000001ffffffffff\nCapEff:\t0000000000080000\nCapBnd:\t000001ffffffffff\n";

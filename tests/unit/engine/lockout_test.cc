@@ -121,6 +121,8 @@ TEST_F(Lockout, ConnectionsOfOneOwnerShare) {
   const auto theirs = key(same), others = key(other);
   use_up(one);
   EXPECT_EQ(ask(same, sign(theirs, kRight)).code, kStopped);
+  EXPECT_TRUE(account_.stopped_by_own_share);
+  EXPECT_NE(account_.lockout_interval, 0U);
   EXPECT_EQ(ask(other, sign(others, kRight)).code, 0U);
 }
 

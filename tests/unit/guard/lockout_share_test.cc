@@ -44,6 +44,25 @@ TEST(LockoutShare, StopsAnOwnerAtItsShareUntilItsFailuresAgeOut) {
   EXPECT_EQ(shares.failures(1, 5000), 4U);
 }
 
+TEST(LockoutShare, SaysWhoseTriesAreUsedUp) {
+  using Shortage = LockoutShare::Shortage;
+  LockoutShare shares = of(3);  // 2 for all
+  EXPECT_EQ(shares.shortage(1, 0), Shortage::kNone);
+  shares.failed(1, 0);
+  EXPECT_EQ(shares.shortage(1, 0), Shortage::kOwn);
+  EXPECT_EQ(shares.shortage(2, 0), Shortage::kNone);
+  shares.failed(2, 0);
+  EXPECT_EQ(shares.shortage(2, 0), Shortage::kOwn);
+  EXPECT_EQ(shares.shortage(3, 0), Shortage::kAll) << "it has not failed itself";
+  LockoutShare others = of(32);  // 24 for all
+  for (int i = 0; i < 24; ++i) others.privileged_failed(0);
+  EXPECT_EQ(others.shortage(1, 0), Shortage::kAll);
+  LockoutShare beside = of(3);
+  beside.failed_beside(1, 0);
+  EXPECT_EQ(beside.shortage(1, 0), Shortage::kOwn) << "a PIN's tries";
+  EXPECT_EQ(of(3, 0).shortage(1, 0), Shortage::kNone) << "the chip's protection is off";
+}
+
 TEST(LockoutShare, FourOwnersAtOnceDoNotLockAChipOfThreeTries) {
   LockoutShare shares = of(3);
   int failures = 0;

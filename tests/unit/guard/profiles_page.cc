@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "guard/needs.h"
 #include "guard/shipped.h"
 #include "wire/handle.h"
 
@@ -10,10 +11,7 @@ namespace {
 
 constexpr std::string_view kBegin = R"(# Profiles
 
-A profile says what a client may do. These come with tpmspace; the tables are made from the code, and a test compares
-them with it. Who gets which is said by [rules and doors](policy.md). After a change:
-
-    TPMSPACE_WRITE_DOCS=1 build/asan/bin/unit_guard --gtest_filter='ProfilesPage.*'
+A profile says what a client may do. These come with tpmspace. Who gets which is said by [rules and doors](policy.md).
 
 | Profile | For |
 |---|---|
@@ -53,8 +51,65 @@ PCR selections of PCR_Read, Quote, PolicyPCR, Create and CreatePrimary (`pcr.rea
 out); the hierarchy in LoadExternal, Hash, SequenceComplete and HierarchyControl; the handle in EvictControl; the index
 in NV_DefineSpace; the scheme of a signature. FlushContext and ContextLoad name only what is of the client's own space.
 
+## Classes of commands
+
+`allow` and `deny` of a [profile](policy.md#profiles) take these names. A class with a set needs both: `allow`, and what the
+commands may be used for. (NV_ChangeAuth, which is in `nv-write`, is judged by `nv.define`.)
+
+)";
+
+constexpr std::string_view kCommandsBegin = R"(
 ## Commands
 )";
+
+struct ClassText {
+  std::string_view name, purpose;
+};
+// In the order of wire::PermissionClass.
+constexpr ClassText kClasses[] = {
+    {"read-public", "read what is no secret: capabilities, public areas, the clock, test results"},
+    {"random", "random numbers, and hashing without a key"},
+    {"pcr-read", "read PCRs"},
+    {"pcr-extend", "measure into PCRs"},
+    {"pcr-reset", "set PCRs back"},
+    {"sessions", "sessions and policies"},
+    {"context", "save, load and flush one's own keys and sessions"},
+    {"create-keys", "make keys and sealed data"},
+    {"load-keys", "load keys and sealed data"},
+    {"use-keys", "sign, decrypt, unseal, HMAC, ECDH"},
+    {"attest", "quotes and certificates by a key"},
+    {"credential", "make and activate credentials"},
+    {"migrate", "take keys to another TPM or parent"},
+    {"shared-counter", "anonymous signatures, which spend a counter that all users share"},
+    {"nv-read", "read NV indices"},
+    {"nv-write", "write NV indices"},
+    {"nv-lock", "lock NV indices"},
+    {"nv-define", "make and remove NV indices"},
+    {"evict", "make keys persistent, and end that"},
+    {"hierarchy", "clear the TPM; authorizations, policies and seeds of hierarchies"},
+    {"lockout", "set back and configure the protection against wrong passwords"},
+    {"platform", "what a firmware configures: banks of PCRs, the clock, physical presence"},
+    {"audit", "which commands the TPM itself audits"},
+    {"power", "start, shut down and test the TPM"},
+    {"firmware", "replace the TPM's firmware"},
+    {"vendor", "commands of the manufacturer, and those newer than tpmspace"},
+};
+
+std::string classes() {
+  std::string out = "| Class | For | Set | Commands |\n|---|---|---|---|\n";
+  for (const ClassText& one : kClasses) {
+    std::string names;
+    const SetOfProfile* set = nullptr;
+    for (const auto& command : wire::CommandTable::builtin().rows()) {
+      if (wire::name_of(command.permission) != one.name) continue;
+      set = main_set_of(command.permission);
+      names += fmt::format("{}{}", names.empty() ? "" : ", ", command.name.substr(std::string_view("TPM2_").size()));
+    }
+    out += fmt::format("| `{}` | {} | {} | {} |\n", one.name, one.purpose,
+                       set == nullptr ? "" : fmt::format("`{}`", set->name), names.empty() ? "all others" : names);
+  }
+  return out;
+}
 
 constexpr std::string_view kSetsBegin = R"(
 ## What they may do it to
@@ -159,8 +214,15 @@ std::string limits() {
 
 }  // namespace
 
+std::vector<std::string_view> classes_of_profiles_page() {
+  std::vector<std::string_view> out;
+  for (const ClassText& one : kClasses) out.push_back(one.name);
+  return out;
+}
+
 std::string profiles_page() {
-  return std::string(kBegin) + commands() + std::string(kSetsBegin) + sets() + std::string(kLimitsBegin) + limits();
+  return std::string(kBegin) + classes() + std::string(kCommandsBegin) + commands() + std::string(kSetsBegin) + sets() +
+         std::string(kLimitsBegin) + limits();
 }
 
 }  // namespace tpmspace::guard

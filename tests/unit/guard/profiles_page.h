@@ -2,9 +2,13 @@
 #pragma once
 
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace tpmspace::guard {
 
 [[nodiscard]] std::string profiles_page();
+// Those that it explains.
+[[nodiscard]] std::vector<std::string_view> classes_of_profiles_page();
 
 }  // namespace tpmspace::guard

@@ -22,7 +22,14 @@ TEST(ProfilesPage, IsWhatTheProfilesAre) {
   if (std::getenv("TPMSPACE_WRITE_DOCS") != nullptr) std::ofstream(path) << profiles_page();
   std::ifstream file(path);
   const std::string page{std::istreambuf_iterator<char>(file), {}};
-  EXPECT_EQ(page, profiles_page()) << "docs/profiles.md says how to write it anew";
+  EXPECT_EQ(page, profiles_page()) << "CONTRIBUTING.md says how to write it anew";
+}
+
+TEST(ProfilesPage, ExplainsEveryClass) {
+  std::vector<std::string_view> wanted;
+  for (int i = 0; i <= static_cast<int>(wire::PermissionClass::kVendor); ++i)
+    wanted.push_back(wire::name_of(static_cast<wire::PermissionClass>(i)));
+  EXPECT_EQ(classes_of_profiles_page(), wanted);
 }
 
 TEST(Shipped, AreFoundByName) {

@@ -91,7 +91,7 @@ void check(const Profile& profile, const std::vector<VerdictCase>& cases, std::u
   for (const auto& [what, bytes, expected] : cases) {
     const Verdict verdict = judge(profile, parsed(bytes), locality);
     EXPECT_EQ(verdict.rc, expected) << profile.name << ": " << what << ": " << fmt::format("{:#x}, ", verdict.rc)
-                                    << sentence(verdict.reason);
+                                    << sentence(verdict);
     EXPECT_EQ(verdict.allowed(), expected == kYes) << what;
   }
 }
@@ -403,9 +403,50 @@ TEST(Verdict, AllocatesNothing) {
   EXPECT_GT(allowed, 5U);
 }
 
+// What to write is what `kSets` and the table of commands call it.
+TEST(Verdict, TheSentenceNamesTheKeyToWrite) {
+  Profile bare;
+  bare.commands = Numbers::all();
+  bare.localities = Numbers::one(0);
+  bare.hierarchies = Numbers::all();
+  const struct {
+    Bytes bytes;
+    const char* sentence;
+  } cases[] = {
+      {command(cc::kNVWrite, {kIndex, kIndex}, password(), {}),
+       "the profile does not list this NV index under nv.write"},
+      {command(cc::kNVRead, {kIndex, kIndex}, password(), {}), "the profile does not list this NV index under nv.read"},
+      {command(cc::kNVReadPublic, {kIndex}, {}, {}), "the profile does not list this NV index under nv.read-public"},
+      {command(cc::kNVReadLock, {kIndex, kIndex}, password(), {}),
+       "the profile does not list this NV index under nv.lock"},
+      {command(cc::kNVUndefineSpace, {kOwner, kIndex}, password(), {}),
+       "the profile does not list this NV index under nv.define"},
+      {command(cc::kNVRead, {kOwner, kIndex}, password(), {}),
+       "the profile does not list this NV index under nv.by-owner, as one to be used by the authorization of owner or "
+       "platform"},
+      {command(cc::kNVGlobalWriteLock, {kOwner}, password(), {}),
+       "the command is about all NV indices, and the profile does not list all of them under nv.lock"},
+      {command(cc::kPCRExtend, {16}, password(), {}), "the profile does not list this PCR under pcr.extend"},
+      {command(cc::kPCRReset, {16}, password(), {}), "the profile does not list this PCR under pcr.reset"},
+      {command(cc::kPCRRead, {}, {}, selection(1)), "the profile does not list this PCR under pcr.read"},
+      {command(cc::kReadPublic, {kKey}, {}, {}),
+       "the profile does not list this persistent object under persistent.read-public, or there is none of that number "
+       "for this client: namespaces have handles of their own"},
+  };
+  for (const auto& [bytes, wanted] : cases) EXPECT_EQ(sentence(judge(bare, parsed(bytes), 0)), wanted);
+  EXPECT_TRUE(sentence(judge(bare, parsed(sign_handle(cc::kSign, kKey)), 0))
+                  .starts_with("the profile does not list this persistent object under persistent.use, "));
+  EXPECT_EQ(sentence(judge(bare, parsed(cases[0].bytes), 2)),
+            "the profile does not list this locality under localities");
+  EXPECT_EQ(sentence(judge(safe(), parsed(hash(kPlatform)), 0)),
+            "the profile does not list this hierarchy under hierarchies");
+  EXPECT_EQ(sentence(judge(safe(), parsed(command(cc::kNVUndefineSpace, {kOwner, kIndex}, password(), {})), 0)),
+            "the profile does not list this command, which is of the class nv-define");
+}
+
 TEST(Verdict, EveryReasonHasASentence) {
   for (int i = 0; i <= static_cast<int>(Reason::kUnreadable); ++i)
-    EXPECT_FALSE(sentence(static_cast<Reason>(i)).empty()) << i;
+    EXPECT_FALSE(sentence({.reason = static_cast<Reason>(i)}).empty()) << i;
 }
 
 RC_GTEST_PROP(Verdict, AdminIsStoppedByNothing, ()) {
@@ -418,7 +459,7 @@ RC_GTEST_PROP(Verdict, IsTotal, ()) {
   const Verdict verdict = judge(profile, any_command(), 0);
   RC_ASSERT(verdict.allowed() == (verdict.rc == kYes));
   RC_ASSERT(wire::layer_of(verdict.rc) == 0U);
-  RC_ASSERT(!sentence(verdict.reason).empty());
+  RC_ASSERT(!sentence(verdict).empty());
 }
 
 }  // namespace

@@ -6,6 +6,9 @@
 
 #include <sstream>
 
+#include "tool/doctor.h"
+#include "tool/door.h"
+
 namespace tpmspace::tool {
 namespace {
 
@@ -95,6 +98,32 @@ TEST(ReportText, SaysWhoWhyAndWhat) {
             "last refused  3.0 s ago: TPM2_Clear, 0x000b0143 (resource manager: command code\n"
             "              not supported); the profile has no such command\n");
   EXPECT_NE(report_json(report).find("\"administers\": false, \"reasons\": [\"/etc/tpmspace"), std::string::npos);
+}
+
+TEST(HowToUse, IsALineForTheShell) {
+  EXPECT_EQ(
+      how_to_use("/run/a/tpm.sock"),
+      "programs use it after: export TPMSPACE_SOCKET=/run/a/tpm.sock TPM2TOOLS_TCTI=space:path=/run/a/tpm.sock\n");
+  EXPECT_EQ(how_to_use("/a,b"), "programs use it after: export TPMSPACE_SOCKET=/a,b TPM2TOOLS_TCTI=space:/a,b\n");
+  EXPECT_EQ(how_to_use("/it's"),
+            "programs use it after: export TPMSPACE_SOCKET='/it'\\''s' TPM2TOOLS_TCTI='space:path=/it'\\''s'\n");
+}
+
+TEST(NoteOfOtherManager, IsSaidWhereTheVariableLeadsElsewhere) {
+  const auto note = [](std::string_view tcti) {
+    return note_of_other_manager("TSS2_TCTI", tcti, "/run/default", "/run/asked").value_or("");
+  };
+  EXPECT_EQ(note("space:path=/run/asked"), "");
+  EXPECT_EQ(note("space:/run/asked"), "");
+  EXPECT_EQ(note("cmd:tpmspace connect --socket /run/asked"), "");
+  EXPECT_EQ(
+      note("space:"),
+      "TSS2_TCTI is \"space:\": programs that read it use /run/default, and this is about /run/asked; to ask about "
+      "theirs add --socket /run/default");
+  EXPECT_EQ(
+      note("device:/dev/tpm0"),
+      "TSS2_TCTI is \"device:/dev/tpm0\": programs that read it do not use tpmspaced, and this is about the one at "
+      "/run/asked");
 }
 
 TEST(ProgramOf, IsThatOfAProcessThatIsOldEnough) {

@@ -83,8 +83,8 @@ TEST(Policy, ExplainEndsWithTheVerdict) {
        3,
        "TPM2_Duplicate 0x80000000 0x40000007: refused\n"
        "  code     0x000b0143 (resource manager: command code not supported)\n"
-       "  reason   the profile does not list this command\n  profile  safe\n"
-       "  rule     none that gives a profile: \"safe\"\n",
+       "  reason   the profile does not list this command, which is of the class migrate\n  profile  safe\n"
+       "  rule     no rule matches: the standard profile \"safe\" holds (docs/profiles.md)\n",
        ""},
       {"uid=1002",
        {"TPM2_Duplicate"},

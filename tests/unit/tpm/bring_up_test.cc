@@ -51,6 +51,7 @@ TEST(BringUp, StartsAFreshTpmAndKnowsItsLimits) {
   EXPECT_EQ(facts->lockout_counter, 0U);
   EXPECT_EQ(facts->manufacturer, "IBM");
   EXPECT_NE(facts->vendor.find("SW"), std::string::npos) << facts->vendor;
+  EXPECT_EQ(facts->vendor.find("  "), std::string::npos) << facts->vendor << ": its parts are filled up with spaces";
   EXPECT_NE(facts->firmware, 0U);
   const auto has = [&](wire::CommandCode code) {
     return std::any_of(facts->commands.begin(), facts->commands.end(),
