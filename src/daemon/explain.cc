@@ -55,27 +55,27 @@ Complaint take_gid(const std::string& value, const Accounts& accounts, ClientDra
 }
 
 // What could not be read.
-constexpr std::string_view kUnknown = "unknown";
+constexpr std::string_view kUnknownWord = "unknown";
 
 Complaint take_text(const std::string& value, std::optional<Text>& out) {
-  return take_once(std::optional(value == kUnknown ? Text() : Text(value)), "", out);
+  return take_once(std::optional(value == kUnknownWord ? Text() : Text(value)), "", out);
 }
 
 Complaint take_path(const std::string& value, std::string_view example, std::optional<Text>& out) {
-  if (value.front() != '/' && value != kUnknown)
+  if (value.front() != '/' && value != kUnknownWord)
     return fmt::format("a path that begins with a slash is wanted: {}", example);
   return take_text(value, out);
 }
 
 Complaint take_inode(const std::string& value, std::optional<Inode>& out) {
-  if (value == kUnknown) return take_once(std::optional(Inode()), "", out);
+  if (value == kUnknownWord) return take_once(std::optional(Inode()), "", out);
   const auto number = number_in(value);
   return take_once(number ? std::optional(Inode(*number)) : std::nullopt, "a number is wanted: the namespace's inode",
                    out);
 }
 
 Complaint take_process(const std::string& value, ClientDraft& out) {
-  if (value != kUnknown) return "only process=unknown can be said: that it was gone before it could be read";
+  if (value != kUnknownWord) return "only process=unknown can be said: that it was gone before it could be read";
   out.is_unidentified = true;
   return std::nullopt;
 }

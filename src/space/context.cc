@@ -31,6 +31,9 @@ bool ContextInfo::is_object() const {
 bool ContextInfo::is_sequence() const {
   return saved_handle == kSavedSequence;
 }
+bool ContextInfo::is_st_clear() const {
+  return saved_handle == kSavedStClear;
+}
 
 tl::expected<ContextInfo, wire::Rc> read_context(wire::ByteView context) {
   wire::Reader in(context);

@@ -27,6 +27,7 @@ struct ContextInfo {
   [[nodiscard]] bool is_session() const;
   [[nodiscard]] bool is_object() const;    // ordinary or stClear
   [[nodiscard]] bool is_sequence() const;  // hash, HMAC or event sequence
+  [[nodiscard]] bool is_st_clear() const;  // an object that does not load after a Restart
 };
 
 // `context` must be exactly one TPMS_CONTEXT. Errors, as libtpms gives them for ContextLoad's parameter:

@@ -21,12 +21,11 @@ bool can_be_made_again_when_lost(const Session& session) {
 // The counters do not tell a Restart, after which contexts of stClear objects do not load, from a Resume. False: there
 // are none.
 bool doubt_st_clear_objects(Books& books) {
-  constexpr std::uint32_t kSavedStClear = 0x80000002;  // Part 2, 14.6.3
   bool found = false;
   for (auto& [id, space] : books.spaces)
     for (auto& [handle, object] : space.objects) {
       const auto info = read_context(object.context);
-      if (!info || info->saved_handle != kSavedStClear || slot_of(books, id, wire::ClientHandle{handle})) continue;
+      if (!info || !info->is_st_clear() || slot_of(books, id, wire::ClientHandle{handle})) continue;
       object.seen_at = 0;
       found = true;
     }
