@@ -24,9 +24,10 @@ void Arrivals::add(posix::Fd socket, const Entrance& entrance, const Doors::Occu
   const auto accepted = since_boot();
   if (has_hung_up(socket.get())) return;
   const auto peer = peer_credentials(socket.get());
-  if (!peer || callbacks_.is_hopeless(*peer, entrance)) return;
-  waiting_.put({entrance.door, callbacks_.user_of(peer->uid)},
-               Arrival{std::move(socket), *peer, accepted, entrance, door});
+  if (!peer) return;
+  const std::pair user(entrance.door, callbacks_.user_of(peer->uid));
+  if (callbacks_.is_hopeless(*peer, entrance, waiting_.size(user))) return;
+  waiting_.put(user, Arrival{std::move(socket), *peer, accepted, entrance, door});
   turn_.ask();
 }
 

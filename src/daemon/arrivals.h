@@ -40,7 +40,8 @@ class Arrivals {
     // The user that a uid takes turns with: the one to whom it is lent, or the uid.
     std::function<uid_t(uid_t)> user_of;
     // The client would get no place and no answer, by what is known of it when it is accepted. It is closed at once.
-    std::function<bool(const ucred& peer, const Entrance& entrance)> is_hopeless;
+    // `waiting`: so many of the same user wait here.
+    std::function<bool(const ucred& peer, const Entrance& entrance, std::size_t waiting)> is_hopeless;
     std::function<void(Arrival)> identify;
     std::function<void()> room_again;  // there was none
   };

@@ -64,10 +64,11 @@ inline constexpr unsigned kNarrowings = 16;
 // are alike count once, however often they forked.
 inline constexpr std::size_t kOpeners = 8;
 // Connections of a listening socket that are accepted before everything else has its turn: some microseconds each.
-inline constexpr unsigned kAcceptsPerTurn = 32;
-// Those that were accepted and not identified yet, with many descriptors: as long as a burst of one user's is shorter
-// the kernel's queue is empty for everybody else.
-inline constexpr unsigned kArrivals = 1024;
+inline constexpr unsigned kAcceptsPerTurn = 96;
+// Those that were accepted and not identified yet, where there are so many descriptors; an eighth of it elsewhere. It
+// is more than `limits.connections_per_owner`, which ends the burst of one user: so the kernel's queue is empty for
+// everybody else.
+inline constexpr unsigned kArrivals = 8192, kManyDescriptors = 16'384;
 // Of those that are identified in one round, and that have hung up meanwhile and are closed.
 inline constexpr unsigned kIdentificationsPerRound = 8;
 inline constexpr unsigned kHangupsPerRound = 64;

@@ -45,6 +45,10 @@ class RoundRobin {
     return std::nullopt;
   }
   [[nodiscard]] std::size_t size() const { return size_; }
+  [[nodiscard]] std::size_t size(const Key& key) const {
+    const auto line = lines_.find(key);
+    return line == lines_.end() ? 0 : line->second.size();
+  }
 
  private:
   std::map<Key, std::deque<Item>> lines_;  // none is empty

@@ -61,7 +61,9 @@ Server::Descriptors Server::divide_descriptors(std::uint32_t own) {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return {};
   const auto all = static_cast<std::uint32_t>(std::min<rlim_t>(limit.rlim_cur, UINT32_MAX));
-  const auto arrivals = std::clamp(all / 16, std::uint32_t{1}, std::uint32_t{limits::kArrivals});
+  const auto arrivals = all >= limits::kManyDescriptors
+                            ? limits::kArrivals
+                            : std::clamp(all / 16, std::uint32_t{1}, std::uint32_t{limits::kArrivals / 8});
   const auto unread = std::min(all / 64, std::uint32_t{limits::kUnreadProcesses});
   const std::uint32_t others = own + limits::kPassingDescriptors + unread + limits::kAdministratorPlaces;
   const auto kept = std::max(std::min(all / 4, std::uint32_t{limits::kKeptDescriptors}), others + 4);
@@ -85,13 +87,13 @@ Server::Server(Log& log, AuditLog audit, Terms terms, Listener main_door, std::v
                    on_read_again(std::move(read), for_whom);
                  }),
       places_(least_limit(limits_.connections, descriptors_.clients)),
-      arrivals_(
-          loop_, descriptors_.arrivals,
-          Arrivals::Callbacks{.user_of = [this](uid_t uid) { return gatekeeper_.holder_of(uid); },
-                              .is_hopeless = [this](const ucred& peer,
-                                                    const Entrance& entrance) { return is_hopeless(peer, entrance); },
-                              .identify = [this](Arrival client) { on_arrival(std::move(client)); },
-                              .room_again = [this] { doors_.on_room(); }}),
+      arrivals_(loop_, descriptors_.arrivals,
+                Arrivals::Callbacks{
+                    .user_of = [this](uid_t uid) { return gatekeeper_.holder_of(uid); },
+                    .is_hopeless = [this](const ucred& peer, const Entrance& entrance,
+                                          std::size_t waiting) { return is_hopeless(peer, entrance, waiting); },
+                    .identify = [this](Arrival client) { on_arrival(std::move(client)); },
+                    .room_again = [this] { doors_.on_room(); }}),
       doors_(
           loop_, log, std::move(main_door),
           [this](posix::Fd client, const Entrance& entrance, const Doors::Occupancy& door) {
@@ -380,15 +382,20 @@ std::optional<wire::Rc> Server::refusal_of(const Badge& badge, ClientLimits::Ver
 }
 
 // While as many are refused as may wait for their refusal, one more of a user that is at its limit is not even told.
-bool Server::is_hopeless(const ucred& peer, const Entrance& entrance) {
-  return refused_now_ >= descriptors_.refused && judge(peer, entrance) != ClientLimits::Verdict::kWelcome &&
-         !has_kept_place_for(peer, entrance);
+// Those that wait to be identified count like those that have a place, so that one user does not fill the room for
+// them.
+bool Server::is_hopeless(const ucred& peer, const Entrance& entrance, std::size_t waiting) {
+  if (refused_now_ < descriptors_.refused && waiting < limits_.connections_per_owner) return false;
+  return judge(peer, entrance, waiting) != ClientLimits::Verdict::kWelcome && !has_kept_place_for(peer, entrance);
 }
 
-ClientLimits::Verdict Server::judge(const ucred& peer, const Entrance& entrance) {
+// `more`: others of the same user come first.
+ClientLimits::Verdict Server::judge(const ucred& peer, const Entrance& entrance, std::size_t more) {
   if (places_.is_full()) return ClientLimits::Verdict::kTooMany;
   const auto owner = gatekeeper_.owner_by_uid(peer.uid, entrance);
-  return owner ? places_.judge(*owner, limits_.connections_per_owner) : ClientLimits::Verdict::kWelcome;
+  if (!owner) return ClientLimits::Verdict::kWelcome;
+  const std::uint32_t most = limits_.connections_per_owner;
+  return places_.judge(*owner, most - static_cast<std::uint32_t>(std::min<std::size_t>(more, most)));
 }
 
 ClientLimits::Verdict Server::judge(const Badge& badge) const {

@@ -110,8 +110,8 @@ class Server final : private Connection::Host {
   // Why a client is answered once and sent away; nullopt: it is welcome.
   [[nodiscard]] std::optional<wire::Rc> refusal_of(const Badge& badge, ClientLimits::Verdict verdict, bool is_kept);
   // Whether there is a place for him, as far as his uid tells it; and as the kernel knows him.
-  [[nodiscard]] bool is_hopeless(const ucred& peer, const Entrance& entrance);
-  [[nodiscard]] ClientLimits::Verdict judge(const ucred& peer, const Entrance& entrance);
+  [[nodiscard]] bool is_hopeless(const ucred& peer, const Entrance& entrance, std::size_t waiting);
+  [[nodiscard]] ClientLimits::Verdict judge(const ucred& peer, const Entrance& entrance, std::size_t more = 0);
   [[nodiscard]] ClientLimits::Verdict judge(const Badge& badge) const;
   // One of those places is his that nobody else gets.
   [[nodiscard]] bool has_kept_place_for(const ucred& peer, const Entrance& entrance) const;

@@ -37,16 +37,16 @@ class ArrivalsTest : public testing::Test {
     return identified_;
   }
   Arrivals make(std::size_t most = 10'000) {
-    return Arrivals(
-        loop_, most,
-        {.user_of = [](uid_t uid) { return uid == kLent ? kFlooder : uid; },
-         .is_hopeless = [this](const ucred&, const Entrance& entrance) { return entrance.door == hopeless_; },
-         .identify =
-             [this](const Arrival& one) {
-               identified_.push_back(one.entrance.door + "/" + std::to_string(one.peer.uid));
-               if (identified_.size() == expected_) loop_.stop(0);
-             },
-         .room_again = [this] { ++room_again_; }});
+    return Arrivals(loop_, most,
+                    {.user_of = [](uid_t uid) { return uid == kLent ? kFlooder : uid; },
+                     .is_hopeless = [this](const ucred&, const Entrance& entrance,
+                                           std::size_t) { return entrance.door == hopeless_; },
+                     .identify =
+                         [this](const Arrival& one) {
+                           identified_.push_back(one.entrance.door + "/" + std::to_string(one.peer.uid));
+                           if (identified_.size() == expected_) loop_.stop(0);
+                         },
+                     .room_again = [this] { ++room_again_; }});
   }
 
   EventLoop loop_;
