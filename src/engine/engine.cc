@@ -240,7 +240,7 @@ Step Engine::Impl::serve_command(ConnectionId id, Ticket ticket, const ClientCom
   step.account->held = held_by(connection.space);
   step.account->stopped_for_lockout = outcome.stopped_for_lockout;
   if (outcome.stopped_for_lockout) {
-    step.account->stopped_by_own_share = lockout.is_out_of_own_share(connection.owner, clock());
+    step.account->stopped_by_own_share = lockout.is_out_of_own_share(connection.owner, limits, clock());
     step.account->lockout_interval = lockout.interval();
   }
   step.account->kept_from_pin = outcome.kept_from_pin;

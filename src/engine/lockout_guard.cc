@@ -27,6 +27,13 @@ space::Tries LockoutGuard::tries_of(space::OwnerId owner, const space::SpaceLimi
   return left ? space::Tries::kLeft : space::Tries::kNone;
 }
 
+bool LockoutGuard::is_out_of_own_share(space::OwnerId owner, const space::SpaceLimits& limits, Time now) const {
+  const auto is_out = [&](space::OwnerId one) {
+    return shares_.shortage(one.value, now) == guard::LockoutShare::Shortage::kOwn;
+  };
+  return is_out(owner) || std::any_of(limits.may_be.begin(), limits.may_be.end(), is_out);
+}
+
 bool LockoutGuard::note(space::OwnerId owner, const space::SpaceLimits& limits, space::Failure failure, Time now) {
   switch (failure) {
     case space::Failure::kNone:

@@ -21,10 +21,9 @@ class LockoutGuard {
   LockoutGuard(const space::Chip& chip, Time now);
 
   [[nodiscard]] space::Tries tries_of(space::OwnerId owner, const space::SpaceLimits& limits, Time now) const;
-  // Of an owner that has none left: it used up its own share, not all owners together theirs.
-  [[nodiscard]] bool is_out_of_own_share(space::OwnerId owner, Time now) const {
-    return shares_.shortage(owner.value, now) == guard::LockoutShare::Shortage::kOwn;
-  }
+  // Of an owner that has none left: its own share is used up, or that of an owner that the client may be; not what all
+  // owners have together.
+  [[nodiscard]] bool is_out_of_own_share(space::OwnerId owner, const space::SpaceLimits& limits, Time now) const;
   [[nodiscard]] std::uint32_t interval() const { return interval_; }  // seconds
   // A command of that owner was wrong, or not. True: it cost him one of his tries, or the chip one.
   bool note(space::OwnerId owner, const space::SpaceLimits& limits, space::Failure failure, Time now);

@@ -148,6 +148,7 @@ TEST_F(Lockout, AClientInDoubtHasNoSecondShareOfTheOwnersItMayBe) {
   const auto key_of_known = key(known), key_of_doubtful = key(doubtful), key_of_other = key(other);
   EXPECT_EQ(ask(known, sign(key_of_known, kWrong)).code, kAuthFail) << "the one try that an owner has";
   EXPECT_EQ(ask(doubtful, sign(key_of_doubtful, kWrong)).code, kStopped) << "it may be the same user";
+  EXPECT_TRUE(account_.stopped_by_own_share) << "not what all have together";
   EXPECT_EQ(ask(other, sign(key_of_other, kRight)).code, 0U) << "another user goes on";
 }
 
