@@ -12,8 +12,6 @@
 
 namespace tpmspace::guard {
 
-using SetMember = Numbers Profile::*;
-
 // Each set that may decide about it, but for commands and localities.
 [[nodiscard]] std::vector<SetMember> sets_used_by(const wire::CommandRow& row);
 // Those of which one that is empty refuses the command whatever its handles are. A command that can do without what is

@@ -92,10 +92,12 @@ struct Profile {
   bool operator==(const Profile&) const = default;
 };
 
+using SetMember = Numbers Profile::*;
+
 // Every set in which being means being allowed: all but `disabled`. For what treats all alike.
 struct SetOfProfile {
   std::string_view name;  // "nv.by-owner"
-  Numbers Profile::*set = nullptr;
+  SetMember set = nullptr;
 };
 inline constexpr std::array kSets = {
     SetOfProfile{"commands", &Profile::commands},

@@ -21,15 +21,13 @@ constexpr std::uint32_t kNull = static_cast<std::uint32_t>(wire::Hierarchy::kNul
 constexpr Numbers::Range kEveryNvIndex = {0x01000000, 0x01FFFFFF}, kEveryPcr = {0, 0x00FFFFFF},
                          kEverything = {0, UINT32_MAX};
 
-using Set = Numbers Profile::*;
-
-constexpr std::string_view key_of(Set set) {
+constexpr std::string_view key_of(SetMember set) {
   for (const SetOfProfile& one : kSets)
     if (one.set == set) return one.name;
   return "";
 }
 
-Verdict listed(const Profile& profile, Set set, std::uint32_t number, Reason reason, wire::Rc code) {
+Verdict listed(const Profile& profile, SetMember set, std::uint32_t number, Reason reason, wire::Rc code) {
   return (profile.*set).contains(number) ? kAllowed : Verdict{reason, code, key_of(set)};
 }
 
@@ -53,7 +51,7 @@ Verdict hierarchy(const Profile& profile, std::uint32_t handle, HandleUse use, u
 }
 
 Verdict persistent(const Profile& profile, std::uint32_t handle, HandleUse use, unsigned n) {
-  Set set = &Profile::persistent_use;
+  SetMember set = &Profile::persistent_use;
   switch (use) {
     case HandleUse::kUnknown:
       return unexplained(profile, handle, n);
@@ -75,7 +73,7 @@ Verdict persistent(const Profile& profile, std::uint32_t handle, HandleUse use, 
   return listed(profile, set, handle, Reason::kPersistent, rc::in_handle(rc::kHandle, n));
 }
 
-Set nv_set(HandleUse use) {
+SetMember nv_set(HandleUse use) {
   switch (use) {
     case HandleUse::kPublic:
       return &Profile::nv_public;
@@ -95,7 +93,7 @@ Set nv_set(HandleUse use) {
 }
 
 Verdict nv_index(const Profile& profile, std::uint32_t handle, HandleUse use, unsigned n) {
-  const Set set = nv_set(use);
+  const SetMember set = nv_set(use);
   if (set == nullptr) return unexplained(profile, handle, n);
   return listed(profile, set, handle, Reason::kNv, rc::kNvAuthorization);
 }
@@ -111,7 +109,7 @@ Verdict nv_authority(const Profile& profile, std::uint32_t authority, std::uint3
 }
 
 Verdict pcr(const Profile& profile, std::uint32_t handle, HandleUse use, unsigned n) {
-  Set set = nullptr;
+  SetMember set = nullptr;
   if (use == HandleUse::kPcrExtend) set = &Profile::pcr_extend;
   if (use == HandleUse::kPcrReset) set = &Profile::pcr_reset;
   if (use == HandleUse::kAuthority) set = &Profile::pcr_read;  // PolicySecret, bind: no more than knowing of it
