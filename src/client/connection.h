@@ -125,8 +125,8 @@ class Connection {
   [[nodiscard]] tl::unexpected<Error> broken(Error error);
 
   [[nodiscard]] tl::expected<void, Error> write_all(wire::ByteView data);
-  // Drops all that arrives until the manager's answer to what this process sent.
   [[nodiscard]] Error turn_lost() const;
+  // Drops all that arrives until the manager's answer to what this process sent.
   [[nodiscard]] tl::expected<void, Error> drop_what_is_anothers(const Deadline& deadline);
   [[nodiscard]] tl::expected<void, Error> drop(const proto::Arrival& arrival);
   // What is sent for the request, Hello before it if it was never said; the replies are due from then on.

@@ -37,7 +37,7 @@ struct Arrival {
 class Arrivals {
  public:
   struct Callbacks {
-    // The user that a uid takes turns with: the one to whom it is lent, or the uid.
+    // The uid whose turn is used: a subordinate uid uses the turn of the user that it is lent to.
     std::function<uid_t(uid_t)> user_of;
     // The client would get no place and no answer, by what is known of it when it is accepted. It is closed at once.
     // `waiting`: so many of the same user wait here.

@@ -65,9 +65,9 @@ inline constexpr unsigned kNarrowings = 16;
 inline constexpr std::size_t kOpeners = 8;
 // Connections of a listening socket that are accepted before everything else has its turn: some microseconds each.
 inline constexpr unsigned kAcceptsPerTurn = 96;
-// Those that were accepted and not identified yet, where there are so many descriptors; an eighth of it elsewhere. It
-// is more than `limits.connections_per_owner`, which ends the burst of one user: so the kernel's queue is empty for
-// everybody else.
+// Connections that were accepted and not identified yet, where there are kManyDescriptors; with fewer descriptors a
+// sixteenth of them, at most an eighth of this. It is above the default of `limits.connections_per_owner`, which ends
+// the burst of one user, so that the kernel's queue stays empty for everybody else.
 inline constexpr unsigned kArrivals = 8192, kManyDescriptors = 16'384;
 // Of those that are identified in one round, and that have hung up meanwhile and are closed.
 inline constexpr unsigned kIdentificationsPerRound = 8;

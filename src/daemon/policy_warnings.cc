@@ -427,8 +427,8 @@ std::optional<std::string> trouble_with_locality(const Door& door, const std::ve
   });
   if (by_rule || by_namespace || lists_it(guard::safe().name)) return std::nullopt;
   return fmt::format(
-      "whoever comes by this door and is no administrator is refused everything: it has locality {}, which no profile "
-      "that he can get there lists; give the door a \"profile\" that does",
+      "clients of this door that are no administrators are refused everything: it has locality {}, which no profile "
+      "that applies there lists; give the door a \"profile\" that lists it",
       *door.locality);
 }
 

@@ -381,15 +381,13 @@ std::optional<wire::Rc> Server::refusal_of(const Badge& badge, ClientLimits::Ver
   return kNoChip;
 }
 
-// While as many are refused as may wait for their refusal, one more of a user that is at its limit is not even told.
-// Those that wait to be identified count like those that have a place, so that one user does not fill the room for
-// them.
+// A user that is at its limit has no more connections refused with an answer once as many wait for theirs as may. The
+// connections of a user that wait to be identified count as well, so that one user does not fill the room for them.
 bool Server::is_hopeless(const ucred& peer, const Entrance& entrance, std::size_t waiting) {
   if (refused_now_ < descriptors_.refused && waiting < limits_.connections_per_owner) return false;
   return judge(peer, entrance, waiting) != ClientLimits::Verdict::kWelcome && !has_kept_place_for(peer, entrance);
 }
 
-// `more`: others of the same user come first.
 ClientLimits::Verdict Server::judge(const ucred& peer, const Entrance& entrance, std::size_t more) {
   if (places_.is_full()) return ClientLimits::Verdict::kTooMany;
   const auto owner = gatekeeper_.owner_by_uid(peer.uid, entrance);

@@ -109,8 +109,9 @@ class Server final : private Connection::Host {
   void on_arrival(Arrival client);
   // Why a client is answered once and sent away; nullopt: it is welcome.
   [[nodiscard]] std::optional<wire::Rc> refusal_of(const Badge& badge, ClientLimits::Verdict verdict, bool is_kept);
-  // Whether there is a place for him, as far as his uid tells it; and as the kernel knows him.
   [[nodiscard]] bool is_hopeless(const ucred& peer, const Entrance& entrance, std::size_t waiting);
+  // Whether there is a place for a client: as far as its uid tells, behind `more` of the same user; and by its
+  // identity.
   [[nodiscard]] ClientLimits::Verdict judge(const ucred& peer, const Entrance& entrance, std::size_t more = 0);
   [[nodiscard]] ClientLimits::Verdict judge(const Badge& badge) const;
   // One of those places is his that nobody else gets.

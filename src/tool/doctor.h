@@ -40,8 +40,8 @@ struct Surroundings {
   std::string program;              // how to call us: "tpmspace" if that is in PATH, else a path
   std::function<bool(const std::string& program)> can_be_run;  // a name in PATH, or a path
 };
-// Of whom asks about the manager at `around.socket`: that programs with this variable, "TSS2_TCTI", do not use that
-// one. Nullopt: they do.
+// A sentence if programs that read `variable` ("TSS2_TCTI"), whose value is `tcti`, use another manager than the one at
+// `socket`. Nullopt: they use that one.
 [[nodiscard]] std::optional<std::string> note_of_other_manager(std::string_view variable, std::string_view tcti,
                                                                const std::string& default_socket,
                                                                const std::string& socket);

@@ -343,8 +343,8 @@ class Doors(RefusalTest):
                 self.assertIn("from 0 to 4, or from 32 to 255", done.stderr)
             done = self.tell(daemon, "door", "add", "far", path + "4", "--locality", "2")
             self.assertEqual(done.returncode, 0, done.stderr)
-            self.assertIn("warning: whoever comes by this door and is no administrator is refused everything: it has "
-                          "locality 2, which no profile that he can get there lists", done.stdout)
+            self.assertIn("warning: clients of this door that are no administrators are refused everything: it has "
+                          "locality 2, which no profile that applies there lists", done.stdout)
             self.assertEqual(self.tell(daemon, "door", "remove", "far").returncode, 0)
             for again, sentence in ((line, "there is a door"), (("door", "add", "main", path), "name of a listener of tpmspaced's own"),
                                     (("door", "add", "x", path + "x", "--profile", "no"), "\"no\""),

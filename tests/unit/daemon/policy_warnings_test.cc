@@ -39,9 +39,8 @@ Warning crowd(int line, const std::string& what, const std::string& of, const st
 }
 
 constexpr const char* kNoLocality =
-    "whoever comes by this door and is no administrator is refused everything: it has locality 2, which no profile "
-    "that "
-    "he can get there lists; give the door a \"profile\" that does";
+    "clients of this door that are no administrators are refused everything: it has locality 2, which no profile "
+    "that applies there lists; give the door a \"profile\" that lists it";
 
 // By a rule on line 1 or wherever.
 Warning no_root(int line, const std::string& profile) {
