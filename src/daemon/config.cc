@@ -244,6 +244,18 @@ std::optional<Door> admin_door(const std::optional<std::string>& written, std::s
   return out;
 }
 
+std::optional<std::string> admin_clash(const Door& admin, std::string_view main, const std::vector<Door>& others) {
+  if (same_place(admin.path, main))
+    return fmt::format("\"admin_socket\" is tpmspaced's own socket, {}: give it another path, or \"\" for none", main);
+  const auto other =
+      std::find_if(others.begin(), others.end(), [&](const Door& one) { return same_place(one.path, admin.path); });
+  if (other == others.end()) return std::nullopt;
+  return fmt::format(
+      "the listener on line {} of the configuration has the path of the listener for administrators, {}: give it "
+      "another one, or write another \"admin_socket\"",
+      other->line, admin.path);
+}
+
 }  // namespace
 
 Environment process_environment() {
@@ -426,8 +438,10 @@ tl::expected<Config, std::string> settle(const Settings& command_line, const Set
   if (!access) return tl::unexpected(access.error());
   out.access = *std::move(access);
   const bool is_system_socket = inherited.value_or(out.socket) == proto::kSystemSocket;
-  if (auto admin = admin_door(file.admin_socket, out.socket, is_system_socket))
+  if (auto admin = admin_door(file.admin_socket, out.socket, is_system_socket)) {
+    if (auto clash = admin_clash(*admin, out.socket, out.access.doors)) return tl::unexpected(*std::move(clash));
     out.access.doors.push_back(*std::move(admin));
+  }
   out.access.chips = std::move(chips);
   return out;
 }

@@ -16,6 +16,10 @@ std::string default_door_path(std::string_view main, std::string_view name) {
   return directory + "-listeners/" + std::string(name) + "/tpm.sock";
 }
 
+bool same_place(std::string_view a, std::string_view b) {
+  return std::filesystem::path(a).lexically_normal() == std::filesystem::path(b).lexically_normal();
+}
+
 bool is_directory_name(std::string_view name) {
   return is_name(name) && name != "." && name != "..";
 }

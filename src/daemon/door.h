@@ -25,6 +25,8 @@ inline constexpr std::string_view kAdminDoor = "admin";
 // "/run/tpmspace-listeners/build/tpm.sock". `main`: the path of the daemon's own socket. Precondition:
 // is_directory_name.
 [[nodiscard]] std::string default_door_path(std::string_view main, std::string_view name);
+// Whether two paths are one, also where one of them is written otherwise: "/a/./b".
+[[nodiscard]] bool same_place(std::string_view a, std::string_view b);
 // Whether a listener's name can be that of a directory.
 [[nodiscard]] bool is_directory_name(std::string_view name);
 

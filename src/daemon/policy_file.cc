@@ -1,7 +1,6 @@
 #include "daemon/policy_file.h"
 
 #include <algorithm>
-#include <filesystem>
 
 #include "daemon/condition_values.h"
 #include "daemon/limits.h"
@@ -109,11 +108,6 @@ constexpr std::array kDoorKeys{
             [](const TomlNode& n, DoorDraft& d) { return take_optional_text(n, d.door.chip, limits::kMaxName); }},
     DoorKey{"separate_users", [](const TomlNode& n, DoorDraft& d) { return take_flag(n, d.door.separate_users); }},
 };
-
-// Also when they are written otherwise: /a/./b.
-bool same_place(const std::string& a, std::string_view b) {
-  return std::filesystem::path(a).lexically_normal() == std::filesystem::path(b).lexically_normal();
-}
 
 class PolicyReader {
  public:
@@ -310,6 +304,11 @@ tl::expected<std::vector<Door>, std::string> doors_of(const PolicyFile& file, st
   std::vector<Door> out = file.doors;
   for (auto door = out.begin(); door != out.end(); ++door) {
     if (door->default_path) door->path = default_door_path(socket, door->name);
+    if (door->path.size() > proto::kMaxSocketPath)
+      return tl::unexpected(
+          fmt::format("the listener on line {} of the configuration would be at {}, and a socket's path has at most {} "
+                      "bytes: give it a shorter \"name\", or a \"path\"",
+                      door->line, door->path, proto::kMaxSocketPath));
     if (same_place(door->path, socket))
       return tl::unexpected(
           fmt::format("the listener on line {} of the configuration has the path of tpmspaced's own "

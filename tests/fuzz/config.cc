@@ -4,6 +4,7 @@
 
 #include "daemon/config.h"
 
+#include "daemon/door.h"
 #include "daemon/policy_warnings.h"
 #include "fuzz.h"
 #include "proto/socket_path.h"
@@ -59,20 +60,34 @@ void check_namespaces(const std::vector<guard::Namespace>& namespaces) {
   }
 }
 
+bool can_be_bound(const std::string& path) {
+  return path.starts_with('/') && path.size() <= proto::kMaxSocketPath;
+}
+
 void check_policy(const daemon::PolicyFile& policy) {
   require(policy.profiles.size() <= daemon::limits::kProfiles && policy.rules.size() <= daemon::limits::kRules &&
               policy.doors.size() <= daemon::limits::kDoors,
           "there are no more than are possible");
-  for (const auto& door : policy.doors)
-    require(door.path.starts_with('/') && door.path.size() <= proto::kMaxSocketPath && !door.name.empty() &&
-                door.name != daemon::kMainDoor && door.mode <= 0777U,
-            "a door can be made");
+  for (const auto& door : policy.doors) {
+    require(!door.name.empty() && !daemon::is_reserved_door(door.name) && door.mode <= 0777U, "a door has a name");
+    require(door.default_path ? door.path.empty() && daemon::is_directory_name(door.name) : can_be_bound(door.path),
+            "a door has a path, or a name that can be a directory's");
+  }
   for (const auto& rule : policy.rules) require(rule.line > 0, "a rule has a line");
   check_namespaces(policy.namespaces);
   for (const bool has : {false, true})
     for (const auto& warning :
          daemon::warnings_of(policy, {.may_trace = has, .is_directory = [has](const auto&) { return has; }}))
       require(warning.line > 0 && !warning.sentence.empty(), "a warning has a line and is a sentence");
+}
+
+void check_doors(const std::vector<daemon::Door>& doors, const std::string& main) {
+  for (auto one = doors.begin(); one != doors.end(); ++one) {
+    require(can_be_bound(one->path), "a door can be made");
+    require(!daemon::same_place(one->path, main), "it is not where the main one is");
+    for (auto other = doors.begin(); other != one; ++other)
+      require(one->name != other->name && !daemon::same_place(one->path, other->path), "doors differ");
+  }
 }
 
 // Whoever comes by whichever door.
@@ -105,6 +120,7 @@ void check_settled(const Settings& settings) {
     require(!config->access.chips.empty() && !config->socket.empty(), "nothing is missing");
     for (const auto& chip : config->access.chips) require(!chip.name.empty() && !chip.tpm.empty(), "a chip has both");
     require(config->limits == settings.limits, "limits are the file's");
+    check_doors(config->access.doors, config->socket);
     check_access(config->access);
   }
 }

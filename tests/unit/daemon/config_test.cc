@@ -1,6 +1,7 @@
 // The configuration: what is read, what wins, and what each mistake is answered with.
 #include "daemon/config.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -279,6 +280,17 @@ TEST(Config, AdministratorsHaveAListenerWhereTheSocketHasItsSystemDefault) {
   EXPECT_FALSE(asked_for->dispensable);
 }
 
+TEST(Config, NoOtherListenerIsWhereTheOneForAdministratorsIs) {
+  const auto error_of = [](const std::string& text) {
+    return settle({}, parse_settings(text, "f").value(), machine(true, true)).error();
+  };
+  EXPECT_EQ(error_of("[[door]]\npath = \"/run/tpmspace-listeners/./admin/tpm.sock\""),
+            "the listener on line 1 of the configuration has the path of the listener for administrators, "
+            "/run/tpmspace-listeners/admin/tpm.sock: give it another one, or write another \"admin_socket\"");
+  EXPECT_EQ(error_of("socket = \"/a/s\"\nadmin_socket = \"/a/./s\""),
+            "\"admin_socket\" is tpmspaced's own socket, /a/s: give it another path, or \"\" for none");
+}
+
 TEST(Config, AnInheritedSocketHasAListenerForAdministratorsOnlyAtTheSystemDefault) {
   const auto config_with = [](const std::string& inherited, const std::string& text) {
     Environment environment = machine(true, true);
@@ -323,7 +335,7 @@ TEST(Config, EveryKeyThatNeedsARestartIsNamed) {
     const auto dot = key.find('.');
     const std::string text = dot == std::string::npos
                                  ? key + " = " + value
-                                 : "[" + key.substr(0, dot) + "]\n" + key.substr(dot + 1) + " = " + value;
+                                 : fmt::format("[{}]\n{} = {}", key.substr(0, dot), key.substr(dot + 1), value);
     const auto pending = pending_keys(settled(""), settled(text));
     EXPECT_TRUE(std::any_of(pending.begin(), pending.end(), [&](const PendingKey& one) { return one.key == key; }))
         << key;

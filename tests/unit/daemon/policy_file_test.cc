@@ -362,6 +362,12 @@ TEST(PolicyFile, AListenerThatHasANameAloneHasADirectoryOfItsOwn) {
   EXPECT_TRUE(system->doors[0].default_path);
   EXPECT_EQ(access(kBuild, "/a/./b/s")->doors[0].path, "/a/b-listeners/build/tpm.sock");
   EXPECT_EQ(access(kBuild, "/s")->doors[0].path, "/tpmspace-listeners/build/tpm.sock");
+  EXPECT_EQ(access(kBuild, "/" + std::string(77, 'a') + "/s")->doors[0].path.size(), 103U);
+  EXPECT_EQ(
+      access(kBuild, "/" + std::string(78, 'a') + "/s").error(),
+      "the listener on line 1 of the configuration would be at /" + std::string(78, 'a') +
+          "-listeners/build/tpm.sock, and a socket's path has at most 103 bytes: give it a shorter \"name\", or a "
+          "\"path\"");
   EXPECT_EQ(
       access("[[door]]\nname = \"a\"\n[[door]]\npath = \"/b-listeners/a/tpm.sock\"\n", "/b/s").error(),
       "the listeners on lines 1 and 3 of the configuration have the same path, /b-listeners/a/tpm.sock: each needs "
