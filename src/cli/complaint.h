@@ -4,6 +4,8 @@
 // Threads: none. Errors: this is about them; whatever we have no words for keeps CLI11's.
 #pragma once
 
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <iterator>
@@ -45,7 +47,8 @@ inline const CLI::App* innermost(const CLI::App* app) {
 }
 inline std::string path_of(const CLI::App* app) {
   std::string out;
-  for (; app->get_parent() != nullptr; app = app->get_parent()) out = app->get_name() + (out.empty() ? "" : " ") + out;
+  for (; app->get_parent() != nullptr; app = app->get_parent())
+    out.insert(0, app->get_name() + (out.empty() ? "" : " "));
   return out;
 }
 
@@ -83,9 +86,9 @@ inline std::string misplaced(const CLI::App& app, const std::vector<std::string>
     const bool is_of_some =
         std::any_of(all.begin(), all.end(), [&](const CLI::App* sub) { return knows(sub, option); });
     if (called->get_parent() != nullptr && knows(called, option))
-      return option + " belongs behind the subcommand: " + app.get_name() + " " + path_of(called) + " " + option;
+      return fmt::format("{} belongs behind the subcommand: {} {} {}", option, app.get_name(), path_of(called), option);
     if (called->get_parent() == nullptr && is_of_some)
-      return option + " belongs behind a subcommand, as in " + app.get_name() + " status " + option;
+      return fmt::format("{} belongs behind a subcommand, as in {} status {}", option, app.get_name(), option);
   }
   return "";
 }

@@ -2,9 +2,8 @@
 // Threads: a value of the thread that looks.
 #pragma once
 
-#include <time.h>
-
 #include <cstdint>
+#include <ctime>
 #include <utility>
 
 namespace tpmspace::daemon {

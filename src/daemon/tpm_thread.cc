@@ -58,8 +58,8 @@ class TpmThread::Worker {
   // So many at a time that whoever waits for the next step does not notice how many others there are.
   void take_orders() {
     for (Order& order : owner_.orders_.take()) {
-      if (order.owner)
-        waiting_.put(*order.owner, std::move(order));
+      if (const auto owner = order.owner)
+        waiting_.put(*owner, std::move(order));
       else
         take(order);
     }

@@ -7,7 +7,8 @@ namespace tpmspace::space {
 ShareRule ContextRoom::rule(const Quota& quota, const Chip& chip) {
   const std::uint64_t to_come = std::uint64_t{chip.object_slots} * chip.max_response;
   // So that a minimum is two objects, however long.
-  return ShareRule::of(quota.context_bytes - std::min(quota.context_bytes / 2, to_come), 2 * chip.max_response);
+  return ShareRule::of(quota.context_bytes - std::min(quota.context_bytes / 2, to_come),
+                       std::uint64_t{2} * chip.max_response);
 }
 
 bool ContextRoom::make(SpaceId space) {

@@ -37,6 +37,7 @@ int open_narrowed(const OpenOptions& options) {
 
   std::vector<char*> words;
   auto command = options.command;
+  words.reserve(command.size() + 1);
   for (std::string& word : command) words.push_back(word.data());
   words.push_back(nullptr);
   ::execvp(words[0], words.data());

@@ -20,7 +20,7 @@ namespace {
 
 constexpr std::string_view kTitle = "tpmspace sessions 1\n";
 constexpr std::size_t kMostHandles = 1024;
-constexpr std::size_t kLargestFile = 16 * 1024;
+constexpr std::size_t kLargestFile = 16'384;
 
 std::string text_of(const HeldSessions& held) {
   std::string out = fmt::format("{}reset {}\nrestart {}\n", kTitle, held.reset_count, held.restart_count);

@@ -287,7 +287,7 @@ constexpr std::uint32_t kLockoutCounter = 0x20E;
 speech::Heard guess(Conversation& c) {
   const auto key =
       c.say(speech::create_primary(kOwner, kEmptyPassword, speech::Template::kProtectedKey, 1, wire::Bytes{7}));
-  const auto heard = c.say(speech::sign(key.handle, kEmptyPassword, sha256({text("to sign")})));
+  auto heard = c.say(speech::sign(key.handle, kEmptyPassword, sha256({text("to sign")})));
   c.flush(key.handle);
   return heard;
 }

@@ -19,6 +19,7 @@ inline rc::Gen<wire::Numbers> any_numbers(std::uint32_t first, std::uint32_t las
       rc::gen::container<std::vector<std::pair<std::uint32_t, std::uint32_t>>>(rc::gen::pair(number, number)),
       [](const std::vector<std::pair<std::uint32_t, std::uint32_t>>& pairs) {
         std::vector<wire::Numbers::Range> out;
+        out.reserve(pairs.size());
         for (const auto& [a, b] : pairs) out.push_back({std::min(a, b), std::max(a, b)});
         return wire::Numbers(std::move(out));
       });

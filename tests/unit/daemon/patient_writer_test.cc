@@ -15,7 +15,7 @@ namespace {
 // Where records go: it can be held, as a pipe that nobody reads, and it can fail. It outlives its writer's thread.
 class Place {
  public:
-  PatientWriter::Sink sink(std::shared_ptr<Place> self) {
+  PatientWriter::Sink sink(const std::shared_ptr<Place>& self) {
     return {.write = [self](const PatientWriter::Record& record) { return self->write(record.at(0)); },
             .loss = [](std::uint64_t lost) { return PatientWriter::Record{fmt::format("{} lost", lost)}; },
             .trouble = [self](const std::string& why) { self->troubles.push_back(why); }};

@@ -2,12 +2,12 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <signal.h>
 #include <sys/wait.h>
 #include <systemd/sd-bus.h>
 #include <unistd.h>
 
 #include <array>
+#include <csignal>
 #include <cstdlib>
 #include <optional>
 #include <string>
@@ -19,6 +19,7 @@ namespace {
 class SleepWatchTest : public testing::Test {
  protected:
   void SetUp() override {
+    // NOLINTNEXTLINE(cert-env33-c): a command of this test
     if (std::system("command -v dbus-daemon > /dev/null") != 0) GTEST_SKIP() << "dbus-daemon is not installed";
     std::array<int, 2> ends{};
     ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);

@@ -96,6 +96,7 @@ TEST_F(Floods, ThousandsOfDeadlinesThatPassTogetherHoldNobodyUp) {
 
 TEST_F(Floods, ThousandsOfAnswersToCancelledCommandsHoldNobodyUp) {
   std::vector<Ticket> cancelled;
+  cancelled.reserve(2000);
   for (int i = 0; i < 2000; ++i) cancelled.push_back(submit(open(kHostile), get_random()));
   for (const Ticket ticket : cancelled) EXPECT_TRUE(engine_->cancel(ticket));
   const auto modest = open(kModest);

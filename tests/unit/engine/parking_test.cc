@@ -295,6 +295,7 @@ TEST_F(Parking, AfterAllThatAListNamesIsFlushedNoOldFileWorks) {
     return file;
   };
   std::vector<Bytes> files;
+  files.reserve(70);
   for (int i = 0; i < 70; ++i) files.push_back(make(1));
   const auto of_another_user = make(2);
   const auto c = open(1), other = open(2);

@@ -206,6 +206,7 @@ TEST_F(StartedUpByOthers, ASessionIsStartedAlsoWhereNumbersAreInTheWay) {
   for (const StartUp how : kStartUps) {
     SetUp();
     std::vector<Bytes> files;
+    files.reserve(3);
     for (int i = 0; i < 3; ++i) files.push_back(run(a_, context_save(session(a_))).parameters);
     const auto last = session(a_);
     start_up(how);

@@ -36,7 +36,7 @@ std::vector<Command> some_commands() {
   for (int n = *rc::gen::inRange(1, 6); n > 0; --n) out.push_back(any_command());
   return out;
 }
-Profile only(std::vector<wire::CommandCode> codes) {
+Profile only(const std::vector<wire::CommandCode>& codes) {
   Profile out;
   for (const auto code : codes) out.commands = out.commands | Numbers::one(code);
   out.localities = Numbers::one(0);

@@ -345,7 +345,8 @@ class OneDescriptor : public ForkTestBase {
 TEST_F(OneDescriptor, WhoUsesItAloneAsksOnce) {
   const pid_t child = start([&] {
     const Context tcti(config_);
-    return asks(tcti) && asks(tcti);
+    const bool first = asks(tcti), second = asks(tcti);
+    return first && second;
   });
   answer_sync();
   answer_command();

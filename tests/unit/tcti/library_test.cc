@@ -31,7 +31,9 @@ class LibraryTest : public testing::Test {
 
 std::string output_of(const std::string& command) {
   std::string out;
-  std::unique_ptr<FILE, int (*)(FILE*)> pipe(popen(command.c_str(), "r"), [](FILE* file) { return pclose(file); });
+  std::unique_ptr<FILE, int (*)(FILE*)> pipe(
+      popen(command.c_str(), "r"),  // NOLINT(cert-env33-c): a command of this test
+      [](FILE* file) { return pclose(file); });
   std::array<char, 512> buffer{};
   while (fgets(buffer.data(), buffer.size(), pipe.get()) != nullptr) out += buffer.data();
   return out;
