@@ -49,7 +49,7 @@ class Lab {
   [[nodiscard]] static tl::expected<Lab, std::string> make();
 
   [[nodiscard]] bool has(Peer peer) const;
-  // What the program says of its version, in a line; "" if it is not installed.
+  // What the program says of its version, in a queue; "" if it is not installed.
   [[nodiscard]] std::string version(Peer peer) const;
   // Ready for clients. `config`: of tpmspace.
   [[nodiscard]] tl::expected<Site, std::string> build(Peer peer, bool counted, const std::string& config = "");

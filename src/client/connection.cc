@@ -98,7 +98,7 @@ Error connect_error(const std::string& path, int error) {
 const char* no_such_chip(wire::Rc code) {
   if (code == wire::from_manager(wire::rc::kValue)) return "is not one that its configuration names";
   if (code == wire::from_manager(wire::rc::kDisabled))
-    return "is another one than is meant for you, and only administrators choose; there may be a door to it";
+    return "is another one than is meant for you, and only administrators choose; there may be a listener to it";
   if (code == wire::from_manager(wire::rc::kFailure)) return "is not there; its log says why";
   return nullptr;
 }
@@ -170,13 +170,13 @@ tl::expected<posix::Fd, Error> connect_socket(const std::string& path) {
 }
 
 Error no_place(const std::string& name) {
-  return {
-      Error::Kind::kRefused,
-      "tpmspaced at " + name +
-          " refuses more connections: it has as many as limits.connections (in all), limits.connections_per_owner "
-          "(of one user), or \"connections\" of a profile, namespace or door allow, its log says which; end programs "
-          "that hold some, or raise the limit in its configuration",
-      kNoPlace};
+  return {Error::Kind::kRefused,
+          "tpmspaced at " + name +
+              " refuses more connections: it has as many as limits.connections (in all), limits.connections_per_owner "
+              "(of one user), or \"connections\" of a profile, namespace or listener allow, its log says which; end "
+              "programs "
+              "that hold some, or raise the limit in its configuration",
+          kNoPlace};
 }
 
 Connection::Connection(posix::Fd socket, std::string name)
@@ -428,12 +428,16 @@ tl::expected<proto::Outcome, Error> Connection::reload(int timeout_ms) {
   return ask<proto::ReloadReply>(proto::Reload{}, timeout_ms).map([](auto reply) { return reply.outcome; });
 }
 
-tl::expected<std::vector<proto::DoorEntry>, Error> Connection::doors(int timeout_ms) {
-  return ask<proto::DoorsReply>(proto::DoorsRequest{}, timeout_ms).map([](auto reply) { return reply.doors; });
+tl::expected<std::vector<proto::ListenerEntry>, Error> Connection::listeners(int timeout_ms) {
+  return ask<proto::ListenersReply>(proto::ListenersRequest{}, timeout_ms).map([](auto reply) {
+    return reply.listeners;
+  });
 }
 
-tl::expected<proto::Outcome, Error> Connection::change_door(const proto::DoorOrder& what, int timeout_ms) {
-  return ask<proto::DoorReply>(proto::DoorRequest{what}, timeout_ms).map([](auto reply) { return reply.outcome; });
+tl::expected<proto::Outcome, Error> Connection::change_listener(const proto::ListenerOrder& what, int timeout_ms) {
+  return ask<proto::ListenerReply>(proto::ListenerRequest{what}, timeout_ms).map([](auto reply) {
+    return reply.outcome;
+  });
 }
 
 tl::expected<proto::Clients, Error> Connection::clients(std::uint64_t after, int timeout_ms) {

@@ -72,8 +72,8 @@ class Connection {
   [[nodiscard]] tl::expected<void, Error> narrow(const std::string& profile, int timeout_ms);
   // For administrators. The outcome says what was done, or why it was not.
   [[nodiscard]] tl::expected<proto::Outcome, Error> reload(int timeout_ms);
-  [[nodiscard]] tl::expected<std::vector<proto::DoorEntry>, Error> doors(int timeout_ms);
-  [[nodiscard]] tl::expected<proto::Outcome, Error> change_door(const proto::DoorOrder& what, int timeout_ms);
+  [[nodiscard]] tl::expected<std::vector<proto::ListenerEntry>, Error> listeners(int timeout_ms);
+  [[nodiscard]] tl::expected<proto::Outcome, Error> change_listener(const proto::ListenerOrder& what, int timeout_ms);
   // The TPM that the connection's commands go to, by its name in the manager's configuration; before the first of them.
   [[nodiscard]] tl::expected<void, Error> use_chip(const std::string& name, int timeout_ms);
   // This connection's space begins with what that of the connection has which shared the token, as far as its first

@@ -20,14 +20,14 @@ bool has_hung_up(int socket) {
 Arrivals::Arrivals(EventLoop& loop, std::size_t most, Callbacks callbacks)
     : most_(most), callbacks_(std::move(callbacks)), turn_(loop.deferred([this] { identify_some(); })) {}
 
-void Arrivals::add(posix::Fd socket, const Entrance& entrance, const Doors::Occupancy& door) {
+void Arrivals::add(posix::Fd socket, const Entrance& entrance, const Listeners::Occupancy& listener) {
   const auto accepted = since_boot();
   if (has_hung_up(socket.get())) return;
   const auto peer = peer_credentials(socket.get());
   if (!peer) return;
-  const std::pair user(entrance.door, callbacks_.user_of(peer->uid));
+  const std::pair user(entrance.listener, callbacks_.user_of(peer->uid));
   if (callbacks_.is_hopeless(*peer, entrance, waiting_.size(user))) return;
-  waiting_.put(user, Arrival{std::move(socket), *peer, accepted, entrance, door});
+  waiting_.put(user, Arrival{std::move(socket), *peer, accepted, entrance, listener});
   turn_.ask();
 }
 

@@ -2,8 +2,8 @@
 //
 // Idea: to accept a client takes a few system calls, to identify it takes some dozens. The kernel's queue of a
 // listening socket is one for all users, first come, first served; so it is emptied quickly, and whoever fills it waits
-// here, where the users of each door take turns (RoundRobin). A client that has hung up is identified neither when it
-// is accepted nor when its turn comes. That it has sent something proves nothing, since anybody can. If there is no
+// here, where the users of each listener take turns (RoundRobin). A client that has hung up is identified neither when
+// it is accepted nor when its turn comes. That it has sent something proves nothing, since anybody can. If there is no
 // room here, accepting waits (Acceptor). Threads: belongs to the event loop. Limits: `most` clients wait;
 // limits::kIdentificationsPerRound are identified before everything else has its turn, and limits::kHangupsPerRound
 // that have hung up are closed.
@@ -17,9 +17,9 @@
 #include <string>
 #include <utility>
 
-#include "daemon/door.h"
-#include "daemon/doors.h"
 #include "daemon/event_loop.h"
+#include "daemon/listener.h"
+#include "daemon/listeners.h"
 #include "daemon/peer_identity.h"
 #include "daemon/round_robin.h"
 #include "posix/fd.h"
@@ -31,7 +31,7 @@ struct Arrival {
   ucred peer = {};
   SinceBoot accepted = {};
   Entrance entrance = {};
-  Doors::Occupancy door = {};
+  Listeners::Occupancy listener = {};
 };
 
 class Arrivals {
@@ -48,7 +48,7 @@ class Arrivals {
   Arrivals(EventLoop& loop, std::size_t most, Callbacks callbacks);
 
   // Takes a client that was just accepted.
-  void add(posix::Fd socket, const Entrance& entrance, const Doors::Occupancy& door);
+  void add(posix::Fd socket, const Entrance& entrance, const Listeners::Occupancy& listener);
   [[nodiscard]] bool has_room() const { return waiting_.size() < most_; }
   [[nodiscard]] std::size_t size() const { return waiting_.size(); }
   // All that wait are closed.

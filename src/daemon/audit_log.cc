@@ -22,7 +22,7 @@ using observe::AuditRecord;
 // What only an administrator can cause.
 bool is_an_administrators(const AuditRecord& record) {
   return record.by_administrator || record.event == AuditEvent::kOrder || record.event == AuditEvent::kPolicy ||
-         record.event == AuditEvent::kDoor || record.event == AuditEvent::kChip;
+         record.event == AuditEvent::kListener || record.event == AuditEvent::kChip;
 }
 
 // Calls `text(name, value)` and `number(name, value)` for what the record says.
@@ -38,7 +38,7 @@ void for_each_field(const AuditRecord& record, unsigned held_back, const Text& t
   if (record.cgroup) text("cgroup", *record.cgroup);
   if (record.in_doubt) text("identity", "in doubt");
   if (record.tpm_namespace) text("namespace", *record.tpm_namespace);
-  text_if("door", record.door);
+  text_if("listener", record.listener);
   text_if("chip", record.chip);
   if (record.connection != 0) number("connection", record.connection);
   text_if("command", record.command);

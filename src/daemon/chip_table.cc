@@ -52,7 +52,7 @@ std::vector<ChipTable> read_chips(const TomlNode& root, Faults& faults) {
     if (const TomlNode* tpm = table->find("tpm")) chip.tpm_place = tpm->place;
     if (const TomlNode* ledger = table->find("ledger")) chip.ledger_place = ledger->place;
     if (table->find("name") == nullptr)
-      faults.add(table->place, "this chip has no \"name\": doors, namespaces and rules need one");
+      faults.add(table->place, "this chip has no \"name\": listeners, namespaces and rules need one");
     else if (table->find("tpm") == nullptr)
       faults.add(table->place, "this chip has no \"tpm\": say which TPM it is, as \"device:/dev/tpm1\"");
     for (const ChipTable& other : out)

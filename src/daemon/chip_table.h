@@ -1,6 +1,6 @@
 // [[chip]] of the configuration: one more TPM beside the one that `tpm` names.
 //
-// Idea: doors, namespaces and rules name a chip; "main" is the one that is always there.
+// Idea: listeners, namespaces and rules name a chip; "main" is the one that is always there.
 //
 // Threads: values. Limits: limits::kChips beside the main one. Errors: in `Faults`.
 #pragma once

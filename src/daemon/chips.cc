@@ -7,17 +7,17 @@
 
 namespace tpmspace::daemon {
 
-Chips::Chips(EventLoop& loop, Log& log, std::vector<Source> sources, const TpmDesk::Terms& terms, Callbacks callbacks)
+Chips::Chips(EventLoop& loop, Log& log, std::vector<Source> sources, const TpmHost::Terms& terms, Callbacks callbacks)
     : log_(log), callbacks_(std::move(callbacks)), patience_(loop.timer([this] { open_if_settled(); })) {
   for (Source& source : sources) {
     chips_.push_back(std::make_unique<Served>());
     chips_.back()->chip = std::move(source.chip);
   }
   for (std::size_t i = 0; i < chips_.size(); ++i)
-    chips_[i]->desk = std::make_unique<TpmDesk>(loop, log, std::move(sources[i].tpm), terms, callbacks_for(i));
+    chips_[i]->host = std::make_unique<TpmHost>(loop, log, std::move(sources[i].tpm), terms, callbacks_for(i));
 }
 
-TpmDesk::Callbacks Chips::callbacks_for(std::size_t chip) {
+TpmHost::Callbacks Chips::callbacks_for(std::size_t chip) {
   return {.ready = [this, chip] { on_ready(chip); },
           .failed = [this, chip](const std::string& why) { on_failed(chip, why); },
           .answered = callbacks_.answered,
@@ -47,9 +47,9 @@ void Chips::on_ready(std::size_t chip) {
   if (again) callbacks_.replaced(chip);
   if (open_) {
     if (again)
-      log_.notice("{} is there again: the chip \"{}\"; spaces in it are empty", desk(chip).name(), name(chip));
+      log_.notice("{} is there again: the chip \"{}\"; spaces in it are empty", host(chip).name(), name(chip));
     else
-      log_.notice("{} serves now, too: the chip \"{}\"", desk(chip).name(), name(chip));
+      log_.notice("{} serves now, too: the chip \"{}\"", host(chip).name(), name(chip));
     callbacks_.changed();
   }
   // What is not there by then is not waited for.
@@ -69,13 +69,13 @@ void Chips::on_failed(std::size_t chip, const std::string& why) {
   Served& one = *chips_[chip];
   if (one.state == State::kStarting) one.state = State::kFailed;
   if (chip == 0 && one.state == State::kFailed) {
-    log_.error("{}: {}", desk(chip).name(), why);
+    log_.error("{}: {}", host(chip).name(), why);
     callbacks_.main_failed();
     return stop();
   }
   open_if_settled();
   if (std::exchange(one.why, why) == why) return;
-  log_.error("{}: {}; until it is there, whoever wants the chip \"{}\" {}", desk(chip).name(), why, name(chip),
+  log_.error("{}: {}; until it is there, whoever wants the chip \"{}\" {}", host(chip).name(), why, name(chip),
              one.state == State::kServing ? "is answered FAILURE" : "is refused");
   if (open_) callbacks_.changed();
 }
@@ -121,20 +121,20 @@ std::string Chips::names_of_lost(std::string_view between) const {
 }
 
 void Chips::close(ClientId client) {
-  for (const auto& one : chips_) one->desk->close(client);
+  for (const auto& one : chips_) one->host->close(client);
 }
 
 void Chips::prepare_for_sleep() {
   bool anything = false;
   for (const auto& one : chips_) {
-    one->puts_away = one->desk->prepare_for_sleep();
+    one->puts_away = one->host->prepare_for_sleep();
     anything = anything || one->puts_away;
   }
   if (!anything) callbacks_.away();
 }
 
 void Chips::wake_up() {
-  for (const auto& one : chips_) one->desk->wake_up();
+  for (const auto& one : chips_) one->host->wake_up();
 }
 
 void Chips::on_away(std::size_t chip) {
@@ -144,7 +144,7 @@ void Chips::on_away(std::size_t chip) {
 
 void Chips::stop() {
   stopping_ = true;
-  for (const auto& one : chips_) one->desk->stop();
+  for (const auto& one : chips_) one->host->stop();
 }
 
 }  // namespace tpmspace::daemon

@@ -1,8 +1,8 @@
-// The TPMs that the daemon serves: a desk for each, and what is one matter for all of them: the start and the end.
+// The TPMs that the daemon serves: a host for each, and what is one matter for all of them: the start and the end.
 //
-// Idea: each TPM has its own desk, thread, engine, books and queue, so one that hangs, or is lost, or is slow, costs
+// Idea: each TPM has its own host, thread, engine, books and queue, so one that hangs, or is lost, or is slow, costs
 // nobody who uses another. The main one must come up at the start; another that does not is said to be missing, whoever
-// wants it is refused, and its desk tries it again, as it does with any that is gone later. `open` comes once, when
+// wants it is refused, and its host tries it again, as it does with any that is gone later. `open` comes once, when
 // clients can be let in; `over` once, when all of them have ended.
 // Threads: belongs to the event loop. Limits: limits::kChips beside the main one. Errors: sentences in the log.
 #pragma once
@@ -18,7 +18,7 @@
 #include "daemon/chip_table.h"
 #include "daemon/event_loop.h"
 #include "daemon/log.h"
-#include "daemon/tpm_desk.h"
+#include "daemon/tpm_host.h"
 #include "daemon/tpm_source.h"
 
 namespace tpmspace::daemon {
@@ -42,7 +42,7 @@ class Chips {
     std::function<void()> changed;
     // Commands for that one are parsed with another table from now on; the former one ends with this call.
     std::function<void(std::size_t chip)> replaced;
-    // As TpmDesk::Callbacks has them.
+    // As TpmHost::Callbacks has them.
     std::function<void(ClientId client, wire::ByteView response)> answered;
     std::function<void(ClientId client, const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions)>
         order_done;
@@ -52,15 +52,15 @@ class Chips {
   };
 
   // Starts them. Precondition: there is one; the first is the main one.
-  Chips(EventLoop& loop, Log& log, std::vector<Source> sources, const TpmDesk::Terms& terms, Callbacks callbacks);
+  Chips(EventLoop& loop, Log& log, std::vector<Source> sources, const TpmHost::Terms& terms, Callbacks callbacks);
 
   [[nodiscard]] std::size_t size() const { return chips_.size(); }
   [[nodiscard]] const std::string& name(std::size_t chip) const { return chips_[chip]->chip.name; }
   [[nodiscard]] bool has(std::string_view name) const;
   [[nodiscard]] bool serves_as(const Chip& one) const;
-  [[nodiscard]] TpmDesk& desk(std::size_t chip) { return *chips_[chip]->desk; }
-  [[nodiscard]] const TpmDesk& desk(std::size_t chip) const { return *chips_[chip]->desk; }
-  // It was brought up. It may be lost or gone since: its desk answers for it.
+  [[nodiscard]] TpmHost& host(std::size_t chip) { return *chips_[chip]->host; }
+  [[nodiscard]] const TpmHost& host(std::size_t chip) const { return *chips_[chip]->host; }
+  // It was brought up. It may be lost or gone since: its host answers for it.
   [[nodiscard]] bool serves(std::size_t chip) const { return chips_[chip]->state == State::kServing; }
   // It serves, and answers now. An empty name is the main one's.
   [[nodiscard]] bool answers(std::size_t chip) const { return chips_[chip]->answers(); }
@@ -86,10 +86,10 @@ class Chips {
     bool lost = false;
     bool puts_away = false;  // the machine waits for it
     std::string why;         // it could not be opened, as was said last
-    std::unique_ptr<TpmDesk> desk;
+    std::unique_ptr<TpmHost> host;
   };
 
-  [[nodiscard]] TpmDesk::Callbacks callbacks_for(std::size_t chip);
+  [[nodiscard]] TpmHost::Callbacks callbacks_for(std::size_t chip);
   void on_ready(std::size_t chip);
   void on_failed(std::size_t chip, const std::string& why);
   void on_stopped(std::size_t chip);

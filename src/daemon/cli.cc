@@ -2,7 +2,7 @@
 
 #include <CLI/CLI.hpp>
 
-#include "cli/complaint.h"
+#include "cli/usage_error.h"
 #include "daemon/version.h"
 #include "tpm/spec.h"
 
@@ -31,7 +31,7 @@ SPEC is one of
 and may be followed by a comma and {} to be as slow as
 that chip. Without --tpm: {}, if it is there.
 
-AS is who connects, "uid=33,gid=33,cgroup=/system.slice/nginx.service,exe=/usr/sbin/nginx,door=main,locality=0", also
+AS is who connects, "uid=33,gid=33,cgroup=/system.slice/nginx.service,exe=/usr/sbin/nginx,listener=main,locality=0", also
 chip=NAME, of which all but uid may be left out; COMMAND HANDLE... is TPM2_NV_Write 0x01500016, TPM2_PCR_Read pcr=16 or
 TPM2_EvictControl owner 0x81000001 persistent=0x81000001. Exit code: 0 allowed, 3 refused, 1 neither can be said.)",
                      tpm::latency_choices(), kDefaultDevice);
@@ -73,7 +73,7 @@ Arguments parse_arguments(int argc, char** argv) {
   app.add_option("COMMAND", question.words, "for --explain, with HANDLE... behind it");
   app.set_version_flag("--version", std::string(kServerName));
   app.footer(footer());
-  app.failure_message(cli::complaint);
+  app.failure_message(cli::usage_error);
   try {
     app.parse(argc, argv);
     if (!question.as && !question.words.empty()) throw CLI::ExtrasError(question.words);

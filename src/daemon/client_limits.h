@@ -28,7 +28,7 @@ class ClientLimits {
     kWelcome,
     kTooMany,
     kTooManyOfShare,  // of what there may be in all
-    kTooManyAtDoor,
+    kTooManyAtListener,
     kTooManyOfOwner,
     kTooManyOfUser,
     kTooManyOfNamespace
@@ -46,7 +46,7 @@ class ClientLimits {
         limits_->room_.take(space::Payer::of(who.owner, false));
       ++limits_->by_owner_[who.owner];
       ++limits_->by_user_[user_of(who)];
-      ++limits_->by_realm_[realm_of(who.owner)];
+      ++limits_->by_tenant_[tenant_of(who.owner)];
     }
     Place(Place&& other) noexcept : limits_(other.limits_), who_(other.who_), kind_(other.kind_) {
       other.limits_ = nullptr;
@@ -81,7 +81,8 @@ class ClientLimits {
     if (is_full()) return Verdict::kTooMany;
     if (total_of(owner) >= max_of_owner) return Verdict::kTooManyOfOwner;
     if (!room_.admits(space::Payer::of(owner, false))) return Verdict::kTooManyOfShare;
-    return count_in(by_realm_, realm_of(owner)) >= max_of_namespace ? Verdict::kTooManyOfNamespace : Verdict::kWelcome;
+    return count_in(by_tenant_, tenant_of(owner)) >= max_of_namespace ? Verdict::kTooManyOfNamespace
+                                                                      : Verdict::kWelcome;
   }
   // Whoever comes, there is no usual place.
   [[nodiscard]] bool is_full() const { return max_total_ != 0 && total_ - kept_ >= max_total_; }
@@ -111,7 +112,7 @@ class ClientLimits {
     --total_;
     one_less(by_owner_, who.owner);
     one_less(by_user_, user_of(who));
-    one_less(by_realm_, realm_of(who.owner));
+    one_less(by_tenant_, tenant_of(who.owner));
   }
 
   std::uint32_t max_total_;
@@ -120,7 +121,7 @@ class ClientLimits {
   std::size_t kept_ = 0;  // of those
   std::map<space::OwnerId, std::size_t> by_owner_;
   std::map<space::OwnerId, std::size_t> by_user_;
-  std::map<RealmNumber, std::size_t> by_realm_;  // only namespaces have a limit
+  std::map<TenantNumber, std::size_t> by_tenant_;  // only namespaces have a limit
 };
 
 }  // namespace tpmspace::daemon

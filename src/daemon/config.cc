@@ -232,23 +232,25 @@ bool has_system_directory(std::string_view list) {
 }
 
 // The listener for administrators; nullopt: there is none.
-std::optional<Door> admin_door(const std::optional<std::string>& written, std::string_view main, bool is_default) {
+std::optional<Listener> admin_listener(const std::optional<std::string>& written, std::string_view main,
+                                       bool is_default) {
   const std::string path = written.value_or(is_default ? proto::kSystemAdminSocket : "");
   if (path.empty()) return std::nullopt;
-  Door out;
-  out.name = kAdminDoor;
+  Listener out;
+  out.name = kAdminListener;
   out.path = path;
   out.mode = 0600;
-  out.default_path = path == default_door_path(main, kAdminDoor);
+  out.default_path = path == default_listener_path(main, kAdminListener);
   out.dispensable = out.default_path;
   return out;
 }
 
-std::optional<std::string> admin_clash(const Door& admin, std::string_view main, const std::vector<Door>& others) {
+std::optional<std::string> admin_clash(const Listener& admin, std::string_view main,
+                                       const std::vector<Listener>& others) {
   if (same_place(admin.path, main))
     return fmt::format("\"admin_socket\" is tpmspaced's own socket, {}: give it another path, or \"\" for none", main);
   const auto other =
-      std::find_if(others.begin(), others.end(), [&](const Door& one) { return same_place(one.path, admin.path); });
+      std::find_if(others.begin(), others.end(), [&](const Listener& one) { return same_place(one.path, admin.path); });
   if (other == others.end()) return std::nullopt;
   return fmt::format(
       "the listener on line {} of the configuration has the path of the listener for administrators, {}: give it "
@@ -376,8 +378,9 @@ tl::expected<Settings, std::string> parse_settings(std::string_view text, const 
   Settings settings;
   settings.name = name;
   Faults faults(name);
-  read_table(*root, kTopKeys, settings, "", faults,
-             {{"limits"}, {"idle"}, {"profile"}, {"rule", true}, {"namespace", true}, {"door", true}, {"chip", true}});
+  read_table(
+      *root, kTopKeys, settings, "", faults,
+      {{"limits"}, {"idle"}, {"profile"}, {"rule", true}, {"namespace", true}, {"listener", true}, {"chip", true}});
   check_meaning(*root, settings, faults);
   if (const auto* limits = subtable(*root, "limits", "limits", faults))
     read_table(*limits, kLimitKeys, settings.limits, "limits.", faults);
@@ -438,9 +441,9 @@ tl::expected<Config, std::string> settle(const Settings& command_line, const Set
   if (!access) return tl::unexpected(access.error());
   out.access = *std::move(access);
   const bool is_system_socket = inherited.value_or(out.socket) == proto::kSystemSocket;
-  if (auto admin = admin_door(file.admin_socket, out.socket, is_system_socket)) {
-    if (auto clash = admin_clash(*admin, out.socket, out.access.doors)) return tl::unexpected(*std::move(clash));
-    out.access.doors.push_back(*std::move(admin));
+  if (auto admin = admin_listener(file.admin_socket, out.socket, is_system_socket)) {
+    if (auto clash = admin_clash(*admin, out.socket, out.access.listeners)) return tl::unexpected(*std::move(clash));
+    out.access.listeners.push_back(*std::move(admin));
   }
   out.access.chips = std::move(chips);
   return out;

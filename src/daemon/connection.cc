@@ -17,13 +17,13 @@ bool try_later(int error) {
 
 }  // namespace
 
-Connection::Connection(EventLoop& loop, Host& host, posix::Fd socket, ClientId id, Badge badge,
+Connection::Connection(EventLoop& loop, Host& host, posix::Fd socket, ClientId id, ClientIdentity identity,
                        std::optional<wire::Rc> refusal, const wire::CommandTable& table, std::size_t max_command)
     : host_(host),
       id_(id),
-      badge_(std::move(badge)),
+      identity_(std::move(identity)),
       socket_(std::move(socket)),
-      dialogue_(*this, table, max_command, {.locality = badge_.entrance.locality.value_or(0), .refusal = refusal}),
+      dialogue_(*this, table, max_command, {.locality = identity_.entrance.locality.value_or(0), .refusal = refusal}),
       watch_(loop.idle_watch(socket_.get(), EPOLLIN, [this](std::uint32_t events) { on_events(events); })) {}
 
 void Connection::on_events(std::uint32_t events) {

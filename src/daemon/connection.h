@@ -1,11 +1,11 @@
 // One client's socket and the dialogue that is held over it.
 //
 // Idea: all judgement is in `Dialogue`; here octets are moved without ever waiting. What the dialogue asks for goes to
-// the `Host`, with the connection, which bears its badge. What has arrived is read at once and handled when it is this
-// connection's turn, so that a flood of one owner's waits behind everybody else. While output cannot be sent nothing is
-// read: the dialogue says so. A hangup ends a connection at once; a client that only stopped sending (shutdown) still
-// gets its answer. Threads: belongs to the event loop. The host destroys a connection after `over`, not from within it.
-// Errors: whatever goes wrong with a socket is the end of its connection.
+// the `Host`, with the connection, which bears its identity. What has arrived is read at once and handled when it is
+// this connection's turn, so that a flood of one owner's waits behind everybody else. While output cannot be sent
+// nothing is read: the dialogue says so. A hangup ends a connection at once; a client that only stopped sending
+// (shutdown) still gets its answer. Threads: belongs to the event loop. The host destroys a connection after `over`,
+// not from within it. Errors: whatever goes wrong with a socket is the end of its connection.
 #pragma once
 
 #include <chrono>
@@ -15,9 +15,9 @@
 #include <string>
 #include <system_error>
 
+#include "daemon/access_control.h"
 #include "daemon/dialogue.h"
 #include "daemon/event_loop.h"
-#include "daemon/gatekeeper.h"
 #include "daemon/learning.h"
 #include "daemon/tpm_thread.h"
 #include "posix/fd.h"
@@ -43,9 +43,9 @@ class Connection final : private Dialogue::Manager {
     [[nodiscard]] virtual std::optional<wire::Rc> ask_for_sessions(Connection& from) = 0;
     [[nodiscard]] virtual std::optional<wire::Rc> order(Connection& from, const proto::SessionOrder& what) = 0;
     [[nodiscard]] virtual std::optional<wire::Rc> reload(Connection& from) = 0;
-    [[nodiscard]] virtual tl::expected<std::vector<proto::DoorEntry>, wire::Rc> doors(Connection& from) = 0;
-    [[nodiscard]] virtual tl::expected<proto::Outcome, wire::Rc> change_door(Connection& from,
-                                                                             const proto::DoorOrder& what) = 0;
+    [[nodiscard]] virtual tl::expected<std::vector<proto::ListenerEntry>, wire::Rc> listeners(Connection& from) = 0;
+    [[nodiscard]] virtual tl::expected<proto::Outcome, wire::Rc> change_listener(Connection& from,
+                                                                                 const proto::ListenerOrder& what) = 0;
     [[nodiscard]] virtual tl::expected<std::string, wire::Rc> learn(Connection& from, const std::string& name) = 0;
     [[nodiscard]] virtual std::optional<wire::Rc> use_chip(Connection& from, const std::string& name) = 0;
     [[nodiscard]] virtual tl::expected<proto::Clients, wire::Rc> clients(Connection& from, std::uint64_t after) = 0;
@@ -63,12 +63,12 @@ class Connection final : private Dialogue::Manager {
   };
 
   // `refusal`: above a limit, see Dialogue.
-  Connection(EventLoop& loop, Host& host, posix::Fd socket, ClientId id, Badge badge, std::optional<wire::Rc> refusal,
-             const wire::CommandTable& table, std::size_t max_command);
+  Connection(EventLoop& loop, Host& host, posix::Fd socket, ClientId id, ClientIdentity identity,
+             std::optional<wire::Rc> refusal, const wire::CommandTable& table, std::size_t max_command);
 
   [[nodiscard]] ClientId id() const { return id_; }
-  [[nodiscard]] Badge& badge() { return badge_; }
-  [[nodiscard]] const Badge& badge() const { return badge_; }
+  [[nodiscard]] ClientIdentity& identity() { return identity_; }
+  [[nodiscard]] const ClientIdentity& identity() const { return identity_; }
   // Null: nothing is learned from it.
   [[nodiscard]] std::unique_ptr<Learning>& learning() { return learning_; }
   [[nodiscard]] bool in_flight() const { return dialogue_.in_flight(); }
@@ -106,9 +106,9 @@ class Connection final : private Dialogue::Manager {
   std::optional<wire::Rc> ask_for_sessions() override { return host_.ask_for_sessions(*this); }
   std::optional<wire::Rc> order(const proto::SessionOrder& what) override { return host_.order(*this, what); }
   std::optional<wire::Rc> reload() override { return host_.reload(*this); }
-  tl::expected<std::vector<proto::DoorEntry>, wire::Rc> doors() override { return host_.doors(*this); }
-  tl::expected<proto::Outcome, wire::Rc> change_door(const proto::DoorOrder& what) override {
-    return host_.change_door(*this, what);
+  tl::expected<std::vector<proto::ListenerEntry>, wire::Rc> listeners() override { return host_.listeners(*this); }
+  tl::expected<proto::Outcome, wire::Rc> change_listener(const proto::ListenerOrder& what) override {
+    return host_.change_listener(*this, what);
   }
   tl::expected<std::string, wire::Rc> learn(const std::string& name) override { return host_.learn(*this, name); }
   std::optional<wire::Rc> use_chip(const std::string& name) override { return host_.use_chip(*this, name); }
@@ -131,7 +131,7 @@ class Connection final : private Dialogue::Manager {
 
   Host& host_;
   const ClientId id_;
-  Badge badge_;
+  ClientIdentity identity_;
   std::unique_ptr<Learning> learning_;
   const std::chrono::steady_clock::time_point since_ = std::chrono::steady_clock::now();
   posix::Fd socket_;

@@ -243,11 +243,12 @@ std::optional<proto::Reply> Dialogue::reply_to(const proto::Request& request) {
             ordering_ = true;
             return std::nullopt;
           },
-          [&](const proto::DoorsRequest&) -> Answer {
-            return done_or_refused<proto::DoorsReply>(proto::MessageType::kDoors, manager_.doors());
+          [&](const proto::ListenersRequest&) -> Answer {
+            return done_or_refused<proto::ListenersReply>(proto::MessageType::kListeners, manager_.listeners());
           },
-          [&](const proto::DoorRequest& wanted) -> Answer {
-            return done_or_refused<proto::DoorReply>(proto::MessageType::kDoor, manager_.change_door(wanted.what));
+          [&](const proto::ListenerRequest& wanted) -> Answer {
+            return done_or_refused<proto::ListenerReply>(proto::MessageType::kListener,
+                                                         manager_.change_listener(wanted.what));
           },
           [&](const proto::Learn& wanted) -> Answer {
             return done_or_refused<proto::LearnReply>(proto::MessageType::kLearn, manager_.learn(wanted.name));

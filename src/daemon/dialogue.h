@@ -57,9 +57,9 @@ class Dialogue {
     [[nodiscard]] virtual std::optional<wire::Rc> order(const proto::SessionOrder& what) = 0;
     // The configuration will be read again, and `reload_done` be called. Or a code, likewise.
     [[nodiscard]] virtual std::optional<wire::Rc> reload() = 0;
-    // The doors; one more or less. Or a code, likewise.
-    [[nodiscard]] virtual tl::expected<std::vector<proto::DoorEntry>, wire::Rc> doors() = 0;
-    [[nodiscard]] virtual tl::expected<proto::Outcome, wire::Rc> change_door(const proto::DoorOrder& what) = 0;
+    // The listeners; one more or less. Or a code, likewise.
+    [[nodiscard]] virtual tl::expected<std::vector<proto::ListenerEntry>, wire::Rc> listeners() = 0;
+    [[nodiscard]] virtual tl::expected<proto::Outcome, wire::Rc> change_listener(const proto::ListenerOrder& what) = 0;
     // From now on the commands are learned, and nothing is said; or the profile of that name that was learned so far,
     // as text. Or a code, likewise.
     [[nodiscard]] virtual tl::expected<std::string, wire::Rc> learn(const std::string& name) = 0;

@@ -4,7 +4,7 @@
 // everything that is ready before each single callback, so a thousand descriptors that are ready at once would cost a
 // million looks.
 // Idea: a handle (`Watch`, `Timer`, `Deferred`) owns its event source; destroying it ends the callbacks. A callback
-// must not destroy its own handle: put what shall die aside and let a `Deferred` bury it. Threads: one thread makes,
+// must not destroy its own handle: put what shall die aside and let a `Deferred` destroy it. Threads: one thread makes,
 // runs and destroys everything here. Errors: the kernel limits how many descriptors a user watches
 // (fs.epoll.max_user_watches), so `Watch::start` can fail at any time; that is a value. Making another source fails
 // only without memory or descriptors at start; that is fatal and said by `std::system_error` which does not leave the

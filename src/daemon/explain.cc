@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "daemon/cgroup_names.h"
-#include "daemon/complaint.h"
 #include "daemon/principal.h"
 #include "daemon/sample_command.h"
+#include "daemon/usage_error.h"
 #include "guard/start_and_exit.h"
 #include "wire/rc.h"
 
@@ -31,11 +31,11 @@ struct ClientDraft {
   std::optional<Text> cgroup, executable, label;
   std::optional<Inode> user_namespace, mount_namespace;
   bool is_unidentified = false;
-  std::optional<std::string> door, chip;
+  std::optional<std::string> listener, chip;
   std::optional<std::uint32_t> locality;
 };
 
-Complaint take_uid(const std::string& value, const Accounts& accounts, ClientDraft& out) {
+UsageError take_uid(const std::string& value, const Accounts& accounts, ClientDraft& out) {
   const auto number = number_in(value);
   const auto uid = number ? number : accounts.user(value);
   if (!uid) return fmt::format("this machine knows no user \"{}\": write a number, or a name that it knows", value);
@@ -45,7 +45,7 @@ Complaint take_uid(const std::string& value, const Accounts& accounts, ClientDra
   return std::nullopt;
 }
 
-Complaint take_gid(const std::string& value, const Accounts& accounts, ClientDraft& out) {
+UsageError take_gid(const std::string& value, const Accounts& accounts, ClientDraft& out) {
   const auto number = number_in(value);
   const auto gid = number ? number : accounts.group(value);
   if (!gid) return fmt::format("this machine knows no group \"{}\": write a number, or a name that it knows", value);
@@ -57,30 +57,30 @@ Complaint take_gid(const std::string& value, const Accounts& accounts, ClientDra
 // What could not be read.
 constexpr std::string_view kUnknownWord = "unknown";
 
-Complaint take_text(const std::string& value, std::optional<Text>& out) {
+UsageError take_text(const std::string& value, std::optional<Text>& out) {
   return take_once(std::optional(value == kUnknownWord ? Text() : Text(value)), "", out);
 }
 
-Complaint take_path(const std::string& value, std::string_view example, std::optional<Text>& out) {
+UsageError take_path(const std::string& value, std::string_view example, std::optional<Text>& out) {
   if (value.front() != '/' && value != kUnknownWord)
     return fmt::format("a path that begins with a slash is wanted: {}", example);
   return take_text(value, out);
 }
 
-Complaint take_inode(const std::string& value, std::optional<Inode>& out) {
+UsageError take_inode(const std::string& value, std::optional<Inode>& out) {
   if (value == kUnknownWord) return take_once(std::optional(Inode()), "", out);
   const auto number = number_in(value);
   return take_once(number ? std::optional(Inode(*number)) : std::nullopt, "a number is wanted: the namespace's inode",
                    out);
 }
 
-Complaint take_process(const std::string& value, ClientDraft& out) {
+UsageError take_process(const std::string& value, ClientDraft& out) {
   if (value != kUnknownWord) return "only process=unknown can be said: that it was gone before it could be read";
   out.is_unidentified = true;
   return std::nullopt;
 }
 
-Complaint take_locality(const std::string& value, std::optional<std::uint32_t>& out) {
+UsageError take_locality(const std::string& value, std::optional<std::uint32_t>& out) {
   auto number = number_in(value);
   if (number && !is_possible(kLocalities, {*number, *number})) number.reset();
   return take_once(number, "localities are 0 to 4 and 32 to 255", out);
@@ -88,7 +88,7 @@ Complaint take_locality(const std::string& value, std::optional<std::uint32_t>& 
 
 struct Word {
   std::string_view name, example;
-  Complaint (*take)(const std::string& value, const Accounts& accounts, ClientDraft& out);
+  UsageError (*take)(const std::string& value, const Accounts& accounts, ClientDraft& out);
 };
 constexpr std::array kWords{
     Word{"uid", "uid=33", take_uid},
@@ -109,8 +109,10 @@ constexpr std::array kWords{
          [](const std::string& v, const Accounts&, ClientDraft& d) { return take_inode(v, d.mount_namespace); }},
     Word{"process", "process=unknown",
          [](const std::string& v, const Accounts&, ClientDraft& d) { return take_process(v, d); }},
-    Word{"door", "door=main",
-         [](const std::string& v, const Accounts&, ClientDraft& d) { return take_once(std::optional(v), "", d.door); }},
+    Word{"listener", "listener=main",
+         [](const std::string& v, const Accounts&, ClientDraft& d) {
+           return take_once(std::optional(v), "", d.listener);
+         }},
     Word{"chip", "chip=main",
          [](const std::string& v, const Accounts&, ClientDraft& d) { return take_once(std::optional(v), "", d.chip); }},
     Word{"locality", "locality=0",
@@ -132,7 +134,7 @@ constexpr std::array kOtherWords{
     OtherWord{"profile", "the profile follows from the rest: leave it out, and the answer names it"},
 };
 
-std::string complaint_of_unknown(std::string_view name) {
+std::string unknown_argument(std::string_view name) {
   for (const OtherWord& other : kOtherWords)
     if (other.name == name) return std::string(other.instead);
   std::vector<std::string> examples;
@@ -141,9 +143,9 @@ std::string complaint_of_unknown(std::string_view name) {
   return fmt::format("this says nothing of a visitor; known are {}", joined(examples));
 }
 
-Complaint take(std::string_view name, const std::string& value, const Accounts& accounts, ClientDraft& out) {
+UsageError take(std::string_view name, const std::string& value, const Accounts& accounts, ClientDraft& out) {
   const auto found = std::find_if(kWords.begin(), kWords.end(), [&](const Word& word) { return word.name == name; });
-  if (found == kWords.end()) return complaint_of_unknown(name);
+  if (found == kWords.end()) return unknown_argument(name);
   if (value.empty()) return fmt::format("nothing stands behind it: write {}, or leave it out", found->example);
   // "uid=33 gid=33": a label is free to have that in it.
   if (name != "label" && value.find_first_of(" ;") < value.find('=') && value.find('=') != std::string::npos)
@@ -175,21 +177,22 @@ std::string line_of(const guard::Rule& rule, const std::string& file) {
   return fmt::format("{}:{}", file, rule.line);
 }
 
-std::string names_of(const std::vector<Door>& doors) {
-  std::vector<std::string> names = {std::string(kMainDoor)};
-  for (const Door& door : doors) names.push_back(door.name);
+std::string names_of(const std::vector<Listener>& listeners) {
+  std::vector<std::string> names = {std::string(kMainListener)};
+  for (const Listener& listener : listeners) names.push_back(listener.name);
   return joined(names);
 }
 
 // Another than its own is for administrators.
-Complaint choose_chip(const std::string& name, const Access& access, Visitor& visitor) {
+UsageError choose_chip(const std::string& name, const Access& access, Visitor& visitor) {
   std::optional<std::string>& chip = visitor.principal.chip;
   if (std::none_of(access.chips.begin(), access.chips.end(), [&](const Chip& one) { return one.name == name; }))
     return fmt::format("there is no chip \"{}\"; there are: {}", name, names_of(access.chips));
-  if (!access.choose(visitor.principal, visitor.door).profile.administer)
+  if (!access.choose(visitor.principal, visitor.listener).profile.administer)
     return fmt::format(
-        "uid {} cannot choose the chip \"{}\", for its profile does not administer: it uses \"{}\", which its door or "
-        "namespace gives; leave chip= out, or name a door to that chip with door=",
+        "uid {} cannot choose the chip \"{}\", for its profile does not administer: it uses \"{}\", which its listener "
+        "or "
+        "namespace gives; leave chip= out, or name a listener to that chip with listener=",
         visitor.principal.uid, name, *chip);
   chip = name;
   visitor.chose_chip = true;
@@ -218,11 +221,11 @@ guard::Principal principal_of(const ClientDraft& draft) {
 
 // Where it has the chip from.
 std::string origin_of_chip(const Visitor& visitor, const Access& access, const guard::Namespace* home) {
-  const Door* door = access.door(visitor.door);
+  const Listener* listener = access.listener(visitor.listener);
   if (visitor.chose_chip) return "as it chooses itself, for it may administer";
-  if (door != nullptr && door->chip) return fmt::format("of the door \"{}\"", door->name);
+  if (listener != nullptr && listener->chip) return fmt::format("of the listener \"{}\"", listener->name);
   if (home != nullptr && home->chip) return fmt::format("of the namespace \"{}\"", home->name);
-  return "for no door or namespace gives it another one";
+  return "for no listener or namespace gives it another one";
 }
 
 }  // namespace
@@ -232,19 +235,20 @@ Result<Visitor> visitor_from(std::string_view as, const Access& access, const Ac
   if (!draft) return tl::unexpected(draft.error());
   Visitor out;
   out.principal = principal_of(*draft);
-  out.door = draft->door.value_or(out.door);
-  const Door* door = access.door(out.door);
-  if (door == nullptr && out.door != kMainDoor)
-    return tl::unexpected(fmt::format("there is no door \"{}\"; there are: {}", out.door, names_of(access.doors)));
-  const std::optional<std::uint8_t> fixed = door == nullptr ? std::nullopt : door->locality;
+  out.listener = draft->listener.value_or(out.listener);
+  const Listener* listener = access.listener(out.listener);
+  if (listener == nullptr && out.listener != kMainListener)
+    return tl::unexpected(
+        fmt::format("there is no listener \"{}\"; there are: {}", out.listener, names_of(access.listeners)));
+  const std::optional<std::uint8_t> fixed = listener == nullptr ? std::nullopt : listener->locality;
   if (fixed && draft->locality.value_or(*fixed) != *fixed)
     return tl::unexpected(
-        fmt::format("whoever comes by the door \"{}\" has locality {}, and keeps it", out.door, *fixed));
+        fmt::format("whoever comes by the listener \"{}\" has locality {}, and keeps it", out.listener, *fixed));
   out.locality = fixed.value_or(static_cast<std::uint8_t>(draft->locality.value_or(0)));
-  const auto homes = access.policy.homes_of(out.principal, out.door);
+  const auto homes = access.policy.homes_of(out.principal, out.listener);
   const auto* home = homes.front();
   if (homes.size() == 1) out.principal.tpm_namespace = home != nullptr ? Text(home->name) : Text::none();
-  out.principal.chip = chip_of(door == nullptr ? Entrance{} : entrance_of(*door), home);
+  out.principal.chip = chip_of(listener == nullptr ? Entrance{} : entrance_of(*listener), home);
   if (!draft->chip || *draft->chip == out.principal.chip) return out;
   if (auto wrong = choose_chip(*draft->chip, access, out)) return tl::unexpected(*std::move(wrong));
   return out;
@@ -268,10 +272,10 @@ Result<Explanation> explain_choice(guard::Choice choice, std::uint8_t locality, 
 }
 
 Result<Explanation> explain(const Access& access, const Visitor& visitor, std::span<const std::string> words) {
-  auto out = explain_choice(access.choose(visitor.principal, visitor.door), visitor.locality, words,
+  auto out = explain_choice(access.choose(visitor.principal, visitor.listener), visitor.locality, words,
                             wire::CommandTable::builtin());
   if (!out) return out;
-  out->by_door = visitor.door;
+  out->by_listener = visitor.listener;
   if (const auto& name = visitor.principal.tpm_namespace.value()) out->home = access.policy.namespace_named(*name);
   out->chip = visitor.principal.chip.value_or(std::string(kMainChip));
   out->chip_from = origin_of_chip(visitor, access, out->home);
@@ -304,11 +308,11 @@ std::vector<std::string> reasons_of(const guard::Choice& choice, const Access& a
   if (choice.by_namespace && home != nullptr)
     out.push_back(
         fmt::format("{}:{}, the profile of the namespace: gives \"{}\"", file, home->line, home->profile.value_or("")));
-  if (choice.by_door) {
-    const Door* door = access.door(entrance.door);
-    const std::string where = door != nullptr ? fmt::format("{}:{}", file, door->line) : "made at run time";
-    out.push_back(
-        fmt::format("{}, the profile of the door \"{}\": gives \"{}\"", where, entrance.door, entrance.profile));
+  if (choice.by_listener) {
+    const Listener* listener = access.listener(entrance.listener);
+    const std::string where = listener != nullptr ? fmt::format("{}:{}", file, listener->line) : "made at run time";
+    out.push_back(fmt::format("{}, the profile of the listener \"{}\": gives \"{}\"", where, entrance.listener,
+                              entrance.profile));
   }
   for (const auto place : choice.by_namespace ? choice.homes : std::vector<std::size_t>())
     if (const guard::Namespace& one = access.policy.namespaces()[place]; one.profile)
@@ -324,7 +328,7 @@ std::optional<std::string> why_no_administrator(const guard::Principal& principa
   const bool is_named = std::any_of(policy.rules().begin(), policy.rules().end(), [&](const guard::Rule& rule) {
     return rule.line == 0 && rule.uids && rule.uids->contains(principal.uid);
   });
-  const bool is_left_to_it = choice.by_default || (choice.in_doubt && !choice.by_door);
+  const bool is_left_to_it = choice.by_default || (choice.in_doubt && !choice.by_listener);
   if (!is_named || !is_left_to_it || choice.profile.administer) return std::nullopt;
   const std::string user = principal.uid == 0 ? "root" : "tpmspaced's own user";
   const auto none = [&](std::string_view where) { return fmt::format("{} {} is no administrator", user, where); };
@@ -352,8 +356,9 @@ std::string text_of(const Explanation& explanation, const Access& access, const 
   if (home != nullptr) out += fmt::format("  member   of the namespace \"{}\", {}:{}\n", home->name, file, home->line);
   if (access.chips.size() > 1) out += fmt::format("  chip     {}, {}\n", explanation.chip, explanation.chip_from);
   out += fmt::format("  profile  {}\n", explanation.choice.profile.name);
-  const Door* door = access.door(explanation.by_door);
-  const Entrance entrance = door != nullptr ? entrance_of(*door) : Entrance{.door = explanation.by_door};
+  const Listener* listener = access.listener(explanation.by_listener);
+  const Entrance entrance =
+      listener != nullptr ? entrance_of(*listener) : Entrance{.listener = explanation.by_listener};
   for (const std::string& reason : reasons_of(explanation.choice, access, home, entrance, file))
     out += fmt::format("  rule     {}\n", reason);
   if (!explanation.no_administrator.empty()) out += fmt::format("  because  {}\n", explanation.no_administrator);

@@ -2,9 +2,9 @@
 //
 // Idea: AS becomes a principal, the words a command, and the guard is asked as the daemon asks it. What AS does not say
 // is known and nothing special: no unit, no container, an executable that no rule names. That something is unknown AS
-// can say, too: "cgroup=unknown", "process=unknown". Which TPM it is follows from door and namespace; a client that may
-// administer can choose another one.
-// Threads: functions of their arguments. Errors: a sentence: AS or the command says nothing that can be judged.
+// can say, too: "cgroup=unknown", "process=unknown". Which TPM it is follows from listener and namespace; a client that
+// may administer can choose another one. Threads: functions of their arguments. Errors: a sentence: AS or the command
+// says nothing that can be judged.
 #pragma once
 
 #include <cstdint>
@@ -23,10 +23,10 @@
 
 namespace tpmspace::daemon {
 
-// "uid=33,gid=33,cgroup=/system.slice/nginx.service,exe=/usr/sbin/nginx,door=main,locality=0".
+// "uid=33,gid=33,cgroup=/system.slice/nginx.service,exe=/usr/sbin/nginx,listener=main,locality=0".
 struct Visitor {
   guard::Principal principal;
-  std::string door = std::string(kMainDoor);
+  std::string listener = std::string(kMainListener);
   std::uint8_t locality = 0;
   bool chose_chip = false;  // as an administrator: another one than it is given
 };
@@ -39,7 +39,7 @@ struct Explanation {
   guard::Verdict verdict;
   std::string_view answer;                 // what tpmspaced itself answers though the guard refuses; empty: nothing
   bool answered = false;                   // whatever the parameters are
-  std::string by_door;                     // its name
+  std::string by_listener;                 // its name
   const guard::Namespace* home = nullptr;  // of `access`; null: the visitor is in none
   guard::Numbers pins;                     // indices that it may not try if they are PIN Fail indices
   std::string chip, chip_from;             // its TPM, and why

@@ -46,17 +46,17 @@ inline constexpr std::size_t kTurnLooksPerRound = 64;
 // Descriptors that no client gets: a quarter of those the system gives us, at most this many, and at least what follows
 // and a few to refuse others with.
 inline constexpr unsigned kKeptDescriptors = 256;
-// What the daemon itself has open is below these: without TPMs and doors, for each TPM, for each door.
+// What the daemon itself has open is below these: without TPMs and listeners, for each TPM, for each listener.
 inline constexpr unsigned kOwnDescriptors = 20;
 inline constexpr unsigned kChipDescriptors = 7;
-inline constexpr unsigned kDoorDescriptors = 3;
+inline constexpr unsigned kListenerDescriptors = 3;
 // Clients of whose programs nothing is known yet, because nothing is decided by it: a descriptor of each process is
 // kept until the first command. Beyond these it is read at once.
 inline constexpr unsigned kUnreadProcesses = 16;
 // Open for a moment, to find out who has come or to read a file.
 inline constexpr unsigned kPassingDescriptors = 8;
-// Connections beyond every limit, for root and the daemon's own user at the main door: whoever can end a flood must be
-// let in.
+// Connections beyond every limit, for root and the daemon's own user at the main listener: whoever can end a flood must
+// be let in.
 inline constexpr unsigned kAdministratorPlaces = 8;
 // How often a connection may give rights away: there are not many more things to give.
 inline constexpr unsigned kNarrowings = 16;
@@ -127,12 +127,12 @@ inline constexpr std::size_t kMaxConfigFile = 1 << 20;
 // are below 5 MiB; a client is compared with every rule once.
 inline constexpr std::size_t kProfiles = 128;
 inline constexpr std::size_t kRules = 1024;
-inline constexpr std::size_t kDoors = 64;
+inline constexpr std::size_t kListeners = 64;
 inline constexpr std::size_t kNamespaces = 64;
 // TPMs beside the main one: each has a thread, and a machine has one or two chips and some software TPMs.
 inline constexpr std::size_t kChips = 16;
 inline constexpr std::size_t kListEntries = 256;
-// Octets of the name of a profile, door or namespace, for people; of a pattern, as no path is longer (PATH_MAX).
+// Octets of the name of a profile, listener or namespace, for people; of a pattern, as no path is longer (PATH_MAX).
 inline constexpr std::size_t kMaxName = 64;
 inline constexpr std::size_t kMaxPattern = 4096;
 

@@ -1,80 +1,67 @@
-// The listening socket: taking its place in the file system, and leaving it.
+// A listener as the configuration, or an administrator at run time, says it: one more socket by which clients come in.
 //
-// Idea: `claim` proves early that PATH may be ours (nobody serves it, nothing else lies there) and holds a lock beside
-// it, so that two daemons that start together do not race; `publish` makes the socket appear at once, complete, with
-// its mode, when the daemon is ready: it is made as PATH.new and renamed. `replace` does the same over our own socket,
-// so other rights come without a moment in which there is none. `withdraw` removes it only if it is still ours. A
-// socket that systemd hands over (`inherit`) is systemd's: nothing is claimed, published or removed. Threads: one.
-// Errors: one sentence: what, why, what to do. Limits: proto::kMaxSocketPath octets of path. Source: unix(7),
-// sd_listen_fds(3).
+// Threads: a value. Units: connections.
 #pragma once
 
-#include <sys/stat.h>
 #include <sys/types.h>
 
+#include <cstdint>
 #include <optional>
 #include <string>
-#include <tl/expected.hpp>
-
-#include "posix/fd.h"
+#include <string_view>
 
 namespace tpmspace::daemon {
 
-class Listener {
- public:
-  // Where, and who may connect.
-  struct Place {
-    std::string path = {};
-    mode_t mode = 0600;
-    std::optional<uid_t> owner = {};  // other than ours
-    std::optional<gid_t> group = {};
-    // It is our own default: so many of the last directories of its path are made if they are missing. They stay when
-    // the socket goes: a container that has one of them mounted finds the next socket in it.
-    unsigned make_directories = 0;
-    bool careful = false;  // nobody but root and us may put something else there
-  };
-  [[nodiscard]] static tl::expected<Listener, std::string> claim(const Place& place);
-  // The descriptor must be a listening Unix stream socket; it is owned from now on.
-  [[nodiscard]] static tl::expected<Listener, std::string> inherit(int fd);
+// The listener that is always there: the daemon's own socket. It has no profile.
+inline constexpr std::string_view kMainListener = "main";
+// A listener of its own for administrators, who then do not wait in one backlog with everybody. It has no profile.
+inline constexpr std::string_view kAdminListener = "admin";
+// No other listener may have one of these names.
+[[nodiscard]] constexpr bool is_reserved_listener(std::string_view name) {
+  return name == kMainListener || name == kAdminListener;
+}
+// Where a listener is of which only the name is said: in a directory of its own, so that this directory can be mounted
+// into a container without any other listener. "/run/tpmspace/tpm.sock", "build" ->
+// "/run/tpmspace-listeners/build/tpm.sock". `main`: the path of the daemon's own socket. Precondition:
+// is_directory_name.
+[[nodiscard]] std::string default_listener_path(std::string_view main, std::string_view name);
+// Whether two paths are one, also where one of them is written otherwise: "/a/./b".
+[[nodiscard]] bool same_place(std::string_view a, std::string_view b);
+// Whether a listener's name can be that of a directory.
+[[nodiscard]] bool is_directory_name(std::string_view name);
 
-  Listener(Listener&&) = default;
-  Listener& operator=(Listener&&) = delete;
-  ~Listener();
-
-  // From here on clients can connect.
-  [[nodiscard]] tl::expected<void, std::string> publish();
-  // With other rights, from now on or as soon as it is published. If that cannot be, the socket stays as it was; else
-  // the caller has the former one, in which some may wait to be accepted. Precondition: the same path.
-  [[nodiscard]] tl::expected<posix::Fd, std::string> replace(const Place& place);
-  // No new clients. The lock is kept until the listener is gone.
-  void withdraw();
-
-  [[nodiscard]] int fd() const { return socket_.get(); }
-  [[nodiscard]] const std::string& path() const { return place_.path; }
-  [[nodiscard]] const Place& place() const { return place_; }
-
- private:
-  struct Inode {
-    dev_t device = 0;
-    ino_t number = 0;
-    bool operator==(const Inode&) const = default;
-  };
-  Listener(Place place, posix::Fd lock) : place_(std::move(place)), lock_(std::move(lock)) {}
-
-  struct Published {
-    posix::Fd socket;
-    Inode inode;
-  };
-  // A new socket at the path, listening.
-  [[nodiscard]] tl::expected<Published, std::string> put(const Place& place) const;
-  // What was there before.
-  [[nodiscard]] tl::expected<posix::Fd, std::string> change_to(const Place& place);
-  [[nodiscard]] bool is_there() const;
-
-  Place place_;
-  posix::Fd lock_;  // none: inherited
-  posix::Fd socket_;
-  std::optional<Inode> published_as_;  // what we renamed onto its path
+struct Listener {
+  int line = 0;           // where it was written; 0: nowhere
+  std::string name = {};  // for rules, and for people
+  std::string path = {};
+  mode_t mode = 0;
+  std::optional<uid_t> owner = {};  // of the socket
+  std::optional<gid_t> group = {};
+  std::optional<std::string> profile = {};    // of whom no rule of the file matches
+  std::optional<std::uint8_t> locality = {};  // of everybody who comes by it, for good
+  std::uint32_t connections = 0;              // at a time; 0: no limit
+  std::optional<std::string> chip = {};       // the TPM of everybody who comes by it
+  bool separate_users = false;                // its users cannot be one another: each is an owner
+  bool default_path = false;                  // nobody said the path: its directories are made if they are missing
+  bool dispensable = false;  // nobody asked for it: the daemon goes on without it, if it cannot be made
+  bool operator==(const Listener&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
+
+// What counts of a listener for whoever came by it, also when it is not there any more.
+struct Entrance {
+  std::string listener = {};                         // its name
+  std::string profile = {};                          // empty: it has none
+  std::optional<std::uint8_t> locality = {};         // nullopt: as the profile says
+  std::string chip = {};                             // empty: as the namespace says
+  bool separate_users = false;                       // of one that has a profile
+  bool operator==(const Entrance&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
+};
+[[nodiscard]] inline Entrance entrance_of(const Listener& listener) {
+  return {.listener = listener.name,
+          .profile = listener.profile.value_or(""),
+          .locality = listener.locality,
+          .chip = listener.chip.value_or(""),
+          .separate_users = listener.separate_users};
+}
 
 }  // namespace tpmspace::daemon

@@ -1,4 +1,4 @@
-// Names that people give to profiles, namespaces and doors.
+// Names that people give to profiles, namespaces and listeners.
 //
 // Threads: functions of their arguments. Limits: limits::kMaxName octets.
 #pragma once

@@ -51,9 +51,9 @@ constexpr std::array kNamespaceKeys{
     NamespaceKey{"pod", [](const TomlNode& n, NamespaceDraft& d) { return take_name_pattern(n, d.made.members.pod); }},
     NamespaceKey{"user_namespace",
                  [](const TomlNode& n, NamespaceDraft& d) { return take_inode(n, d.made.members.user_namespace); }},
-    NamespaceKey{"door",
+    NamespaceKey{"listener",
                  [](const TomlNode& n, NamespaceDraft& d) {
-                   return take_optional_text(n, d.made.members.door, proto::kMaxSocketPath);
+                   return take_optional_text(n, d.made.members.listener, proto::kMaxSocketPath);
                  }},
     NamespaceKey{"profile", [](const TomlNode& n,
                                NamespaceDraft& d) { return take_optional_text(n, d.made.profile, limits::kMaxName); }},
@@ -76,8 +76,8 @@ constexpr std::array kNamespaceKeys{
     NamespaceKey{"persistent_base", [](const TomlNode& n, NamespaceDraft& d) { return take_window(n, d.made.window); }},
 };
 // Which of them say who belongs to it. No executable: whoever likes can seem to be another one (guard/rules.h).
-constexpr std::array<std::string_view, 7> kConditions = {"user", "cgroup",         "unit", "container",
-                                                         "pod",  "user_namespace", "door"};
+constexpr std::array<std::string_view, 7> kConditions = {"user", "cgroup",         "unit",    "container",
+                                                         "pod",  "user_namespace", "listener"};
 
 }  // namespace
 

@@ -1,9 +1,8 @@
 // [[namespace]] of the configuration, beneath policy_file.h.
 //
-// Idea: one table becomes one value; what it has to do with others of the file (a profile, a door, another window) is
-// looked into there.
-// Threads: functions of their arguments. Limits: limits::kMaxName octets of a name, limits::kListEntries of a list.
-// Errors: in `Faults`.
+// Idea: one table becomes one value; what it has to do with others of the file (a profile, a listener, another window)
+// is looked into there. Threads: functions of their arguments. Limits: limits::kMaxName octets of a name,
+// limits::kListEntries of a list. Errors: in `Faults`.
 #pragma once
 
 #include <optional>

@@ -8,7 +8,7 @@
 #include "daemon/proc_text.h"
 #include "daemon/profile_tables.h"
 #include "guard/shipped.h"
-#include "proto/doors.h"
+#include "proto/listener_messages.h"
 #include "proto/socket_path.h"
 #include "space/view.h"
 
@@ -20,9 +20,9 @@ struct RuleDraft {
   guard::Rule rule;
   std::optional<std::string> profile;
 };
-struct DoorDraft {
+struct ListenerDraft {
   const Accounts* accounts = nullptr;
-  Door door;
+  Listener listener;
   std::optional<mode_t> mode;
 };
 
@@ -41,8 +41,8 @@ constexpr std::array kRuleKeys{
     RuleKey{"mount_namespace", [](const TomlNode& n, RuleDraft& d) { return take_inode(n, d.rule.mount_namespace); }},
     RuleKey{"label",
             [](const TomlNode& n, RuleDraft& d) { return take_optional_text(n, d.rule.lsm_label, kMaxLabel); }},
-    RuleKey{"door",
-            [](const TomlNode& n, RuleDraft& d) { return take_optional_text(n, d.rule.door, proto::kMaxSocketPath); }},
+    RuleKey{"listener", [](const TomlNode& n,
+                           RuleDraft& d) { return take_optional_text(n, d.rule.listener, proto::kMaxSocketPath); }},
     RuleKey{"namespace", [](const TomlNode& n,
                             RuleDraft& d) { return take_optional_text(n, d.rule.tpm_namespace, limits::kMaxName); }},
     RuleKey{"chip",
@@ -52,8 +52,8 @@ constexpr std::array kRuleKeys{
     RuleKey{"disable", [](const TomlNode& n, RuleDraft& d) { return take_commands(n, d.rule.disabled); }},
 };
 
-Fault take_door_name(const TomlNode& node, std::string& out) {
-  if (node.is(TomlNode::Kind::kText) && is_reserved_door(node.text))
+Fault take_listener_name(const TomlNode& node, std::string& out) {
+  if (node.is(TomlNode::Kind::kText) && is_reserved_listener(node.text))
     return Wrong(
         fmt::format("is \"{}\", which is the name of a listener of tpmspaced's own; take another one", node.text));
   return take_name(node, out);
@@ -90,23 +90,31 @@ Fault take_locality(const TomlNode& node, std::optional<std::uint8_t>& out) {
   return std::nullopt;
 }
 
-using DoorKey = Key<DoorDraft>;
-constexpr std::array kDoorKeys{
-    DoorKey{"name", [](const TomlNode& n, DoorDraft& d) { return take_door_name(n, d.door.name); }},
-    DoorKey{"path", [](const TomlNode& n, DoorDraft& d) { return take_socket_path(n, d.door.path); }},
-    DoorKey{"mode", [](const TomlNode& n,
-                       DoorDraft& d) { return take_into(d.mode, [&](mode_t& mode) { return take_mode(n, mode); }); }},
-    DoorKey{"owner",
-            [](const TomlNode& n, DoorDraft& d) { return take_account(n, kUsers, d.accounts->user, d.door.owner); }},
-    DoorKey{"group",
-            [](const TomlNode& n, DoorDraft& d) { return take_account(n, kGroups, d.accounts->group, d.door.group); }},
-    DoorKey{"profile",
-            [](const TomlNode& n, DoorDraft& d) { return take_optional_text(n, d.door.profile, limits::kMaxName); }},
-    DoorKey{"locality", [](const TomlNode& n, DoorDraft& d) { return take_locality(n, d.door.locality); }},
-    DoorKey{"connections", [](const TomlNode& n, DoorDraft& d) { return take_number(n, d.door.connections, 0U); }},
-    DoorKey{"chip",
-            [](const TomlNode& n, DoorDraft& d) { return take_optional_text(n, d.door.chip, limits::kMaxName); }},
-    DoorKey{"separate_users", [](const TomlNode& n, DoorDraft& d) { return take_flag(n, d.door.separate_users); }},
+using ListenerKey = Key<ListenerDraft>;
+constexpr std::array kListenerKeys{
+    ListenerKey{"name", [](const TomlNode& n, ListenerDraft& d) { return take_listener_name(n, d.listener.name); }},
+    ListenerKey{"path", [](const TomlNode& n, ListenerDraft& d) { return take_socket_path(n, d.listener.path); }},
+    ListenerKey{"mode",
+                [](const TomlNode& n, ListenerDraft& d) {
+                  return take_into(d.mode, [&](mode_t& mode) { return take_mode(n, mode); });
+                }},
+    ListenerKey{"owner", [](const TomlNode& n,
+                            ListenerDraft& d) { return take_account(n, kUsers, d.accounts->user, d.listener.owner); }},
+    ListenerKey{"group",
+                [](const TomlNode& n, ListenerDraft& d) {
+                  return take_account(n, kGroups, d.accounts->group, d.listener.group);
+                }},
+    ListenerKey{"profile",
+                [](const TomlNode& n, ListenerDraft& d) {
+                  return take_optional_text(n, d.listener.profile, limits::kMaxName);
+                }},
+    ListenerKey{"locality", [](const TomlNode& n, ListenerDraft& d) { return take_locality(n, d.listener.locality); }},
+    ListenerKey{"connections",
+                [](const TomlNode& n, ListenerDraft& d) { return take_number(n, d.listener.connections, 0U); }},
+    ListenerKey{"chip", [](const TomlNode& n,
+                           ListenerDraft& d) { return take_optional_text(n, d.listener.chip, limits::kMaxName); }},
+    ListenerKey{"separate_users",
+                [](const TomlNode& n, ListenerDraft& d) { return take_flag(n, d.listener.separate_users); }},
 };
 
 class PolicyReader {
@@ -117,9 +125,9 @@ class PolicyReader {
   void read(const TomlNode& root) {
     read_profiles(root, out_, faults_);
     out_.chips = read_chips(root, faults_);
-    const auto doors = tables_of(root, "door", limits::kDoors, faults_);
-    for (const TomlNode* table : doors) door_names_.push_back(written_name(*table));
-    for (const TomlNode* table : doors) read_door(*table);
+    const auto listeners = tables_of(root, "listener", limits::kListeners, faults_);
+    for (const TomlNode* table : listeners) listener_names_.push_back(written_name(*table));
+    for (const TomlNode* table : listeners) read_listener(*table);
     const auto namespaces = tables_of(root, "namespace", limits::kNamespaces, faults_);
     for (const TomlNode* table : namespaces)
       if (const TomlNode* name = table->find("name")) namespace_names_.push_back(name->text);
@@ -128,43 +136,45 @@ class PolicyReader {
   }
 
  private:
-  // Also of a door with something wrong: a rule that names it is right.
+  // Also of a listener with something wrong: a rule that names it is right.
   static std::string written_name(const TomlNode& table) {
     const TomlNode* name = table.find("name");
     if (name == nullptr) name = table.find("path");
     return name == nullptr ? "" : name->text;
   }
 
-  void read_door(const TomlNode& table) {
-    DoorDraft draft{.accounts = &accounts_, .door = {}, .mode = {}};
-    read_table(table, kDoorKeys, draft, "door.", faults_);
-    Door& door = draft.door;
+  void read_listener(const TomlNode& table) {
+    ListenerDraft draft{.accounts = &accounts_, .listener = {}, .mode = {}};
+    read_table(table, kListenerKeys, draft, "listener.", faults_);
+    Listener& listener = draft.listener;
     const TomlNode* written = table.find("path");
-    door.default_path = written == nullptr;
-    if (door.default_path && table.find("name") == nullptr)
+    listener.default_path = written == nullptr;
+    if (listener.default_path && table.find("name") == nullptr)
       return faults_.add(table.place, "this listener has neither \"name\" nor \"path\": give it a name");
-    if (door.default_path && !is_directory_name(door.name)) {
-      if (!door.name.empty())
-        faults_.add(table.find("name")->place, "\"door.name\" cannot be the name of a directory; take another one");
+    if (listener.default_path && !is_directory_name(listener.name)) {
+      if (!listener.name.empty())
+        faults_.add(table.find("name")->place, "\"listener.name\" cannot be the name of a directory; take another one");
       return;
     }
-    if (!door.default_path && door.path.empty()) return;
-    const Place path = door.default_path ? table.place : written->place;
-    if (door.name.empty()) door.name = door.path;
-    door.line = static_cast<int>(table.place.line);
-    door.mode = draft.mode.value_or(proto::usual_mode(door.owner.has_value(), door.group.has_value()));
-    if (door.profile) check_profile("door.profile", *door.profile, *table.find("profile"));
-    if (door.chip) check_chip("door.chip", *door.chip, *table.find("chip"));
-    if (door.separate_users && !door.profile)
-      faults_.add(table.find("separate_users")->place,
-                  "\"door.separate_users\" is for a door with a \"profile\": by one without each user is who he is at "
-                  "tpmspaced's own socket");
-    for (const Door& other : out_.doors)
-      if (!door.path.empty() && same_place(other.path, door.path))
-        faults_.add(path, fmt::format("the door on line {} has the same path: each needs its own", other.line));
-      else if (other.name == door.name)
-        faults_.add(table.place, fmt::format("the door on line {} has the same name: each needs its own", other.line));
-    out_.doors.push_back(std::move(door));
+    if (!listener.default_path && listener.path.empty()) return;
+    const Place path = listener.default_path ? table.place : written->place;
+    if (listener.name.empty()) listener.name = listener.path;
+    listener.line = static_cast<int>(table.place.line);
+    listener.mode = draft.mode.value_or(proto::usual_mode(listener.owner.has_value(), listener.group.has_value()));
+    if (listener.profile) check_profile("listener.profile", *listener.profile, *table.find("profile"));
+    if (listener.chip) check_chip("listener.chip", *listener.chip, *table.find("chip"));
+    if (listener.separate_users && !listener.profile)
+      faults_.add(
+          table.find("separate_users")->place,
+          "\"listener.separate_users\" is for a listener with a \"profile\": by one without each user is who he is at "
+          "tpmspaced's own socket");
+    for (const Listener& other : out_.listeners)
+      if (!listener.path.empty() && same_place(other.path, listener.path))
+        faults_.add(path, fmt::format("the listener on line {} has the same path: each needs its own", other.line));
+      else if (other.name == listener.name)
+        faults_.add(table.place,
+                    fmt::format("the listener on line {} has the same name: each needs its own", other.line));
+    out_.listeners.push_back(std::move(listener));
   }
 
   void read_namespace(const TomlNode& table) {
@@ -172,7 +182,8 @@ class PolicyReader {
     if (!read) return;
     if (read->profile) check_profile("namespace.profile", *read->profile, *table.find("profile"));
     if (read->chip) check_chip("namespace.chip", *read->chip, *table.find("chip"));
-    if (read->members.door) check_door("namespace.door", *read->members.door, table.find("door")->place);
+    if (read->members.listener)
+      check_listener("namespace.listener", *read->members.listener, table.find("listener")->place);
     for (const guard::Namespace& other : out_.namespaces)
       if (other.name == read->name)
         faults_.add(table.find("name")->place,
@@ -198,7 +209,7 @@ class PolicyReader {
     if (!draft.profile) return;
     check_profile("rule.profile", *draft.profile, *table.find("profile"));
     if (rule.chip) check_chip("rule.chip", *rule.chip, *table.find("chip"));
-    if (rule.door) check_door("rule.door", *rule.door, table.find("door")->place);
+    if (rule.listener) check_listener("rule.listener", *rule.listener, table.find("listener")->place);
     if (rule.tpm_namespace) check_namespace(*rule.tpm_namespace, table.find("namespace")->place);
     rule.profile = std::move(*draft.profile);
     out_.rules.push_back(std::move(rule));
@@ -227,18 +238,18 @@ class PolicyReader {
                                    namespace_names_.empty() ? "none" : joined(namespace_names_)));
   }
 
-  void check_door(std::string_view key, const std::string& name, Place place) {
-    std::vector<std::string> known = {std::string(kMainDoor), std::string(kAdminDoor)};
-    known.insert(known.end(), door_names_.begin(), door_names_.end());
+  void check_listener(std::string_view key, const std::string& name, Place place) {
+    std::vector<std::string> known = {std::string(kMainListener), std::string(kAdminListener)};
+    known.insert(known.end(), listener_names_.begin(), listener_names_.end());
     if (std::find(known.begin(), known.end(), name) != known.end()) return;
-    faults_.add(place,
-                fmt::format("\"{}\" is \"{}\", and there is no such door; there are: {}", key, name, joined(known)));
+    faults_.add(
+        place, fmt::format("\"{}\" is \"{}\", and there is no such listener; there are: {}", key, name, joined(known)));
   }
 
   const Accounts& accounts_;
   PolicyFile& out_;
   Faults& faults_;
-  std::vector<std::string> door_names_, namespace_names_;
+  std::vector<std::string> listener_names_, namespace_names_;
 };
 
 }  // namespace
@@ -255,7 +266,7 @@ PolicyFile read_policy(const TomlNode& root, const guard::SessionTerms& terms, c
 std::vector<std::string> known_policy_keys() {
   std::vector<std::string> out = known_profile_keys();
   for (const auto& key : kRuleKeys) out.push_back(fmt::format("rule.{}", key.name));
-  for (const auto& key : kDoorKeys) out.push_back(fmt::format("door.{}", key.name));
+  for (const auto& key : kListenerKeys) out.push_back(fmt::format("listener.{}", key.name));
   const auto namespaces = known_namespace_keys();
   const auto chips = known_chip_keys();
   out.insert(out.end(), namespaces.begin(), namespaces.end());
@@ -263,15 +274,16 @@ std::vector<std::string> known_policy_keys() {
   return out;
 }
 
-const Door* Access::door(std::string_view name) const {
-  const auto found = std::find_if(doors.begin(), doors.end(), [&](const Door& one) { return one.name == name; });
-  return found == doors.end() ? nullptr : &*found;
+const Listener* Access::listener(std::string_view name) const {
+  const auto found =
+      std::find_if(listeners.begin(), listeners.end(), [&](const Listener& one) { return one.name == name; });
+  return found == listeners.end() ? nullptr : &*found;
 }
 
-guard::Choice Access::choose(const guard::Principal& principal, std::string_view by_door) const {
-  const Door* there = door(by_door);
+guard::Choice Access::choose(const guard::Principal& principal, std::string_view by_listener) const {
+  const Listener* there = listener(by_listener);
   return daemon::choose(policy, principal,
-                        there != nullptr ? entrance_of(*there) : Entrance{.door = std::string(by_door)});
+                        there != nullptr ? entrance_of(*there) : Entrance{.listener = std::string(by_listener)});
 }
 
 std::string chip_of(const Entrance& entrance, const guard::Namespace* home) {
@@ -280,18 +292,18 @@ std::string chip_of(const Entrance& entrance, const guard::Namespace* home) {
 }
 
 guard::Choice choose(const guard::Policy& policy, const guard::Principal& principal, const Entrance& entrance) {
-  auto out = policy.choose(principal, entrance.door, entrance.profile);
-  const auto homes = policy.homes_of(principal, entrance.door);
+  auto out = policy.choose(principal, entrance.listener, entrance.profile);
+  const auto homes = policy.homes_of(principal, entrance.listener);
   const auto chip = chip_of(entrance, homes.front());
   const auto has_chip = [&](const guard::Namespace* home) { return chip_of(entrance, home) == chip; };
   if (!std::all_of(homes.begin(), homes.end(), has_chip)) {
     out.profile = guard::Profile{};
     out.profile.name = "nothing";
   }
-  // What a door or namespace gives together with another TPM is about that TPM alone.
-  if ((out.by_door || out.by_namespace) && chip != kMainChip) {
+  // What a listener or namespace gives together with another TPM is about that TPM alone.
+  if ((out.by_listener || out.by_namespace) && chip != kMainChip) {
     out.profile.administer = false;
-    policy.confine(out.profile, principal, entrance.door);
+    policy.confine(out.profile, principal, entrance.listener);
   }
   if (entrance.locality) out.profile.localities = out.profile.localities & wire::Numbers::one(*entrance.locality);
   return out;
@@ -300,27 +312,27 @@ guard::Choice choose(const guard::Policy& policy, const guard::Principal& princi
 namespace {
 
 // With the paths that nobody wrote.
-tl::expected<std::vector<Door>, std::string> doors_of(const PolicyFile& file, std::string_view socket) {
-  std::vector<Door> out = file.doors;
-  for (auto door = out.begin(); door != out.end(); ++door) {
-    if (door->default_path) door->path = default_door_path(socket, door->name);
-    if (door->path.size() > proto::kMaxSocketPath)
+tl::expected<std::vector<Listener>, std::string> listeners_of(const PolicyFile& file, std::string_view socket) {
+  std::vector<Listener> out = file.listeners;
+  for (auto listener = out.begin(); listener != out.end(); ++listener) {
+    if (listener->default_path) listener->path = default_listener_path(socket, listener->name);
+    if (listener->path.size() > proto::kMaxSocketPath)
       return tl::unexpected(
           fmt::format("the listener on line {} of the configuration would be at {}, and a socket's path has at most {} "
                       "bytes: give it a shorter \"name\", or a \"path\"",
-                      door->line, door->path, proto::kMaxSocketPath));
-    if (same_place(door->path, socket))
+                      listener->line, listener->path, proto::kMaxSocketPath));
+    if (same_place(listener->path, socket))
       return tl::unexpected(
           fmt::format("the listener on line {} of the configuration has the path of tpmspaced's own "
                       "socket, {}: give it another one",
-                      door->line, socket));
+                      listener->line, socket));
     const auto other =
-        std::find_if(out.begin(), door, [&](const Door& one) { return same_place(one.path, door->path); });
-    if (other != door)
+        std::find_if(out.begin(), listener, [&](const Listener& one) { return same_place(one.path, listener->path); });
+    if (other != listener)
       return tl::unexpected(
           fmt::format("the listeners on lines {} and {} of the configuration have the same path, {}: "
                       "each needs its own",
-                      other->line, door->line, door->path));
+                      other->line, listener->line, listener->path));
   }
   return out;
 }
@@ -330,13 +342,13 @@ tl::expected<std::vector<Door>, std::string> doors_of(const PolicyFile& file, st
 tl::expected<Access, std::string> access_of(const PolicyFile& file, uid_t own_uid, std::string_view socket) {
   guard::Policy::Profiles profiles;
   for (const auto& [name, own] : file.profiles) profiles.emplace(name, own.profile);
-  auto doors = doors_of(file, socket);
-  if (!doors) return tl::unexpected(doors.error());
+  auto listeners = listeners_of(file, socket);
+  if (!listeners) return tl::unexpected(listeners.error());
   std::vector<guard::Rule> rules = file.rules;
   rules.push_back(guard::Policy::standard_rule(own_uid));
   auto policy = guard::Policy::make(std::move(profiles), std::move(rules), file.terms, file.limits, file.namespaces);
   if (!policy) return tl::unexpected(policy.error());
-  Access out{.policy = *std::move(policy), .doors = *std::move(doors)};
+  Access out{.policy = *std::move(policy), .listeners = *std::move(listeners)};
   for (const ChipTable& chip : file.chips) out.chips.push_back({.name = chip.name, .tpm = chip.tpm});
   return out;
 }

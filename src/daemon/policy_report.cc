@@ -43,7 +43,7 @@ int check(const PolicyQuestion& question, const PolicyFile& policy, const std::s
     return print(question, fmt::format("{}: is not there, so the defaults hold\n", file), kExitAllowed);
   std::string out = fmt::format("{}: ok, {}, {}, {}, {}, {}\n", file, counted(policy.profiles.size(), "profile"),
                                 counted(policy.rules.size(), "rule"), counted(policy.namespaces.size(), "namespace"),
-                                counted(policy.doors.size(), "door"), counted(policy.chips.size(), "chip"));
+                                counted(policy.listeners.size(), "listener"), counted(policy.chips.size(), "chip"));
   for (const auto& [line, sentence] : warnings_of(policy, this_machine()))
     out += fmt::format("{}:{}: warning: {}\n", file, line, sentence);
   return print(question, out, kExitAllowed);

@@ -47,7 +47,7 @@ class Warner {
   std::vector<Warning> all() {
     for (std::size_t i = 0; i < file_.rules.size(); ++i) look_at_rule(i);
     for (std::size_t i = 0; i < file_.namespaces.size(); ++i) look_at_namespace(i);
-    for (const Door& door : file_.doors) look_at_door(door);
+    for (const Listener& listener : file_.listeners) look_at_listener(listener);
     look_for_administrators();
     look_for_idle_profiles();
     for (const auto& [name, own] : file_.profiles) look_at_profile(name, own);
@@ -101,7 +101,7 @@ class Warner {
       warn(rule.line,
            fmt::format("this rule gives every {} \"{}\", which allows more than \"safe\"", *crowd, rule.profile));
     const bool says_where =
-        rule.names_place() || rule.names_program() || rule.door || rule.lsm_label || rule.tpm_namespace;
+        rule.names_place() || rule.names_program() || rule.listener || rule.lsm_label || rule.tpm_namespace;
     const auto takes_containers = [](const guard::Rule& earlier) {
       return !earlier.only_narrows() && crowd_of(earlier) == "container";
     };
@@ -118,7 +118,7 @@ class Warner {
     const auto is_any = [](const std::optional<guard::Pattern>& pattern) {
       return !pattern || pattern->text().find_first_not_of("*?/") == std::string::npos;
     };
-    const bool says_who = rule.uids || rule.gids || rule.door || rule.lsm_label || rule.tpm_namespace ||
+    const bool says_who = rule.uids || rule.gids || rule.listener || rule.lsm_label || rule.tpm_namespace ||
                           rule.user_namespace || rule.mount_namespace;
     if (says_who || !is_any(rule.cgroup) || !is_any(rule.unit) || !is_any(rule.container) || !is_any(rule.pod))
       return std::nullopt;
@@ -183,7 +183,7 @@ class Warner {
     if (one.members.names_place() && one.quotas != guard::Quotas{} && !std::exchange(said_of_doubt_, true))
       warn(one.line,
            "clients that ended before their cgroup could be read share the quotas of this namespace once more among "
-           "them; a namespace with \"door\" has no such clients (this holds for each namespace by place; see "
+           "them; a namespace with \"listener\" has no such clients (this holds for each namespace by place; see "
            "docs/identity.md)");
     if (const auto crowd = crowd_of(one.members); crowd && one.profile && exceeds_safe(file_, *one.profile))
       warn(one.line,
@@ -201,69 +201,74 @@ class Warner {
                                  rule->line));
   }
 
-  void look_at_door(const Door& door) {
-    if (!door.default_path) look_at_directory(door);
-    if (!door.profile) {
+  void look_at_listener(const Listener& listener) {
+    if (!listener.default_path) look_at_directory(listener);
+    if (!listener.profile) {
       const auto own_profile_of = [&](const std::string& name) -> const guard::Profile& {
         return profile_of(file_, name);
       };
-      if (auto trouble = trouble_with_locality(door, file_.rules, file_.namespaces, own_profile_of))
-        warn(door.line, *std::move(trouble));
+      if (auto trouble = trouble_with_locality(listener, file_.rules, file_.namespaces, own_profile_of))
+        warn(listener.line, *std::move(trouble));
       return;
     }
-    look_at_shares(door);
+    look_at_shares(listener);
     guard::Rule rule;
-    rule.door = door.name;
+    rule.listener = listener.name;
     if (const auto* earlier = taken_by(rule, file_.rules.size()))
-      warn(door.line, fmt::format("nobody gets the profile of this door: whoever comes by it matches the rule on line "
-                                  "{} first",
-                                  earlier->line));
-    if ((door.mode & S_IWOTH) != 0 && exceeds_safe(file_, *door.profile))
-      warn(door.line, fmt::format("everybody may open this door, and gets \"{}\", which allows more than \"safe\"; "
-                                  "\"owner\", \"group\" or \"mode\" keep others out",
-                                  *door.profile));
-    if (const auto locality = door.locality.value_or(0);
-        !profile_of(file_, *door.profile).localities.contains(locality))
-      warn(door.line, fmt::format("whoever comes by this door is refused everything: it has locality {}, which its "
-                                  "profile \"{}\" does not list",
-                                  locality, *door.profile));
+      warn(listener.line,
+           fmt::format("nobody gets the profile of this listener: whoever comes by it matches the rule on line "
+                       "{} first",
+                       earlier->line));
+    if ((listener.mode & S_IWOTH) != 0 && exceeds_safe(file_, *listener.profile))
+      warn(listener.line,
+           fmt::format("everybody may open this listener, and gets \"{}\", which allows more than \"safe\"; "
+                       "\"owner\", \"group\" or \"mode\" keep others out",
+                       *listener.profile));
+    if (const auto locality = listener.locality.value_or(0);
+        !profile_of(file_, *listener.profile).localities.contains(locality))
+      warn(listener.line,
+           fmt::format("whoever comes by this listener is refused everything: it has locality {}, which its "
+                       "profile \"{}\" does not list",
+                       locality, *listener.profile));
   }
 
   // Of a path that somebody wrote.
-  void look_at_directory(const Door& door) {
-    const std::string directory = parent_of(door.path);
+  void look_at_directory(const Listener& listener) {
+    const std::string directory = parent_of(listener.path);
     if (directory != parent_of(file_.socket) && !around_.is_directory(directory))
-      warn(door.line, fmt::format("this door is to be {}, and there is no directory {} now: tpmspaced does not start "
-                                  "without it",
-                                  door.path, directory));
-    const auto is_there = [&](const Door& other) {
-      return &other != &door && !other.default_path && parent_of(other.path) == directory;
+      warn(listener.line,
+           fmt::format("this listener is to be {}, and there is no directory {} now: tpmspaced does not start "
+                       "without it",
+                       listener.path, directory));
+    const auto is_there = [&](const Listener& other) {
+      return &other != &listener && !other.default_path && parent_of(other.path) == directory;
     };
-    const auto other = std::find_if(file_.doors.begin(), file_.doors.end(), is_there);
+    const auto other = std::find_if(file_.listeners.begin(), file_.listeners.end(), is_there);
     const bool is_main = directory == parent_of(file_.socket);
-    if (!is_main && other == file_.doors.end()) return;
-    warn(door.line,
+    if (!is_main && other == file_.listeners.end()) return;
+    warn(listener.line,
          fmt::format(
              "the socket of {} is in the same directory, {}: a container that has this directory mounted reaches "
              "both; leave \"path\" out, and tpmspaced makes a directory for this listener alone",
              is_main ? "tpmspaced itself" : fmt::format("the listener on line {}", other->line), directory));
   }
 
-  // Whoever comes by a door with a profile is an owner of his own there.
-  void look_at_shares(const Door& door) {
-    const auto is_for_all = [](const Door& one) { return one.profile && (one.mode & S_IWOTH) != 0; };
-    const auto earlier = std::find_if(file_.doors.begin(), file_.doors.end(), is_for_all);
-    if (is_for_all(door) && earlier->line != door.line)
-      warn(door.line, fmt::format("everybody may open this door and that on line {}, so a user has a share of wrong "
-                                  "authorizations at each; \"owner\", \"group\" or \"mode\" keep others out",
-                                  earlier->line));
+  // Whoever comes by a listener with a profile is an owner of his own there.
+  void look_at_shares(const Listener& listener) {
+    const auto is_for_all = [](const Listener& one) { return one.profile && (one.mode & S_IWOTH) != 0; };
+    const auto earlier = std::find_if(file_.listeners.begin(), file_.listeners.end(), is_for_all);
+    if (is_for_all(listener) && earlier->line != listener.line)
+      warn(listener.line,
+           fmt::format("everybody may open this listener and that on line {}, so a user has a share of wrong "
+                       "authorizations at each; \"owner\", \"group\" or \"mode\" keep others out",
+                       earlier->line));
   }
 
   // By tpmspaced's own socket, of whom nothing is known but that he is root.
   void look_for_administrators() {
     guard::Rule root;
     root.uids = Numbers::one(0);
-    root.door = std::string(kMainDoor);
+    root.listener = std::string(kMainListener);
     const auto* rule = taken_by(root, file_.rules.size());
     if (rule != nullptr && !profile_of(file_, rule->profile).administer)
       warn(rule->line, fmt::format("root is no administrator any more: by tpmspaced's own socket he gets \"{}\" from "
@@ -273,14 +278,15 @@ class Warner {
 
   void look_for_idle_chips() {
     std::set<std::string> named;
-    for (const Door& door : file_.doors) named.insert(door.chip.value_or(""));
+    for (const Listener& listener : file_.listeners) named.insert(listener.chip.value_or(""));
     for (const guard::Namespace& one : file_.namespaces) named.insert(one.chip.value_or(""));
     for (const guard::Rule& rule : file_.rules) named.insert(rule.chip.value_or(""));
     for (const ChipTable& chip : file_.chips)
       if (!named.contains(chip.name))
-        warn(chip.line, fmt::format("no door, namespace or rule names the chip \"{}\": only administrators can use it, "
-                                    "with --chip",
-                                    chip.name));
+        warn(chip.line,
+             fmt::format("no listener, namespace or rule names the chip \"{}\": only administrators can use it, "
+                         "with --chip",
+                         chip.name));
   }
 
   // Of files that a TPM needs. What nobody named has a place that is made.
@@ -317,11 +323,11 @@ class Warner {
     for (const auto& rule : file_.rules) add(rule.profile);
     for (const auto& one : file_.namespaces)
       if (one.profile) add(*one.profile);
-    for (const auto& door : file_.doors)
-      if (door.profile) add(*door.profile);
+    for (const auto& listener : file_.listeners)
+      if (listener.profile) add(*listener.profile);
     for (const auto& [name, own] : file_.profiles)
       if (!given.contains(name))
-        warn(own.line, fmt::format("no rule, namespace or door gives the profile \"{}\"", name));
+        warn(own.line, fmt::format("no rule, namespace or listener gives the profile \"{}\"", name));
   }
 
   // --- Half permissions: a command without a handle for it, a handle without a command.
@@ -411,14 +417,14 @@ class Warner {
 
 }  // namespace
 
-std::optional<std::string> trouble_with_locality(const Door& door, const std::vector<guard::Rule>& rules,
+std::optional<std::string> trouble_with_locality(const Listener& listener, const std::vector<guard::Rule>& rules,
                                                  const std::vector<guard::Namespace>& namespaces,
                                                  const ProfileOf& profile_of) {
-  if (door.profile || !door.locality) return std::nullopt;
+  if (listener.profile || !listener.locality) return std::nullopt;
   const auto lists_it = [&](const std::string& profile) {
-    return profile_of(profile).localities.contains(*door.locality);
+    return profile_of(profile).localities.contains(*listener.locality);
   };
-  const auto is_here = [&](const guard::Rule& rule) { return !rule.door || *rule.door == door.name; };
+  const auto is_here = [&](const guard::Rule& rule) { return !rule.listener || *rule.listener == listener.name; };
   const bool by_rule = std::any_of(rules.begin(), rules.end(), [&](const guard::Rule& rule) {
     return rule.line != 0 && !rule.only_narrows() && is_here(rule) && lists_it(rule.profile);
   });
@@ -427,9 +433,10 @@ std::optional<std::string> trouble_with_locality(const Door& door, const std::ve
   });
   if (by_rule || by_namespace || lists_it(guard::safe().name)) return std::nullopt;
   return fmt::format(
-      "clients of this door that are no administrators are refused everything: it has locality {}, which no profile "
-      "that applies there lists; give the door a \"profile\" that lists it",
-      *door.locality);
+      "clients of this listener that are no administrators are refused everything: it has locality {}, which no "
+      "profile "
+      "that applies there lists; give the listener a \"profile\" that lists it",
+      *listener.locality);
 }
 
 std::vector<Warning> warnings_of(const PolicyFile& file, const Surroundings& around) {

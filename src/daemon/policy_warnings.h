@@ -1,11 +1,11 @@
 // What a configuration says that is right and still hardly meant.
 //
 // Idea: a sentence with a line for each rule or namespace that cannot match, each profile that nobody gets, each
-// command of a profile whose set is empty and each set without a command for it (guard/needs.h), each rule or door that
-// gives to everybody more than `safe`, each door whose visitors are refused everything, each chip that nothing names,
-// each ledger or state of a TPM that has no place, each rule or namespace by which a client of which something is
-// unknown can get more than one that is known. The daemon works with the file all the same. Threads: functions of their
-// arguments, but this_machine(), which reads /proc. Errors: none.
+// command of a profile whose set is empty and each set without a command for it (guard/needs.h), each rule or listener
+// that gives to everybody more than `safe`, each listener whose visitors are refused everything, each chip that nothing
+// names, each ledger or state of a TPM that has no place, each rule or namespace by which a client of which something
+// is unknown can get more than one that is known. The daemon works with the file all the same. Threads: functions of
+// their arguments, but this_machine(), which reads /proc. Errors: none.
 #pragma once
 
 #include <functional>
@@ -31,10 +31,11 @@ struct Surroundings {
 };
 [[nodiscard]] Surroundings this_machine();
 
-// Of a door without a profile: no rule or namespace gives its visitors a profile that lists its locality. `rules`:
+// Of a listener without a profile: no rule or namespace gives its visitors a profile that lists its locality. `rules`:
 // those that somebody wrote are looked at.
 using ProfileOf = std::function<const guard::Profile&(const std::string& name)>;
-[[nodiscard]] std::optional<std::string> trouble_with_locality(const Door& door, const std::vector<guard::Rule>& rules,
+[[nodiscard]] std::optional<std::string> trouble_with_locality(const Listener& listener,
+                                                               const std::vector<guard::Rule>& rules,
                                                                const std::vector<guard::Namespace>& namespaces,
                                                                const ProfileOf& profile_of);
 

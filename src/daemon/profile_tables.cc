@@ -92,7 +92,7 @@ void read_sets(const TomlNode& table, const SetTable& kind, const std::string& p
     std::vector<std::string> known;
     for (const auto& one : guard::kSets)
       if (one.name.starts_with(begin)) known.emplace_back(one.name.substr(begin.size()));
-    faults.add(member.place, fmt::format("the key \"{}\" is unknown; known here: {}", name, joined(known)));
+    faults.add(member.place, unknown_key(prefix + begin, member.key, known));
   }
 }
 

@@ -9,7 +9,7 @@
 #include <exception>
 #include <utility>
 
-#include "daemon/listener.h"
+#include "daemon/listening_socket.h"
 #include "daemon/log.h"
 #include "daemon/policy_warnings.h"
 #include "daemon/server.h"
@@ -35,17 +35,19 @@ sigset_t stop_signals() {
 }
 
 // Of the service manager; nullopt: it hands over none.
-tl::expected<std::optional<Listener>, std::string> inherited_listener() {
+tl::expected<std::optional<ListeningSocket>, std::string> inherited_socket() {
   const int handed_over = sd_listen_fds(1);
   if (handed_over > 1)
     return tl::unexpected(std::string("systemd hands over more than one socket: name one ListenStream= only"));
   if (handed_over < 1) return std::nullopt;
-  return Listener::inherit(SD_LISTEN_FDS_START).map([](Listener out) { return std::optional(std::move(out)); });
+  return ListeningSocket::inherit(SD_LISTEN_FDS_START).map([](ListeningSocket out) {
+    return std::optional(std::move(out));
+  });
 }
 
-tl::expected<Listener, std::string> make_listener(const Config& config, std::optional<Listener> inherited) {
+tl::expected<ListeningSocket, std::string> make_socket(const Config& config, std::optional<ListeningSocket> inherited) {
   if (inherited) return *std::move(inherited);
-  return Listener::claim(
+  return ListeningSocket::claim(
       {.path = config.socket, .mode = config.socket_mode, .make_directories = config.default_socket ? 1U : 0U});
 }
 
@@ -65,7 +67,7 @@ void make_ledger_directory(const std::string& ledger) {
   if (::mkdir(directory.c_str(), 0755) == 0) (void)::chmod(directory.c_str(), 0755);
 }
 
-int serve(Log& log, const Config& config, std::optional<Listener> inherited, const Rereading::Reader& reread,
+int serve(Log& log, const Config& config, std::optional<ListeningSocket> inherited, const Rereading::Reader& reread,
           const std::string& config_file) {
   std::vector<Chips::Source> sources;
   for (const Chip& chip : config.access.chips) {
@@ -73,8 +75,8 @@ int serve(Log& log, const Config& config, std::optional<Listener> inherited, con
     if (!spec) return fail(log, spec.error());
     sources.push_back({chip, tpm_source(*spec, log, chip.ledger)});
   }
-  auto listener = make_listener(config, std::move(inherited));
-  if (!listener) return fail(log, listener.error());
+  auto socket = make_socket(config, std::move(inherited));
+  if (!socket) return fail(log, socket.error());
 
   auto audit = AuditLog::open(log, config.audit);
   if (!audit) return fail(log, audit.error());
@@ -92,8 +94,8 @@ int serve(Log& log, const Config& config, std::optional<Listener> inherited, con
   int code = 0;
   {
     Server server(log, std::move(*audit), {config.limits, config.idle, config.access, reread, config_file},
-                  std::move(*listener), std::move(sources));
-    const auto claimed = server.claim_doors();
+                  std::move(*socket), std::move(sources));
+    const auto claimed = server.claim_listeners();
     code = claimed ? server.run() : fail(log, claimed.error());
     // From here on a signal ends us: whoever sends one does not want to wait for what is left.
     ::pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
@@ -133,7 +135,7 @@ int run_program(const Settings& command_line, const std::optional<std::string>& 
     ::umask(0077);
     const auto file = read_settings(config_file);
     if (!file) return fail(log, file.error());
-    auto inherited = inherited_listener();
+    auto inherited = inherited_socket();
     if (!inherited) return fail(log, inherited.error());
     Environment environment = process_environment();
     if (*inherited) environment.inherited_socket = (*inherited)->path();

@@ -10,8 +10,8 @@
 #include <utility>
 
 #include "daemon/command_meant.h"
-#include "daemon/complaint.h"
 #include "daemon/number_list.h"
+#include "daemon/usage_error.h"
 #include "wire/command_name.h"
 #include "wire/handle.h"
 
@@ -67,8 +67,8 @@ std::optional<std::uint32_t> number_of_kind(std::optional<std::uint32_t> number,
   return number && is_possible(kind, {*number, *number}) ? number : std::nullopt;
 }
 
-Complaint take_handle_of(const NumberKind& kind, std::string_view value, std::string_view example,
-                         std::optional<std::uint32_t>& out) {
+UsageError take_handle_of(const NumberKind& kind, std::string_view value, std::string_view example,
+                          std::optional<std::uint32_t>& out) {
   return take_once(number_of_kind(number_in(value), kind),
                    fmt::format("this is no {}: write {}; there are {}", kind.singular, example, possible_of(kind)),
                    out);
@@ -76,7 +76,7 @@ Complaint take_handle_of(const NumberKind& kind, std::string_view value, std::st
 
 struct Parameter {
   std::string_view name, example;
-  Complaint (*take)(std::string_view value, Said& out);
+  UsageError (*take)(std::string_view value, Said& out);
 };
 constexpr std::array kParameters{
     Parameter{"hierarchy", "hierarchy=owner",
@@ -93,7 +93,7 @@ constexpr std::array kParameters{
                 return take_handle_of(kNvIndices, value, "index=0x01500016", out.index);
               }},
     Parameter{"pcr", "pcr=16, pcr=0-7, pcr=none",
-              [](std::string_view value, Said& out) -> Complaint {
+              [](std::string_view value, Said& out) -> UsageError {
                 const auto pcrs = pcrs_in(value);
                 if (!pcrs) return "write pcr=16, pcr=0-7 (again for more) or pcr=none; PCRs are 0 to 63";
                 out.pcrs = out.pcrs.value_or(0) | *pcrs;
@@ -106,7 +106,7 @@ constexpr std::array kParameters{
               }},
 };
 
-Complaint take_parameter(std::string_view name, std::string_view value, Said& out) {
+UsageError take_parameter(std::string_view name, std::string_view value, Said& out) {
   const auto* const found = std::find_if(kParameters.begin(), kParameters.end(),
                                          [&](const Parameter& parameter) { return parameter.name == name; });
   if (found != kParameters.end()) return found->take(value, out);
@@ -116,7 +116,7 @@ Complaint take_parameter(std::string_view name, std::string_view value, Said& ou
   return fmt::format("this is nothing that a command's parameters name: write {}", joined(examples));
 }
 
-Complaint take_handle(std::string_view word, Said& out) {
+UsageError take_handle(std::string_view word, Said& out) {
   const auto handle = handle_in(word);
   if (handle) {
     out.handles.push_back(*handle);

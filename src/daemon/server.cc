@@ -28,7 +28,7 @@ engine::Config engine_config(const Limits& limits, const Idle& idle) {
   return out;
 }
 
-TpmDesk::Terms terms_of(const Limits& limits, const Idle& idle) {
+TpmHost::Terms terms_of(const Limits& limits, const Idle& idle) {
   return {.engine = engine_config(limits, idle), .queue = limits.queue};
 }
 
@@ -37,9 +37,9 @@ space::SpaceLimits most_of_a_space(const Limits& limits) {
 }
 
 // What the daemon itself has open.
-std::uint32_t own_descriptors(std::size_t chips, std::size_t doors) {
+std::uint32_t own_descriptors(std::size_t chips, std::size_t listeners) {
   return static_cast<std::uint32_t>(limits::kOwnDescriptors + chips * limits::kChipDescriptors +
-                                    doors * limits::kDoorDescriptors);
+                                    listeners * limits::kListenerDescriptors);
 }
 std::uint32_t least_limit(std::uint32_t a, std::uint32_t b) {
   return a == 0 || b == 0 ? std::max(a, b) : std::min(a, b);
@@ -55,8 +55,8 @@ std::vector<std::string> names_of(const std::vector<Chips::Source>& sources) {
 }  // namespace
 
 // The descriptors that the system gives are a limit, too, and some of them are needed for other things than clients
-// that are served: files that are read, doors, the TPM; those who have just come, and those who come when there is no
-// place.
+// that are served: files that are read, listeners, the TPM; those who have just come, and those who come when there is
+// no place.
 Server::Descriptors Server::divide_descriptors(std::uint32_t own) {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return {};
@@ -73,15 +73,15 @@ Server::Descriptors Server::divide_descriptors(std::uint32_t own) {
           .unread = unread};
 }
 
-Server::Server(Log& log, AuditLog audit, Terms terms, Listener main_door, std::vector<Chips::Source> sources)
+Server::Server(Log& log, AuditLog audit, Terms terms, ListeningSocket main_listener, std::vector<Chips::Source> sources)
     : log_(log),
       limits_(terms.limits),
       config_file_(std::move(terms.config_file)),
-      descriptors_(divide_descriptors(own_descriptors(sources.size(), terms.access.doors.size()))),
+      descriptors_(divide_descriptors(own_descriptors(sources.size(), terms.access.listeners.size()))),
       audit_(std::move(audit)),
       access_(std::move(terms.access)),
-      gatekeeper_(std::make_shared<const guard::Policy>(access_.policy), names_of(sources), most_of_a_space(limits_),
-                  limits_.bytes, descriptors_.unread),
+      access_control_(std::make_shared<const guard::Policy>(access_.policy), names_of(sources),
+                      most_of_a_space(limits_), limits_.bytes, descriptors_.unread),
       rereading_(loop_, std::move(terms.reread),
                  [this](Rereading::Result read, const std::vector<ClientId>& for_whom) {
                    on_read_again(std::move(read), for_whom);
@@ -89,19 +89,19 @@ Server::Server(Log& log, AuditLog audit, Terms terms, Listener main_door, std::v
       places_(least_limit(limits_.connections, descriptors_.clients)),
       arrivals_(loop_, descriptors_.arrivals,
                 Arrivals::Callbacks{
-                    .user_of = [this](uid_t uid) { return gatekeeper_.holder_of(uid); },
+                    .user_of = [this](uid_t uid) { return access_control_.holder_of(uid); },
                     .is_hopeless = [this](const ucred& peer, const Entrance& entrance,
                                           std::size_t waiting) { return is_hopeless(peer, entrance, waiting); },
                     .identify = [this](Arrival client) { on_arrival(std::move(client)); },
-                    .room_again = [this] { doors_.on_room(); }}),
-      doors_(
-          loop_, log, std::move(main_door),
-          [this](posix::Fd client, const Entrance& entrance, const Doors::Occupancy& door) {
-            arrivals_.add(std::move(client), entrance, door);
+                    .room_again = [this] { listeners_.on_room(); }}),
+      listeners_(
+          loop_, log, std::move(main_listener),
+          [this](posix::Fd client, const Entrance& entrance, const Listeners::Occupancy& listener) {
+            arrivals_.add(std::move(client), entrance, listener);
           },
           [this] { return arrivals_.has_room(); }),
       again_turn_(loop_.deferred([this] { take_turns(); })),
-      burial_(loop_.deferred([this] { bury(); })),
+      reaping_(loop_.deferred([this] { reap_closed(); })),
       refused_timer_(loop_.timer([this] { drop_slow_refused(); })),
       audit_timer_(loop_.timer([this] {
         if (audit_.say_held_back()) audit_timer_.arm(limits::kLinePeriod);
@@ -134,21 +134,21 @@ Server::Server(Log& log, AuditLog audit, Terms terms, Listener main_door, std::v
   });
 }
 
-tl::expected<void, std::string> Server::claim_doors() {
-  for (const Door& door : access_.doors)
-    if (auto ok = doors_.add(door, false); !ok) {
-      auto why = fmt::format("the door \"{}\": {}", door.name, ok.error());
-      if (!door.dispensable) return tl::unexpected(std::move(why));
+tl::expected<void, std::string> Server::claim_listeners() {
+  for (const Listener& listener : access_.listeners)
+    if (auto ok = listeners_.add(listener, false); !ok) {
+      auto why = fmt::format("the listener \"{}\": {}", listener.name, ok.error());
+      if (!listener.dispensable) return tl::unexpected(std::move(why));
       log_.warning("{}; tpmspaced goes on without it", why);
     }
   return {};
 }
 
 int Server::run() {
-  log_.info("version {} starts, on {}", kVersion, chips_.desk(0).name());
+  log_.info("version {} starts, on {}", kVersion, chips_.host(0).name());
   for (std::size_t i = 1; i < chips_.size(); ++i)
-    log_.info("and, as the chip \"{}\", on {}", chips_.name(i), chips_.desk(i).name());
-  if (!gatekeeper_.sees_others())
+    log_.info("and, as the chip \"{}\", on {}", chips_.name(i), chips_.host(i).name());
+  if (!access_control_.sees_others())
     log_.warning(
         "tpmspaced cannot see the processes of other users (hidepid, or another /proc), so it does not know "
         "containers: "
@@ -164,16 +164,16 @@ int Server::run() {
 // --- TPMs ------------------------------------------------------------------------------------------------------------
 
 void Server::let_clients_in() {
-  if (auto ok = doors_.open(); !ok) {
+  if (auto ok = listeners_.open(); !ok) {
     log_.error("{}", ok.error());
     exit_code_ = 1;
     return begin_stop();
   }
   for (std::size_t i = 0; i < chips_.size(); ++i) {
     if (!chips_.serves(i)) continue;
-    const auto& chip = chips_.desk(i).chip();
+    const auto& chip = chips_.host(i).chip();
     log_.info("serving {} on {} ({} {}): {} object slots, {} loaded sessions, {} active sessions",
-              chips_.desk(i).name(), doors_.main_path(), chip.manufacturer, chip.vendor, chip.chip.object_slots,
+              chips_.host(i).name(), listeners_.main_path(), chip.manufacturer, chip.vendor, chip.chip.object_slots,
               chip.chip.loaded_sessions, chip.chip.active_sessions);
   }
   manager_.tell("READY=1");
@@ -188,18 +188,18 @@ void Server::on_main_failed() {
 void Server::tell_state() {
   const auto troubles = chips_.names_of_lost(", ");
   if (troubles.empty())
-    manager_.tell(fmt::format("STATUS=Serving {}", doors_.main_path()));
+    manager_.tell(fmt::format("STATUS=Serving {}", listeners_.main_path()));
   else if (chips_.size() == 1)
     manager_.tell("STATUS=The TPM does not answer");
   else
     manager_.tell(
-        fmt::format("STATUS=Serving {}, but for the chips that do not answer: {}", doors_.main_path(), troubles));
+        fmt::format("STATUS=Serving {}, but for the chips that do not answer: {}", listeners_.main_path(), troubles));
 }
 
 void Server::on_replaced(std::size_t chip) {
-  const TpmDesk& desk = chips_.desk(chip);
+  const TpmHost& host = chips_.host(chip);
   for (auto& [id, client] : clients_)
-    if (client.spoken_to() == chip) client.connection->speak_to(desk.table(), desk.chip().chip.max_command);
+    if (client.spoken_to() == chip) client.connection->speak_to(host.table(), host.chip().chip.max_command);
 }
 
 void Server::on_answer(ClientId client, wire::ByteView response) {
@@ -252,7 +252,7 @@ void Server::audit_refusal(const observe::Account& account, observe::AuditEvent 
   if (found == clients_.end()) return;
   const Connection& of = *found->second.connection;
   auto record = record_of(event, of);
-  if (const auto* row = desk_of(of).table().find(account.client_code)) record.command = row->name;
+  if (const auto* row = host_of(of).table().find(account.client_code)) record.command = row->name;
   record.code = account.rc;
   record.reason = std::move(reason);
   audit_.write(record);
@@ -274,7 +274,7 @@ void Server::on_account(std::size_t chip, const observe::Account& account) {
     const auto& [owner, user, connection] = *account.saved_by;
     audit_refusal(account, observe::AuditEvent::kRefused,
                   fmt::format("the session in the file was saved by {}, and nobody else can load it",
-                              words_of({.owner = {owner}, .part = {.user = user, .connection = connection}})));
+                              describe({.owner = {owner}, .part = {.user = user, .connection = connection}})));
   }
   if (account.held) learn_held(account);
   for (const auto& session : account.reclaimed) audit_reclaimed(chip, session);
@@ -288,68 +288,70 @@ void Server::audit_reclaimed(std::size_t chip, const observe::Reclaimed& session
   if (session.owner != 0) {
     record.owner = session.owner;
     record.uid = uid_of({.owner = {session.owner}, .part = {.user = session.user, .connection = 0}});
-    const auto realm = gatekeeper_.realm_of_owner({session.owner});
-    if (realm && realm->kind == Gatekeeper::Realm::Kind::kNamespace) record.tpm_namespace = realm->name;
-    if (realm && realm->kind == Gatekeeper::Realm::Kind::kDoor) record.door = realm->name;
+    const auto tenant = access_control_.tenant_of_owner({session.owner});
+    if (tenant && tenant->kind == AccessControl::Tenant::Kind::kNamespace) record.tpm_namespace = tenant->name;
+    if (tenant && tenant->kind == AccessControl::Tenant::Kind::kListener) record.listener = tenant->name;
   }
   record.handle = session.handle;
   record.reason = sentence_of(
-      session, words_of({.owner = {session.by.waiter}, .part = {.user = session.by.user, .connection = 0}}));
+      session, describe({.owner = {session.by.waiter}, .part = {.user = session.by.user, .connection = 0}}));
   audit_.write(record);
 }
 
-std::string Server::words_of(const space::Holder& who) const {
+std::string Server::describe(const space::Holder& who) const {
   if (who.owner.value == 0) return "nobody";
   const auto narrowed = [&](std::string user) {
     if (who.part.connection != 0) user += fmt::format(", connection {} with a narrowed profile", who.part.connection);
     return user;
   };
-  const auto realm = gatekeeper_.realm_of_owner(who.owner);
+  const auto tenant = access_control_.tenant_of_owner(who.owner);
   const std::string user = fmt::format("uid {}", uid_of(who));
-  if (!realm) return narrowed(user);
-  switch (realm->kind) {
-    case Gatekeeper::Realm::Kind::kUnknown:
+  if (!tenant) return narrowed(user);
+  switch (tenant->kind) {
+    case AccessControl::Tenant::Kind::kUnknown:
       return narrowed("a client that could not be identified, of " + user);
-    case Gatekeeper::Realm::Kind::kContainers:
+    case AccessControl::Tenant::Kind::kContainers:
       return narrowed(user + " of a container");
-    case Gatekeeper::Realm::Kind::kNamespace:
-      return narrowed(user + " of the namespace " + proto::json_string(realm->name));
-    case Gatekeeper::Realm::Kind::kDoor:
+    case AccessControl::Tenant::Kind::kNamespace:
+      return narrowed(user + " of the namespace " + proto::json_string(tenant->name));
+    case AccessControl::Tenant::Kind::kListener:
       break;
   }
-  return narrowed(user + " of the door " + proto::json_string(realm->name));
+  return narrowed(user + " of the listener " + proto::json_string(tenant->name));
 }
 
 // --- Clients ---------------------------------------------------------------------------------------------------------
 
 void Server::on_arrival(Arrival arrived) {
-  auto& [socket, peer, accepted, entrance, door] = arrived;
+  auto& [socket, peer, accepted, entrance, listener] = arrived;
   // Of a client that gets no place its uid is enough to know: to find out more takes longer than to refuse it.
-  auto verdict = door.has_room() ? judge(peer, entrance) : ClientLimits::Verdict::kTooManyAtDoor;
+  auto verdict = listener.has_room() ? judge(peer, entrance) : ClientLimits::Verdict::kTooManyAtListener;
   const bool has_kept_place = has_kept_place_for(peer, entrance);
   const bool is_lost = verdict != ClientLimits::Verdict::kWelcome && !has_kept_place;
-  auto badge = is_lost ? Gatekeeper::stranger(peer, entrance) : gatekeeper_.admit(socket.get(), entrance, accepted);
-  if (!badge) return;
-  if (verdict == ClientLimits::Verdict::kWelcome) verdict = judge(*badge);
+  auto identity =
+      is_lost ? AccessControl::stranger(peer, entrance) : access_control_.admit(socket.get(), entrance, accepted);
+  if (!identity) return;
+  if (verdict == ClientLimits::Verdict::kWelcome) verdict = judge(*identity);
   const bool is_usual = verdict == ClientLimits::Verdict::kWelcome;
   // A container's root is no administrator of the machine's, whatever his number is.
-  const bool is_kept = has_kept_place && badge->grant->profile().administer;
-  const auto refusal = refusal_of(*badge, verdict, is_kept);
+  const bool is_kept = has_kept_place && identity->permissions->profile().administer;
+  const auto refusal = refusal_of(*identity, verdict, is_kept);
   const bool welcome = !refusal;
   if (!welcome && refused_now_ >= descriptors_.refused) return;
 
-  if (badge->grant->choice.in_doubt) say_in_doubt(*badge);
+  if (identity->permissions->choice.in_doubt) say_in_doubt(*identity);
   const ClientId id = ++last_client_;
-  const space::Holder holder = badge->holder();
-  const auto uid = badge->who.uid;
-  const auto pid = badge->who.pid;
-  log_.debug("client {}: uid {}, pid {}, profile {}, namespace {}, chip {}", id, uid, badge->who.pid.value_or(0),
-             badge->grant->profile().name, badge->who.tpm_namespace.value().value_or("none"), chips_.name(badge->chip));
-  const TpmDesk& desk = chips_.desk(welcome ? badge->chip : 0);
+  const space::Holder holder = identity->holder();
+  const auto uid = identity->who.uid;
+  const auto pid = identity->who.pid;
+  log_.debug("client {}: uid {}, pid {}, profile {}, namespace {}, chip {}", id, uid, identity->who.pid.value_or(0),
+             identity->permissions->profile().name, identity->who.tpm_namespace.value().value_or("none"),
+             chips_.name(identity->chip));
+  const TpmHost& tpm = chips_.host(welcome ? identity->chip : 0);
   Connection::Host& host = *this;
   Client client;
-  client.connection = std::make_unique<Connection>(loop_, host, std::move(socket), id, std::move(*badge), refusal,
-                                                   desk.table(), desk.chip().chip.max_command);
+  client.connection = std::make_unique<Connection>(loop_, host, std::move(socket), id, std::move(*identity), refusal,
+                                                   tpm.table(), tpm.chip().chip.max_command);
   if (const auto error = client.connection->start()) {
     // The kernel's limit of watched descriptors: this client cannot be served, the others are.
     if (const auto held_back = refused_lines_.allow(RateLimit::Clock::now()))
@@ -359,7 +361,7 @@ void Server::on_arrival(Arrival arrived) {
   }
   if (welcome) {
     client.place.emplace(places_.take(holder, is_usual ? ClientLimits::Kind::kUsual : ClientLimits::Kind::kKept));
-    client.visit.emplace(door.count);
+    client.visit.emplace(listener.count);
     index_.add(id, holder, pid);
   } else {
     ++refused_now_;
@@ -368,16 +370,16 @@ void Server::on_arrival(Arrival arrived) {
   clients_.emplace(id, std::move(client));
 }
 
-std::optional<wire::Rc> Server::refusal_of(const Badge& badge, ClientLimits::Verdict verdict, bool is_kept) {
+std::optional<wire::Rc> Server::refusal_of(const ClientIdentity& identity, ClientLimits::Verdict verdict, bool is_kept) {
   if (verdict != ClientLimits::Verdict::kWelcome && !is_kept) {
-    say_refused(badge, verdict);
+    say_refused(identity, verdict);
     return kNoPlace;
   }
-  if (chips_.serves(badge.chip)) return std::nullopt;
+  if (chips_.serves(identity.chip)) return std::nullopt;
   ++refused_ever_;
   if (const auto held_back = refused_lines_.allow(RateLimit::Clock::now()))
-    log_.warning("a connection of uid {}, pid {} is refused: the chip \"{}\" is not there{}", badge.who.uid,
-                 badge.who.pid.value_or(0), chips_.name(badge.chip), held_back_text(*held_back));
+    log_.warning("a connection of uid {}, pid {} is refused: the chip \"{}\" is not there{}", identity.who.uid,
+                 identity.who.pid.value_or(0), chips_.name(identity.chip), held_back_text(*held_back));
   return kNoChip;
 }
 
@@ -390,22 +392,22 @@ bool Server::is_hopeless(const ucred& peer, const Entrance& entrance, std::size_
 
 ClientLimits::Verdict Server::judge(const ucred& peer, const Entrance& entrance, std::size_t more) {
   if (places_.is_full()) return ClientLimits::Verdict::kTooMany;
-  const auto owner = gatekeeper_.owner_by_uid(peer.uid, entrance);
+  const auto owner = access_control_.owner_by_uid(peer.uid, entrance);
   if (!owner) return ClientLimits::Verdict::kWelcome;
   const std::uint32_t most = limits_.connections_per_owner;
   return places_.judge(*owner, most - static_cast<std::uint32_t>(std::min<std::size_t>(more, most)));
 }
 
-ClientLimits::Verdict Server::judge(const Badge& badge) const {
-  return places_.judge(badge.holder(), limits_.connections_per_owner, badge.grant->profile().limits.connections,
-                       badge.grant->namespace_connections);
+ClientLimits::Verdict Server::judge(const ClientIdentity& identity) const {
+  return places_.judge(identity.holder(), limits_.connections_per_owner,
+                       identity.permissions->profile().limits.connections, identity.permissions->namespace_connections);
 }
 
 bool Server::has_kept_place_for(const ucred& peer, const Entrance& entrance) const {
-  return is_reserved_door(entrance.door) && (peer.uid == 0 || peer.uid == own_uid_) && places_.has_kept_place();
+  return is_reserved_listener(entrance.listener) && (peer.uid == 0 || peer.uid == own_uid_) && places_.has_kept_place();
 }
 
-void Server::say_refused(const Badge& badge, ClientLimits::Verdict verdict) {
+void Server::say_refused(const ClientIdentity& identity, ClientLimits::Verdict verdict) {
   ++refused_ever_;
   const auto held_back = refused_lines_.allow(RateLimit::Clock::now());
   if (!held_back) return;
@@ -419,29 +421,30 @@ void Server::say_refused(const Badge& badge, ClientLimits::Verdict verdict) {
       case ClientLimits::Verdict::kTooManyOfOwner:
         return fmt::format("of one owner is {}", limits_.connections_per_owner);
       case ClientLimits::Verdict::kTooManyOfUser:
-        return fmt::format("of one user is {}", badge.grant->profile().limits.connections);
+        return fmt::format("of one user is {}", identity.permissions->profile().limits.connections);
       case ClientLimits::Verdict::kTooManyOfNamespace:
-        return fmt::format("of the namespace \"{}\" is {}", badge.who.tpm_namespace.value().value_or(""),
-                           badge.grant->namespace_connections);
-      case ClientLimits::Verdict::kTooManyAtDoor:
+        return fmt::format("of the namespace \"{}\" is {}", identity.who.tpm_namespace.value().value_or(""),
+                           identity.permissions->namespace_connections);
+      case ClientLimits::Verdict::kTooManyAtListener:
       case ClientLimits::Verdict::kWelcome:
         break;
     }
-    return fmt::format("of the door \"{}\" is used up", badge.entrance.door);
+    return fmt::format("of the listener \"{}\" is used up", identity.entrance.listener);
   };
-  log_.warning("a connection of uid {}, pid {} is refused: the limit of connections {}{}", badge.who.uid,
-               badge.who.pid.value_or(0), limit(), held_back_text(*held_back));
+  log_.warning("a connection of uid {}, pid {} is refused: the limit of connections {}{}", identity.who.uid,
+               identity.who.pid.value_or(0), limit(), held_back_text(*held_back));
 }
 
-void Server::say_in_doubt(const Badge& badge) {
+void Server::say_in_doubt(const ClientIdentity& identity) {
   const auto held_back = doubt_lines_.allow(RateLimit::Clock::now());
   if (!held_back) return;
   const std::string_view why =
-      badge.who.is_unidentified
+      identity.who.is_unidentified
           ? "its process could not be read: a program that hands its connection on has to wait for a first answer"
           : "what could not be read of its process decides: tpmspace policy check says which rules and namespaces do";
   log_.warning("a connection of uid {}, pid {} is in doubt and gets the least of what it could be, profile {}; {}{}",
-               badge.who.uid, badge.who.pid.value_or(0), badge.grant->profile().name, why, held_back_text(*held_back));
+               identity.who.uid, identity.who.pid.value_or(0), identity.permissions->profile().name, why,
+               held_back_text(*held_back));
 }
 
 void Server::drop_slow_refused() {
@@ -466,25 +469,25 @@ void Server::take_turns() {
   if (turns_.size() != 0) again_turn_.ask();
 }
 
-void Server::bury() {
+void Server::reap_closed() {
   dead_.clear();
-  doors_.on_room();
+  listeners_.on_room();
 }
 
 void Server::answered_early(Connection& from, wire::Rc code) {
   Client& client = clients_.at(from.id());
   if (!std::exchange(client.use.is_noted, false)) note_refusal(client, "", code, std::string(reason_of(code)));
-  desk_of(from).answered_early(code);
+  host_of(from).answered_early(code);
 }
 
 void Server::cut_off(Connection& from, const std::string& why) {
   if (const auto held_back = cut_off_lines_.allow(RateLimit::Clock::now()))
-    log_.info("the connection of uid {}, pid {} is closed, because it {}{}", from.badge().who.uid,
-              from.badge().who.pid.value_or(0), why, held_back_text(*held_back));
+    log_.info("the connection of uid {}, pid {} is closed, because it {}{}", from.identity().who.uid,
+              from.identity().who.pid.value_or(0), why, held_back_text(*held_back));
 }
 
 void Server::again(Connection& from) {
-  turns_.put(from.badge().owner, from.id());
+  turns_.put(from.identity().owner, from.id());
   again_turn_.ask();
 }
 
@@ -492,7 +495,7 @@ void Server::over(Connection& from) {
   const auto found = clients_.find(from.id());
   if (found == clients_.end()) return;
   if (found->second.place)
-    index_.remove(from.id(), from.badge().holder(), from.badge().who.pid);
+    index_.remove(from.id(), from.identity().holder(), from.identity().who.pid);
   else
     --refused_now_;
   audit_order(from, wire::rc::kSuccess, std::nullopt);
@@ -502,7 +505,7 @@ void Server::over(Connection& from) {
   tokens_.forget(from.id());
   dead_.push_back(std::move(found->second));
   clients_.erase(found);
-  burial_.ask();
+  reaping_.ask();
 }
 
 // --- Signals ---------------------------------------------------------------------------------------------------------
@@ -521,7 +524,7 @@ void Server::begin_stop() {
   stopping_ = true;
   manager_.tell("STOPPING=1\nSTATUS=Emptying the TPM");
   log_.info("stopping; connections: {}", places_.total());
-  doors_.close();
+  listeners_.close();
   arrivals_.clear();
   chips_.stop();
   std::vector<ClientId> all;

@@ -1,10 +1,10 @@
-// The daemon's wiring: doors, gatekeeper, connections, the TPMs' desks, signals, the service manager.
+// The daemon's wiring: listeners, access_control, connections, the TPMs' hosts, signals, the service manager.
 //
 // Idea: one event loop; every method runs in it. The life of a daemon is: the TPMs are brought up; the sockets appear
 // and READY is said; clients come and go; TERM: no new clients, nothing more is read, the commands at the TPMs end, the
 // TPMs are emptied, the loop ends.
 //
-// Threads: one; the TPMs' threads are hidden in TpmDesk. Errors: sentences in the log and exit code 1.
+// Threads: one; the TPMs' threads are hidden in TpmHost. Errors: sentences in the log and exit code 1.
 #pragma once
 
 #include <unistd.h>
@@ -17,6 +17,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "daemon/access_control.h"
 #include "daemon/arrivals.h"
 #include "daemon/audit_log.h"
 #include "daemon/chips.h"
@@ -24,18 +25,17 @@
 #include "daemon/client_limits.h"
 #include "daemon/config.h"
 #include "daemon/connection.h"
-#include "daemon/doors.h"
 #include "daemon/event_loop.h"
-#include "daemon/gatekeeper.h"
 #include "daemon/last_refusals.h"
 #include "daemon/limits.h"
+#include "daemon/listeners.h"
 #include "daemon/log.h"
 #include "daemon/rereading.h"
 #include "daemon/round_robin.h"
 #include "daemon/service_manager.h"
 #include "daemon/shared_tokens.h"
 #include "daemon/sleep_watch.h"
-#include "daemon/tpm_desk.h"
+#include "daemon/tpm_host.h"
 
 namespace tpmspace::daemon {
 
@@ -51,10 +51,10 @@ class Server final : private Connection::Host {
     std::string config_file;  // where the rules are written
   };
   // Precondition: SIGTERM, SIGINT and SIGHUP are blocked.
-  Server(Log& log, AuditLog audit, Terms terms, Listener main_door, std::vector<Chips::Source> sources);
+  Server(Log& log, AuditLog audit, Terms terms, ListeningSocket main_listener, std::vector<Chips::Source> sources);
 
-  // A place for each door of the configuration. Before `run`.
-  [[nodiscard]] tl::expected<void, std::string> claim_doors();
+  // A place for each listener of the configuration. Before `run`.
+  [[nodiscard]] tl::expected<void, std::string> claim_listeners();
   // Until the daemon's end; the exit code.
   [[nodiscard]] int run();
 
@@ -73,16 +73,16 @@ class Server final : private Connection::Host {
   struct Client {
     std::unique_ptr<Connection> connection;
     std::optional<ClientLimits::Place> place;    // none: above a limit, to be answered and closed
-    std::optional<Doors::Visit> visit;           // likewise
+    std::optional<Listeners::Visit> visit;       // likewise
     std::optional<proto::SessionOrder> order;    // under way
     std::optional<observe::AuditRecord> change;  // its command under way affects all users
     // Of a list of sessions that it waits for.
-    bool wants_status = false;  // only the numbers
-    bool tells_realms = false;  // it was an administrator when it asked
+    bool wants_status = false;   // only the numbers
+    bool tells_tenants = false;  // it was an administrator when it asked
     Use use = {};
 
     // Who is refused is not understood: the main one will do.
-    [[nodiscard]] std::size_t spoken_to() const { return place ? connection->badge().chip : 0; }
+    [[nodiscard]] std::size_t spoken_to() const { return place ? connection->identity().chip : 0; }
   };
 
   // How the descriptors that the system gives are divided.
@@ -108,18 +108,19 @@ class Server final : private Connection::Host {
   // --- Clients ---
   void on_arrival(Arrival client);
   // Why a client is answered once and sent away; nullopt: it is welcome.
-  [[nodiscard]] std::optional<wire::Rc> refusal_of(const Badge& badge, ClientLimits::Verdict verdict, bool is_kept);
+  [[nodiscard]] std::optional<wire::Rc> refusal_of(const ClientIdentity& identity, ClientLimits::Verdict verdict,
+                                                   bool is_kept);
   [[nodiscard]] bool is_hopeless(const ucred& peer, const Entrance& entrance, std::size_t waiting);
   // Whether there is a place for a client: as far as its uid tells, behind `more` of the same user; and by its
   // identity.
   [[nodiscard]] ClientLimits::Verdict judge(const ucred& peer, const Entrance& entrance, std::size_t more = 0);
-  [[nodiscard]] ClientLimits::Verdict judge(const Badge& badge) const;
+  [[nodiscard]] ClientLimits::Verdict judge(const ClientIdentity& identity) const;
   // One of those places is his that nobody else gets.
   [[nodiscard]] bool has_kept_place_for(const ucred& peer, const Entrance& entrance) const;
-  void say_refused(const Badge& badge, ClientLimits::Verdict verdict);
-  void say_in_doubt(const Badge& badge);
+  void say_refused(const ClientIdentity& identity, ClientLimits::Verdict verdict);
+  void say_in_doubt(const ClientIdentity& identity);
   void drop_slow_refused();
-  void bury();
+  void reap_closed();
   void take_turns();
   // --- Signals ---
   void on_stop_signal();
@@ -136,8 +137,8 @@ class Server final : private Connection::Host {
   std::optional<wire::Rc> ask_for_sessions(Connection& from) override;
   std::optional<wire::Rc> order(Connection& from, const proto::SessionOrder& what) override;
   std::optional<wire::Rc> reload(Connection& from) override;
-  tl::expected<std::vector<proto::DoorEntry>, wire::Rc> doors(Connection& from) override;
-  tl::expected<proto::Outcome, wire::Rc> change_door(Connection& from, const proto::DoorOrder& what) override;
+  tl::expected<std::vector<proto::ListenerEntry>, wire::Rc> listeners(Connection& from) override;
+  tl::expected<proto::Outcome, wire::Rc> change_listener(Connection& from, const proto::ListenerOrder& what) override;
   tl::expected<std::string, wire::Rc> learn(Connection& from, const std::string& name) override;
   std::optional<wire::Rc> use_chip(Connection& from, const std::string& name) override;
   tl::expected<proto::Clients, wire::Rc> clients(Connection& from, std::uint64_t after) override;  // server_clients.cc
@@ -150,7 +151,7 @@ class Server final : private Connection::Host {
   void over(Connection& from) override;
 
   void on_account(std::size_t chip, const observe::Account& account);
-  // What was refused below the gatekeeper, and why: a sentence.
+  // What was refused below the access_control, and why: a sentence.
   void audit_refusal(const observe::Account& account, observe::AuditEvent event, std::string reason);
   void learn_held(const observe::Account& account);
   // A session was taken at that TPM.
@@ -162,10 +163,10 @@ class Server final : private Connection::Host {
   // Who asked is no administrator.
   wire::Rc refuse(const Connection& from, std::string reason);
   // An owner in words.
-  [[nodiscard]] std::string words_of(const space::Holder& who) const;
-  [[nodiscard]] std::string words_of(const proto::DoorEntry& made) const;
-  [[nodiscard]] TpmDesk& desk_of(const Connection& client) { return chips_.desk(client.badge().chip); }
-  [[nodiscard]] const TpmDesk& desk_of(const Connection& client) const { return chips_.desk(client.badge().chip); }
+  [[nodiscard]] std::string describe(const space::Holder& who) const;
+  [[nodiscard]] std::string describe(const proto::ListenerEntry& made) const;
+  [[nodiscard]] TpmHost& host_of(const Connection& client) { return chips_.host(client.identity().chip); }
+  [[nodiscard]] const TpmHost& host_of(const Connection& client) const { return chips_.host(client.identity().chip); }
   // Of a command that affects all users, before it is sent.
   [[nodiscard]] observe::AuditRecord record_of_change(Connection& from, const wire::Command& command);
   // What is known of whoever did it.
@@ -173,10 +174,10 @@ class Server final : private Connection::Host {
   // A sentence about what names a TPM that is not served as it says; nullopt: nothing does.
   [[nodiscard]] std::optional<std::string> not_served(const Access& access) const;
   // By the policy of now.
-  [[nodiscard]] const Grant& rights_of(Connection& from);
+  [[nodiscard]] const Permissions& rights_of(Connection& from);
   // `list`: of the client's own sessions, if it is no administrator.
-  [[nodiscard]] proto::Status status_of(Connection& from, TpmDesk& desk, const engine::SessionList* list);
-  std::optional<wire::Rc> ask_desk_for_sessions(Connection& from, bool only_own);
+  [[nodiscard]] proto::Status status_of(Connection& from, TpmHost& host, const engine::SessionList* list);
+  std::optional<wire::Rc> ask_host_for_sessions(Connection& from, bool only_own);
   [[nodiscard]] bool is_administrator(Connection& from) { return rights_of(from).profile().administer; }
 
   // --- What is told of clients: server_clients.cc ---
@@ -189,8 +190,8 @@ class Server final : private Connection::Host {
   void judge_words(Connection& about, const std::vector<std::string>& words, proto::WhoReport& out);
 
   // Where it is to be.
-  [[nodiscard]] std::string path_of(const proto::DoorEntry& entry) const;
-  tl::expected<void, std::string> add_door(const proto::DoorEntry& entry);
+  [[nodiscard]] std::string path_of(const proto::ListenerEntry& entry) const;
+  tl::expected<void, std::string> add_listener(const proto::ListenerEntry& entry);
 
   // Constant.
   Log& log_;
@@ -204,12 +205,12 @@ class Server final : private Connection::Host {
   ServiceManager manager_;
   AuditLog audit_;
   Access access_;
-  Gatekeeper gatekeeper_;
+  AccessControl access_control_;
   Rereading rereading_;
   ClientLimits places_;
   Arrivals arrivals_;
   SharedTokens tokens_;
-  Doors doors_;
+  Listeners listeners_;
   std::unordered_map<ClientId, Client> clients_;
   ClientIndex index_;  // of those that have a place
   LastRefusals last_refusals_;
@@ -225,7 +226,7 @@ class Server final : private Connection::Host {
   int exit_code_ = 0;
 
   Deferred again_turn_;
-  Deferred burial_;
+  Deferred reaping_;
   Timer refused_timer_;
   Timer audit_timer_;
   Chips chips_;

@@ -31,8 +31,8 @@ std::string told(std::string text) {
   return text;
 }
 
-proto::Who who_of(const Badge& badge) {
-  const guard::Principal& who = badge.who;
+proto::Who who_of(const ClientIdentity& identity) {
+  const guard::Principal& who = identity.who;
   return {.uid = who.uid,
           .pid = static_cast<std::uint32_t>(who.pid.value_or(0)),
           .executable = told(who.executable.value().value_or("")),
@@ -40,8 +40,8 @@ proto::Who who_of(const Badge& badge) {
           .container = told(who.container.value().value_or("")),
           .pod = told(who.pod.value().value_or("")),
           .tpm_namespace = told(who.tpm_namespace.value().value_or("")),
-          .listener = told(badge.entrance.door),
-          .profile = told(badge.grant->profile().name),
+          .listener = told(identity.entrance.listener),
+          .profile = told(identity.permissions->profile().name),
           .chip = told(who.chip.value_or(""))};
 }
 
@@ -61,7 +61,7 @@ bool is_ours(wire::Rc code) {
 // --- Counting
 
 std::string Server::name_of(const Connection& client, wire::CommandCode code) const {
-  const auto* row = desk_of(client).table().find(code);
+  const auto* row = host_of(client).table().find(code);
   return row == nullptr ? "" : std::string(row->name);
 }
 
@@ -70,7 +70,7 @@ void Server::note_refusal(Client& client, std::string command, wire::Rc code, st
   if (!is_ours(code) || code == wire::from_manager(wire::rc::kCanceled)) return;
   const Refusal refusal{.at = Clock::now(), .command = std::move(command), .code = code, .reason = std::move(reason)};
   client.use.refusal = std::make_unique<Refusal>(refusal);
-  last_refusals_.note(client.connection->badge().holder(), refusal);
+  last_refusals_.note(client.connection->identity().holder(), refusal);
 }
 
 void Server::count_account(const observe::Account& account) {
@@ -94,7 +94,7 @@ proto::ClientEntry Server::entry_of_client(ClientId id) {
   (void)rights_of(connection);  // as the policy of now has it
   proto::ClientEntry out;
   out.connection = id;
-  out.who = who_of(connection.badge());
+  out.who = who_of(connection.identity());
   out.age = nanoseconds_since(connection.since());
   out.commands = client.use.commands;
   out.tpm_time = client.use.tpm_time;
@@ -110,8 +110,8 @@ proto::ClientEntry Server::entry_of_client(ClientId id) {
 
 tl::expected<proto::Clients, wire::Rc> Server::clients(Connection& from, std::uint64_t after) {
   const bool all = is_administrator(from);
-  if (!all && from.badge().is_guest()) return tl::make_unexpected(kNotAllowed);
-  const auto& visible = all ? index_.all() : index_.of_user(from.badge().holder());
+  if (!all && from.identity().is_guest()) return tl::make_unexpected(kNotAllowed);
+  const auto& visible = all ? index_.all() : index_.of_user(from.identity().holder());
   proto::Clients out;
   out.total = static_cast<std::uint32_t>(visible.size());
   for (const ClientId id : page_of(visible, after, proto::kMaxClients)) out.clients.push_back(entry_of_client(id));
@@ -127,7 +127,7 @@ Connection* Server::connection_of_process(Connection& from, std::int32_t pid) {
   for (auto id = connections.rbegin(); id != connections.rend() && looked_at < kMostLookedAt; ++id, ++looked_at) {
     Connection& one = *clients_.at(*id).connection;
     if (all || &one == &from) return &one;
-    if (!from.badge().is_guest() && from.badge().holder().covers(one.badge().holder())) return &one;
+    if (!from.identity().is_guest() && from.identity().holder().covers(one.identity().holder())) return &one;
   }
   return nullptr;
 }
@@ -136,37 +136,37 @@ tl::expected<proto::WhoReport, wire::Rc> Server::who(Connection& from, const pro
   const bool is_itself = what.pid == 0;
   Connection* about = is_itself ? &from : connection_of_process(from, static_cast<std::int32_t>(what.pid));
   if (about == nullptr) return tl::make_unexpected(kNoSuchProcess);
-  const Grant& rights = rights_of(*about);
-  const Badge& badge = about->badge();
-  const auto& name = badge.who.tpm_namespace.value();
+  const Permissions& rights = rights_of(*about);
+  const ClientIdentity& identity = about->identity();
+  const auto& name = identity.who.tpm_namespace.value();
   const auto* home = name ? access_.policy.namespace_named(*name) : nullptr;
   proto::WhoReport out;
   out.connection = about->id();
-  out.who = who_of(badge);
+  out.who = who_of(identity);
   out.connections =
-      badge.who.pid ? static_cast<std::uint32_t>(index_.of_process(*badge.who.pid).size()) : std::uint32_t{1};
+      identity.who.pid ? static_cast<std::uint32_t>(index_.of_process(*identity.who.pid).size()) : std::uint32_t{1};
   out.administers = rights.profile().administer;
-  for (auto& reason : reasons_of(rights.choice, access_, home, badge.entrance, config_file_))
+  for (auto& reason : reasons_of(rights.choice, access_, home, identity.entrance, config_file_))
     out.reasons.push_back(told(std::move(reason)));
   if (rights.choice.in_doubt)
     out.reasons.emplace_back("what is unknown of it decides, so it gets the least of what it could be");
-  if (auto why = why_no_administrator(badge.who, rights.choice, access_.policy, home))
+  if (auto why = why_no_administrator(identity.who, rights.choice, access_.policy, home))
     out.reasons.push_back(told(*std::move(why)));
-  if (badge.narrowed) out.reasons.emplace_back("the connection has given rights away since");
-  if (!badge.openers.empty())
+  if (identity.narrowed) out.reasons.emplace_back("the connection has given rights away since");
+  if (!identity.openers.empty())
     out.reasons.emplace_back("it joined the connection of its parent process, and may do no more than that one");
   const Client& client = clients_.at(about->id());
-  if (const Refusal* last =
-          is_itself && !badge.is_guest() ? last_refusals_.of(badge.holder(), Clock::now()) : client.use.refusal.get())
+  if (const Refusal* last = is_itself && !identity.is_guest() ? last_refusals_.of(identity.holder(), Clock::now())
+                                                              : client.use.refusal.get())
     out.refusal = entry_of(*last);
   if (!what.words.empty()) judge_words(*about, what.words, out);
   return out;
 }
 
 void Server::judge_words(Connection& about, const std::vector<std::string>& words, proto::WhoReport& out) {
-  const Badge& badge = about.badge();
-  const auto explanation =
-      explain_choice(badge.grant->choice, badge.entrance.locality.value_or(0), words, desk_of(about).table());
+  const ClientIdentity& identity = about.identity();
+  const auto explanation = explain_choice(identity.permissions->choice, identity.entrance.locality.value_or(0), words,
+                                          host_of(about).table());
   using Outcome = proto::WhoReport::Outcome;
   if (!explanation) {
     out.outcome = Outcome::kCannotBeSaid;

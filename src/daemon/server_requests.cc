@@ -14,8 +14,8 @@
 #include "daemon/version.h"
 #include "guard/shipped.h"
 #include "guard/start_and_exit.h"
-#include "proto/door_text.h"
 #include "proto/json.h"
+#include "proto/listener_text.h"
 
 namespace tpmspace::daemon {
 namespace {
@@ -31,72 +31,72 @@ std::optional<int> line_of(const guard::Choice& choice, const guard::Policy& pol
 }
 
 struct OrderOf {
-  const Gatekeeper& gatekeeper;
+  const AccessControl& access_control;
 
   engine::SessionOrder operator()(const proto::FlushThese& these) const { return engine::TheseSessions{these.handles}; }
   engine::SessionOrder operator()(const proto::FlushAbandoned&) const { return engine::AbandonedSessions{}; }
   engine::SessionOrder operator()(const proto::FlushOwner& owner) const {
-    return engine::SessionsOf{gatekeeper.holders_of(owner.uid)};
+    return engine::SessionsOf{access_control.holders_of(owner.uid)};
   }
   engine::SessionOrder operator()(const proto::ReserveThis& one) const {
     return engine::ReserveSession{one.handle, one.reserved};
   }
 };
-// As proto::Realm wants names. No namespace has a name in parentheses.
-proto::Realm told(const std::optional<Gatekeeper::Realm>& realm) {
-  if (!realm) return {};
-  std::string name = realm->name;
+// As proto::Tenant wants names. No namespace has a name in parentheses.
+proto::Tenant told(const std::optional<AccessControl::Tenant>& tenant) {
+  if (!tenant) return {};
+  std::string name = tenant->name;
   std::replace_if(
       name.begin(), name.end(), [](char c) { return c <= ' ' || c > '~'; }, '?');
-  switch (realm->kind) {
-    case Gatekeeper::Realm::Kind::kDoor:
-      return {.door = std::move(name)};
-    case Gatekeeper::Realm::Kind::kUnknown:
+  switch (tenant->kind) {
+    case AccessControl::Tenant::Kind::kListener:
+      return {.listener = std::move(name)};
+    case AccessControl::Tenant::Kind::kUnknown:
       return {.tpm_namespace = "(unknown)"};
-    case Gatekeeper::Realm::Kind::kContainers:
+    case AccessControl::Tenant::Kind::kContainers:
       return {.tpm_namespace = "(containers)"};
-    case Gatekeeper::Realm::Kind::kNamespace:
+    case AccessControl::Tenant::Kind::kNamespace:
       break;
   }
   return {.tpm_namespace = std::move(name)};
 }
-engine::SessionOrder order_of(const proto::SessionOrder& what, const Gatekeeper& gatekeeper) {
-  return std::visit(OrderOf{gatekeeper}, what);
+engine::SessionOrder order_of(const proto::SessionOrder& what, const AccessControl& access_control) {
+  return std::visit(OrderOf{access_control}, what);
 }
 
 }  // namespace
 
 observe::AuditRecord Server::record_of(observe::AuditEvent event, const Connection& from) {
-  const Badge& badge = from.badge();
+  const ClientIdentity& identity = from.identity();
   observe::AuditRecord out;
   out.event = event;
-  out.owner = badge.owner.value;
-  out.uid = badge.who.uid;
-  out.pid = badge.who.pid;
-  out.executable = badge.who.executable.value();
-  out.cgroup = badge.who.cgroup.value();
-  out.tpm_namespace = badge.who.tpm_namespace.value();
-  out.in_doubt = badge.grant->choice.in_doubt;
-  out.door = badge.entrance.door;
-  out.chip = badge.who.chip.value_or("");
+  out.owner = identity.owner.value;
+  out.uid = identity.who.uid;
+  out.pid = identity.who.pid;
+  out.executable = identity.who.executable.value();
+  out.cgroup = identity.who.cgroup.value();
+  out.tpm_namespace = identity.who.tpm_namespace.value();
+  out.in_doubt = identity.permissions->choice.in_doubt;
+  out.listener = identity.entrance.listener;
+  out.chip = identity.who.chip.value_or("");
   out.connection = from.id();
-  out.profile = badge.grant->profile().name;
+  out.profile = identity.permissions->profile().name;
   return out;
 }
 
 // --- A connection's own affairs
 
-const Grant& Server::rights_of(Connection& from) {
-  Badge& badge = from.badge();
-  gatekeeper_.read_program(badge);
-  if (gatekeeper_.renew(badge)) badge.untold = true;
-  if (badge.untold) badge.untold = !desk_of(from).set_limits(from.id(), badge.limits());
-  return *badge.grant;
+const Permissions& Server::rights_of(Connection& from) {
+  ClientIdentity& identity = from.identity();
+  access_control_.read_program(identity);
+  if (access_control_.renew(identity)) identity.limits_pending = true;
+  if (identity.limits_pending) identity.limits_pending = !host_of(from).set_limits(from.id(), identity.limits());
+  return *identity.permissions;
 }
 
 std::optional<wire::Rc> Server::submit(Connection& from, wire::Command command, std::uint8_t locality) {
-  const Grant& rights = rights_of(from);
-  const auto verdict = Gatekeeper::judge(from.badge(), command, locality);
+  const Permissions& rights = rights_of(from);
+  const auto verdict = AccessControl::judge(from.identity(), command, locality);
   const wire::CommandCode code = command.code();
   Client& client = clients_.at(from.id());
   ++client.use.commands;
@@ -109,19 +109,20 @@ std::optional<wire::Rc> Server::submit(Connection& from, wire::Command command, 
     from.learning()->record(command, locality, verdict.allowed() ? wire::rc::kSuccess : wire::from_manager(verdict.rc));
   if (!verdict.allowed()) {
     if (const auto answer = guard::answer_of_running_tpm(command, verdict))
-      return chips_.answers(from.badge().chip) ? *answer : kNoChip;
+      return chips_.answers(from.identity().chip) ? *answer : kNoChip;
     auto record = record_of(observe::AuditEvent::kRefused, from);
     record.command = command.row().name;
     record.code = wire::from_manager(verdict.rc);
     record.reason = guard::sentence(verdict);
-    record.rule = line_of(rights.choice, gatekeeper_.policy());
+    record.rule = line_of(rights.choice, access_control_.policy());
     audit_.write(record);
     return refuse_for(*record.code, record.reason);
   }
-  if (from.badge().untold) return refuse_for(kNoPlace, reason_of(kNoPlace));  // it would run on terms that hold no more
+  if (from.identity().limits_pending)
+    return refuse_for(kNoPlace, reason_of(kNoPlace));  // it would run on terms that hold no more
   std::optional<observe::AuditRecord> change;
   if (command.row().affects_others) change = record_of_change(from, command);
-  if (const auto refused = desk_of(from).submit(from.id(), from.badge().holder(), rights.limits, std::move(command),
+  if (const auto refused = host_of(from).submit(from.id(), from.identity().holder(), rights.limits, std::move(command),
                                                 locality, from.commands_taken()))
     return refuse_for(*refused, reason_of(*refused));
   client.use.submitted = std::chrono::steady_clock::now();
@@ -131,17 +132,17 @@ std::optional<wire::Rc> Server::submit(Connection& from, wire::Command command, 
 }
 
 observe::AuditRecord Server::record_of_change(Connection& from, const wire::Command& command) {
-  const Grant& rights = rights_of(from);
+  const Permissions& rights = rights_of(from);
   auto out = record_of(observe::AuditEvent::kChanged, from);
   out.command = command.row().name;
   out.handle = handle_of(command);
-  out.rule = line_of(rights.choice, gatekeeper_.policy());
+  out.rule = line_of(rights.choice, access_control_.policy());
   out.by_administrator = rights.profile().administer;
   return out;
 }
 
 void Server::cancel(Connection& from) {
-  desk_of(from).cancel(from.id());
+  host_of(from).cancel(from.id());
 }
 
 proto::HelloReply Server::hello() {
@@ -155,15 +156,15 @@ bool Server::may_have_locality(Connection& from, std::uint8_t locality) {
 }
 
 std::optional<wire::Rc> Server::narrow(Connection& from, const std::string& profile) {
-  Badge& badge = from.badge();
+  ClientIdentity& identity = from.identity();
   (void)rights_of(from);
-  const auto before = badge;
-  const auto narrowing = gatekeeper_.narrow(badge, profile, from.id());
-  if (narrowing == Gatekeeper::Narrowing::kNoSuchProfile) return kNoSuchProfile;
-  if (narrowing == Gatekeeper::Narrowing::kTooOften) return kNoPlace;
+  const auto before = identity;
+  const auto narrowing = access_control_.narrow(identity, profile, from.id());
+  if (narrowing == AccessControl::Narrowing::kNoSuchProfile) return kNoSuchProfile;
+  if (narrowing == AccessControl::Narrowing::kTooOften) return kNoPlace;
   // Else commands would run on terms that were given away.
-  if (!desk_of(from).set_limits(from.id(), badge.limits())) {
-    badge = before;
+  if (!host_of(from).set_limits(from.id(), identity.limits())) {
+    identity = before;
     return kNoPlace;
   }
   tokens_.forget(from.id());
@@ -174,7 +175,7 @@ std::optional<wire::Rc> Server::narrow(Connection& from, const std::string& prof
 }
 
 std::optional<wire::Rc> Server::share(Connection& from, const proto::Token& token) {
-  if (from.badge().narrowed) return kNotAllowed;
+  if (from.identity().narrowed) return kNotAllowed;
   return tokens_.share(token, from.id()) ? std::nullopt : std::optional(kNoSuchToken);
 }
 
@@ -182,34 +183,34 @@ std::optional<wire::Rc> Server::join(Connection& from, const proto::Join& what) 
   const auto shared_by = tokens_.find(what.token);
   const auto opener = shared_by ? clients_.find(*shared_by) : clients_.end();
   if (opener == clients_.end()) return kNoSuchToken;
-  Badge& badge = from.badge();
-  if (!gatekeeper_.join(badge, opener->second.connection->badge()))
+  ClientIdentity& identity = from.identity();
+  if (!access_control_.join(identity, opener->second.connection->identity()))
     return refuse(from, fmt::format("it is not to join connection {}: it uses another chip, or is of another namespace "
-                                    "or door, or one of the two was narrowed",
+                                    "or listener, or one of the two was narrowed",
                                     *shared_by));
-  log_.debug("client {} joins client {}: uid {}, pid {}, profile {}", from.id(), *shared_by, badge.who.uid,
-             badge.who.pid.value_or(0), badge.grant->profile().name);
-  return desk_of(from).inherit(from.id(), badge.holder(), badge.limits(), *shared_by, what.sent);
+  log_.debug("client {} joins client {}: uid {}, pid {}, profile {}", from.id(), *shared_by, identity.who.uid,
+             identity.who.pid.value_or(0), identity.permissions->profile().name);
+  return host_of(from).inherit(from.id(), identity.holder(), identity.limits(), *shared_by, what.sent);
 }
 
 std::optional<wire::Rc> Server::use_chip(Connection& from, const std::string& name) {
-  Badge& badge = from.badge();
-  if (name == badge.who.chip) return std::nullopt;
+  ClientIdentity& identity = from.identity();
+  if (name == identity.who.chip) return std::nullopt;
   const std::string quoted = proto::json_string(std::string_view(name).substr(0, limits::kMaxName));
   if (!is_administrator(from)) return refuse(from, "only an administrator chooses a chip, and it asked for " + quoted);
-  const auto before = badge;
+  const auto before = identity;
   std::optional<wire::Rc> refused;
   std::string reason = fmt::format("from now on it uses the chip {}", quoted);
-  if (!gatekeeper_.change_chip(badge, name)) {
+  if (!access_control_.change_chip(identity, name)) {
     refused = kNoName;
     reason = fmt::format("there is no chip {}", quoted);
-  } else if (!chips_.serves(badge.chip)) {
-    badge = before;
+  } else if (!chips_.serves(identity.chip)) {
+    identity = before;
     refused = kNoChip;
     reason = fmt::format("the chip {} is not there", quoted);
   } else {
-    const TpmDesk& desk = desk_of(from);
-    from.speak_to(desk.table(), desk.chip().chip.max_command);
+    const TpmHost& host = host_of(from);
+    from.speak_to(host.table(), host.chip().chip.max_command);
   }
   auto record = record_of(observe::AuditEvent::kChip, from);
   record.code = refused;
@@ -229,7 +230,7 @@ wire::Rc Server::refuse(const Connection& from, std::string reason) {
 
 // An ordinary user's own sessions are not counted here: the TPM's thread knows them.
 std::optional<proto::Status> Server::status(Connection& from) {
-  if (is_administrator(from) || ask_desk_for_sessions(from, true)) return status_of(from, desk_of(from), nullptr);
+  if (is_administrator(from) || ask_host_for_sessions(from, true)) return status_of(from, host_of(from), nullptr);
   clients_.at(from.id()).wants_status = true;
   return std::nullopt;
 }
@@ -239,24 +240,24 @@ void Server::on_listed(std::size_t chip, ClientId client, const tl::expected<eng
   if (found == clients_.end()) return;
   Connection& to = *found->second.connection;
   if (std::exchange(found->second.wants_status, false))
-    return to.deliver_status(status_of(to, chips_.desk(chip), list ? &*list : nullptr));
-  const auto realm_of = [&, tells = found->second.tells_realms](space::OwnerId owner) {
-    return tells ? told(gatekeeper_.realm_of_owner(owner)) : proto::Realm{};
+    return to.deliver_status(status_of(to, chips_.host(chip), list ? &*list : nullptr));
+  const auto tenant_of = [&, tells = found->second.tells_tenants](space::OwnerId owner) {
+    return tells ? told(access_control_.tenant_of_owner(owner)) : proto::Tenant{};
   };
-  to.deliver_sessions(list.map([&](const engine::SessionList& one) { return TpmDesk::told(one, realm_of); }));
+  to.deliver_sessions(list.map([&](const engine::SessionList& one) { return TpmHost::told(one, tenant_of); }));
 }
 
-proto::Status Server::status_of(Connection& from, TpmDesk& desk, const engine::SessionList* list) {
+proto::Status Server::status_of(Connection& from, TpmHost& host, const engine::SessionList* list) {
   proto::Status out;
   const bool whole = is_administrator(from);
-  space::Holder asks = from.badge().holder();
-  if (from.badge().is_guest()) asks.part.connection = from.id();
+  space::Holder asks = from.identity().holder();
+  if (from.identity().is_guest()) asks.part.connection = from.id();
   if (whole)
-    desk.fill(out);
+    host.fill(out);
   else
-    desk.fill_for(asks, list, out);
+    host.fill_for(asks, list, out);
   out.server_version = kServerName;
-  out.tpm_chip = chips_.name(from.badge().chip);
+  out.tpm_chip = chips_.name(from.identity().chip);
   if (whole) out.tpm_all_chips = chips_.names(" ");
   if (whole) out.tpm_lost_chips = chips_.names_of_lost(" ");
   out.server_pid = static_cast<std::uint64_t>(::getpid());
@@ -266,12 +267,14 @@ proto::Status Server::status_of(Connection& from, TpmDesk& desk, const engine::S
   out.limits_objects_per_space = limits_.objects;
   out.limits_sessions_per_space = limits_.sessions;
   out.limits_bytes = limits_.bytes;
-  out.connections_now = whole ? places_.total() : from.badge().is_guest() ? 1 : places_.total_of(from.badge().owner);
+  out.connections_now = whole                        ? places_.total()
+                        : from.identity().is_guest() ? 1
+                                                     : places_.total_of(from.identity().owner);
   out.connections_ever = whole ? last_client_ : 0;
   out.connections_refused = whole ? refused_ever_ : 0;
   out.log_lost = whole ? log_.lost() : 0;
   out.audit_lost = whole ? audit_.lost() : 0;
-  out.audit_held_back = whole ? audit_.held_back() : audit_.held_back_of(from.badge().owner.value);
+  out.audit_held_back = whole ? audit_.held_back() : audit_.held_back_of(from.identity().owner.value);
   if (whole) out.audit_most_held_back = audit_.most_held_back();
   return out;
 }
@@ -279,24 +282,24 @@ proto::Status Server::status_of(Connection& from, TpmDesk& desk, const engine::S
 std::optional<wire::Rc> Server::ask_for_sessions(Connection& from) {
   const bool only_own = !is_administrator(from);
   // The sessions of a guest's owner are not its own.
-  if (only_own && from.badge().is_guest()) return kNotAllowed;
-  clients_.at(from.id()).tells_realms = !only_own;
-  return ask_desk_for_sessions(from, only_own);
+  if (only_own && from.identity().is_guest()) return kNotAllowed;
+  clients_.at(from.id()).tells_tenants = !only_own;
+  return ask_host_for_sessions(from, only_own);
 }
 
-std::optional<wire::Rc> Server::ask_desk_for_sessions(Connection& from, bool only_own) {
-  return desk_of(from).ask_for_sessions(from.id(), from.badge().holder(), rights_of(from).limits, only_own);
+std::optional<wire::Rc> Server::ask_host_for_sessions(Connection& from, bool only_own) {
+  return host_of(from).ask_for_sessions(from.id(), from.identity().holder(), rights_of(from).limits, only_own);
 }
 
 std::optional<wire::Rc> Server::order(Connection& from, const proto::SessionOrder& what) {
   if (!is_administrator(from)) return refuse(from, "only an administrator orders a " + sentence_of(what));
-  const auto refused = desk_of(from).order(from.id(), order_of(what, gatekeeper_));
+  const auto refused = host_of(from).order(from.id(), order_of(what, access_control_));
   clients_.at(from.id()).order = what;
   if (refused) audit_order(from, *refused, 0);
   return refused;
 }
 
-// --- Policy and doors
+// --- Policy and listeners
 
 std::optional<wire::Rc> Server::reload(Connection& from) {
   if (!is_administrator(from)) return refuse(from, "only an administrator has the configuration read again");
@@ -318,14 +321,15 @@ void Server::on_read_again(Rereading::Result read, const std::vector<ClientId>& 
   proto::Outcome out{.done = read.has_value(), .sentence = {}};
   if (read) {
     access_ = std::move(read->access);
-    gatekeeper_.set_policy(std::make_shared<const guard::Policy>(access_.policy), std::move(read->subordinates));
-    const auto troubles = doors_.replace(access_.doors);
-    out.sentence = read->has_file
-                       ? "the configuration was read again; profiles, rules, namespaces and doors are as it says now"
-                       : fmt::format(
-                             "the configuration was read again: there is no file {}, so there are no rules, "
-                             "namespaces, doors and profiles but the standard ones",
-                             config_file_);
+    access_control_.set_policy(std::make_shared<const guard::Policy>(access_.policy), std::move(read->subordinates));
+    const auto troubles = listeners_.replace(access_.listeners);
+    out.sentence =
+        read->has_file
+            ? "the configuration was read again; profiles, rules, namespaces and listeners are as it says now"
+            : fmt::format(
+                  "the configuration was read again: there is no file {}, so there are no rules, "
+                  "namespaces, listeners and profiles but the standard ones",
+                  config_file_);
     for (const auto& trouble : troubles) out.sentence += "; but " + trouble;
     out.done = troubles.empty();
     if (!read->pending.empty())
@@ -354,33 +358,34 @@ std::optional<std::string> Server::not_served(const Access& access) const {
                                  "from the next start on: restart tpmspaced",
                                  what, name, *chip));
   };
-  for (const Door& door : access.doors)
-    if (auto fault = sentence("door", door.name, door.chip)) return fault;
+  for (const Listener& listener : access.listeners)
+    if (auto fault = sentence("listener", listener.name, listener.chip)) return fault;
   for (const auto& one : access.policy.namespaces())
     if (auto fault = sentence("namespace", one.name, one.chip)) return fault;
   return std::nullopt;
 }
 
-tl::expected<std::vector<proto::DoorEntry>, wire::Rc> Server::doors(Connection& from) {
+tl::expected<std::vector<proto::ListenerEntry>, wire::Rc> Server::listeners(Connection& from) {
   if (!is_administrator(from)) return tl::make_unexpected(kNotAllowed);
-  auto out = doors_.list();
-  for (auto& door : out) door.chip_lost = !chips_.answers(door.chip);
+  auto out = listeners_.list();
+  for (auto& listener : out) listener.chip_lost = !chips_.answers(listener.chip);
   return out;
 }
 
-tl::expected<proto::Outcome, wire::Rc> Server::change_door(Connection& from, const proto::DoorOrder& what) {
-  if (!is_administrator(from)) return tl::make_unexpected(refuse(from, "only an administrator makes or removes doors"));
-  auto record = record_of(observe::AuditEvent::kDoor, from);
+tl::expected<proto::Outcome, wire::Rc> Server::change_listener(Connection& from, const proto::ListenerOrder& what) {
+  if (!is_administrator(from))
+    return tl::make_unexpected(refuse(from, "only an administrator makes or removes listeners"));
+  auto record = record_of(observe::AuditEvent::kListener, from);
   proto::Outcome out;
-  if (const auto* entry = std::get_if<proto::DoorEntry>(&what)) {
-    const auto added = add_door(*entry);
-    out = {.done = added.has_value(), .sentence = added ? words_of(*entry) : added.error()};
+  if (const auto* entry = std::get_if<proto::ListenerEntry>(&what)) {
+    const auto added = add_listener(*entry);
+    out = {.done = added.has_value(), .sentence = added ? describe(*entry) : added.error()};
   } else {
-    const std::string& name = std::get<proto::RemoveDoor>(what).name;
-    const bool removed = doors_.remove(name);
+    const std::string& name = std::get<proto::RemoveListener>(what).name;
+    const bool removed = listeners_.remove(name);
     out = {.done = removed,
-           .sentence = removed ? fmt::format("the door \"{}\" is gone", name)
-                               : fmt::format("there is no door \"{}\" that could be taken away", name)};
+           .sentence = removed ? fmt::format("the listener \"{}\" is gone", name)
+                               : fmt::format("there is no listener \"{}\" that could be taken away", name)};
   }
   record.reason = out.sentence;
   if (!out.done) record.code = wire::from_manager(wire::rc::kValue);
@@ -388,38 +393,38 @@ tl::expected<proto::Outcome, wire::Rc> Server::change_door(Connection& from, con
   return out;
 }
 
-std::string Server::words_of(const proto::DoorEntry& made) const {
+std::string Server::describe(const proto::ListenerEntry& made) const {
   constexpr std::uint32_t kForAll = 02;
-  std::string out = fmt::format("the door \"{}\" is at {}, {}", made.name, path_of(made), proto::described(made));
-  const guard::Profile* profile = gatekeeper_.policy().profile(made.profile);
+  std::string out = fmt::format("the listener \"{}\" is at {}, {}", made.name, path_of(made), proto::described(made));
+  const guard::Profile* profile = access_control_.policy().profile(made.profile);
   if ((made.mode & kForAll) != 0 && profile != nullptr && guard::exceeds_safe(*profile))
     out += "; everybody may open it, and gets more than \"safe\" allows: owner, group or mode keep others out";
-  Door door;
-  door.name = made.name;
-  door.locality = made.locality;
-  if (!made.profile.empty()) door.profile = made.profile;
+  Listener listener;
+  listener.name = made.name;
+  listener.locality = made.locality;
+  if (!made.profile.empty()) listener.profile = made.profile;
   const auto profile_of = [&](const std::string& name) -> const guard::Profile& {
-    return *gatekeeper_.policy().profile(name);
+    return *access_control_.policy().profile(name);
   };
-  const guard::Policy& policy = gatekeeper_.policy();
-  if (const auto trouble = trouble_with_locality(door, policy.rules(), policy.namespaces(), profile_of))
+  const guard::Policy& policy = access_control_.policy();
+  if (const auto trouble = trouble_with_locality(listener, policy.rules(), policy.namespaces(), profile_of))
     out += "; warning: " + *trouble;
   return out;
 }
 
-std::string Server::path_of(const proto::DoorEntry& entry) const {
-  return entry.path.empty() ? default_door_path(doors_.main_path(), entry.name) : entry.path;
+std::string Server::path_of(const proto::ListenerEntry& entry) const {
+  return entry.path.empty() ? default_listener_path(listeners_.main_path(), entry.name) : entry.path;
 }
 
-tl::expected<void, std::string> Server::add_door(const proto::DoorEntry& entry) {
+tl::expected<void, std::string> Server::add_listener(const proto::ListenerEntry& entry) {
   const auto fault = [](std::string sentence) { return tl::make_unexpected(std::move(sentence)); };
-  if (!is_name(entry.name)) return fault("a door's name has " + name_rule());
-  if (is_reserved_door(entry.name))
+  if (!is_name(entry.name)) return fault("a listener's name has " + name_rule());
+  if (is_reserved_listener(entry.name))
     return fault(fmt::format("\"{}\" is the name of a listener of tpmspaced's own; take another one", entry.name));
   if (entry.path.empty() && !is_directory_name(entry.name))
     return fault(fmt::format("\"{}\" cannot be the name of a directory; take another one", entry.name));
   if (!entry.path.empty() && entry.path[0] != '/') return fault("a listener's path begins with a slash");
-  const guard::Profile* profile = gatekeeper_.policy().profile(entry.profile);
+  const guard::Profile* profile = access_control_.policy().profile(entry.profile);
   if (!entry.profile.empty() && profile == nullptr)
     return fault(fmt::format("there is no profile \"{}\"", entry.profile));
   if (entry.locality && !is_possible(kLocalities, {*entry.locality, *entry.locality}))
@@ -431,21 +436,22 @@ tl::expected<void, std::string> Server::add_door(const proto::DoorEntry& entry) 
   if (!entry.chip.empty() && !chips_.has(entry.chip))
     return fault(fmt::format("there is no chip \"{}\"; there are: {}", entry.chip, chips_.names(", ")));
   if (entry.separate_users && entry.profile.empty())
-    return fault("separate users are for a door with a profile: by one without each user is who he is at the main one");
+    return fault(
+        "separate users are for a listener with a profile: by one without each user is who he is at the main one");
   const auto id = [](std::uint32_t value) { return value == proto::kKeep ? std::nullopt : std::optional(value); };
-  Door door;
-  door.name = entry.name;
-  door.default_path = entry.path.empty();
-  door.path = path_of(entry);
-  door.mode = static_cast<mode_t>(entry.mode & 0777U);
-  door.owner = id(entry.uid);
-  door.group = id(entry.gid);
-  if (!entry.profile.empty()) door.profile = entry.profile;
-  door.locality = entry.locality;
-  door.connections = entry.limit;
-  if (!entry.chip.empty()) door.chip = entry.chip;
-  door.separate_users = entry.separate_users;
-  return doors_.add(door, true);
+  Listener listener;
+  listener.name = entry.name;
+  listener.default_path = entry.path.empty();
+  listener.path = path_of(entry);
+  listener.mode = static_cast<mode_t>(entry.mode & 0777U);
+  listener.owner = id(entry.uid);
+  listener.group = id(entry.gid);
+  if (!entry.profile.empty()) listener.profile = entry.profile;
+  listener.locality = entry.locality;
+  listener.connections = entry.limit;
+  if (!entry.chip.empty()) listener.chip = entry.chip;
+  listener.separate_users = entry.separate_users;
+  return listeners_.add(listener, true);
 }
 
 tl::expected<std::string, wire::Rc> Server::learn(Connection& from, const std::string& name) {

@@ -26,6 +26,12 @@ std::string joined(const std::vector<std::string>& names) {
   return out;
 }
 
+std::string unknown_key(const std::string& prefix, std::string_view key, const std::vector<std::string>& known) {
+  // Its name before there was a release.
+  if (key == "door") return fmt::format("the key \"{0}door\" is now called \"{0}listener\"", prefix);
+  return fmt::format("the key \"{}{}\" is unknown; known here: {}", prefix, key, joined(known));
+}
+
 const TomlNode* subtable(const TomlNode& table, std::string_view name, const std::string& full_name, Faults& faults) {
   const TomlNode* node = table.find(name);
   if (node == nullptr || node->is(TomlNode::Kind::kTable)) return node;

@@ -61,6 +61,10 @@ struct Key {
 // "a, b, c"
 [[nodiscard]] std::string joined(const std::vector<std::string>& names);
 
+// The sentence about a key that does not exist. `prefix`: "limits." for people.
+[[nodiscard]] std::string unknown_key(const std::string& prefix, std::string_view key,
+                                      const std::vector<std::string>& known);
+
 // A table or tables in the table, which somebody else reads.
 struct Inner {
   std::string_view name;
@@ -82,8 +86,7 @@ void read_table(const TomlNode& table, const std::array<Key<T>, N>& keys, T& out
     if (std::any_of(inner.begin(), inner.end(), has_this_name)) continue;
     const auto found = std::find_if(keys.begin(), keys.end(), has_this_name);
     if (found == keys.end())
-      faults.add(member.place,
-                 fmt::format("the key \"{}{}\" is unknown; known here: {}", prefix, member.key, joined(known)));
+      faults.add(member.place, unknown_key(prefix, member.key, known));
     else if (const auto wrong = found->take(member.node, out))
       faults.add(member.node, prefix + member.key, *wrong);
   }
@@ -99,7 +102,7 @@ void read_table(const TomlNode& table, const std::array<Key<T>, N>& keys, T& out
 // A string that is not empty, and no longer than `most` octets.
 inline constexpr std::size_t kAnyLength = SIZE_MAX;
 [[nodiscard]] Fault take_text(const TomlNode& node, std::string& out, std::size_t most = kAnyLength);
-// Of a profile, namespace, door or chip: names.h.
+// Of a profile, namespace, listener or chip: names.h.
 [[nodiscard]] Fault take_name(const TomlNode& node, std::string& out);
 // "0660" or 0o660.
 [[nodiscard]] Fault take_mode(const TomlNode& node, mode_t& out);

@@ -125,7 +125,7 @@ class TpmThread::Worker {
   void apply(const Drain&) { draining_ = true; }
   void apply(const Stop&) { stopping_ = true; }
 
-  // Nothing of it is done, but it is in the queue or in the line.
+  // Nothing of it is done, but it is in the queue or in the queue.
   void drop_withdrawn(Client& client) {
     if (client.ticket == 0) return;
     engine_.cancel(client.ticket);

@@ -40,8 +40,8 @@ void Engine::set_limits(ConnectionId id, const space::SpaceLimits& limits) {
   const Connection& connection = impl_->connections.at(id);
   impl_->manager.set_limits(connection.space, limits);
   if (connection.waiting) {
-    impl_->line.set_terms(connection.waiting->ticket, impl_->limits_of(connection).terms);
-    impl_->change_line(connection.owner);
+    impl_->session_queue.set_terms(connection.waiting->ticket, impl_->limits_of(connection).terms);
+    impl_->change_queue(connection.owner);
   }
   impl_->charge(connection.owner, began);
 }
@@ -74,7 +74,7 @@ bool Engine::cancel(Ticket ticket) {
   if (connection.waiting->cancelled) return false;
   const std::uint64_t owner = connection.owner.value;
   impl_->queue.remove(owner, ticket);
-  impl_->leave_line(ticket);
+  impl_->leave_queue(ticket);
   if (impl_->gate.withdraw(ticket)) {
     connection.waiting->cancelled = true;
     impl_->queue.push_first(owner, ticket, impl_->limits_of(connection).priority);
@@ -95,7 +95,7 @@ void Engine::close(ConnectionId id) {
     const Ticket ticket = it->second.waiting->ticket;
     impl_->gate.withdraw(ticket);
     impl_->queue.remove(owner.value, ticket);
-    impl_->leave_line(ticket);
+    impl_->leave_queue(ticket);
     impl_->tickets.erase(ticket);
   }
   impl_->manager.close(it->second.space);
@@ -117,15 +117,15 @@ Step Engine::step(Time now) {
   const auto look_again = [&](bool somebody_waits, Time at) {
     if (step.idle && somebody_waits && at != UINT64_MAX) step.wake = std::min(step.wake.value_or(at), at);
   };
-  look_again(!me.line.empty(), me.look_at_line);  // a deadline may be endless
-  look_again(!me.numbers.empty(), me.look_at_numbers);
+  look_again(!me.session_queue.empty(), me.look_at_sessions);  // a deadline may be endless
+  look_again(!me.number_queue.empty(), me.look_at_numbers);
   return step;
 }
 
 // These take turns as well.
 std::optional<Step> Engine::Impl::pass_queue(Time now) {
-  constexpr std::array kWays = {&Impl::go_on_with_order, &Impl::put_away_for_sleep, &Impl::serve_session_line,
-                                &Impl::serve_number_line, &Impl::tidy_backlog};
+  constexpr std::array kWays = {&Impl::go_on_with_order, &Impl::put_away_for_sleep, &Impl::serve_session_queue,
+                                &Impl::serve_number_queue, &Impl::tidy_backlog};
   for (unsigned tried = 0; tried < kWays.size(); ++tried) {
     const auto way = kWays.at(passing);
     passing = static_cast<unsigned>((passing + 1) % kWays.size());

@@ -1,4 +1,4 @@
-// What is behind `Engine`, for the files that share the work: engine.cc (one command, idle work), session_line.cc
+// What is behind `Engine`, for the files that share the work: engine.cc (one command, idle work), waiting_commands.cc
 // (those that wait for a session or a number), session_orders.cc (an administrator's orders), session_list.cc (what is
 // told of sessions). Nobody else includes it.
 #pragma once
@@ -16,8 +16,8 @@
 #include "engine/watched_tpm.h"
 #include "queue/fair_queue.h"
 #include "space/manager.h"
-#include "space/number_line.h"
-#include "space/waiting_line.h"
+#include "space/number_queue.h"
+#include "space/session_queue.h"
 
 namespace tpmspace::engine {
 
@@ -87,18 +87,18 @@ struct Engine::Impl {
   Step serve_inherit(ConnectionId id, Ticket ticket, const Inherit& what);
   // A turn of that owner ends, which began then. `of_others`: nanoseconds that others pay.
   void charge_turn(const Connection& connection, Time began, Time of_others = 0);
-  // False: it may run now. Else it is in the line that it belongs into.
+  // False: it may run now. Else it is in the queue that it belongs into.
   bool must_wait(Ticket ticket, Time now);
-  // Something for those that wait for a session, or for a number; nullopt: nothing can be done before `look_at_line`,
-  // or `look_at_numbers`.
-  std::optional<Step> serve_session_line(Time now);
-  std::optional<Step> serve_number_line(Time now);
-  Step take_for_line(const space::Taking& taking, Time now);
-  void leave_line(Ticket ticket);
+  // Something for those that wait for a session, or for a number; nullopt: nothing can be done before
+  // `look_at_sessions`, or `look_at_numbers`.
+  std::optional<Step> serve_session_queue(Time now);
+  std::optional<Step> serve_number_queue(Time now);
+  Step take_for_queue(const space::Taking& taking, Time now);
+  void leave_queue(Ticket ticket);
   // The line is to be looked at anew, at this owner's cost.
-  void change_line(space::OwnerId by);
+  void change_queue(space::OwnerId by);
   [[nodiscard]] Time waits_since(Ticket ticket) const;
-  [[nodiscard]] std::size_t waiting() const { return line.size() + numbers.size(); }
+  [[nodiscard]] std::size_t waiting() const { return session_queue.size() + number_queue.size(); }
   Step end_waiting(Ticket ticket, Time now);
   [[nodiscard]] SessionList list_sessions(const std::optional<space::Holder>& only) const;
   // The list that somebody asked for.
@@ -130,12 +130,12 @@ struct Engine::Impl {
   LockoutGuard lockout;
   queue::FairQueue queue;
   std::map<ConnectionId, Connection> connections;
-  std::map<Ticket, ConnectionId> tickets;  // of waiting commands, in the queue or in the line
-  space::WaitingLine line;                 // for a session
-  std::optional<space::Bank> line_saw;     // what the bank was when nobody in the line could be helped
+  std::map<Ticket, ConnectionId> tickets;  // of waiting commands, in the queue or in the queue
+  space::SessionQueue session_queue;       // for a session
+  std::optional<space::Bank> last_bank;    // what the bank was when nobody in the queue could be helped
   std::optional<space::OwnerId> line_changed_by;
-  space::NumberLine numbers;
-  Time look_at_line = 0, look_at_numbers = 0;
+  space::NumberQueue number_queue;
+  Time look_at_sessions = 0, look_at_numbers = 0;
   std::deque<OrderUnderWay> orders;
   std::map<Ticket, SessionsQuery> queries;  // in the queue
   Ticket last_ticket = 0;

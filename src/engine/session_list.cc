@@ -144,8 +144,8 @@ SessionList Engine::Impl::list_sessions(const std::optional<space::Holder>& only
   Lister lister(manager.books(), only);
   lister.add_active();
   lister.add_parked();
-  lister.add_waiting(line.queue());
-  lister.add_waiting(numbers.queue());
+  lister.add_waiting(session_queue.queue());
+  lister.add_waiting(number_queue.queue());
   return lister.take();
 }
 

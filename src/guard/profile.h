@@ -56,7 +56,7 @@ struct Profile {
   std::string name;
 
   Numbers commands;    // those that exist for it: others are answered COMMAND_CODE
-  Numbers disabled;    // of those, what a rule about who, door or time takes away: answered DISABLED
+  Numbers disabled;    // of those, what a rule about who, listener or time takes away: answered DISABLED
   Numbers localities;  // 0..4, 32..255
 
   // TPM_RH_... handles, and whatever has no set of its own. TPM_RH_NULL counts only where something is made under it:
@@ -85,8 +85,8 @@ struct Profile {
   SessionTerms terms = {};
   Limits limits = {};
 
-  // The manager itself: sees what is others', and may flush their sessions, keep sessions where they are, make doors,
-  // have the policy read again.
+  // The manager itself: sees what is others', and may flush their sessions, keep sessions where they are, make
+  // listeners, have the policy read again.
   bool administer = false;
 
   bool operator==(const Profile&) const = default;

@@ -32,10 +32,10 @@ constexpr auto kSame = [](const auto& named, const auto& known) { return named =
 
 }  // namespace
 
-Match Rule::matches(const Principal& principal, std::string_view through_door, Match unreadable) const {
+Match Rule::matches(const Principal& principal, std::string_view through_listener, Match unreadable) const {
   constexpr auto kMaybe = Match::kMaybe;
-  const Match of_socket = match_if((!door || *door == through_door) && (!uids || uids->contains(principal.uid)) &&
-                                   (!chip || chip == principal.chip));
+  const Match of_socket = match_if((!listener || *listener == through_listener) &&
+                                   (!uids || uids->contains(principal.uid)) && (!chip || chip == principal.chip));
   const Match of_cgroup = agrees(cgroup, principal.cgroup, kMaybe) & agrees(unit, principal.unit, kMaybe) &
                           agrees(container, principal.container, kMaybe) & agrees(pod, principal.pod, kMaybe);
   return of_socket & of_cgroup & agrees(gids, principal, unreadable) &
@@ -51,7 +51,7 @@ bool Rule::covers(const Rule& later) const {
     const auto ranges = wanted.ranges();
     return std::all_of(ranges.begin(), ranges.end(), [&](Numbers::Range one) { return named.contains(one); });
   };
-  return (!native || later.native) && includes(door, later.door, kSame) && includes(uids, later.uids, kAllOf) &&
+  return (!native || later.native) && includes(listener, later.listener, kSame) && includes(uids, later.uids, kAllOf) &&
          includes(gids, later.gids, kAllOf) && includes(executable, later.executable, kSame) &&
          includes(cgroup, later.cgroup, kSame) && includes(unit, later.unit, kSame) &&
          includes(container, later.container, kSame) && includes(pod, later.pod, kSame) &&

@@ -1,4 +1,4 @@
-// A rule over who a client is and which door it came by; and such conditions alone.
+// A rule over who a client is and which listener it came by; and such conditions alone.
 //
 // Idea: what a rule does not name may be anything. A rule that names what is unknown about a client may match it; a
 // rule that names what the client does not have does not. Threads: a value; matching allocates nothing.
@@ -21,7 +21,7 @@ using wire::Numbers;
 struct Rule {
   int line = 0;  // where it was written, for people; 0: nowhere
 
-  std::optional<std::string> door;  // its name
+  std::optional<std::string> listener;  // its name
   std::optional<Numbers> uids;
   std::optional<Numbers> gids;  // one of the client's is among them
   std::optional<Pattern> executable;
@@ -41,7 +41,7 @@ struct Rule {
 
   // `unreadable`: what to take for a condition on an executable, a kernel namespace, a group or a label that is
   // unknown.
-  [[nodiscard]] Match matches(const Principal& principal, std::string_view through_door,
+  [[nodiscard]] Match matches(const Principal& principal, std::string_view through_listener,
                               Match unreadable = Match::kMaybe) const;
   [[nodiscard]] bool only_narrows() const { return executable.has_value(); }
   [[nodiscard]] bool names_program() const { return executable || user_namespace || mount_namespace; }

@@ -86,7 +86,7 @@ bool Policy::is_known_administrator(const Principal& principal) const {
   return principal.is_native == Match::kYes && administrators_.contains(principal.uid);
 }
 
-std::vector<const Namespace*> Policy::homes_of(const Principal& principal, std::string_view door) const {
+std::vector<const Namespace*> Policy::homes_of(const Principal& principal, std::string_view listener) const {
   if (principal.tpm_namespace.is_known()) {
     const auto& name = principal.tpm_namespace.value();
     return {name ? namespace_named(*name) : nullptr};
@@ -94,7 +94,7 @@ std::vector<const Namespace*> Policy::homes_of(const Principal& principal, std::
   const Match unreadable = is_known_administrator(principal) ? Match::kNo : Match::kMaybe;
   std::vector<const Namespace*> out;
   for (const Namespace& one : namespaces_) {
-    const Match match = one.members.matches(principal, door, unreadable);
+    const Match match = one.members.matches(principal, listener, unreadable);
     if (match == Match::kNo) continue;
     out.push_back(&one);
     if (match == Match::kYes) return out;
@@ -103,11 +103,11 @@ std::vector<const Namespace*> Policy::homes_of(const Principal& principal, std::
   return out;
 }
 
-Choice Policy::choose(const Principal& principal, std::string_view door, std::string_view door_profile) const {
-  const auto homes = homes_of(principal, door);
+Choice Policy::choose(const Principal& principal, std::string_view listener, std::string_view listener_profile) const {
+  const auto homes = homes_of(principal, listener);
   Choice out;
   if (homes.size() == 1) {
-    out.profile = profile_in(homes[0], principal, door, door_profile, out);
+    out.profile = profile_in(homes[0], principal, listener, listener_profile, out);
   } else {
     out.in_doubt = true;
     Principal there = principal;
@@ -115,22 +115,22 @@ Choice Policy::choose(const Principal& principal, std::string_view door, std::st
     for (const Namespace* home : homes) {
       if (home != nullptr) out.homes.push_back(static_cast<std::size_t>(home - namespaces_.data()));
       there.tpm_namespace = home != nullptr ? Known<std::string>(home->name) : Known<std::string>::none();
-      auto got = profile_in(home, there, door, door_profile, out);
+      auto got = profile_in(home, there, listener, listener_profile, out);
       least = least ? narrow(*least, got) : std::move(got);
     }
     out.profile = *std::move(least);
   }
-  // To get what the door gives, nothing but the door has to be known.
-  const bool is_doors = out.by_door && !out.in_doubt;
+  // To get what the listener gives, nothing but the listener has to be known.
+  const bool is_listeners = out.by_listener && !out.in_doubt;
   out.in_doubt = out.in_doubt || principal.is_unidentified;
   const bool is_left_over = principal.tpm_namespace.value() && homes[0] == nullptr;
-  if ((out.in_doubt && !is_doors) || is_left_over) out.profile = narrow(out.profile, *profile(safe().name));
-  confine(out.profile, principal, door);
+  if ((out.in_doubt && !is_listeners) || is_left_over) out.profile = narrow(out.profile, *profile(safe().name));
+  confine(out.profile, principal, listener);
   return out;
 }
 
-Profile Policy::profile_in(const Namespace* home, const Principal& principal, std::string_view door,
-                           std::string_view door_profile, Choice& choice) const {
+Profile Policy::profile_in(const Namespace* home, const Principal& principal, std::string_view listener,
+                           std::string_view listener_profile, Choice& choice) const {
   const std::string_view of_namespace = home != nullptr && home->profile ? std::string_view(*home->profile) : "";
   const bool is_placed = home != nullptr && home->members.names_place();
   const Match unreadable = is_known_administrator(principal) ? Match::kNo : Match::kMaybe;
@@ -140,8 +140,8 @@ Profile Policy::profile_in(const Namespace* home, const Principal& principal, st
   bool given = false;
   for (std::size_t i = 0; i < rules_.size() && !given; ++i) {
     const Rule& rule = rules_[i];
-    if (rule.line == 0 && (is_placed || !of_namespace.empty() || !door_profile.empty())) break;
-    const Match match = rule.matches(principal, door, unreadable);
+    if (rule.line == 0 && (is_placed || !of_namespace.empty() || !listener_profile.empty())) break;
+    const Match match = rule.matches(principal, listener, unreadable);
     if (match == Match::kNo) continue;
     if (std::find(choice.rules.begin(), choice.rules.end(), i) == choice.rules.end()) choice.rules.push_back(i);
     give(*profile(rule.profile));
@@ -150,9 +150,9 @@ Profile Policy::profile_in(const Namespace* home, const Principal& principal, st
     choice.in_doubt = choice.in_doubt || (match == Match::kMaybe && !rule.only_narrows());
   }
   if (given) return *std::move(narrowed);
-  if (!of_namespace.empty() || !door_profile.empty()) {
-    (of_namespace.empty() ? choice.by_door : choice.by_namespace) = true;
-    const std::string_view name = of_namespace.empty() ? door_profile : of_namespace;
+  if (!of_namespace.empty() || !listener_profile.empty()) {
+    (of_namespace.empty() ? choice.by_listener : choice.by_namespace) = true;
+    const std::string_view name = of_namespace.empty() ? listener_profile : of_namespace;
     const Profile* behind = profile(name);
     Profile nothing;
     nothing.name = name;
@@ -164,8 +164,8 @@ Profile Policy::profile_in(const Namespace* home, const Principal& principal, st
   return *std::move(narrowed);
 }
 
-void Policy::confine(Profile& profile, const Principal& principal, std::string_view door) const {
-  const auto homes = homes_of(principal, door);
+void Policy::confine(Profile& profile, const Principal& principal, std::string_view listener) const {
+  const auto homes = homes_of(principal, listener);
   bool has_window = false;
   for (const Namespace* home : homes) {
     if (home != nullptr && home->nv) change_sets(profile, "nv.", [&](const Numbers& set) { return set & *home->nv; });

@@ -1,4 +1,4 @@
-// Which profile a client gets: rules over who it is and which door it came by, and the first that matches wins.
+// Which profile a client gets: rules over who it is and which listener it came by, and the first that matches wins.
 //
 // Idea: a rule names what must be so; what it does not name may be anything. Of a client of which something is unknown
 // (guard/known.h) several things may be so: each namespace that it may be in, and in each of them every rule that may
@@ -33,12 +33,13 @@
 namespace tpmspace::guard {
 
 // A client's profile, and why: places in Policy::rules(), in order. All but the last only narrowed; so did the last
-// when no rule gave a profile: the namespace did (`by_namespace`), or the door (`by_door`), or `safe` is what is left
+// when no rule gave a profile: the namespace did (`by_namespace`), or the listener (`by_listener`), or `safe` is what
+// is left
 // (`by_default`). If there is doubt: every rule that may have matched, and each of these that may have been so.
 struct Choice {
   Profile profile;
   std::vector<std::size_t> rules = {};
-  bool by_namespace = false, by_door = false, by_default = false;
+  bool by_namespace = false, by_listener = false, by_default = false;
   bool in_doubt = false;                // several things may be so, or it is not identified
   std::vector<std::size_t> homes = {};  // if that is in doubt: places in Policy::namespaces() where it may be
 };
@@ -58,17 +59,17 @@ class Policy {
   [[nodiscard]] static Policy standard(std::uint32_t own_uid);
   [[nodiscard]] static Rule standard_rule(std::uint32_t own_uid);
 
-  // `door_profile`: of the door, if it has one. It stands behind the rules that somebody wrote and the profile of the
-  // namespace, and before the rules that nobody wrote (`line` 0): a container's root, who comes by a door that was made
-  // for it, is no administrator. One that does not exist any more allows nothing.
-  [[nodiscard]] Choice choose(const Principal& principal, std::string_view door,
-                              std::string_view door_profile = {}) const;
+  // `listener_profile`: of the listener, if it has one. It stands behind the rules that somebody wrote and the profile
+  // of the namespace, and before the rules that nobody wrote (`line` 0): a container's root, who comes by a listener
+  // that was made for it, is no administrator. One that does not exist any more allows nothing.
+  [[nodiscard]] Choice choose(const Principal& principal, std::string_view listener,
+                              std::string_view listener_profile = {}) const;
   // Takes away what belongs to namespaces, and what is not of the principal's. `choose` has done it; again for a client
   // that has given rights away since, such as to administer.
-  void confine(Profile& profile, const Principal& principal, std::string_view door) const;
+  void confine(Profile& profile, const Principal& principal, std::string_view listener) const;
 
   // The namespaces that the principal may belong to; null stands for outside of all. One: it is certain. Never empty.
-  [[nodiscard]] std::vector<const Namespace*> homes_of(const Principal& principal, std::string_view door) const;
+  [[nodiscard]] std::vector<const Namespace*> homes_of(const Principal& principal, std::string_view listener) const;
   // Null: none has this name.
   [[nodiscard]] const Namespace* namespace_named(std::string_view name) const;
   [[nodiscard]] const std::vector<Namespace>& namespaces() const { return namespaces_; }
@@ -84,8 +85,8 @@ class Policy {
   // The standard rule makes an administrator of it: whatever could not be read of it.
   [[nodiscard]] bool is_known_administrator(const Principal& principal) const;
   // What the principal gets in that namespace (null: outside), before anything is confined; why is added to `choice`.
-  [[nodiscard]] Profile profile_in(const Namespace* home, const Principal& principal, std::string_view door,
-                                   std::string_view door_profile, Choice& choice) const;
+  [[nodiscard]] Profile profile_in(const Namespace* home, const Principal& principal, std::string_view listener,
+                                   std::string_view listener_profile, Choice& choice) const;
   [[nodiscard]] std::optional<std::string> missing() const;
 
   Profiles profiles_;                  // the shipped ones included

@@ -19,7 +19,7 @@ enum class AuditEvent : std::uint8_t {
   kReclaimed,  // a session was taken from its owner
   kOrder,      // an administrator's order about sessions
   kPolicy,     // the configuration was read again, or could not be
-  kDoor,       // a door was made or taken away
+  kListener,   // a listener was made or taken away
   kNarrowed,   // a connection gave rights away
   kChip,       // an administrator chose a TPM
   kHeldBack,   // records were not written, because one user causes too many
@@ -39,8 +39,8 @@ enum class AuditEvent : std::uint8_t {
       return "order";
     case AuditEvent::kPolicy:
       return "policy";
-    case AuditEvent::kDoor:
-      return "door";
+    case AuditEvent::kListener:
+      return "listener";
     case AuditEvent::kNarrowed:
       return "narrowed";
     case AuditEvent::kChip:
@@ -62,7 +62,7 @@ struct AuditRecord {
   std::optional<std::string> executable = {}, cgroup = {};
   bool in_doubt = false;  // it could be several clients, and has the least of what they would get
   std::optional<std::string> tpm_namespace = {};
-  std::string door = {};
+  std::string listener = {};
   std::string chip = {};  // which TPM
   std::uint64_t connection = 0;
   // What.

@@ -64,8 +64,8 @@ std::uint32_t type_of(const Request& request) {
                         [](const OrderRequest&) { return number(MessageType::kOrder); },
                         [](const Narrow&) { return number(MessageType::kNarrow); },
                         [](const Reload&) { return number(MessageType::kReload); },
-                        [](const DoorsRequest&) { return number(MessageType::kDoors); },
-                        [](const DoorRequest&) { return number(MessageType::kDoor); },
+                        [](const ListenersRequest&) { return number(MessageType::kListeners); },
+                        [](const ListenerRequest&) { return number(MessageType::kListener); },
                         [](const Learn&) { return number(MessageType::kLearn); },
                         [](const UseChip&) { return number(MessageType::kUseChip); },
                         [](const ClientsRequest&) { return number(MessageType::kClients); },
@@ -87,8 +87,8 @@ std::uint32_t type_of(const Reply& reply) {
                         [](const OrderReply&) { return number(MessageType::kOrder); },
                         [](const NarrowReply&) { return number(MessageType::kNarrow); },
                         [](const ReloadReply&) { return number(MessageType::kReload); },
-                        [](const DoorsReply&) { return number(MessageType::kDoors); },
-                        [](const DoorReply&) { return number(MessageType::kDoor); },
+                        [](const ListenersReply&) { return number(MessageType::kListeners); },
+                        [](const ListenerReply&) { return number(MessageType::kListener); },
                         [](const LearnReply&) { return number(MessageType::kLearn); },
                         [](const UseChipReply&) { return number(MessageType::kUseChip); },
                         [](const ClientsReply&) { return number(MessageType::kClients); },
@@ -108,7 +108,7 @@ wire::Bytes encode(const Request& request) {
                  [&](const Locality& locality) { body.u8(locality.locality); },
                  [&](const OrderRequest& flush) { body.raw(encode_order(flush.what)); },
                  [&](const Narrow& narrow) { put_string(body, narrow.profile); },
-                 [&](const DoorRequest& door) { body.raw(encode_door_order(door.what)); },
+                 [&](const ListenerRequest& listener) { body.raw(encode_listener_order(listener.what)); },
                  [&](const Learn& learn) { put_string(body, learn.name); },
                  [&](const UseChip& use) { put_string(body, use.name); },
                  [&](const ClientsRequest& clients) { body.u64(clients.after); },
@@ -134,8 +134,8 @@ wire::Bytes encode(const Reply& reply) {
                  [&](const SessionsReply& sessions) { body.raw(encode_sessions(sessions.sessions)); },
                  [&](const OrderReply& flushed) { body.raw(encode_flushed(flushed.sessions)); },
                  [&](const ReloadReply& reload) { body.raw(encode_outcome(reload.outcome)); },
-                 [&](const DoorsReply& doors) { body.raw(encode_doors(doors.doors)); },
-                 [&](const DoorReply& door) { body.raw(encode_outcome(door.outcome)); },
+                 [&](const ListenersReply& listeners) { body.raw(encode_listeners(listeners.listeners)); },
+                 [&](const ListenerReply& listener) { body.raw(encode_outcome(listener.outcome)); },
                  [&](const SyncReply& sync) { body.u64(sync.mark); },
                  [&](const LearnReply& learned) { put_string(body, learned.text); },
                  [&](const ClientsReply& clients) { body.raw(encode_clients(clients.clients)); },
@@ -184,13 +184,13 @@ tl::expected<Request, Refusal> decode_request(const ControlFrame& frame) {
     case MessageType::kReload:
       if (!reader.empty()) return refuse(frame.type, wire::rc::kSize);
       return Reload{};
-    case MessageType::kDoors:
+    case MessageType::kListeners:
       if (!reader.empty()) return refuse(frame.type, wire::rc::kSize);
-      return DoorsRequest{};
-    case MessageType::kDoor: {
-      auto what = decode_door_order(frame.body);
+      return ListenersRequest{};
+    case MessageType::kListener: {
+      auto what = decode_listener_order(frame.body);
       if (!what) return refuse(frame.type, wire::rc::kSize);
-      return DoorRequest{std::move(*what)};
+      return ListenerRequest{std::move(*what)};
     }
     case MessageType::kLearn: {
       auto name = get_string(reader);
@@ -268,15 +268,15 @@ std::optional<Reply> decode_reply(const ControlFrame& frame) {
       if (!outcome) return std::nullopt;
       return ReloadReply{std::move(*outcome)};
     }
-    case MessageType::kDoors: {
-      auto doors = decode_doors(reader.rest());
-      if (!doors) return std::nullopt;
-      return DoorsReply{std::move(*doors)};
+    case MessageType::kListeners: {
+      auto listeners = decode_listeners(reader.rest());
+      if (!listeners) return std::nullopt;
+      return ListenersReply{std::move(*listeners)};
     }
-    case MessageType::kDoor: {
+    case MessageType::kListener: {
       auto outcome = decode_outcome(reader.rest());
       if (!outcome) return std::nullopt;
-      return DoorReply{std::move(*outcome)};
+      return ListenerReply{std::move(*outcome)};
     }
     case MessageType::kLearn: {
       auto text = get_string(reader);

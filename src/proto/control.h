@@ -16,9 +16,9 @@
 //   Order      what (proto/sessions.h)    the sessions it concerned; for administrators. It comes when it is done, and
 //                                         until then nothing else of the connection is handled
 //   Narrow     string profile             -   (from now on no more than that profile allows, too; for ever)
-//   Reload     -                          Outcome (proto/doors.h): the configuration is read again; for administrators
-//   Doors      -                          Doors (proto/doors.h); for administrators
-//   Door       Order (proto/doors.h)      Outcome; for administrators
+//   Reload     -                          Outcome (proto/listener_messages.h): the configuration is read again; for
+//   administrators Listeners      -                          Listeners (proto/listener_messages.h); for administrators
+//   Listener       Order (proto/listener_messages.h)      Outcome; for administrators
 //   Learn      string name                string text (the first time empty: from now on the connection's commands are
 //                                         learned; later a table of the configuration, the profile NAME that allows
 //                                         those so far, and comments; learning goes on)
@@ -67,8 +67,8 @@
 #include <vector>
 
 #include "proto/clients.h"
-#include "proto/doors.h"
 #include "proto/frame.h"
+#include "proto/listener_messages.h"
 #include "proto/sessions.h"
 #include "proto/status.h"
 #include "wire/bytes.h"
@@ -85,8 +85,8 @@ enum class MessageType : std::uint32_t {
   kOrder = 6,
   kNarrow = 7,
   kReload = 8,
-  kDoors = 9,
-  kDoor = 10,
+  kListeners = 9,
+  kListener = 10,
   kLearn = 11,
   kUseChip = 12,
   kShare = 13,
@@ -114,9 +114,9 @@ struct Narrow {
   std::string profile;
 };
 struct Reload {};
-struct DoorsRequest {};
-struct DoorRequest {
-  DoorOrder what;
+struct ListenersRequest {};
+struct ListenerRequest {
+  ListenerOrder what;
 };
 // How a learned profile begins from which nothing could be learned, for the connection sent no command.
 inline constexpr std::string_view kLearnedNothing = "# Learned from 0 TPM commands.\n";
@@ -144,8 +144,9 @@ struct Join {
 struct Sync {
   std::uint64_t mark = 0;
 };
-using Request = std::variant<Hello, Cancel, Locality, StatusRequest, SessionsRequest, OrderRequest, Narrow, Reload,
-                             DoorsRequest, DoorRequest, Learn, UseChip, ClientsRequest, WhoRequest, Share, Join, Sync>;
+using Request =
+    std::variant<Hello, Cancel, Locality, StatusRequest, SessionsRequest, OrderRequest, Narrow, Reload,
+                 ListenersRequest, ListenerRequest, Learn, UseChip, ClientsRequest, WhoRequest, Share, Join, Sync>;
 
 // What the manager replies.
 struct HelloReply {
@@ -168,10 +169,10 @@ struct NarrowReply {};
 struct ReloadReply {
   Outcome outcome;
 };
-struct DoorsReply {
-  std::vector<DoorEntry> doors;
+struct ListenersReply {
+  std::vector<ListenerEntry> listeners;
 };
-struct DoorReply {
+struct ListenerReply {
   Outcome outcome;
 };
 struct LearnReply {
@@ -195,7 +196,7 @@ struct Refusal {
   std::uint16_t version = kProtocolVersion;  // sent only when `type` is Hello
 };
 using Reply = std::variant<HelloReply, CancelReply, LocalityReply, StatusReply, SessionsReply, OrderReply, NarrowReply,
-                           ReloadReply, DoorsReply, DoorReply, LearnReply, UseChipReply, ClientsReply, WhoReply,
+                           ReloadReply, ListenersReply, ListenerReply, LearnReply, UseChipReply, ClientsReply, WhoReply,
                            ShareReply, JoinReply, SyncReply, Refusal>;
 
 // Both give whole frames, ready to be sent.

@@ -10,33 +10,33 @@ namespace {
 
 constexpr std::uint8_t kThese = 1, kAbandonedOnes = 2, kOfOwner = 3, kReserve = 4, kRelease = 5;
 
-void put(wire::Writer& out, const Realm& realm) {
-  put_string(out, realm.tpm_namespace);
-  put_string(out, realm.door);
+void put(wire::Writer& out, const Tenant& tenant) {
+  put_string(out, tenant.tpm_namespace);
+  put_string(out, tenant.listener);
 }
 
 void put(wire::Writer& out, const SessionEntry& entry) {
   out.u32(entry.handle).u8(static_cast<std::uint8_t>(entry.kind)).u8(static_cast<std::uint8_t>(entry.state));
   out.u32(entry.uid).u64(entry.connection).u64(entry.age).u64(entry.idle).u64(entry.lease);
   out.u8(static_cast<std::uint8_t>(entry.rebuildable)).u8(entry.parked ? 1 : 0);
-  put(out, entry.realm);
+  put(out, entry.tenant);
 }
 void put(wire::Writer& out, const WaitingEntry& entry) {
   out.u32(entry.uid).u64(entry.connection).u64(entry.waited).u64(entry.left);
-  put(out, entry.realm);
+  put(out, entry.tenant);
 }
 
 // They go to people's terminals.
 bool is_possible(const std::string& name) {
-  return name.size() <= Realm::kLongestName &&
+  return name.size() <= Tenant::kLongestName &&
          std::all_of(name.begin(), name.end(), [](char c) { return c > ' ' && c <= '~'; });
 }
 
-bool get(wire::Reader& reader, Realm& realm) {
+bool get(wire::Reader& reader, Tenant& tenant) {
   if (reader.empty()) return true;
-  const auto tpm_namespace = get_string(reader), door = get_string(reader);
-  if (!tpm_namespace || !door || !is_possible(*tpm_namespace) || !is_possible(*door)) return false;
-  realm = {*tpm_namespace, *door};
+  const auto tpm_namespace = get_string(reader), listener = get_string(reader);
+  if (!tpm_namespace || !listener || !is_possible(*tpm_namespace) || !is_possible(*listener)) return false;
+  tenant = {*tpm_namespace, *listener};
   return true;
 }
 
@@ -51,14 +51,14 @@ bool get(wire::Reader& reader, SessionEntry& entry) {
     return false;
   entry = {*handle, SessionKind{*kind},        SessionState{*state}, *uid, *connection, *age, *idle,
            *lease,  Rebuildable{*rebuildable}, *parked != 0,         {}};
-  return get(reader, entry.realm);
+  return get(reader, entry.tenant);
 }
 bool get(wire::Reader& reader, WaitingEntry& entry) {
   const auto uid = reader.u32();
   const auto connection = reader.u64(), waited = reader.u64(), left = reader.u64();
   if (!uid || !connection || !waited || !left) return false;
   entry = {*uid, *connection, *waited, *left, {}};
-  return get(reader, entry.realm);
+  return get(reader, entry.tenant);
 }
 
 template <typename Entry>

@@ -5,9 +5,10 @@
 // it knows, and shows a kind or state that it does not know as its number.
 //
 //   Session         u32 handle, u8 kind, u8 state, u32 uid, u64 connection, u64 age, u64 idle, u64 lease,
-//                   u8 rebuildable, u8 parked, Realm
-//   Waiting         u32 uid, u64 connection, u64 waited, u64 left, Realm
-//   Realm           string namespace, string door: where the user is; at most one of them is not empty. Older managers
+//                   u8 rebuildable, u8 parked, Tenant
+//   Waiting         u32 uid, u64 connection, u64 waited, u64 left, Tenant
+//   Tenant           string namespace, string listener: where the user is; at most one of them is not empty. Older
+//   managers
 //                   send none
 //   records         u16 count, then for each: u16 length, record
 //   Sessions        u16 version (1), u32 hidden sessions, u32 hidden waiting, u32 more waiting, u32 more parked,
@@ -59,13 +60,13 @@ enum class Rebuildable : std::uint8_t {
   kFull = 6,      // too many steps, likewise
 };
 
-// The user of a TPM namespace, or of a door with a profile of its own, is another one than outside (docs/policy.md).
-// Only administrators are told. A door without a name has its path as one; octets that a terminal may take for
-// something else than a letter are sent as "?".
-struct Realm {
+// The user of a TPM namespace, or of a listener with a profile of its own, is another one than outside
+// (docs/policy.md). Only administrators are told. A listener without a name has its path as one; octets that a terminal
+// may take for something else than a letter are sent as "?".
+struct Tenant {
   static constexpr std::size_t kLongestName = kMaxSocketPath;
-  std::string tpm_namespace = {}, door = {};
-  bool operator==(const Realm&) const = default;
+  std::string tpm_namespace = {}, listener = {};
+  bool operator==(const Tenant&) const = default;
 };
 
 struct SessionEntry {
@@ -79,7 +80,7 @@ struct SessionEntry {
   std::uint64_t lease = 0;       // idle for so long, it may be taken when somebody waits
   Rebuildable rebuildable = Rebuildable::kNotPolicy;
   bool parked = false;  // also of one that its client saved
-  Realm realm = {};
+  Tenant tenant = {};
 
   bool operator==(const SessionEntry&) const = default;
 };
@@ -89,7 +90,7 @@ struct WaitingEntry {
   std::uint64_t connection = 0;
   std::uint64_t waited = 0;
   std::uint64_t left = 0;  // until it is refused
-  Realm realm = {};
+  Tenant tenant = {};
 
   bool operator==(const WaitingEntry&) const = default;
 };

@@ -79,7 +79,7 @@ struct Session {
   std::array<PoolId, kMaxPools> left_pools = {};
   // On what terms it was started; they hold also when its space is gone.
   std::uint64_t lease = SessionTerms{}.lease, tenure = SessionTerms{}.tenure;
-  // When it was given to one who had waited in the line; 0: nobody had to wait for it.
+  // When it was given to one who had waited in the queue; 0: nobody had to wait for it.
   std::uint64_t served_at = 0;
   // Somebody outside was asked for it (PolicySigned, PolicySecret, PolicyTicket): to be taken last.
   bool asked_authority = false;
@@ -87,7 +87,7 @@ struct Session {
   bool bound_to_what_counts = false;
   // Neither taken nor moved: it stays loaded (MISSION M11).
   bool reserved = false;
-  // Somebody waits in a line with a command for it: it is the last to leave. Not part of an image.
+  // Somebody waits in a queue with a command for it: it is the last to leave. Not part of an image.
   bool awaited = false;
   // Made again, and its client does not have the new nonce yet (TPM-RULES 30).
   bool stale = false;

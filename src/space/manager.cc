@@ -255,7 +255,7 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
       session_book_.make_room_in_pools(space, command);
       code = make_resident(space, command);
     }
-    if (code == kGoneMeanwhile || code == Residency::kBooksWereWrong || disproves_the_books(code, resynchronised))
+    if (code == kGoneMeanwhile || code == Residency::kBooksWereWrong || implies_stale_books(code, resynchronised))
       continue;
     if (code == rc::kInitialize && recovery_.after_power_loss()) continue;
     if (code != rc::kSuccess) return wire::manager_error(code);
@@ -559,12 +559,12 @@ bool Manager::repair(const Command& command, Rc code, bool& resynchronised) {
     default:
       break;
   }
-  return disproves_the_books(code, resynchronised);
+  return implies_stale_books(code, resynchronised);
 }
 
 // We resolved every handle, so if the TPM does not know one the books are wrong; and they may be if it has no room when
 // nothing of ours is left in it. They are compared, once a command; what the TPM says after that is the client's.
-bool Manager::disproves_the_books(Rc code, bool& resynchronised) {
+bool Manager::implies_stale_books(Rc code, bool& resynchronised) {
   return says_reference_is_unknown(code) && resynchronise_once(resynchronised);
 }
 

@@ -74,7 +74,7 @@ class Manager {
   // The response could not be delivered: nobody knows the handle, nobody has the context.
   void undo(SpaceId space, const Outcome& outcome);
 
-  // Who may have a session, and who waits for one (space/waiting_line.h asks).
+  // Who may have a session, and who waits for one (space/session_queue.h asks).
   [[nodiscard]] const SessionBook& session_book() const { return session_book_; }
   struct Wish {
     SessionBook::Want want = SessionBook::Want::kNothing;
@@ -85,7 +85,7 @@ class Manager {
   void note_number(SpaceId space, const Outcome& outcome, std::uint64_t number);
   // The session that this made had been waited for.
   void note_waited_for(SpaceId space, const Outcome& outcome);
-  // That command waits in a line, or no longer: the sessions that it names are the last to leave the TPM.
+  // That command waits in a queue, or no longer: the sessions that it names are the last to leave the TPM.
   void await(SpaceId space, const wire::Command& command, bool awaited);
   // Places that are kept for an owner: no longer than until now; one less of that owner's.
   void expire_kept_places(std::uint64_t now) { books_.kept_places.expire(now); }
@@ -139,7 +139,7 @@ class Manager {
   wire::Rc make_resident(SpaceId space, const wire::Command& command);
   wire::Bytes translate(SpaceId space, const wire::Command& command, const StaleNonces::Hmacs& without_hmac);
   bool repair(const wire::Command& command, wire::Rc code, bool& resynchronised);
-  bool disproves_the_books(wire::Rc code, bool& resynchronised);
+  bool implies_stale_books(wire::Rc code, bool& resynchronised);
   bool resynchronise_once(bool& resynchronised);
   void book(SpaceId space, const wire::Command& command, wire::Response& response, Outcome& outcome);
   void book_created(SpaceId space, const wire::Command& command, wire::Response& response, Outcome& outcome);

@@ -348,7 +348,7 @@ void SessionBook::enforce_parked_limit(OwnerId owner) {
 }
 
 // Its space is to meet no other session under its number until the client knows.
-void SessionBook::bury(const Session& session, const wire::Taker& by) {
+void SessionBook::record_taken(const Session& session, const wire::Taker& by) {
   port_.cost().reclaimed.push_back(taken(session, by));
   add_tombstone(books_, session);
 }
@@ -356,15 +356,15 @@ void SessionBook::bury(const Session& session, const wire::Taker& by) {
 void SessionBook::take(std::uint32_t number, const wire::Taker& by) {
   const Session session = books_.sessions.at(number);
   residency_.flush_session(number, wire::Cause::kReclaim);
-  bury(session, by);
+  record_taken(session, by);
 }
 
 void SessionBook::take_parked_one(const ParkedKey& key, const wire::Taker& by) {
-  bury(take_parked(books_, key), by);
+  record_taken(take_parked(books_, key), by);
 }
 
 void SessionBook::take_parked_file_of(const ContextDigest& copy, const wire::Taker& by) {
-  bury(take_parked_file(books_, copy), by);
+  record_taken(take_parked_file(books_, copy), by);
 }
 
 // --- reserved ones

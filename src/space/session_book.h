@@ -119,7 +119,7 @@ class SessionBook {
   [[nodiscard]] std::optional<wire::ClientHandle> client_handle(SpaceId space, std::uint32_t handle) const;
   void log_step(Session& session, SpaceId space, const wire::Command& command);
   std::optional<wire::Bytes> key_of(SpaceId space, const wire::Command& step);
-  void bury(const Session& session, const wire::Taker& by);
+  void record_taken(const Session& session, const wire::Taker& by);
   void note_let_go(const Session& session, wire::Taker::Why why);
   void enforce_abandoned_limits();
   void enforce_parked_limit(OwnerId owner);

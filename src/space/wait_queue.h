@@ -1,4 +1,4 @@
-// Commands that wait for a session or for a number, by owner: what WaitingLine and NumberLine choose from.
+// Commands that wait for a session or for a number, by owner: what SessionQueue and NumberQueue choose from.
 //
 // Idea: commands of one owner that ask for the same are of one *kind*, and are served by arrival. So only the first one
 // of each owner and kind, its *head*, has to be looked at, however many wait. Heads stand on shelves: those of the same

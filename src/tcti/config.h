@@ -4,7 +4,7 @@
 //   "/run/x/tpm.sock"       a lone path: the whole string, commas and all
 //   "path=…,locality=N,chip=NAME"
 //                           in any order, each at most once; N is decimal, 0..255; NAME is one of the TPMs that the
-//                           manager has, for administrators: others get the one that their door or namespace has
+//                           manager has, for administrators: others get the one that their listener or namespace has
 //   "fd=N"                  a descriptor that is connected already (`tpmspace open`), instead of a path. It stays open
 //                           when the context is gone, so the next one can use it. Several processes that have it take
 //                           turns

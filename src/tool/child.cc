@@ -103,7 +103,7 @@ std::string how_it_ended(int wait_status) {
 }
 
 int cannot_run(const std::string& program, int error) {
-  complain("cannot run " + program + ": " + std::strerror(error));
+  print_error("cannot run " + program + ": " + std::strerror(error));
   return error == ENOENT ? kExitNotFound : kExitCannotExecute;
 }
 

@@ -25,7 +25,7 @@ struct Variable {
 // input from /dev/null.
 struct Servant {
   int output = -1;  // for what it says, errors too
-  int lease = -1;   // stays open in it: see janitor.h
+  int lease = -1;   // stays open in it: see cleanup_process.h
 };
 
 struct Launch {

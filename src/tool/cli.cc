@@ -7,7 +7,7 @@
 #include <optional>
 #include <utility>
 
-#include "cli/complaint.h"
+#include "cli/usage_error.h"
 #include "tool/exit_code.h"
 
 namespace tpmspace::tool {
@@ -83,6 +83,7 @@ std::optional<std::string> unknown_subcommand(const CLI::App& app, const Words& 
   const auto known = app.get_subcommands({});
   if (std::any_of(known.begin(), known.end(), [&](const CLI::App* sub) { return sub->get_name() == words[0]; }))
     return std::nullopt;
+  if (words[0] == "door") return "the subcommand \"door\" is now called \"listener\"";
   return "there is no subcommand \"" + words[0] + "\"; the subcommands are " + cli::list_of_subcommands(app);
 }
 
@@ -120,11 +121,11 @@ class Grammar {
   Grammar() {
     app_.set_version_flag("--version", kVersion);
     app_.require_subcommand(1);
-    app_.failure_message(cli::complaint);
+    app_.failure_message(cli::usage_error);
     app_.footer(
         "If no socket is named and the listener for administrators is there for you\n"
         "(/run/tpmspace-listeners/admin/tpm.sock), requests to tpmspaced itself use it:\n"
-        "status, clients, sessions, flush, reserve, door, policy reload and policy\n"
+        "status, clients, sessions, flush, reserve, listener, policy reload and policy\n"
         "explain --as pid=N.");
     add_run();
     add_connect();
@@ -135,7 +136,7 @@ class Grammar {
     add_clients();
     add_whoami();
     add_open();
-    add_doors();
+    add_listeners();
     add_policy();
     add_doctor();
     add_help();
@@ -144,27 +145,27 @@ class Grammar {
   Invocation parse(Words words) {
     words = without_help_words(std::move(words));
     if (const auto unknown = unknown_subcommand(app_, words)) {
-      complain(*unknown);
+      print_error(*unknown);
       return Exit{kExitUsage};
     }
-    int usage_error = kExitUsage;
+    int exit_code = kExitUsage;
     for (const WithCommand& one : with_command_) {
-      if (is_called(one.app, words)) usage_error = kExitRunFailed;
+      if (is_called(one.app, words)) exit_code = kExitRunFailed;
       *one.command = take_command_of(one.app, words);
     }
     std::reverse(words.begin(), words.end());  // as CLI11 wants them
     try {
       app_.parse(std::move(words));
     } catch (const CLI::ParseError& e) {
-      return Exit{app_.exit(e) == 0 ? kExitOk : usage_error};
+      return Exit{app_.exit(e) == 0 ? kExitOk : exit_code};
     }
     for (const WithCommand& one : with_command_) {
       if (!one.app->parsed() || !one.command->empty()) continue;
-      complain(one.without_it);
-      return Exit{usage_error};
+      print_error(one.without_it);
+      return Exit{exit_code};
     }
     const auto called = std::find_if(calls_.begin(), calls_.end(), [](const Call& one) { return one.app->parsed(); });
-    return called == calls_.end() ? Exit{usage_error} : called->invocation();
+    return called == calls_.end() ? Exit{exit_code} : called->invocation();
   }
 
  private:
@@ -289,37 +290,37 @@ class Grammar {
         exit_codes("open itself"));
   }
 
-  void add_doors() {
-    CLI::App* doors = subcommand(app_, "door", "the sockets by which clients come in (administrators only)");
-    doors->require_subcommand(1);
-    CLI::App* list = add(*doors, "list", "all of them, and how many connections came by each", door_);
-    list->add_flag("--json", door_.json, "as JSON");
-    CLI::App* make = add(*doors, "add", "one more, until tpmspaced ends", door_);
-    make->add_option("name", door_.name, "for rules, and for `door remove`")->required()->type_name("NAME");
-    make->add_option("path", door_.path,
+  void add_listeners() {
+    CLI::App* listeners = subcommand(app_, "listener", "the sockets by which clients come in (administrators only)");
+    listeners->require_subcommand(1);
+    CLI::App* list = add(*listeners, "list", "all of them, and how many connections came by each", listener_);
+    list->add_flag("--json", listener_.json, "as JSON");
+    CLI::App* make = add(*listeners, "add", "one more, until tpmspaced ends", listener_);
+    make->add_option("name", listener_.name, "for rules, and for `listener remove`")->required()->type_name("NAME");
+    make->add_option("path", listener_.path,
                      "of the socket, absolute (default: tpm.sock in a directory of its own, which is made: "
                      "/run/tpmspace-listeners/NAME)")
         ->type_name("PATH");
-    make->add_option("--mode", door_.mode,
+    make->add_option("--mode", listener_.mode,
                      "who may connect (default: with --group 0660, with --owner alone 0600, else 0666)")
         ->type_name("OCTAL");
-    make->add_option("--owner", door_.owner, "of the socket")->type_name("USER");
-    make->add_option("--group", door_.group, "of the socket")->type_name("GROUP");
-    make->add_option("--profile", door_.profile,
+    make->add_option("--owner", listener_.owner, "of the socket")->type_name("USER");
+    make->add_option("--group", listener_.group, "of the socket")->type_name("GROUP");
+    make->add_option("--profile", listener_.profile,
                      "of whoever comes by it and no rule names (default: the standard rule's)")
         ->type_name("NAME");
-    make->add_option("--locality", door_.locality, "of whoever comes by it, unchangeable")->type_name("N");
-    make->add_option("--chip", door_.chip,
+    make->add_option("--locality", listener_.locality, "of whoever comes by it, unchangeable")->type_name("N");
+    make->add_option("--chip", listener_.chip,
                      "the TPM of whoever comes by it (default: their namespace's, or the main one)")
         ->type_name("NAME");
-    make->add_option("--connections", door_.connections, "at a time; 0: no limit")->type_name("N");
-    make->add_flag("--separate-users", door_.separate_users,
+    make->add_option("--connections", listener_.connections, "at a time; 0: no limit")->type_name("N");
+    make->add_flag("--separate-users", listener_.separate_users,
                    "its users cannot be one another, as those of a container can: each has shares of his own");
-    CLI::App* remove = add(*doors, "remove", "one less; who came by it stays connected", door_);
-    remove->add_option("name", door_.name)->required()->type_name("NAME");
-    for (CLI::App* one : {list, make, remove}) add_socket(one, door_.manager);
-    make->parse_complete_callback([this] { door_.what = DoorOptions::What::kAdd; });
-    remove->parse_complete_callback([this] { door_.what = DoorOptions::What::kRemove; });
+    CLI::App* remove = add(*listeners, "remove", "one less; who came by it stays connected", listener_);
+    remove->add_option("name", listener_.name)->required()->type_name("NAME");
+    for (CLI::App* one : {list, make, remove}) add_socket(one, listener_.manager);
+    make->parse_complete_callback([this] { listener_.what = ListenerOptions::What::kAdd; });
+    remove->parse_complete_callback([this] { listener_.what = ListenerOptions::What::kRemove; });
   }
 
   void add_policy() {
@@ -329,8 +330,9 @@ class Grammar {
     check->add_option("FILE", policy_.config, kConfiguration);
     CLI::App* explain = add(*policy, "explain", "whether somebody may do a command, and by which rule", policy_);
     explain
-        ->add_option("--as", policy_.as,
-                     "who: uid=33,gid=33,cgroup=/a,exe=/a,door=main,locality=0; or pid=N, a process that is connected")
+        ->add_option(
+            "--as", policy_.as,
+            "who: uid=33,gid=33,cgroup=/a,exe=/a,listener=main,locality=0; or pid=N, a process that is connected")
         ->required()
         ->check(said)
         ->type_name("AS");
@@ -341,9 +343,9 @@ class Grammar {
     explain->footer("The exit code is 0: allowed; 1: neither can be said; 2: a usage error; 3: refused.");
     for (CLI::App* one : {check, explain})
       one->add_option("--tpmspaced", policy_.daemon, "path of tpmspaced")->group("");
-    add_socket(
-        add(*policy, "reload", "have profiles, rules, namespaces and doors read again (administrators only)", reload_),
-        reload_.manager);
+    add_socket(add(*policy, "reload", "have profiles, rules, namespaces and listeners read again (administrators only)",
+                   reload_),
+               reload_.manager);
     add_learn(*policy);
   }
 
@@ -376,7 +378,7 @@ class Grammar {
   FlushOptions flush_;
   ReserveOptions reserve_;
   OpenOptions open_;
-  DoorOptions door_;
+  ListenerOptions listener_;
   PolicyOptions policy_;
   ReloadOptions reload_;
   LearnOptions learn_;

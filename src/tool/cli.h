@@ -5,9 +5,9 @@
 #include <string>
 #include <variant>
 
-#include "tool/door.h"
 #include "tool/flush.h"
 #include "tool/learn.h"
+#include "tool/manage_listeners.h"
 #include "tool/manager_place.h"
 #include "tool/open.h"
 #include "tool/policy.h"
@@ -46,8 +46,8 @@ struct Exit {
   int code = 0;
 };
 using Invocation = std::variant<Exit, RunOptions, ConnectOptions, StatusOptions, SessionsOptions, FlushOptions,
-                                ReserveOptions, DoctorOptions, DoorOptions, OpenOptions, PolicyOptions, ReloadOptions,
-                                LearnOptions, ClientsOptions, WhoamiOptions>;
+                                ReserveOptions, DoctorOptions, ListenerOptions, OpenOptions, PolicyOptions,
+                                ReloadOptions, LearnOptions, ClientsOptions, WhoamiOptions>;
 
 [[nodiscard]] Invocation parse_command_line(int argc, char** argv);
 

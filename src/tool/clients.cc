@@ -74,7 +74,7 @@ std::string refusal_text(const RefusedCommand& refusal) {
                      refusal.reason);
 }
 
-std::string words_of(const ClientEntry& client, const std::string& program) {
+std::string describe(const ClientEntry& client, const std::string& program) {
   const Who& who = client.who;
   std::vector<std::string> parts = {program.empty() ? "unknown program" : program};
   if (const auto place = place_text(who); !place.empty()) parts.push_back(place);
@@ -93,7 +93,7 @@ std::string row(const ClientEntry& client, const std::string& program) {
       fmt::format(kClientRow, client.connection, user_name(client.who.uid), pid_text(client.who.pid), client.commands,
                   duration_text(client.tpm_time), client.waits_for.empty() ? "-" : age_text(client.waiting),
                   client.objects, client.sessions);
-  out += wrapped(words_of(client, program), kIndent, kIndent + 2);
+  out += wrapped(describe(client, program), kIndent, kIndent + 2);
   if (client.refusal) out += wrapped("last refused " + refusal_text(*client.refusal), kIndent, kIndent + 2);
   return out;
 }
@@ -251,7 +251,7 @@ int show_whoami(const ManagerPlace& manager, bool json) {
   for (const char* variable : {"TPM2TOOLS_TCTI", "TSS2_TCTI"})
     if (const char* tcti = std::getenv(variable); tcti != nullptr && *tcti != '\0')
       if (const auto note = note_of_other_manager(variable, tcti, client::default_socket_path(), socket_of(manager)))
-        complain(*note);
+        print_error(*note);
   return kExitOk;
 }
 
@@ -270,7 +270,7 @@ int explain_process(const ManagerPlace& manager, std::uint32_t pid, const std::v
   if (report->outcome == WhoReport::Outcome::kCannotBeSaid) return fail(report->text);
   if (!print(report_text(*report))) return kExitFailure;
   if (report->connections > 1)
-    complain(fmt::format("process {} has {} connections; this is the newest one", pid, report->connections));
+    print_error(fmt::format("process {} has {} connections; this is the newest one", pid, report->connections));
   return report->outcome == WhoReport::Outcome::kRefused ? kExitRefused : kExitOk;
 }
 

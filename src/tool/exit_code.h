@@ -32,20 +32,20 @@ inline constexpr std::string_view kWhenRootIsNone =
 }
 
 // A sentence on stderr: what, why, what to do.
-inline void complain(const std::string& sentence) {
+inline void print_error(const std::string& sentence) {
   (void)std::fprintf(stderr, "tpmspace: %s\n", sentence.c_str());
 }
 
 // The sentence is said; returns the exit code.
 inline int fail(const std::string& sentence, int code = kExitFailure) {
-  complain(sentence);
+  print_error(sentence);
   return code;
 }
 
 // What was asked for, on stdout. False: it cannot be written, which was said.
 [[nodiscard]] inline bool print(const std::string& text) {
   if (std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0) return true;
-  complain("cannot write to standard output");
+  print_error("cannot write to standard output");
   return false;
 }
 

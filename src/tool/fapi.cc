@@ -33,7 +33,7 @@ bool write_file(const std::string& path, const std::string& text) {
 
 }  // namespace
 
-tl::expected<void, std::string> furnish_fapi(const FapiPlaces& places) {
+tl::expected<void, std::string> write_fapi_config(const FapiPlaces& places) {
   std::error_code failed;
   std::string profiles = kInstalledProfiles;
   if (std::error_code absent; !fs::is_directory(profiles, absent)) profiles = places.scratch + "/profiles";

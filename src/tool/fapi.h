@@ -20,7 +20,7 @@ struct FapiPlaces {
   std::string scratch;   // a folder; the same
   std::string socket;    // the manager's
 };
-[[nodiscard]] tl::expected<void, std::string> furnish_fapi(const FapiPlaces& places);
+[[nodiscard]] tl::expected<void, std::string> write_fapi_config(const FapiPlaces& places);
 
 // The folder, absolute, in which the TPM of this specification keeps its state; nullopt: it has none that we know.
 // Its text is judged by tpmspaced, which answers for it: DIR of "embedded:DIR", up to a comma.

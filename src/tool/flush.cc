@@ -99,44 +99,44 @@ std::vector<std::string> not_there(const proto::SessionOrder& what, const std::v
 int flush_sessions(const FlushOptions& options) {
   const auto what = what_to_flush(options);
   if (!what) {
-    complain(what.error());
+    print_error(what.error());
     return kExitUsage;
   }
   auto connection = connect_to_administer(options.manager);
   if (!connection) {
-    complain(connection.error().what);
+    print_error(connection.error().what);
     return kExitFailure;
   }
   const auto flushed = connection->order(*what, kFlushMs);
   if (!flushed) {
-    complain(flush_error(flushed.error()));
+    print_error(flush_error(flushed.error()));
     return kExitFailure;
   }
   const auto missing = not_there(*what, *flushed);
   if (!flushed->empty() || missing.empty())
     if (!print(flushed_text(*flushed))) return kExitFailure;
-  for (const std::string& sentence : missing) complain(sentence);
+  for (const std::string& sentence : missing) print_error(sentence);
   return missing.empty() ? kExitOk : kExitFailure;
 }
 
 int reserve_session(const ReserveOptions& options) {
   const auto handle = parse_handle(options.handle);
   if (!handle) {
-    complain(not_a_handle(options.handle));
+    print_error(not_a_handle(options.handle));
     return kExitUsage;
   }
   auto connection = connect_to_administer(options.manager);
   if (!connection) {
-    complain(connection.error().what);
+    print_error(connection.error().what);
     return kExitFailure;
   }
   const auto done = connection->order(proto::ReserveThis{*handle, !options.release}, kFlushMs);
   if (!done) {
-    complain(flush_error(done.error()));
+    print_error(flush_error(done.error()));
     return kExitFailure;
   }
   if (done->empty()) {
-    complain(fmt::format("there is no session 0x{:08x} in the TPM", *handle));
+    print_error(fmt::format("there is no session 0x{:08x} in the TPM", *handle));
     return kExitFailure;
   }
   std::string out;

@@ -31,7 +31,7 @@ bool write_to(const std::string& path, const std::string& text) {
   std::ofstream file(path);
   file << text;
   file.close();
-  if (!file) complain("cannot write to " + path + ": " + std::strerror(errno));
+  if (!file) print_error("cannot write to " + path + ": " + std::strerror(errno));
   return static_cast<bool>(file);
 }
 
@@ -63,10 +63,11 @@ int learn(const LearnOptions& options) {
   const auto profile = connection->learn(options.name, kChangeMs);
   if (!profile) return fail("what the command used cannot be told: " + profile.error().what, kExitRunFailed);
   if (profile->starts_with(proto::kLearnedNothing)) {
-    complain("nothing was learned, for \"" + options.command[0] +
-             "\" sent no TPM command by the connection that it was given: maybe it needed no TPM, or it uses another "
-             "way to one, named on its command line (-T, --tcti) or in its configuration, not that in TSS2_TCTI and "
-             "TPM2TOOLS_TCTI; or it ended before it came so far");
+    print_error(
+        "nothing was learned, for \"" + options.command[0] +
+        "\" sent no TPM command by the connection that it was given: maybe it needed no TPM, or it uses another "
+        "way to one, named on its command line (-T, --tcti) or in its configuration, not that in TSS2_TCTI and "
+        "TPM2TOOLS_TCTI; or it ended before it came so far");
     return *code == kExitOk ? kExitRunFailed : *code;
   }
   if (options.output.empty()) return print(*profile) ? *code : kExitRunFailed;

@@ -22,7 +22,7 @@ struct Execute {
   int operator()(const SessionsOptions& options) const { return show_sessions(options.manager, options.json); }
   int operator()(const FlushOptions& options) const { return flush_sessions(options); }
   int operator()(const ReserveOptions& options) const { return reserve_session(options); }
-  int operator()(const DoorOptions& options) const { return manage_doors(options); }
+  int operator()(const ListenerOptions& options) const { return manage_listeners(options); }
   int operator()(const OpenOptions& options) const { return open_narrowed(options); }
   int operator()(const PolicyOptions& options) const { return ask_daemon(options); }
   int operator()(const ReloadOptions& options) const { return reload_policy(options.manager); }
@@ -41,7 +41,7 @@ int main(int argc, char** argv) {
   try {
     return std::visit(Execute{}, parse_command_line(argc, argv));
   } catch (const std::exception& e) {
-    complain(std::string("unexpected failure: ") + e.what());
+    print_error(std::string("unexpected failure: ") + e.what());
     return kExitFailure;
   }
 }

@@ -31,16 +31,16 @@ int ask_daemon(const PolicyOptions& options) {
   if (options.as.starts_with(kProcess)) {
     const auto pid = number_of(std::string_view(options.as).substr(kProcess.size()), 10);
     if (pid && *pid != 0) return explain_process(options.manager, *pid, options.words);
-    complain("--as " + options.as + ": a process's number is wanted, as in pid=4711, and nothing else beside it");
+    print_error("--as " + options.as + ": a process's number is wanted, as in pid=4711, and nothing else beside it");
     return kExitUsage;
   }
   if (!options.as.empty() && options.words.empty()) {
-    complain("policy explain needs COMMAND: TPM2_NV_Write 0x01500016, TPM2_PCR_Read pcr=16");
+    print_error("policy explain needs COMMAND: TPM2_NV_Write 0x01500016, TPM2_PCR_Read pcr=16");
     return kExitUsage;
   }
   const std::string program = options.daemon.empty() ? find_daemon() : options.daemon;
   if (program.empty()) {
-    complain("there is no tpmspaced beside this program or in PATH; install it");
+    print_error("there is no tpmspaced beside this program or in PATH; install it");
     return kExitFailure;
   }
   std::vector<std::string> arguments = daemon_arguments(options);
@@ -49,7 +49,7 @@ int ask_daemon(const PolicyOptions& options) {
   for (auto& argument : arguments) pointers.push_back(argument.data());
   pointers.push_back(nullptr);
   ::execv(program.c_str(), pointers.data());
-  complain("cannot run " + program + ": " + std::strerror(errno));
+  print_error("cannot run " + program + ": " + std::strerror(errno));
   return kExitFailure;
 }
 

@@ -1,5 +1,5 @@
-// `tpmspace policy check` and `policy explain` (`reload`: door.h, `learn`: learn.h): tpmspaced reads its configuration
-// and says what it means.
+// `tpmspace policy check` and `policy explain` (`reload`: listener.h, `learn`: learn.h): tpmspaced reads its
+// configuration and says what it means.
 //
 // Idea: a process that is connected (`--as pid=N`) is what the running daemon is asked about (clients.h). Else: what
 // the daemon will do only the daemon's own code can say, so this program becomes tpmspaced (exec): what it prints and

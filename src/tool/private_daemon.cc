@@ -135,7 +135,7 @@ bool PrivateDaemon::told_ready() const {
 void PrivateDaemon::pass_on_notices() {
   const auto lines = read_log(log_);
   for (; passed_on_ < lines.size(); ++passed_on_)
-    if (lines[passed_on_].level == LogLevel::kNotice) complain("tpmspaced: " + lines[passed_on_].text);
+    if (lines[passed_on_].level == LogLevel::kNotice) print_error("tpmspaced: " + lines[passed_on_].text);
 }
 
 std::string PrivateDaemon::ended_early(int wait_status) const {

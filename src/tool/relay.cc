@@ -163,13 +163,13 @@ class Relay {
     shutdown(socket_, SHUT_WR);
   }
   void lost() {
-    complain(first_answer_.is_refusal()
-                 ? client::no_place(name_).what
-                 : "tpmspaced closed the connection while input was still open; its log says why");
+    print_error(first_answer_.is_refusal()
+                    ? client::no_place(name_).what
+                    : "tpmspaced closed the connection while input was still open; its log says why");
     end(kExitFailure);
   }
   void fail(const std::string& what) {
-    complain(what + std::strerror(errno));
+    print_error(what + std::strerror(errno));
     end(kExitFailure);
   }
   void end(int code) {
@@ -194,12 +194,12 @@ int relay(int input, int output, posix::Fd socket, const std::string& name) {
 int connect_to_manager(const ManagerPlace& manager) {
   const auto connected = connect_to(manager);
   if (!connected) {
-    complain(connected.error().what);
+    print_error(connected.error().what);
     return kExitFailure;
   }
   posix::Fd socket(::fcntl(connected->fd(), F_DUPFD_CLOEXEC, 0));
   if (!socket) {
-    complain(std::string("no descriptor is left: ") + std::strerror(errno));
+    print_error(std::string("no descriptor is left: ") + std::strerror(errno));
     return kExitFailure;
   }
   return relay(STDIN_FILENO, STDOUT_FILENO, std::move(socket), socket_of(manager));

@@ -22,7 +22,7 @@ int run_command(const RunOptions& options, const LibraryPlaces& library, const W
   const auto command = spawn(launch);
   if (!command) return cannot_run(options.command[0], command.error());
   return exit_code_of(wait_for(*command, signals, [&daemon] {
-    if (const auto ended = daemon.look()) complain(*ended);
+    if (const auto ended = daemon.look()) print_error(*ended);
   }));
 }
 
@@ -68,13 +68,14 @@ int run(const RunOptions& options) {
   int code = 0;
   if (*ready) {
     code = kExitSignalBase + **ready;
-  } else if (const auto fapi = furnish_fapi(fapi_places(options.tpm, *workplace)); !fapi) {  // its folder is there now
+  } else if (const auto fapi = write_fapi_config(fapi_places(options.tpm, *workplace));
+             !fapi) {  // its folder is there now
     code = fail(fapi.error(), kExitRunFailed);
   } else {
     code = run_command(options, library, *workplace, *daemon, signals);
   }
   daemon->stop(signals);
-  if (const std::string errors = daemon->errors(); !errors.empty()) complain(errors);
+  if (const std::string errors = daemon->errors(); !errors.empty()) print_error(errors);
   return code;
 }
 

@@ -19,20 +19,20 @@ using proto::WaitingEntry;
 constexpr std::uint64_t kSecond = 1'000'000'000;
 constexpr const char* kSessionRow = "{:<12}{:<12}{:<{}}{:<8}{:<22}{:<12}{:<12}{:<12}{:<12}{}\n";
 constexpr const char* kWaitingRow = "{:<12}{:<{}}{:<12}{:<14}{}\n";
-constexpr std::string_view kRealm = "namespace or door";
+constexpr std::string_view kTenant = "namespace or listener";
 constexpr std::size_t kGap = 2;
 
-std::string realm_text(const proto::Realm& realm) {
-  if (!realm.tpm_namespace.empty()) return realm.tpm_namespace;
-  return realm.door.empty() ? "" : "door " + realm.door;
+std::string tenant_text(const proto::Tenant& tenant) {
+  if (!tenant.tpm_namespace.empty()) return tenant.tpm_namespace;
+  return tenant.listener.empty() ? "" : "listener " + tenant.listener;
 }
 
 // 0: all are outside, there is no such column.
-std::size_t realm_width(const proto::Sessions& sessions) {
+std::size_t tenant_width(const proto::Sessions& sessions) {
   std::size_t longest = 0;
-  for (const auto& entry : sessions.sessions) longest = std::max(longest, realm_text(entry.realm).size());
-  for (const auto& entry : sessions.waiting) longest = std::max(longest, realm_text(entry.realm).size());
-  return longest == 0 ? 0 : std::max(longest, kRealm.size()) + kGap;
+  for (const auto& entry : sessions.sessions) longest = std::max(longest, tenant_text(entry.tenant).size());
+  for (const auto& entry : sessions.waiting) longest = std::max(longest, tenant_text(entry.tenant).size());
+  return longest == 0 ? 0 : std::max(longest, kTenant.size()) + kGap;
 }
 
 std::string connection_text(std::uint64_t connection) {
@@ -46,25 +46,25 @@ std::string state_text(const SessionEntry& entry) {
 }
 
 std::string row(const SessionEntry& entry, std::size_t width) {
-  return fmt::format(kSessionRow, fmt::format("0x{:08x}", entry.handle), entry.uid, realm_text(entry.realm), width,
+  return fmt::format(kSessionRow, fmt::format("0x{:08x}", entry.handle), entry.uid, tenant_text(entry.tenant), width,
                      kind_name(entry.kind), state_text(entry), connection_text(entry.connection), age_text(entry.age),
                      age_text(entry.idle), age_text(entry.lease), rebuildable_text(entry.rebuildable));
 }
 
 std::string row(const WaitingEntry& entry, std::size_t width) {
-  return fmt::format(kWaitingRow, entry.uid, realm_text(entry.realm), width, connection_text(entry.connection),
+  return fmt::format(kWaitingRow, entry.uid, tenant_text(entry.tenant), width, connection_text(entry.connection),
                      age_text(entry.waited), age_text(entry.left));
 }
 
-std::string_view realm_head(std::size_t width) {
-  return width == 0 ? std::string_view() : kRealm;
+std::string_view tenant_head(std::size_t width) {
+  return width == 0 ? std::string_view() : kTenant;
 }
 
 std::string waiting_text(const proto::Sessions& sessions, std::size_t width) {
   if (sessions.waiting.empty() && sessions.more_waiting == 0) return "";
   std::string out = "\nwaiting for a session:\n";
   if (!sessions.waiting.empty())
-    out += fmt::format(kWaitingRow, "uid", realm_head(width), width, "connection", "for", "refused in");
+    out += fmt::format(kWaitingRow, "uid", tenant_head(width), width, "connection", "for", "refused in");
   for (const WaitingEntry& entry : sessions.waiting) out += row(entry, width);
   if (sessions.more_waiting != 0) out += fmt::format("and {} more\n", sessions.more_waiting);
   return out;
@@ -86,9 +86,9 @@ std::string json_span(std::uint64_t nanoseconds) {
   return nanoseconds == proto::kEndless ? "null" : std::to_string(nanoseconds);
 }
 
-std::string json_realm(const proto::Realm& realm) {
+std::string json_tenant(const proto::Tenant& tenant) {
   const auto name = [](const std::string& text) { return text.empty() ? "null" : proto::json_string(text); };
-  return fmt::format(R"("namespace": {}, "door": {})", name(realm.tpm_namespace), name(realm.door));
+  return fmt::format(R"("namespace": {}, "listener": {})", name(tenant.tpm_namespace), name(tenant.listener));
 }
 
 std::string json_row(const SessionEntry& entry) {
@@ -97,11 +97,11 @@ std::string json_row(const SessionEntry& entry) {
       R"("lease_ns": {}, "rebuildable": {}, "parked": {}, {}}})",
       entry.handle, entry.uid, proto::json_string(kind_name(entry.kind)), proto::json_string(state_name(entry.state)),
       json_connection(entry.connection), entry.age, entry.idle, json_span(entry.lease),
-      proto::json_string(rebuildable_text(entry.rebuildable)), entry.parked, json_realm(entry.realm));
+      proto::json_string(rebuildable_text(entry.rebuildable)), entry.parked, json_tenant(entry.tenant));
 }
 std::string json_row(const WaitingEntry& entry) {
   return fmt::format(R"({{"uid": {}, "connection": {}, "waited_ns": {}, "left_ns": {}, {}}})", entry.uid,
-                     json_connection(entry.connection), entry.waited, json_span(entry.left), json_realm(entry.realm));
+                     json_connection(entry.connection), entry.waited, json_span(entry.left), json_tenant(entry.tenant));
 }
 
 template <typename Entry>
@@ -170,10 +170,10 @@ std::string age_text(std::uint64_t nanoseconds) {
 }
 
 std::string sessions_text(const proto::Sessions& sessions) {
-  const std::size_t width = realm_width(sessions);
+  const std::size_t width = tenant_width(sessions);
   std::string out = sessions.sessions.empty() ? "no sessions\n" : "";
   if (!sessions.sessions.empty())
-    out = fmt::format(kSessionRow, "handle", "uid", realm_head(width), width, "kind", "state", "connection", "age",
+    out = fmt::format(kSessionRow, "handle", "uid", tenant_head(width), width, "kind", "state", "connection", "age",
                       "idle", "lease", "can be made again");
   for (const SessionEntry& entry : sessions.sessions) out += row(entry, width);
   if (sessions.more_parked != 0) out += fmt::format("and {} more that are parked\n", sessions.more_parked);
@@ -192,12 +192,12 @@ std::string sessions_json(const proto::Sessions& sessions) {
 int show_sessions(const ManagerPlace& manager, bool json) {
   auto connection = connect_to_administer(manager);
   if (!connection) {
-    complain(connection.error().what);
+    print_error(connection.error().what);
     return kExitFailure;
   }
   const auto sessions = connection->sessions(kAnswerMs);
   if (!sessions) {
-    complain(sessions.error().what);
+    print_error(sessions.error().what);
     return kExitFailure;
   }
   return print(json ? sessions_json(*sessions) : sessions_text(*sessions)) ? kExitOk : kExitFailure;

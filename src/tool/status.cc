@@ -157,12 +157,12 @@ std::string status_json(const proto::Status& status) {
 int show_status(const ManagerPlace& manager, bool json) {
   auto connection = connect_to_administer(manager);
   if (!connection) {
-    complain(connection.error().what);
+    print_error(connection.error().what);
     return kExitFailure;
   }
   const auto status = connection->status(kAnswerMs);
   if (!status) {
-    complain(status.error().what);
+    print_error(status.error().what);
     return kExitFailure;
   }
   return print(json ? status_json(*status) : status_text(*status)) ? kExitOk : kExitFailure;

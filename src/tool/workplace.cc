@@ -33,12 +33,12 @@ tl::expected<Workplace, std::string> Workplace::make() {
   if (mkdtemp(name.data()) == nullptr)
     return tl::make_unexpected("cannot make the directory " + name + ": " + std::strerror(errno) +
                                "; set XDG_RUNTIME_DIR to one that can be written");
-  auto janitor = Janitor::hire(name);
-  if (!janitor) {
+  auto cleanup_process = CleanupProcess::start(name);
+  if (!cleanup_process) {
     rmdir(name.c_str());
-    return tl::make_unexpected(std::move(janitor.error()));
+    return tl::make_unexpected(std::move(cleanup_process.error()));
   }
-  Workplace workplace(std::move(name), std::move(*janitor));
+  Workplace workplace(std::move(name), std::move(*cleanup_process));
   const std::string config = workplace.daemon_config();
   if (!posix::Fd(open(config.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)))
     return tl::make_unexpected("cannot write " + config + ": " + std::strerror(errno));

@@ -1,15 +1,14 @@
 // The directory of one `run`: socket, logs, the command's FAPI configuration. Gone when it is over.
 //
 // Idea: made by mkdtemp (0700) under $XDG_RUNTIME_DIR, or under /tmp where that does not exist, cannot be written, is
-// too long for a socket's path or has a comma in it (a TCTI's configuration splits at commas). A janitor removes it,
-// also if we are killed.
-// Threads: one. Errors: a sentence.
+// too long for a socket's path or has a comma in it (a TCTI's configuration splits at commas). A cleanup_process
+// removes it, also if we are killed. Threads: one. Errors: a sentence.
 #pragma once
 
 #include <string>
 #include <tl/expected.hpp>
 
-#include "tool/janitor.h"
+#include "tool/cleanup_process.h"
 
 namespace tpmspace::tool {
 
@@ -25,14 +24,15 @@ class Workplace {
   [[nodiscard]] std::string daemon_config() const { return path_ + "/tpmspaced.toml"; }
   [[nodiscard]] std::string fapi() const { return path_ + "/fapi"; }
   [[nodiscard]] std::string fapi_config() const { return path_ + "/fapi-config.json"; }
-  // Whoever has this descriptor open needs the directory: see janitor.h.
-  [[nodiscard]] int lease() const { return janitor_.lease(); }
+  // Whoever has this descriptor open needs the directory: see cleanup_process.h.
+  [[nodiscard]] int lease() const { return cleanup_.lease(); }
 
  private:
-  Workplace(std::string path, Janitor janitor) : path_(std::move(path)), janitor_(std::move(janitor)) {}
+  Workplace(std::string path, CleanupProcess cleanup_process)
+      : path_(std::move(path)), cleanup_(std::move(cleanup_process)) {}
 
   std::string path_;
-  Janitor janitor_;
+  CleanupProcess cleanup_;
 };
 
 }  // namespace tpmspace::tool

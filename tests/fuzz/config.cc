@@ -1,10 +1,10 @@
 // The daemon's configuration file: any octets are answered with a configuration within its limits or with a sentence
 // that says where; what was taken settles into a configuration that the daemon can start with or says why not. Rules
-// name what exists, doors can be made, whoever comes gets a profile, and what looks odd has its line.
+// name what exists, listeners can be made, whoever comes gets a profile, and what looks odd has its line.
 
 #include "daemon/config.h"
 
-#include "daemon/door.h"
+#include "daemon/listener.h"
 #include "daemon/policy_warnings.h"
 #include "fuzz.h"
 #include "proto/socket_path.h"
@@ -66,12 +66,14 @@ bool can_be_bound(const std::string& path) {
 
 void check_policy(const daemon::PolicyFile& policy) {
   require(policy.profiles.size() <= daemon::limits::kProfiles && policy.rules.size() <= daemon::limits::kRules &&
-              policy.doors.size() <= daemon::limits::kDoors,
+              policy.listeners.size() <= daemon::limits::kListeners,
           "there are no more than are possible");
-  for (const auto& door : policy.doors) {
-    require(!door.name.empty() && !daemon::is_reserved_door(door.name) && door.mode <= 0777U, "a door has a name");
-    require(door.default_path ? door.path.empty() && daemon::is_directory_name(door.name) : can_be_bound(door.path),
-            "a door has a path, or a name that can be a directory's");
+  for (const auto& listener : policy.listeners) {
+    require(!listener.name.empty() && !daemon::is_reserved_listener(listener.name) && listener.mode <= 0777U,
+            "a listener has a name");
+    require(listener.default_path ? listener.path.empty() && daemon::is_directory_name(listener.name)
+                                  : can_be_bound(listener.path),
+            "a listener has a path, or a name that can be a directory's");
   }
   for (const auto& rule : policy.rules) require(rule.line > 0, "a rule has a line");
   check_namespaces(policy.namespaces);
@@ -81,16 +83,16 @@ void check_policy(const daemon::PolicyFile& policy) {
       require(warning.line > 0 && !warning.sentence.empty(), "a warning has a line and is a sentence");
 }
 
-void check_doors(const std::vector<daemon::Door>& doors, const std::string& main) {
-  for (auto one = doors.begin(); one != doors.end(); ++one) {
-    require(can_be_bound(one->path), "a door can be made");
+void check_listeners(const std::vector<daemon::Listener>& listeners, const std::string& main) {
+  for (auto one = listeners.begin(); one != listeners.end(); ++one) {
+    require(can_be_bound(one->path), "a listener can be made");
     require(!daemon::same_place(one->path, main), "it is not where the main one is");
-    for (auto other = doors.begin(); other != one; ++other)
-      require(one->name != other->name && !daemon::same_place(one->path, other->path), "doors differ");
+    for (auto other = listeners.begin(); other != one; ++other)
+      require(one->name != other->name && !daemon::same_place(one->path, other->path), "listeners differ");
   }
 }
 
-// Whoever comes by whichever door.
+// Whoever comes by whichever listener.
 void check_access(const daemon::Access& access) {
   require(!access.policy.rules().empty() && access.policy.rules().back().line == 0, "the standard rule is the last");
   for (const auto& rule : access.policy.rules())
@@ -103,10 +105,10 @@ void check_access(const daemon::Access& access) {
   };
   for (const auto& rule : access.policy.rules()) require(is_served(rule.chip), "a rule's chip exists");
   for (const auto& one : access.policy.namespaces()) require(is_served(one.chip), "a namespace's chip exists");
-  for (const auto& door : access.doors) require(is_served(door.chip), "a door's chip exists");
+  for (const auto& listener : access.listeners) require(is_served(listener.chip), "a listener's chip exists");
   const guard::Principal root = guard::Principal::ordinary(0);
-  for (const auto& door : access.doors)
-    require(!access.policy.choose(root, door.name).profile.name.empty(), "everybody gets a profile");
+  for (const auto& listener : access.listeners)
+    require(!access.policy.choose(root, listener.name).profile.name.empty(), "everybody gets a profile");
 }
 
 void check_settled(const Settings& settings) {
@@ -120,7 +122,7 @@ void check_settled(const Settings& settings) {
     require(!config->access.chips.empty() && !config->socket.empty(), "nothing is missing");
     for (const auto& chip : config->access.chips) require(!chip.name.empty() && !chip.tpm.empty(), "a chip has both");
     require(config->limits == settings.limits, "limits are the file's");
-    check_doors(config->access.doors, config->socket);
+    check_listeners(config->access.listeners, config->socket);
     check_access(config->access);
   }
 }

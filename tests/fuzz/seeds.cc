@@ -53,12 +53,13 @@ void write_dictionary(const fs::path& file) {
                        word & 255);
   out << "\"\\x80\\x01\"\n\"\\x80\\x02\"\n\"SP\"\n";
   for (const char* text :
-       {"embedded",     "swtpm:",   "device:",    "path=",       "host=",       "port=",      "ctrl=",    "fd=",
-        "latency=",     "slb9670",  "st33ktpm2x", "socket",      "socket_mode", "log_level",  "[limits]", "connections",
-        "objects",      "sessions", "bytes",      "queue",       "[profile.",   "[[rule]]",   "[[door]]", "base",
-        "allow",        "deny",     "localities", "hierarchies", "persistent.", "nv.",        "pcr.",     "use-keys",
-        "TPM2_NV_Read", "all",      "safe",       "profile",     "user",        "executable", "cgroup",   "unit",
-        "door",         "disable",  "path",       "owner",       "mode",        "locality"})
+       {"embedded",    "swtpm:",       "device:",    "path=",      "host=",        "port=",       "ctrl=",
+        "fd=",         "latency=",     "slb9670",    "st33ktpm2x", "socket",       "socket_mode", "log_level",
+        "[limits]",    "connections",  "objects",    "sessions",   "bytes",        "queue",       "[profile.",
+        "[[rule]]",    "[[listener]]", "base",       "allow",      "deny",         "localities",  "hierarchies",
+        "persistent.", "nv.",          "pcr.",       "use-keys",   "TPM2_NV_Read", "all",         "safe",
+        "profile",     "user",         "executable", "cgroup",     "unit",         "listener",    "disable",
+        "path",        "owner",        "mode",       "locality"})
     out << fmt::format("\"{}\"\n", text);
 }
 
@@ -196,12 +197,12 @@ void write_texts(const fs::path& directory) {
         "[profile.a]\nbase = \"b\"\nallow = [\"use-keys\", \"0x20000001\"]\ndeny = \"TPM2_Sign\"\nclaim = 1\n"
         "[profile.b]\nbase = \"safe\"\nlocalities = [0, \"2-4\"]\nhierarchies = [\"owner\"]\npersistent.use = "
         "[0x81000001]\nnv.read = \"0x01500000-0x0150ffff\"\npcr.extend = \"all\"\n",
-        "[[rule]]\nuser = [0, \"1-9\", \"u\"]\ncgroup = \"/a/**\"\ndoor = \"d\"\nprofile = \"attest\"\n[[rule]]\n"
-        "executable = \"/x\"\ndisable = \"attest\"\nprofile = \"safe\"\n[[door]]\nname = \"d\"\npath = \"/d\"\n"
+        "[[rule]]\nuser = [0, \"1-9\", \"u\"]\ncgroup = \"/a/**\"\nlistener = \"d\"\nprofile = \"attest\"\n[[rule]]\n"
+        "executable = \"/x\"\ndisable = \"attest\"\nprofile = \"safe\"\n[[listener]]\nname = \"d\"\npath = \"/d\"\n"
         "owner = \"o\"\nprofile = \"admin\"\nlocality = 2\n",
         "[[namespace]]\nname = \"a\"\nuser = \"1-9\"\nprofile = \"storage\"\nsessions = 3\nbytes = 65536\n"
         "nv = \"0x01500000-0x0150ffff\"\npersistent_base = \"0x81200000\"\n[[namespace]]\nname = \"b\"\n"
-        "pod = \"1*\"\ndoor = \"main\"\npersistent_base = 0x81220000\n[[rule]]\nnamespace = \"a\"\n"
+        "pod = \"1*\"\nlistener = \"main\"\npersistent_base = 0x81220000\n[[rule]]\nnamespace = \"a\"\n"
         "profile = \"safe\"\n"})
     config.add(std::string(text));
 }

@@ -1,4 +1,4 @@
-"""Several TPMs behind one daemon, end to end: who gets which by door and namespace, who may choose, and one that is slow
+"""Several TPMs behind one daemon, end to end: who gets which by listener and namespace, who may choose, and one that is slow
 or gone costs nobody who uses another.
 """
 
@@ -20,7 +20,7 @@ CONFIG = """
 name = "other"
 tpm = "{spec}"
 
-[[door]]
+[[listener]]
 name = "to-other"
 path = "{directory}/other.sock"
 chip = "other"
@@ -39,7 +39,7 @@ chip = "main"
 profile = "random-only"
 """
 OWN_TPM = """
-[[door]]
+[[listener]]
 name = "own"
 path = "{home}/own.sock"
 chip = "other"
@@ -76,7 +76,7 @@ class ChipsTest(RefusalTest):
         return subprocess.run([harness.program("tpmspace"), "doctor", "--socket", daemon.path], capture_output=True,
                               text=True, timeout=harness.TIMEOUT, check=False).stdout
 
-    def test_a_door_leads_to_its_chip(self):
+    def test_a_listener_leads_to_its_chip(self):
         """The same template gives another key in another TPM, and a persistent key of one is not in the other."""
         with self.two() as (daemon, other, _), User(daemon, 0) as here, User(daemon, 0, path=other) as there:
             names = []
@@ -117,7 +117,7 @@ class ChipsTest(RefusalTest):
             self.assertEqual(harness.code_of(alice.command(harness.get_random())), 0)
 
     def test_who_may_do_everything_with_one_chip_has_no_other(self):
-        """A container's own TPM: `admin` by its door is no administrator of tpmspaced."""
+        """A container's own TPM: `admin` by its listener is no administrator of tpmspaced."""
         with self.two(more=OWN_TPM) as (daemon, other, _), User(daemon, CAROL) as carol:
             own = str(pathlib.Path(other).parent / "own.sock")
             carol.environment["TPM2TOOLS_TCTI"] = f"space:path={own}"
@@ -128,7 +128,7 @@ class ChipsTest(RefusalTest):
             carol.environment["TPM2TOOLS_TCTI"] = f"space:path={own},chip=main"
             with self.assertRaisesRegex(Refused, "only administrators choose"):
                 carol("pcrread", "sha256:0")
-            for words in (("door", "list"), ("policy", "reload"), ("status", "--chip", "main")):
+            for words in (("listener", "list"), ("policy", "reload"), ("status", "--chip", "main")):
                 done = carol.run(harness.program("tpmspace"), *words, "--socket", own)
                 self.assertEqual(done.returncode, 1, done.stdout)
 
@@ -151,18 +151,18 @@ class ChipsTest(RefusalTest):
             root.environment["TPM2TOOLS_TCTI"] = connected
             root("createprimary", "-C", "o", "-G", "ecc", "-c", "p.ctx", "-Q")
 
-    def test_doors_are_made_for_a_chip_at_run_time(self):
+    def test_listeners_are_made_for_a_chip_at_run_time(self):
         with self.two() as (daemon, _, _):
             path = f"{daemon.directory}/late.sock"
-            self.tool(daemon, "door", "add", "late", path, "--chip", "other")
-            doors = {door["name"]: door for door in json.loads(self.tool(daemon, "door", "list", "--json"))}
-            self.assertEqual([doors[name]["chip"] for name in ("main", "to-other", "late")], [None, "other", "other"])
-            self.assertIn(", chip other", self.tool(daemon, "door", "list"))
+            self.tool(daemon, "listener", "add", "late", path, "--chip", "other")
+            listeners = {listener["name"]: listener for listener in json.loads(self.tool(daemon, "listener", "list", "--json"))}
+            self.assertEqual([listeners[name]["chip"] for name in ("main", "to-other", "late")], [None, "other", "other"])
+            self.assertIn(", chip other", self.tool(daemon, "listener", "list"))
             status = subprocess.run([harness.program("tpmspace"), "status", "--json", "--socket", path],
                                     capture_output=True, check=True, timeout=harness.TIMEOUT)
             self.assertEqual(json.loads(status.stdout)["tpm"]["chip"], "other")
             self.assertIn('there is no chip "x"; there are: main, other',
-                          self.tool(daemon, "door", "add", "x", path + "x", "--chip", "x", code=1))
+                          self.tool(daemon, "listener", "add", "x", path + "x", "--chip", "x", code=1))
 
     def test_one_that_hangs_or_is_gone_costs_the_others_nothing(self):
         """An swtpm that is stopped while it has a command, and then killed: who uses the other TPM sees nothing."""
@@ -184,9 +184,9 @@ class ChipsTest(RefusalTest):
             self.assertTrue(json.loads(self.tool(daemon, "status", "--json", "--chip", "other"))["tpm"]["lost"])
             status = json.loads(self.tool(daemon, "status", "--json"))
             self.assertEqual((status["tpm"]["lost"], status["tpm"]["lost_chips"]), (False, "other"))
-            self.assertIn(", chip other, which does not answer", self.tool(daemon, "door", "list"))
-            doors = {door["name"]: door for door in json.loads(self.tool(daemon, "door", "list", "--json"))}
-            self.assertEqual([doors[name]["chip_lost"] for name in ("main", "to-other")], [False, True])
+            self.assertIn(", chip other, which does not answer", self.tool(daemon, "listener", "list"))
+            listeners = {listener["name"]: listener for listener in json.loads(self.tool(daemon, "listener", "list", "--json"))}
+            self.assertEqual([listeners[name]["chip_lost"] for name in ("main", "to-other")], [False, True])
             self.assertIn('problem  the chip "other" does not answer', self.doctor(daemon))
 
     def wait_until_served(self, daemon, path):
@@ -221,7 +221,7 @@ class ChipsTest(RefusalTest):
             here.run(harness.command(harness.READ_PUBLIC, struct.pack(">I", harness.handle_of(kept))))
             tpm = json.loads(self.tool(daemon, "status", "--json", "--chip", "other"))["tpm"]
             self.assertEqual((tpm["lost"], tpm["lost_chips"]), (False, ""))
-            self.assertNotIn("does not answer", self.tool(daemon, "door", "list"))
+            self.assertNotIn("does not answer", self.tool(daemon, "listener", "list"))
             self.assertNotIn("does not answer", self.doctor(daemon))
             daemon.wait_for_log('is there again: the chip "other"')
 

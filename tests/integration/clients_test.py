@@ -17,7 +17,7 @@ deny = ["attest"]
 [[rule]]
 user = {ALICE}
 profile = "reader"
-[[door]]
+[[listener]]
 name = "shop"
 profile = "safe"
 """
@@ -75,8 +75,8 @@ class ClientsTest(RefusalTest):
             self.assertEqual(own["total"], 2, "Alice's process, and her tpmspace itself")
 
     def test_one_user_at_another_listener_is_another_user(self):
-        shop = next(door["path"] for door in json.loads(self.tell("door", "list", "--json").stdout)
-                    if door["name"] == "shop")
+        shop = next(listener["path"] for listener in json.loads(self.tell("listener", "list", "--json").stdout)
+                    if listener["name"] == "shop")
         os.chmod(self.daemon.directory, 0o755)
         with self.connected_as(ALICE) as alices, User(self.daemon, ALICE, path=shop) as inside:
             there = self.clients(inside, shop)["clients"]

@@ -152,10 +152,10 @@ class Socket(unittest.TestCase):
         shell = 'exec 3<&$0; LISTEN_FDS=1 LISTEN_PID=$$ exec "$1" --tpm embedded'  # no --socket
         with harness.Daemon(socket_path=self.path, prefix=("sh", "-c", shell, str(listener.fileno())),
                             pass_fds=(listener.fileno(),)) as daemon:
-            listed = subprocess.run([harness.program("tpmspace"), "door", "list", "--json", "--socket", self.path],
+            listed = subprocess.run([harness.program("tpmspace"), "listener", "list", "--json", "--socket", self.path],
                                     capture_output=True, text=True)
             self.assertEqual(listed.returncode, 0, listed.stderr)
-            self.assertEqual([door["name"] for door in json.loads(listed.stdout)], ["main"])
+            self.assertEqual([listener["name"] for listener in json.loads(listed.stdout)], ["main"])
 
 
 class Signals(unittest.TestCase):

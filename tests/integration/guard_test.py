@@ -1,4 +1,4 @@
-"""Who may do what, end to end: tpm2-tools under several users through one daemon, doors, narrowing, reload, attacks.
+"""Who may do what, end to end: tpm2-tools under several users through one daemon, listeners, narrowing, reload, attacks.
 
 The examples are those of the mails that the project began with (MISSION M16 to M24).
 """
@@ -15,7 +15,7 @@ import harness
 from users import ALICE, BOB, CAROL, RefusalTest, User
 
 # Control messages, and what they are refused with.
-SESSIONS, ORDER, NARROW, RELOAD, DOORS, DOOR = 5, 6, 7, 8, 9, 10
+SESSIONS, ORDER, NARROW, RELOAD, LISTENERS, LISTENER = 5, 6, 7, 8, 9, 10
 DISABLED, HIERARCHY, PCR, HANDLE = 0x120, 0x085, 0x127, 0x08B
 OWNER, LOCKOUT, NULL = 0x40000001, 0x4000000A, 0x40000007
 
@@ -95,7 +95,7 @@ class AsInstalled(RefusalTest):
                     self.assertEqual(status["spaces"]["sessions"], 0 if own_only else 1)
                     self.assertEqual(status["connections"]["now"], 1 if own_only else 2)
                     self.assertEqual(status["client_commands"]["answered"] > 0, not own_only)
-                done = alice.run(harness.program("tpmspace"), "door", "list", "--socket", daemon.path)
+                done = alice.run(harness.program("tpmspace"), "listener", "list", "--socket", daemon.path)
                 self.assertEqual(done.returncode, 1)
                 self.assertIn(b"only an administrator", done.stderr)
 
@@ -243,7 +243,7 @@ class Attacks(RefusalTest):
     def test_who_is_not_asked_for_control_messages_gets_none(self):
         with self.somebody() as (_, client):
             client.hello()
-            for kind, body in ((ORDER, b"\x02"), (RELOAD, b""), (DOORS, b""), (DOOR, b"\x02\x00\x01x")):
+            for kind, body in ((ORDER, b"\x02"), (RELOAD, b""), (LISTENERS, b""), (LISTENER, b"\x02\x00\x01x")):
                 self.assertEqual(client.control(kind, body)[0], harness.MANAGER | DISABLED, kind)
             self.assertEqual(client.control(SESSIONS)[0], 0)
             self.assertEqual(client.control(harness.LOCALITY_MESSAGE, b"\x02")[0], harness.MANAGER | harness.LOCALITY)
@@ -252,14 +252,14 @@ class Attacks(RefusalTest):
         harness.need_root()
         with harness.Daemon("embedded") as daemon, daemon.connect() as client:
             client.hello()
-            self.assertEqual(client.control(DOORS)[0], 0)
+            self.assertEqual(client.control(LISTENERS)[0], 0)
             kept = harness.handle_of(client.run(harness.create_primary()))
             self.assertEqual(client.control(NARROW, b"\x00\x05nobod")[0], harness.MANAGER | harness.VALUE)
             self.assertEqual(client.control(NARROW, b"\x00\x04safe")[0], 0)
-            for kind, body in ((ORDER, b"\x02"), (RELOAD, b""), (DOORS, b""), (DOOR, b"\x02\x00\x01x"), (SESSIONS, b"")):
+            for kind, body in ((ORDER, b"\x02"), (RELOAD, b""), (LISTENERS, b""), (LISTENER, b"\x02\x00\x01x"), (SESSIONS, b"")):
                 self.assertEqual(client.control(kind, body)[0], harness.MANAGER | DISABLED, kind)
             self.assertEqual(client.control(NARROW, b"\x00\x05admin")[0], 0)
-            self.assertEqual(client.control(DOORS)[0], harness.MANAGER | DISABLED)
+            self.assertEqual(client.control(LISTENERS)[0], harness.MANAGER | DISABLED)
             self.assertEqual(client.control(harness.LOCALITY_MESSAGE, b"\x03")[0], harness.MANAGER | harness.LOCALITY)
             self.assertEqual(client.status()["server_own_only"], 1)
             self.assertEqual(client.control(harness.CANCEL)[0], 0)
@@ -300,7 +300,7 @@ class Attacks(RefusalTest):
             daemon.wait_for_log("uid 0")
 
 
-class Doors(RefusalTest):
+class Listeners(RefusalTest):
     def tell(self, daemon, *arguments, uid=0):
         harness.need("setpriv")
         return subprocess.run(["setpriv", f"--reuid={uid}", "--clear-groups", harness.program("tpmspace"), *arguments,
@@ -322,46 +322,46 @@ class Doors(RefusalTest):
         with harness.Daemon("embedded") as daemon:
             os.chmod(daemon.directory, 0o755)
             path = str(daemon.directory / "two")
-            line = ("door", "add", "two", path, "--mode", "0660", "--group", str(BOB), "--profile", "storage",
+            line = ("listener", "add", "two", path, "--mode", "0660", "--group", str(BOB), "--profile", "storage",
                     "--connections", "1")
             done = self.tell(daemon, *line)
             self.assertEqual((done.returncode, done.stderr), (0, ""))
             self.assertIn(f"export TPMSPACE_SOCKET={path} TPM2TOOLS_TCTI=space:path={path}\n", done.stdout)
             info = os.stat(path)
             self.assertEqual((info.st_gid, info.st_mode & 0o777), (BOB, 0o660))
-            listed = json.loads(self.tell(daemon, "door", "list", "--json").stdout)
+            listed = json.loads(self.tell(daemon, "listener", "list", "--json").stdout)
             self.assertEqual([(d["name"], d["profile"], d["gid"], d["at_run_time"]) for d in listed],
                              [("main", None, None, False), ("two", "storage", BOB, True)])
             for words, mode in ((("--owner", str(BOB)), 0o600), (("--group", str(BOB)), 0o660), ((), 0o666)):
-                done = self.tell(daemon, "door", "add", "for-whom", path + "3", "--profile", "admin", *words)
+                done = self.tell(daemon, "listener", "add", "for-whom", path + "3", "--profile", "admin", *words)
                 self.assertEqual((done.returncode, os.stat(path + "3").st_mode & 0o777), (0, mode), done.stderr)
                 self.assertEqual("everybody may open it" in done.stdout, mode == 0o666, done.stdout)
-                self.assertEqual(self.tell(daemon, "door", "remove", "for-whom").returncode, 0)
+                self.assertEqual(self.tell(daemon, "listener", "remove", "for-whom").returncode, 0)
             for locality in ("5", "9", "31", "256"):
-                done = self.tell(daemon, "door", "add", "far", path + "4", "--locality", locality)
+                done = self.tell(daemon, "listener", "add", "far", path + "4", "--locality", locality)
                 self.assertEqual(done.returncode, 2, locality)
                 self.assertIn("from 0 to 4, or from 32 to 255", done.stderr)
-            done = self.tell(daemon, "door", "add", "far", path + "4", "--locality", "2")
+            done = self.tell(daemon, "listener", "add", "far", path + "4", "--locality", "2")
             self.assertEqual(done.returncode, 0, done.stderr)
-            self.assertIn("warning: clients of this door that are no administrators are refused everything: it has "
+            self.assertIn("warning: clients of this listener that are no administrators are refused everything: it has "
                           "locality 2, which no profile that applies there lists", done.stdout)
-            self.assertEqual(self.tell(daemon, "door", "remove", "far").returncode, 0)
-            for again, sentence in ((line, "there is a door"), (("door", "add", "main", path), "name of a listener of tpmspaced's own"),
-                                    (("door", "add", "x", path + "x", "--profile", "no"), "\"no\""),
-                                    (("door", "add", "x", "/nowhere/x"), "does not exist"),
-                                    (("door", "remove", "main"), "there is no door"),
-                                    (("door", "remove", "x"), "there is no door")):
+            self.assertEqual(self.tell(daemon, "listener", "remove", "far").returncode, 0)
+            for again, sentence in ((line, "there is a listener"), (("listener", "add", "main", path), "name of a listener of tpmspaced's own"),
+                                    (("listener", "add", "x", path + "x", "--profile", "no"), "\"no\""),
+                                    (("listener", "add", "x", "/nowhere/x"), "does not exist"),
+                                    (("listener", "remove", "main"), "there is no listener"),
+                                    (("listener", "remove", "x"), "there is no listener")):
                 done = self.tell(daemon, *again)
                 self.assertEqual(done.returncode, 1, again)
                 self.assertIn(sentence, done.stderr)
 
-            # Root has the door's profile there: a container's root is root, too.
+            # Root has the listener's profile there: a container's root is root, too.
             with harness.Client(path) as client:
                 self.assert_code(client.command(harness.self_test()), harness.COMMAND_CODE)
-                with harness.Client(path) as second:  # the door's limit
+                with harness.Client(path) as second:  # the listener's limit
                     self.assert_code(second.command(harness.get_random()), harness.MEMORY)
                     self.assertTrue(second.is_closed())
-                self.assertEqual(self.tell(daemon, "door", "remove", "two").returncode, 0)
+                self.assertEqual(self.tell(daemon, "listener", "remove", "two").returncode, 0)
                 self.assertFalse(os.path.exists(path))
                 # Who came by it stays, and stays what he was, also when the policy is looked at anew.
                 daemon.signal(1)

@@ -158,15 +158,15 @@ class Orphans(RefusalTest):
             self.assertEqual(codes_of_orphans(daemon, CLEAR), {NO_SUCH_COMMAND: ORPHANS})
             self.assertEqual(code_of_client(daemon.path, CLEAR, lambda: os.setuid(ALICE)), SUCCESS)
 
-    def test_by_a_door_with_a_profile_get_what_the_door_gives(self):
+    def test_by_a_listener_with_a_profile_get_what_the_listener_gives(self):
         """Unless they may be in a namespace instead: then no more than safe."""
         extend = harness.command(0x182, struct.pack(">I", 16) + harness.password() + struct.pack(">I", 0), tag=0x8002)
         profile = '[profile.extends]\nbase = "safe"\nallow = ["pcr-extend"]\npcr.extend = [16]\n'
-        with tempfile.TemporaryDirectory(prefix="tpmspace-doors-") as directory, cgroup(POD) as procs:
+        with tempfile.TemporaryDirectory(prefix="tpmspace-listeners-") as directory, cgroup(POD) as procs:
             os.chmod(directory, 0o755)
-            path = f"{directory}/door"
-            door = f'{profile}[[door]]\npath = "{path}"\nprofile = "extends"\n'
-            for config, code in ((door, SUCCESS), (door + PODS, NO_SUCH_COMMAND)):
+            path = f"{directory}/listener"
+            listener = f'{profile}[[listener]]\npath = "{path}"\nprofile = "extends"\n'
+            for config, code in ((listener, SUCCESS), (listener + PODS, NO_SUCH_COMMAND)):
                 with self.daemon(config) as daemon:
                     for before in (lambda: go_to(procs), lambda: None):
                         self.assertEqual(codes_of_orphans(daemon, CLEAR, before, path=path), {NO_SUCH_COMMAND: ORPHANS})

@@ -16,11 +16,11 @@ import harness
 from harness import get_random
 from users import ALICE, User
 
-DOORS = """
-[[door]]
+LISTENERS = """
+[[listener]]
 name = "shop"
 profile = "safe"
-[[door]]
+[[listener]]
 name = "bank"
 profile = "safe"
 """
@@ -43,12 +43,12 @@ class Directories(unittest.TestCase):
         self.main.mkdir()
         self.listeners = root / "main-listeners"
 
-    def daemon(self, config=DOORS, **more):
+    def daemon(self, config=LISTENERS, **more):
         return harness.Daemon("embedded", config=config, socket_path=self.main / "tpm.sock", **more)
 
     def test_each_listener_is_alone_in_its_directory(self):
         with self.daemon() as daemon:
-            done = tell("door", "add", "late", "--socket", daemon.path)
+            done = tell("listener", "add", "late", "--socket", daemon.path)
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertIn(f"{self.listeners}/late/tpm.sock", done.stdout)
             for name in ("shop", "bank", "late"):
@@ -72,7 +72,7 @@ class Directories(unittest.TestCase):
     def test_a_directory_that_others_may_write_in_is_refused(self):
         (self.listeners / "shop").mkdir(parents=True)
         os.chmod(self.listeners / "shop", 0o777)
-        (self.main / "c.toml").write_text(DOORS)
+        (self.main / "c.toml").write_text(LISTENERS)
         code, said = harness.run_daemon("--tpm", "embedded", "--socket", str(self.main / "tpm.sock"), "--config",
                                         str(self.main / "c.toml"))
         self.assertEqual(code, 1)
@@ -80,13 +80,13 @@ class Directories(unittest.TestCase):
 
     def test_a_relative_path_is_refused_in_the_file_and_at_run_time(self):
         with self.daemon() as daemon:
-            done = tell("door", "add", "late", "late.sock", "--socket", daemon.path)
+            done = tell("listener", "add", "late", "late.sock", "--socket", daemon.path)
             self.assertEqual((done.returncode, done.stderr), (1, "tpmspace: a listener's path begins with a slash\n"))
             for name in ("..", "admin", "main"):
-                done = tell("door", "add", name, "--socket", daemon.path)
+                done = tell("listener", "add", name, "--socket", daemon.path)
                 self.assertEqual(done.returncode, 1, name)
         done = subprocess.run([harness.program("tpmspaced"), "--check-config", "--config", "/dev/stdin"],
-                              input='[[door]]\nname = "late"\npath = "late.sock"\n', capture_output=True, text=True,
+                              input='[[listener]]\nname = "late"\npath = "late.sock"\n', capture_output=True, text=True,
                               timeout=harness.TIMEOUT, check=False)
         self.assertEqual(done.returncode, 1)
 
@@ -105,7 +105,7 @@ class ForAdministrators(unittest.TestCase):
                     self.assertRaises(PermissionError, hers.connect, path)
                 done = tell("status", "--socket", path)
                 self.assertEqual(done.returncode, 0, done.stderr)
-                self.assertIn("admin", tell("door", "list", "--socket", daemon.path).stdout)
+                self.assertIn("admin", tell("listener", "list", "--socket", daemon.path).stdout)
 
     def test_a_full_backlog_at_the_main_socket_keeps_no_administrator_out(self):
         with tempfile.TemporaryDirectory(prefix="tpmspace-") as directory, contextlib.ExitStack() as flood:
@@ -157,9 +157,9 @@ class OfTheSystem(unittest.TestCase):
                     process.wait(harness.TIMEOUT)
 
     def listeners(self, prefix):
-        done = tell("door", "list", "--json", prefix=prefix, environment={"TPMSPACE_SOCKET": "", "XDG_RUNTIME_DIR": ""})
+        done = tell("listener", "list", "--json", prefix=prefix, environment={"TPMSPACE_SOCKET": "", "XDG_RUNTIME_DIR": ""})
         self.assertEqual(done.returncode, 0, done.stderr)
-        return {door["name"]: door for door in json.loads(done.stdout)}
+        return {listener["name"]: listener for listener in json.loads(done.stdout)}
 
     def test_root_uses_the_listener_for_administrators_first(self):
         with self.daemon(f"exec {harness.program('tpmspaced')} --tpm embedded") as (_, prefix):
@@ -202,11 +202,11 @@ class OfAUser(unittest.TestCase):
                 try:
                     main = f"{runtime}/tpmspace/tpm.sock"
                     daemon.wait_until(lambda: os.path.exists(main), "Alice's daemon serves")
-                    done = alice.run(harness.program("tpmspace"), "door", "add", "box", "--socket", main)
+                    done = alice.run(harness.program("tpmspace"), "listener", "add", "box", "--socket", main)
                     self.assertEqual(done.returncode, 0, done.stderr)
                     self.assertTrue(os.path.exists(f"{runtime}/tpmspace-listeners/box/tpm.sock"))
-                    listed = alice.run(harness.program("tpmspace"), "door", "list", "--json", "--socket", main)
-                    self.assertEqual([door["name"] for door in json.loads(listed.stdout)], ["main", "box"])
+                    listed = alice.run(harness.program("tpmspace"), "listener", "list", "--json", "--socket", main)
+                    self.assertEqual([listener["name"] for listener in json.loads(listed.stdout)], ["main", "box"])
                 finally:
                     own.terminate()
                     own.wait(harness.TIMEOUT)

@@ -172,14 +172,14 @@ class Quotas(NamespacesTest):
                 left("getrandom", "-S", kept, "4")
 
 
-# One user, who is in a namespace by the door that he takes.
-BY_DOOR = """
-[[door]]
+# One user, who is in a namespace by the listener that he takes.
+BY_LISTENER = """
+[[listener]]
 name = "in"
 path = "{path}"
 [[namespace]]
 name = "inside"
-door = "in"
+listener = "in"
 """
 
 
@@ -187,10 +187,10 @@ class Sessions(NamespacesTest):
     @contextlib.contextmanager
     def one_user_outside_and_inside(self):
         harness.need_root()
-        with tempfile.TemporaryDirectory(prefix="tpmspace-door-") as directory:
+        with tempfile.TemporaryDirectory(prefix="tpmspace-listener-") as directory:
             os.chmod(directory, 0o755)
             path = f"{directory}/in"
-            config = BY_DOOR.format(path=path)
+            config = BY_LISTENER.format(path=path)
             with harness.Daemon("embedded", "--socket-mode", "0666", config=config) as daemon:
                 with User(daemon, LEFT) as outside, User(daemon, LEFT, path=path) as inside:
                     yield daemon, outside, inside
@@ -219,25 +219,25 @@ class Sessions(NamespacesTest):
             with User(daemon, 0) as root:
                 done = root.run(harness.program("tpmspace"), "sessions", "--json", "--socket", daemon.path)
             listed = json.loads(done.stdout)["sessions"]
-            self.assertCountEqual([(one["uid"], one["namespace"], one["door"]) for one in listed],
+            self.assertCountEqual([(one["uid"], one["namespace"], one["listener"]) for one in listed],
                                   [(LEFT, None, None), (LEFT, "inside", None)])
             own = inside.run(harness.program("tpmspace"), "sessions", "--json", "--socket",
                              inside.environment["TPM2TOOLS_TCTI"][11:])
             self.assertEqual([one["namespace"] for one in json.loads(own.stdout)["sessions"]], [None])
 
-    def test_a_door_without_a_name_is_shown_by_its_path(self):
+    def test_a_listener_without_a_name_is_shown_by_its_path(self):
         """Which may be longer than any name, and have in it what no name has."""
         harness.need_root()
-        with tempfile.TemporaryDirectory(prefix="tpmspace-door-") as directory:
+        with tempfile.TemporaryDirectory(prefix="tpmspace-listener-") as directory:
             path = f"{directory}/{'d' * 50} \u00e4"
             self.assertGreater(len(path), 64)
-            config = f'[[door]]\npath = "{path}"\nprofile = "safe"\n'
+            config = f'[[listener]]\npath = "{path}"\nprofile = "safe"\n'
             with harness.Daemon("embedded", config=config) as daemon, User(daemon, 0) as root:
                 with harness.Client(path) as client:
                     client.run(harness.start_auth_session())
                     done = root.run(harness.program("tpmspace"), "sessions", "--json", "--socket", daemon.path)
                 self.assertEqual(done.returncode, 0, done.stderr)
-                self.assertEqual([one["door"] for one in json.loads(done.stdout)["sessions"]],
+                self.assertEqual([one["listener"] for one in json.loads(done.stdout)["sessions"]],
                                  [path.replace(" \u00e4", "???")])
 
     def test_who_is_no_administrator_lists_those_of_his_namespace(self):

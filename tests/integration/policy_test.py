@@ -68,7 +68,7 @@ class Examples(RefusalTest):
         ("policy.md", "One user may migrate keys"): "test_only_one_user_may_migrate_keys",
         ("policy.md", "Orchestration extends PCRs, guests do not"):
             "test_orchestration_extends_pcrs_and_guests_do_not",
-        ("policy.md", "Locality 2 for a group"): "test_a_locality_is_behind_a_door_of_its_group",
+        ("policy.md", "Locality 2 for a group"): "test_a_locality_is_behind_a_listener_of_its_group",
         ("policy.md", "Two pods, each with its own keys"): "test_two_pods_have_their_own_keys",
         ("policy.md", "A container with a TPM of its own"): "test_a_container_has_a_tpm_of_its_own",
         ("sessions.md", "Tuning"): "test_the_terms_of_sessions_can_be_tuned",
@@ -119,13 +119,13 @@ class Examples(RefusalTest):
         config = example("A laptop's single user").replace('owner = "alice"', f"owner = {ALICE}")
         with contextlib.ExitStack() as stack:
             daemon, _ = stack.enter_context(self.users(config))
-            door = self.listener(daemon, "alice")
-            alice, bob = (stack.enter_context(User(daemon, uid, path=door)) for uid in (ALICE, BOB))
+            listener = self.listener(daemon, "alice")
+            alice, bob = (stack.enter_context(User(daemon, uid, path=listener)) for uid in (ALICE, BOB))
             alice("dictionarylockout", "--clear-lockout")
             alice("createprimary", "-C", "o", "-G", "ecc", "-c", "p.ctx")
             alice("evictcontrol", "-C", "o", "-c", "p.ctx", "0x81000001")
             alice("clear")
-            done = alice.run(harness.program("tpmspace"), "policy", "reload", "--socket", door)
+            done = alice.run(harness.program("tpmspace"), "policy", "reload", "--socket", listener)
             self.assertEqual(done.returncode, 0, done.stderr)
             with self.assertRaisesRegex(Refused, "Permission denied"):
                 bob("getrandom", "4")
@@ -161,7 +161,7 @@ class Examples(RefusalTest):
             self.assertIn(b"TPM2_CC_PCR_Extend", orchestrator("getcap", "commands"))
             self.assertNotIn(b"TPM2_CC_PCR_Extend", guest("getcap", "commands"))
 
-    def test_a_locality_is_behind_a_door_of_its_group(self):
+    def test_a_locality_is_behind_a_listener_of_its_group(self):
         harness.need_root()
         config = example("Locality 2 for a group").replace('group = "measured"', f"group = {CAROL}")
         with harness.Daemon("embedded", config=config) as daemon:
@@ -186,7 +186,7 @@ class Examples(RefusalTest):
                     with contextlib.suppress(Refused):
                         secret[user] = user("unseal", "-c", "d.ctx", "-p", "session:s")
                 self.assertEqual(secret, {member: b"secret"})
-                # Nobody chooses another one: neither the door's visitors, nor those outside.
+                # Nobody chooses another one: neither the listener's visitors, nor those outside.
                 for where in (path, daemon.path):
                     with contextlib.ExitStack() as stack:
                         stack.enter_context(harness.effective_user(ALICE if where == daemon.path else 0))
@@ -365,16 +365,16 @@ class Reload(RefusalTest):
                     client.run(self_test)
                 del tool
 
-                file.write_text(everybody.format("safe") + f'[[door]]\npath = "{daemon.directory}/door"\n')
+                file.write_text(everybody.format("safe") + f'[[listener]]\npath = "{daemon.directory}/listener"\n')
                 daemon.signal(1)
-                daemon.wait_until(lambda: os.path.exists(daemon.directory / "door"), "the new door is there")
+                daemon.wait_until(lambda: os.path.exists(daemon.directory / "listener"), "the new listener is there")
                 self.assert_code(client.command(self_test), harness.COMMAND_CODE)
                 client.run(harness.command(harness.READ_PUBLIC, struct.pack(">I", kept)))
-                with harness.Client(str(daemon.directory / "door")) as visitor:
+                with harness.Client(str(daemon.directory / "listener")) as visitor:
                     visitor.run(harness.get_random())
                     file.write_text(everybody.format("safe"))
                     daemon.signal(1)
-                    daemon.wait_until(lambda: not os.path.exists(daemon.directory / "door"), "the door is gone")
+                    daemon.wait_until(lambda: not os.path.exists(daemon.directory / "listener"), "the listener is gone")
                     visitor.run(harness.get_random())
 
     def test_audit_records_say_who_what_and_why(self):
@@ -392,7 +392,7 @@ class Reload(RefusalTest):
             refused, policy = (json.loads(line) for line in file.read_text().splitlines())
             self.assertEqual((refused["event"], refused["uid"], refused["pid"], refused["command"], refused["code"]),
                              ("refused", ALICE, os.getpid(), "TPM2_IncrementalSelfTest", "0x000b0143"))
-            self.assertEqual((refused["profile"], refused["rule_line"], refused["door"]), ("storage", 2, "main"))
+            self.assertEqual((refused["profile"], refused["rule_line"], refused["listener"]), ("storage", 2, "main"))
             self.assertEqual(policy["event"], "policy")
 
 
@@ -434,12 +434,12 @@ class Lockout(RefusalTest):
 
     def test_a_pin_is_tried_by_its_users_alone(self):
         config = f"""
-            [profile.door-lock]
+            [profile.listener-lock]
             base = "safe"
             nv.pin = 0x01500020
             [[rule]]
             user = {ALICE}
-            profile = "door-lock"
+            profile = "listener-lock"
         """
         with contextlib.ExitStack() as stack:
             harness.need_root()

@@ -403,7 +403,7 @@ std::string World::submit(Connection& connection, const Step& step) {
   auto command = wire::Command::parse(pending.said.bytes[0], table_, chip_.max_command);
   ++tally_.client_commands;
   if (!command) {
-    // The door answers this; the private TPM must have found something wrong as well.
+    // The listener answers this; the private TPM must have found something wrong as well.
     const Heard own = ask_private(connection, pending.said.bytes[1]);
     if (own.ok()) return fmt::format("{}: the parser says {:#x}, a TPM does it", pending.said.text, command.error());
     return {};
@@ -587,7 +587,7 @@ std::string World::turn() {
     if (moment.step.wake && *moment.step.wake > clock_.now()) clock_.advance(*moment.step.wake - clock_.now());
     return {};
   }
-  if (!moment.step.account)  // a StartAuthSession went into the line
+  if (!moment.step.account)  // a StartAuthSession went into the queue
     return moment.step.reply ? "somebody was answered without an account" : "";
   tally_.parks += moment.step.account->parks;
   tally_.rebuilds += moment.step.account->rebuilds;

@@ -19,14 +19,14 @@ constexpr uid_t kFlooder = 1001, kVictim = 1002, kLent = 1003;
 
 class ArrivalsTest : public testing::Test {
  protected:
-  // A client of that user at that door; it stays connected.
-  posix::Fd come(Arrivals& arrivals, const std::string& door, uid_t uid = ::geteuid()) {
+  // A client of that user at that listener; it stays connected.
+  posix::Fd come(Arrivals& arrivals, const std::string& listener, uid_t uid = ::geteuid()) {
     std::array<int, 2> ends{};
     const uid_t own = ::geteuid();
     EXPECT_EQ(::seteuid(uid), 0);
     EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
     EXPECT_EQ(::seteuid(own), 0);
-    arrivals.add(posix::Fd(ends[0]), {.door = door}, {});
+    arrivals.add(posix::Fd(ends[0]), {.listener = listener}, {});
     return posix::Fd(ends[1]);
   }
   void stay(posix::Fd client) { clients_.push_back(std::move(client)); }
@@ -40,10 +40,10 @@ class ArrivalsTest : public testing::Test {
     return Arrivals(loop_, most,
                     {.user_of = [](uid_t uid) { return uid == kLent ? kFlooder : uid; },
                      .is_hopeless = [this](const ucred&, const Entrance& entrance,
-                                           std::size_t) { return entrance.door == hopeless_; },
+                                           std::size_t) { return entrance.listener == hopeless_; },
                      .identify =
                          [this](const Arrival& one) {
-                           identified_.push_back(one.entrance.door + "/" + std::to_string(one.peer.uid));
+                           identified_.push_back(one.entrance.listener + "/" + std::to_string(one.peer.uid));
                            if (identified_.size() == expected_) loop_.stop(0);
                          },
                      .room_again = [this] { ++room_again_; }});
@@ -109,7 +109,7 @@ TEST_F(ArrivalsTest, WhatHasHungUpIsNotIdentified) {
   ASSERT_EQ(::write(ends[1], "0123456789", 10), 10);
   ::close(ends[1]);
   const auto before = arrivals.size();
-  arrivals.add(posix::Fd(ends[0]), {.door = "left before"}, {});
+  arrivals.add(posix::Fd(ends[0]), {.listener = "left before"}, {});
   EXPECT_EQ(arrivals.size(), before) << "though it had sent something";
 }
 

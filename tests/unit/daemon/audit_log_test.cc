@@ -26,7 +26,7 @@ observe::AuditRecord refusal() {
   out.uid = 33;
   out.pid = 812;
   out.executable = "/usr/sbin/\"ng\ninx";
-  out.door = "main";
+  out.listener = "main";
   out.connection = 5;
   out.command = "TPM2_Clear";
   out.code = 0x000B0143;
@@ -48,13 +48,14 @@ TEST(AuditRecord, NamesTheNamespace) {
   record.executable.reset();
   record.tpm_namespace = "shop";
   EXPECT_TRUE(AuditLog::sentence(record, 0).starts_with("uid 33, pid 812, namespace shop: refused TPM2_Clear"));
-  EXPECT_NE(AuditLog::json(record, 0, {}).find("\"pid\": 812, \"namespace\": \"shop\", \"door\""), std::string::npos);
+  EXPECT_NE(AuditLog::json(record, 0, {}).find("\"pid\": 812, \"namespace\": \"shop\", \"listener\""),
+            std::string::npos);
 }
 
 TEST(AuditRecord, IsALineOfJson) {
   EXPECT_EQ(AuditLog::json(refusal(), 0, std::chrono::system_clock::time_point(std::chrono::milliseconds(1500))),
             "{\"time\": \"1970-01-01T00:00:01.500Z\", \"event\": \"refused\", \"uid\": 33, \"pid\": 812, "
-            "\"executable\": \"/usr/sbin/\\\"ng\\ninx\", \"door\": \"main\", \"connection\": 5, "
+            "\"executable\": \"/usr/sbin/\\\"ng\\ninx\", \"listener\": \"main\", \"connection\": 5, "
             "\"command\": \"TPM2_Clear\", \"code\": \"0x000b0143\", \"profile\": \"web\", \"rule_line\": 12, "
             "\"reason\": \"the profile does not list this command\"}\n");
 }
@@ -114,7 +115,7 @@ TEST_F(AuditFile, WhoCanBeSeveralUsersHasTheRecordsOfOne) {
   auto record = refusal();
   for (std::uint32_t uid = 1000; uid < 6000; ++uid) {
     record.uid = uid;
-    record.owner = part_of_realm(uid, 3).owner.value;
+    record.owner = part_of_tenant(uid, 3).owner.value;
     audit->write(record);
   }
   audit->write(refusal());
@@ -176,7 +177,7 @@ TEST_F(AuditFile, CountsWhatIsHeldBackForEachOwner) {
   for (unsigned i = 0; i < limits::kLinesPerPeriod + 3; ++i) audit->write(refusal());
   for (unsigned i = 0; i < limits::kLinesPerPeriod + 7; ++i) audit->write(other);
   EXPECT_EQ(audit->held_back(), 10U);
-  EXPECT_EQ(audit->held_back_of(33 + 1), 3U) << "uid 33 outside of all realms";
+  EXPECT_EQ(audit->held_back_of(33 + 1), 3U) << "uid 33 outside of all tenants";
   EXPECT_EQ(audit->held_back_of(34 + 1), 7U);
   EXPECT_EQ(audit->held_back_of(35 + 1), 0U);
   EXPECT_EQ(audit->most_held_back(), "uid 34: 7, uid 33: 3");

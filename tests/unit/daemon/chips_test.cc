@@ -120,15 +120,15 @@ class ChipsTest : public testing::Test {
                              const auto& sessions) { order_codes_.push_back(sessions ? 0 : sessions.error()); },
         .listed = [](std::size_t, ClientId, const auto&) {},
         .accounted = [](std::size_t, const auto&) {}};
-    chips_.emplace(loop_, log_, std::move(sources), TpmDesk::Terms{.engine = {}, .queue = 10, .retry = retry_},
+    chips_.emplace(loop_, log_, std::move(sources), TpmHost::Terms{.engine = {}, .queue = 10, .retry = retry_},
                    std::move(callbacks));
   }
   // Until `over`.
   void run() { EXPECT_EQ(loop_.run(), 0); }
-  TpmDesk& desk() { return chips_->desk(0); }
+  TpmHost& host() { return chips_->host(0); }
   std::optional<wire::Rc> submit(ClientId client) {
-    auto command = wire::Command::parse(kGetRandom, desk().table(), desk().chip().chip.max_command);
-    return desk().submit(client, {.owner = {client}, .part = {}}, {}, std::move(*command), 0, 0);
+    auto command = wire::Command::parse(kGetRandom, host().table(), host().chip().chip.max_command);
+    return host().submit(client, {.owner = {client}, .part = {}}, {}, std::move(*command), 0, 0);
   }
   static wire::Rc code_of(wire::ByteView response) { return wire::read_header(response)->code; }
 
@@ -226,11 +226,11 @@ TEST_F(ChipsTest, WhoUsesOneThatIsGoneIsAnsweredAndUsesTheNextOne) {
   const wire::CommandTable* before = nullptr;
   std::map<ClientId, wire::Rc> answers;
   on_open_ = [&] {
-    before = &desk().table();
+    before = &host().table();
     main_.set([](auto& chip) { chip.held = true; });
     EXPECT_EQ(submit(1), std::nullopt);
     EXPECT_EQ(submit(2), std::nullopt);
-    EXPECT_EQ(desk().order(3, engine::AbandonedSessions{}), std::nullopt);
+    EXPECT_EQ(host().order(3, engine::AbandonedSessions{}), std::nullopt);
     main_.wait_for([](const auto& chip) { return chip.running == 1; });
     main_.set([](auto& chip) {
       chip.there = chip.held = false;
@@ -243,17 +243,17 @@ TEST_F(ChipsTest, WhoUsesOneThatIsGoneIsAnsweredAndUsesTheNextOne) {
     if (answers.size() < 2) return;
     EXPECT_EQ(chips_->names_of_lost(","), "main");
     proto::Status status;
-    desk().fill(status);
+    host().fill(status);
     EXPECT_TRUE(status.tpm_lost);
-    EXPECT_EQ(desk().order(3, engine::AbandonedSessions{}), kFailure);
-    EXPECT_TRUE(desk().set_limits(1, {}));
+    EXPECT_EQ(host().order(3, engine::AbandonedSessions{}), kFailure);
+    EXPECT_TRUE(host().set_limits(1, {}));
     main_.set([](auto& chip) { chip.there = true; });
   };
   on_replaced_ = [&](std::size_t chip) {
     EXPECT_EQ(chip, 0U);
-    EXPECT_NE(&desk().table(), before);
+    EXPECT_NE(&host().table(), before);
     EXPECT_NE(before->find(wire::cc::kGetRandom), nullptr) << "until now somebody uses it";
-    EXPECT_EQ(desk().chip().chip.max_command, 2048U);
+    EXPECT_EQ(host().chip().chip.max_command, 2048U);
   };
   on_changed_ = [&] {
     if (!chips_->names_of_lost(",").empty()) return;
@@ -315,7 +315,7 @@ TEST_F(ChipsTest, OneThatWasHandedOverIsNotOpenedAgain) {
   };
   on_answer_ = [&](ClientId client, wire::Rc code) {
     EXPECT_EQ(code, kFailure);
-    desk().close(client);
+    host().close(client);
   };
   on_changed_ = [&] { main_.set([](auto& chip) { chip.there = true; }); };
   start(false);

@@ -15,7 +15,7 @@ space::Holder holder_of(std::uint32_t uid) {
   return {.owner = owner_of(uid), .part = {}};
 }
 space::Holder member(std::uint32_t uid) {
-  return part_of_realm(uid, 3);
+  return part_of_tenant(uid, 3);
 }
 
 TEST(ClientIndex, FindsAUsersAndAProcessesClients) {
@@ -35,7 +35,7 @@ TEST(ClientIndex, FindsAUsersAndAProcessesClients) {
   EXPECT_EQ(index.size(), 2U);
 }
 
-TEST(ClientIndex, OneUserInsideAndOutsideOfARealmIsTwo) {
+TEST(ClientIndex, OneUserInsideAndOutsideOfATenantIsTwo) {
   ClientIndex index;
   index.add(1, holder_of(5), 1);
   index.add(2, member(5), 2);

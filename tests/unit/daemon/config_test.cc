@@ -73,7 +73,7 @@ TEST(Config, AMistakeIsAnsweredWithItsPlaceAndASentence) {
              "f.toml:2:1: the key \"sokcet\" is unknown; known here: version, tpm, socket, socket_mode, admin_socket, "
              "ledger, audit, "
              "log_level, "
-             "[limits], [idle], [profile], [[rule]], [[namespace]], [[door]], [[chip]]"},
+             "[limits], [idle], [profile], [[rule]], [[namespace]], [[listener]], [[chip]]"},
       Broken{"[limits]\nconections = 3",
              "f.toml:2:1: the key \"limits.conections\" is unknown; known here: connections, connections_per_owner, "
              "objects, sessions, bytes, client_saved_sessions, queue"},
@@ -81,7 +81,7 @@ TEST(Config, AMistakeIsAnsweredWithItsPlaceAndASentence) {
              "f.toml:1:2: the key \"other\" is unknown; known here: version, tpm, socket, socket_mode, admin_socket, "
              "ledger, audit, "
              "log_level, "
-             "[limits], [idle], [profile], [[rule]], [[namespace]], [[door]], [[chip]]"},
+             "[limits], [idle], [profile], [[rule]], [[namespace]], [[listener]], [[chip]]"},
       Broken{"tpm = 3", "f.toml:1:7: \"tpm\" must be a string that is not empty"},
       Broken{"tpm = \"\"", "f.toml:1:7: \"tpm\" must be a string that is not empty"},
       Broken{"tpm = \"embedded,latency=tomorrow\"",
@@ -116,7 +116,7 @@ TEST(Config, AMistakeIsAnsweredWithItsPlaceAndASentence) {
              "f.toml:1:1: the key \"z\" is unknown; known here: version, tpm, socket, socket_mode, admin_socket, "
              "ledger, audit, "
              "log_level, [limits], [idle], "
-             "[profile], [[rule]], [[namespace]], [[door]], [[chip]]"}};
+             "[profile], [[rule]], [[namespace]], [[listener]], [[chip]]"}};
   for (const auto& broken : cases) {
     const auto got = parse_settings(broken.text, "f.toml");
     ASSERT_FALSE(got) << broken.text;
@@ -258,12 +258,12 @@ TEST(Config, AFileIsReadWhole) {
 // --- The listener for administrators.
 
 TEST(Config, AdministratorsHaveAListenerWhereTheSocketHasItsSystemDefault) {
-  const auto admin = [](const std::string& text, bool is_system) -> const Door* {
+  const auto admin = [](const std::string& text, bool is_system) -> const Listener* {
     static Config config;
     config = settle({}, parse_settings(text, "f").value(), machine(is_system, true, "/run/user/7")).value();
-    return config.access.door(kAdminDoor);
+    return config.access.listener(kAdminListener);
   };
-  const Door* standard = admin("", true);
+  const Listener* standard = admin("", true);
   ASSERT_NE(standard, nullptr);
   EXPECT_EQ(standard->path, "/run/tpmspace-listeners/admin/tpm.sock");
   EXPECT_EQ(standard->mode, mode_t{0600});
@@ -273,7 +273,7 @@ TEST(Config, AdministratorsHaveAListenerWhereTheSocketHasItsSystemDefault) {
   EXPECT_EQ(admin("", false), nullptr) << "a user's own";
   EXPECT_EQ(admin("socket = \"/a/s\"", true), nullptr);
   EXPECT_EQ(admin("admin_socket = \"\"", true), nullptr);
-  const Door* asked_for = admin("socket = \"/a/s\"\nadmin_socket = \"/b/s\"", true);
+  const Listener* asked_for = admin("socket = \"/a/s\"\nadmin_socket = \"/b/s\"", true);
   ASSERT_NE(asked_for, nullptr);
   EXPECT_EQ(asked_for->path, "/b/s");
   EXPECT_FALSE(asked_for->default_path);
@@ -284,7 +284,7 @@ TEST(Config, NoOtherListenerIsWhereTheOneForAdministratorsIs) {
   const auto error_of = [](const std::string& text) {
     return settle({}, parse_settings(text, "f").value(), machine(true, true)).error();
   };
-  EXPECT_EQ(error_of("[[door]]\npath = \"/run/tpmspace-listeners/./admin/tpm.sock\""),
+  EXPECT_EQ(error_of("[[listener]]\npath = \"/run/tpmspace-listeners/./admin/tpm.sock\""),
             "the listener on line 1 of the configuration has the path of the listener for administrators, "
             "/run/tpmspace-listeners/admin/tpm.sock: give it another one, or write another \"admin_socket\"");
   EXPECT_EQ(error_of("socket = \"/a/s\"\nadmin_socket = \"/a/./s\""),
@@ -297,17 +297,17 @@ TEST(Config, AnInheritedSocketHasAListenerForAdministratorsOnlyAtTheSystemDefaul
     environment.inherited_socket = inherited;
     return settle({}, parse_settings(text, "f").value(), environment).value();
   };
-  EXPECT_NE(config_with("/run/tpmspace/tpm.sock", "").access.door(kAdminDoor), nullptr);
-  EXPECT_NE(config_with("/run/tpmspace/tpm.sock", "socket = \"/a/s\"").access.door(kAdminDoor), nullptr)
+  EXPECT_NE(config_with("/run/tpmspace/tpm.sock", "").access.listener(kAdminListener), nullptr);
+  EXPECT_NE(config_with("/run/tpmspace/tpm.sock", "socket = \"/a/s\"").access.listener(kAdminListener), nullptr)
       << "`socket` means nothing then";
-  EXPECT_EQ(config_with("/tmp/x.sock", "").access.door(kAdminDoor), nullptr);
-  EXPECT_EQ(config_with("", "").access.door(kAdminDoor), nullptr) << "an abstract name";
+  EXPECT_EQ(config_with("/tmp/x.sock", "").access.listener(kAdminListener), nullptr);
+  EXPECT_EQ(config_with("", "").access.listener(kAdminListener), nullptr) << "an abstract name";
   const Config asked_for = config_with("/tmp/x.sock", "admin_socket = \"/b/s\"");
-  ASSERT_NE(asked_for.access.door(kAdminDoor), nullptr);
-  EXPECT_EQ(asked_for.access.door(kAdminDoor)->path, "/b/s");
-  const Config listeners = config_with("/tmp/x/x.sock", "[[door]]\nname = \"a\"");
+  ASSERT_NE(asked_for.access.listener(kAdminListener), nullptr);
+  EXPECT_EQ(asked_for.access.listener(kAdminListener)->path, "/b/s");
+  const Config listeners = config_with("/tmp/x/x.sock", "[[listener]]\nname = \"a\"");
   EXPECT_EQ(listeners.socket, "/tmp/x/x.sock");
-  EXPECT_EQ(listeners.access.door("a")->path, "/tmp/x-listeners/a/tpm.sock") << "beside the socket that is served";
+  EXPECT_EQ(listeners.access.listener("a")->path, "/tmp/x-listeners/a/tpm.sock") << "beside the socket that is served";
 }
 
 // --- What a reload does not change.

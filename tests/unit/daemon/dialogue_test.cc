@@ -32,11 +32,13 @@ class FakeManager final : public Dialogue::Manager {
   }
   std::optional<wire::Rc> ask_for_sessions() override { return refuse; }
   std::optional<wire::Rc> reload() override { return refuse; }
-  tl::expected<std::vector<proto::DoorEntry>, wire::Rc> doors() override {
+  tl::expected<std::vector<proto::ListenerEntry>, wire::Rc> listeners() override {
     if (refuse) return tl::make_unexpected(*refuse);
-    return std::vector{proto::DoorEntry{.name = "main", .path = "/a"}};
+    return std::vector{proto::ListenerEntry{.name = "main", .path = "/a"}};
   }
-  tl::expected<proto::Outcome, wire::Rc> change_door(const proto::DoorOrder&) override { return outcome("made"); }
+  tl::expected<proto::Outcome, wire::Rc> change_listener(const proto::ListenerOrder&) override {
+    return outcome("made");
+  }
   tl::expected<proto::Outcome, wire::Rc> outcome(const std::string& sentence) const {
     if (refuse) return tl::make_unexpected(*refuse);
     return proto::Outcome{true, sentence};
@@ -419,7 +421,7 @@ TEST_F(DialogueTest, ALocalityIsForWhatFollows) {
   EXPECT_EQ(manager_.localities, (std::vector<std::uint8_t>{0, 3}));
 }
 
-TEST_F(DialogueTest, ItsDoorsLocalityIsThereFromTheBeginning) {
+TEST_F(DialogueTest, ItsListenersLocalityIsThereFromTheBeginning) {
   Dialogue dialogue(manager_, wire::CommandTable::builtin(), 4096, {.locality = 2, .refusal = std::nullopt});
   dialogue.feed(random_command(2));
   while (dialogue.step()) {
@@ -467,10 +469,10 @@ TEST_F(DialogueTest, AReloadIsAnsweredWhenItIsDoneAndNothingIsReadMeanwhile) {
 TEST_F(DialogueTest, AnAdministratorsOrdersAreAnsweredOrRefused) {
   feed(proto::encode(proto::Request(proto::Hello{})));
   talk();
-  const proto::Request asked[] = {proto::DoorsRequest{}, proto::DoorRequest{proto::RemoveDoor{"two"}}};
+  const proto::Request asked[] = {proto::ListenersRequest{}, proto::ListenerRequest{proto::RemoveListener{"two"}}};
   const proto::Reply told[] = {
-      proto::DoorsReply{{proto::DoorEntry{.name = "main", .path = "/a"}}},
-      proto::DoorReply{{true, "made"}},
+      proto::ListenersReply{{proto::ListenerEntry{.name = "main", .path = "/a"}}},
+      proto::ListenerReply{{true, "made"}},
   };
   for (std::size_t i = 0; i < std::size(asked); ++i) {
     manager_.refuse.reset();

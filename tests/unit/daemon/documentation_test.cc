@@ -152,21 +152,21 @@ TEST(Documentation, EveryClassOfCommandsIsInIt) {
   EXPECT_EQ(documented, known);
 }
 
-TEST(Documentation, ALaptopsUserHasADoorOfHisOwn) {
+TEST(Documentation, ALaptopsUserHasAListenerOfHisOwn) {
   const Access all = example("### A laptop's single user");
-  ASSERT_EQ(all.doors.size(), 1U);
-  EXPECT_EQ(all.doors[0].mode, mode_t{0600});
-  EXPECT_EQ(all.doors[0].owner, uid_t{1000});
-  EXPECT_TRUE(may(all, "uid=1000,door=alice", {"TPM2_Clear", "lockout"}));
+  ASSERT_EQ(all.listeners.size(), 1U);
+  EXPECT_EQ(all.listeners[0].mode, mode_t{0600});
+  EXPECT_EQ(all.listeners[0].owner, uid_t{1000});
+  EXPECT_TRUE(may(all, "uid=1000,listener=alice", {"TPM2_Clear", "lockout"}));
   EXPECT_FALSE(may(all, "uid=1000", {"TPM2_Clear", "lockout"}));
 }
 
 TEST(Documentation, AContainerHasATpmOfItsOwn) {
   const Access all = example("### A container with a TPM of its own");
   EXPECT_EQ(names_of(all.chips), "main, build");
-  ASSERT_EQ(all.doors.size(), 1U);
-  EXPECT_EQ(all.doors[0].chip, "build");
-  EXPECT_TRUE(may(all, "uid=0,door=build", {"TPM2_Clear", "lockout"}));
+  ASSERT_EQ(all.listeners.size(), 1U);
+  EXPECT_EQ(all.listeners[0].chip, "build");
+  EXPECT_TRUE(may(all, "uid=0,listener=build", {"TPM2_Clear", "lockout"}));
   const guard::Principal root = guard::Principal::ordinary(0);
   EXPECT_FALSE(all.choose(root, "build").profile.administer) << "of that TPM alone, not of tpmspaced";
 }
@@ -207,11 +207,11 @@ TEST(Documentation, OrchestrationExtendsAndGuestsDoNot) {
 
 TEST(Documentation, ALocalityForAGroup) {
   const Access all = example("### Locality 2");
-  ASSERT_EQ(all.doors.size(), 1U);
-  EXPECT_EQ(all.doors[0].mode, mode_t{0660});
-  EXPECT_EQ(all.doors[0].group, gid_t{115});
-  EXPECT_TRUE(may(all, "uid=1000,door=locality-2", {"PCR_Reset", "20"}));
-  EXPECT_FALSE(may(all, "uid=1000,door=locality-2", {"PCR_Reset", "16"}));
+  ASSERT_EQ(all.listeners.size(), 1U);
+  EXPECT_EQ(all.listeners[0].mode, mode_t{0660});
+  EXPECT_EQ(all.listeners[0].group, gid_t{115});
+  EXPECT_TRUE(may(all, "uid=1000,listener=locality-2", {"PCR_Reset", "20"}));
+  EXPECT_FALSE(may(all, "uid=1000,listener=locality-2", {"PCR_Reset", "16"}));
   EXPECT_FALSE(may(all, "uid=1000", {"PCR_Reset", "20"}));
 }
 
@@ -245,12 +245,12 @@ TEST(Documentation, TheExamplesCommentsCanBeUsed) {
   std::string text;
   bool policy = false;
   for (std::string line; std::getline(lines, line);) {
-    policy = policy || line.starts_with("# [[door]]");
+    policy = policy || line.starts_with("# [[listener]]");
     if (policy && line.size() > 2) text += line.substr(2) + "\n";
   }
   const auto got = parse_settings(text, "example", test_accounts());
   ASSERT_TRUE(got) << got.error();
-  EXPECT_EQ(got->policy.doors.size(), 2U);
+  EXPECT_EQ(got->policy.listeners.size(), 2U);
   EXPECT_EQ(got->policy.chips.size(), 1U);
   EXPECT_EQ(got->policy.profiles.size(), 1U);
   EXPECT_EQ(got->policy.rules.size(), 1U);

@@ -38,7 +38,7 @@ profile = "storage"
 [[rule]]
 group = "measured"
 profile = "host"
-[[door]]
+[[listener]]
 name = "two"
 path = "/run/two"
 profile = "host"
@@ -123,7 +123,7 @@ TEST(Explain, AgreesWithTheGuard) {
       {"uid=5,gid=5,gid=measured", {"PCR_Extend", "16"}, with(cc::kPCRExtend, {16}), guard::Reason::kAllowed},
       {"uid=5,gid=5,gid=measured", {"PCR_Extend", "17"}, with(cc::kPCRExtend, {17}), guard::Reason::kPcr},
       {"uid=5,gid=5", {"PCR_Extend", "16"}, with(cc::kPCRExtend, {16}), guard::Reason::kNoSuchCommand},
-      {"uid=5,door=two", {"PCR_Extend", "16"}, with(cc::kPCRExtend, {16}), guard::Reason::kAllowed},
+      {"uid=5,listener=two", {"PCR_Extend", "16"}, with(cc::kPCRExtend, {16}), guard::Reason::kAllowed},
       {"uid=5,locality=2", {"GetRandom"}, without(cc::kGetRandom, {}), guard::Reason::kLocality},
       {"uid=5",
        {"CreatePrimary", "platform", "pcr=none"},
@@ -150,7 +150,7 @@ TEST(Explain, AgreesWithTheGuard) {
     ASSERT_TRUE(got) << words[0] << ": " << got.error();
     const auto parsed = wire::Command::parse(command, wire::CommandTable::builtin(), 4096);
     ASSERT_TRUE(parsed) << words[0] << std::hex << parsed.error();
-    const auto choice = all.choose(visitor->principal, visitor->door);
+    const auto choice = all.choose(visitor->principal, visitor->listener);
     EXPECT_EQ(got->verdict, guard::judge(choice.profile, *parsed, visitor->locality)) << as << " " << words[0];
     EXPECT_EQ(got->verdict.reason, reason) << as << " " << words[0];
     EXPECT_EQ(got->choice.rules, choice.rules);
@@ -329,8 +329,8 @@ TEST(Explain, ACommandThatNobodyKnowsIsJudgedAsTheChipWouldDescribeIt) {
 
 TEST(Explain, AVisitorIsWhatIsSaidOfHim) {
   const Access all = access();
-  const auto got = visitor_from(std::string(kNginx) + ",gid=tss,label=a b,user_namespace=7,mount_namespace=8,door=two",
-                                all, test_accounts());
+  const auto got = visitor_from(
+      std::string(kNginx) + ",gid=tss,label=a b,user_namespace=7,mount_namespace=8,listener=two", all, test_accounts());
   ASSERT_TRUE(got) << got.error();
   auto wanted = guard::Principal::ordinary(33);
   wanted.gids = {33, 114};
@@ -342,8 +342,8 @@ TEST(Explain, AVisitorIsWhatIsSaidOfHim) {
   wanted.lsm_label = std::string("a b");
   wanted.chip = "main";
   EXPECT_EQ(got->principal, wanted);
-  EXPECT_EQ(got->door, "two");
-  EXPECT_EQ(got->locality, 2) << "the door's";
+  EXPECT_EQ(got->listener, "two");
+  EXPECT_EQ(got->locality, 2) << "the listener's";
 
   auto ordinary = guard::Principal::ordinary(5);
   ordinary.chip = "main";
@@ -382,9 +382,9 @@ TEST(Explain, WhatSaysNothingOfAVisitorIsRefusedWithWhatToWrite) {
       {"uid=5,locality=9", "\"locality=9\": localities are 0 to 4 and 32 to 255"},
       {"uid=5,locality=256", "\"locality=256\": localities are 0 to 4 and 32 to 255"},
       {"uid=5,locality=x", "\"locality=x\": localities are 0 to 4 and 32 to 255"},
-      {"uid=5,door=three", "there is no door \"three\"; there are: main, two"},
-      {"uid=5,door=two,door=two", "\"door=two\": this is said twice: say it once"},
-      {"uid=5,door=two,locality=0", "whoever comes by the door \"two\" has locality 2, and keeps it"},
+      {"uid=5,listener=three", "there is no listener \"three\"; there are: main, two"},
+      {"uid=5,listener=two,listener=two", "\"listener=two\": this is said twice: say it once"},
+      {"uid=5,listener=two,locality=0", "whoever comes by the listener \"two\" has locality 2, and keeps it"},
       {"uid=5,unit=", "\"unit=\": the unit follows from the cgroup: write cgroup=/system.slice/nginx.service"},
       {"user=5", "\"user=5\": write uid=33, or uid= and a user's name"},
       {"uid=5,chip=x", "there is no chip \"x\"; there are: main"},
@@ -393,7 +393,7 @@ TEST(Explain, WhatSaysNothingOfAVisitorIsRefusedWithWhatToWrite) {
       {"uid=5,colour=red",
        "\"colour=red\": this says nothing of a visitor; known are uid=33, gid=33, cgroup=/system.slice/nginx.service, "
        "exe=/usr/sbin/nginx, label=TEXT, user_namespace=4026531837, mount_namespace=4026531841, process=unknown, "
-       "door=main, chip=main, locality=0"},
+       "listener=main, chip=main, locality=0"},
   };
   for (const auto& [as, sentence] : cases) {
     const auto got = visitor_from(as, all, test_accounts());
@@ -408,7 +408,7 @@ constexpr const char* kWithChips = R"(
 [[chip]]
 name = "build"
 tpm = "swtpm:path=/a"
-[[door]]
+[[listener]]
 name = "two"
 path = "/run/two"
 chip = "build"
@@ -431,7 +431,7 @@ TEST(Explain, OnlyAnAdministratorChoosesAChip) {
   ASSERT_FALSE(got);
   EXPECT_EQ(got.error(),
             "uid 5 cannot choose the chip \"build\", for its profile does not administer: it uses \"main\", which its "
-            "door or namespace gives; leave chip= out, or name a door to that chip with door=");
+            "listener or namespace gives; leave chip= out, or name a listener to that chip with listener=");
   EXPECT_FALSE(visitor_from("uid=33,chip=main", all, test_accounts())) << "its namespace's is another";
   const auto chip = [&](const std::string& as) {
     const auto visitor = visitor_from(as, all, test_accounts());
@@ -440,9 +440,9 @@ TEST(Explain, OnlyAnAdministratorChoosesAChip) {
     const auto at = text.find("  chip     ");
     return at == std::string::npos ? text : text.substr(at + 11, text.find('\n', at) - at - 11);
   };
-  EXPECT_EQ(chip("uid=5"), "main, for no door or namespace gives it another one");
-  EXPECT_EQ(chip("uid=5,chip=main"), "main, for no door or namespace gives it another one");
-  EXPECT_EQ(chip("uid=5,door=two"), "build, of the door \"two\"");
+  EXPECT_EQ(chip("uid=5"), "main, for no listener or namespace gives it another one");
+  EXPECT_EQ(chip("uid=5,chip=main"), "main, for no listener or namespace gives it another one");
+  EXPECT_EQ(chip("uid=5,listener=two"), "build, of the listener \"two\"");
   EXPECT_EQ(chip("uid=33"), "build, of the namespace \"shop\"");
   EXPECT_EQ(chip("uid=0,chip=build"), "build, as it chooses itself, for it may administer");
 }
@@ -450,7 +450,7 @@ TEST(Explain, OnlyAnAdministratorChoosesAChip) {
 TEST(Explain, TheTextNamesTheNamespace) {
   const auto settings = parse_settings(
       "[[namespace]]\nname = \"shop\"\nuser = 33\nprofile = \"storage\"\nnv = 0x01500016\n"
-      "persistent_base = \"0x81200000\"\n[[namespace]]\nname = \"bare\"\ndoor = \"main\"\n",
+      "persistent_base = \"0x81200000\"\n[[namespace]]\nname = \"bare\"\nlistener = \"main\"\n",
       "f", test_accounts());
   ASSERT_TRUE(settings) << settings.error();
   const Access all = access_of(settings->policy, 120, "/run/main").value();
@@ -496,10 +496,10 @@ TEST(Explain, TheTextSaysWhyRootIsNoAdministrator) {
   auto away = guard::Principal::ordinary(0);
   away.cgroup = guard::Known<std::string>("/system.slice/x.service");
   away.is_native = guard::Match::kNo;
-  EXPECT_EQ(why_no_administrator(away, standard.choose(away, kMainDoor), standard.policy, nullptr),
+  EXPECT_EQ(why_no_administrator(away, standard.choose(away, kMainListener), standard.policy, nullptr),
             "root in another user namespace than tpmspaced's is no administrator");
   away.cgroup = {};
-  EXPECT_EQ(why_no_administrator(away, standard.choose(away, kMainDoor), standard.policy, nullptr),
+  EXPECT_EQ(why_no_administrator(away, standard.choose(away, kMainListener), standard.policy, nullptr),
             "root in another user namespace than tpmspaced's, or in a container, is no administrator");
 
   const auto placed = parse_settings("[[namespace]]\nname = \"web\"\nunit = \"nginx.service\"\n", "f", test_accounts());
@@ -554,10 +554,10 @@ TEST(Explain, TheTextNamesCodeReasonProfileAndRules) {
             "  profile  storage & safe\n"
             "  rule     /f:15: narrows to \"storage\"\n"
             "  rule     no rule gives a profile: the standard profile \"safe\" holds (docs/profiles.md)\n");
-  EXPECT_EQ(text("uid=0,door=two", {"GetRandom"}),
+  EXPECT_EQ(text("uid=0,listener=two", {"GetRandom"}),
             "TPM2_GetRandom: allowed\n"
             "  profile  host\n"
-            "  rule     /f:21, the profile of the door \"two\": gives \"host\"\n");
+            "  rule     /f:21, the profile of the listener \"two\": gives \"host\"\n");
   EXPECT_EQ(text("uid=0", {"GetRandom"}),
             "TPM2_GetRandom: allowed\n"
             "  profile  admin\n"

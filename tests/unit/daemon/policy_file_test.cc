@@ -1,4 +1,4 @@
-// Profiles, rules and doors as the configuration says them: what each key means, in which order rules stand.
+// Profiles, rules and listeners as the configuration says them: what each key means, in which order rules stand.
 #include "daemon/policy_file.h"
 
 #include <gtest/gtest.h>
@@ -36,13 +36,14 @@ guard::Profile profile(const std::string& body) {
 }
 
 guard::Rule rule(const std::string& condition) {
-  const auto file = parsed("[[rule]]\nprofile = \"safe\"\n" + condition + "\n[[door]]\nname = \"d\"\npath = \"/d\"\n");
+  const auto file =
+      parsed("[[rule]]\nprofile = \"safe\"\n" + condition + "\n[[listener]]\nname = \"d\"\npath = \"/d\"\n");
   return file.rules.size() == 1 ? file.rules[0] : guard::Rule{};
 }
 
-std::string given(const Access& access, uid_t uid, std::string_view door = kMainDoor) {
+std::string given(const Access& access, uid_t uid, std::string_view listener = kMainListener) {
   const Principal who = Principal::ordinary(uid);
-  return access.choose(who, door).profile.name;
+  return access.choose(who, listener).profile.name;
 }
 
 // --- Profiles
@@ -135,7 +136,7 @@ TEST(PolicyFile, WhatAProfileDoesNotSayIsWhatIsSaidForAll) {
     EXPECT_EQ(one->terms.claim, std::string_view(name) == "mine" ? 1U : 4U) << name;
   }
   const Principal stranger = Principal::ordinary(7);
-  EXPECT_EQ(got.choose(stranger, kMainDoor).profile.terms.claim, 4U) << "by default, too";
+  EXPECT_EQ(got.choose(stranger, kMainListener).profile.terms.claim, 4U) << "by default, too";
 }
 
 // --- Rules
@@ -165,8 +166,8 @@ TEST(PolicyFile, ARuleNamesWhatItSays) {
       {"user_namespace = 4026531837", [](guard::Rule& r) { r.user_namespace = 4026531837; }},
       {"mount_namespace = 7", [](guard::Rule& r) { r.mount_namespace = 7; }},
       {"label = \"nginx_t\"", [](guard::Rule& r) { r.lsm_label = "nginx_t"; }},
-      {"door = \"main\"", [](guard::Rule& r) { r.door = "main"; }},
-      {"door = \"d\"", [](guard::Rule& r) { r.door = "d"; }},
+      {"listener = \"main\"", [](guard::Rule& r) { r.listener = "main"; }},
+      {"listener = \"d\"", [](guard::Rule& r) { r.listener = "d"; }},
       {"disable = \"attest\"", [](guard::Rule& r) { r.disabled = *guard::commands_named("attest"); }},
   };
   for (const auto& [text, names] : cases) {
@@ -178,12 +179,12 @@ TEST(PolicyFile, ARuleNamesWhatItSays) {
   }
 }
 
-TEST(PolicyFile, TheFilesRulesComeFirstThenTheDoorsThenTheStandardOne) {
+TEST(PolicyFile, TheFilesRulesComeFirstThenTheListenersThenTheStandardOne) {
   const auto got = access(
-      "[[door]]\npath = \"/run/a\"\nprofile = \"attest\"\n"
-      "[[rule]]\nuser = 1000\nprofile = \"storage\"\n[[rule]]\nuser = [0, 1000]\ndoor = \"second\"\nprofile = "
+      "[[listener]]\npath = \"/run/a\"\nprofile = \"attest\"\n"
+      "[[rule]]\nuser = 1000\nprofile = \"storage\"\n[[rule]]\nuser = [0, 1000]\nlistener = \"second\"\nprofile = "
       "\"admin\"\n"
-      "[[door]]\nname = \"second\"\npath = \"/run/b\"\nprofile = \"provision\"\n[[door]]\npath = \"/run/c\"\n");
+      "[[listener]]\nname = \"second\"\npath = \"/run/b\"\nprofile = \"provision\"\n[[listener]]\npath = \"/run/c\"\n");
   std::vector<std::pair<int, std::string>> order;
   for (const auto& one : got.policy.rules()) order.emplace_back(one.line, one.profile);
   EXPECT_EQ(order, (std::vector<std::pair<int, std::string>>{{4, "storage"}, {7, "admin"}, {0, "admin"}}));
@@ -191,9 +192,9 @@ TEST(PolicyFile, TheFilesRulesComeFirstThenTheDoorsThenTheStandardOne) {
   EXPECT_EQ(given(got, 1000, "second"), "storage") << "the first that matches";
   EXPECT_EQ(given(got, 0, "second"), "admin") << "by the rule";
   EXPECT_EQ(given(got, 7, "second"), "provision");
-  EXPECT_EQ(given(got, 0, "/run/a"), "attest") << "a door is before the standard rule, also for root";
+  EXPECT_EQ(given(got, 0, "/run/a"), "attest") << "a listener is before the standard rule, also for root";
   EXPECT_EQ(given(got, kOwnUid, "/run/a"), "attest");
-  EXPECT_EQ(given(got, 0, "/run/c"), "admin") << "a door without a profile";
+  EXPECT_EQ(given(got, 0, "/run/c"), "admin") << "a listener without a profile";
   EXPECT_EQ(given(got, 7, "/run/c"), "safe");
   EXPECT_EQ(given(got, 0), "admin");
   EXPECT_EQ(given(got, kOwnUid), "admin");
@@ -204,27 +205,27 @@ TEST(PolicyFile, WhereNothingIsWrittenThePolicyIsTheStandardOne) {
   EXPECT_EQ(access(""), (Access{guard::Policy::standard(kOwnUid), {}}));
 }
 
-// --- Doors
+// --- Listeners
 
-TEST(PolicyFile, ADoorIsWhatItSays) {
+TEST(PolicyFile, AListenerIsWhatItSays) {
   const auto file = parsed(
-      "[[door]]\nname = \"tss\"\npath = \"/run/t\"\nmode = 0o640\nowner = \"alice\"\ngroup = \"114\"\n"
+      "[[listener]]\nname = \"tss\"\npath = \"/run/t\"\nmode = 0o640\nowner = \"alice\"\ngroup = \"114\"\n"
       "profile = \"attest\"\nlocality = 2\nconnections = 10\nseparate_users = true\n");
-  ASSERT_EQ(file.doors.size(), 1U);
-  const Door wanted{.line = 1,
-                    .name = "tss",
-                    .path = "/run/t",
-                    .mode = 0640,
-                    .owner = 1000,
-                    .group = 114,
-                    .profile = "attest",
-                    .locality = 2,
-                    .connections = 10,
-                    .separate_users = true};
-  EXPECT_EQ(file.doors[0], wanted);
+  ASSERT_EQ(file.listeners.size(), 1U);
+  const Listener wanted{.line = 1,
+                        .name = "tss",
+                        .path = "/run/t",
+                        .mode = 0640,
+                        .owner = 1000,
+                        .group = 114,
+                        .profile = "attest",
+                        .locality = 2,
+                        .connections = 10,
+                        .separate_users = true};
+  EXPECT_EQ(file.listeners[0], wanted);
 }
 
-TEST(PolicyFile, ADoorIsOpenToThoseForWhomItIsMade) {
+TEST(PolicyFile, AListenerIsOpenToThoseForWhomItIsMade) {
   const struct {
     const char* keys;
     mode_t mode;
@@ -234,15 +235,15 @@ TEST(PolicyFile, ADoorIsOpenToThoseForWhomItIsMade) {
                {"owner = 0\ngroup = \"tss\"", 0660},
                {"owner = \"alice\"\nmode = \"0666\"", 0666}};
   for (const auto& [keys, mode] : cases) {
-    const auto file = parsed("[[door]]\npath = \"/run/t\"\n" + std::string(keys));
-    ASSERT_EQ(file.doors.size(), 1U);
-    EXPECT_EQ(file.doors[0].mode, mode) << keys;
-    EXPECT_EQ(file.doors[0].name, "/run/t");
+    const auto file = parsed("[[listener]]\npath = \"/run/t\"\n" + std::string(keys));
+    ASSERT_EQ(file.listeners.size(), 1U);
+    EXPECT_EQ(file.listeners[0].mode, mode) << keys;
+    EXPECT_EQ(file.listeners[0].name, "/run/t");
   }
 }
 
-TEST(PolicyFile, NoDoorHasThePathOfTheMainSocket) {
-  const auto got = access_of(parsed("[[door]]\npath = \"/run/main.sock\"\n"), kOwnUid, "/run/main.sock");
+TEST(PolicyFile, NoListenerHasThePathOfTheMainSocket) {
+  const auto got = access_of(parsed("[[listener]]\npath = \"/run/main.sock\"\n"), kOwnUid, "/run/main.sock");
   ASSERT_FALSE(got);
   EXPECT_EQ(
       got.error(),
@@ -257,9 +258,9 @@ TEST(PolicyFile, NoDoorHasThePathOfTheMainSocket) {
 TEST(PolicyFile, ANamespaceIsWhatItSays) {
   const auto file = parsed(
       "[[namespace]]\nname = \"n\"\nuser = [\"alice\", \"2000-2999\"]\ncgroup = \"/a/**\"\nunit = \"u.service\"\n"
-      "container = \"c*\"\npod = \"p\"\nuser_namespace = 7\ndoor = \"d\"\nprofile = \"storage\"\nconnections = 1\n"
+      "container = \"c*\"\npod = \"p\"\nuser_namespace = 7\nlistener = \"d\"\nprofile = \"storage\"\nconnections = 1\n"
       "sessions = 2\nobjects = 3\nbytes = 65536\nnv = [\"0x01500000-0x0150ffff\"]\npersistent_base = 0x81200000\n"
-      "[[door]]\nname = \"d\"\npath = \"/d\"\n[[rule]]\nnamespace = \"n\"\nprofile = \"safe\"\n");
+      "[[listener]]\nname = \"d\"\npath = \"/d\"\n[[rule]]\nnamespace = \"n\"\nprofile = \"safe\"\n");
   guard::Namespace wanted;
   wanted.line = 1;
   wanted.name = "n";
@@ -269,7 +270,7 @@ TEST(PolicyFile, ANamespaceIsWhatItSays) {
   wanted.members.container = Pattern("c*");
   wanted.members.pod = Pattern("p");
   wanted.members.user_namespace = 7;
-  wanted.members.door = "d";
+  wanted.members.listener = "d";
   wanted.profile = "storage";
   wanted.quotas = {.connections = 1, .sessions = 2, .objects = 3, .bytes = 65536};
   wanted.nv = Numbers{{0x01500000, 0x0150FFFF}};
@@ -316,7 +317,8 @@ TEST(PolicyFile, SoManyOfEachAndNoMore) {
       {"", "[profile.p#]\n", limits::kProfiles, "", "there are 129 profiles, at most 128 are possible"},
       {"", "[[rule]]\nprofile = \"safe\"\n", limits::kRules, "",
        "this is one [[rule]] too many: at most 1024 are possible"},
-      {"", "[[door]]\npath = \"/#\"\n", limits::kDoors, "", "this is one [[door]] too many: at most 64 are possible"},
+      {"", "[[listener]]\npath = \"/#\"\n", limits::kListeners, "",
+       "this is one [[listener]] too many: at most 64 are possible"},
       {"", "[[namespace]]\nname = \"n#\"\nuser = 1\n", limits::kNamespaces, "",
        "this is one [[namespace]] too many: at most 64 are possible"},
       {"[profile.p]\nnv.read = [", "0x01000001, ", limits::kListEntries, "]\n",
@@ -355,21 +357,21 @@ TEST(PolicyFile, AListenerThatHasANameAloneHasADirectoryOfItsOwn) {
     EXPECT_TRUE(settings) << settings.error();
     return access_of(settings->policy, 120, socket);
   };
-  constexpr const char* kBuild = "[[door]]\nname = \"build\"\n";
+  constexpr const char* kBuild = "[[listener]]\nname = \"build\"\n";
   const auto system = access(kBuild, "/run/tpmspace/tpm.sock");
   ASSERT_TRUE(system) << system.error();
-  EXPECT_EQ(system->doors[0].path, "/run/tpmspace-listeners/build/tpm.sock");
-  EXPECT_TRUE(system->doors[0].default_path);
-  EXPECT_EQ(access(kBuild, "/a/./b/s")->doors[0].path, "/a/b-listeners/build/tpm.sock");
-  EXPECT_EQ(access(kBuild, "/s")->doors[0].path, "/tpmspace-listeners/build/tpm.sock");
-  EXPECT_EQ(access(kBuild, "/" + std::string(77, 'a') + "/s")->doors[0].path.size(), 103U);
+  EXPECT_EQ(system->listeners[0].path, "/run/tpmspace-listeners/build/tpm.sock");
+  EXPECT_TRUE(system->listeners[0].default_path);
+  EXPECT_EQ(access(kBuild, "/a/./b/s")->listeners[0].path, "/a/b-listeners/build/tpm.sock");
+  EXPECT_EQ(access(kBuild, "/s")->listeners[0].path, "/tpmspace-listeners/build/tpm.sock");
+  EXPECT_EQ(access(kBuild, "/" + std::string(77, 'a') + "/s")->listeners[0].path.size(), 103U);
   EXPECT_EQ(
       access(kBuild, "/" + std::string(78, 'a') + "/s").error(),
       "the listener on line 1 of the configuration would be at /" + std::string(78, 'a') +
           "-listeners/build/tpm.sock, and a socket's path has at most 103 bytes: give it a shorter \"name\", or a "
           "\"path\"");
   EXPECT_EQ(
-      access("[[door]]\nname = \"a\"\n[[door]]\npath = \"/b-listeners/a/tpm.sock\"\n", "/b/s").error(),
+      access("[[listener]]\nname = \"a\"\n[[listener]]\npath = \"/b-listeners/a/tpm.sock\"\n", "/b/s").error(),
       "the listeners on lines 1 and 3 of the configuration have the same path, /b-listeners/a/tpm.sock: each needs "
       "its own");
 }

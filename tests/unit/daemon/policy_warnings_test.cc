@@ -39,8 +39,8 @@ Warning crowd(int line, const std::string& what, const std::string& of, const st
 }
 
 constexpr const char* kNoLocality =
-    "clients of this door that are no administrators are refused everything: it has locality 2, which no profile "
-    "that applies there lists; give the door a \"profile\" that lists it";
+    "clients of this listener that are no administrators are refused everything: it has locality 2, which no profile "
+    "that applies there lists; give the listener a \"profile\" that lists it";
 
 // By a rule on line 1 or wherever.
 Warning no_root(int line, const std::string& profile) {
@@ -85,16 +85,16 @@ TEST(PolicyWarnings, EachIsSaidWithItsLine) {
       {"[[namespace]]\nname = \"a\"\nunit = \"a.service\"\nsessions = 3\n",
        {{1,
          "clients that ended before their cgroup could be read share the quotas of this namespace once more among "
-         "them; a namespace with \"door\" has no such clients (this holds for each namespace by place; see "
+         "them; a namespace with \"listener\" has no such clients (this holds for each namespace by place; see "
          "docs/identity.md)"}}},
       {"[[namespace]]\nname = \"a\"\nunit = \"a.service\"\n[[namespace]]\nname = \"b\"\nunit = \"b.service\"\n"
        "sessions = 3\n[[namespace]]\nname = \"c\"\nunit = \"c.service\"\nsessions = 3\n",
        {{4,
          "clients that ended before their cgroup could be read share the quotas of this namespace once more among "
-         "them; a namespace with \"door\" has no such clients (this holds for each namespace by place; see "
+         "them; a namespace with \"listener\" has no such clients (this holds for each namespace by place; see "
          "docs/identity.md)"}}},
       {"[[namespace]]\nname = \"a\"\nuser = 3\nsessions = 3\n", {}},
-      {"[[rule]]\nuser = \"root\"\ndoor = \"main\"\nprofile = \"storage\"\n", {no_root(1, "storage")}},
+      {"[[rule]]\nuser = \"root\"\nlistener = \"main\"\nprofile = \"storage\"\n", {no_root(1, "storage")}},
       {"[profile.none]\nallow = [\"random\"]\n[[rule]]\nuser = 3\nprofile = \"none\"\n",
        {{3,
          "whoever matches this rule is refused everything: its profile \"none\" lists no localities; 0 is what "
@@ -110,28 +110,29 @@ TEST(PolicyWarnings, EachIsSaidWithItsLine) {
       {"[profile.chief]\nbase = \"safe\"\nadminister = true\n[[rule]]\nprofile = \"chief\"\n",
        {{4, "this rule gives everybody \"chief\", which allows more than \"safe\""}}},
       {"[profile.small]\nbase = \"safe\"\ndeny = [\"attest\"]\n[[rule]]\nprofile = \"small\"\n", {no_root(4, "small")}},
-      {"[profile.idle]\nbase = \"safe\"\n", {{1, "no rule, namespace or door gives the profile \"idle\""}}},
+      {"[profile.idle]\nbase = \"safe\"\n", {{1, "no rule, namespace or listener gives the profile \"idle\""}}},
       {"[profile.base]\nlocalities = 0\n[profile.given]\nbase = \"base\"\n[[rule]]\nuser = 1\nprofile = \"given\"\n",
        {}},
-      {"[[door]]\npath = \"/run/a\"\nprofile = \"admin\"\n",
+      {"[[listener]]\npath = \"/run/a\"\nprofile = \"admin\"\n",
        {{1,
-         "everybody may open this door, and gets \"admin\", which allows more than \"safe\"; \"owner\", \"group\" or "
+         "everybody may open this listener, and gets \"admin\", which allows more than \"safe\"; \"owner\", \"group\" "
+         "or "
          "\"mode\" keep others out"}}},
-      {"[[door]]\npath = \"/run/a\"\nprofile = \"safe\"\n", {}},
-      {"[[door]]\npath = \"/run/a\"\nowner = \"alice\"\nprofile = \"admin\"\n", {}},
-      {"[[rule]]\nprofile = \"safe\"\n[[door]]\npath = \"/run/a\"\nprofile = \"safe\"\n",
+      {"[[listener]]\npath = \"/run/a\"\nprofile = \"safe\"\n", {}},
+      {"[[listener]]\npath = \"/run/a\"\nowner = \"alice\"\nprofile = \"admin\"\n", {}},
+      {"[[rule]]\nprofile = \"safe\"\n[[listener]]\npath = \"/run/a\"\nprofile = \"safe\"\n",
        {no_root(1, "safe"),
-        {3, "nobody gets the profile of this door: whoever comes by it matches the rule on line 1 first"}}},
-      {"[[door]]\npath = \"/run/a\"\nprofile = \"safe\"\nlocality = 2\n",
+        {3, "nobody gets the profile of this listener: whoever comes by it matches the rule on line 1 first"}}},
+      {"[[listener]]\npath = \"/run/a\"\nprofile = \"safe\"\nlocality = 2\n",
        {{1,
-         "whoever comes by this door is refused everything: it has locality 2, which its profile \"safe\" does not "
+         "whoever comes by this listener is refused everything: it has locality 2, which its profile \"safe\" does not "
          "list"}}},
-      {"[profile.two]\nbase = \"safe\"\nlocalities = 2\n[[door]]\npath = \"/run/a\"\nmode = \"0600\"\nprofile = "
+      {"[profile.two]\nbase = \"safe\"\nlocalities = 2\n[[listener]]\npath = \"/run/a\"\nmode = \"0600\"\nprofile = "
        "\"two\"\n",
        {{4,
-         "whoever comes by this door is refused everything: it has locality 0, which its profile \"two\" does not "
+         "whoever comes by this listener is refused everything: it has locality 0, which its profile \"two\" does not "
          "list"}}},
-      {"[[namespace]]\nname = \"a\"\nuser = \"1-9\"\n[[namespace]]\nname = \"b\"\nuser = 3\ndoor = \"main\"\n",
+      {"[[namespace]]\nname = \"a\"\nuser = \"1-9\"\n[[namespace]]\nname = \"b\"\nuser = 3\nlistener = \"main\"\n",
        {{4, "nobody belongs to this namespace: whoever it is about belongs to that on line 1 first"}}},
       {"[[namespace]]\nname = \"a\"\nuser = 3\n[[namespace]]\nname = \"b\"\nuser = \"1-9\"\n", {}},
       {"[[namespace]]\nname = \"a\"\nuser = 3\nprofile = \"p\"\n[profile.p]\n", {}},
@@ -144,39 +145,39 @@ TEST(PolicyWarnings, EachIsSaidWithItsLine) {
          "some of this namespace's persistent handles are the platform's: an owner's keys cannot be made persistent "
          "from "
          "0x81800000 on"}}},
-      {"[[door]]\npath = \"/run/tpmspace/a\"\n",
+      {"[[listener]]\npath = \"/run/tpmspace/a\"\n",
        {{1,
          "the socket of tpmspaced itself is in the same directory, /run/tpmspace: a container that has this directory "
          "mounted reaches both; leave \"path\" out, and tpmspaced makes a directory for this listener alone"}}},
-      {"socket = \"/run/s\"\n[[door]]\npath = \"/run/a\"\n",
+      {"socket = \"/run/s\"\n[[listener]]\npath = \"/run/a\"\n",
        {{2,
          "the socket of tpmspaced itself is in the same directory, /run: a container that has this directory mounted "
          "reaches both; leave \"path\" out, and tpmspaced makes a directory for this listener alone"}}},
-      {"[[door]]\npath = \"/run/a\"\n[[door]]\npath = \"/run/b\"\n[[door]]\nname = \"c\"\n",
+      {"[[listener]]\npath = \"/run/a\"\n[[listener]]\npath = \"/run/b\"\n[[listener]]\nname = \"c\"\n",
        {{1,
          "the socket of the listener on line 3 is in the same directory, /run: a container that has this directory "
          "mounted reaches both; leave \"path\" out, and tpmspaced makes a directory for this listener alone"},
         {3,
          "the socket of the listener on line 1 is in the same directory, /run: a container that has this directory "
          "mounted reaches both; leave \"path\" out, and tpmspaced makes a directory for this listener alone"}}},
-      {"[[door]]\npath = \"/vra/a\"\n",
-       {{1, "this door is to be /vra/a, and there is no directory /vra now: tpmspaced does not start without it"}}},
-      {"[[door]]\nname = \"a\"\nprofile = \"safe\"\n[[door]]\nname = \"b\"\ngroup = \"tss\"\nprofile = "
-       "\"safe\"\n[[door]]\nname = \"c\"\n[[door]]\nname = \"d\"\nprofile = \"safe\"\n",
+      {"[[listener]]\npath = \"/vra/a\"\n",
+       {{1, "this listener is to be /vra/a, and there is no directory /vra now: tpmspaced does not start without it"}}},
+      {"[[listener]]\nname = \"a\"\nprofile = \"safe\"\n[[listener]]\nname = \"b\"\ngroup = \"tss\"\nprofile = "
+       "\"safe\"\n[[listener]]\nname = \"c\"\n[[listener]]\nname = \"d\"\nprofile = \"safe\"\n",
        {{10,
-         "everybody may open this door and that on line 1, so a user has a share of wrong authorizations at each; "
+         "everybody may open this listener and that on line 1, so a user has a share of wrong authorizations at each; "
          "\"owner\", \"group\" or \"mode\" keep others out"}}},
-      {"[[door]]\npath = \"/run/a\"\nlocality = 2\n", {{1, kNoLocality}}},
-      {"[[door]]\npath = \"/run/a\"\nlocality = 0\n", {}},
-      {"[profile.two]\nbase = \"safe\"\nlocalities = 2\n[[rule]]\nuser = 3\nprofile = \"two\"\n[[door]]\npath = "
+      {"[[listener]]\npath = \"/run/a\"\nlocality = 2\n", {{1, kNoLocality}}},
+      {"[[listener]]\npath = \"/run/a\"\nlocality = 0\n", {}},
+      {"[profile.two]\nbase = \"safe\"\nlocalities = 2\n[[rule]]\nuser = 3\nprofile = \"two\"\n[[listener]]\npath = "
        "\"/run/a\"\nlocality = 2\n",
        {}},
-      {"[profile.two]\nbase = \"safe\"\nlocalities = 2\n[[rule]]\ndoor = \"main\"\nuser = 3\nprofile = "
-       "\"two\"\n[[door]]\n"
+      {"[profile.two]\nbase = \"safe\"\nlocalities = 2\n[[rule]]\nlistener = \"main\"\nuser = 3\nprofile = "
+       "\"two\"\n[[listener]]\n"
        "path = \"/run/a\"\nlocality = 2\n",
        {{8, kNoLocality}}},
       {"[[chip]]\nname = \"a\"\ntpm = \"device:/dev/tpm1\"\n",
-       {{1, "no door, namespace or rule names the chip \"a\": only administrators can use it, with --chip"}}},
+       {{1, "no listener, namespace or rule names the chip \"a\": only administrators can use it, with --chip"}}},
       {"[[chip]]\nname = \"a\"\ntpm = \"device:/dev/tpm1\"\n[[namespace]]\nname = \"n\"\nuser = 3\nchip = \"a\"\n", {}},
       {"ledger = \"sessions\"\n",
        {{1,
@@ -207,7 +208,7 @@ TEST(PolicyWarnings, EachIsSaidWithItsLine) {
          "begin it with \"/\""}}},
       // By line, whatever they are about.
       {"[profile.idle]\nbase = \"safe\"\n[[rule]]\nprofile = \"admin\"\n[[rule]]\nuser = 3\nprofile = \"safe\"\n",
-       {{1, "no rule, namespace or door gives the profile \"idle\""},
+       {{1, "no rule, namespace or listener gives the profile \"idle\""},
         {3, "this rule gives everybody \"admin\", which allows more than \"safe\""},
         {5, "this rule never matches: whoever it is about matches the rule on line 3 first"}}},
   };

@@ -184,12 +184,12 @@ TEST(ClientLimits, ANamespacesPlacesAreThoseOfAllItsOwners) {
 TEST(ClientLimits, AUsersPlacesAreHisOwn) {
   using Verdict = ClientLimits::Verdict;
   ClientLimits limits(0);
-  const auto alice = part_of_realm(1, 7), bob = part_of_realm(2, 7);
+  const auto alice = part_of_tenant(1, 7), bob = part_of_tenant(2, 7);
   const auto a = limits.take(alice), b = limits.take(alice);
   EXPECT_EQ(limits.judge(alice, 9, 2, 9), Verdict::kTooManyOfUser);
   EXPECT_EQ(limits.judge(bob, 9, 2, 9), Verdict::kWelcome);
   EXPECT_EQ(limits.judge(bob, 2, 2, 9), Verdict::kTooManyOfOwner);
-  EXPECT_EQ(limits.judge(part_of_realm(1, 8), 9, 1, 9), Verdict::kWelcome);
+  EXPECT_EQ(limits.judge(part_of_tenant(1, 8), 9, 1, 9), Verdict::kWelcome);
 }
 
 TEST(ClientLimits, KeptPlacesTakeNobodyElses) {
@@ -215,14 +215,14 @@ TEST(ClientLimits, KeptPlacesTakeNobodyElses) {
 
 TEST(OwnerNumbers, SayWhoItIsAndWhere) {
   for (const std::uint32_t uid : {0U, 1000U, UINT32_MAX - 1})
-    for (const RealmNumber in : {0U, 1U, 70'000U}) {
+    for (const TenantNumber in : {0U, 1U, 70'000U}) {
       EXPECT_EQ(uid_of({.owner = owner_of(uid, in), .part = {}}), uid);
-      const space::Holder part = part_of_realm(uid, in);
+      const space::Holder part = part_of_tenant(uid, in);
       EXPECT_EQ(uid_of(part), uid);
-      EXPECT_EQ(realm_of(part.owner), in);
+      EXPECT_EQ(tenant_of(part.owner), in);
       EXPECT_NE(part.owner, owner_of(uid, in));
       EXPECT_NE(part.owner, owner_of(uid, in + 1));
-      EXPECT_EQ(realm_of(owner_of(uid, in)), in);
+      EXPECT_EQ(tenant_of(owner_of(uid, in)), in);
     }
 }
 

@@ -11,7 +11,7 @@ constexpr std::uint64_t kHostile = 1, kModest = 2;
 class Floods : public EngineBehindMeddler {
  protected:
   // The hostile owner has every session that the bank gives out, and so many connections that wait for one more.
-  void fill_line(int waiting) {
+  void fill_queue(int waiting) {
     holder_ = open(kHostile);
     for (int i = 0; i < kToGive; ++i) (void)session(holder_);
     for (int i = 0; i < waiting; ++i) {
@@ -45,7 +45,7 @@ class Floods : public EngineBehindMeddler {
 };
 
 TEST_F(Floods, WhoJoinsAndLeavesTheSessionLineForEverHoldsNobodyUp) {
-  fill_line(500);
+  fill_queue(500);
   const auto modest = open(kModest);
   std::size_t which = 0;
   for (int i = 0; i < 50; ++i) {
@@ -58,7 +58,7 @@ TEST_F(Floods, WhoJoinsAndLeavesTheSessionLineForEverHoldsNobodyUp) {
 
 // A millisecond of the TPM's time is worth fifty of them.
 TEST_F(Floods, JoiningTheSessionLineIsPaidFor) {
-  fill_line(0);
+  fill_queue(0);
   for (int i = 0; i < 2000; ++i) (void)submit(open(kHostile), start_session(SessionType::kHmac));
   const auto modest = open(kModest);
   for (int i = 0; i < 20; ++i) EXPECT_LE(steps_to_answer(submit(modest, get_random())), 55);
@@ -66,7 +66,7 @@ TEST_F(Floods, JoiningTheSessionLineIsPaidFor) {
 
 // 20 us for each: as much as twenty commands of the other owner.
 TEST_F(Floods, ClosingConnectionsThatWaitIsPaidFor) {
-  fill_line(1000);
+  fill_queue(1000);
   for (const auto connection : waiting_) engine_->close(connection);
   for (int i = 0; i < 20; ++i) (void)submit(open(kHostile), get_random());
   const auto modest = open(kModest);
@@ -77,7 +77,7 @@ TEST_F(Floods, ClosingConnectionsThatWaitIsPaidFor) {
 }
 
 TEST_F(Floods, ThousandsOfDeadlinesThatPassTogetherHoldNobodyUp) {
-  fill_line(2000);
+  fill_queue(2000);
   const auto modest = open(kModest), waits = open(kModest);
   const auto own = submit(waits, start_session(SessionType::kHmac));
   (void)engine_->step(now_);

@@ -393,7 +393,7 @@ TEST_F(Lockout, ClearSetsTheParametersBack) {
 TEST_F(Lockout, WhatSomebodyReadsIsTakenOver) {
   const auto c = user(1), other = user(2);
   const auto mine = key(c);
-  // Beside us, through another door of the same chip.
+  // Beside us, through another listener of the same chip.
   ASSERT_TRUE(tpm_->transact(parameters(8), 0));
   EXPECT_EQ(ask(other, get_capability(6, 0x200, 100)).code, 0U);
   EXPECT_EQ(sent(), Codes{cc::kGetCapability});

@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::string_view kBegin = R"(# Profiles
 
-A profile says what a client may do. These come with tpmspace. Who gets which is said by [rules and doors](policy.md).
+A profile says what a client may do. These come with tpmspace. Who gets which is said by [rules and listeners](policy.md).
 
 | Profile | For |
 |---|---|
@@ -34,7 +34,7 @@ handle or parameter.
 | Code | When |
 |---|---|
 | `0x143` COMMAND_CODE | the profile does not list the command: as if the chip lacked it |
-| `0x120` DISABLED | it lists the command, and a rule about who, door or time takes it away |
+| `0x120` DISABLED | it lists the command, and a rule about who, listener or time takes it away |
 | `0x907` LOCALITY | the locality is not listed |
 | `0x085` HIERARCHY, `n` | the hierarchy is not listed; TPM_RH_LOCKOUT in any place, as what a session is bound to included |
 | `0x08B` HANDLE, `n` | the persistent object is not listed for what the command does with it |

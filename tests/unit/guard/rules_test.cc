@@ -77,18 +77,18 @@ TEST(Rules, MatchWhatTheyName) {
       {"another mount namespace", [](Rule& r) { r.mount_namespace = 1; }, false},
       {"label", [](Rule& r) { r.lsm_label = "nginx_t"; }, true},
       {"another label", [](Rule& r) { r.lsm_label = "nginx"; }, false},
-      {"door", [](Rule& r) { r.door = "public"; }, true},
-      {"another door", [](Rule& r) { r.door = "orchestration"; }, false},
+      {"listener", [](Rule& r) { r.listener = "public"; }, true},
+      {"another listener", [](Rule& r) { r.listener = "orchestration"; }, false},
       {"two things",
        [](Rule& r) {
          r.uids = Numbers::one(33);
-         r.door = "public";
+         r.listener = "public";
        },
        true},
       {"two things, one of them not so",
        [](Rule& r) {
          r.uids = Numbers::one(33);
-         r.door = "orchestration";
+         r.listener = "orchestration";
        },
        false},
   };
@@ -150,7 +150,7 @@ TEST(Rules, OneCoversAnotherThatNamesNoLess) {
   const Names unit = [](Rule&r) { r.unit = Pattern("a"); }, other_unit = [](Rule&r) { r.unit = Pattern("b"); };
   const Names both = [](Rule& r) {
     r.uids = Numbers::one(5);
-    r.door = "d";
+    r.listener = "d";
   };
   const struct {
     Names earlier, later;
@@ -268,7 +268,7 @@ Rule any_rule() {
   if (*rc::gen::inRange(0, 3) == 0) out.executable = Pattern(*rc::gen::element<std::string>("/a", "/*", "**"));
   if (*rc::gen::inRange(0, 4) == 0) out.cgroup = Pattern(*rc::gen::element<std::string>("/a/**", "**"));
   if (*rc::gen::inRange(0, 4) == 0) out.user_namespace = *rc::gen::inRange<std::uint64_t>(0, 2);
-  if (*rc::gen::inRange(0, 4) == 0) out.door = *rc::gen::element<std::string>("a", "b");
+  if (*rc::gen::inRange(0, 4) == 0) out.listener = *rc::gen::element<std::string>("a", "b");
   out.profile = *rc::gen::element<std::string>("safe", "storage", "attest", "provision", "admin");
   return out;
 }
@@ -347,17 +347,17 @@ bool gives_no_more(const Profile& a, const Profile& than) {
 // The claim of guard/rules.h. Of an administrator what could not be read is not held against it.
 RC_GTEST_PROP(Policy, ToBeUnknownNeverGivesMoreThanToBeKnown, ()) {
   const Policy p = any_policy();
-  const std::string door = *rc::gen::element<std::string>("a", "b");
-  const std::string door_profile = *rc::gen::element<std::string>("", "storage", "admin");
+  const std::string listener = *rc::gen::element<std::string>("a", "b");
+  const std::string listener_profile = *rc::gen::element<std::string>("", "storage", "admin");
   const Principal principal = any_principal();
   const Principal truth = some_truth_of(principal);
   const bool is_known_administrator = principal.uid < 2 && principal.is_native == Match::kYes;
   RC_PRE(!is_known_administrator);
-  RC_ASSERT(
-      gives_no_more(p.choose(principal, door, door_profile).profile, p.choose(truth, door, door_profile).profile));
+  RC_ASSERT(gives_no_more(p.choose(principal, listener, listener_profile).profile,
+                          p.choose(truth, listener, listener_profile).profile));
 }
 
-RC_GTEST_PROP(Policy, WhatIsInDoubtIsNoMoreThanSafeButForWhatADoorGives, ()) {
+RC_GTEST_PROP(Policy, WhatIsInDoubtIsNoMoreThanSafeButForWhatAListenerGives, ()) {
   const Policy p = any_policy();
   const Choice choice = p.choose(any_principal(), "a");
   if (choice.in_doubt) RC_ASSERT(gives_no_more(choice.profile, safe()));
@@ -427,14 +427,14 @@ TEST(Policy, NobodyAdministersAlsoIfTheDaemonRunsAsNobody) {
   EXPECT_EQ(of(kOverflowUid - 1, kOverflowUid - 1), admin().name);
 }
 
-TEST(Namespaces, ItsProfileStandsBehindRulesAndBeforeTheDoors) {
+TEST(Namespaces, ItsProfileStandsBehindRulesAndBeforeTheListeners) {
   auto home = inside("one", 0);
   home.profile = "provision";
   const auto standard = Policy::standard_rule(0);
   const Policy p = with_namespaces({home}, {standard});
   const Choice got = p.choose(member(p, 0), "d", "storage");
   EXPECT_EQ(got.profile, provision()) << "root as well";
-  EXPECT_TRUE(got.by_namespace && !got.by_door && !got.by_default);
+  EXPECT_TRUE(got.by_namespace && !got.by_listener && !got.by_default);
   EXPECT_EQ(p.choose(member(p, 1), "d", "storage").profile, storage());
 
   Rule of_members = rule([](Rule& r) { r.tpm_namespace = "one"; }, "attest", 3);
@@ -515,7 +515,7 @@ TEST(Namespaces, OfOneThatIsGoneNoMoreThanSafeIsLeft) {
 
 // --- Doubt: each unknown field x each kind of decision. docs/identity.md has the table.
 
-constexpr const char* kDoor = "main";
+constexpr const char* kListener = "main";
 
 Namespace about(const Field& field) {
   Namespace out = inside("x", 0);
@@ -549,7 +549,7 @@ TEST(Doubt, ARuleThatTakesIsNotEscapedAndARuleThatGivesIsNotGained) {
     const Policy takes = policy({rule(field.names, "attest", 1), rule(mine, "provision", 2)});
     const Policy gives = policy({rule(field.names, "provision", 1)});
     const bool only_narrows = takes.rules()[0].only_narrows();
-    const Choice taken = takes.choose(user, kDoor), given = gives.choose(user, kDoor);
+    const Choice taken = takes.choose(user, kListener), given = gives.choose(user, kListener);
     EXPECT_EQ(taken.in_doubt, !only_narrows) << field.name;
     EXPECT_TRUE(gives_no_more(taken.profile, attest())) << field.name;
     EXPECT_TRUE(gives_no_more(taken.profile, provision())) << field.name;
@@ -566,8 +566,8 @@ TEST(Doubt, ANamespaceIsNeitherEscapedNorEntered) {
     field.forget(user);
     user.tpm_namespace = {};
     const Policy p = with_namespaces({about(field)}, {rule([](Rule& r) { r.tpm_namespace = "x"; }, "admin", 3)});
-    EXPECT_EQ(p.homes_of(user, kDoor).size(), 2U) << field.name;
-    const Choice choice = p.choose(user, kDoor);
+    EXPECT_EQ(p.homes_of(user, kListener).size(), 2U) << field.name;
+    const Choice choice = p.choose(user, kListener);
     EXPECT_TRUE(choice.in_doubt) << field.name;
     EXPECT_EQ(choice.homes, std::vector<std::size_t>{0}) << field.name;
     EXPECT_TRUE(gives_no_more(choice.profile, safe())) << field.name;
@@ -583,7 +583,7 @@ TEST(Doubt, AClientThatMayOrMayNotLookThroughAWindowSeesNeitherSide) {
   Principal user = Principal::ordinary(33);
   user.tpm_namespace = {};
   user.cgroup = {};
-  const Profile got = p.choose(user, kDoor).profile;
+  const Profile got = p.choose(user, kListener).profile;
   for (const auto& [name, set] : kSets) EXPECT_TRUE(!name.starts_with("persistent.") || (got.*set).empty()) << name;
 }
 
@@ -594,10 +594,10 @@ TEST(Doubt, WhatCannotBeReadOfAnAdministratorIsNotHeldAgainstIt) {
     const Policy p = with_namespaces({about(field)}, {rule(field.names, "safe", 1), Policy::standard_rule(0)});
     Principal root = root_without(field);
     root.tpm_namespace = {};
-    EXPECT_EQ(p.choose(root, kDoor).profile, admin()) << field.name;
-    EXPECT_FALSE(p.choose(root, kDoor).in_doubt) << field.name;
+    EXPECT_EQ(p.choose(root, kListener).profile, admin()) << field.name;
+    EXPECT_FALSE(p.choose(root, kListener).in_doubt) << field.name;
     root.uid = 33;
-    EXPECT_NE(p.choose(root, kDoor).profile, admin()) << field.name;
+    EXPECT_NE(p.choose(root, kListener).profile, admin()) << field.name;
   }
 }
 
@@ -607,8 +607,8 @@ TEST(Doubt, WhereAnAdministratorIsHasToBeKnown) {
     const Policy p = with_namespaces({about(field)}, {Policy::standard_rule(0)});
     Principal root = root_without(field);
     root.tpm_namespace = {};
-    EXPECT_TRUE(gives_no_more(p.choose(root, kDoor).profile, safe())) << field.name;
-    EXPECT_EQ(with_namespaces({}, {Policy::standard_rule(0)}).choose(root, kDoor).profile, admin())
+    EXPECT_TRUE(gives_no_more(p.choose(root, kListener).profile, safe())) << field.name;
+    EXPECT_EQ(with_namespaces({}, {Policy::standard_rule(0)}).choose(root, kListener).profile, admin())
         << field.name << ": nothing asks for it";
   }
 }
@@ -620,7 +620,7 @@ TEST(Doubt, AnAdministratorIsNativeForSure) {
          {std::pair{Match::kYes, &admin()}, {Match::kMaybe, &safe()}, {Match::kNo, &safe()}}) {
       Principal one = Principal::ordinary(uid);
       one.is_native = native;
-      const Choice choice = standard.choose(one, kDoor);
+      const Choice choice = standard.choose(one, kListener);
       EXPECT_EQ(choice.profile.commands, wanted->commands);
       EXPECT_EQ(choice.profile.administer, wanted->administer);
       EXPECT_EQ(choice.in_doubt, native == Match::kMaybe);
@@ -631,13 +631,13 @@ TEST(Doubt, AnUnidentifiedClientGetsNoMoreThanSafeAlsoByARuleThatKnowsItsUser) {
   for (const auto& names : {std::function<void(Rule&)>([](Rule& r) { r.uids = Numbers::one(0); }),
                             std::function<void(Rule&)>([](Rule&) {})}) {
     const Policy p = policy({rule(names, "admin", 1)});
-    EXPECT_TRUE(gives_no_more(p.choose(any_root(), kDoor).profile, safe()));
+    EXPECT_TRUE(gives_no_more(p.choose(any_root(), kListener).profile, safe()));
     EXPECT_TRUE(gives_no_more(p.choose(any_root(), "d", "attest").profile, safe()));
   }
 }
 
-// To come by a door with a profile it is enough to have been let in there.
-TEST(Doubt, ByADoorItGetsWhatTheDoorGives) {
+// To come by a listener with a profile it is enough to have been let in there.
+TEST(Doubt, ByAListenerItGetsWhatTheListenerGives) {
   const Policy p = with_namespaces({}, {Policy::standard_rule(0)});
   EXPECT_EQ(p.choose(any_root(), "d", "storage").profile, storage());
   const Policy q = with_namespaces({about(kFields[5])}, {Policy::standard_rule(0)});

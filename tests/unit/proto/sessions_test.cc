@@ -12,14 +12,19 @@ using wire::Bytes;
 
 Sessions example() {
   Sessions out;
-  out.sessions = {
-      {.handle = 0x02000000, .uid = 0, .connection = 3, .age = 9, .idle = 8, .lease = 7, .realm = {.door = "build"}},
-      {.handle = 0x03000001,
-       .kind = SessionKind::kTrial,
-       .state = SessionState::kAbandoned,
-       .uid = 0xFFFFFFFF,
-       .lease = kEndless}};
-  out.waiting = {{.uid = 1000, .connection = 4, .waited = 5, .left = kEndless, .realm = {"left", ""}}};
+  out.sessions = {{.handle = 0x02000000,
+                   .uid = 0,
+                   .connection = 3,
+                   .age = 9,
+                   .idle = 8,
+                   .lease = 7,
+                   .tenant = {.listener = "build"}},
+                  {.handle = 0x03000001,
+                   .kind = SessionKind::kTrial,
+                   .state = SessionState::kAbandoned,
+                   .uid = 0xFFFFFFFF,
+                   .lease = kEndless}};
+  out.waiting = {{.uid = 1000, .connection = 4, .waited = 5, .left = kEndless, .tenant = {"left", ""}}};
   out.hidden_sessions = 1;
   out.hidden_waiting = 2;
   out.more_waiting = 3;
@@ -34,9 +39,9 @@ TEST(Sessions, ThereAndBack) {
 
 TEST(Sessions, TheLargestListFitsAReply) {
   Sessions many;
-  const Realm longest{std::string(Realm::kLongestName, 'n'), std::string(Realm::kLongestName, 'd')};
-  many.sessions.resize(kMaxRecords + 1, SessionEntry{.realm = longest});
-  many.waiting.resize(kMaxRecords + 1, WaitingEntry{.realm = longest});
+  const Tenant longest{std::string(Tenant::kLongestName, 'n'), std::string(Tenant::kLongestName, 'd')};
+  many.sessions.resize(kMaxRecords + 1, SessionEntry{.tenant = longest});
+  many.waiting.resize(kMaxRecords + 1, WaitingEntry{.tenant = longest});
   const Bytes octets = encode_sessions(many);
   EXPECT_LE(octets.size(), std::size_t{510} * 1024);
   const auto told = decode_sessions(octets);
@@ -69,10 +74,10 @@ TEST(Sessions, WhatANewerManagerAddsIsSkipped) {
   EXPECT_EQ(static_cast<int>(told->sessions.at(0).state), 9);
   EXPECT_EQ(told->sessions.at(0).lease, 5U);
   EXPECT_EQ(static_cast<int>(told->sessions.at(0).rebuildable), 77);
-  EXPECT_EQ(told->sessions.at(0).realm.door, "x");
+  EXPECT_EQ(told->sessions.at(0).tenant.listener, "x");
 }
 
-TEST(Sessions, AnOlderManagerTellsNoRealm) {
+TEST(Sessions, AnOlderManagerTellsNoTenant) {
   wire::Writer session, waiting, body;
   session.u32(0x03000001).u8(1).u8(0).u32(1).u64(2).u64(3).u64(4).u64(5).u8(0).u8(1);
   waiting.u32(1).u64(2).u64(3).u64(4);
@@ -81,15 +86,15 @@ TEST(Sessions, AnOlderManagerTellsNoRealm) {
   const auto told = decode_sessions(body.bytes());
   ASSERT_TRUE(told);
   EXPECT_TRUE(told->sessions.at(0).parked);
-  EXPECT_EQ(told->sessions.at(0).realm, Realm{});
-  EXPECT_EQ(told->waiting.at(0).realm, Realm{});
+  EXPECT_EQ(told->sessions.at(0).tenant, Tenant{});
+  EXPECT_EQ(told->waiting.at(0).tenant, Tenant{});
 }
 
 TEST(Sessions, NamesThatNoneCanHaveAreNone) {
   for (const std::string& name : {std::string("a b"), std::string("\x1B[2J"), std::string("\xC3\xA4"),
-                                  std::string(Realm::kLongestName + 1, 'a'), std::string(1, '\0')}) {
-    EXPECT_FALSE(decode_flushed(encode_flushed({{.realm = {.tpm_namespace = name}}}))) << name;
-    EXPECT_FALSE(decode_flushed(encode_flushed({{.realm = {.door = name}}}))) << name;
+                                  std::string(Tenant::kLongestName + 1, 'a'), std::string(1, '\0')}) {
+    EXPECT_FALSE(decode_flushed(encode_flushed({{.tenant = {.tpm_namespace = name}}}))) << name;
+    EXPECT_FALSE(decode_flushed(encode_flushed({{.tenant = {.listener = name}}}))) << name;
   }
 }
 

@@ -7,7 +7,7 @@
 #include <sstream>
 
 #include "tool/doctor.h"
-#include "tool/door.h"
+#include "tool/manage_listeners.h"
 
 namespace tpmspace::tool {
 namespace {

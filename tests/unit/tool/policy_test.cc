@@ -22,7 +22,7 @@ std::string written(const TempDir& dir, const std::string& text) {
 constexpr const char* kConfig =
     "[profile.migration]\nbase = \"safe\"\nallow = \"migrate\"\n"
     "[[rule]]\nuser = 1001\nprofile = \"migration\"\n"
-    "[[door]]\npath = \"/run/a\"\nprofile = \"admin\"\n";
+    "[[listener]]\npath = \"/run/a\"\nprofile = \"admin\"\n";
 
 TEST(Policy, TheDaemonIsAskedInItsOwnWords) {
   EXPECT_EQ(daemon_arguments({}), (Words{"tpmspace", "--check-config"}));
@@ -37,9 +37,10 @@ TEST(Policy, CheckSaysWhatIsThereAndWhatIsOdd) {
   const auto file = written(dir, kConfig);
   Program program(dir, {"policy", "check", file});
   EXPECT_EQ(program.wait(), 0);
-  EXPECT_EQ(program.out(), file + ": ok, 1 profile, 1 rule, 0 namespaces, 1 door, 0 chips\n" + file +
-                               ":7: warning: everybody may open this door, and gets \"admin\", which allows more than "
-                               "\"safe\"; \"owner\", \"group\" or \"mode\" keep others out\n");
+  EXPECT_EQ(program.out(),
+            file + ": ok, 1 profile, 1 rule, 0 namespaces, 1 listener, 0 chips\n" + file +
+                ":7: warning: everybody may open this listener, and gets \"admin\", which allows more than "
+                "\"safe\"; \"owner\", \"group\" or \"mode\" keep others out\n");
   EXPECT_EQ(program.err(), "");
 }
 

@@ -53,31 +53,30 @@ TEST(SessionsText, SaysWhatItDoesNotShow) {
 
 TEST(SessionsText, HasAColumnForWhoIsNotOutside) {
   auto some = example();
-  some.sessions[0].realm.tpm_namespace = "left";
-  some.waiting[0].realm.door = "the-door-of-a-rather-long-name";
+  some.sessions[0].tenant.tpm_namespace = "left";
+  some.waiting[0].tenant.listener = "the-listener-of-a-rather-long-name";
   EXPECT_EQ(
       sessions_text(some),
-      "handle      uid         namespace or door                    kind    state                 connection  age     "
-      "    idle        lease       can be made again\n"
-      "0x02000000  1000        left                                 hmac    saved                 12          2 h 3 "
-      "min   0.2 s       10.0 s      no: hmac\n"
-      "0x03000001  0                                                policy  abandoned, parked     -           0.0 s   "
-      "    0.0 s       endless     yes\n"
-      "\nwaiting for a session:\n"
-      "uid         namespace or door                    connection  for           refused in\n"
-      "7           door the-door-of-a-rather-long-name  3           2.0 s         28.0 s\n");
+      R"(handle      uid         namespace or listener                        kind    state                 connection  age         idle        lease       can be made again
+0x02000000  1000        left                                         hmac    saved                 12          2 h 3 min   0.2 s       10.0 s      no: hmac
+0x03000001  0                                                        policy  abandoned, parked     -           0.0 s       0.0 s       endless     yes
+
+waiting for a session:
+uid         namespace or listener                        connection  for           refused in
+7           listener the-listener-of-a-rather-long-name  3           2.0 s         28.0 s
+)");
 }
 
 TEST(SessionsJson, IsForPrograms) {
   auto sessions = example();
-  sessions.waiting[0].realm.tpm_namespace = "left";
+  sessions.waiting[0].tenant.tpm_namespace = "left";
   EXPECT_EQ(sessions_json(sessions), R"({
   "sessions": [
-    {"handle": "0x02000000", "uid": 1000, "kind": "hmac", "state": "saved", "connection": 12, "age_ns": 7400000000000, "idle_ns": 250000000, "lease_ns": 10000000000, "rebuildable": "no: hmac", "parked": false, "namespace": null, "door": null},
-    {"handle": "0x03000001", "uid": 0, "kind": "policy", "state": "abandoned", "connection": null, "age_ns": 0, "idle_ns": 0, "lease_ns": null, "rebuildable": "yes", "parked": true, "namespace": null, "door": null}],
+    {"handle": "0x02000000", "uid": 1000, "kind": "hmac", "state": "saved", "connection": 12, "age_ns": 7400000000000, "idle_ns": 250000000, "lease_ns": 10000000000, "rebuildable": "no: hmac", "parked": false, "namespace": null, "listener": null},
+    {"handle": "0x03000001", "uid": 0, "kind": "policy", "state": "abandoned", "connection": null, "age_ns": 0, "idle_ns": 0, "lease_ns": null, "rebuildable": "yes", "parked": true, "namespace": null, "listener": null}],
   "more_parked": 0,
   "waiting": [
-    {"uid": 7, "connection": 3, "waited_ns": 2000000000, "left_ns": 28000000000, "namespace": "left", "door": null}],
+    {"uid": 7, "connection": 3, "waited_ns": 2000000000, "left_ns": 28000000000, "namespace": "left", "listener": null}],
   "more_waiting": 0,
   "hidden_sessions": 0,
   "hidden_waiting": 0

@@ -1,0 +1,51 @@
+#include "space/number_queue.h"
+
+#include <algorithm>
+
+namespace tpmspace::space {
+
+namespace {
+
+// Kinds are by number; no TPM has this one (Part 2, 7.2: a number is 24 bits).
+constexpr std::uint64_t kAny = UINT64_MAX;
+
+}  // namespace
+
+void NumberQueue::add(const Guest& guest) {
+  queue_.add({.id = guest.id,
+              .space = guest.space,
+              .owner = guest.owner,
+              .since = guest.since,
+              .deadline = guest.deadline,
+              .kind = {.what = guest.number ? *guest.number : kAny}});
+}
+
+std::optional<NumberQueue::Id> NumberQueue::expired(std::uint64_t now) {
+  queue_.advance(now);
+  return queue_.late();
+}
+
+std::optional<std::uint64_t> NumberQueue::due_at(const SessionBook& book, const WaitQueue::Kind& kind) const {
+  if (kind.what == kAny) return book.number_at(queue_.guests().begin()->second.since, std::nullopt);
+  return book.number_at(queue_.first_of(kind).since, static_cast<std::uint32_t>(kind.what));
+}
+
+std::optional<NumberQueue::Id> NumberQueue::next(const SessionBook& book, std::uint64_t now) {
+  queue_.advance(now);
+  const WaitQueue::Head* first = nullptr;
+  for (const auto& [shelf, heads] : queue_.shelves()) {
+    ++looked_at_;
+    const auto at = due_at(book, shelf.kind);
+    if (at && *at <= now && (first == nullptr || *heads.begin() < *first)) first = &*heads.begin();
+  }
+  return first == nullptr ? std::nullopt : std::optional(queue_.at(first->arrival).id);
+}
+
+std::uint64_t NumberQueue::look_again(const SessionBook& book) const {
+  std::uint64_t out = queue_.next_change();
+  for (const auto& [shelf, heads] : queue_.shelves())
+    out = std::min(out, due_at(book, shelf.kind).value_or(UINT64_MAX));
+  return out;
+}
+
+}  // namespace tpmspace::space
