@@ -28,6 +28,7 @@ space::Chip chip_of(const tpm::ChipFacts& facts, tpm::Kind kind) {
           .restart_count = facts.restart_count,
           .keep_free_objects = keep_free,
           .keep_free_sessions = keep_free,
+          .others_loaded_sessions = facts.foreign_loaded,
           .can_be_suspended = kind == tpm::Kind::kDevice,
           .uncounted_pcrs = facts.uncounted_pcrs,
           .max_auth_fail = facts.max_auth_fail,
@@ -39,10 +40,10 @@ std::vector<std::string> notes_of(const tpm::ChipFacts& facts) {
   std::vector<std::string> out;
   if (facts.flushed != 0)
     out.push_back(fmt::format("objects and sessions that were left in the TPM and are flushed: {}", facts.flushed));
-  if (facts.foreign_loaded + facts.foreign_saved != 0)
+  if (facts.foreign_loaded.size() + facts.foreign_saved != 0)
     out.push_back(
         fmt::format("sessions in the TPM that are not ours, are left alone and are counted out of what we can use: {}",
-                    facts.foreign_loaded + facts.foreign_saved));
+                    facts.foreign_loaded.size() + facts.foreign_saved));
   return out;
 }
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace tpmspace::space {
 
@@ -22,6 +23,7 @@ struct Chip {
   // Between commands at least this much stays free, because others use the chip too (a device; TPM-RULES 35).
   std::uint32_t keep_free_objects = 0;
   std::uint32_t keep_free_sessions = 0;
+  std::vector<std::uint32_t> others_loaded_sessions = {};  // handles of those that were there before us
   // It may lose power while we run, and be started up by somebody else (a device: the machine goes to sleep). What was
   // loaded is lost then, so it is saved while there is time.
   bool can_be_suspended = false;

@@ -397,9 +397,21 @@ void Recovery::compare_sessions(const Lists& lists, Restarted restarted, const E
     const auto number = wire::number_of(unwanted.handle);
     return lists.loaded_numbers.count(number) == 0 && lists.saved_numbers.count(number) == 0;
   });
-  if (chip_.keep_free_sessions > 0) return;  // they may be others'
-  for (const auto handle : lists.loaded) add_unwanted(UnwantedSession{handle, true});
-  for (const auto handle : lists.saved) add_unwanted(UnwantedSession{handle, false});
+  // A session that no book knows came from a command whose response we could not read. It is loaded then: the kernel
+  // saves the sessions of others who use the TPM as well after each of their commands (TPM-RULES 35).
+  const auto is_others = [&](std::uint32_t handle) {
+    const auto& others = chip_.others_loaded_sessions;
+    return restarted == Restarted::kNo && std::find(others.begin(), others.end(), handle) != others.end();
+  };
+  for (const auto handle : lists.loaded)
+    if (!is_others(handle)) add_unwanted(UnwantedSession{handle, true});
+  const auto was_ours = [&](std::uint32_t handle) {
+    return restarted == Restarted::kNo && std::any_of(lost_.begin(), lost_.end(), [&](const Session& lost) {
+             return wire::number_of(lost.handle) == wire::number_of(handle);
+           });
+  };
+  for (const auto handle : lists.saved)
+    if (chip_.keep_free_sessions == 0 || was_ours(handle)) add_unwanted(UnwantedSession{handle, false});
 }
 
 // What can be made again is, when it is used. After a start-up a private TPM would know the others no more; but where

@@ -223,7 +223,7 @@ Expected<void> count_foreign(Asker& tpm, ChipFacts& facts) {
   if (!loaded) return Failure(loaded.error());
   const auto saved = handles(tpm, kFirstSavedSession);
   if (!saved) return Failure(saved.error());
-  facts.foreign_loaded = static_cast<std::uint32_t>(loaded->size());
+  facts.foreign_loaded = *loaded;
   facts.foreign_saved = static_cast<std::uint32_t>(saved->size());
   return {};
 }
@@ -294,7 +294,7 @@ Expected<void> read_limits(const Properties& properties, ChipFacts& facts) {
         fmt::format("the TPM has no room for a session: others hold {} loaded and {} saved ones. Stop those programs, "
                     "or restart the "
                     "machine",
-                    facts.foreign_loaded, facts.foreign_saved));
+                    facts.foreign_loaded.size(), facts.foreign_saved));
   if (facts.max_command < kSmallestBuffer || facts.max_response < kSmallestBuffer)
     return Failure(
         fmt::format("the TPM says that its buffers are {} and {} octets large, which is too little to be true",

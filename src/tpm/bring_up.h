@@ -26,7 +26,7 @@ struct ChipFacts {
   std::uint32_t loaded_sessions = 0;  // HR_LOADED_AVAIL
   std::uint32_t active_sessions = 0;  // HR_ACTIVE_AVAIL
   // Sessions of others, loaded and saved; not in the three above. Always 0 on a TPM that is ours alone.
-  std::uint32_t foreign_loaded = 0;
+  std::vector<std::uint32_t> foreign_loaded = {};  // handles
   std::uint32_t foreign_saved = 0;
 
   std::uint32_t active_max = 0;    // ACTIVE_SESSIONS_MAX

@@ -7,10 +7,12 @@ namespace {
 
 constexpr Rc kOurFailure = 0x000B0101;
 
-class LyingTpm : public EngineBehindMeddler {
+// Of its own, and one that others use as well, such as a device.
+class LyingTpm : public EngineBehindMeddler, public testing::WithParamInterface<std::uint32_t> {
  protected:
   void SetUp() override {
     EngineBehindMeddler::SetUp();
+    remake(GetParam());
     victim_ = open(1);
     liar_ = open(2);
     key_ = key_of_its_own(victim_, 1);
@@ -38,7 +40,9 @@ class LyingTpm : public EngineBehindMeddler {
   Bytes public_, digest_;
 };
 
-TEST_F(LyingTpm, AnObjectsHandleForASessionIsNoAnswer) {
+INSTANTIATE_TEST_SUITE_P(KeepFree, LyingTpm, testing::Values(0U, 1U));
+
+TEST_P(LyingTpm, AnObjectsHandleForASessionIsNoAnswer) {
   for (const std::uint32_t handle : {0x80000000U, 0x80000002U, 0x81000001U, 0x40000001U, 0U}) {
     meddler_->put_handle_once(cc::kStartAuthSession, handle);
     EXPECT_EQ(run(liar_, start_session(SessionType::kHmac)).code, kOurFailure) << std::hex << handle;
@@ -48,7 +52,7 @@ TEST_F(LyingTpm, AnObjectsHandleForASessionIsNoAnswer) {
   expect_victim_unharmed();
 }
 
-TEST_F(LyingTpm, AHandleThatTheTpmDoesNotListIsNoAnswer) {
+TEST_P(LyingTpm, AHandleThatTheTpmDoesNotListIsNoAnswer) {
   (void)tpm_->transact(flush_context(0x80000000), 0);
   meddler_->spoil = [this](std::uint32_t code, wire::Bytes& answer) {
     if (code != cc::kCreatePrimary || wire::read_header(answer)->code != 0) return;
@@ -62,7 +66,7 @@ TEST_F(LyingTpm, AHandleThatTheTpmDoesNotListIsNoAnswer) {
   expect_nothing_left_over();
 }
 
-TEST_F(LyingTpm, ANumberThatNoSessionCanHaveIsNoAnswer) {
+TEST_P(LyingTpm, ANumberThatNoSessionCanHaveIsNoAnswer) {
   for (const std::uint32_t handle : {0x02000040U, 0x02FFFFFFU}) {
     meddler_->put_handle_once(cc::kStartAuthSession, handle);
     EXPECT_EQ(run(liar_, start_session(SessionType::kHmac)).code, kOurFailure) << std::hex << handle;
@@ -71,7 +75,7 @@ TEST_F(LyingTpm, ANumberThatNoSessionCanHaveIsNoAnswer) {
   expect_victim_unharmed();
 }
 
-TEST_F(LyingTpm, ASessionsHandleForAnObjectIsNoAnswer) {
+TEST_P(LyingTpm, ASessionsHandleForAnObjectIsNoAnswer) {
   for (const std::uint32_t handle : {policy_, 0x02000005U, 0x81000001U, 0x40000001U, 0U}) {
     meddler_->put_handle_once(cc::kCreatePrimary, handle);
     EXPECT_EQ(run(liar_, unlike_others(2)).code, kOurFailure) << std::hex << handle;
@@ -83,7 +87,7 @@ TEST_F(LyingTpm, ASessionsHandleForAnObjectIsNoAnswer) {
 }
 
 // Somebody else on the chip flushed it, and the TPM is right to give the handle again.
-TEST_F(LyingTpm, AHandleThatIsGivenAgainIsWhoseItWasGivenTo) {
+TEST_P(LyingTpm, AHandleThatIsGivenAgainIsWhoseItWasGivenTo) {
   (void)tpm_->transact(flush_context(0x80000000), 0);
   const auto made = run(liar_, unlike_others(2));
   ASSERT_EQ(made.code, 0U);
@@ -94,7 +98,7 @@ TEST_F(LyingTpm, AHandleThatIsGivenAgainIsWhoseItWasGivenTo) {
   expect_nothing_left_over();
 }
 
-TEST_F(LyingTpm, AHandleThatIsGivenAgainLeavesTheBooksRightAlsoIfTheTpmCannotBeAsked) {
+TEST_P(LyingTpm, AHandleThatIsGivenAgainLeavesTheBooksRightAlsoIfTheTpmCannotBeAsked) {
   (void)tpm_->transact(flush_context(0x80000000), 0);
   meddler_->refuse_always(cc::kGetCapability, wire::rc::kFailure);
   const auto made = run(liar_, unlike_others(2));
@@ -105,7 +109,7 @@ TEST_F(LyingTpm, AHandleThatIsGivenAgainLeavesTheBooksRightAlsoIfTheTpmCannotBeA
   expect_nothing_left_over();
 }
 
-TEST_F(LyingTpm, AnObjectThatIsSavedComesBackWhenItsHandleWasGivenAgain) {
+TEST_P(LyingTpm, AnObjectThatIsSavedComesBackWhenItsHandleWasGivenAgain) {
   EXPECT_EQ(run(victim_, context_save(key_)).code, 0U);
   (void)tpm_->transact(flush_context(0x80000000), 0);
   EXPECT_EQ(run(liar_, unlike_others(2)).code, 0U);
@@ -113,7 +117,7 @@ TEST_F(LyingTpm, AnObjectThatIsSavedComesBackWhenItsHandleWasGivenAgain) {
 }
 
 // A garbled answer: the handle in it is that of another client's object, which is there and well.
-TEST_F(LyingTpm, AHandleThatAnotherClientHasGivesNobodyItsKey) {
+TEST_P(LyingTpm, AHandleThatAnotherClientHasGivesNobodyItsKey) {
   meddler_->put_handle_once(cc::kCreatePrimary, 0x80000000);
   const auto made = run(liar_, unlike_others(2));
   EXPECT_EQ(meddler_->meddled, 1U);
@@ -122,7 +126,7 @@ TEST_F(LyingTpm, AHandleThatAnotherClientHasGivesNobodyItsKey) {
 }
 
 // Our own ContextLoad.
-TEST_F(LyingTpm, AnObjectThatComesBackUnderATakenHandleIsNotBooked) {
+TEST_P(LyingTpm, AnObjectThatComesBackUnderATakenHandleIsNotBooked) {
   std::vector<std::uint32_t> keys;
   for (std::uint8_t i = 2; i < 6; ++i) keys.push_back(key_of_its_own(liar_, i));
   EXPECT_TRUE(wire::same_bytes(public_of(victim_, key_), public_));  // loaded again, so used last
@@ -143,7 +147,7 @@ TEST_F(LyingTpm, AnObjectThatComesBackUnderATakenHandleIsNotBooked) {
   expect_nothing_left_over();
 }
 
-TEST_F(LyingTpm, ASessionThatComesBackWithAnothersNumberIsNotBooked) {
+TEST_P(LyingTpm, ASessionThatComesBackWithAnothersNumberIsNotBooked) {
   std::vector<std::uint32_t> sessions;
   sessions.reserve(4);
   for (int i = 0; i < 4; ++i) sessions.push_back(session(liar_, SessionType::kPolicy));
@@ -157,7 +161,8 @@ TEST_F(LyingTpm, ASessionThatComesBackWithAnothersNumberIsNotBooked) {
   expect_nothing_left_over();
 }
 
-TEST_F(LyingTpm, ASaveWithoutAContextKeepsTheObjectWhereItIs) {
+TEST_P(LyingTpm, ASaveWithoutAContextKeepsTheObjectWhereItIs) {
+  if (GetParam() != 0) return;  // room is made in idle time there, before the command
   for (std::uint8_t i = 2; i < 4; ++i) (void)key_of_its_own(victim_, i);
   // Something must leave, and what the TPM gives as its copy is none.
   meddler_->empty_answer_once(cc::kContextSave);
@@ -169,7 +174,7 @@ TEST_F(LyingTpm, ASaveWithoutAContextKeepsTheObjectWhereItIs) {
   expect_victim_unharmed();
 }
 
-TEST_F(LyingTpm, AClientsSaveWithoutAContextIsNoAnswer) {
+TEST_P(LyingTpm, AClientsSaveWithoutAContextIsNoAnswer) {
   meddler_->empty_answer_once(cc::kContextSave);
   EXPECT_EQ(run(victim_, context_save(key_)).code, kOurFailure);
   EXPECT_EQ(meddler_->meddled, 1U);
@@ -178,7 +183,7 @@ TEST_F(LyingTpm, AClientsSaveWithoutAContextIsNoAnswer) {
 }
 
 // The TPM has put the session away, and what would bring it back is lost.
-TEST_F(LyingTpm, ASessionSavedWithoutAContextIsGivenBack) {
+TEST_P(LyingTpm, ASessionSavedWithoutAContextIsGivenBack) {
   const auto hmac_session = session(victim_);
   meddler_->empty_answer_once(cc::kContextSave);
   EXPECT_EQ(run(victim_, context_save(hmac_session)).code, kOurFailure);
@@ -188,7 +193,7 @@ TEST_F(LyingTpm, ASessionSavedWithoutAContextIsGivenBack) {
   EXPECT_EQ(sessions_held(), 1U);
 }
 
-TEST_F(LyingTpm, APolicySessionSavedWithoutAContextIsMadeAgain) {
+TEST_P(LyingTpm, APolicySessionSavedWithoutAContextIsMadeAgain) {
   meddler_->empty_answer_once(cc::kContextSave);
   EXPECT_EQ(run(victim_, context_save(policy_)).code, kOurFailure);
   expect_victim_unharmed();

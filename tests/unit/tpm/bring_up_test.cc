@@ -74,7 +74,7 @@ TEST(BringUp, EmptiesATpmThatIsOursAlone) {
     EXPECT_EQ(facts->object_slots, 3U);
     EXPECT_EQ(facts->loaded_sessions, 3U);
     EXPECT_EQ(facts->active_sessions, 64U);
-    EXPECT_EQ(facts->foreign_loaded + facts->foreign_saved, 0U);
+    EXPECT_EQ(facts->foreign_loaded.size() + facts->foreign_saved, 0U);
   }
 }
 
@@ -86,7 +86,7 @@ TEST(BringUp, LeavesOthersTheirSessionsOnADeviceAndCountsThemOut) {
   ASSERT_TRUE(facts) << facts.error();
   EXPECT_EQ(facts->flushed, 2U);
   EXPECT_EQ(facts->object_slots, 3U);
-  EXPECT_EQ(facts->foreign_loaded, 2U);
+  EXPECT_EQ(facts->foreign_loaded.size(), 2U);
   EXPECT_EQ(facts->foreign_saved, 5U);
   EXPECT_EQ(facts->loaded_sessions, 1U);
   EXPECT_EQ(facts->active_sessions, 57U);
