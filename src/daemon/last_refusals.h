@@ -30,6 +30,9 @@ struct Refusal {
 
 // What to tell a user whose command was answered with that code of our layer. Source: docs/transparency.md.
 [[nodiscard]] std::string_view reason_of(wire::Rc code);
+// Of a command that was kept away from the TPM: observe::is_known_crash.
+inline constexpr std::string_view kKnownCrash =
+    "the command is known to crash, hang or disable TPMs, so the TPM never saw it: docs/known-crashes.md";
 // Of a command that was answered LOCKOUT. `interval`: seconds.
 [[nodiscard]] std::string sentence_of_lockout(bool by_own_share, std::uint32_t interval);
 // In place of a command's name: what was refused was said to tpmspaced itself.

@@ -270,6 +270,7 @@ void Server::on_account(std::size_t chip, const observe::Account& account) {
     audit_refusal(account, observe::AuditEvent::kLockout,
                   sentence_of_lockout(account.stopped_by_own_share, account.lockout_interval));
   if (account.kept_from_pin) audit_refusal(account, observe::AuditEvent::kRefused, std::string(kKeptFromPin));
+  if (observe::is_known_crash(account)) audit_refusal(account, observe::AuditEvent::kRefused, std::string(kKnownCrash));
   if (account.saved_by) {
     const auto& [owner, user, connection] = *account.saved_by;
     audit_refusal(account, observe::AuditEvent::kRefused,
@@ -370,7 +371,8 @@ void Server::on_arrival(Arrival arrived) {
   clients_.emplace(id, std::move(client));
 }
 
-std::optional<wire::Rc> Server::refusal_of(const ClientIdentity& identity, ClientLimits::Verdict verdict, bool is_kept) {
+std::optional<wire::Rc> Server::refusal_of(const ClientIdentity& identity, ClientLimits::Verdict verdict,
+                                           bool is_kept) {
   if (verdict != ClientLimits::Verdict::kWelcome && !is_kept) {
     say_refused(identity, verdict);
     return kNoPlace;

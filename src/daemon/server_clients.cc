@@ -80,10 +80,12 @@ void Server::count_account(const observe::Account& account) {
   client.use.tpm_time += account.tpm_nanoseconds();
   if (account.held) client.use.held = *account.held;
   if (account.client_code == 0 || !is_ours(account.rc)) return;
-  auto reason = account.stopped_for_lockout
-                    ? sentence_of_lockout(account.stopped_by_own_share, account.lockout_interval)
-                    : std::string(account.kept_from_pin ? kKeptFromPin : reason_of(account.rc));
-  note_refusal(client, name_of(*client.connection, account.client_code), account.rc, std::move(reason));
+  const auto reason = [&] {
+    if (account.stopped_for_lockout) return sentence_of_lockout(account.stopped_by_own_share, account.lockout_interval);
+    if (account.kept_from_pin) return std::string(kKeptFromPin);
+    return std::string(observe::is_known_crash(account) ? kKnownCrash : reason_of(account.rc));
+  };
+  note_refusal(client, name_of(*client.connection, account.client_code), account.rc, reason());
 }
 
 // --- Telling

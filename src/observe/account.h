@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "wire/rc.h"
 #include "wire/tpm_use.h"
 
 namespace tpmspace::observe {
@@ -56,5 +57,15 @@ struct Account {
     return sum;
   }
 };
+
+// The client's command was kept away from the TPM, because it is known to crash, hang or disable one
+// (tpm/known_crashes.h): no TPM speaks with our layer, and no row of that table is answered FAILURE (no response) or
+// CANCELED (never sent).
+[[nodiscard]] inline bool is_known_crash(const Account& account) {
+  if (account.tpm.empty() || account.tpm.back().cause != Cause::kClient) return false;
+  const wire::Rc code = account.tpm.back().rc;
+  return wire::layer_of(code) == wire::layer_of(wire::kManagerLayer) && code == account.rc &&
+         code != wire::from_manager(wire::rc::kFailure) && code != wire::from_manager(wire::rc::kCanceled);
+}
 
 }  // namespace tpmspace::observe

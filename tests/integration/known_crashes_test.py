@@ -1,11 +1,14 @@
 """What is known to end, hang or disable a TPM, sent by an ordinary user while others use it."""
 
+import json
 import os
+import pathlib
 import struct
+import tempfile
 import unittest
 
 import harness
-from users import ALICE
+from users import ALICE, User
 
 KEY_IN_SECOND_HANDLE, DISABLED_COMMAND, AUTH_UNAVAILABLE = 0x29C, 0x143, 0x12F
 CERTIFY_X509, LOAD_EXTERNAL, UNSEAL, RSA_DECRYPT = 0x197, 0x167, 0x15E, 0x159
@@ -69,6 +72,22 @@ class KnownCrashesTest(unittest.TestCase):
                 victim.run(harness.command(harness.READ_PUBLIC, struct.pack(">I", key)))
                 victim.run(harness.flush_context(session))
             self.assertEqual(daemon.status()["tpm_resets"], 0)
+
+    def test_what_was_kept_from_the_tpm_is_in_the_audit_trail(self):
+        with tempfile.TemporaryDirectory(prefix="tpmspace-audit-") as directory, harness.Swtpm() as swtpm:
+            trail = pathlib.Path(directory, "audit.jsonl")
+            with harness.Daemon(swtpm.spec, config=f'audit = "{trail}"\n{RIGHT}') as daemon:
+                os.chmod(daemon.directory, 0o755)
+                with harness.effective_user(ALICE), daemon.connect() as client:
+                    self.certify_without_a_key(KEY_IN_SECOND_HANDLE)(client)
+                with User(daemon, ALICE) as alice:
+                    told = alice.run(harness.program("tpmspace"), "whoami", "--socket", daemon.path).stdout
+                self.assertIn("is known to crash", " ".join(told.decode().split()))
+            records = [json.loads(line) for line in trail.read_text().splitlines()]
+            refused = [one for one in records if one["event"] == "refused"]
+            self.assertEqual([(one["uid"], one["command"], one["code"]) for one in refused],
+                             [(ALICE, "TPM2_CertifyX509", f"0x{harness.MANAGER | KEY_IN_SECOND_HANDLE:08x}")])
+            self.assertIn("docs/known-crashes.md", refused[0]["reason"])
 
     def certify_without_a_key(self, expected):
         def act(client):

@@ -193,6 +193,13 @@ TEST(KnownCrashes, EachRowOfTheTableIsMet) {
   for (const KnownCrash& row : known_crashes()) EXPECT_TRUE(answers.contains(row.answer)) << row.name;
 }
 
+// By these two codes a client's record tells a refusal from a TPM that did not answer, and from a command that was
+// never sent.
+TEST(KnownCrashes, NoneIsAnsweredFailureOrCanceled) {
+  for (const KnownCrash& row : known_crashes())
+    EXPECT_TRUE(row.answer != wire::rc::kFailure && row.answer != wire::rc::kCanceled) << row.name;
+}
+
 TEST(KnownCrashes, EachHasItsSectionInTheDocumentation) {
   std::ifstream file(std::string(TPMSPACE_DOCS) + "/known-crashes.md");
   const std::string page{std::istreambuf_iterator<char>(file), {}};
