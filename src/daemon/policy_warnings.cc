@@ -103,7 +103,7 @@ class Warner {
     const bool says_where =
         rule.names_place() || rule.names_program() || rule.listener || rule.lsm_label || rule.tpm_namespace;
     const auto takes_containers = [](const guard::Rule& earlier) {
-      return !earlier.only_narrows() && crowd_of(earlier) == "container";
+      return !earlier.only_narrows() && !earlier.uids && !earlier.gids && crowd_of(earlier) == "container";
     };
     const auto here = file_.rules.begin() + static_cast<std::ptrdiff_t>(i);
     if (rule.uids && rule.uids->contains(0) && !says_where && std::none_of(file_.rules.begin(), here, takes_containers))
@@ -113,19 +113,40 @@ class Warner {
                        rule.profile));
   }
 
-  // "pod" of a rule about no matter which pod; nullopt: it says more.
-  static std::optional<std::string_view> crowd_of(const guard::Rule& rule) {
-    const auto is_any = [](const std::optional<guard::Pattern>& pattern) {
-      return !pattern || pattern->text().find_first_not_of("*?/") == std::string::npos;
-    };
-    const bool says_who = rule.uids || rule.gids || rule.listener || rule.lsm_label || rule.tpm_namespace ||
-                          rule.user_namespace || rule.mount_namespace;
-    if (says_who || !is_any(rule.cgroup) || !is_any(rule.unit) || !is_any(rule.container) || !is_any(rule.pod))
-      return std::nullopt;
-    if (rule.pod) return "pod";
-    if (rule.container) return "container";
+  // "pod" of a rule about no matter which pod; nullopt: it says more. A user or group says nothing more of a pod or a
+  // container: each one's root can become whichever it likes.
+  static std::optional<std::string> crowd_of(const guard::Rule& rule) {
+    const bool says_more = rule.listener || rule.lsm_label || rule.tpm_namespace || rule.executable ||
+                           rule.user_namespace || rule.mount_namespace;
+    if (says_more || !is_any(rule.container) || !is_any(rule.pod) || !is_any_unit(rule.unit)) return std::nullopt;
+    if (is_any(rule.cgroup)) {
+      if (rule.pod) return "pod";
+      if (rule.container) return "container";
+    }
+    const auto root = rule.cgroup ? root_of_containers(rule.cgroup->text()) : std::nullopt;
+    if (root) return fmt::format("container under {}", *root);
+    if (rule.uids || rule.gids || !is_any(rule.cgroup)) return std::nullopt;
     if (rule.unit) return "unit";
-    return rule.cgroup ? std::optional<std::string_view>("process in any cgroup") : std::nullopt;
+    return rule.cgroup ? std::optional<std::string>("process in any cgroup") : std::nullopt;
+  }
+  static bool is_any(const std::optional<guard::Pattern>& pattern) {
+    return !pattern || has_only(pattern->text(), "*?/-");
+  }
+  // Also "*.service".
+  static bool is_any_unit(const std::optional<guard::Pattern>& pattern) {
+    if (!pattern) return true;
+    const std::string_view text = pattern->text();
+    return has_only(text.substr(0, text.rfind('.')), "*?-.@");
+  }
+  // "/kubepods.slice" of "/kubepods.slice/**": where container managers have all of theirs.
+  static std::optional<std::string_view> root_of_containers(std::string_view pattern) {
+    constexpr std::array<std::string_view, 6> kRoots = {"/kubepods.slice", "/kubepods", "/machine.slice",
+                                                        "/docker",         "/lxc",      "/libpod_parent"};
+    const auto has_all_of = [&](std::string_view root) {
+      return pattern.starts_with(root) && has_only(pattern.substr(root.size()), "*?/");
+    };
+    const auto found = std::find_if(kRoots.begin(), kRoots.end(), has_all_of);
+    return found == kRoots.end() ? std::nullopt : std::optional(*found);
   }
 
   // Names that nothing has.
