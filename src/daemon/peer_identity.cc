@@ -249,13 +249,14 @@ PeerReader::Pidfd PeerReader::pidfd_of(int socket, pid_t pid) const {
   return {.fd = posix::Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))), .by_number = true};
 }
 
-// A process that lives and is not shown is hidden. It is looked for again once it is known to live: until then the
-// number may have gone from one that is gone to another one.
+// A process that lives and is not shown is hidden, if processes of others are hidden here: where they are shown, nobody
+// knows why this one is not. It is looked for again once it is known to live: until then the number may have gone from
+// one that is gone to another one.
 Sight PeerReader::unseen(int socket, pid_t pid) const {
   const Pidfd pidfd = pidfd_of(socket, pid);
   if (!pidfd.fd || !is_alive(pidfd.fd.get())) return Sight::kGone;
   const bool is_shown = proc_is_ours_ && stat_of(directory_of(pid).get());
-  return !is_shown && is_alive(pidfd.fd.get()) ? Sight::kHidden : Sight::kGone;
+  return !is_shown && !sees_others() && is_alive(pidfd.fd.get()) ? Sight::kHidden : Sight::kGone;
 }
 
 Sight PeerReader::look_at_process(PeerIdentity& peer, int socket, SinceBoot accepted, posix::Fd& process) const {

@@ -39,8 +39,8 @@ namespace tpmspace::daemon {
 // Why there is more to say of a process or not.
 enum class Sight : std::uint8_t {
   kRead,     // it lived while it was read
-  kGone,     // it was gone by then, or there is doubt that it was the one
-  kHidden,   // it lives, and our /proc does not show it: hidepid, or /proc of another pid namespace
+  kGone,     // it was gone by then, or there is doubt that it was the one, or it alone is not shown
+  kHidden,   // it lives, and our /proc shows nobody else's processes: hidepid, or /proc of another pid namespace
   kForeign,  // it has no number in our pid namespace
 };
 

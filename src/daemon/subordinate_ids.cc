@@ -115,7 +115,8 @@ SubordinateIds SubordinateIds::parse(std::string_view text, const UidOf& uid_of)
     const auto asked = known.find(name);
     const auto holder = number(name) ? number(name) : asked != known.end() ? asked->second : uid_of(name);
     known.emplace(name, holder);
-    if (holder && *holder != 0) out.loans_.push_back({*first, *first + (*count - 1), *holder});
+    // A name that nobody knows now, since its directory does not answer: still one holder, and nobody else.
+    if (holder != 0U) out.loans_.push_back({*first, *first + (*count - 1), holder.value_or(*first)});
   }
   return out;
 }
@@ -137,8 +138,14 @@ SubordinateIds SubordinateIds::of_this_machine() {
   return parse(read_file("/etc/subuid", kMaxFile), uid_of_name);
 }
 
-SubordinateIds SubordinateIds::of_library() {
+SubordinateIds SubordinateIds::of_silent_service() {
   SubordinateIds out;
+  out.in_blocks_ = true;
+  return out;
+}
+
+SubordinateIds SubordinateIds::of_library() {
+  SubordinateIds out = of_silent_service();
   const Libsubid library;
   if (!library.is_there()) return out;
   for (const auto& [name, uid] : listed_users(kMaxUsers))
@@ -154,7 +161,9 @@ SubordinateIds SubordinateIds::of_library() {
 std::uint32_t SubordinateIds::holder_of(std::uint32_t uid) const {
   const auto found = std::find_if(loans_.begin(), loans_.end(),
                                   [uid](const Loan& loan) { return loan.first <= uid && uid <= loan.last; });
-  return found == loans_.end() ? uid : found->holder;
+  if (found != loans_.end()) return found->holder;
+  constexpr std::uint32_t kUpperHalf = 0x8000'0000, kBlock = 0x1'0000;
+  return in_blocks_ && uid >= kUpperHalf && uid != UINT32_MAX ? uid / kBlock * kBlock : uid;
 }
 
 }  // namespace tpmspace::daemon

@@ -267,8 +267,8 @@ TEST_F(AccessControlTest, ATenantsUsersAreOneOwnerUnlessTheyAreSeparate) {
   AccessControl keeper(with_namespaces({here("box"), people}), kChips, most_, kBytes);
   const std::uint32_t uid = ::geteuid();
   const ClientIdentity in_box = admit(keeper), in_people = admit(keeper, {.listener = "p"}),
-                 behind_listener = admit(keeper, {.listener = "x", .profile = "safe"}),
-                 behind_listeners = admit(keeper, {.listener = "y", .profile = "safe", .separate_users = true});
+                       behind_listener = admit(keeper, {.listener = "x", .profile = "safe"}),
+                       behind_listeners = admit(keeper, {.listener = "y", .profile = "safe", .separate_users = true});
   for (const ClientIdentity& one : {in_box, behind_listener}) {
     EXPECT_EQ(one.holder(), part_of_tenant(uid, tenant_of(one.owner)));
     EXPECT_EQ(one.owner, part_of_tenant(uid + 1, tenant_of(one.owner)).owner) << "another user is the same owner";
@@ -310,7 +310,7 @@ TEST_F(AccessControlTest, ANamespacesQuotasAreAPoolOfItsMembers) {
   two.quotas = one.quotas;
   AccessControl keeper(with_namespaces({one, two}), kChips, most_, kBytes);
   const ClientIdentity inside = admit(keeper), other = admit(keeper, {.listener = "two"}),
-                 outside = admit(keeper, {.listener = "x"});
+                       outside = admit(keeper, {.listener = "x"});
   const auto& pool = inside.permissions->limits.pools[2];
   EXPECT_EQ(pool, (space::Pool{.id = pool.id, .sessions = 3, .objects = 2, .bytes = 70'000}));
   EXPECT_NE(pool.id.value, 0U);
@@ -411,7 +411,8 @@ using Kind = AccessControl::Tenant::Kind;
 
 class UnknownClient : public AccessControlTest {
  protected:
-  [[nodiscard]] static ClientIdentity admit_orphan(AccessControl& keeper, const Entrance& entrance = {.listener = "main"}) {
+  [[nodiscard]] static ClientIdentity admit_orphan(AccessControl& keeper,
+                                                   const Entrance& entrance = {.listener = "main"}) {
     const posix::Fd socket = orphan();
     auto identity = keeper.admit(socket.get(), entrance, since_boot());
     EXPECT_TRUE(identity);
@@ -523,10 +524,20 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(Loans{"", 5, 5}, Loans{"alice:100000:65536\n", 100000, 1000},
                     Loans{"alice:100000:65536", 165535, 1000}, Loans{"alice:100000:65536\n", 165536, 165536},
                     Loans{"# lent\n\nbob:1:2\nalice:100000:1\n", 100000, 1000}, Loans{"1001:200000:10\n", 200009, 1001},
+                    // Of a name that cannot be looked up: one owner, not 65,536.
+                    Loans{"bob:100000:65536\n", 100007, 100000}, Loans{"bob:100000:65536\n", 165535, 100000},
                     Loans{"alice:100000:0\n", 100000, 100000}, Loans{"alice:100000:4294967295\n", 100001, 100001},
                     Loans{"alice:0:10\n", 0, 0}, Loans{"alice:1\n", 1, 1}, Loans{"alice:x:10\n", 0, 0},
                     // What root is lent is not root.
                     Loans{"root:100000:65536\n", 100000, 100000}, Loans{"alice:10:5\n1001:10:5\n", 12, 1000}));
+
+TEST(SubordinateIds, OfAServiceThatTellsNothingAreOneOwnerABlock) {
+  const auto ids = SubordinateIds::of_silent_service();
+  EXPECT_EQ(ids.holder_of(0x8001'0000), 0x8001'0000U);
+  EXPECT_EQ(ids.holder_of(0x8001'FFFF), 0x8001'0000U);
+  EXPECT_EQ(ids.holder_of(0x8002'0000), 0x8002'0000U);
+  for (const std::uint32_t uid : {0U, 1000U, 165535U, 0x7FFF'FFFFU, 0xFFFF'FFFFU}) EXPECT_EQ(ids.holder_of(uid), uid);
+}
 
 TEST(SubordinateIds, AreLentByAServiceIfNsswitchNamesOne) {
   for (const char* text : {"subid: sss\n", "passwd: files\nsubid:\tsss files", "subid:sss # files\n"})

@@ -542,6 +542,15 @@ TEST_F(PeerInAnyProc, IsReadFromThere) {
   }
 }
 
+// A security module may hide one process alone: that is no reason to go by its uid.
+TEST_F(PeerInAnyProc, IsHiddenOnlyWhereNobodyElseIsShown) {
+  fs::remove_all(process_);
+  EXPECT_EQ(read()->sight, Sight::kHidden);
+  fs::create_directories(proc_ + "/1");
+  write(proc_ + "/1/stat", stat_of(1, 1));
+  EXPECT_EQ(read()->sight, Sight::kGone);
+}
+
 TEST_F(PeerInAnyProc, HasNoCgroupThatIsNotOurs) {
   for (const std::string text : {"0::/../other\n", "0::/cut", "nonsense\n"}) {
     write(process_ + "/cgroup", text);
