@@ -334,7 +334,7 @@ TEST(Config, EveryKeyThatNeedsARestartIsNamed) {
     const std::string value = other == others.end() ? "77777" : other->second;
     const auto dot = key.find('.');
     const std::string text = dot == std::string::npos
-                                 ? key + " = " + value
+                                 ? fmt::format("{} = {}", key, value)
                                  : fmt::format("[{}]\n{} = {}", key.substr(0, dot), key.substr(dot + 1), value);
     const auto pending = pending_keys(settled(""), settled(text));
     EXPECT_TRUE(std::any_of(pending.begin(), pending.end(), [&](const PendingKey& one) { return one.key == key; }))
