@@ -11,10 +11,10 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "base/fd.h"
 #include "bench/link.h"
 #include "bench/statistics.h"
 #include "demo/kit/process.h"
-#include "posix/fd.h"
 #include "tests/support/tpm_commands.h"
 
 namespace tpmspace::bench {
@@ -30,7 +30,7 @@ constexpr uid_t kFlooder = 65533;  // some user without an account
   address.sun_family = AF_UNIX;
   std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
   for (;;) {
-    const posix::Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const base::Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     (void)::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
   }
 }

@@ -65,10 +65,10 @@ struct Pipe {
   Pipe() {
     std::array<int, 2> ends{};
     if (::pipe2(ends.data(), O_CLOEXEC) != 0) fail("pipe");
-    from = posix::Fd(ends[0]);
-    to = posix::Fd(ends[1]);
+    from = base::Fd(ends[0]);
+    to = base::Fd(ends[1]);
   }
-  posix::Fd from, to;
+  base::Fd from, to;
 };
 
 // Whole answers to TPM commands in what has come; what is not whole stays.
@@ -175,7 +175,7 @@ std::vector<double> times_of(const std::function<void()>& work, std::chrono::mil
 void keep_asking(const std::string& socket, const Crowd& crowd, const Process::Ready& ready) {
   const wire::Bytes hello = proto::encode(proto::Request(proto::Hello{}));
   const wire::Bytes cancel = proto::encode(proto::Request(proto::Cancel{}));
-  const posix::Fd poll(::epoll_create1(EPOLL_CLOEXEC));
+  const base::Fd poll(::epoll_create1(EPOLL_CLOEXEC));
   std::deque<Socket> sockets;
   std::vector<wire::Bytes> heard(crowd.connections);
   for (std::size_t i = 0; i < crowd.connections; ++i) {

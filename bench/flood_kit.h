@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "posix/fd.h"
+#include "base/fd.h"
 #include "wire/bytes.h"
 #include "wire/response.h"
 
@@ -33,7 +33,7 @@ class Socket {
   Answer run(wire::ByteView command);
 
  private:
-  posix::Fd fd_;
+  base::Fd fd_;
 };
 
 // A process of another user. It is killed when its owner goes.

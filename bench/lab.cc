@@ -55,7 +55,7 @@ bool appears(const std::string& path) {
 class QuietErrors {
  public:
   explicit QuietErrors(const std::string& log) : outer_(::dup(STDERR_FILENO)) {
-    const posix::Fd file(::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+    const base::Fd file(::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
     ::dup2(file.get(), STDERR_FILENO);
   }
   QuietErrors(const QuietErrors&) = delete;
@@ -63,7 +63,7 @@ class QuietErrors {
   ~QuietErrors() { ::dup2(outer_.get(), STDERR_FILENO); }
 
  private:
-  posix::Fd outer_;
+  base::Fd outer_;
 };
 
 }  // namespace

@@ -10,11 +10,11 @@
 #include <stdexcept>
 #include <string>
 
-#include "daemon/peer_identity.h"
+#include "base/fd.h"
 #include "engine/engine.h"
 #include "guard/shipped.h"
 #include "guard/verdict.h"
-#include "posix/fd.h"
+#include "peer/peer_identity.h"
 #include "tests/support/tpm_commands.h"
 #include "wire/command.h"
 #include "wire/response.h"
@@ -104,19 +104,19 @@ class Connected {
     address.sun_family = AF_UNIX;
     path.copy(address.sun_path, sizeof address.sun_path - 1);
     const auto* at = reinterpret_cast<const sockaddr*>(&address);
-    const posix::Fd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    client_ = posix::Fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const base::Fd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    client_ = base::Fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     if (::bind(listener.get(), at, sizeof address) != 0 || ::listen(listener.get(), 1) != 0) return;
     if (::connect(client_.get(), at, sizeof address) == 0)
-      server_ = posix::Fd(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      server_ = base::Fd(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
   }
 
-  posix::Fd client_, server_;
+  base::Fd client_, server_;
 };
 
 void identity(benchmark::State& state) {
   const Connected connection;
-  const daemon::PeerReader reader;
+  const peer::PeerReader reader;
   for (auto _ : state) {
     const auto who = reader.read(connection.server());
     if (!who || !who->program.executable.value()) state.SkipWithError("the peer's process is not known");

@@ -11,16 +11,16 @@
 #include <thread>
 #include <vector>
 
+#include "base/fd.h"
 #include "client/connection.h"
-#include "posix/fd.h"
 #include "proto/frame.h"
 #include "proto/socket_path.h"
 
 namespace tpmspace::bench {
 namespace {
 
+using base::Fd;
 using demo::Clock;
-using posix::Fd;
 
 Fd listen_here(const std::string& path) {
   sockaddr_un address{};

@@ -11,7 +11,7 @@
 #include <memory>
 #include <vector>
 
-#include "posix/fd.h"
+#include "base/fd.h"
 #include "proto/frame.h"
 #include "proto/socket_path.h"
 #include "tpm/bring_up.h"
@@ -21,7 +21,7 @@
 namespace tpmspace::demo {
 namespace {
 
-using posix::Fd;
+using base::Fd;
 
 Fd listen_at(const std::string& path) {
   sockaddr_un address{};

@@ -5,18 +5,26 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 allowed() {
   case $1 in
+  base) echo "base" ;;
   wire) echo "wire" ;;
   observe) echo "observe wire" ;;
   guard) echo "guard wire" ;;
-  space) echo "space wire" ;;
+  books) echo "books wire" ;;
+  space) echo "space books wire" ;;
   queue) echo "queue wire" ;;
-  engine) echo "engine guard space queue observe wire" ;;
-  tpm) echo "tpm wire posix" ;;
+  engine) echo "engine space books queue observe wire" ;;
+  tpm) echo "tpm wire base" ;;
   proto) echo "proto wire" ;;
-  client) echo "client proto wire posix" ;;
+  peer) echo "peer guard books base" ;;
+  log) echo "log peer observe proto wire base" ;;
+  loop) echo "loop log peer proto base" ;;
+  config) echo "config guard log engine tpm proto books wire base" ;;
+  explain) echo "explain config peer guard books observe proto tpm wire base" ;;
+  host) echo "host loop log peer engine guard space books observe proto tpm wire base" ;;
+  client) echo "client proto wire base" ;;
   tcti) echo "tcti client proto wire" ;;
-  tool) echo "tool client proto wire posix cli" ;;
-  daemon) echo "daemon engine guard space queue observe tpm proto wire posix cli" ;;
+  tool) echo "tool client proto wire base" ;;
+  daemon) echo "daemon host loop log explain config peer engine guard space books observe tpm proto wire base" ;;
   *) echo "$1" ;;
   esac
 }

@@ -23,13 +23,13 @@ namespace {
 constexpr seconds kPatience(10);  // between asking a program to end and killing it
 
 struct Pipe {
-  posix::Fd reading, writing;
+  base::Fd reading, writing;
 };
 
 Pipe make_pipe() {
   std::array<int, 2> ends{-1, -1};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) return {};
-  return {posix::Fd(ends[0]), posix::Fd(ends[1])};
+  return {base::Fd(ends[0]), base::Fd(ends[1])};
 }
 
 // What C wants: pointers into the texts, and none at the end.
@@ -71,8 +71,8 @@ struct Outfit {
 }
 
 // glibc 2.36 declares pidfd_open without C linkage.
-posix::Fd open_process(pid_t pid) {
-  return posix::Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+base::Fd open_process(pid_t pid) {
+  return base::Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
 }
 
 bool poll_one(int fd, short events, Deadline deadline) {
@@ -94,10 +94,10 @@ int milliseconds_left(Deadline deadline) {
 
 tl::expected<Child, std::string> Child::start(const Program& program) {
   Pipe input, output;
-  posix::Fd nothing(::open("/dev/null", O_RDWR | O_CLOEXEC)), log;
+  base::Fd nothing(::open("/dev/null", O_RDWR | O_CLOEXEC)), log;
   if (program.talks) input = make_pipe(), output = make_pipe();
   if (!program.log.empty())
-    log = posix::Fd(::open(program.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+    log = base::Fd(::open(program.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
   const auto environment = changed_environment(program.environment);
   Outfit outfit{nothing.get(), log.get(), log.get(), pointers(program.arguments), pointers(environment)};
   if (program.talks) outfit.input = input.reading.get(), outfit.output = output.writing.get();

@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include "posix/fd.h"
+#include "base/fd.h"
 
 namespace tpmspace::demo {
 
@@ -62,11 +62,11 @@ class Child {
   void stop();
 
  private:
-  Child(pid_t pid, posix::Fd handle) : pid_(pid), handle_(std::move(handle)) {}
+  Child(pid_t pid, base::Fd handle) : pid_(pid), handle_(std::move(handle)) {}
 
   pid_t pid_ = -1;
-  posix::Fd handle_;  // a pidfd: polls readable once the process has ended
-  posix::Fd input_, output_;
+  base::Fd handle_;  // a pidfd: polls readable once the process has ended
+  base::Fd input_, output_;
   std::string unread_;
   std::optional<int> status_;
 };

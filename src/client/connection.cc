@@ -156,13 +156,13 @@ bool wait_readable(int fd, const std::optional<std::chrono::steady_clock::time_p
 
 }  // namespace
 
-tl::expected<posix::Fd, Error> connect_socket(const std::string& path) {
+tl::expected<base::Fd, Error> connect_socket(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (auto wrong = path_error(path)) return tl::make_unexpected(std::move(*wrong));
   std::memcpy(address.sun_path, path.data(), path.size());
 
-  posix::Fd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  base::Fd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!fd) return tl::make_unexpected(Error{Error::Kind::kSystem, "cannot make a socket: " + reason(errno), 0});
   if (const int error = connect_to(fd.get(), address); error != 0)
     return tl::make_unexpected(connect_error(path, error));
@@ -179,7 +179,7 @@ Error no_place(const std::string& name) {
           kNoPlace};
 }
 
-Connection::Connection(posix::Fd socket, std::string name)
+Connection::Connection(base::Fd socket, std::string name)
     : socket_(std::move(socket)), name_(std::move(name)), reader_(proto::kMaxFrameSize, proto::kMaxReplySize) {
   struct stat info {};
   if (fstat(fd(), &info) != 0) return;
@@ -199,12 +199,12 @@ tl::expected<Connection, Error> Connection::share(int fd) {
   if (fstat(fd, &info) != 0 || !S_ISSOCK(info.st_mode))
     return tl::make_unexpected(
         Error{Error::Kind::kBadPath, name + " is no socket; `tpmspace open` passes one on to its command", 0});
-  posix::Fd own(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  base::Fd own(fcntl(fd, F_DUPFD_CLOEXEC, 0));
   if (!own) return tl::make_unexpected(Error{Error::Kind::kSystem, name + ": " + reason(errno), 0});
   return adopt(std::move(own), name);
 }
 
-Connection Connection::adopt(posix::Fd socket, std::string name) {
+Connection Connection::adopt(base::Fd socket, std::string name) {
   return {std::move(socket), std::move(name)};
 }
 

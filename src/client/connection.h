@@ -19,8 +19,8 @@
 #include <tl/expected.hpp>
 #include <vector>
 
+#include "base/fd.h"
 #include "client/error.h"
-#include "posix/fd.h"
 #include "proto/control.h"
 #include "proto/frame.h"
 #include "wire/bytes.h"
@@ -28,7 +28,7 @@
 namespace tpmspace::client {
 
 // The bare socket, connected. Waits at most until the kernel has taken it into the manager's backlog.
-[[nodiscard]] tl::expected<posix::Fd, Error> connect_socket(const std::string& path);
+[[nodiscard]] tl::expected<base::Fd, Error> connect_socket(const std::string& path);
 
 // What a manager answers, and closes, when it has as many connections as it may: to whatever came first.
 inline constexpr wire::Rc kNoPlace = wire::from_manager(wire::rc::kMemory);
@@ -44,7 +44,7 @@ class Connection {
   // `begin_turn` and `end_turn` only one uses it.
   [[nodiscard]] static tl::expected<Connection, Error> share(int fd);
   // A socket that is connected already; `name` is for error sentences.
-  [[nodiscard]] static Connection adopt(posix::Fd socket, std::string name);
+  [[nodiscard]] static Connection adopt(base::Fd socket, std::string name);
 
   // For poll: readable means that `receive` may find something. Not to be read or written by the caller.
   [[nodiscard]] int fd() const { return socket_.get(); }
@@ -114,7 +114,7 @@ class Connection {
     Awaited awaited = Awaited::kNobody;
   };
 
-  Connection(posix::Fd socket, std::string name);
+  Connection(base::Fd socket, std::string name);
 
   [[nodiscard]] static Deadline deadline_of(int timeout_ms);
   [[nodiscard]] Error closed() const;
@@ -146,7 +146,7 @@ class Connection {
   [[nodiscard]] tl::expected<void, Error> sort_arrivals();
   [[nodiscard]] tl::expected<void, Error> sort_reply(const proto::ControlFrame& frame);
 
-  posix::Fd socket_;
+  base::Fd socket_;
   std::string name_;
   proto::FrameReader reader_;
   std::deque<wire::Bytes> responses_;

@@ -4,11 +4,11 @@
 
 #include <algorithm>
 
-#include "daemon/config.h"
-#include "daemon/policy_file.h"
-#include "daemon/principal.h"
+#include "books/view.h"
+#include "config/session_terms.h"
+#include "guard/access.h"
 #include "guard/start_and_exit.h"
-#include "space/view.h"
+#include "peer/principal_of_peer.h"
 #include "wire/command_table.h"
 #include "wire/handle.h"
 
@@ -46,7 +46,7 @@ space::PoolId pool_of(PoolOf kind, std::uint64_t number) {
   return {number << 2U | static_cast<std::uint64_t>(kind)};
 }
 
-space::Pool pool_of(const guard::Quotas& quotas, TenantNumber number) {
+space::Pool pool_of(const guard::Quotas& quotas, peer::TenantNumber number) {
   if (quotas.sessions == guard::kUnlimited && quotas.objects == guard::kUnlimited && quotas.bytes == UINT64_MAX)
     return {};
   return {.id = pool_of(PoolOf::kNamespace, number),
@@ -91,10 +91,11 @@ AccessControl::AccessControl(std::shared_ptr<const guard::Policy> policy, std::v
       most_(most),
       most_bytes_(most_bytes),
       most_unread_(most_unread),
-      subordinates_(SubordinateIds::of_this_machine()) {}
+      subordinates_(peer::SubordinateIds::of_this_machine()) {}
 
-std::optional<ClientIdentity> AccessControl::admit(int socket, const Entrance& entrance, SinceBoot accepted) {
-  posix::Fd process;
+std::optional<ClientIdentity> AccessControl::admit(int socket, const guard::Entrance& entrance,
+                                                   peer::SinceBoot accepted) {
+  base::Fd process;
   auto peer = reader_.read_first(socket, accepted, process);
   if (!peer) return std::nullopt;
   ClientIdentity out;
@@ -102,7 +103,7 @@ std::optional<ClientIdentity> AccessControl::admit(int socket, const Entrance& e
     out.process = std::make_shared<const UnreadProcess>(std::move(process), unread_);
   else if (process)
     peer->program = reader_.read_program(process);
-  out.who = principal_of(*peer);
+  out.who = peer::principal_of(*peer);
   out.entrance = entrance;
   const auto homes = policy_->homes_of(out.who, entrance.listener);
   const auto* home = homes.front();
@@ -112,17 +113,18 @@ std::optional<ClientIdentity> AccessControl::admit(int socket, const Entrance& e
   out.owner = holder.owner;
   out.part = holder.part;
   // A policy names no other chips than are served: Server::not_served. If it is in doubt which, nothing is allowed.
-  if (!change_chip(out, chip_of(entrance, home))) return std::nullopt;
+  if (!change_chip(out, guard::chip_of(entrance, home))) return std::nullopt;
   return out;
 }
 
 void AccessControl::read_program(ClientIdentity& identity) const {
   if (!identity.process) return;
-  set_program(identity.who, reader_.read_program(identity.process->descriptor()));
+  peer::set_program(identity.who, reader_.read_program(identity.process->descriptor()));
   identity.process.reset();
 }
 
-space::Holder AccessControl::holder_of(const ClientIdentity& identity, const std::vector<const guard::Namespace*>& homes) {
+space::Holder AccessControl::holder_of(const ClientIdentity& identity,
+                                       const std::vector<const guard::Namespace*>& homes) {
   const guard::Principal& who = identity.who;
   const std::uint32_t uid = subordinates_.holder_of(who.uid);
   const auto* home = homes.front();
@@ -136,7 +138,7 @@ space::Holder AccessControl::holder_of(const ClientIdentity& identity, const std
   return holder_behind(identity.entrance, uid);
 }
 
-std::optional<space::OwnerId> AccessControl::owner_by_uid(std::uint32_t uid, const Entrance& entrance) {
+std::optional<space::OwnerId> AccessControl::owner_by_uid(std::uint32_t uid, const guard::Entrance& entrance) {
   const auto may_have_him = [&](const guard::Namespace& one) {
     const guard::Rule& members = one.members;
     return (!members.uids || members.uids->contains(uid)) &&
@@ -147,7 +149,7 @@ std::optional<space::OwnerId> AccessControl::owner_by_uid(std::uint32_t uid, con
   return holder_behind(entrance, subordinates_.holder_of(uid)).owner;
 }
 
-ClientIdentity AccessControl::stranger(const ucred& peer, const Entrance& entrance) {
+ClientIdentity AccessControl::stranger(const ucred& peer, const guard::Entrance& entrance) {
   static const auto kNothing = std::make_shared<const Permissions>();
   ClientIdentity out;
   out.who.uid = peer.uid;
@@ -158,16 +160,17 @@ ClientIdentity AccessControl::stranger(const ucred& peer, const Entrance& entran
 }
 
 space::Holder AccessControl::holder_in(const Tenant& tenant, bool separate_users, std::uint32_t uid) {
-  const TenantNumber number = number_of(tenant);
-  return separate_users ? space::Holder{.owner = owner_of(uid, number), .part = {}} : part_of_tenant(uid, number);
+  const peer::TenantNumber number = number_of(tenant);
+  return separate_users ? space::Holder{.owner = peer::owner_of(uid, number), .part = {}}
+                        : peer::part_of_tenant(uid, number);
 }
 
-space::Holder AccessControl::holder_behind(const Entrance& entrance, std::uint32_t uid) {
-  if (entrance.profile.empty()) return {.owner = owner_of(uid), .part = {}};
+space::Holder AccessControl::holder_behind(const guard::Entrance& entrance, std::uint32_t uid) {
+  if (entrance.profile.empty()) return {.owner = peer::owner_of(uid), .part = {}};
   return holder_in({Tenant::Kind::kListener, entrance.listener}, entrance.separate_users, uid);
 }
 
-void AccessControl::set_policy(std::shared_ptr<const guard::Policy> policy, SubordinateIds subordinates) {
+void AccessControl::set_policy(std::shared_ptr<const guard::Policy> policy, peer::SubordinateIds subordinates) {
   policy_ = std::move(policy);
   names_programs_ = names_programs(*policy_);
   ++policies_;
@@ -176,22 +179,22 @@ void AccessControl::set_policy(std::shared_ptr<const guard::Policy> policy, Subo
   subordinates_ = std::move(subordinates);
 }
 
-TenantNumber AccessControl::number_of(const Tenant& tenant) {
-  return tenants_.try_emplace(tenant, static_cast<TenantNumber>(tenants_.size() + 1)).first->second;
+peer::TenantNumber AccessControl::number_of(const Tenant& tenant) {
+  return tenants_.try_emplace(tenant, static_cast<peer::TenantNumber>(tenants_.size() + 1)).first->second;
 }
 
 std::vector<space::Holder> AccessControl::holders_of(std::uint32_t uid) const {
-  std::vector<space::Holder> out = {{.owner = owner_of(uid), .part = {}}};
+  std::vector<space::Holder> out = {{.owner = peer::owner_of(uid), .part = {}}};
   for (const auto& [unused, number] : tenants_) {
-    out.push_back({.owner = owner_of(uid, number), .part = {}});
-    out.push_back(part_of_tenant(uid, number));
+    out.push_back({.owner = peer::owner_of(uid, number), .part = {}});
+    out.push_back(peer::part_of_tenant(uid, number));
   }
   return out;
 }
 
 std::optional<AccessControl::Tenant> AccessControl::tenant_of_owner(space::OwnerId owner) const {
   for (const auto& [tenant, number] : tenants_)
-    if (number == tenant_of(owner)) return tenant;
+    if (number == peer::tenant_of(owner)) return tenant;
   return std::nullopt;
 }
 
@@ -210,7 +213,8 @@ bool AccessControl::renew(ClientIdentity& identity) {
   return true;
 }
 
-AccessControl::Narrowing AccessControl::narrow(ClientIdentity& identity, std::string_view name, std::uint64_t connection) {
+AccessControl::Narrowing AccessControl::narrow(ClientIdentity& identity, std::string_view name,
+                                               std::uint64_t connection) {
   const guard::Profile* profile = policy_->profile(name);
   if (profile == nullptr) return Narrowing::kNoSuchProfile;
   if (identity.narrowings >= limits::kNarrowings) return Narrowing::kTooOften;
@@ -253,7 +257,7 @@ bool AccessControl::join(ClientIdentity& identity, const ClientIdentity& opener)
 }
 
 std::shared_ptr<const Permissions> AccessControl::permissions_for(const ClientIdentity& identity) {
-  auto choice = choose(*policy_, identity.who, identity.entrance);
+  auto choice = guard::choose(*policy_, identity.who, identity.entrance);
   const auto& name = identity.who.tpm_namespace.value();
   const auto* home = name ? policy_->namespace_named(*name) : nullptr;
   const auto quotas = home != nullptr ? home->quotas : least_quotas(*policy_, choice.homes);
@@ -263,7 +267,7 @@ std::shared_ptr<const Permissions> AccessControl::permissions_for(const ClientId
     guard::Profile& profile = choice.profile;
     const std::string given = profile.name;  // a connection that narrows itself leaves no pool
     for (const Opener& one : identity.openers)
-      profile = guard::narrow(profile, choose(*policy_, one.who, one.entrance).profile);
+      profile = guard::narrow(profile, guard::choose(*policy_, one.who, one.entrance).profile);
     if (identity.narrowed) profile = guard::narrow(profile, *identity.narrowed);
     if (is_its_own) policy_->confine(profile, identity.who, identity.entrance.listener);
     auto limits = limits_of(profile, given, identity.holder(), home, quotas);
@@ -276,8 +280,8 @@ std::shared_ptr<const Permissions> AccessControl::permissions_for(const ClientId
   Rights rights{choice.rules,
                 identity.entrance.profile,
                 identity.entrance.locality,
-                tenant_of(identity.owner),
-                of_user ? user_of(identity.holder()) : space::OwnerId{},
+                peer::tenant_of(identity.owner),
+                of_user ? peer::user_of(identity.holder()) : space::OwnerId{},
                 identity.chip,
                 choice.homes,
                 choice.in_doubt};
@@ -316,7 +320,7 @@ space::SpaceLimits AccessControl::limits_of(const guard::Profile& profile, const
                                             const guard::Quotas& quotas) {
   space::SpaceLimits out = {.objects = std::min(most_.objects, profile.limits.objects),
                             .sessions = std::min(most_.sessions, profile.limits.sessions),
-                            .terms = session_terms(profile.terms),
+                            .terms = config::session_terms(profile.terms),
                             .administers = profile.administer,
                             .shares_tries = !administers_lockout(profile),
                             .share = profile.limits.share,
@@ -328,8 +332,8 @@ space::SpaceLimits AccessControl::limits_of(const guard::Profile& profile, const
     out.pools[0] = {.id = pool_of(PoolOf::kProfile, known->second), .sessions = profile.limits.endless_sessions};
   }
   if (profile.limits.bytes < most_bytes_)
-    out.pools[1] = {.id = pool_of(PoolOf::kUser, user_of(who).value), .bytes = profile.limits.bytes};
-  out.pools[2] = pool_of(quotas, tenant_of(who.owner));
+    out.pools[1] = {.id = pool_of(PoolOf::kUser, peer::user_of(who).value), .bytes = profile.limits.bytes};
+  out.pools[2] = pool_of(quotas, peer::tenant_of(who.owner));
   return out;
 }
 

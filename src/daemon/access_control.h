@@ -31,15 +31,15 @@
 #include <utility>
 #include <vector>
 
-#include "daemon/limits.h"
-#include "daemon/listener.h"
-#include "daemon/owner_numbers.h"
-#include "daemon/peer_identity.h"
-#include "daemon/subordinate_ids.h"
+#include "base/fd.h"
+#include "base/limits.h"
+#include "books/owner.h"
+#include "guard/listener.h"
 #include "guard/rules.h"
 #include "guard/verdict.h"
-#include "posix/fd.h"
-#include "space/owner.h"
+#include "peer/owner_numbers.h"
+#include "peer/peer_identity.h"
+#include "peer/subordinate_ids.h"
 
 namespace tpmspace::daemon {
 
@@ -56,7 +56,7 @@ struct Permissions {
 // A descriptor of /proc/PID, and a count of these.
 class UnreadProcess {
  public:
-  UnreadProcess(posix::Fd process, std::shared_ptr<unsigned> count)
+  UnreadProcess(base::Fd process, std::shared_ptr<unsigned> count)
       : process_(std::move(process)), count_(std::move(count)) {
     ++*count_;
   }
@@ -64,23 +64,23 @@ class UnreadProcess {
   UnreadProcess& operator=(const UnreadProcess&) = delete;
   ~UnreadProcess() { --*count_; }
 
-  [[nodiscard]] const posix::Fd& descriptor() const { return process_; }
+  [[nodiscard]] const base::Fd& descriptor() const { return process_; }
 
  private:
-  posix::Fd process_;
+  base::Fd process_;
   std::shared_ptr<unsigned> count_;
 };
 
 // Who opened a connection that another one joined, and by which listener.
 struct Opener {
   guard::Principal who;
-  Entrance entrance;
+  guard::Entrance entrance;
 };
 
 struct ClientIdentity {
   guard::Principal who = {};
   space::OwnerId owner = {};
-  Entrance entrance = {};
+  guard::Entrance entrance = {};
   std::shared_ptr<const guard::Profile> narrowed = {};  // by itself, for ever; null: never
   space::Part part = {};                                // of a tenant's users, and of who narrowed itself
   unsigned narrowings = 0;                              // how often
@@ -111,20 +111,21 @@ class AccessControl {
                 unsigned most_unread = limits::kUnreadProcesses);
 
   // `accepted`: as PeerReader::read wants it. What the policy does not name of its program is read by `read_program`.
-  [[nodiscard]] std::optional<ClientIdentity> admit(int socket, const Entrance& entrance, SinceBoot accepted);
+  [[nodiscard]] std::optional<ClientIdentity> admit(int socket, const guard::Entrance& entrance,
+                                                    peer::SinceBoot accepted);
   // Reads what `admit` left, once. Before anything is decided by the identity, or told of it.
   void read_program(ClientIdentity& identity) const;
   // Who has come as far as his uid and the listener tell it; nullopt: his process might be a namespace's, so only
   // `admit` knows.
-  [[nodiscard]] std::optional<space::OwnerId> owner_by_uid(std::uint32_t uid, const Entrance& entrance);
+  [[nodiscard]] std::optional<space::OwnerId> owner_by_uid(std::uint32_t uid, const guard::Entrance& entrance);
   // The user to whom the uid is lent, or the uid.
   [[nodiscard]] std::uint32_t holder_of(std::uint32_t uid) const { return subordinates_.holder_of(uid); }
   // PeerReader::sees_others.
   [[nodiscard]] bool sees_others() const { return reader_.sees_others(); }
   // Of a client that is refused: it allows nothing.
-  [[nodiscard]] static ClientIdentity stranger(const ucred& peer, const Entrance& entrance);
+  [[nodiscard]] static ClientIdentity stranger(const ucred& peer, const guard::Entrance& entrance);
   // Who is connected stays who he was.
-  void set_policy(std::shared_ptr<const guard::Policy> policy, SubordinateIds subordinates = {});
+  void set_policy(std::shared_ptr<const guard::Policy> policy, peer::SubordinateIds subordinates = {});
   [[nodiscard]] const guard::Policy& policy() const { return *policy_; }
 
   struct Tenant {
@@ -162,15 +163,16 @@ class AccessControl {
   // What two connections of equal rights have in common: the rules that matched, their listener's profile and locality,
   // the tenant, the user, if something is limited for each, the chip, the namespaces that they may be in, and whether
   // there is doubt.
-  using Rights = std::tuple<std::vector<std::size_t>, std::string, std::optional<std::uint8_t>, TenantNumber,
+  using Rights = std::tuple<std::vector<std::size_t>, std::string, std::optional<std::uint8_t>, peer::TenantNumber,
                             space::OwnerId, std::size_t, std::vector<std::size_t>, bool>;
 
-  [[nodiscard]] TenantNumber number_of(const Tenant& tenant);
+  [[nodiscard]] peer::TenantNumber number_of(const Tenant& tenant);
   [[nodiscard]] space::Holder holder_in(const Tenant& tenant, bool separate_users, std::uint32_t uid);
   // Of those who are in no namespace.
-  [[nodiscard]] space::Holder holder_behind(const Entrance& entrance, std::uint32_t uid);
+  [[nodiscard]] space::Holder holder_behind(const guard::Entrance& entrance, std::uint32_t uid);
   // `homes`: the namespaces that it may be in.
-  [[nodiscard]] space::Holder holder_of(const ClientIdentity& identity, const std::vector<const guard::Namespace*>& homes);
+  [[nodiscard]] space::Holder holder_of(const ClientIdentity& identity,
+                                        const std::vector<const guard::Namespace*>& homes);
   [[nodiscard]] std::shared_ptr<const Permissions> permissions_for(const ClientIdentity& identity);
   [[nodiscard]] std::vector<space::OwnerId> owners_it_may_be(const ClientIdentity& identity);
   void sweep_permissions();
@@ -178,7 +180,7 @@ class AccessControl {
                                              const space::Holder& who, const guard::Namespace* home,
                                              const guard::Quotas& quotas);
 
-  PeerReader reader_;
+  peer::PeerReader reader_;
   std::shared_ptr<const guard::Policy> policy_;
   std::uint64_t policies_ = 1;
   bool names_programs_ = false;                                       // the policy does
@@ -188,10 +190,10 @@ class AccessControl {
   std::uint64_t most_bytes_;
   unsigned most_unread_;
   std::map<std::string, std::uint64_t> endless_;  // the pools of profiles with endless leases, by their names
-  std::map<Tenant, TenantNumber> tenants_;
+  std::map<Tenant, peer::TenantNumber> tenants_;
   std::map<Rights, std::weak_ptr<const Permissions>> permissions_;
   std::optional<Rights> swept_;  // the last that was looked at
-  SubordinateIds subordinates_;
+  peer::SubordinateIds subordinates_;
 };
 
 }  // namespace tpmspace::daemon

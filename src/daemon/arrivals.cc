@@ -4,7 +4,7 @@
 
 #include <utility>
 
-#include "daemon/limits.h"
+#include "base/limits.h"
 
 namespace tpmspace::daemon {
 namespace {
@@ -17,13 +17,13 @@ bool has_hung_up(int socket) {
 
 }  // namespace
 
-Arrivals::Arrivals(EventLoop& loop, std::size_t most, Callbacks callbacks)
+Arrivals::Arrivals(loop::EventLoop& loop, std::size_t most, Callbacks callbacks)
     : most_(most), callbacks_(std::move(callbacks)), turn_(loop.deferred([this] { identify_some(); })) {}
 
-void Arrivals::add(posix::Fd socket, const Entrance& entrance, const Listeners::Occupancy& listener) {
-  const auto accepted = since_boot();
+void Arrivals::add(base::Fd socket, const guard::Entrance& entrance, const Listeners::Occupancy& listener) {
+  const auto accepted = peer::since_boot();
   if (has_hung_up(socket.get())) return;
-  const auto peer = peer_credentials(socket.get());
+  const auto peer = peer::peer_credentials(socket.get());
   if (!peer) return;
   const std::pair user(entrance.listener, callbacks_.user_of(peer->uid));
   if (callbacks_.is_hopeless(*peer, entrance, waiting_.size(user))) return;

@@ -17,20 +17,20 @@
 #include <string>
 #include <utility>
 
-#include "daemon/event_loop.h"
-#include "daemon/listener.h"
+#include "base/fd.h"
+#include "base/round_robin.h"
 #include "daemon/listeners.h"
-#include "daemon/peer_identity.h"
-#include "daemon/round_robin.h"
-#include "posix/fd.h"
+#include "guard/listener.h"
+#include "loop/event_loop.h"
+#include "peer/peer_identity.h"
 
 namespace tpmspace::daemon {
 
 struct Arrival {
-  posix::Fd socket;
+  base::Fd socket;
   ucred peer = {};
-  SinceBoot accepted = {};
-  Entrance entrance = {};
+  peer::SinceBoot accepted = {};
+  guard::Entrance entrance = {};
   Listeners::Occupancy listener = {};
 };
 
@@ -41,14 +41,14 @@ class Arrivals {
     std::function<uid_t(uid_t)> user_of;
     // The client would get no place and no answer, by what is known of it when it is accepted. It is closed at once.
     // `waiting`: so many of the same user wait here.
-    std::function<bool(const ucred& peer, const Entrance& entrance, std::size_t waiting)> is_hopeless;
+    std::function<bool(const ucred& peer, const guard::Entrance& entrance, std::size_t waiting)> is_hopeless;
     std::function<void(Arrival)> identify;
     std::function<void()> room_again;  // there was none
   };
-  Arrivals(EventLoop& loop, std::size_t most, Callbacks callbacks);
+  Arrivals(loop::EventLoop& loop, std::size_t most, Callbacks callbacks);
 
   // Takes a client that was just accepted.
-  void add(posix::Fd socket, const Entrance& entrance, const Listeners::Occupancy& listener);
+  void add(base::Fd socket, const guard::Entrance& entrance, const Listeners::Occupancy& listener);
   [[nodiscard]] bool has_room() const { return waiting_.size() < most_; }
   [[nodiscard]] std::size_t size() const { return waiting_.size(); }
   // All that wait are closed.
@@ -59,8 +59,8 @@ class Arrivals {
 
   const std::size_t most_;
   const Callbacks callbacks_;
-  RoundRobin<std::pair<std::string, uid_t>, Arrival> waiting_;
-  Deferred turn_;
+  base::RoundRobin<std::pair<std::string, uid_t>, Arrival> waiting_;
+  loop::Deferred turn_;
 };
 
 }  // namespace tpmspace::daemon

@@ -2,7 +2,7 @@
 
 #include <CLI/CLI.hpp>
 
-#include "cli/usage_error.h"
+#include "base/usage_error.h"
 #include "daemon/version.h"
 #include "tpm/spec.h"
 
@@ -11,10 +11,10 @@ namespace {
 
 // CLI11 takes what is wrong with a value as a string that is not empty.
 std::string check_mode(const std::string& text) {
-  return parse_mode(text) ? "" : "permission bits in octal are wanted, such as 0660";
+  return config::parse_mode(text) ? "" : "permission bits in octal are wanted, such as 0660";
 }
 std::string check_level(const std::string& text) {
-  return log_level_from(text) ? "" : "it is one of error, warning, notice, info, debug";
+  return log::log_level_from(text) ? "" : "it is one of error, warning, notice, info, debug";
 }
 std::string check_spec(const std::string& text) {
   const auto spec = tpm::parse_spec(text);
@@ -34,7 +34,7 @@ that chip. Without --tpm: {}, if it is there.
 AS is who connects, "uid=33,gid=33,cgroup=/system.slice/nginx.service,exe=/usr/sbin/nginx,listener=main,locality=0", also
 chip=NAME, of which all but uid may be left out; COMMAND HANDLE... is TPM2_NV_Write 0x01500016, TPM2_PCR_Read pcr=16 or
 TPM2_EvictControl owner 0x81000001 persistent=0x81000001. Exit code: 0 allowed, 3 refused, 1 neither can be said.)",
-                     tpm::latency_choices(), kDefaultDevice);
+                     tpm::latency_choices(), config::kDefaultDevice);
 }
 
 // `tpmspace policy` becomes this program, and is the one who speaks.
@@ -63,7 +63,7 @@ Arguments parse_arguments(int argc, char** argv) {
       ->type_name("LEVEL")
       ->check(check_level);
   bool check = false;
-  PolicyQuestion question;
+  explain::PolicyQuestion question;
   question.program = app.get_name();
   CLI::Option* check_option =
       app.add_flag("--check-config", check, "say whether the configuration is right, and what in it is odd; then end");
@@ -73,7 +73,7 @@ Arguments parse_arguments(int argc, char** argv) {
   app.add_option("COMMAND", question.words, "for --explain, with HANDLE... behind it");
   app.set_version_flag("--version", std::string(kServerName));
   app.footer(footer());
-  app.failure_message(cli::usage_error);
+  app.failure_message(base::usage_error);
   try {
     app.parse(argc, argv);
     if (!question.as && !question.words.empty()) throw CLI::ExtrasError(question.words);
@@ -82,8 +82,8 @@ Arguments parse_arguments(int argc, char** argv) {
     return out;
   }
   if (check || question.as) out.question = std::move(question);
-  if (!mode.empty()) out.settings.socket_mode = parse_mode(mode);
-  if (!level.empty()) out.settings.log_level = log_level_from(level);
+  if (!mode.empty()) out.settings.socket_mode = config::parse_mode(mode);
+  if (!level.empty()) out.settings.log_level = log::log_level_from(level);
   return out;
 }
 

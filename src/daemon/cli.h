@@ -6,18 +6,18 @@
 #include <optional>
 #include <string>
 
-#include "daemon/config.h"
-#include "daemon/policy_report.h"
+#include "config/config.h"
+#include "explain/policy_report.h"
 
 namespace tpmspace::daemon {
 
 inline constexpr int kExitUsage = 2;
 
 struct Arguments {
-  Settings settings;
+  config::Settings settings;
   std::optional<std::string> config_file;
-  std::optional<PolicyQuestion> question;  // set: answer it and leave
-  std::optional<int> exit_code;            // set: everything was said (help, version, usage error); leave with it
+  std::optional<explain::PolicyQuestion> question;  // set: answer it and leave
+  std::optional<int> exit_code;  // set: everything was said (help, version, usage error); leave with it
 };
 
 [[nodiscard]] Arguments parse_arguments(int argc, char** argv);

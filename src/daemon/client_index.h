@@ -11,8 +11,8 @@
 #include <set>
 #include <vector>
 
-#include "daemon/tpm_thread.h"
-#include "space/owner.h"
+#include "books/owner.h"
+#include "host/tpm_thread.h"
 
 namespace tpmspace::daemon {
 
@@ -26,48 +26,48 @@ class ClientIndex {
   };
   [[nodiscard]] static User user_of(const space::Holder& who) { return {who.owner, who.part.user}; }
 
-  void add(ClientId client, const space::Holder& who, std::optional<std::int32_t> pid) {
+  void add(host::ClientId client, const space::Holder& who, std::optional<std::int32_t> pid) {
     all_.insert(client);
     by_user_[user_of(who)].insert(client);
     if (pid) by_pid_[*pid].insert(client);
   }
-  void remove(ClientId client, const space::Holder& who, std::optional<std::int32_t> pid) {
+  void remove(host::ClientId client, const space::Holder& who, std::optional<std::int32_t> pid) {
     all_.erase(client);
     erase(by_user_, user_of(who), client);
     if (pid) erase(by_pid_, *pid, client);
   }
 
   [[nodiscard]] std::size_t size() const { return all_.size(); }
-  [[nodiscard]] const std::set<ClientId>& all() const { return all_; }
-  [[nodiscard]] const std::set<ClientId>& of_user(const space::Holder& who) const {
+  [[nodiscard]] const std::set<host::ClientId>& all() const { return all_; }
+  [[nodiscard]] const std::set<host::ClientId>& of_user(const space::Holder& who) const {
     return found(by_user_, user_of(who));
   }
-  [[nodiscard]] const std::set<ClientId>& of_process(std::int32_t pid) const { return found(by_pid_, pid); }
+  [[nodiscard]] const std::set<host::ClientId>& of_process(std::int32_t pid) const { return found(by_pid_, pid); }
 
  private:
   template <typename Key>
-  static void erase(std::map<Key, std::set<ClientId>>& map, const Key& key, ClientId client) {
+  static void erase(std::map<Key, std::set<host::ClientId>>& map, const Key& key, host::ClientId client) {
     const auto at = map.find(key);
     if (at == map.end()) return;
     at->second.erase(client);
     if (at->second.empty()) map.erase(at);
   }
   template <typename Key>
-  static const std::set<ClientId>& found(const std::map<Key, std::set<ClientId>>& map, const Key& key) {
-    static const std::set<ClientId> kNone;
+  static const std::set<host::ClientId>& found(const std::map<Key, std::set<host::ClientId>>& map, const Key& key) {
+    static const std::set<host::ClientId> kNone;
     const auto at = map.find(key);
     return at == map.end() ? kNone : at->second;
   }
 
-  std::set<ClientId> all_;
-  std::map<User, std::set<ClientId>> by_user_;         // none is empty
-  std::map<std::int32_t, std::set<ClientId>> by_pid_;  // likewise
+  std::set<host::ClientId> all_;
+  std::map<User, std::set<host::ClientId>> by_user_;         // none is empty
+  std::map<std::int32_t, std::set<host::ClientId>> by_pid_;  // likewise
 };
 
 // A page: at most `most` of them, behind `after`.
-[[nodiscard]] inline std::vector<ClientId> page_of(const std::set<ClientId>& clients, ClientId after,
-                                                   std::size_t most) {
-  std::vector<ClientId> out;
+[[nodiscard]] inline std::vector<host::ClientId> page_of(const std::set<host::ClientId>& clients, host::ClientId after,
+                                                         std::size_t most) {
+  std::vector<host::ClientId> out;
   for (auto at = clients.upper_bound(after); at != clients.end() && out.size() < most; ++at) out.push_back(*at);
   return out;
 }

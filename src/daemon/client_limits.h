@@ -1,5 +1,5 @@
 // How many connections there may be, in all, of one owner, of one user and of one TPM namespace: a count that is given
-// back by itself. What there may be in all is a room that owners share (space/shared_room.h), so that one owner alone
+// back by itself. What there may be in all is a room that owners share (books/shared_room.h), so that one owner alone
 // does not keep others out.
 //
 // Idea: a connection holds a `Place`; whoever forgets to give it back cannot (RAII). A client for whom there is none is
@@ -15,10 +15,10 @@
 #include <optional>
 #include <string>
 
-#include "daemon/limits.h"
-#include "daemon/owner_numbers.h"
-#include "space/owner.h"
-#include "space/shared_room.h"
+#include "base/limits.h"
+#include "books/owner.h"
+#include "books/shared_room.h"
+#include "peer/owner_numbers.h"
 
 namespace tpmspace::daemon {
 
@@ -45,8 +45,8 @@ class ClientLimits {
       else
         limits_->room_.take(space::Payer::of(who.owner, false));
       ++limits_->by_owner_[who.owner];
-      ++limits_->by_user_[user_of(who)];
-      ++limits_->by_tenant_[tenant_of(who.owner)];
+      ++limits_->by_user_[peer::user_of(who)];
+      ++limits_->by_tenant_[peer::tenant_of(who.owner)];
     }
     Place(Place&& other) noexcept : limits_(other.limits_), who_(other.who_), kind_(other.kind_) {
       other.limits_ = nullptr;
@@ -73,7 +73,7 @@ class ClientLimits {
   [[nodiscard]] Verdict judge(const space::Holder& who, std::uint32_t max_of_owner, std::uint32_t max_of_user,
                               std::uint32_t max_of_namespace) const {
     const Verdict verdict = judge(who.owner, max_of_owner, max_of_namespace);
-    const bool is_full_of_him = count_in(by_user_, user_of(who)) >= max_of_user;
+    const bool is_full_of_him = count_in(by_user_, peer::user_of(who)) >= max_of_user;
     return verdict == Verdict::kWelcome && is_full_of_him ? Verdict::kTooManyOfUser : verdict;
   }
   [[nodiscard]] Verdict judge(space::OwnerId owner, std::uint32_t max_of_owner,
@@ -81,8 +81,8 @@ class ClientLimits {
     if (is_full()) return Verdict::kTooMany;
     if (total_of(owner) >= max_of_owner) return Verdict::kTooManyOfOwner;
     if (!room_.admits(space::Payer::of(owner, false))) return Verdict::kTooManyOfShare;
-    return count_in(by_tenant_, tenant_of(owner)) >= max_of_namespace ? Verdict::kTooManyOfNamespace
-                                                                      : Verdict::kWelcome;
+    return count_in(by_tenant_, peer::tenant_of(owner)) >= max_of_namespace ? Verdict::kTooManyOfNamespace
+                                                                            : Verdict::kWelcome;
   }
   // Whoever comes, there is no usual place.
   [[nodiscard]] bool is_full() const { return max_total_ != 0 && total_ - kept_ >= max_total_; }
@@ -111,8 +111,8 @@ class ClientLimits {
     };
     --total_;
     one_less(by_owner_, who.owner);
-    one_less(by_user_, user_of(who));
-    one_less(by_tenant_, tenant_of(who.owner));
+    one_less(by_user_, peer::user_of(who));
+    one_less(by_tenant_, peer::tenant_of(who.owner));
   }
 
   std::uint32_t max_total_;
@@ -121,7 +121,7 @@ class ClientLimits {
   std::size_t kept_ = 0;  // of those
   std::map<space::OwnerId, std::size_t> by_owner_;
   std::map<space::OwnerId, std::size_t> by_user_;
-  std::map<TenantNumber, std::size_t> by_tenant_;  // only namespaces have a limit
+  std::map<peer::TenantNumber, std::size_t> by_tenant_;  // only namespaces have a limit
 };
 
 }  // namespace tpmspace::daemon

@@ -6,7 +6,7 @@
 #include <cerrno>
 #include <utility>
 
-#include "daemon/limits.h"
+#include "base/limits.h"
 
 namespace tpmspace::daemon {
 namespace {
@@ -17,7 +17,7 @@ bool try_later(int error) {
 
 }  // namespace
 
-Connection::Connection(EventLoop& loop, Host& host, posix::Fd socket, ClientId id, ClientIdentity identity,
+Connection::Connection(loop::EventLoop& loop, Host& host, base::Fd socket, host::ClientId id, ClientIdentity identity,
                        std::optional<wire::Rc> refusal, const wire::CommandTable& table, std::size_t max_command)
     : host_(host),
       id_(id),

@@ -15,16 +15,16 @@
 #include <string>
 #include <system_error>
 
+#include "base/fd.h"
 #include "daemon/access_control.h"
-#include "daemon/dialogue.h"
-#include "daemon/event_loop.h"
-#include "daemon/learning.h"
-#include "daemon/tpm_thread.h"
-#include "posix/fd.h"
+#include "explain/learning.h"
+#include "host/tpm_thread.h"
+#include "loop/event_loop.h"
+#include "proto/dialogue.h"
 
 namespace tpmspace::daemon {
 
-class Connection final : private Dialogue::Manager {
+class Connection final : private proto::Dialogue::Manager {
  public:
   class Host {
    public:
@@ -63,14 +63,14 @@ class Connection final : private Dialogue::Manager {
   };
 
   // `refusal`: above a limit, see Dialogue.
-  Connection(EventLoop& loop, Host& host, posix::Fd socket, ClientId id, ClientIdentity identity,
+  Connection(loop::EventLoop& loop, Host& host, base::Fd socket, host::ClientId id, ClientIdentity identity,
              std::optional<wire::Rc> refusal, const wire::CommandTable& table, std::size_t max_command);
 
-  [[nodiscard]] ClientId id() const { return id_; }
+  [[nodiscard]] host::ClientId id() const { return id_; }
   [[nodiscard]] ClientIdentity& identity() { return identity_; }
   [[nodiscard]] const ClientIdentity& identity() const { return identity_; }
   // Null: nothing is learned from it.
-  [[nodiscard]] std::unique_ptr<Learning>& learning() { return learning_; }
+  [[nodiscard]] std::unique_ptr<explain::Learning>& learning() { return learning_; }
   [[nodiscard]] bool in_flight() const { return dialogue_.in_flight(); }
   [[nodiscard]] std::uint64_t commands_taken() const { return dialogue_.commands_taken(); }
   [[nodiscard]] std::chrono::steady_clock::time_point since() const { return since_; }
@@ -130,15 +130,15 @@ class Connection final : private Dialogue::Manager {
   void update_watch();
 
   Host& host_;
-  const ClientId id_;
+  const host::ClientId id_;
   ClientIdentity identity_;
-  std::unique_ptr<Learning> learning_;
+  std::unique_ptr<explain::Learning> learning_;
   const std::chrono::steady_clock::time_point since_ = std::chrono::steady_clock::now();
-  posix::Fd socket_;
-  Dialogue dialogue_;
+  base::Fd socket_;
+  proto::Dialogue dialogue_;
   bool over_ = false;
   bool has_asked_ = false;  // for its turn
-  Watch watch_;
+  loop::Watch watch_;
 };
 
 }  // namespace tpmspace::daemon

@@ -6,18 +6,18 @@
 #include <set>
 #include <utility>
 
-#include "daemon/limits.h"
+#include "base/limits.h"
 
 namespace tpmspace::daemon {
 namespace {
 
 // Wherever in the file it stands now.
-bool is_same(Listener a, const Listener& b) {
+bool is_same(guard::Listener a, const guard::Listener& b) {
   a.line = b.line;
   return a == b;
 }
 
-ListeningSocket::Place place_of(const Listener& listener) {
+loop::ListeningSocket::Place place_of(const guard::Listener& listener) {
   return {.path = listener.path,
           .mode = listener.mode,
           .owner = listener.owner,
@@ -35,14 +35,14 @@ std::string too_many() {
 }
 
 // Another one of them is to have this name.
-bool has_other(const std::vector<Listener>& listeners, const std::string& name, const Listener& than) {
+bool has_other(const std::vector<guard::Listener>& listeners, const std::string& name, const guard::Listener& than) {
   return std::any_of(listeners.begin(), listeners.end(),
-                     [&](const Listener& one) { return one.name == name && &one != &than; });
+                     [&](const guard::Listener& one) { return one.name == name && &one != &than; });
 }
 
-Listener main_listener(const ListeningSocket& socket) {
-  Listener out;
-  out.name = kMainListener;
+guard::Listener main_listener(const loop::ListeningSocket& socket) {
+  guard::Listener out;
+  out.name = guard::kMainListener;
   out.path = socket.path();
   out.mode = socket.place().mode;
   return out;
@@ -50,22 +50,22 @@ Listener main_listener(const ListeningSocket& socket) {
 
 }  // namespace
 
-Listeners::Listeners(EventLoop& loop, Log& log, ListeningSocket main, OnClient on_client,
+Listeners::Listeners(loop::EventLoop& loop, log::Log& log, loop::ListeningSocket main, OnClient on_client,
                      std::function<bool()> may_accept)
     : loop_(loop), log_(log), on_client_(std::move(on_client)), may_accept_(std::move(may_accept)) {
   listeners_.push_back(std::make_unique<Open>(Open{main_listener(main), false, std::move(main)}));
 }
 
-tl::expected<void, std::string> Listeners::add(const Listener& listener, bool at_run_time) {
+tl::expected<void, std::string> Listeners::add(const guard::Listener& listener, bool at_run_time) {
   if (find(listener.name) != nullptr) return tl::unexpected(name_is_taken(listener.name));
   static_assert(limits::kListeners + 1 == proto::kMaxListeners);
   if (listeners_.size() > limits::kListeners) return tl::unexpected(too_many());
   return make(listener, at_run_time).map([](const Open*) {});
 }
 
-tl::expected<Listeners::Open*, std::string> Listeners::make(const Listener& listener, bool at_run_time) {
+tl::expected<Listeners::Open*, std::string> Listeners::make(const guard::Listener& listener, bool at_run_time) {
   if (is_taken_at_run_time(listener.name)) return tl::unexpected(name_is_taken(listener.name));
-  auto socket = ListeningSocket::claim(place_of(listener));
+  auto socket = loop::ListeningSocket::claim(place_of(listener));
   if (!socket) return tl::unexpected(socket.error());
   listeners_.push_back(std::make_unique<Open>(Open{listener, at_run_time, std::move(*socket)}));
   if (open_)
@@ -76,7 +76,7 @@ tl::expected<Listeners::Open*, std::string> Listeners::make(const Listener& list
   return listeners_.back().get();
 }
 
-tl::expected<void, std::string> Listeners::change(Open& one, const Listener& listener) {
+tl::expected<void, std::string> Listeners::change(Open& one, const guard::Listener& listener) {
   if (is_same(listener, one.listener)) return {};
   if (is_taken_at_run_time(listener.name)) return tl::unexpected(name_is_taken(listener.name));
   const bool other_rights = listener.mode != one.listener.mode || listener.owner != one.listener.owner ||
@@ -99,22 +99,22 @@ bool Listeners::remove(const std::string& name) {
   return true;
 }
 
-std::vector<std::string> Listeners::replace(const std::vector<Listener>& configured) {
+std::vector<std::string> Listeners::replace(const std::vector<guard::Listener>& configured) {
   std::vector<std::string> troubles;
   std::set<const Open*> wanted;
   const auto keep = [&](const Open& one, const std::string& why) {
     wanted.insert(&one);
     troubles.push_back(fmt::format("the listener \"{}\" stays as it was: {}", one.listener.name, why));
   };
-  const auto give_up = [&](const Listener& listener, const std::string& why) {
+  const auto give_up = [&](const guard::Listener& listener, const std::string& why) {
     auto trouble = fmt::format("the listener \"{}\": {}", listener.name, why);
     if (listener.dispensable)
       log_.warning("{}", trouble);
     else
       troubles.push_back(std::move(trouble));
   };
-  std::vector<const Listener*> elsewhere;
-  for (const Listener& listener : configured) {
+  std::vector<const guard::Listener*> elsewhere;
+  for (const guard::Listener& listener : configured) {
     Open* there = find_at(listener.path);
     if (there == nullptr) {
       elsewhere.push_back(&listener);
@@ -126,7 +126,7 @@ std::vector<std::string> Listeners::replace(const std::vector<Listener>& configu
       keep(*there, changed.error());
     }
   }
-  for (const Listener* listener : elsewhere) {
+  for (const guard::Listener* listener : elsewhere) {
     const Open* former = find(listener->name);
     if (former != nullptr && (!is_configured(*former) || wanted.contains(former))) former = nullptr;
     const bool has_place = wanted.size() + count_at_run_time() < limits::kListeners;
@@ -166,8 +166,8 @@ tl::expected<void, std::string> Listeners::let_in(Open& one) {
   if (auto ok = one.socket.publish(); !ok) return ok;
   one.acceptor.emplace(
       loop_, log_, one.socket.fd(),
-      [this, &one](posix::Fd client) {
-        on_client_(std::move(client), entrance_of(one.listener), {one.connections, one.listener.connections});
+      [this, &one](base::Fd client) {
+        on_client_(std::move(client), guard::entrance_of(one.listener), {one.connections, one.listener.connections});
       },
       may_accept_);
   return {};
@@ -198,7 +198,7 @@ std::size_t Listeners::count_at_run_time() const {
 std::vector<proto::ListenerEntry> Listeners::list() const {
   std::vector<proto::ListenerEntry> out;
   for (const auto& one : listeners_) {
-    const Listener& listener = one->listener;
+    const guard::Listener& listener = one->listener;
     out.push_back({.name = listener.name,
                    .path = listener.path,
                    .mode = listener.mode,

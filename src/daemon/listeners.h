@@ -16,12 +16,12 @@
 #include <tl/expected.hpp>
 #include <vector>
 
-#include "daemon/acceptor.h"
 #include "daemon/access_control.h"
-#include "daemon/event_loop.h"
-#include "daemon/listener.h"
-#include "daemon/listening_socket.h"
-#include "daemon/log.h"
+#include "guard/listener.h"
+#include "log/log.h"
+#include "loop/acceptor.h"
+#include "loop/event_loop.h"
+#include "loop/listening_socket.h"
 #include "proto/listener_messages.h"
 
 namespace tpmspace::daemon {
@@ -50,18 +50,19 @@ class Listeners {
     std::uint32_t limit = 0;  // 0: none
     [[nodiscard]] bool has_room() const { return limit == 0 || *count < limit; }
   };
-  using OnClient = std::function<void(posix::Fd client, const Entrance& entrance, const Occupancy& listener)>;
+  using OnClient = std::function<void(base::Fd client, const guard::Entrance& entrance, const Occupancy& listener)>;
 
   // While `may_accept` says no nobody comes in; `on_room` tells that it would say yes again.
-  Listeners(EventLoop& loop, Log& log, ListeningSocket main, OnClient on_client, std::function<bool()> may_accept);
+  Listeners(loop::EventLoop& loop, log::Log& log, loop::ListeningSocket main, OnClient on_client,
+            std::function<bool()> may_accept);
 
   // A place for it; clients come as soon as the others are let in.
-  [[nodiscard]] tl::expected<void, std::string> add(const Listener& listener, bool at_run_time);
+  [[nodiscard]] tl::expected<void, std::string> add(const guard::Listener& listener, bool at_run_time);
   // False: there is no such listener, or it is the main one.
   [[nodiscard]] bool remove(const std::string& name);
   // Those of the configuration are these now; what is the same stays as it is. Those that could not be made or changed
   // are told, one sentence each; the others are there.
-  [[nodiscard]] std::vector<std::string> replace(const std::vector<Listener>& configured);
+  [[nodiscard]] std::vector<std::string> replace(const std::vector<guard::Listener>& configured);
 
   [[nodiscard]] tl::expected<void, std::string> open();
   // Nobody comes in any more.
@@ -75,11 +76,11 @@ class Listeners {
 
  private:
   struct Open {
-    Listener listener;
+    guard::Listener listener;
     bool at_run_time;
-    ListeningSocket socket;
+    loop::ListeningSocket socket;
     Count connections = std::make_shared<std::uint32_t>(0);
-    std::optional<Acceptor> acceptor = std::nullopt;
+    std::optional<loop::Acceptor> acceptor = std::nullopt;
   };
   [[nodiscard]] tl::expected<void, std::string> let_in(Open& one);
   [[nodiscard]] Open* find(const std::string& name);
@@ -90,12 +91,12 @@ class Listeners {
   }
   [[nodiscard]] bool is_taken_at_run_time(const std::string& name) const;
   [[nodiscard]] std::size_t count_at_run_time() const;
-  [[nodiscard]] tl::expected<Open*, std::string> make(const Listener& listener, bool at_run_time);
+  [[nodiscard]] tl::expected<Open*, std::string> make(const guard::Listener& listener, bool at_run_time);
   // Where it is. If it fails it stays as it was.
-  [[nodiscard]] tl::expected<void, std::string> change(Open& one, const Listener& listener);
+  [[nodiscard]] tl::expected<void, std::string> change(Open& one, const guard::Listener& listener);
 
-  EventLoop& loop_;
-  Log& log_;
+  loop::EventLoop& loop_;
+  log::Log& log_;
   OnClient on_client_;
   std::function<bool()> may_accept_;
   bool open_ = false;

@@ -9,17 +9,17 @@
 #include <exception>
 #include <utility>
 
-#include "daemon/listening_socket.h"
-#include "daemon/log.h"
-#include "daemon/policy_warnings.h"
 #include "daemon/server.h"
+#include "explain/policy_warnings.h"
+#include "log/log.h"
+#include "loop/listening_socket.h"
 #include "tpm/spec.h"
 
 namespace tpmspace::daemon {
 namespace {
 
 // Each client costs one descriptor, and the usual soft limit is 1024.
-void raise_descriptor_limit(Log& log) {
+void raise_descriptor_limit(log::Log& log) {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   limit.rlim_cur = limit.rlim_max;
@@ -35,28 +35,29 @@ sigset_t stop_signals() {
 }
 
 // Of the service manager; nullopt: it hands over none.
-tl::expected<std::optional<ListeningSocket>, std::string> inherited_socket() {
+tl::expected<std::optional<loop::ListeningSocket>, std::string> inherited_socket() {
   const int handed_over = sd_listen_fds(1);
   if (handed_over > 1)
     return tl::unexpected(std::string("systemd hands over more than one socket: name one ListenStream= only"));
   if (handed_over < 1) return std::nullopt;
-  return ListeningSocket::inherit(SD_LISTEN_FDS_START).map([](ListeningSocket out) {
+  return loop::ListeningSocket::inherit(SD_LISTEN_FDS_START).map([](loop::ListeningSocket out) {
     return std::optional(std::move(out));
   });
 }
 
-tl::expected<ListeningSocket, std::string> make_socket(const Config& config, std::optional<ListeningSocket> inherited) {
+tl::expected<loop::ListeningSocket, std::string> make_socket(const config::Config& config,
+                                                             std::optional<loop::ListeningSocket> inherited) {
   if (inherited) return *std::move(inherited);
-  return ListeningSocket::claim(
+  return loop::ListeningSocket::claim(
       {.path = config.socket, .mode = config.socket_mode, .make_directories = config.default_socket ? 1U : 0U});
 }
 
 int no_log(const std::exception& e) {
-  (void)write_whole(2, fmt::format("tpmspaced: there is no thread for the log: {}\n", e.what()));
+  (void)log::write_whole(2, fmt::format("tpmspaced: there is no thread for the log: {}\n", e.what()));
   return 1;
 }
 
-int fail(Log& log, const std::string& why) {
+int fail(log::Log& log, const std::string& why) {
   log.error("{}", why);
   return 1;
 }
@@ -67,18 +68,18 @@ void make_ledger_directory(const std::string& ledger) {
   if (::mkdir(directory.c_str(), 0755) == 0) (void)::chmod(directory.c_str(), 0755);
 }
 
-int serve(Log& log, const Config& config, std::optional<ListeningSocket> inherited, const Rereading::Reader& reread,
-          const std::string& config_file) {
-  std::vector<Chips::Source> sources;
-  for (const Chip& chip : config.access.chips) {
+int serve(log::Log& log, const config::Config& config, std::optional<loop::ListeningSocket> inherited,
+          const Rereading::Reader& reread, const std::string& config_file) {
+  std::vector<host::Chips::Source> sources;
+  for (const guard::Chip& chip : config.access.chips) {
     const auto spec = tpm::parse_spec(chip.tpm);
     if (!spec) return fail(log, spec.error());
-    sources.push_back({chip, tpm_source(*spec, log, chip.ledger)});
+    sources.push_back({chip, host::tpm_source(*spec, log, chip.ledger)});
   }
   auto socket = make_socket(config, std::move(inherited));
   if (!socket) return fail(log, socket.error());
 
-  auto audit = AuditLog::open(log, config.audit);
+  auto audit = log::AuditLog::open(log, config.audit);
   if (!audit) return fail(log, audit.error());
 
   if (::geteuid() == guard::kOverflowUid)
@@ -86,7 +87,7 @@ int serve(Log& log, const Config& config, std::optional<ListeningSocket> inherit
         "tpmspaced runs as uid {}, which the kernel shows of everybody whose uid it cannot tell: only root may "
         "administer; run it as a user of its own",
         guard::kOverflowUid);
-  for (const Chip& chip : config.access.chips)
+  for (const guard::Chip& chip : config.access.chips)
     if (chip.default_ledger) make_ledger_directory(chip.ledger);
   raise_descriptor_limit(log);
   const sigset_t signals = stop_signals();
@@ -104,50 +105,50 @@ int serve(Log& log, const Config& config, std::optional<ListeningSocket> inherit
 }
 
 // What limits hold is said at the start, also for profiles that say none.
-Rereading::Result read_again(const Settings& command_line, const std::optional<std::string>& config_file,
-                             const Config& running, Environment environment) {
+Rereading::Result read_again(const config::Settings& command_line, const std::optional<std::string>& config_file,
+                             const config::Config& running, config::Environment environment) {
   environment.exists = [](std::string_view) { return true; };  // the TPM is served already
   bool has_file = false;
-  return read_settings(config_file, &running.limits)
-      .and_then([&](const Settings& again) {
+  return config::read_settings(config_file, &running.limits)
+      .and_then([&](const config::Settings& again) {
         has_file = !again.name.empty();
-        return settle(command_line, again, environment);
+        return config::settle(command_line, again, environment);
       })
-      .map([&](Config again) {
-        auto pending = pending_keys(running, again);
-        return Rereading::Read{std::move(again.access), SubordinateIds::of_this_machine(), std::move(pending),
+      .map([&](config::Config again) {
+        auto pending = config::pending_keys(running, again);
+        return Rereading::Read{std::move(again.access), peer::SubordinateIds::of_this_machine(), std::move(pending),
                                has_file};
       });
 }
 
 }  // namespace
 
-int run_program(const Settings& command_line, const std::optional<std::string>& config_file) {
-  std::optional<Log> the_log;
+int run_program(const config::Settings& command_line, const std::optional<std::string>& config_file) {
+  std::optional<log::Log> the_log;
   try {
-    the_log.emplace(command_line.log_level.value_or(LogLevel::kInfo));
+    the_log.emplace(command_line.log_level.value_or(log::LogLevel::kInfo));
   } catch (const std::exception& e) {
     return no_log(e);
   }
-  Log& log = *the_log;
+  log::Log& log = *the_log;
   try {
     (void)::signal(SIGPIPE, SIG_IGN);
     ::umask(0077);
-    const auto file = read_settings(config_file);
+    const auto file = config::read_settings(config_file);
     if (!file) return fail(log, file.error());
     auto inherited = inherited_socket();
     if (!inherited) return fail(log, inherited.error());
-    Environment environment = process_environment();
+    config::Environment environment = config::process_environment();
     if (*inherited) environment.inherited_socket = (*inherited)->path();
-    const auto config = settle(command_line, *file, environment);
+    const auto config = config::settle(command_line, *file, environment);
     if (!config) return fail(log, config.error());
     log.set_level(config->log_level);
-    for (const auto& [line, sentence] : warnings_of(file->policy, this_machine()))
-      log.warning("{}:{}: {}", config_file.value_or(std::string(kConfigFile)), line, sentence);
+    for (const auto& [line, sentence] : explain::warnings_of(file->policy, explain::this_machine()))
+      log.warning("{}:{}: {}", config_file.value_or(std::string(config::kConfigFile)), line, sentence);
     const auto reread = [command_line, config_file, running = *config, environment] {
       return read_again(command_line, config_file, running, environment);
     };
-    return serve(log, *config, *std::move(inherited), reread, config_file.value_or(std::string(kConfigFile)));
+    return serve(log, *config, *std::move(inherited), reread, config_file.value_or(std::string(config::kConfigFile)));
   } catch (const std::exception& e) {
     return fail(log, fmt::format("something that should not fail has failed: {}", e.what()));
   }

@@ -2,10 +2,10 @@
 // Threads: called once, from the main thread, before there are others. Errors: a sentence in the log, and 1.
 #pragma once
 
-#include "daemon/config.h"
+#include "config/config.h"
 
 namespace tpmspace::daemon {
 
-[[nodiscard]] int run_program(const Settings& command_line, const std::optional<std::string>& config_file);
+[[nodiscard]] int run_program(const config::Settings& command_line, const std::optional<std::string>& config_file);
 
 }  // namespace tpmspace::daemon

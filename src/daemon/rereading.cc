@@ -7,7 +7,7 @@
 #include <thread>
 #include <utility>
 
-#include "daemon/mailbox.h"
+#include "base/mailbox.h"
 
 namespace tpmspace::daemon {
 
@@ -31,10 +31,10 @@ Rereading::Result result_of(const Rereading::Reader& reader) {
 
 // Where the thread puts its result.
 struct Rereading::Place {
-  Outbox<Result> results;
+  base::Outbox<Result> results;
 };
 
-Rereading::Rereading(EventLoop& loop, Reader reader, Done done)
+Rereading::Rereading(loop::EventLoop& loop, Reader reader, Done done)
     : reader_(std::move(reader)),
       done_(std::move(done)),
       place_(std::make_shared<Place>()),
@@ -44,7 +44,7 @@ bool Rereading::any_left_behind() {
   return readings != 0;
 }
 
-void Rereading::ask(ClientId client) {
+void Rereading::ask(host::ClientId client) {
   waiting_.push_back(client);
   if (!under_way_) begin();
 }

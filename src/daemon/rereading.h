@@ -15,29 +15,29 @@
 #include <tl/expected.hpp>
 #include <vector>
 
-#include "daemon/config.h"
-#include "daemon/event_loop.h"
-#include "daemon/policy_file.h"
-#include "daemon/subordinate_ids.h"
-#include "daemon/tpm_thread.h"
+#include "config/config.h"
+#include "config/policy_file.h"
+#include "host/tpm_thread.h"
+#include "loop/event_loop.h"
+#include "peer/subordinate_ids.h"
 
 namespace tpmspace::daemon {
 
 class Rereading {
  public:
   struct Read {
-    Access access;
-    SubordinateIds subordinates;
-    std::vector<PendingKey> pending;
+    guard::Access access;
+    peer::SubordinateIds subordinates;
+    std::vector<config::PendingKey> pending;
     bool has_file = true;  // false: there is none, so all is as without one
   };
   using Result = tl::expected<Read, std::string>;
   using Reader = std::function<Result()>;
   // `for_whom`: who asked for it; 0 is a signal.
-  using Done = std::function<void(Result result, const std::vector<ClientId>& for_whom)>;
+  using Done = std::function<void(Result result, const std::vector<host::ClientId>& for_whom)>;
 
-  Rereading(EventLoop& loop, Reader reader, Done done);
-  void ask(ClientId client);
+  Rereading(loop::EventLoop& loop, Reader reader, Done done);
+  void ask(host::ClientId client);
   // Whether some still reads: then the process must end without its static objects, which it may be using.
   [[nodiscard]] static bool any_left_behind();
 
@@ -52,9 +52,9 @@ class Rereading {
 
   std::shared_ptr<Place> place_;
   bool under_way_ = false;
-  std::vector<ClientId> for_whom_;  // that one is
-  std::vector<ClientId> waiting_;   // for another one
-  Watch result_;
+  std::vector<host::ClientId> for_whom_;  // that one is
+  std::vector<host::ClientId> waiting_;   // for another one
+  loop::Watch result_;
 };
 
 }  // namespace tpmspace::daemon

@@ -9,16 +9,16 @@
 #include <cstdlib>
 #include <utility>
 
-#include "daemon/audit_sentences.h"
-#include "daemon/peer_identity.h"
 #include "daemon/refusal_codes.h"
 #include "daemon/version.h"
+#include "log/audit_sentences.h"
+#include "peer/peer_identity.h"
 #include "proto/json.h"
 
 namespace tpmspace::daemon {
 namespace {
 
-engine::Config engine_config(const Limits& limits, const Idle& idle) {
+engine::Config engine_config(const config::Limits& limits, const config::Idle& idle) {
   engine::Config out;
   out.client_saved_sessions_per_owner = limits.client_saved_sessions;
   out.max_bytes = limits.bytes;
@@ -28,11 +28,11 @@ engine::Config engine_config(const Limits& limits, const Idle& idle) {
   return out;
 }
 
-TpmHost::Terms terms_of(const Limits& limits, const Idle& idle) {
+host::TpmHost::Terms terms_of(const config::Limits& limits, const config::Idle& idle) {
   return {.engine = engine_config(limits, idle), .queue = limits.queue};
 }
 
-space::SpaceLimits most_of_a_space(const Limits& limits) {
+space::SpaceLimits most_of_a_space(const config::Limits& limits) {
   return {.objects = limits.objects, .sessions = limits.sessions, .terms = limits.terms};
 }
 
@@ -45,7 +45,7 @@ std::uint32_t least_limit(std::uint32_t a, std::uint32_t b) {
   return a == 0 || b == 0 ? std::max(a, b) : std::min(a, b);
 }
 
-std::vector<std::string> names_of(const std::vector<Chips::Source>& sources) {
+std::vector<std::string> names_of(const std::vector<host::Chips::Source>& sources) {
   std::vector<std::string> out;
   out.reserve(sources.size());
   for (const auto& source : sources) out.push_back(source.chip.name);
@@ -73,7 +73,8 @@ Server::Descriptors Server::divide_descriptors(std::uint32_t own) {
           .unread = unread};
 }
 
-Server::Server(Log& log, AuditLog audit, Terms terms, ListeningSocket main_listener, std::vector<Chips::Source> sources)
+Server::Server(log::Log& log, log::AuditLog audit, Terms terms, loop::ListeningSocket main_listener,
+               std::vector<host::Chips::Source> sources)
     : log_(log),
       limits_(terms.limits),
       config_file_(std::move(terms.config_file)),
@@ -83,20 +84,20 @@ Server::Server(Log& log, AuditLog audit, Terms terms, ListeningSocket main_liste
       access_control_(std::make_shared<const guard::Policy>(access_.policy), names_of(sources),
                       most_of_a_space(limits_), limits_.bytes, descriptors_.unread),
       rereading_(loop_, std::move(terms.reread),
-                 [this](Rereading::Result read, const std::vector<ClientId>& for_whom) {
+                 [this](Rereading::Result read, const std::vector<host::ClientId>& for_whom) {
                    on_read_again(std::move(read), for_whom);
                  }),
       places_(least_limit(limits_.connections, descriptors_.clients)),
       arrivals_(loop_, descriptors_.arrivals,
                 Arrivals::Callbacks{
                     .user_of = [this](uid_t uid) { return access_control_.holder_of(uid); },
-                    .is_hopeless = [this](const ucred& peer, const Entrance& entrance,
+                    .is_hopeless = [this](const ucred& peer, const guard::Entrance& entrance,
                                           std::size_t waiting) { return is_hopeless(peer, entrance, waiting); },
                     .identify = [this](Arrival client) { on_arrival(std::move(client)); },
                     .room_again = [this] { listeners_.on_room(); }}),
       listeners_(
           loop_, log, std::move(main_listener),
-          [this](posix::Fd client, const Entrance& entrance, const Listeners::Occupancy& listener) {
+          [this](base::Fd client, const guard::Entrance& entrance, const Listeners::Occupancy& listener) {
             arrivals_.add(std::move(client), entrance, listener);
           },
           [this] { return arrivals_.has_room(); }),
@@ -117,9 +118,10 @@ Server::Server(Log& log, AuditLog audit, Terms terms, ListeningSocket main_liste
                   },
               .changed = [this] { tell_state(); },
               .replaced = [this](std::size_t chip) { on_replaced(chip); },
-              .answered = [this](ClientId client, wire::ByteView response) { on_answer(client, response); },
-              .order_done = [this](ClientId client, const auto& sessions) { on_order_done(client, sessions); },
-              .listed = [this](std::size_t chip, ClientId client, const auto& list) { on_listed(chip, client, list); },
+              .answered = [this](host::ClientId client, wire::ByteView response) { on_answer(client, response); },
+              .order_done = [this](host::ClientId client, const auto& sessions) { on_order_done(client, sessions); },
+              .listed = [this](std::size_t chip, host::ClientId client,
+                               const auto& list) { on_listed(chip, client, list); },
               .accounted = [this](std::size_t chip, const auto& account) { on_account(chip, account); }}),
       sleep_(loop_, log,
              {.falls_asleep = [this] { chips_.prepare_for_sleep(); }, .wakes_up = [this] { chips_.wake_up(); }}) {
@@ -135,7 +137,7 @@ Server::Server(Log& log, AuditLog audit, Terms terms, ListeningSocket main_liste
 }
 
 tl::expected<void, std::string> Server::claim_listeners() {
-  for (const Listener& listener : access_.listeners)
+  for (const guard::Listener& listener : access_.listeners)
     if (auto ok = listeners_.add(listener, false); !ok) {
       auto why = fmt::format("the listener \"{}\": {}", listener.name, ok.error());
       if (!listener.dispensable) return tl::unexpected(std::move(why));
@@ -197,12 +199,12 @@ void Server::tell_state() {
 }
 
 void Server::on_replaced(std::size_t chip) {
-  const TpmHost& host = chips_.host(chip);
+  const host::TpmHost& host = chips_.host(chip);
   for (auto& [id, client] : clients_)
     if (client.spoken_to() == chip) client.connection->speak_to(host.table(), host.chip().chip.max_command);
 }
 
-void Server::on_answer(ClientId client, wire::ByteView response) {
+void Server::on_answer(host::ClientId client, wire::ByteView response) {
   const auto found = clients_.find(client);
   if (found == clients_.end()) return;
   // Before it is delivered: the next command may be submitted by that.
@@ -224,7 +226,8 @@ void Server::audit_change(Client& of, std::optional<wire::Rc> code) {
   audit_.write(*record);
 }
 
-void Server::on_order_done(ClientId client, const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions) {
+void Server::on_order_done(host::ClientId client,
+                           const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions) {
   const auto found = clients_.find(client);
   if (found == clients_.end()) return;
   Connection& to = *found->second.connection;
@@ -236,9 +239,9 @@ void Server::audit_order(const Connection& of, wire::Rc code, const std::optiona
   const auto order = std::exchange(clients_.at(of.id()).order, std::nullopt);
   if (!order) return;
   auto record = record_of(observe::AuditEvent::kOrder, of);
-  record.handle = handle_of(*order);
+  record.handle = log::handle_of(*order);
   if (code != wire::rc::kSuccess) record.code = code;
-  record.reason = sentence_of_end(sentence_of(*order), code, sessions);
+  record.reason = log::sentence_of_end(log::sentence_of(*order), code, sessions);
   audit_.write(record);
 }
 
@@ -268,9 +271,10 @@ void Server::on_account(std::size_t chip, const observe::Account& account) {
   count_account(account);
   if (account.stopped_for_lockout)
     audit_refusal(account, observe::AuditEvent::kLockout,
-                  sentence_of_lockout(account.stopped_by_own_share, account.lockout_interval));
-  if (account.kept_from_pin) audit_refusal(account, observe::AuditEvent::kRefused, std::string(kKeptFromPin));
-  if (observe::is_known_crash(account)) audit_refusal(account, observe::AuditEvent::kRefused, std::string(kKnownCrash));
+                  explain::sentence_of_lockout(account.stopped_by_own_share, account.lockout_interval));
+  if (account.kept_from_pin) audit_refusal(account, observe::AuditEvent::kRefused, std::string(explain::kKeptFromPin));
+  if (observe::is_known_crash(account))
+    audit_refusal(account, observe::AuditEvent::kRefused, std::string(explain::kKnownCrash));
   if (account.saved_by) {
     const auto& [owner, user, connection] = *account.saved_by;
     audit_refusal(account, observe::AuditEvent::kRefused,
@@ -288,13 +292,13 @@ void Server::audit_reclaimed(std::size_t chip, const observe::Reclaimed& session
   record.chip = chips_.name(chip);
   if (session.owner != 0) {
     record.owner = session.owner;
-    record.uid = uid_of({.owner = {session.owner}, .part = {.user = session.user, .connection = 0}});
+    record.uid = peer::uid_of({.owner = {session.owner}, .part = {.user = session.user, .connection = 0}});
     const auto tenant = access_control_.tenant_of_owner({session.owner});
     if (tenant && tenant->kind == AccessControl::Tenant::Kind::kNamespace) record.tpm_namespace = tenant->name;
     if (tenant && tenant->kind == AccessControl::Tenant::Kind::kListener) record.listener = tenant->name;
   }
   record.handle = session.handle;
-  record.reason = sentence_of(
+  record.reason = log::sentence_of(
       session, describe({.owner = {session.by.waiter}, .part = {.user = session.by.user, .connection = 0}}));
   audit_.write(record);
 }
@@ -306,7 +310,7 @@ std::string Server::describe(const space::Holder& who) const {
     return user;
   };
   const auto tenant = access_control_.tenant_of_owner(who.owner);
-  const std::string user = fmt::format("uid {}", uid_of(who));
+  const std::string user = fmt::format("uid {}", peer::uid_of(who));
   if (!tenant) return narrowed(user);
   switch (tenant->kind) {
     case AccessControl::Tenant::Kind::kUnknown:
@@ -341,23 +345,23 @@ void Server::on_arrival(Arrival arrived) {
   if (!welcome && refused_now_ >= descriptors_.refused) return;
 
   if (identity->permissions->choice.in_doubt) say_in_doubt(*identity);
-  const ClientId id = ++last_client_;
+  const host::ClientId id = ++last_client_;
   const space::Holder holder = identity->holder();
   const auto uid = identity->who.uid;
   const auto pid = identity->who.pid;
   log_.debug("client {}: uid {}, pid {}, profile {}, namespace {}, chip {}", id, uid, identity->who.pid.value_or(0),
              identity->permissions->profile().name, identity->who.tpm_namespace.value().value_or("none"),
              chips_.name(identity->chip));
-  const TpmHost& tpm = chips_.host(welcome ? identity->chip : 0);
+  const host::TpmHost& tpm = chips_.host(welcome ? identity->chip : 0);
   Connection::Host& host = *this;
   Client client;
   client.connection = std::make_unique<Connection>(loop_, host, std::move(socket), id, std::move(*identity), refusal,
                                                    tpm.table(), tpm.chip().chip.max_command);
   if (const auto error = client.connection->start()) {
     // The kernel's limit of watched descriptors: this client cannot be served, the others are.
-    if (const auto held_back = refused_lines_.allow(RateLimit::Clock::now()))
+    if (const auto held_back = refused_lines_.allow(log::RateLimit::Clock::now()))
       log_.warning("a client of uid {} cannot be served, for its socket cannot be watched: {}{}", uid, error.message(),
-                   held_back_text(*held_back));
+                   log::held_back_text(*held_back));
     return;
   }
   if (welcome) {
@@ -379,20 +383,20 @@ std::optional<wire::Rc> Server::refusal_of(const ClientIdentity& identity, Clien
   }
   if (chips_.serves(identity.chip)) return std::nullopt;
   ++refused_ever_;
-  if (const auto held_back = refused_lines_.allow(RateLimit::Clock::now()))
+  if (const auto held_back = refused_lines_.allow(log::RateLimit::Clock::now()))
     log_.warning("a connection of uid {}, pid {} is refused: the chip \"{}\" is not there{}", identity.who.uid,
-                 identity.who.pid.value_or(0), chips_.name(identity.chip), held_back_text(*held_back));
+                 identity.who.pid.value_or(0), chips_.name(identity.chip), log::held_back_text(*held_back));
   return kNoChip;
 }
 
 // A user that is at its limit has no more connections refused with an answer once as many wait for theirs as may. The
 // connections of a user that wait to be identified count as well, so that one user does not fill the room for them.
-bool Server::is_hopeless(const ucred& peer, const Entrance& entrance, std::size_t waiting) {
+bool Server::is_hopeless(const ucred& peer, const guard::Entrance& entrance, std::size_t waiting) {
   if (refused_now_ < descriptors_.refused && waiting < limits_.connections_per_owner) return false;
   return judge(peer, entrance, waiting) != ClientLimits::Verdict::kWelcome && !has_kept_place_for(peer, entrance);
 }
 
-ClientLimits::Verdict Server::judge(const ucred& peer, const Entrance& entrance, std::size_t more) {
+ClientLimits::Verdict Server::judge(const ucred& peer, const guard::Entrance& entrance, std::size_t more) {
   if (places_.is_full()) return ClientLimits::Verdict::kTooMany;
   const auto owner = access_control_.owner_by_uid(peer.uid, entrance);
   if (!owner) return ClientLimits::Verdict::kWelcome;
@@ -405,13 +409,14 @@ ClientLimits::Verdict Server::judge(const ClientIdentity& identity) const {
                        identity.permissions->profile().limits.connections, identity.permissions->namespace_connections);
 }
 
-bool Server::has_kept_place_for(const ucred& peer, const Entrance& entrance) const {
-  return is_reserved_listener(entrance.listener) && (peer.uid == 0 || peer.uid == own_uid_) && places_.has_kept_place();
+bool Server::has_kept_place_for(const ucred& peer, const guard::Entrance& entrance) const {
+  return guard::is_reserved_listener(entrance.listener) && (peer.uid == 0 || peer.uid == own_uid_) &&
+         places_.has_kept_place();
 }
 
 void Server::say_refused(const ClientIdentity& identity, ClientLimits::Verdict verdict) {
   ++refused_ever_;
-  const auto held_back = refused_lines_.allow(RateLimit::Clock::now());
+  const auto held_back = refused_lines_.allow(log::RateLimit::Clock::now());
   if (!held_back) return;
   const auto limit = [&] {
     switch (verdict) {
@@ -434,11 +439,11 @@ void Server::say_refused(const ClientIdentity& identity, ClientLimits::Verdict v
     return fmt::format("of the listener \"{}\" is used up", identity.entrance.listener);
   };
   log_.warning("a connection of uid {}, pid {} is refused: the limit of connections {}{}", identity.who.uid,
-               identity.who.pid.value_or(0), limit(), held_back_text(*held_back));
+               identity.who.pid.value_or(0), limit(), log::held_back_text(*held_back));
 }
 
 void Server::say_in_doubt(const ClientIdentity& identity) {
-  const auto held_back = doubt_lines_.allow(RateLimit::Clock::now());
+  const auto held_back = doubt_lines_.allow(log::RateLimit::Clock::now());
   if (!held_back) return;
   const std::string_view why =
       identity.who.is_unidentified
@@ -446,22 +451,22 @@ void Server::say_in_doubt(const ClientIdentity& identity) {
           : "what could not be read of its process decides: tpmspace policy check says which rules and namespaces do";
   log_.warning("a connection of uid {}, pid {} is in doubt and gets the least of what it could be, profile {}; {}{}",
                identity.who.uid, identity.who.pid.value_or(0), identity.permissions->profile().name, why,
-               held_back_text(*held_back));
+               log::held_back_text(*held_back));
 }
 
 void Server::drop_slow_refused() {
   const auto too_old = std::chrono::steady_clock::now() - limits::kRefusedPatience;
-  std::vector<ClientId> slow;
+  std::vector<host::ClientId> slow;
   for (const auto& [id, client] : clients_)
     if (!client.place && client.connection->since() <= too_old) slow.push_back(id);
-  for (const ClientId id : slow) over(*clients_.at(id).connection);
+  for (const host::ClientId id : slow) over(*clients_.at(id).connection);
   if (refused_now_ != 0) refused_timer_.arm(limits::kRefusedPatience);
 }
 
 // Some of them, so that those who have just come are looked at between: then the others.
 void Server::take_turns() {
   // A connection that has ended takes no turn: a flood of them would keep its owner's other connections waiting.
-  const auto is_there = [&](ClientId id) { return clients_.count(id) != 0; };
+  const auto is_there = [&](host::ClientId id) { return clients_.count(id) != 0; };
   std::size_t looks = limits::kTurnLooksPerRound;
   for (std::size_t n = limits::kTurnsPerRound; n > 0; --n) {
     const auto id = turns_.next_that(is_there, looks);
@@ -478,14 +483,14 @@ void Server::reap_closed() {
 
 void Server::answered_early(Connection& from, wire::Rc code) {
   Client& client = clients_.at(from.id());
-  if (!std::exchange(client.use.is_noted, false)) note_refusal(client, "", code, std::string(reason_of(code)));
+  if (!std::exchange(client.use.is_noted, false)) note_refusal(client, "", code, std::string(explain::reason_of(code)));
   host_of(from).answered_early(code);
 }
 
 void Server::cut_off(Connection& from, const std::string& why) {
-  if (const auto held_back = cut_off_lines_.allow(RateLimit::Clock::now()))
+  if (const auto held_back = cut_off_lines_.allow(log::RateLimit::Clock::now()))
     log_.info("the connection of uid {}, pid {} is closed, because it {}{}", from.identity().who.uid,
-              from.identity().who.pid.value_or(0), why, held_back_text(*held_back));
+              from.identity().who.pid.value_or(0), why, log::held_back_text(*held_back));
 }
 
 void Server::again(Connection& from) {
@@ -529,9 +534,9 @@ void Server::begin_stop() {
   listeners_.close();
   arrivals_.clear();
   chips_.stop();
-  std::vector<ClientId> all;
+  std::vector<host::ClientId> all;
   for (const auto& [id, client] : clients_) all.push_back(id);
-  for (const ClientId id : all) clients_.at(id).connection->stop_reading();
+  for (const host::ClientId id : all) clients_.at(id).connection->stop_reading();
 }
 
 }  // namespace tpmspace::daemon

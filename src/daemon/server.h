@@ -17,41 +17,42 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/limits.h"
+#include "base/round_robin.h"
+#include "config/config.h"
 #include "daemon/access_control.h"
 #include "daemon/arrivals.h"
-#include "daemon/audit_log.h"
-#include "daemon/chips.h"
 #include "daemon/client_index.h"
 #include "daemon/client_limits.h"
-#include "daemon/config.h"
 #include "daemon/connection.h"
-#include "daemon/event_loop.h"
-#include "daemon/last_refusals.h"
-#include "daemon/limits.h"
 #include "daemon/listeners.h"
-#include "daemon/log.h"
 #include "daemon/rereading.h"
-#include "daemon/round_robin.h"
-#include "daemon/service_manager.h"
 #include "daemon/shared_tokens.h"
-#include "daemon/sleep_watch.h"
-#include "daemon/tpm_host.h"
+#include "explain/last_refusals.h"
+#include "host/chips.h"
+#include "host/sleep_watch.h"
+#include "host/tpm_host.h"
+#include "log/audit_log.h"
+#include "log/log.h"
+#include "log/service_manager.h"
+#include "loop/event_loop.h"
 
 namespace tpmspace::daemon {
 
 class Server final : private Connection::Host {
  public:
   struct Terms {
-    Limits limits;
-    Idle idle;
-    Access access;
+    config::Limits limits;
+    config::Idle idle;
+    guard::Access access;
     // The configuration, read again.
     // By another thread, so it uses nothing that is not its own.
     Rereading::Reader reread;
     std::string config_file;  // where the rules are written
   };
   // Precondition: SIGTERM, SIGINT and SIGHUP are blocked.
-  Server(Log& log, AuditLog audit, Terms terms, ListeningSocket main_listener, std::vector<Chips::Source> sources);
+  Server(log::Log& log, log::AuditLog audit, Terms terms, loop::ListeningSocket main_listener,
+         std::vector<host::Chips::Source> sources);
 
   // A place for each listener of the configuration. Before `run`.
   [[nodiscard]] tl::expected<void, std::string> claim_listeners();
@@ -64,11 +65,11 @@ class Server final : private Connection::Host {
     std::uint64_t commands = 0;  // that it sent
     std::uint64_t tpm_time = 0;  // nanoseconds
     std::optional<std::chrono::steady_clock::time_point> submitted =
-        {};                                 // the command that is under way; nullopt: none
-    wire::CommandCode command = 0;          // its code
-    observe::Held held = {};                // after its last command
-    std::unique_ptr<Refusal> refusal = {};  // the last one; null: none
-    bool is_noted = false;                  // why the command is refused that `answered_early` is about to be told of
+        {};                                          // the command that is under way; nullopt: none
+    wire::CommandCode command = 0;                   // its code
+    observe::Held held = {};                         // after its last command
+    std::unique_ptr<explain::Refusal> refusal = {};  // the last one; null: none
+    bool is_noted = false;  // why the command is refused that `answered_early` is about to be told of
   };
   struct Client {
     std::unique_ptr<Connection> connection;
@@ -101,22 +102,22 @@ class Server final : private Connection::Host {
   void tell_state();
   // From now on commands for that TPM are parsed as it is now.
   void on_replaced(std::size_t chip);
-  void on_answer(ClientId client, wire::ByteView response);
-  void on_order_done(ClientId client, const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions);
-  void on_listed(std::size_t chip, ClientId client, const tl::expected<engine::SessionList, wire::Rc>& list);
+  void on_answer(host::ClientId client, wire::ByteView response);
+  void on_order_done(host::ClientId client, const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions);
+  void on_listed(std::size_t chip, host::ClientId client, const tl::expected<engine::SessionList, wire::Rc>& list);
   void on_over();
   // --- Clients ---
   void on_arrival(Arrival client);
   // Why a client is answered once and sent away; nullopt: it is welcome.
   [[nodiscard]] std::optional<wire::Rc> refusal_of(const ClientIdentity& identity, ClientLimits::Verdict verdict,
                                                    bool is_kept);
-  [[nodiscard]] bool is_hopeless(const ucred& peer, const Entrance& entrance, std::size_t waiting);
+  [[nodiscard]] bool is_hopeless(const ucred& peer, const guard::Entrance& entrance, std::size_t waiting);
   // Whether there is a place for a client: as far as its uid tells, behind `more` of the same user; and by its
   // identity.
-  [[nodiscard]] ClientLimits::Verdict judge(const ucred& peer, const Entrance& entrance, std::size_t more = 0);
+  [[nodiscard]] ClientLimits::Verdict judge(const ucred& peer, const guard::Entrance& entrance, std::size_t more = 0);
   [[nodiscard]] ClientLimits::Verdict judge(const ClientIdentity& identity) const;
   // One of those places is his that nobody else gets.
-  [[nodiscard]] bool has_kept_place_for(const ucred& peer, const Entrance& entrance) const;
+  [[nodiscard]] bool has_kept_place_for(const ucred& peer, const guard::Entrance& entrance) const;
   void say_refused(const ClientIdentity& identity, ClientLimits::Verdict verdict);
   void say_in_doubt(const ClientIdentity& identity);
   void drop_slow_refused();
@@ -124,7 +125,7 @@ class Server final : private Connection::Host {
   void take_turns();
   // --- Signals ---
   void on_stop_signal();
-  void on_read_again(Rereading::Result read, const std::vector<ClientId>& for_whom);
+  void on_read_again(Rereading::Result read, const std::vector<host::ClientId>& for_whom);
   void begin_stop();
 
   // --- Connection::Host: server_requests.cc ---
@@ -165,18 +166,20 @@ class Server final : private Connection::Host {
   // An owner in words.
   [[nodiscard]] std::string describe(const space::Holder& who) const;
   [[nodiscard]] std::string describe(const proto::ListenerEntry& made) const;
-  [[nodiscard]] TpmHost& host_of(const Connection& client) { return chips_.host(client.identity().chip); }
-  [[nodiscard]] const TpmHost& host_of(const Connection& client) const { return chips_.host(client.identity().chip); }
+  [[nodiscard]] host::TpmHost& host_of(const Connection& client) { return chips_.host(client.identity().chip); }
+  [[nodiscard]] const host::TpmHost& host_of(const Connection& client) const {
+    return chips_.host(client.identity().chip);
+  }
   // Of a command that affects all users, before it is sent.
   [[nodiscard]] observe::AuditRecord record_of_change(Connection& from, const wire::Command& command);
   // What is known of whoever did it.
   [[nodiscard]] static observe::AuditRecord record_of(observe::AuditEvent event, const Connection& from);
   // A sentence about what names a TPM that is not served as it says; nullopt: nothing does.
-  [[nodiscard]] std::optional<std::string> not_served(const Access& access) const;
+  [[nodiscard]] std::optional<std::string> not_served(const guard::Access& access) const;
   // By the policy of now.
   [[nodiscard]] const Permissions& rights_of(Connection& from);
   // `list`: of the client's own sessions, if it is no administrator.
-  [[nodiscard]] proto::Status status_of(Connection& from, TpmHost& host, const engine::SessionList* list);
+  [[nodiscard]] proto::Status status_of(Connection& from, host::TpmHost& host, const engine::SessionList* list);
   std::optional<wire::Rc> ask_host_for_sessions(Connection& from, bool only_own);
   [[nodiscard]] bool is_administrator(Connection& from) { return rights_of(from).profile().administer; }
 
@@ -185,7 +188,7 @@ class Server final : private Connection::Host {
   [[nodiscard]] std::string name_of(const Connection& client, wire::CommandCode code) const;
   void note_refusal(Client& client, std::string command, wire::Rc code, std::string reason);
   void count_account(const observe::Account& account);
-  [[nodiscard]] proto::ClientEntry entry_of_client(ClientId id);
+  [[nodiscard]] proto::ClientEntry entry_of_client(host::ClientId id);
   [[nodiscard]] Connection* connection_of_process(Connection& from, std::int32_t pid);
   void judge_words(Connection& about, const std::vector<std::string>& words, proto::WhoReport& out);
 
@@ -194,43 +197,43 @@ class Server final : private Connection::Host {
   tl::expected<void, std::string> add_listener(const proto::ListenerEntry& entry);
 
   // Constant.
-  Log& log_;
-  const Limits limits_;
+  log::Log& log_;
+  const config::Limits limits_;
   const std::string config_file_;
   const uid_t own_uid_ = ::geteuid() == guard::kOverflowUid ? 0 : ::geteuid();  // and root's, who administers, too
   const Descriptors descriptors_;
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
 
-  EventLoop loop_;
-  ServiceManager manager_;
-  AuditLog audit_;
-  Access access_;
+  loop::EventLoop loop_;
+  log::ServiceManager manager_;
+  log::AuditLog audit_;
+  guard::Access access_;
   AccessControl access_control_;
   Rereading rereading_;
   ClientLimits places_;
   Arrivals arrivals_;
   SharedTokens tokens_;
   Listeners listeners_;
-  std::unordered_map<ClientId, Client> clients_;
+  std::unordered_map<host::ClientId, Client> clients_;
   ClientIndex index_;  // of those that have a place
-  LastRefusals last_refusals_;
-  ClientId last_client_ = 0;
+  explain::LastRefusals last_refusals_;
+  host::ClientId last_client_ = 0;
   std::uint64_t refused_ever_ = 0;
   std::size_t refused_now_ = 0;
-  RoundRobin<space::OwnerId, ClientId> turns_;  // those who have something to handle
-  std::vector<Client> dead_;                    // to be destroyed outside their own callbacks
-  RateLimit refused_lines_;
-  RateLimit doubt_lines_;
-  RateLimit cut_off_lines_;
+  base::RoundRobin<space::OwnerId, host::ClientId> turns_;  // those who have something to handle
+  std::vector<Client> dead_;                                // to be destroyed outside their own callbacks
+  log::RateLimit refused_lines_;
+  log::RateLimit doubt_lines_;
+  log::RateLimit cut_off_lines_;
   bool stopping_ = false;
   int exit_code_ = 0;
 
-  Deferred again_turn_;
-  Deferred reaping_;
-  Timer refused_timer_;
-  Timer audit_timer_;
-  Chips chips_;
-  SleepWatch sleep_;
+  loop::Deferred again_turn_;
+  loop::Deferred reaping_;
+  loop::Timer refused_timer_;
+  loop::Timer audit_timer_;
+  host::Chips chips_;
+  host::SleepWatch sleep_;
 };
 
 }  // namespace tpmspace::daemon

@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <utility>
 
-#include "daemon/explain.h"
 #include "daemon/refusal_codes.h"
 #include "daemon/server.h"
+#include "explain/explain.h"
 
 namespace tpmspace::daemon {
 namespace {
@@ -45,7 +45,7 @@ proto::Who who_of(const ClientIdentity& identity) {
           .chip = told(who.chip.value_or(""))};
 }
 
-proto::RefusedCommand entry_of(const Refusal& refusal) {
+proto::RefusedCommand entry_of(const explain::Refusal& refusal) {
   return {.ago = nanoseconds_since(refusal.at),
           .command = refusal.command,
           .code = refusal.code,
@@ -68,8 +68,9 @@ std::string Server::name_of(const Connection& client, wire::CommandCode code) co
 void Server::note_refusal(Client& client, std::string command, wire::Rc code, std::string reason) {
   // Its own wish, and no refusal.
   if (!is_ours(code) || code == wire::from_manager(wire::rc::kCanceled)) return;
-  const Refusal refusal{.at = Clock::now(), .command = std::move(command), .code = code, .reason = std::move(reason)};
-  client.use.refusal = std::make_unique<Refusal>(refusal);
+  const explain::Refusal refusal{
+      .at = Clock::now(), .command = std::move(command), .code = code, .reason = std::move(reason)};
+  client.use.refusal = std::make_unique<explain::Refusal>(refusal);
   last_refusals_.note(client.connection->identity().holder(), refusal);
 }
 
@@ -81,16 +82,17 @@ void Server::count_account(const observe::Account& account) {
   if (account.held) client.use.held = *account.held;
   if (account.client_code == 0 || !is_ours(account.rc)) return;
   const auto reason = [&] {
-    if (account.stopped_for_lockout) return sentence_of_lockout(account.stopped_by_own_share, account.lockout_interval);
-    if (account.kept_from_pin) return std::string(kKeptFromPin);
-    return std::string(observe::is_known_crash(account) ? kKnownCrash : reason_of(account.rc));
+    if (account.stopped_for_lockout)
+      return explain::sentence_of_lockout(account.stopped_by_own_share, account.lockout_interval);
+    if (account.kept_from_pin) return std::string(explain::kKeptFromPin);
+    return std::string(observe::is_known_crash(account) ? explain::kKnownCrash : explain::reason_of(account.rc));
   };
   note_refusal(client, name_of(*client.connection, account.client_code), account.rc, reason());
 }
 
 // --- Telling
 
-proto::ClientEntry Server::entry_of_client(ClientId id) {
+proto::ClientEntry Server::entry_of_client(host::ClientId id) {
   const Client& client = clients_.at(id);
   Connection& connection = *client.connection;
   (void)rights_of(connection);  // as the policy of now has it
@@ -116,7 +118,8 @@ tl::expected<proto::Clients, wire::Rc> Server::clients(Connection& from, std::ui
   const auto& visible = all ? index_.all() : index_.of_user(from.identity().holder());
   proto::Clients out;
   out.total = static_cast<std::uint32_t>(visible.size());
-  for (const ClientId id : page_of(visible, after, proto::kMaxClients)) out.clients.push_back(entry_of_client(id));
+  for (const host::ClientId id : page_of(visible, after, proto::kMaxClients))
+    out.clients.push_back(entry_of_client(id));
   return out;
 }
 
@@ -148,18 +151,19 @@ tl::expected<proto::WhoReport, wire::Rc> Server::who(Connection& from, const pro
   out.connections =
       identity.who.pid ? static_cast<std::uint32_t>(index_.of_process(*identity.who.pid).size()) : std::uint32_t{1};
   out.administers = rights.profile().administer;
-  for (auto& reason : reasons_of(rights.choice, access_, home, identity.entrance, config_file_))
+  for (auto& reason : explain::reasons_of(rights.choice, access_, home, identity.entrance, config_file_))
     out.reasons.push_back(told(std::move(reason)));
   if (rights.choice.in_doubt)
     out.reasons.emplace_back("what is unknown of it decides, so it gets the least of what it could be");
-  if (auto why = why_no_administrator(identity.who, rights.choice, access_.policy, home))
+  if (auto why = explain::why_no_administrator(identity.who, rights.choice, access_.policy, home))
     out.reasons.push_back(told(*std::move(why)));
   if (identity.narrowed) out.reasons.emplace_back("the connection has given rights away since");
   if (!identity.openers.empty())
     out.reasons.emplace_back("it joined the connection of its parent process, and may do no more than that one");
   const Client& client = clients_.at(about->id());
-  if (const Refusal* last = is_itself && !identity.is_guest() ? last_refusals_.of(identity.holder(), Clock::now())
-                                                              : client.use.refusal.get())
+  if (const explain::Refusal* last = is_itself && !identity.is_guest()
+                                         ? last_refusals_.of(identity.holder(), Clock::now())
+                                         : client.use.refusal.get())
     out.refusal = entry_of(*last);
   if (!what.words.empty()) judge_words(*about, what.words, out);
   return out;
@@ -167,8 +171,8 @@ tl::expected<proto::WhoReport, wire::Rc> Server::who(Connection& from, const pro
 
 void Server::judge_words(Connection& about, const std::vector<std::string>& words, proto::WhoReport& out) {
   const ClientIdentity& identity = about.identity();
-  const auto explanation = explain_choice(identity.permissions->choice, identity.entrance.locality.value_or(0), words,
-                                          host_of(about).table());
+  const auto explanation = explain::explain_choice(identity.permissions->choice, identity.entrance.locality.value_or(0),
+                                                   words, host_of(about).table());
   using Outcome = proto::WhoReport::Outcome;
   if (!explanation) {
     out.outcome = Outcome::kCannotBeSaid;
@@ -176,7 +180,7 @@ void Server::judge_words(Connection& about, const std::vector<std::string>& word
     return;
   }
   out.outcome = explanation->succeeds() ? Outcome::kAllowed : Outcome::kRefused;
-  out.text = verdict_text(*explanation);
+  out.text = explain::verdict_text(*explanation);
 }
 
 }  // namespace tpmspace::daemon

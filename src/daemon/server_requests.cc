@@ -5,15 +5,16 @@
 #include <algorithm>
 #include <utility>
 
-#include "daemon/audit_sentences.h"
-#include "daemon/names.h"
-#include "daemon/number_list.h"
-#include "daemon/policy_warnings.h"
+#include "config/listener_paths.h"
+#include "config/names.h"
+#include "config/number_list.h"
 #include "daemon/refusal_codes.h"
 #include "daemon/server.h"
 #include "daemon/version.h"
+#include "explain/listener_locality.h"
 #include "guard/shipped.h"
 #include "guard/start_and_exit.h"
+#include "log/audit_sentences.h"
 #include "proto/json.h"
 #include "proto/listener_text.h"
 
@@ -119,12 +120,12 @@ std::optional<wire::Rc> Server::submit(Connection& from, wire::Command command, 
     return refuse_for(*record.code, record.reason);
   }
   if (from.identity().limits_pending)
-    return refuse_for(kNoPlace, reason_of(kNoPlace));  // it would run on terms that hold no more
+    return refuse_for(kNoPlace, explain::reason_of(kNoPlace));  // it would run on terms that hold no more
   std::optional<observe::AuditRecord> change;
   if (command.row().affects_others) change = record_of_change(from, command);
   if (const auto refused = host_of(from).submit(from.id(), from.identity().holder(), rights.limits, std::move(command),
                                                 locality, from.commands_taken()))
-    return refuse_for(*refused, reason_of(*refused));
+    return refuse_for(*refused, explain::reason_of(*refused));
   client.use.submitted = std::chrono::steady_clock::now();
   client.use.command = code;
   client.change = std::move(change);
@@ -135,7 +136,7 @@ observe::AuditRecord Server::record_of_change(Connection& from, const wire::Comm
   const Permissions& rights = rights_of(from);
   auto out = record_of(observe::AuditEvent::kChanged, from);
   out.command = command.row().name;
-  out.handle = handle_of(command);
+  out.handle = log::handle_of(command);
   out.rule = line_of(rights.choice, access_control_.policy());
   out.by_administrator = rights.profile().administer;
   return out;
@@ -209,7 +210,7 @@ std::optional<wire::Rc> Server::use_chip(Connection& from, const std::string& na
     refused = kNoChip;
     reason = fmt::format("the chip {} is not there", quoted);
   } else {
-    const TpmHost& host = host_of(from);
+    const host::TpmHost& host = host_of(from);
     from.speak_to(host.table(), host.chip().chip.max_command);
   }
   auto record = record_of(observe::AuditEvent::kChip, from);
@@ -224,7 +225,7 @@ wire::Rc Server::refuse(const Connection& from, std::string reason) {
   record.code = kNotAllowed;
   record.reason = std::move(reason);
   audit_.write(record);
-  note_refusal(clients_.at(from.id()), std::string(kOrder), kNotAllowed, record.reason);
+  note_refusal(clients_.at(from.id()), std::string(explain::kOrder), kNotAllowed, record.reason);
   return kNotAllowed;
 }
 
@@ -235,7 +236,8 @@ std::optional<proto::Status> Server::status(Connection& from) {
   return std::nullopt;
 }
 
-void Server::on_listed(std::size_t chip, ClientId client, const tl::expected<engine::SessionList, wire::Rc>& list) {
+void Server::on_listed(std::size_t chip, host::ClientId client,
+                       const tl::expected<engine::SessionList, wire::Rc>& list) {
   const auto found = clients_.find(client);
   if (found == clients_.end()) return;
   Connection& to = *found->second.connection;
@@ -244,10 +246,10 @@ void Server::on_listed(std::size_t chip, ClientId client, const tl::expected<eng
   const auto tenant_of = [&, tells = found->second.tells_tenants](space::OwnerId owner) {
     return tells ? told(access_control_.tenant_of_owner(owner)) : proto::Tenant{};
   };
-  to.deliver_sessions(list.map([&](const engine::SessionList& one) { return TpmHost::told(one, tenant_of); }));
+  to.deliver_sessions(list.map([&](const engine::SessionList& one) { return host::TpmHost::told(one, tenant_of); }));
 }
 
-proto::Status Server::status_of(Connection& from, TpmHost& host, const engine::SessionList* list) {
+proto::Status Server::status_of(Connection& from, host::TpmHost& host, const engine::SessionList* list) {
   proto::Status out;
   const bool whole = is_administrator(from);
   space::Holder asks = from.identity().holder();
@@ -292,7 +294,7 @@ std::optional<wire::Rc> Server::ask_host_for_sessions(Connection& from, bool onl
 }
 
 std::optional<wire::Rc> Server::order(Connection& from, const proto::SessionOrder& what) {
-  if (!is_administrator(from)) return refuse(from, "only an administrator orders a " + sentence_of(what));
+  if (!is_administrator(from)) return refuse(from, "only an administrator orders a " + log::sentence_of(what));
   const auto refused = host_of(from).order(from.id(), order_of(what, access_control_));
   clients_.at(from.id()).order = what;
   if (refused) audit_order(from, *refused, 0);
@@ -307,10 +309,10 @@ std::optional<wire::Rc> Server::reload(Connection& from) {
   return std::nullopt;
 }
 
-void Server::on_read_again(Rereading::Result read, const std::vector<ClientId>& for_whom) {
+void Server::on_read_again(Rereading::Result read, const std::vector<host::ClientId>& for_whom) {
   if (stopping_) return;
   observe::AuditRecord record;
-  for (const ClientId client : for_whom)
+  for (const host::ClientId client : for_whom)
     if (const auto found = clients_.find(client); found != clients_.end())
       record = record_of(observe::AuditEvent::kPolicy, *found->second.connection);
   record.event = observe::AuditEvent::kPolicy;
@@ -333,22 +335,22 @@ void Server::on_read_again(Rereading::Result read, const std::vector<ClientId>& 
     for (const auto& trouble : troubles) out.sentence += "; but " + trouble;
     out.done = troubles.empty();
     if (!read->pending.empty())
-      out.sentence += "; these keys take effect when tpmspaced is restarted: " + text_of(read->pending);
+      out.sentence += "; these keys take effect when tpmspaced is restarted: " + config::text_of(read->pending);
   } else {
     out.sentence = "nothing was changed: " + read.error();
     log_.error("{}", out.sentence);
   }
   record.reason = out.sentence;
   audit_.write(record);
-  for (const ClientId client : for_whom)
+  for (const host::ClientId client : for_whom)
     if (const auto found = clients_.find(client); found != clients_.end())
       found->second.connection->deliver_outcome(out);
 }
 
-std::optional<std::string> Server::not_served(const Access& access) const {
+std::optional<std::string> Server::not_served(const guard::Access& access) const {
   const auto is_served = [&](const std::string& name) {
     return std::any_of(access.chips.begin(), access.chips.end(),
-                       [&](const Chip& one) { return one.name == name && chips_.serves_as(one); });
+                       [&](const guard::Chip& one) { return one.name == name && chips_.serves_as(one); });
   };
   const auto sentence = [&](std::string_view what, const std::string& name, const std::optional<std::string>& chip) {
     return !chip || is_served(*chip)
@@ -358,7 +360,7 @@ std::optional<std::string> Server::not_served(const Access& access) const {
                                  "from the next start on: restart tpmspaced",
                                  what, name, *chip));
   };
-  for (const Listener& listener : access.listeners)
+  for (const guard::Listener& listener : access.listeners)
     if (auto fault = sentence("listener", listener.name, listener.chip)) return fault;
   for (const auto& one : access.policy.namespaces())
     if (auto fault = sentence("namespace", one.name, one.chip)) return fault;
@@ -399,7 +401,7 @@ std::string Server::describe(const proto::ListenerEntry& made) const {
   const guard::Profile* profile = access_control_.policy().profile(made.profile);
   if ((made.mode & kForAll) != 0 && profile != nullptr && guard::exceeds_safe(*profile))
     out += "; everybody may open it, and gets more than \"safe\" allows: owner, group or mode keep others out";
-  Listener listener;
+  guard::Listener listener;
   listener.name = made.name;
   listener.locality = made.locality;
   if (!made.profile.empty()) listener.profile = made.profile;
@@ -407,27 +409,27 @@ std::string Server::describe(const proto::ListenerEntry& made) const {
     return *access_control_.policy().profile(name);
   };
   const guard::Policy& policy = access_control_.policy();
-  if (const auto trouble = trouble_with_locality(listener, policy.rules(), policy.namespaces(), profile_of))
+  if (const auto trouble = explain::trouble_with_locality(listener, policy.rules(), policy.namespaces(), profile_of))
     out += "; warning: " + *trouble;
   return out;
 }
 
 std::string Server::path_of(const proto::ListenerEntry& entry) const {
-  return entry.path.empty() ? default_listener_path(listeners_.main_path(), entry.name) : entry.path;
+  return entry.path.empty() ? config::default_listener_path(listeners_.main_path(), entry.name) : entry.path;
 }
 
 tl::expected<void, std::string> Server::add_listener(const proto::ListenerEntry& entry) {
   const auto fault = [](std::string sentence) { return tl::make_unexpected(std::move(sentence)); };
-  if (!is_name(entry.name)) return fault("a listener's name has " + name_rule());
-  if (is_reserved_listener(entry.name))
+  if (!config::is_name(entry.name)) return fault("a listener's name has " + config::name_rule());
+  if (guard::is_reserved_listener(entry.name))
     return fault(fmt::format("\"{}\" is the name of a listener of tpmspaced's own; take another one", entry.name));
-  if (entry.path.empty() && !is_directory_name(entry.name))
+  if (entry.path.empty() && !config::is_directory_name(entry.name))
     return fault(fmt::format("\"{}\" cannot be the name of a directory; take another one", entry.name));
   if (!entry.path.empty() && entry.path[0] != '/') return fault("a listener's path begins with a slash");
   const guard::Profile* profile = access_control_.policy().profile(entry.profile);
   if (!entry.profile.empty() && profile == nullptr)
     return fault(fmt::format("there is no profile \"{}\"", entry.profile));
-  if (entry.locality && !is_possible(kLocalities, {*entry.locality, *entry.locality}))
+  if (entry.locality && !config::is_possible(config::kLocalities, {*entry.locality, *entry.locality}))
     return fault(fmt::format("{} is no locality: localities are 0 to 4 and 32 to 255", *entry.locality));
   if (entry.locality && profile != nullptr && !profile->localities.contains(*entry.locality))
     return fault(
@@ -439,7 +441,7 @@ tl::expected<void, std::string> Server::add_listener(const proto::ListenerEntry&
     return fault(
         "separate users are for a listener with a profile: by one without each user is who he is at the main one");
   const auto id = [](std::uint32_t value) { return value == proto::kKeep ? std::nullopt : std::optional(value); };
-  Listener listener;
+  guard::Listener listener;
   listener.name = entry.name;
   listener.default_path = entry.path.empty();
   listener.path = path_of(entry);
@@ -455,9 +457,9 @@ tl::expected<void, std::string> Server::add_listener(const proto::ListenerEntry&
 }
 
 tl::expected<std::string, wire::Rc> Server::learn(Connection& from, const std::string& name) {
-  if (!may_be_learned_as(name)) return tl::make_unexpected(kNoName);
+  if (!explain::may_be_learned_as(name)) return tl::make_unexpected(kNoName);
   if (from.learning()) return from.learning()->report(name);
-  from.learning() = std::make_unique<Learning>();
+  from.learning() = std::make_unique<explain::Learning>();
   return "";
 }
 

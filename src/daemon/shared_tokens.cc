@@ -10,20 +10,20 @@ std::optional<SharedTokens::Digest> SharedTokens::digest_of(const proto::Token& 
   return out;
 }
 
-bool SharedTokens::share(const proto::Token& token, ClientId client) {
+bool SharedTokens::share(const proto::Token& token, host::ClientId client) {
   const auto digest = digest_of(token);
   if (!digest || tokens_.contains(client) || !clients_.emplace(*digest, client).second) return false;
   tokens_.emplace(client, *digest);
   return true;
 }
 
-std::optional<ClientId> SharedTokens::find(const proto::Token& token) const {
+std::optional<host::ClientId> SharedTokens::find(const proto::Token& token) const {
   const auto digest = digest_of(token);
   const auto found = digest ? clients_.find(*digest) : clients_.end();
   return found == clients_.end() ? std::nullopt : std::optional(found->second);
 }
 
-void SharedTokens::forget(ClientId client) {
+void SharedTokens::forget(host::ClientId client) {
   const auto found = tokens_.find(client);
   if (found == tokens_.end()) return;
   clients_.erase(found->second);

@@ -12,7 +12,7 @@
 #include <optional>
 #include <unordered_map>
 
-#include "daemon/tpm_thread.h"
+#include "host/tpm_thread.h"
 #include "proto/control.h"
 
 namespace tpmspace::daemon {
@@ -20,17 +20,17 @@ namespace tpmspace::daemon {
 class SharedTokens {
  public:
   // False: another connection has shared it, or this one has shared another.
-  [[nodiscard]] bool share(const proto::Token& token, ClientId client);
-  [[nodiscard]] std::optional<ClientId> find(const proto::Token& token) const;
+  [[nodiscard]] bool share(const proto::Token& token, host::ClientId client);
+  [[nodiscard]] std::optional<host::ClientId> find(const proto::Token& token) const;
   // The token of that client, if it has one, is none any more.
-  void forget(ClientId client);
+  void forget(host::ClientId client);
 
  private:
   using Digest = std::array<std::uint8_t, 32>;
   [[nodiscard]] static std::optional<Digest> digest_of(const proto::Token& token);
 
-  std::map<Digest, ClientId> clients_;
-  std::unordered_map<ClientId, Digest> tokens_;
+  std::map<Digest, host::ClientId> clients_;
+  std::unordered_map<host::ClientId, Digest> tokens_;
 };
 
 }  // namespace tpmspace::daemon

@@ -15,11 +15,11 @@
 #include <string>
 #include <vector>
 
+#include "books/chip.h"
+#include "books/owner.h"
 #include "engine/gate.h"
 #include "engine/session_list.h"
 #include "observe/account.h"
-#include "space/chip.h"
-#include "space/owner.h"
 #include "wire/command.h"
 #include "wire/tpm.h"
 
@@ -130,13 +130,13 @@ class Engine {
   };
   [[nodiscard]] HeldSessions held_sessions() const;
 
-  // Everything the engine knows, between any two steps; see space/books.h. Waiting commands are not part of it: their
+  // Everything the engine knows, between any two steps; see books/books.h. Waiting commands are not part of it: their
   // connections hold them. A connection's id is its space's, so `restore_books` (on an engine without connections, for
   // the same TPM in the same state) brings back the connections with the ids they had. False: not an image of books.
   [[nodiscard]] wire::Bytes save_books() const;
   [[nodiscard]] bool restore_books(wire::ByteView books);
 
-  // Nullopt: what must be true of the books is (space/books.h). For tests and after a restore.
+  // Nullopt: what must be true of the books is (books/books.h). For tests and after a restore.
   [[nodiscard]] std::optional<std::string> check() const;
 
   // Gives back whatever of ours is in the TPM (shutdown): loaded objects, sessions; client-saved ones too if asked.

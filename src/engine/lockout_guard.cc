@@ -6,7 +6,7 @@ namespace tpmspace::engine {
 
 namespace {
 
-guard::LockoutShare::Chip chip_with(std::uint32_t max_auth_fail, std::uint32_t interval) {
+LockoutShare::Chip chip_with(std::uint32_t max_auth_fail, std::uint32_t interval) {
   constexpr std::uint64_t kSecond = 1'000'000'000;
   return {.tries = max_auth_fail, .recovery = interval * kSecond};
 }
@@ -29,7 +29,7 @@ space::Tries LockoutGuard::tries_of(space::OwnerId owner, const space::SpaceLimi
 
 bool LockoutGuard::is_out_of_own_share(space::OwnerId owner, const space::SpaceLimits& limits, Time now) const {
   const auto is_out = [&](space::OwnerId one) {
-    return shares_.shortage(one.value, now) == guard::LockoutShare::Shortage::kOwn;
+    return shares_.shortage(one.value, now) == LockoutShare::Shortage::kOwn;
   };
   return is_out(owner) || std::any_of(limits.may_be.begin(), limits.may_be.end(), is_out);
 }

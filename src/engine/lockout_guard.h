@@ -1,16 +1,16 @@
 // The shares of wrong tries, for one engine: told what happened in each step.
 //
-// Idea: guard/lockout_share counts, the manager knows what was tried and what the chip said; here the two meet.
+// Idea: engine/lockout_share counts, the manager knows what was tried and what the chip said; here the two meet.
 // Threads: with the engine. Units: nanoseconds of the engine's clock. Not part of the books: with restored ones all
 // begin at what the chip's counter says then.
 #pragma once
 
 #include <cstdint>
 
-#include "guard/lockout_share.h"
-#include "space/chip.h"
+#include "books/chip.h"
+#include "books/owner.h"
+#include "engine/lockout_share.h"
 #include "space/manager.h"
-#include "space/owner.h"
 
 namespace tpmspace::engine {
 
@@ -29,11 +29,11 @@ class LockoutGuard {
   bool note(space::OwnerId owner, const space::SpaceLimits& limits, space::Failure failure, Time now);
   void learn(const space::LockoutNews& news, Time now);
 
-  [[nodiscard]] const guard::LockoutShare& shares() const { return shares_; }
+  [[nodiscard]] const LockoutShare& shares() const { return shares_; }
 
  private:
   std::uint32_t max_auth_fail_, interval_;  // the chip's, seconds
-  guard::LockoutShare shares_;
+  LockoutShare shares_;
 };
 
 }  // namespace tpmspace::engine

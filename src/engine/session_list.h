@@ -12,8 +12,8 @@
 #include <variant>
 #include <vector>
 
-#include "space/books.h"
-#include "space/owner.h"
+#include "books/books.h"
+#include "books/owner.h"
 
 namespace tpmspace::engine {
 

@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "books/time.h"
 #include "engine/impl.h"
-#include "space/time.h"
 #include "wire/response.h"
 
 namespace tpmspace::engine {

@@ -33,7 +33,7 @@ struct Namespace {
   bool separate_users = false;           // its members' users cannot be one another: each has shares of his own
   std::optional<Numbers> nv = {};        // no others exist for its members
   std::optional<std::string> chip = {};  // the TPM of members whose listener has none
-  // The chip's persistent handles that its members know by other numbers (space/view.h).
+  // The chip's persistent handles that its members know by other numbers (books/view.h).
   std::optional<Numbers::Range> window = {};
 
   bool operator==(const Namespace&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs

@@ -5,6 +5,7 @@
 // Threads: a value. Source: SO_PEERCRED, SO_PEERGROUPS, /proc/PID (the daemon reads them).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -13,6 +14,9 @@
 #include "guard/known.h"
 
 namespace tpmspace::guard {
+
+// Octets of the longest LSM label that is believed.
+inline constexpr std::size_t kMaxLabel = 4096;
 
 struct Principal {
   std::uint32_t uid = UINT32_MAX;       // in the daemon's user namespace; UINT32_MAX is nobody's

@@ -1,6 +1,6 @@
 // An audit record: something that was refused, changed, taken away or ordered, as a value. No I/O.
 //
-// Idea: who, what, why, and which rule. What does not apply is empty. How it is written: daemon/audit_log.h.
+// Idea: who, what, why, and which rule. What does not apply is empty. How it is written: log/audit_log.h.
 // Threads: a value. Octets that a client can choose (executable, cgroup) are as the kernel has them: whoever shows them
 // escapes them.
 #pragma once

@@ -10,8 +10,8 @@
 #include <cstdint>
 #include <optional>
 
-#include "space/books.h"
-#include "space/chip.h"
+#include "books/books.h"
+#include "books/chip.h"
 #include "space/tpm_port.h"
 #include "wire/bytes.h"
 #include "wire/command.h"

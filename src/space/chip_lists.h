@@ -14,9 +14,9 @@
 #include <optional>
 #include <vector>
 
+#include "books/view.h"
 #include "space/capability_view.h"
 #include "space/tpm_port.h"
-#include "space/view.h"
 #include "wire/bytes.h"
 
 namespace tpmspace::space {

@@ -3,7 +3,7 @@
 #include <utility>
 #include <vector>
 
-#include "space/context.h"
+#include "books/context.h"
 #include "space/pools.h"
 #include "wire/response.h"
 

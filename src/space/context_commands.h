@@ -9,8 +9,8 @@
 
 #include <optional>
 
-#include "space/books.h"
-#include "space/chip.h"
+#include "books/books.h"
+#include "books/chip.h"
 #include "space/residency.h"
 #include "space/tpm_port.h"
 #include "wire/command.h"

@@ -1,6 +1,6 @@
 // Room for one more object's context, and whose idle objects are dropped for it.
 //
-// Idea: who may hold how much says space/shared_room.h. Where a space finds no room although another owner holds more
+// Idea: who may hold how much says books/shared_room.h. Where a space finds no room although another owner holds more
 // than its payer, the owner that holds the most gives some back, if that is more than a minimum: of its objects those
 // that were idle for longest, and for longer than their space's lease. Their contexts are dropped, and their handles
 // answer REFERENCE_Hx until the client has been told, or flushes them. Nothing is taken from administrators, from an
@@ -11,8 +11,8 @@
 
 #include <optional>
 
-#include "space/books.h"
-#include "space/chip.h"
+#include "books/books.h"
+#include "books/chip.h"
 #include "space/residency.h"
 #include "space/tpm_port.h"
 

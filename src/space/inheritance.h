@@ -20,8 +20,8 @@
 #include <set>
 #include <vector>
 
-#include "space/books.h"
-#include "space/chip.h"
+#include "books/books.h"
+#include "books/chip.h"
 #include "space/tpm_port.h"
 
 namespace tpmspace::space {

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "books/session_hmac.h"
 #include "space/capability_view.h"
 #include "space/pools.h"
-#include "space/session_hmac.h"
 #include "space/view_commands.h"
 #include "wire/rewrite.h"
 

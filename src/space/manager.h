@@ -14,8 +14,8 @@
 #include <utility>
 #include <vector>
 
-#include "space/books.h"
-#include "space/chip.h"
+#include "books/books.h"
+#include "books/chip.h"
 #include "space/context_commands.h"
 #include "space/context_room.h"
 #include "space/inheritance.h"

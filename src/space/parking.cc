@@ -5,8 +5,8 @@
 #include <tuple>
 #include <utility>
 
+#include "books/session_hmac.h"
 #include "space/reclaim.h"
-#include "space/session_hmac.h"
 
 namespace tpmspace::space {
 

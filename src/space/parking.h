@@ -1,7 +1,7 @@
 // Numbers: where one more comes from when the chip has none left, and how a policy session that has left the TPM for it
 // comes back.
 //
-// Idea: a session that can be made again (space/policy_log.h) costs the TPM nothing while it is parked: its log is
+// Idea: a session that can be made again (books/policy_log.h) costs the TPM nothing while it is parked: its log is
 // here. It leaves only when a number is wanted and none is free, since it comes back with new nonces, and its client
 // may notice (space/stale_nonces.h). So whoever has more of them than his fair share loses his own first; then those
 // that were not used for `kGrace`; then those that are likely not to notice (with a step done, and no parameters to be
@@ -20,8 +20,8 @@
 #include <set>
 #include <vector>
 
-#include "space/books.h"
-#include "space/chip.h"
+#include "books/books.h"
+#include "books/chip.h"
 #include "space/residency.h"
 #include "space/tpm_port.h"
 

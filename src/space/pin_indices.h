@@ -12,7 +12,7 @@
 #include <cstdint>
 #include <map>
 
-#include "space/chip.h"
+#include "books/chip.h"
 #include "space/tpm_port.h"
 #include "wire/command_table.h"
 

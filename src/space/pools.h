@@ -10,8 +10,8 @@
 #include <cstdint>
 #include <map>
 
-#include "space/books.h"
-#include "space/chip.h"
+#include "books/books.h"
+#include "books/chip.h"
 
 namespace tpmspace::space {
 

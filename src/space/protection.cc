@@ -1,7 +1,7 @@
 #include "space/protection.h"
 
-#include "space/context.h"
-#include "space/view.h"
+#include "books/context.h"
+#include "books/view.h"
 
 namespace tpmspace::space {
 

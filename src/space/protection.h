@@ -11,7 +11,7 @@
 // Source: Part 1, 19.8; Part 2, 8.3.2 (TPMA_OBJECT), 13.4 (TPMA_NV); Part 3, 31.3 (PIN indices).
 #pragma once
 
-#include "space/books.h"
+#include "books/books.h"
 #include "space/pin_indices.h"
 #include "space/residency.h"
 #include "space/tpm_port.h"

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <tuple>
 
+#include "books/time.h"
 #include "space/pools.h"
-#include "space/time.h"
 
 namespace tpmspace::space {
 

@@ -24,8 +24,8 @@
 #include <optional>
 #include <vector>
 
-#include "space/books.h"
-#include "space/chip.h"
+#include "books/books.h"
+#include "books/chip.h"
 #include "wire/tpm_use.h"
 
 namespace tpmspace::space {

@@ -24,8 +24,8 @@
 #include <utility>
 #include <vector>
 
-#include "space/books.h"
-#include "space/chip.h"
+#include "books/books.h"
+#include "books/chip.h"
 #include "space/tpm_port.h"
 #include "wire/command.h"
 

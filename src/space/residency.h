@@ -13,8 +13,8 @@
 #include <optional>
 #include <vector>
 
-#include "space/books.h"
-#include "space/chip.h"
+#include "books/books.h"
+#include "books/chip.h"
 #include "space/recovery.h"
 #include "space/tpm_port.h"
 

@@ -21,9 +21,9 @@
 #include <set>
 #include <vector>
 
+#include "books/books.h"
+#include "books/chip.h"
 #include "space/admission.h"
-#include "space/books.h"
-#include "space/chip.h"
 #include "space/parking.h"
 #include "space/residency.h"
 #include "space/tpm_port.h"
@@ -74,7 +74,7 @@ class SessionBook {
   void book_policy(SpaceId space, const wire::Command& command);
   void book_uses(SpaceId space, const wire::Command& command, const wire::Response& response);
 
-  // --- Places that stay an owner's (space/kept_places.h)
+  // --- Places that stay an owner's (books/kept_places.h)
   // What a space and its owner have before a command, or before the space closes.
   struct Before {
     struct Waited {

@@ -1,6 +1,6 @@
 #include "space/stale_nonces.h"
 
-#include "space/session_hmac.h"
+#include "books/session_hmac.h"
 
 namespace tpmspace::space {
 

@@ -16,7 +16,7 @@
 #include <optional>
 #include <tl/expected.hpp>
 
-#include "space/books.h"
+#include "books/books.h"
 #include "space/residency.h"
 #include "space/tpm_port.h"
 #include "wire/command.h"

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "space/context.h"
+#include "books/context.h"
 #include "wire/command.h"
 
 namespace tpmspace::space {

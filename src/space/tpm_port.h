@@ -13,9 +13,9 @@
 #include <utility>
 #include <vector>
 
-#include "space/chip.h"
-#include "space/owner.h"
-#include "space/policy_log.h"
+#include "books/chip.h"
+#include "books/owner.h"
+#include "books/policy_log.h"
 #include "wire/command_table.h"
 #include "wire/handle.h"
 #include "wire/rc.h"

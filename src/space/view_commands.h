@@ -11,7 +11,7 @@
 
 #include <optional>
 
-#include "space/view.h"
+#include "books/view.h"
 #include "wire/bytes.h"
 #include "wire/command.h"
 #include "wire/rc.h"

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "space/time.h"
+#include "books/time.h"
 
 namespace tpmspace::space {
 

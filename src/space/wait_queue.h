@@ -21,7 +21,7 @@
 #include <utility>
 #include <vector>
 
-#include "space/owner.h"
+#include "books/owner.h"
 
 namespace tpmspace::space {
 

@@ -11,7 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "posix/fd.h"
+#include "base/fd.h"
 #include "tool/exit_code.h"
 
 namespace tpmspace::tool {
@@ -54,8 +54,8 @@ bool become_servant(const Servant& servant, pid_t parent) {
 tl::expected<pid_t, int> spawn(const Launch& launch) {
   std::array<int, 2> pipe_ends{};
   if (pipe2(pipe_ends.data(), O_CLOEXEC) != 0) return tl::make_unexpected(errno);
-  const posix::Fd reading(pipe_ends[0]);
-  posix::Fd writing(pipe_ends[1]);
+  const base::Fd reading(pipe_ends[0]);
+  base::Fd writing(pipe_ends[1]);
   const pid_t parent = getpid();
   const pid_t pid = fork();
   if (pid < 0) return tl::make_unexpected(errno);

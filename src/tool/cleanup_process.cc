@@ -46,8 +46,8 @@ tl::expected<CleanupProcess, std::string> CleanupProcess::start(const std::strin
   std::array<int, 2> ends{-1, -1};
   if (pipe2(ends.data(), O_CLOEXEC) != 0)
     return tl::make_unexpected(std::string("cannot make a pipe: ") + std::strerror(errno));
-  const posix::Fd end_of_lease(ends[0]);
-  posix::Fd lease(ends[1]);
+  const base::Fd end_of_lease(ends[0]);
+  base::Fd lease(ends[1]);
   const pid_t pid = fork();
   if (pid < 0)
     return tl::make_unexpected(std::string("cannot start a process: ") + std::strerror(errno) +

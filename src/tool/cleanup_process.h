@@ -12,7 +12,7 @@
 #include <string>
 #include <tl/expected.hpp>
 
-#include "posix/fd.h"
+#include "base/fd.h"
 
 namespace tpmspace::tool {
 
@@ -30,10 +30,10 @@ class CleanupProcess {
   [[nodiscard]] int lease() const { return lease_.get(); }
 
  private:
-  CleanupProcess(pid_t pid, posix::Fd lease) : pid_(pid), lease_(std::move(lease)) {}
+  CleanupProcess(pid_t pid, base::Fd lease) : pid_(pid), lease_(std::move(lease)) {}
 
   pid_t pid_ = -1;
-  posix::Fd lease_;
+  base::Fd lease_;
 };
 
 }  // namespace tpmspace::tool

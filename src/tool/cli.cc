@@ -7,7 +7,7 @@
 #include <optional>
 #include <utility>
 
-#include "cli/usage_error.h"
+#include "base/usage_error.h"
 #include "tool/exit_code.h"
 
 namespace tpmspace::tool {
@@ -84,7 +84,7 @@ std::optional<std::string> unknown_subcommand(const CLI::App& app, const Words& 
   if (std::any_of(known.begin(), known.end(), [&](const CLI::App* sub) { return sub->get_name() == words[0]; }))
     return std::nullopt;
   if (words[0] == "door") return "the subcommand \"door\" is now called \"listener\"";
-  return "there is no subcommand \"" + words[0] + "\"; the subcommands are " + cli::list_of_subcommands(app);
+  return "there is no subcommand \"" + words[0] + "\"; the subcommands are " + base::list_of_subcommands(app);
 }
 
 // "help policy explain" is "policy explain --help"; "version" is "--version".
@@ -121,7 +121,7 @@ class Grammar {
   Grammar() {
     app_.set_version_flag("--version", kVersion);
     app_.require_subcommand(1);
-    app_.failure_message(cli::usage_error);
+    app_.failure_message(base::usage_error);
     app_.footer(
         "If no socket is named and the listener for administrators is there for you\n"
         "(/run/tpmspace-listeners/admin/tpm.sock), requests to tpmspaced itself use it:\n"

@@ -1,6 +1,6 @@
 #include <exception>
 
-#include "posix/standard_streams.h"
+#include "base/standard_streams.h"
 #include "tool/cli.h"
 #include "tool/clients.h"
 #include "tool/doctor.h"
@@ -37,7 +37,7 @@ struct Execute {
 
 int main(int argc, char** argv) {
   using namespace tpmspace::tool;
-  tpmspace::posix::open_standard_streams();
+  tpmspace::base::open_standard_streams();
   try {
     return std::visit(Execute{}, parse_command_line(argc, argv));
   } catch (const std::exception& e) {

@@ -8,14 +8,14 @@
 #include <tl/expected.hpp>
 #include <vector>
 
+#include "base/fd.h"
 #include "client/connection.h"
-#include "posix/fd.h"
 #include "tool/child.h"
 
 namespace tpmspace::tool {
 
 struct OwnConnection {
-  posix::Fd fd;
+  base::Fd fd;
   std::vector<Variable> environment;
 };
 

@@ -31,8 +31,8 @@ constexpr milliseconds kReadyTimeout(120'000);
 constexpr milliseconds kStopTimeout(60'000);
 constexpr int kTickMs = 50;  // how often the socket is looked for, should nobody notify
 
-posix::Fd notify_listener(const std::string& path) {
-  posix::Fd fd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+base::Fd notify_listener(const std::string& path) {
+  base::Fd fd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   std::memcpy(address.sun_path, path.data(), std::min(path.size(), proto::kMaxSocketPath));
@@ -48,7 +48,7 @@ struct LogLine {
   std::string text;
 };
 
-// What tpmspaced writes to a file (src/daemon/log.h): "TIME tpmspaced: LEVEL: text"; of its command line it says
+// What tpmspaced writes to a file (src/log/log.h): "TIME tpmspaced: LEVEL: text"; of its command line it says
 // "tpmspaced: text". Other lines, such as those of a library, stay as they are.
 LogLine read_line(const std::string& line) {
   constexpr std::string_view kSpeaker = " tpmspaced: ", kEnd = ": ";
@@ -74,7 +74,7 @@ std::vector<LogLine> read_log(const std::string& path) {
 
 }  // namespace
 
-PrivateDaemon::PrivateDaemon(pid_t pid, posix::Fd notify, std::string socket, std::string log)
+PrivateDaemon::PrivateDaemon(pid_t pid, base::Fd notify, std::string socket, std::string log)
     : pid_(pid), notify_(std::move(notify)), socket_(std::move(socket)), log_(std::move(log)) {}
 
 PrivateDaemon::PrivateDaemon(PrivateDaemon&& other) noexcept
@@ -94,8 +94,8 @@ PrivateDaemon::~PrivateDaemon() {
 
 tl::expected<PrivateDaemon, std::string> PrivateDaemon::start(const std::string& program, const std::string& tpm,
                                                               const Workplace& workplace, const Signals& signals) {
-  posix::Fd notify = notify_listener(workplace.notify_socket());
-  const posix::Fd log(open(workplace.log().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  base::Fd notify = notify_listener(workplace.notify_socket());
+  const base::Fd log(open(workplace.log().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
   if (!notify || !log) return tl::make_unexpected("cannot write in " + workplace.path() + ": " + std::strerror(errno));
   Launch launch;
   launch.arguments = {program,

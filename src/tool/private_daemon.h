@@ -12,7 +12,7 @@
 #include <string>
 #include <tl/expected.hpp>
 
-#include "posix/fd.h"
+#include "base/fd.h"
 #include "tool/signals.h"
 #include "tool/workplace.h"
 
@@ -42,14 +42,14 @@ class PrivateDaemon {
   [[nodiscard]] std::string errors() const;
 
  private:
-  PrivateDaemon(pid_t pid, posix::Fd notify, std::string socket, std::string log);
+  PrivateDaemon(pid_t pid, base::Fd notify, std::string socket, std::string log);
   [[nodiscard]] bool told_ready() const;
   // What it logged at notice level meanwhile goes to stderr, each line once.
   void pass_on_notices();
   [[nodiscard]] std::string ended_early(int wait_status) const;
 
   pid_t pid_ = -1;  // -1: none, or reaped
-  posix::Fd notify_;
+  base::Fd notify_;
   std::string socket_;
   std::string log_;
   std::size_t passed_on_ = 0;  // lines of the log that were looked at for notices

@@ -186,7 +186,7 @@ class Relay {
 
 }  // namespace
 
-int relay(int input, int output, posix::Fd socket, const std::string& name) {
+int relay(int input, int output, base::Fd socket, const std::string& name) {
   (void)std::signal(SIGPIPE, SIG_IGN);
   return Relay(input, output, socket.get(), name).run();
 }
@@ -197,7 +197,7 @@ int connect_to_manager(const ManagerPlace& manager) {
     print_error(connected.error().what);
     return kExitFailure;
   }
-  posix::Fd socket(::fcntl(connected->fd(), F_DUPFD_CLOEXEC, 0));
+  base::Fd socket(::fcntl(connected->fd(), F_DUPFD_CLOEXEC, 0));
   if (!socket) {
     print_error(std::string("no descriptor is left: ") + std::strerror(errno));
     return kExitFailure;

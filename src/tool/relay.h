@@ -11,7 +11,7 @@
 #include <cstddef>
 #include <string>
 
-#include "posix/fd.h"
+#include "base/fd.h"
 #include "tool/manager_place.h"
 
 namespace tpmspace::tool {
@@ -19,7 +19,7 @@ namespace tpmspace::tool {
 inline constexpr std::size_t kRelayBuffer = std::size_t{16} * 1024;
 
 // Returns the exit code; says on stderr why if it is not 0. `input` and `output` stay open. `name`: the socket's.
-[[nodiscard]] int relay(int input, int output, posix::Fd socket, const std::string& name);
+[[nodiscard]] int relay(int input, int output, base::Fd socket, const std::string& name);
 
 // Connects standard input and output with the manager.
 [[nodiscard]] int connect_to_manager(const ManagerPlace& manager);

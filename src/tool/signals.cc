@@ -11,7 +11,7 @@ Signals::Signals() {
   sigemptyset(&ours);
   for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD}) sigaddset(&ours, number);
   sigprocmask(SIG_BLOCK, &ours, &outer_);
-  fd_ = posix::Fd(signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK));
+  fd_ = base::Fd(signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK));
 }
 
 Signals::~Signals() {

@@ -10,7 +10,7 @@
 #include <csignal>
 #include <optional>
 
-#include "posix/fd.h"
+#include "base/fd.h"
 
 namespace tpmspace::tool {
 
@@ -31,7 +31,7 @@ class Signals {
 
  private:
   sigset_t outer_{};
-  posix::Fd fd_;
+  base::Fd fd_;
 };
 
 }  // namespace tpmspace::tool

@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "posix/fd.h"
+#include "base/fd.h"
 #include "proto/socket_path.h"
 
 namespace tpmspace::tool {
@@ -40,7 +40,7 @@ tl::expected<Workplace, std::string> Workplace::make() {
   }
   Workplace workplace(std::move(name), std::move(*cleanup_process));
   const std::string config = workplace.daemon_config();
-  if (!posix::Fd(open(config.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)))
+  if (!base::Fd(open(config.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)))
     return tl::make_unexpected("cannot write " + config + ": " + std::strerror(errno));
   return workplace;
 }

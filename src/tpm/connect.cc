@@ -20,7 +20,7 @@
 #include <thread>
 #include <utility>
 
-#include "posix/errno_text.h"
+#include "base/errno_text.h"
 
 namespace tpmspace::tpm {
 namespace {
@@ -58,7 +58,7 @@ class Patience {
     void operator()() const { ::eventfd_write(fd, 1); }
   };
   const std::stop_token given_up_;
-  const posix::Fd wake_;  // -1 without descriptors: then only the limit ends a wait
+  const base::Fd wake_;  // -1 without descriptors: then only the limit ends a wait
   const std::stop_callback<Wake> on_give_up_;
 };
 
@@ -69,10 +69,10 @@ int result_of(int fd) {
   return ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 ? error : errno;
 }
 
-tl::expected<posix::Fd, std::string> connect_within_limit(int family, const sockaddr* address, socklen_t size,
-                                                          const std::stop_token& given_up) {
-  posix::Fd fd(::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd) return Fault(posix::errno_text(errno));
+tl::expected<base::Fd, std::string> connect_within_limit(int family, const sockaddr* address, socklen_t size,
+                                                         const std::stop_token& given_up) {
+  base::Fd fd(::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return Fault(base::errno_text(errno));
   const Patience patience(given_up);
   const auto end = Clock::now() + kConnectLimit;
   for (;;) {
@@ -80,14 +80,14 @@ tl::expected<posix::Fd, std::string> connect_within_limit(int family, const sock
     if (::connect(fd.get(), address, size) == 0) return fd;
     const int error = errno;
     if (error == EINPROGRESS) break;
-    if (error != EAGAIN && error != EINTR) return Fault(posix::errno_text(error));
+    if (error != EAGAIN && error != EINTR) return Fault(base::errno_text(error));
     if (Clock::now() >= end) return Fault(kNobodyAccepts);
     (void)patience.wait(-1, 0, std::min(end, Clock::now() + kTryAgain));
   }
   const bool settled = patience.wait(fd.get(), POLLOUT, end);
   if (patience.given_up()) return Fault(kGivenUp);
   if (!settled) return Fault(kNobodyAccepts);
-  if (const int error = result_of(fd.get()); error != 0) return Fault(posix::errno_text(error));
+  if (const int error = result_of(fd.get()); error != 0) return Fault(base::errno_text(error));
   return fd;
 }
 
@@ -148,7 +148,7 @@ tl::expected<Addresses, std::string> addresses_of(const std::string& host, std::
 
 }  // namespace
 
-tl::expected<posix::Fd, std::string> connect_unix(const std::string& path, const std::stop_token& given_up) {
+tl::expected<base::Fd, std::string> connect_unix(const std::string& path, const std::stop_token& given_up) {
   sockaddr_un address = {};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof address.sun_path)
@@ -157,8 +157,8 @@ tl::expected<posix::Fd, std::string> connect_unix(const std::string& path, const
   return connect_within_limit(AF_UNIX, as_sockaddr(address), sizeof address, given_up);
 }
 
-tl::expected<posix::Fd, std::string> connect_tcp(const std::string& host, std::uint16_t port,
-                                                 const std::stop_token& given_up) {
+tl::expected<base::Fd, std::string> connect_tcp(const std::string& host, std::uint16_t port,
+                                                const std::stop_token& given_up) {
   const auto addresses = addresses_of(host, port, given_up);
   if (!addresses) return Fault(addresses.error());
   std::string why = "no address";
@@ -168,7 +168,7 @@ tl::expected<posix::Fd, std::string> connect_tcp(const std::string& host, std::u
       const int on = 1;
       // A command and its response are one small packet each: waiting to fill one would cost 40 ms.
       if (::setsockopt(fd->get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0) return fd;
-      why = posix::errno_text(errno);
+      why = base::errno_text(errno);
     } else {
       why = fd.error();
     }

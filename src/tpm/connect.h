@@ -14,18 +14,18 @@
 #include <string>
 #include <tl/expected.hpp>
 
-#include "posix/fd.h"
+#include "base/fd.h"
 
 namespace tpmspace::tpm {
 
 inline constexpr std::chrono::seconds kConnectLimit{10};
 
 // The descriptors do not block.
-[[nodiscard]] tl::expected<posix::Fd, std::string> connect_unix(const std::string& path,
-                                                                const std::stop_token& given_up);
-// Its small packets are sent at once (TCP_NODELAY).
-[[nodiscard]] tl::expected<posix::Fd, std::string> connect_tcp(const std::string& host, std::uint16_t port,
+[[nodiscard]] tl::expected<base::Fd, std::string> connect_unix(const std::string& path,
                                                                const std::stop_token& given_up);
+// Its small packets are sent at once (TCP_NODELAY).
+[[nodiscard]] tl::expected<base::Fd, std::string> connect_tcp(const std::string& host, std::uint16_t port,
+                                                              const std::stop_token& given_up);
 
 // Whether some name is still looked up for nobody: then the process must end without its static objects, which the
 // name service may be using.

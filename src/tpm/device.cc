@@ -7,7 +7,7 @@
 #include <cerrno>
 #include <system_error>
 
-#include "posix/errno_text.h"
+#include "base/errno_text.h"
 
 namespace tpmspace::tpm {
 namespace {
@@ -32,7 +32,7 @@ std::string why_not(const std::string& path, int number) {
       return fmt::format(
           "no permission to open {}: run as root, or as a member of the group that owns it (often 'tss')", path);
     default:
-      return fmt::format("cannot open {}: {}", path, posix::errno_text(number));
+      return fmt::format("cannot open {}: {}", path, base::errno_text(number));
   }
 }
 
@@ -44,14 +44,14 @@ tl::expected<std::unique_ptr<DeviceTpm>, std::string> DeviceTpm::open(const std:
     raw = ::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   } while (raw < 0 && errno == EINTR);
   if (raw < 0) return tl::unexpected(why_not(path, errno));
-  posix::Fd fd(raw);
+  base::Fd fd(raw);
   struct stat status = {};
   if (::fstat(fd.get(), &status) != 0 || !S_ISCHR(status.st_mode))
     return tl::unexpected(fmt::format("{} is no character device: name a TPM such as /dev/tpm0", path));
   return adopt(std::move(fd), fmt::format("the TPM at {}", path));
 }
 
-tl::expected<std::unique_ptr<DeviceTpm>, std::string> DeviceTpm::adopt(posix::Fd fd, std::string name) {
+tl::expected<std::unique_ptr<DeviceTpm>, std::string> DeviceTpm::adopt(base::Fd fd, std::string name) {
   auto stream = Stream::open(std::move(fd), std::move(name));
   if (!stream) return tl::unexpected(stream.error());
   return std::unique_ptr<DeviceTpm>(new DeviceTpm(std::move(*stream)));

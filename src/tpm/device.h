@@ -12,7 +12,7 @@
 #include <string>
 #include <tl/expected.hpp>
 
-#include "posix/fd.h"
+#include "base/fd.h"
 #include "tpm/backend.h"
 #include "tpm/stream.h"
 
@@ -22,7 +22,7 @@ class DeviceTpm final : public BackEnd {
  public:
   [[nodiscard]] static tl::expected<std::unique_ptr<DeviceTpm>, std::string> open(const std::string& path);
   // Takes over an open descriptor.
-  [[nodiscard]] static tl::expected<std::unique_ptr<DeviceTpm>, std::string> adopt(posix::Fd fd, std::string name);
+  [[nodiscard]] static tl::expected<std::unique_ptr<DeviceTpm>, std::string> adopt(base::Fd fd, std::string name);
 
   Answer transact(wire::ByteView command, std::uint8_t locality) override;
   void hang_up() override { stream_->hang_up(); }

@@ -28,7 +28,7 @@ struct OpenBackEnd {
   Opened operator()(const SwtpmTcpSpec& spec) const { return as_back_end(SwtpmTpm::open(spec, news, given_up)); }
   Opened operator()(const DeviceSpec& spec) const { return as_back_end(DeviceTpm::open(spec.path)); }
   Opened operator()(const DescriptorSpec& spec) const {
-    return as_back_end(DeviceTpm::adopt(posix::Fd(spec.fd), fmt::format("the TPM on descriptor {}", spec.fd)));
+    return as_back_end(DeviceTpm::adopt(base::Fd(spec.fd), fmt::format("the TPM on descriptor {}", spec.fd)));
   }
 };
 

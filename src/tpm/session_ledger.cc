@@ -11,7 +11,7 @@
 #include <cstring>
 #include <string_view>
 
-#include "posix/fd.h"
+#include "base/fd.h"
 #include "wire/handle.h"
 
 namespace tpmspace::tpm {
@@ -61,7 +61,7 @@ HeldSessions parse(std::string_view text) {
 }  // namespace
 
 HeldSessions SessionLedger::read() const {
-  const posix::Fd fd(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  const base::Fd fd(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   if (!fd) return {};
   std::string text(kLargestFile, '\0');
   const ssize_t n = ::read(fd.get(), text.data(), text.size());
@@ -78,7 +78,7 @@ tl::expected<void, std::string> SessionLedger::write(const HeldSessions& held) {
         std::strerror(errno)));
   };
   ::unlink(fresh.c_str());
-  const posix::Fd fd(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+  const base::Fd fd(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd || ::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) return fault();
   if (std::rename(fresh.c_str(), path_.c_str()) != 0) return fault();
   written_ = held;

@@ -11,8 +11,8 @@
 #include <filesystem>
 #include <system_error>
 
-#include "posix/errno_text.h"
-#include "posix/fd.h"
+#include "base/errno_text.h"
+#include "base/fd.h"
 
 namespace tpmspace::tpm {
 namespace {
@@ -82,21 +82,21 @@ std::optional<Bytes> read_all(int fd, std::size_t size) {
 
 class DirectoryStore final : public StateStore {
  public:
-  DirectoryStore(posix::Fd directory, posix::Fd lock, std::string path)
+  DirectoryStore(base::Fd directory, base::Fd lock, std::string path)
       : directory_(std::move(directory)), lock_(std::move(lock)), path_(std::move(path)) {}
 
   tl::expected<std::optional<Bytes>, std::string> load(std::string_view name) override {
     const std::string file = file_of(name);
-    const posix::Fd fd(open_at(directory_.get(), file, O_RDONLY | O_NONBLOCK));
+    const base::Fd fd(open_at(directory_.get(), file, O_RDONLY | O_NONBLOCK));
     if (!fd && errno == ENOENT) return std::optional<Bytes>();
-    if (!fd) return cannot("read", file, posix::errno_text(errno));
+    if (!fd) return cannot("read", file, base::errno_text(errno));
     struct stat status = {};
-    if (::fstat(fd.get(), &status) != 0) return cannot("read", file, posix::errno_text(errno));
+    if (::fstat(fd.get(), &status) != 0) return cannot("read", file, base::errno_text(errno));
     if (!S_ISREG(status.st_mode)) return cannot("read", file, "it is no regular file");
     if (status.st_size <= 0 || static_cast<std::size_t>(status.st_size) > kMaxBlob)
       return cannot("read", file, fmt::format("{} octets cannot be a TPM's state", status.st_size));
     auto blob = read_all(fd.get(), static_cast<std::size_t>(status.st_size));
-    if (!blob) return cannot("read", file, posix::errno_text(errno));
+    if (!blob) return cannot("read", file, base::errno_text(errno));
     return blob;
   }
 
@@ -106,13 +106,13 @@ class DirectoryStore final : public StateStore {
     const std::string file = file_of(name);
     const std::string fresh = file + ".new";
     if (::unlinkat(directory_.get(), fresh.c_str(), 0) != 0 && errno != ENOENT)
-      return cannot("write", fresh, posix::errno_text(errno));
-    const posix::Fd fd(open_at(directory_.get(), fresh, O_WRONLY | O_CREAT | O_EXCL));
+      return cannot("write", fresh, base::errno_text(errno));
+    const base::Fd fd(open_at(directory_.get(), fresh, O_WRONLY | O_CREAT | O_EXCL));
     if (!fd || !write_all(fd.get(), blob) || ::fsync(fd.get()) != 0)
-      return cannot("write", fresh, posix::errno_text(errno));
+      return cannot("write", fresh, base::errno_text(errno));
     if (::renameat(directory_.get(), fresh.c_str(), directory_.get(), file.c_str()) != 0 ||
         ::fsync(directory_.get()) != 0)
-      return cannot("replace", file, posix::errno_text(errno));
+      return cannot("replace", file, base::errno_text(errno));
     return {};
   }
 
@@ -120,7 +120,7 @@ class DirectoryStore final : public StateStore {
     const std::string file = file_of(name);
     if (::unlinkat(directory_.get(), file.c_str(), 0) == 0) return true;
     if (errno == ENOENT) return false;
-    return cannot("remove", file, posix::errno_text(errno));
+    return cannot("remove", file, base::errno_text(errno));
   }
   [[nodiscard]] bool ephemeral() const override { return false; }
 
@@ -130,8 +130,8 @@ class DirectoryStore final : public StateStore {
     return fail(fmt::format("cannot {} the TPM's state {}/{}: {}", what, path_, file, why));
   }
 
-  const posix::Fd directory_;
-  const posix::Fd lock_;  // its flock is held as long as it is open
+  const base::Fd directory_;
+  const base::Fd lock_;  // its flock is held as long as it is open
   const std::string path_;
 };
 
@@ -141,7 +141,7 @@ std::string parent_of(const std::string& path) {
   return whole.parent_path().string();
 }
 
-tl::expected<posix::Fd, std::string> open_private_directory(const std::string& path) {
+tl::expected<base::Fd, std::string> open_private_directory(const std::string& path) {
   // Only the last part is made: a name that is mistyped further up must not grow a tree of folders.
   if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
     if (errno == ENOENT)
@@ -149,12 +149,12 @@ tl::expected<posix::Fd, std::string> open_private_directory(const std::string& p
           fmt::format("the TPM's directory {} cannot be made, because there is no {}: make that, or name "
                       "another directory",
                       path, parent_of(path)));
-    return Failure(fmt::format("cannot make the TPM's directory {}: {}", path, posix::errno_text(errno)));
+    return Failure(fmt::format("cannot make the TPM's directory {}: {}", path, base::errno_text(errno)));
   }
-  posix::Fd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  base::Fd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   struct stat status = {};
   if (!directory || ::fstat(directory.get(), &status) != 0)
-    return Failure(fmt::format("cannot open the TPM's directory {}: {}", path, posix::errno_text(errno)));
+    return Failure(fmt::format("cannot open the TPM's directory {}: {}", path, base::errno_text(errno)));
   if (status.st_uid != ::geteuid())
     return Failure(fmt::format("the TPM's directory {} belongs to the user {}, not to us ({}): name one of your own",
                                path, status.st_uid, ::geteuid()));
@@ -175,11 +175,11 @@ std::unique_ptr<StateStore> memory_store() {
 tl::expected<std::unique_ptr<StateStore>, std::string> directory_store(const std::string& path) {
   auto directory = open_private_directory(path);
   if (!directory) return Failure(directory.error());
-  posix::Fd lock(open_at(directory->get(), kLockFile, O_RDWR | O_CREAT));
-  if (!lock) return Failure(fmt::format("cannot make the lock {}/{}: {}", path, kLockFile, posix::errno_text(errno)));
+  base::Fd lock(open_at(directory->get(), kLockFile, O_RDWR | O_CREAT));
+  if (!lock) return Failure(fmt::format("cannot make the lock {}/{}: {}", path, kLockFile, base::errno_text(errno)));
   if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK)
-      return Failure(fmt::format("cannot lock {}/{}: {}", path, kLockFile, posix::errno_text(errno)));
+      return Failure(fmt::format("cannot lock {}/{}: {}", path, kLockFile, base::errno_text(errno)));
     return Failure(
         fmt::format("the TPM in {} is in use by another process ('fuser {}/{}' tells): stop it, use its "
                     "socket, or name another directory",

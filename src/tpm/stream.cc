@@ -12,7 +12,7 @@
 #include <cerrno>
 #include <system_error>
 
-#include "posix/errno_text.h"
+#include "base/errno_text.h"
 #include "wire/command.h"
 
 namespace tpmspace::tpm {
@@ -27,16 +27,16 @@ bool would_block(int number) {
 
 }  // namespace
 
-tl::expected<std::unique_ptr<Stream>, std::string> Stream::open(posix::Fd fd, std::string name) {
+tl::expected<std::unique_ptr<Stream>, std::string> Stream::open(base::Fd fd, std::string name) {
   struct stat status = {};
   if (::fstat(fd.get(), &status) != 0)
-    return tl::unexpected(fmt::format("cannot use {}: {}", name, posix::errno_text(errno)));
+    return tl::unexpected(fmt::format("cannot use {}: {}", name, base::errno_text(errno)));
   const int flags = ::fcntl(fd.get(), F_GETFL);
   if (flags < 0 || ::fcntl(fd.get(), F_SETFL, flags | O_NONBLOCK) != 0 || ::fcntl(fd.get(), F_SETFD, FD_CLOEXEC) != 0)
-    return tl::unexpected(fmt::format("cannot use {}: {}", name, posix::errno_text(errno)));
-  posix::Fd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    return tl::unexpected(fmt::format("cannot use {}: {}", name, base::errno_text(errno)));
+  base::Fd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake)
-    return tl::unexpected(fmt::format("cannot make an event descriptor for {}: {}", name, posix::errno_text(errno)));
+    return tl::unexpected(fmt::format("cannot make an event descriptor for {}: {}", name, base::errno_text(errno)));
   // Not make_unique: the constructor is private.
   return std::unique_ptr<Stream>(new Stream(std::move(fd), std::move(wake), std::move(name), S_ISSOCK(status.st_mode)));
 }
@@ -162,7 +162,7 @@ tl::unexpected<Stream::Error> Stream::broken(std::string why) {
 }
 
 tl::unexpected<Stream::Error> Stream::broken_by_errno(const char* what, int number) {
-  return broken(fmt::format("{}: {}", what, posix::errno_text(number)));
+  return broken(fmt::format("{}: {}", what, base::errno_text(number)));
 }
 
 }  // namespace tpmspace::tpm

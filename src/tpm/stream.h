@@ -17,7 +17,7 @@
 #include <string>
 #include <tl/expected.hpp>
 
-#include "posix/fd.h"
+#include "base/fd.h"
 #include "wire/tpm.h"
 
 namespace tpmspace::tpm {
@@ -28,7 +28,7 @@ class Stream {
   static constexpr std::size_t kMaxMessage = 65536;
 
   // `name` is how sentences call the other side: "the device /dev/tpm0". Sets O_NONBLOCK on the open file description.
-  [[nodiscard]] static tl::expected<std::unique_ptr<Stream>, std::string> open(posix::Fd fd, std::string name);
+  [[nodiscard]] static tl::expected<std::unique_ptr<Stream>, std::string> open(base::Fd fd, std::string name);
 
   // One TPM command and its response. No deadline: those are watched by who may hang up.
   [[nodiscard]] wire::Tpm::Answer exchange(wire::ByteView command);
@@ -48,7 +48,7 @@ class Stream {
  private:
   using Deadline = std::optional<std::chrono::steady_clock::time_point>;
 
-  Stream(posix::Fd fd, posix::Fd wake, std::string name, bool is_socket)
+  Stream(base::Fd fd, base::Fd wake, std::string name, bool is_socket)
       : fd_(std::move(fd)), wake_(std::move(wake)), name_(std::move(name)), is_socket_(is_socket) {}
   [[nodiscard]] tl::expected<void, Error> nothing_unasked();
   [[nodiscard]] tl::expected<void, Error> wait_for(short events, const Deadline& deadline);
@@ -56,8 +56,8 @@ class Stream {
   tl::unexpected<Error> broken(std::string why);
   tl::unexpected<Error> broken_by_errno(const char* what, int number);
 
-  const posix::Fd fd_;
-  const posix::Fd wake_;  // an eventfd, readable once somebody has hung up
+  const base::Fd fd_;
+  const base::Fd wake_;  // an eventfd, readable once somebody has hung up
   const std::string name_;
   const bool is_socket_;
   std::atomic<bool> hung_up_ = false;

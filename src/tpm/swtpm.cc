@@ -26,8 +26,8 @@ std::function<void()> tells_waiting(const News& news, const char* channel, const
   };
 }
 
-tl::expected<posix::Fd, std::string> reach(const std::string& path, const char* channel, const News& news,
-                                           const std::stop_token& given_up) {
+tl::expected<base::Fd, std::string> reach(const std::string& path, const char* channel, const News& news,
+                                          const std::stop_token& given_up) {
   const Overdue overdue(kSilence, tells_waiting(news, channel, path));
   auto fd = connect_unix(path, given_up);
   if (fd) return fd;
@@ -41,8 +41,8 @@ std::string tcp_place(const std::string& host, std::uint16_t port) {
   return fmt::format("{} port {}", host, port);
 }
 
-tl::expected<posix::Fd, std::string> reach(const std::string& host, std::uint16_t port, const char* channel,
-                                           const News& news, const std::stop_token& given_up) {
+tl::expected<base::Fd, std::string> reach(const std::string& host, std::uint16_t port, const char* channel,
+                                          const News& news, const std::stop_token& given_up) {
   const Overdue overdue(kSilence, tells_waiting(news, channel, tcp_place(host, port)));
   auto fd = connect_tcp(host, port, given_up);
   if (fd) return fd;
@@ -135,7 +135,7 @@ SwtpmTpm::SwtpmTpm(std::unique_ptr<Stream> data, std::unique_ptr<SwtpmControl> c
 
 SwtpmTpm::~SwtpmTpm() = default;
 
-tl::expected<std::unique_ptr<SwtpmTpm>, std::string> SwtpmTpm::connected(posix::Fd data_fd, posix::Fd control_fd,
+tl::expected<std::unique_ptr<SwtpmTpm>, std::string> SwtpmTpm::connected(base::Fd data_fd, base::Fd control_fd,
                                                                          const std::string& name,
                                                                          const std::string& control_place,
                                                                          const News& news,

@@ -51,7 +51,7 @@ class SwtpmTpm final : public BackEnd {
  private:
   SwtpmTpm(std::unique_ptr<Stream> data, std::unique_ptr<SwtpmControl> control);
   // `control_place`: where its control channel is, for sentences.
-  [[nodiscard]] static tl::expected<std::unique_ptr<SwtpmTpm>, std::string> connected(posix::Fd data, posix::Fd control,
+  [[nodiscard]] static tl::expected<std::unique_ptr<SwtpmTpm>, std::string> connected(base::Fd data, base::Fd control,
                                                                                       const std::string& name,
                                                                                       const std::string& control_place,
                                                                                       const News& news,

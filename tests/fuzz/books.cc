@@ -1,7 +1,7 @@
 // space::decode is total, what decodes re-encodes to the same octets, and check never falls over what a damaged image
 // says.
 
-#include "space/books.h"
+#include "books/books.h"
 
 #include "fuzz.h"
 

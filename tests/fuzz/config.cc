@@ -2,18 +2,19 @@
 // that says where; what was taken settles into a configuration that the daemon can start with or says why not. Rules
 // name what exists, listeners can be made, whoever comes gets a profile, and what looks odd has its line.
 
-#include "daemon/config.h"
+#include "config/config.h"
 
-#include "daemon/listener.h"
-#include "daemon/policy_warnings.h"
+#include "books/view.h"
+#include "config/listener_paths.h"
+#include "explain/policy_warnings.h"
 #include "fuzz.h"
+#include "guard/listener.h"
 #include "proto/socket_path.h"
-#include "space/view.h"
 
 namespace tpmspace::fuzz {
 namespace {
 
-using daemon::Settings;
+using config::Settings;
 using wire::Numbers;
 
 constexpr const char* kName = "f.toml";
@@ -23,7 +24,7 @@ void check_sentence(const std::string& sentence) {
   require(sentence.size() > std::string(kName).size() + 6, "an error is a sentence");
 }
 
-void check_limits(const daemon::Limits& limits) {
+void check_limits(const config::Limits& limits) {
   require(limits.connections_per_owner >= 1 && limits.objects >= 1 && limits.sessions >= 1 && limits.queue >= 1,
           "no limit shuts everybody out");
   require(limits.bytes >= 1U << 16U && limits.bytes <= INT64_MAX, "octets are within their bounds");
@@ -36,7 +37,7 @@ void check_texts(const Settings& settings) {
 }
 
 // No account is looked up: some names are known.
-daemon::Accounts few_accounts() {
+config::Accounts few_accounts() {
   const auto look = [](const std::string& name) {
     return name.size() == 1 ? std::optional<std::uint32_t>(static_cast<unsigned char>(name[0])) : std::nullopt;
   };
@@ -44,7 +45,7 @@ daemon::Accounts few_accounts() {
 }
 
 void check_namespaces(const std::vector<guard::Namespace>& namespaces) {
-  require(namespaces.size() <= daemon::limits::kNamespaces, "there are no more than are possible");
+  require(namespaces.size() <= limits::kNamespaces, "there are no more than are possible");
   for (auto one = namespaces.begin(); one != namespaces.end(); ++one) {
     require(one->line > 0 && !one->name.empty(), "a namespace has a line and a name");
     require(one->members != guard::Rule{}, "it says who belongs to it");
@@ -64,14 +65,14 @@ bool can_be_bound(const std::string& path) {
   return path.starts_with('/') && path.size() <= proto::kMaxSocketPath;
 }
 
-void check_policy(const daemon::PolicyFile& policy) {
-  require(policy.profiles.size() <= daemon::limits::kProfiles && policy.rules.size() <= daemon::limits::kRules &&
-              policy.listeners.size() <= daemon::limits::kListeners,
+void check_policy(const config::PolicyFile& policy) {
+  require(policy.profiles.size() <= limits::kProfiles && policy.rules.size() <= limits::kRules &&
+              policy.listeners.size() <= limits::kListeners,
           "there are no more than are possible");
   for (const auto& listener : policy.listeners) {
-    require(!listener.name.empty() && !daemon::is_reserved_listener(listener.name) && listener.mode <= 0777U,
+    require(!listener.name.empty() && !guard::is_reserved_listener(listener.name) && listener.mode <= 0777U,
             "a listener has a name");
-    require(listener.default_path ? listener.path.empty() && daemon::is_directory_name(listener.name)
+    require(listener.default_path ? listener.path.empty() && config::is_directory_name(listener.name)
                                   : can_be_bound(listener.path),
             "a listener has a path, or a name that can be a directory's");
   }
@@ -79,21 +80,21 @@ void check_policy(const daemon::PolicyFile& policy) {
   check_namespaces(policy.namespaces);
   for (const bool has : {false, true})
     for (const auto& warning :
-         daemon::warnings_of(policy, {.may_trace = has, .is_directory = [has](const auto&) { return has; }}))
+         explain::warnings_of(policy, {.may_trace = has, .is_directory = [has](const auto&) { return has; }}))
       require(warning.line > 0 && !warning.sentence.empty(), "a warning has a line and is a sentence");
 }
 
-void check_listeners(const std::vector<daemon::Listener>& listeners, const std::string& main) {
+void check_listeners(const std::vector<guard::Listener>& listeners, const std::string& main) {
   for (auto one = listeners.begin(); one != listeners.end(); ++one) {
     require(can_be_bound(one->path), "a listener can be made");
-    require(!daemon::same_place(one->path, main), "it is not where the main one is");
+    require(!config::same_place(one->path, main), "it is not where the main one is");
     for (auto other = listeners.begin(); other != one; ++other)
-      require(one->name != other->name && !daemon::same_place(one->path, other->path), "listeners differ");
+      require(one->name != other->name && !config::same_place(one->path, other->path), "listeners differ");
   }
 }
 
 // Whoever comes by whichever listener.
-void check_access(const daemon::Access& access) {
+void check_access(const guard::Access& access) {
   require(!access.policy.rules().empty() && access.policy.rules().back().line == 0, "the standard rule is the last");
   for (const auto& rule : access.policy.rules())
     require(access.policy.profile(rule.profile) != nullptr &&
@@ -101,7 +102,7 @@ void check_access(const daemon::Access& access) {
             "a rule's profile and namespace exist");
   const auto is_served = [&](const std::optional<std::string>& chip) {
     return !chip || std::any_of(access.chips.begin(), access.chips.end(),
-                                [&](const daemon::Chip& one) { return one.name == *chip; });
+                                [&](const guard::Chip& one) { return one.name == *chip; });
   };
   for (const auto& rule : access.policy.rules()) require(is_served(rule.chip), "a rule's chip exists");
   for (const auto& one : access.policy.namespaces()) require(is_served(one.chip), "a namespace's chip exists");
@@ -113,8 +114,8 @@ void check_access(const daemon::Access& access) {
 
 void check_settled(const Settings& settings) {
   for (const bool is_root : {false, true}) {
-    const daemon::Environment machine{is_root, std::nullopt, [is_root](std::string_view) { return is_root; }};
-    const auto config = daemon::settle({}, settings, machine);
+    const config::Environment machine{is_root, std::nullopt, [is_root](std::string_view) { return is_root; }};
+    const auto config = config::settle({}, settings, machine);
     if (!config) {
       require(!config.error().empty(), "an error is a sentence");
       continue;
@@ -134,7 +135,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace tpmspace;
   std::string text;
   for (const auto octet : std::span(data, size)) text.push_back(static_cast<char>(octet));
-  const auto settings = daemon::parse_settings(text, fuzz::kName, fuzz::few_accounts());
+  const auto settings = config::parse_settings(text, fuzz::kName, fuzz::few_accounts());
   if (!settings) {
     fuzz::check_sentence(settings.error());
     return 0;

@@ -1,6 +1,6 @@
 // space::read_context is total, and what it accepts is exactly one TPMS_CONTEXT of a known kind.
 
-#include "space/context.h"
+#include "books/context.h"
 
 #include "fuzz.h"
 

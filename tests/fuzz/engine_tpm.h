@@ -11,8 +11,8 @@
 
 #include "../simulation/model_tpm.h"
 #include "../simulation/virtual_clock.h"
+#include "books/chip.h"
 #include "fuzz.h"
-#include "space/chip.h"
 #include "wire/command_table.h"
 #include "wire/tpm.h"
 

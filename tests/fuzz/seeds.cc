@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "../support/tpm_commands.h"
+#include "books/books.h"
 #include "proto/control.h"
-#include "space/books.h"
 #include "wire/command_table.h"
 #include "wire/response.h"
 

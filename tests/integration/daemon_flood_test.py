@@ -10,7 +10,7 @@ import unittest
 import harness
 from harness import MANAGER, get_random
 
-# Orders that may wait for the TPM's thread (daemon/limits.h). Who connects, submits and leaves causes two that count.
+# Orders that may wait for the TPM's thread (base/limits.h). Who connects, submits and leaves causes two that count.
 ORDERS = 20_000
 TAKEN_AT_MOST = ORDERS // 2 + 1
 CHURNED = TAKEN_AT_MOST + 700

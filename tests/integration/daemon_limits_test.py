@@ -20,7 +20,7 @@ def cpu_seconds(pid):
 
 
 ALICE = 21001
-# Beyond every limit, for root and the daemon's own user at the main listener (daemon/limits.h).
+# Beyond every limit, for root and the daemon's own user at the main listener (base/limits.h).
 ADMINISTRATORS = 8
 
 

@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <set>
 
-#include "space/books.h"
+#include "books/books.h"
 #include "tpm/bring_up.h"
 #include "wire/response.h"
 

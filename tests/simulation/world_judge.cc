@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <set>
 
+#include "books/policy_log.h"
 #include "space/admission.h"
-#include "space/policy_log.h"
 #include "wire/response.h"
 #include "world.h"
 

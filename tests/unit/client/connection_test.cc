@@ -47,13 +47,13 @@ const Bytes kCancelReply = encode(Reply(proto::CancelReply{}));
 
 class ConnectionTest : public testing::Test {
  protected:
-  ConnectionTest() : peer_(posix::Fd()), connection_(make(peer_)) {}
+  ConnectionTest() : peer_(base::Fd()), connection_(make(peer_)) {}
 
   static Connection make(Peer& peer) {
     std::array<int, 2> ends{};
     EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
-    peer = Peer(posix::Fd(ends[0]));
-    return Connection::adopt(posix::Fd(ends[1]), "a test");
+    peer = Peer(base::Fd(ends[0]));
+    return Connection::adopt(base::Fd(ends[1]), "a test");
   }
 
   Peer peer_;
@@ -189,7 +189,7 @@ TEST_F(ConnectionTest, WhatIsNotOurProtocolEndsIt) {
   for (const Bytes& octets :
        {Bytes{0x80, 0x01, 0, 0, 0, 3, 0, 0, 0, 0}, kCancelReply, Bytes{0x80, 0x01, 0x7F, 0, 0, 0, 0, 0, 0, 0},
         Bytes{0x53, 0x50, 0, 0, 0, 10, 0, 0, 0, 1}}) {
-    Peer peer{posix::Fd()};
+    Peer peer{base::Fd()};
     Connection connection = make(peer);
     peer.send(octets);
     EXPECT_EQ(connection.receive(-1).error().kind, Kind::kProtocol);

@@ -10,7 +10,7 @@
 #include <filesystem>
 #include <string>
 
-#include "posix/fd.h"
+#include "base/fd.h"
 #include "wire/bytes.h"
 
 namespace tpmspace::testing_support {
@@ -38,7 +38,7 @@ class TempDir {
 // The manager's end of a connection, driven by the test itself: what the kernel buffers needs no thread.
 class Peer {
  public:
-  explicit Peer(posix::Fd fd) : fd_(std::move(fd)) {}
+  explicit Peer(base::Fd fd) : fd_(std::move(fd)) {}
 
   void send(wire::ByteView octets) {
     while (!octets.empty()) {
@@ -73,7 +73,7 @@ class Peer {
   void hang_up() { fd_.reset(); }
 
  private:
-  posix::Fd fd_;
+  base::Fd fd_;
 };
 
 // A socket that somebody serves: connecting succeeds at once, `accept` gives the other end.
@@ -86,10 +86,10 @@ class Service {
     EXPECT_EQ(bind(fd_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);  // NOLINT
     EXPECT_EQ(listen(fd_.get(), 16), 0);
   }
-  Peer accept() { return Peer(posix::Fd(::accept4(fd_.get(), nullptr, nullptr, SOCK_CLOEXEC))); }
+  Peer accept() { return Peer(base::Fd(::accept4(fd_.get(), nullptr, nullptr, SOCK_CLOEXEC))); }
 
  private:
-  posix::Fd fd_;
+  base::Fd fd_;
 };
 
 // Sets an environment variable (null: unsets it) until the end of the scope.

@@ -12,11 +12,11 @@
 #include <array>
 
 #include "../../support/tpm_commands.h"
-#include "daemon/limits.h"
-#include "daemon/policy_file.h"
+#include "base/fd.h"
+#include "base/limits.h"
+#include "books/view.h"
+#include "config/policy_file.h"
 #include "guard/shipped.h"
-#include "posix/fd.h"
-#include "space/view.h"
 
 namespace tpmspace::daemon {
 namespace {
@@ -45,13 +45,14 @@ class AccessControlTest : public testing::Test {
     ours_.reset(ends[0]);
     theirs_.reset(ends[1]);
   }
-  [[nodiscard]] ClientIdentity admit(AccessControl& keeper, const Entrance& entrance = {.listener = "main"}) const {
-    auto identity = keeper.admit(ours_.get(), entrance, since_boot());
+  [[nodiscard]] ClientIdentity admit(AccessControl& keeper,
+                                     const guard::Entrance& entrance = {.listener = "main"}) const {
+    auto identity = keeper.admit(ours_.get(), entrance, peer::since_boot());
     EXPECT_TRUE(identity);
     return *std::move(identity);
   }
 
-  posix::Fd ours_, theirs_;
+  base::Fd ours_, theirs_;
   static constexpr std::uint64_t kBytes = 1 << 20;
   const space::SpaceLimits most_;
 };
@@ -60,8 +61,8 @@ TEST_F(AccessControlTest, TheDaemonsOwnUserIsTheAdministrator) {
   AccessControl keeper(policy({}, ::geteuid()), kChips, most_, kBytes);
   const ClientIdentity identity = admit(keeper);
   EXPECT_EQ(identity.who.uid, ::geteuid());
-  EXPECT_EQ(identity.owner, owner_of(::geteuid()));
-  EXPECT_EQ(uid_of(identity.holder()), ::geteuid());
+  EXPECT_EQ(identity.owner, peer::owner_of(::geteuid()));
+  EXPECT_EQ(peer::uid_of(identity.holder()), ::geteuid());
   EXPECT_EQ(identity.permissions->profile(), guard::admin());
   EXPECT_TRUE(identity.permissions->profile().administer);
 }
@@ -172,7 +173,7 @@ TEST_F(AccessControlTest, AListenersProfileIsRootsAlso) {
   ClientIdentity identity = admit(keeper, {.listener = "containers", .profile = "storage"});
   EXPECT_EQ(identity.permissions->profile(), guard::storage());
   EXPECT_TRUE(identity.permissions->choice.by_listener);
-  EXPECT_EQ(uid_of(identity.holder()), ::geteuid());
+  EXPECT_EQ(peer::uid_of(identity.holder()), ::geteuid());
   EXPECT_NE(identity.owner, admit(keeper).owner) << "what root saved is not his";
   EXPECT_EQ(keeper.tenant_of_owner(identity.owner),
             (AccessControl::Tenant{AccessControl::Tenant::Kind::kListener, "containers"}));
@@ -219,7 +220,7 @@ std::shared_ptr<const guard::Policy> with_namespaces(std::vector<guard::Namespac
 
 TEST_F(AccessControlTest, AUidTellsTheOwnerUnlessANamespaceMightHaveHim) {
   const auto uid = ::geteuid();
-  const Entrance outside{.listener = "x"}, through_listener{.listener = "y", .profile = "safe"};
+  const guard::Entrance outside{.listener = "x"}, through_listener{.listener = "y", .profile = "safe"};
   auto others = here("others");
   others.members.uids = wire::Numbers::one(uid + 1);
   AccessControl keeper(with_namespaces({here("one"), others}), kChips, most_, kBytes);
@@ -248,15 +249,15 @@ TEST_F(AccessControlTest, AUserInANamespaceIsAnotherOwner) {
   const ClientIdentity inside = admit(keeper), outside = admit(keeper, {.listener = "x"});
   EXPECT_EQ(inside.who.tpm_namespace.value(), "one");
   EXPECT_EQ(outside.who.tpm_namespace, guard::Known<std::string>::none());
-  EXPECT_EQ(outside.owner, owner_of(::geteuid()));
+  EXPECT_EQ(outside.owner, peer::owner_of(::geteuid()));
   EXPECT_NE(inside.owner, outside.owner);
-  EXPECT_EQ(uid_of(inside.holder()), ::geteuid());
+  EXPECT_EQ(peer::uid_of(inside.holder()), ::geteuid());
   EXPECT_EQ(keeper.tenant_of_owner(inside.owner),
             (AccessControl::Tenant{AccessControl::Tenant::Kind::kNamespace, "one"}));
   EXPECT_EQ(keeper.tenant_of_owner(outside.owner), std::nullopt);
   const auto known = keeper.holders_of(::geteuid());
   for (const ClientIdentity& one : {outside, inside})
-    EXPECT_NE(std::find(known.begin(), known.end(), one.holder()), known.end()) << uid_of(one.holder());
+    EXPECT_NE(std::find(known.begin(), known.end(), one.holder()), known.end()) << peer::uid_of(one.holder());
 }
 
 // A container's root can be any of its users.
@@ -270,12 +271,13 @@ TEST_F(AccessControlTest, ATenantsUsersAreOneOwnerUnlessTheyAreSeparate) {
                        behind_listener = admit(keeper, {.listener = "x", .profile = "safe"}),
                        behind_listeners = admit(keeper, {.listener = "y", .profile = "safe", .separate_users = true});
   for (const ClientIdentity& one : {in_box, behind_listener}) {
-    EXPECT_EQ(one.holder(), part_of_tenant(uid, tenant_of(one.owner)));
-    EXPECT_EQ(one.owner, part_of_tenant(uid + 1, tenant_of(one.owner)).owner) << "another user is the same owner";
+    EXPECT_EQ(one.holder(), peer::part_of_tenant(uid, peer::tenant_of(one.owner)));
+    EXPECT_EQ(one.owner, peer::part_of_tenant(uid + 1, peer::tenant_of(one.owner)).owner)
+        << "another user is the same owner";
     EXPECT_EQ(one.limits().part.user, uid + 1) << "but has no part in what this one saves";
   }
   for (const ClientIdentity& one : {in_people, behind_listeners}) {
-    EXPECT_EQ(one.owner, owner_of(uid, tenant_of(one.owner)));
+    EXPECT_EQ(one.owner, peer::owner_of(uid, peer::tenant_of(one.owner)));
     EXPECT_EQ(one.limits().part, space::Part{});
   }
   EXPECT_EQ(keeper.owner_by_uid(uid, in_people.entrance), std::nullopt);
@@ -287,7 +289,7 @@ TEST_F(AccessControlTest, AllUsersOfATenantSharePermissions) {
   AccessControl keeper(with_namespaces({here("box")}), kChips, most_, kBytes);
   const ClientIdentity one = admit(keeper);
   ClientIdentity other = one;
-  other.part = part_of_tenant(::geteuid() + 1, tenant_of(one.owner)).part;
+  other.part = peer::part_of_tenant(::geteuid() + 1, peer::tenant_of(one.owner)).part;
   ASSERT_TRUE(keeper.change_chip(other, "main"));
   EXPECT_EQ(one.permissions, other.permissions);
   EXPECT_NE(one.limits().part, other.limits().part);
@@ -298,7 +300,7 @@ TEST_F(AccessControlTest, WhoNarrowsHimselfStaysTheUserHeIs) {
   ClientIdentity identity = admit(keeper);
   const space::Holder user = identity.holder();
   ASSERT_EQ(keeper.narrow(identity, "safe", 7), AccessControl::Narrowing::kDone);
-  EXPECT_EQ(uid_of(identity.holder()), ::geteuid());
+  EXPECT_EQ(peer::uid_of(identity.holder()), ::geteuid());
   EXPECT_TRUE(user.covers(identity.holder()));
   EXPECT_FALSE(identity.holder().covers(user));
 }
@@ -382,8 +384,8 @@ TEST_F(AccessControlTest, AnAdministratorWhoNarrowsHimselfSeesNoWindowAnyMore) {
 // --- Clients of which something is unknown
 
 // A connection whose process is gone.
-posix::Fd orphan() {
-  posix::Fd listening(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+base::Fd orphan() {
+  base::Fd listening(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_un address{};
   address.sun_family = AF_UNIX;  // without a name the kernel takes a free one that is in no file system
   socklen_t size = sizeof(sa_family_t);
@@ -391,13 +393,13 @@ posix::Fd orphan() {
   size = sizeof address;
   EXPECT_EQ(::getsockname(listening.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
   EXPECT_EQ(::listen(listening.get(), 1), 0);
-  posix::Fd client(::socket(AF_UNIX, SOCK_STREAM, 0));
+  base::Fd client(::socket(AF_UNIX, SOCK_STREAM, 0));
   const pid_t child = ::fork();
   if (child == 0) ::_exit(::connect(client.get(), reinterpret_cast<const sockaddr*>(&address), size));
   int status = 0;
   ::waitpid(child, &status, 0);
   EXPECT_EQ(status, 0);
-  return posix::Fd(::accept4(listening.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  return base::Fd(::accept4(listening.get(), nullptr, nullptr, SOCK_CLOEXEC));
 }
 
 guard::Namespace of_pods(const std::string& name) {
@@ -412,9 +414,9 @@ using Kind = AccessControl::Tenant::Kind;
 class UnknownClient : public AccessControlTest {
  protected:
   [[nodiscard]] static ClientIdentity admit_orphan(AccessControl& keeper,
-                                                   const Entrance& entrance = {.listener = "main"}) {
-    const posix::Fd socket = orphan();
-    auto identity = keeper.admit(socket.get(), entrance, since_boot());
+                                                   const guard::Entrance& entrance = {.listener = "main"}) {
+    const base::Fd socket = orphan();
+    auto identity = keeper.admit(socket.get(), entrance, peer::since_boot());
     EXPECT_TRUE(identity);
     return *std::move(identity);
   }
@@ -434,7 +436,7 @@ TEST_F(UnknownClient, IsAnOwnerOfItsOwnWithAllOthers) {
   const auto may_be = one.limits().may_be;
   EXPECT_NE(std::find(may_be.begin(), may_be.end(), known.owner), may_be.end())
       << "its tries are those of its user, too";
-  EXPECT_EQ(uid_of(one.holder()), ::geteuid());
+  EXPECT_EQ(peer::uid_of(one.holder()), ::geteuid());
   EXPECT_EQ(keeper.tenant_of_owner(one.owner), (AccessControl::Tenant{.kind = Kind::kUnknown}));
   EXPECT_EQ(keeper.tenant_of_owner(known.owner), std::nullopt);
   const auto holders = keeper.holders_of(::geteuid());
@@ -444,7 +446,7 @@ TEST_F(UnknownClient, IsAnOwnerOfItsOwnWithAllOthers) {
 
 TEST_F(UnknownClient, AtAListenerWithAProfileIsWhoeverComesThere) {
   AccessControl keeper(policy({}, ::geteuid()), kChips, most_, kBytes);
-  const Entrance listener{.listener = "d", .profile = "storage"};
+  const guard::Entrance listener{.listener = "d", .profile = "storage"};
   const ClientIdentity known = admit(keeper, listener), unknown = admit_orphan(keeper, listener);
   EXPECT_EQ(unknown.owner, known.owner);
   EXPECT_EQ(unknown.permissions->profile(), guard::storage());
@@ -516,7 +518,7 @@ TEST_P(SubordinateIdsTable, TheHolder) {
     if (name == "root") return 0;
     return std::nullopt;
   };
-  EXPECT_EQ(SubordinateIds::parse(GetParam().text, uid_of_name).holder_of(GetParam().uid), GetParam().holder);
+  EXPECT_EQ(peer::SubordinateIds::parse(GetParam().text, uid_of_name).holder_of(GetParam().uid), GetParam().holder);
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -532,7 +534,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Loans{"root:100000:65536\n", 100000, 100000}, Loans{"alice:10:5\n1001:10:5\n", 12, 1000}));
 
 TEST(SubordinateIds, OfAServiceThatTellsNothingAreOneOwnerABlock) {
-  const auto ids = SubordinateIds::of_silent_service();
+  const auto ids = peer::SubordinateIds::of_silent_service();
   EXPECT_EQ(ids.holder_of(0x8001'0000), 0x8001'0000U);
   EXPECT_EQ(ids.holder_of(0x8001'FFFF), 0x8001'0000U);
   EXPECT_EQ(ids.holder_of(0x8002'0000), 0x8002'0000U);
@@ -541,9 +543,9 @@ TEST(SubordinateIds, OfAServiceThatTellsNothingAreOneOwnerABlock) {
 
 TEST(SubordinateIds, AreLentByAServiceIfNsswitchNamesOne) {
   for (const char* text : {"subid: sss\n", "passwd: files\nsubid:\tsss files", "subid:sss # files\n"})
-    EXPECT_TRUE(SubordinateIds::are_lent_by_service(text)) << text;
+    EXPECT_TRUE(peer::SubordinateIds::are_lent_by_service(text)) << text;
   for (const char* text : {"", "subid: files\n", "subid:\n", "# subid: sss\n", "passwd: sss\n", "subid: # sss\n"})
-    EXPECT_FALSE(SubordinateIds::are_lent_by_service(text)) << text;
+    EXPECT_FALSE(peer::SubordinateIds::are_lent_by_service(text)) << text;
 }
 
 // The listener's, else the namespace's, else the main one.
@@ -590,7 +592,7 @@ class JoiningIdentities : public AccessControlTest {
   // As if that user had come.
   static ClientIdentity come_as(AccessControl& keeper, ClientIdentity like, std::uint32_t uid) {
     like.who.uid = uid;
-    like.owner = owner_of(uid);
+    like.owner = peer::owner_of(uid);
     EXPECT_TRUE(keeper.change_chip(like, "main"));
     return like;
   }

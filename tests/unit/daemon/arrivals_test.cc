@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "daemon/limits.h"
+#include "base/limits.h"
 
 namespace tpmspace::daemon {
 namespace {
@@ -20,16 +20,16 @@ constexpr uid_t kFlooder = 1001, kVictim = 1002, kLent = 1003;
 class ArrivalsTest : public testing::Test {
  protected:
   // A client of that user at that listener; it stays connected.
-  posix::Fd come(Arrivals& arrivals, const std::string& listener, uid_t uid = ::geteuid()) {
+  base::Fd come(Arrivals& arrivals, const std::string& listener, uid_t uid = ::geteuid()) {
     std::array<int, 2> ends{};
     const uid_t own = ::geteuid();
     EXPECT_EQ(::seteuid(uid), 0);
     EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
     EXPECT_EQ(::seteuid(own), 0);
-    arrivals.add(posix::Fd(ends[0]), {.listener = listener}, {});
-    return posix::Fd(ends[1]);
+    arrivals.add(base::Fd(ends[0]), {.listener = listener}, {});
+    return base::Fd(ends[1]);
   }
-  void stay(posix::Fd client) { clients_.push_back(std::move(client)); }
+  void stay(base::Fd client) { clients_.push_back(std::move(client)); }
   // Until so many are identified, and the loop has gone round once more.
   std::vector<std::string> identified(std::size_t count) {
     expected_ = count;
@@ -39,7 +39,7 @@ class ArrivalsTest : public testing::Test {
   Arrivals make(std::size_t most = 10'000) {
     return Arrivals(loop_, most,
                     {.user_of = [](uid_t uid) { return uid == kLent ? kFlooder : uid; },
-                     .is_hopeless = [this](const ucred&, const Entrance& entrance,
+                     .is_hopeless = [this](const ucred&, const guard::Entrance& entrance,
                                            std::size_t) { return entrance.listener == hopeless_; },
                      .identify =
                          [this](const Arrival& one) {
@@ -49,8 +49,8 @@ class ArrivalsTest : public testing::Test {
                      .room_again = [this] { ++room_again_; }});
   }
 
-  EventLoop loop_;
-  std::vector<posix::Fd> clients_;
+  loop::EventLoop loop_;
+  std::vector<base::Fd> clients_;
   std::vector<std::string> identified_;
   std::size_t expected_ = 0;
   int room_again_ = 0;
@@ -109,14 +109,14 @@ TEST_F(ArrivalsTest, WhatHasHungUpIsNotIdentified) {
   ASSERT_EQ(::write(ends[1], "0123456789", 10), 10);
   ::close(ends[1]);
   const auto before = arrivals.size();
-  arrivals.add(posix::Fd(ends[0]), {.listener = "left before"}, {});
+  arrivals.add(base::Fd(ends[0]), {.listener = "left before"}, {});
   EXPECT_EQ(arrivals.size(), before) << "though it had sent something";
 }
 
 // It wants an answer: only its own direction is closed.
 TEST_F(ArrivalsTest, WhatHasStoppedSendingIsIdentified) {
   auto arrivals = make();
-  posix::Fd client = come(arrivals, "asks");
+  base::Fd client = come(arrivals, "asks");
   ::shutdown(client.get(), SHUT_WR);
   stay(std::move(client));
   EXPECT_EQ(identified(1).size(), 1U);

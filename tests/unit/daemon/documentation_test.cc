@@ -13,11 +13,11 @@
 #include <tuple>
 #include <vector>
 
-#include "daemon/config.h"
-#include "daemon/explain.h"
-#include "daemon/policy_warnings.h"
+#include "../../support/test_accounts.h"
+#include "config/config.h"
+#include "explain/explain.h"
+#include "explain/policy_warnings.h"
 #include "proto/status.h"
-#include "test_accounts.h"
 #include "wire/command_table.h"
 
 namespace tpmspace::daemon {
@@ -117,30 +117,30 @@ std::string between(const std::string& text, std::string_view heading, std::stri
 }
 
 // An example of policy.md.
-Access example(std::string_view heading) {
+guard::Access example(std::string_view heading) {
   const auto text = between(contents("policy.md"), heading, "```toml\n", "```");
-  const auto settings = parse_settings(text, "example", test_accounts());
+  const auto settings = config::parse_settings(text, "example", config::test_accounts());
   EXPECT_TRUE(settings) << settings.error();
   if (!settings) return {};
   for (const auto& warning :
-       warnings_of(settings->policy, {.may_trace = false, .is_directory = [](const auto&) { return true; }}))
+       explain::warnings_of(settings->policy, {.may_trace = false, .is_directory = [](const auto&) { return true; }}))
     // A namespace that is named by its place always has this one.
     EXPECT_NE(warning.sentence.find("clients that ended before their cgroup could be read"), std::string::npos)
         << warning.sentence;
-  return access_of(settings->policy, 120, "/run/main").value_or(Access{});
+  return config::access_of(settings->policy, 120, "/run/main").value_or(guard::Access{});
 }
 
 // Whether that is allowed.
-bool may(const Access& access, std::string_view as, const std::vector<std::string>& words) {
-  const auto visitor = visitor_from(as, access, test_accounts());
+bool may(const guard::Access& access, std::string_view as, const std::vector<std::string>& words) {
+  const auto visitor = explain::visitor_from(as, access, config::test_accounts());
   EXPECT_TRUE(visitor) << visitor.error();
-  const auto got = explain(access, *visitor, words);
+  const auto got = explain::explain(access, *visitor, words);
   EXPECT_TRUE(got) << got.error();
   return got && got->verdict.allowed();
 }
 
 TEST(Documentation, EveryKeyOfPoliciesIsInIt) {
-  const auto keys = known_policy_keys();
+  const auto keys = config::known_policy_keys();
   EXPECT_EQ(documented("policy.md"), std::set<std::string>(keys.begin(), keys.end()));
 }
 
@@ -153,7 +153,7 @@ TEST(Documentation, EveryClassOfCommandsIsInIt) {
 }
 
 TEST(Documentation, ALaptopsUserHasAListenerOfHisOwn) {
-  const Access all = example("### A laptop's single user");
+  const guard::Access all = example("### A laptop's single user");
   ASSERT_EQ(all.listeners.size(), 1U);
   EXPECT_EQ(all.listeners[0].mode, mode_t{0600});
   EXPECT_EQ(all.listeners[0].owner, uid_t{1000});
@@ -162,8 +162,8 @@ TEST(Documentation, ALaptopsUserHasAListenerOfHisOwn) {
 }
 
 TEST(Documentation, AContainerHasATpmOfItsOwn) {
-  const Access all = example("### A container with a TPM of its own");
-  EXPECT_EQ(names_of(all.chips), "main, build");
+  const guard::Access all = example("### A container with a TPM of its own");
+  EXPECT_EQ(config::names_of(all.chips), "main, build");
   ASSERT_EQ(all.listeners.size(), 1U);
   EXPECT_EQ(all.listeners[0].chip, "build");
   EXPECT_TRUE(may(all, "uid=0,listener=build", {"TPM2_Clear", "lockout"}));
@@ -172,7 +172,7 @@ TEST(Documentation, AContainerHasATpmOfItsOwn) {
 }
 
 TEST(Documentation, AWebServerMayUseItsKeyAndNothingElse) {
-  const Access all = example("### A web server");
+  const guard::Access all = example("### A web server");
   constexpr std::string_view kServer = "uid=0,gid=0,cgroup=/system.slice/nginx.service";
   EXPECT_TRUE(may(all, kServer, {"Sign", "0x81000001"}));
   EXPECT_TRUE(may(all, kServer, {"ReadPublic", "0x81000001"}));
@@ -191,13 +191,13 @@ TEST(Documentation, AWebServerMayUseItsKeyAndNothingElse) {
 }
 
 TEST(Documentation, OneUserMayMigrate) {
-  const Access all = example("### One user may migrate");
+  const guard::Access all = example("### One user may migrate");
   EXPECT_TRUE(may(all, "uid=1001", {"Duplicate", "0x80000000", "0x80000001"}));
   EXPECT_FALSE(may(all, "uid=1000", {"Duplicate", "0x80000000", "0x80000001"}));
 }
 
 TEST(Documentation, OrchestrationExtendsAndGuestsDoNot) {
-  const Access all = example("### Orchestration");
+  const guard::Access all = example("### Orchestration");
   EXPECT_TRUE(may(all, "uid=0,cgroup=/system.slice/orchestrator.service", {"PCR_Extend", "16"}));
   EXPECT_FALSE(may(all, "uid=0,cgroup=/system.slice/orchestrator.service", {"PCR_Extend", "7"}));
   const std::string guest = "uid=100000,cgroup=/system.slice/docker-" + std::string(64, 'a') + ".scope";
@@ -206,7 +206,7 @@ TEST(Documentation, OrchestrationExtendsAndGuestsDoNot) {
 }
 
 TEST(Documentation, ALocalityForAGroup) {
-  const Access all = example("### Locality 2");
+  const guard::Access all = example("### Locality 2");
   ASSERT_EQ(all.listeners.size(), 1U);
   EXPECT_EQ(all.listeners[0].mode, mode_t{0660});
   EXPECT_EQ(all.listeners[0].group, gid_t{115});
@@ -216,7 +216,7 @@ TEST(Documentation, ALocalityForAGroup) {
 }
 
 TEST(Documentation, TwoPodsWithTheirOwnKeys) {
-  const Access all = example("### Two pods");
+  const guard::Access all = example("### Two pods");
   ASSERT_EQ(all.policy.namespaces().size(), 2U);
   const auto pod = [](const std::string& uid) {
     return "uid=0,cgroup=/kubepods.slice/kubepods-pod" + uid + ".slice/cri-containerd-" + std::string(64, 'a') +
@@ -248,7 +248,7 @@ TEST(Documentation, TheExamplesCommentsCanBeUsed) {
     policy = policy || line.starts_with("# [[listener]]");
     if (policy && line.size() > 2) text += line.substr(2) + "\n";
   }
-  const auto got = parse_settings(text, "example", test_accounts());
+  const auto got = config::parse_settings(text, "example", config::test_accounts());
   ASSERT_TRUE(got) << got.error();
   EXPECT_EQ(got->policy.listeners.size(), 2U);
   EXPECT_EQ(got->policy.chips.size(), 1U);
@@ -258,14 +258,15 @@ TEST(Documentation, TheExamplesCommentsCanBeUsed) {
 }
 
 TEST(Documentation, TheExampleIsTheDefaults) {
-  const auto example = parse_settings(contents("tpmspaced.example.toml"), "the example");
+  const auto example = config::parse_settings(contents("tpmspaced.example.toml"), "the example");
   ASSERT_TRUE(example) << example.error();
-  const Environment machine{.is_system = true, .xdg_runtime_dir = {}, .exists = [](std::string_view) { return true; }};
-  EXPECT_EQ(settle({}, *example, machine), settle({}, {}, machine));
+  const config::Environment machine{
+      .is_system = true, .xdg_runtime_dir = {}, .exists = [](std::string_view) { return true; }};
+  EXPECT_EQ(config::settle({}, *example, machine), config::settle({}, {}, machine));
 }
 
 TEST(Documentation, EveryKeyIsInIt) {
-  const auto keys = known_keys();
+  const auto keys = config::known_keys();
   const auto example = example_values(), documented = documented_values();
   for (const auto& key : keys) EXPECT_TRUE(example.contains(key)) << key << " is not in tpmspaced.example.toml";
   EXPECT_EQ(example, documented) << "the table of configuration.md and the example differ";

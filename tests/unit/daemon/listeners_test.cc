@@ -18,10 +18,10 @@ class ListenersTest : public testing::Test {
   ListenersTest() {
     char name[] = "/tmp/listenersXXXXXX";
     directory_ = ::mkdtemp(name);
-    auto main = ListeningSocket::claim({.path = path("main"), .mode = 0600});
+    auto main = loop::ListeningSocket::claim({.path = path("main"), .mode = 0600});
     listeners_.emplace(
         loop_, log_, std::move(*main),
-        [this](const posix::Fd&, const Entrance& entrance, const Listeners::Occupancy&) {
+        [this](const base::Fd&, const guard::Entrance& entrance, const Listeners::Occupancy&) {
           came_in_.push_back(entrance.listener + "/" + entrance.profile);
           if (came_in_.size() == expected_) loop_.stop(0);
         },
@@ -34,18 +34,18 @@ class ListenersTest : public testing::Test {
   }
 
   [[nodiscard]] std::string path(const std::string& name) const { return directory_ + "/" + name; }
-  [[nodiscard]] Listener listener(const std::string& name, const std::string& at, mode_t mode = 0600) const {
-    Listener out;
+  [[nodiscard]] guard::Listener listener(const std::string& name, const std::string& at, mode_t mode = 0600) const {
+    guard::Listener out;
     out.name = name;
     out.path = path(at);
     out.mode = mode;
     return out;
   }
-  static posix::Fd connected(const std::string& to) {
+  static base::Fd connected(const std::string& to) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     std::memcpy(address.sun_path, to.c_str(), to.size() + 1);
-    posix::Fd out(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    base::Fd out(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     if (::connect(out.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) out.reset();
     return out;
   }
@@ -67,8 +67,8 @@ class ListenersTest : public testing::Test {
   using Texts = std::vector<std::string>;
 
   std::string directory_;
-  EventLoop loop_;
-  Log log_{LogLevel::kError};
+  loop::EventLoop loop_;
+  log::Log log_{log::LogLevel::kError};
   std::optional<Listeners> listeners_;
   Texts came_in_;
   std::size_t expected_ = 0;

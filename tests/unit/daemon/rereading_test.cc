@@ -36,13 +36,13 @@ struct SlowReader {
 };
 
 TEST(Rereading, WhoAsksMeanwhileGetsTheNextOne) {
-  using Told = std::vector<std::pair<std::string, std::vector<ClientId>>>;
+  using Told = std::vector<std::pair<std::string, std::vector<host::ClientId>>>;
   const auto slow = std::make_shared<SlowReader>();
-  EventLoop loop;
+  loop::EventLoop loop;
   Told told;
   Rereading rereading(
       loop, [slow] { return slow->read(); },
-      [&](const Rereading::Result& result, const std::vector<ClientId>& for_whom) {
+      [&](const Rereading::Result& result, const std::vector<host::ClientId>& for_whom) {
         told.emplace_back(result.error(), for_whom);
         if (told.size() == 2) loop.stop(0);
       });
@@ -60,10 +60,10 @@ TEST(Rereading, WhoAsksMeanwhileGetsTheNextOne) {
 TEST(Rereading, WhoNeverComesBackIsLeft) {
   const auto slow = std::make_shared<SlowReader>();
   {
-    EventLoop loop;
+    loop::EventLoop loop;
     Rereading rereading(
         loop, [slow] { return slow->read(); },
-        [](const Rereading::Result&, const std::vector<ClientId>&) { ADD_FAILURE(); });
+        [](const Rereading::Result&, const std::vector<host::ClientId>&) { ADD_FAILURE(); });
     rereading.ask(1);
     slow->wait_for(1);
   }

@@ -12,16 +12,16 @@
 #include <functional>
 #include <thread>
 
+#include "base/mailbox.h"
+#include "base/round_robin.h"
 #include "daemon/client_limits.h"
-#include "daemon/log.h"
-#include "daemon/mailbox.h"
-#include "daemon/owner_numbers.h"
-#include "daemon/retry_pace.h"
-#include "daemon/round_robin.h"
 #include "daemon/shared_tokens.h"
-#include "daemon/status_counters.h"
-#include "daemon/timestamp.h"
-#include "daemon/watchdog.h"
+#include "host/retry_pace.h"
+#include "host/status_counters.h"
+#include "host/watchdog.h"
+#include "log/log.h"
+#include "log/timestamp.h"
+#include "peer/owner_numbers.h"
 #include "wire/command_table.h"
 
 namespace tpmspace::daemon {
@@ -48,7 +48,7 @@ TEST(SharedTokens, BelongToTheConnectionThatSharedThem) {
 }
 
 TEST(StatusCounters, AddUpWhatAccountsSay) {
-  StatusCounters counters;
+  host::StatusCounters counters;
   observe::Account account;
   account.client_code = wire::cc::kSign;
   account.evictions = 1;
@@ -92,7 +92,7 @@ TEST(StatusCounters, AddUpWhatAccountsSay) {
 }
 
 TEST(RetryPace, WaitsLongerEachTimeAndBeginsAnewAfterOneThatServedLong) {
-  RetryPace pace({.first = 1s, .most = 6s});
+  host::RetryPace pace({.first = 1s, .most = 6s});
   const Clock::time_point now = {};
   for (const auto expected : {1s, 2s, 4s, 6s, 6s}) EXPECT_EQ(pace.left(now), expected);
   pace.came(now);
@@ -103,18 +103,18 @@ TEST(RetryPace, WaitsLongerEachTimeAndBeginsAnewAfterOneThatServedLong) {
 }
 
 TEST(RetryPace, TriesSoonWhatAppearsAndNotForEverWhatComesAndGoes) {
-  RetryPace pace({.first = 1s, .most = 30s});
+  host::RetryPace pace({.first = 1s, .most = 30s});
   const Clock::time_point now = {};
   EXPECT_EQ(pace.left(now), 1s);
-  EXPECT_EQ(pace.appeared(now), RetryPace::kSoon);
+  EXPECT_EQ(pace.appeared(now), host::RetryPace::kSoon);
   for (const auto expected : {40ms, 80ms, 160ms}) EXPECT_EQ(pace.left(now), expected) << "it does not listen yet";
-  for (unsigned i = 1; i < RetryPace::kAppearances; ++i) EXPECT_EQ(pace.appeared(now), RetryPace::kSoon);
+  for (unsigned i = 1; i < host::RetryPace::kAppearances; ++i) EXPECT_EQ(pace.appeared(now), host::RetryPace::kSoon);
   EXPECT_EQ(pace.appeared(now + 29s), std::nullopt);
-  EXPECT_EQ(pace.appeared(now + 30s), RetryPace::kSoon);
+  EXPECT_EQ(pace.appeared(now + 30s), host::RetryPace::kSoon);
 }
 
 TEST(Watchdog, ACommandIsOverdueOnlyWhenTheSameOneStays) {
-  Watchdog dog;
+  host::Watchdog dog;
   const auto start = Clock::now();
   const auto running = [](std::uint64_t sequence) {
     return std::optional<engine::Gate::Running>({.ticket = 1, .code = 2, .deadline_ms = 1000, .sequence = sequence});
@@ -170,7 +170,8 @@ TEST(ClientLimits, OneOwnerDoesNotKeepOthersOut) {
 TEST(ClientLimits, ANamespacesPlacesAreThoseOfAllItsOwners) {
   using Verdict = ClientLimits::Verdict;
   ClientLimits limits(0);
-  const auto alice = owner_of(1, 7), bob = owner_of(2, 7), outside = owner_of(1), elsewhere = owner_of(1, 8);
+  const auto alice = peer::owner_of(1, 7), bob = peer::owner_of(2, 7), outside = peer::owner_of(1),
+             elsewhere = peer::owner_of(1, 8);
   auto a = std::make_optional(limits.take({.owner = alice, .part = {}}));
   const auto b = limits.take({.owner = bob, .part = {}});
   EXPECT_EQ(limits.judge(bob, 9, 2), Verdict::kTooManyOfNamespace);
@@ -184,12 +185,12 @@ TEST(ClientLimits, ANamespacesPlacesAreThoseOfAllItsOwners) {
 TEST(ClientLimits, AUsersPlacesAreHisOwn) {
   using Verdict = ClientLimits::Verdict;
   ClientLimits limits(0);
-  const auto alice = part_of_tenant(1, 7), bob = part_of_tenant(2, 7);
+  const auto alice = peer::part_of_tenant(1, 7), bob = peer::part_of_tenant(2, 7);
   const auto a = limits.take(alice), b = limits.take(alice);
   EXPECT_EQ(limits.judge(alice, 9, 2, 9), Verdict::kTooManyOfUser);
   EXPECT_EQ(limits.judge(bob, 9, 2, 9), Verdict::kWelcome);
   EXPECT_EQ(limits.judge(bob, 2, 2, 9), Verdict::kTooManyOfOwner);
-  EXPECT_EQ(limits.judge(part_of_tenant(1, 8), 9, 1, 9), Verdict::kWelcome);
+  EXPECT_EQ(limits.judge(peer::part_of_tenant(1, 8), 9, 1, 9), Verdict::kWelcome);
 }
 
 TEST(ClientLimits, KeptPlacesTakeNobodyElses) {
@@ -215,19 +216,19 @@ TEST(ClientLimits, KeptPlacesTakeNobodyElses) {
 
 TEST(OwnerNumbers, SayWhoItIsAndWhere) {
   for (const std::uint32_t uid : {0U, 1000U, UINT32_MAX - 1})
-    for (const TenantNumber in : {0U, 1U, 70'000U}) {
-      EXPECT_EQ(uid_of({.owner = owner_of(uid, in), .part = {}}), uid);
-      const space::Holder part = part_of_tenant(uid, in);
-      EXPECT_EQ(uid_of(part), uid);
-      EXPECT_EQ(tenant_of(part.owner), in);
-      EXPECT_NE(part.owner, owner_of(uid, in));
-      EXPECT_NE(part.owner, owner_of(uid, in + 1));
-      EXPECT_EQ(tenant_of(owner_of(uid, in)), in);
+    for (const peer::TenantNumber in : {0U, 1U, 70'000U}) {
+      EXPECT_EQ(peer::uid_of({.owner = peer::owner_of(uid, in), .part = {}}), uid);
+      const space::Holder part = peer::part_of_tenant(uid, in);
+      EXPECT_EQ(peer::uid_of(part), uid);
+      EXPECT_EQ(peer::tenant_of(part.owner), in);
+      EXPECT_NE(part.owner, peer::owner_of(uid, in));
+      EXPECT_NE(part.owner, peer::owner_of(uid, in + 1));
+      EXPECT_EQ(peer::tenant_of(peer::owner_of(uid, in)), in);
     }
 }
 
 TEST(RateLimit, CountsWhatItHoldsBack) {
-  RateLimit rate;
+  log::RateLimit rate;
   const auto start = Clock::now();
   for (unsigned i = 0; i < limits::kLinesPerPeriod; ++i) EXPECT_EQ(rate.allow(start), 0U);
   EXPECT_FALSE(rate.allow(start + 1s));
@@ -237,16 +238,16 @@ TEST(RateLimit, CountsWhatItHoldsBack) {
 }
 
 // What a log that writes to a pipe says.
-std::string logged(const std::function<void(Log&)>& say, bool is_journal = false) {
+std::string logged(const std::function<void(log::Log&)>& say, bool is_journal = false) {
   int ends[2];
   EXPECT_EQ(::pipe2(ends, O_CLOEXEC), 0);
-  const posix::Fd reader(ends[0]);
-  posix::Fd writer(ends[1]);
+  const base::Fd reader(ends[0]);
+  base::Fd writer(ends[1]);
   struct stat info {};
   EXPECT_EQ(::fstat(writer.get(), &info), 0);
   ::setenv("JOURNAL_STREAM", fmt::format("{}:{}", info.st_dev, info.st_ino + (is_journal ? 0 : 1)).c_str(), 1);
   {
-    Log log(LogLevel::kInfo, writer.get());
+    log::Log log(log::LogLevel::kInfo, writer.get());
     ::unsetenv("JOURNAL_STREAM");
     say(log);
   }
@@ -258,7 +259,7 @@ std::string logged(const std::function<void(Log&)>& say, bool is_journal = false
 
 TEST(Log, ALineCannotBeFaked) {
   const std::string got = logged(
-      [](Log& log) {
+      [](log::Log& log) {
         log.warning("a path: {}", "x\n<0>root: fake\x1B[31m");
         log.debug("not wanted");
         log.error("{}", std::string(2 * limits::kMaxLine, 'y'));
@@ -270,29 +271,30 @@ TEST(Log, ALineCannotBeFaked) {
 
 TEST(Log, OutsideTheJournalALineHasTimeAndLevel) {
   const auto before = std::chrono::system_clock::now();
-  const std::string got = logged([](Log& log) { log.warning("less fine"); });
+  const std::string got = logged([](log::Log& log) { log.warning("less fine"); });
   const auto after = std::chrono::system_clock::now();
   constexpr std::size_t kTime = 24;  // "2026-11-30T09:22:39.123Z"
   ASSERT_GT(got.size(), kTime);
   EXPECT_EQ(got.substr(kTime), " tpmspaced: warning: less fine\n");
-  EXPECT_LE(timestamp(before), got.substr(0, kTime));
-  EXPECT_LE(got.substr(0, kTime), timestamp(after));
+  EXPECT_LE(log::timestamp(before), got.substr(0, kTime));
+  EXPECT_LE(got.substr(0, kTime), log::timestamp(after));
 }
 
 TEST(Log, ATimeIsAsRfc3339HasIt) {
-  EXPECT_EQ(timestamp(std::chrono::system_clock::time_point(1'796'030'559'007ms)), "2026-11-30T09:22:39.007Z");
+  EXPECT_EQ(log::timestamp(std::chrono::system_clock::time_point(1'796'030'559'007ms)), "2026-11-30T09:22:39.007Z");
 }
 
 TEST(Log, LevelsHaveNames) {
-  for (const auto level : {LogLevel::kError, LogLevel::kWarning, LogLevel::kNotice, LogLevel::kInfo, LogLevel::kDebug})
-    EXPECT_EQ(log_level_from(name_of(level)), level);
-  EXPECT_FALSE(log_level_from("Info"));
+  for (const auto level : {log::LogLevel::kError, log::LogLevel::kWarning, log::LogLevel::kNotice, log::LogLevel::kInfo,
+                           log::LogLevel::kDebug})
+    EXPECT_EQ(log::log_level_from(log::name_of(level)), level);
+  EXPECT_FALSE(log::log_level_from("Info"));
 }
 
 TEST(Mailbox, EverythingArrivesInOrder) {
   constexpr int kItems = 10'000;
-  Inbox<int> in;
-  Outbox<int> out;
+  base::Inbox<int> in;
+  base::Outbox<int> out;
   std::thread worker([&] {
     for (int seen = 0; seen < kItems;) {
       in.wait(std::nullopt);
@@ -315,22 +317,22 @@ TEST(Mailbox, EverythingArrivesInOrder) {
 }
 
 TEST(Mailbox, AWaitEndsWithItsTime) {
-  Inbox<int> in;
+  base::Inbox<int> in;
   in.wait(Clock::now() + 1ms);
   EXPECT_TRUE(in.take().empty());
 }
 
 TEST(RoundRobin, AFloodOfOneOwnersWeighsAsOneOfAnothers) {
   const space::OwnerId flood{1}, other{2}, third{3};
-  RoundRobin<space::OwnerId, ClientId> turns;
-  for (ClientId id = 1; id <= 600; ++id) turns.put(flood, id);
+  base::RoundRobin<space::OwnerId, host::ClientId> turns;
+  for (host::ClientId id = 1; id <= 600; ++id) turns.put(flood, id);
   EXPECT_EQ(turns.next(), 1U);
   turns.put(other, 1000);
   turns.put(other, 1001);
   turns.put(third, 2000);
-  std::vector<ClientId> got(7);
-  for (ClientId& one : got) one = *turns.next();
-  EXPECT_EQ(got, (std::vector<ClientId>{2, 1000, 2000, 3, 1001, 4, 5}));
+  std::vector<host::ClientId> got(7);
+  for (host::ClientId& one : got) one = *turns.next();
+  EXPECT_EQ(got, (std::vector<host::ClientId>{2, 1000, 2000, 3, 1001, 4, 5}));
   EXPECT_EQ(turns.size(), 595U);
   while (turns.next()) {
   }
@@ -341,9 +343,9 @@ TEST(RoundRobin, AFloodOfOneOwnersWeighsAsOneOfAnothers) {
 
 TEST(RoundRobin, ConnectionsThatHaveEndedTakeNoTurn) {
   const space::OwnerId flood{1};
-  RoundRobin<space::OwnerId, ClientId> turns;
-  for (ClientId id = 1; id <= 100; ++id) turns.put(flood, id);
-  const auto is_there = [](ClientId id) { return id > 50; };
+  base::RoundRobin<space::OwnerId, host::ClientId> turns;
+  for (host::ClientId id = 1; id <= 100; ++id) turns.put(flood, id);
+  const auto is_there = [](host::ClientId id) { return id > 50; };
   std::size_t most = 40;
   EXPECT_EQ(turns.next_that(is_there, most), std::nullopt) << "no more than 40 are looked at";
   EXPECT_EQ(turns.size(), 60U);

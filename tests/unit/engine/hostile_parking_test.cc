@@ -1,8 +1,8 @@
 // What a hostile review of parking broke, each as the few commands that show it: clients that spin, wait, and fill the
 // books, a TPM that loses an answer or has less room than it said, and images that nobody vouches for. A found fault is
 // a test for ever.
+#include "books/books.h"
 #include "engine_that_parks.h"
-#include "space/books.h"
 
 namespace tpmspace::engine {
 namespace {

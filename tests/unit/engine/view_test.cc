@@ -1,5 +1,5 @@
 // What a space sees of the chip, and its window of persistent handles, on libtpms.
-#include "space/view.h"
+#include "books/view.h"
 
 #include <set>
 

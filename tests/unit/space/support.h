@@ -3,7 +3,7 @@
 
 #include <stdexcept>
 
-#include "space/owner.h"
+#include "books/owner.h"
 #include "wire/tpm.h"
 
 namespace tpmspace::space {

@@ -8,8 +8,8 @@
 #include <array>
 #include <functional>
 
+#include "base/fd.h"
 #include "client/fork_mark.h"
-#include "posix/fd.h"
 #include "tcti_context.h"
 
 namespace tpmspace::tcti {
@@ -317,7 +317,7 @@ class OneDescriptor : public ForkTestBase {
     std::array<int, 2> ends{};
     EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
     theirs_.reset(ends[0]);
-    manager_ = std::make_unique<Peer>(posix::Fd(ends[1]));
+    manager_ = std::make_unique<Peer>(base::Fd(ends[1]));
     config_ = "fd=" + std::to_string(ends[0]);
   }
   // A process that was not the last to use the descriptor asks where its own responses begin.
@@ -337,7 +337,7 @@ class OneDescriptor : public ForkTestBase {
   }
 
   Variable quiet_;
-  posix::Fd theirs_;
+  base::Fd theirs_;
   std::unique_ptr<Peer> manager_;
   std::string config_;
 };

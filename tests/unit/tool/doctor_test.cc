@@ -240,12 +240,12 @@ TEST(StatusJudged, SessionsThatAreAllTakenAreAProblem) {
 
 class CapabilitiesTest : public testing::Test {
  protected:
-  CapabilitiesTest() : peer_(posix::Fd()), connection_(make(peer_)) {}
+  CapabilitiesTest() : peer_(base::Fd()), connection_(make(peer_)) {}
   static client::Connection make(Peer& peer) {
     std::array<int, 2> ends{};
     EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
-    peer = Peer(posix::Fd(ends[0]));
-    return client::Connection::adopt(posix::Fd(ends[1]), "a test");
+    peer = Peer(base::Fd(ends[0]));
+    return client::Connection::adopt(base::Fd(ends[1]), "a test");
   }
   // A page as a TPM gives it.
   void page(bool more, std::uint32_t capability, std::uint32_t count, const std::vector<std::uint32_t>& words) {

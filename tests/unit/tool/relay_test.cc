@@ -14,7 +14,7 @@
 namespace tpmspace::tool {
 namespace {
 
-using posix::Fd;
+using base::Fd;
 using testing_support::Peer;
 using wire::Bytes;
 

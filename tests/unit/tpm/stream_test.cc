@@ -23,8 +23,8 @@ class Peer {
   Peer() {
     int ends[2] = {-1, -1};
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) std::abort();
-    ours_ = posix::Fd(ends[0]);
-    tpm = posix::Fd(ends[1]);
+    ours_ = base::Fd(ends[0]);
+    tpm = base::Fd(ends[1]);
   }
   [[nodiscard]] std::unique_ptr<DeviceTpm> device() {
     auto opened = DeviceTpm::adopt(std::move(ours_), "the TPM under test");
@@ -38,10 +38,10 @@ class Peer {
     return data;
   }
 
-  posix::Fd tpm;
+  base::Fd tpm;
 
  private:
-  posix::Fd ours_;
+  base::Fd ours_;
 };
 
 // What the device says when the TPM answers a command with `response`, and then closes if `closes`.
@@ -217,7 +217,7 @@ TEST(Device, OpenSaysWhatIsWrongWithThePath) {
   ASSERT_FALSE(missing);
   EXPECT_NE(missing.error().find("there is no TPM"), std::string::npos) << missing.error();
   const std::string file = temp / "file";
-  const posix::Fd made(::open(file.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+  const base::Fd made(::open(file.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
   const auto wrong = DeviceTpm::open(file);
   ASSERT_FALSE(wrong);
   EXPECT_NE(wrong.error().find("no character device"), std::string::npos) << wrong.error();
@@ -226,7 +226,7 @@ TEST(Device, OpenSaysWhatIsWrongWithThePath) {
 TEST(Open, BuildsAChainOnADescriptor) {
   int ends[2] = {-1, -1};
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
-  posix::Fd tpm_end(ends[1]);
+  base::Fd tpm_end(ends[1]);
   auto tpm = open_tpm({DescriptorSpec{ends[0]}, {}});
   ASSERT_TRUE(tpm) << tpm.error();
   // RETRY once, then an answer: seen by the caller is the answer, so the retrying link is there.

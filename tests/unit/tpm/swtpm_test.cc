@@ -201,8 +201,8 @@ TEST_F(Swtpm, HangingUpFreesAThreadThatWaitsForAStoppedProcess) {
   }
 }
 
-posix::Fd listen_at(const std::string& path) {
-  posix::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+base::Fd listen_at(const std::string& path) {
+  base::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_un address = {};
   address.sun_family = AF_UNIX;
   path.copy(address.sun_path, sizeof address.sun_path - 1);
@@ -215,13 +215,13 @@ posix::Fd listen_at(const std::string& path) {
 TEST(SwtpmThatIsSilent, IsSaidToBeWaitedFor) {
   const TempDir temp;
   const SwtpmUnixSpec spec{temp / "s", temp / "s.ctrl"};
-  const posix::Fd data = listen_at(spec.path), control = listen_at(spec.control);
+  const base::Fd data = listen_at(spec.path), control = listen_at(spec.control);
   std::vector<std::string> told;
   // It is told while the open waits; then the connection is dropped, so that the test need not.
   const News news{.waiting =
                       [&](const std::string& sentence) {
                         told.push_back(sentence);
-                        const posix::Fd dropped(::accept(control.get(), nullptr, nullptr));
+                        const base::Fd dropped(::accept(control.get(), nullptr, nullptr));
                       },
                   .made = {}};
   EXPECT_FALSE(SwtpmTpm::open(spec, news));
@@ -253,10 +253,10 @@ class FullListener {
  private:
   sockaddr* address() { return static_cast<sockaddr*>(static_cast<void*>(&address_)); }
 
-  posix::Fd fd_;
+  base::Fd fd_;
   sockaddr_storage address_ = {};
   socklen_t address_size_ = 0;
-  std::vector<posix::Fd> waiting_;
+  std::vector<base::Fd> waiting_;
 };
 
 template <typename Spec>
@@ -289,7 +289,7 @@ TEST(SwtpmThatIsSilent, IsLeftWhenNobodyWantsItAnyMore) {
   expect_left_when_given_up(SwtpmTcpSpec{"127.0.0.1", full_tcp.port(), full_tcp.port()});
 
   const SwtpmUnixSpec mute{temp / "m", temp / "m.ctrl"};
-  const posix::Fd data = listen_at(mute.path), control = listen_at(mute.control);
+  const base::Fd data = listen_at(mute.path), control = listen_at(mute.control);
   expect_left_when_given_up(mute);  // it takes us and says nothing
 }
 
@@ -315,7 +315,7 @@ TEST_F(Swtpm, IsBroughtUpThroughTheWholeChain) {
 
 // A port that was free a moment ago.
 std::uint16_t free_port() {
-  const posix::Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const base::Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_in address = {};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -366,18 +366,18 @@ class FakeSwtpm {
   }
 
  private:
-  static Bytes receive(const posix::Fd& fd, std::size_t size) {
+  static Bytes receive(const base::Fd& fd, std::size_t size) {
     Bytes data(size);
     const ssize_t got = ::recv(fd.get(), data.data(), size, MSG_WAITALL);
     return got == static_cast<ssize_t>(size) ? data : Bytes();
   }
-  static void send(const posix::Fd& fd, const Bytes& data) {
+  static void send(const base::Fd& fd, const Bytes& data) {
     (void)::send(fd.get(), data.data(), data.size(), MSG_NOSIGNAL);
   }
 
   void serve() {
-    data_ = posix::Fd(::accept4(data_listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-    control_ = posix::Fd(::accept4(control_listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    data_ = base::Fd(::accept4(data_listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    control_ = base::Fd(::accept4(control_listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
     for (bool open = true; open;) {
       std::array<pollfd, 2> ready{{{control_.get(), POLLIN, 0}, {data_.get(), POLLIN, 0}}};
       ::poll(ready.data(), ready.size(), -1);
@@ -426,8 +426,8 @@ class FakeSwtpm {
     return true;
   }
 
-  const posix::Fd data_listener_, control_listener_;
-  posix::Fd data_, control_;
+  const base::Fd data_listener_, control_listener_;
+  base::Fd data_, control_;
   std::vector<std::string> told_;  // of the thread, until it is joined
   std::thread thread_;
 };

@@ -1,0 +1,27 @@
+// The values of conditions: who a [[rule]] or a [[namespace]] is about.
+//
+// Threads: functions of their arguments. Limits: octets of a pattern: base/limits.h. Errors: as in table_reader.h.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "config/number_list.h"
+#include "config/table_reader.h"
+#include "guard/pattern.h"
+
+namespace tpmspace::config {
+
+// As take_numbers; none is a mistake.
+[[nodiscard]] Fault take_some(const TomlNode& node, const NumberKind& kind, std::optional<Numbers>& out,
+                              const Accounts::Look& named = nullptr);
+// Of a path.
+[[nodiscard]] Fault take_path_pattern(const TomlNode& node, std::optional<guard::Pattern>& out);
+// Of a name in a cgroup's path.
+[[nodiscard]] Fault take_name_pattern(const TomlNode& node, std::optional<guard::Pattern>& out);
+// Of a namespace of the kernel's.
+[[nodiscard]] Fault take_inode(const TomlNode& node, std::optional<std::uint64_t>& out);
+[[nodiscard]] Fault take_optional_text(const TomlNode& node, std::optional<std::string>& out, std::size_t most);
+
+}  // namespace tpmspace::config

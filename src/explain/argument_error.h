@@ -1,0 +1,25 @@
+// What is wrong with a word that somebody wrote for `policy explain`, and how a word is taken.
+//
+// Threads: functions of their arguments. Errors: a usage error, to stand behind the word and a colon.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace tpmspace::explain {
+
+// Nullopt: it is taken.
+using UsageError = std::optional<std::string>;
+
+// `wanted`: what is said of a word that has no value.
+template <typename T>
+UsageError take_once(std::optional<T> value, std::string_view wanted, std::optional<T>& out) {
+  if (!value) return std::string(wanted);
+  if (out) return "this is said twice: say it once";
+  out = std::move(value);
+  return std::nullopt;
+}
+
+}  // namespace tpmspace::explain

@@ -1,0 +1,68 @@
+#include "explain/command_meant.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <numeric>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "wire/command_name.h"
+
+namespace tpmspace::explain {
+namespace {
+
+// A command's name as it may also be written with "-" between its words.
+std::string plain(std::string_view name) {
+  std::string out = wire::comparable_name(name);
+  std::erase(out, '-');
+  return out;
+}
+
+// By how many letters that are missing, too many or others two names differ.
+std::size_t distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), 0U);
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    std::size_t before = std::exchange(row[0], i + 1);
+    for (std::size_t j = 0; j < b.size(); ++j) {
+      const std::size_t other = before + (a[i] == b[j] ? 0 : 1);
+      before = std::exchange(row[j + 1], std::min({other, row[j] + 1, row[j + 1] + 1}));
+    }
+  }
+  return row.back();
+}
+
+// The command that was hardly another one; empty: there is none.
+std::string_view meant_by(std::string_view word, const wire::CommandTable& table) {
+  constexpr std::size_t kMostDifferences = 2, kLeastLetters = 4, kMostLetters = 64;
+  const std::string wanted = plain(word.substr(0, kMostLetters));
+  if (wanted.size() < kLeastLetters) return "";
+  std::string_view out;
+  std::size_t best = kMostDifferences + 1;
+  for (const wire::CommandRow& row : table.rows()) {
+    const std::string name = plain(row.name);
+    const std::size_t differences = name.starts_with(wanted) ? (name == wanted ? 0 : 1) : distance(name, wanted);
+    if (differences >= best) continue;
+    best = differences;
+    out = row.name;
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string no_such_command(const std::string& word, const wire::CommandTable& table) {
+  if (word.find(' ') != std::string::npos)
+    return fmt::format("\"{}\" is more than one word: the shell is to see the spaces, so leave its quotes out", word);
+  for (const wire::CommandRow& row : table.rows())
+    if (wire::name_of(row.permission) == word)
+      return fmt::format("\"{}\" is a class of commands: name one of them, as {}", word, row.name);
+  if (const auto meant = meant_by(word, table); !meant.empty())
+    return fmt::format("\"{}\" is no command: is {} meant?", word, meant);
+  return fmt::format("\"{}\" is no command: write a name like TPM2_NV_Write or a code like 0x137", word);
+}
+
+}  // namespace tpmspace::explain

@@ -1,0 +1,94 @@
+// Where audit records go: the journal, with a field for each thing they say, or a file, one JSON object a line.
+//
+// Idea: a record is never lost silently. What a client can cause is bounded for each user (limits::kLinesPerPeriod in
+// a period); the next record of that user says how many were held back, or one that says nothing else, when the period
+// is over (`say_held_back`, for which `on_held_back` asks) or at the end. Commands that change the TPM are counted by
+// themselves, each command for itself, so that a user cannot hide one behind many others. Administrators' acts are
+// always written.
+// Without a sink the records are lines of the log. Whoever reads them may be slow: nobody waits until they are written
+// (patient_writer.h), and those that are lost are counted by a record "lost".
+// Threads: belongs to the event loop. Limits: kMaxUsers users (and, of changes, commands) are counted at a time; beyond
+// that they share one count.
+// Errors: a file that cannot be opened is said when it is asked for; one that cannot be written is said once in the
+// log; one that cannot be opened anew leaves the old one. Fields: docs/audit.md. Source: systemd.journal-fields(7); RFC
+// 8259.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <tl/expected.hpp>
+#include <utility>
+
+#include "log/audit_file.h"
+#include "log/log.h"
+#include "log/patient_writer.h"
+#include "observe/audit.h"
+
+namespace tpmspace::log {
+
+class AuditLog {
+ public:
+  static constexpr std::size_t kMaxUsers = 4096;
+
+  // `where`: "journal", a path, or "" for lines of the log.
+  [[nodiscard]] static tl::expected<AuditLog, std::string> open(Log& log, const std::string& where);
+
+  using Clock = RateLimit::Clock;
+  void write(const observe::AuditRecord& record, Clock::time_point now = Clock::now());
+  // Called when a record is held back: whoever is told sees to it that `say_held_back` is called after
+  // limits::kLinePeriod, and again for as long as that says so.
+  void on_held_back(std::function<void()> told) { told_ = std::move(told); }
+  // Of users whose period is over. Whether records of others are still held back.
+  bool say_held_back(Clock::time_point now = Clock::now());
+  // The file by its name, which may be another one now (log rotation).
+  void open_anew();
+  // What is held back is said, and all is waited for until it is written, at most limits::kLastWords.
+  void last_words();
+  void flush();
+  // Records, ever.
+  [[nodiscard]] std::uint64_t lost() const { return writer_ ? writer_->lost() : 0; }
+  // Records that were held back, ever: of all users; of one owner.
+  [[nodiscard]] std::uint64_t held_back() const { return held_back_; }
+  [[nodiscard]] std::uint64_t held_back_of(std::uint64_t owner) const;
+  // "uid 33: 120, uid 1000: 4" of those with the most, at most kMostNamed.
+  static constexpr std::size_t kMostNamed = 8;
+  [[nodiscard]] std::string most_held_back() const;
+
+  // The sentence that people read; and the line of JSON, with its end of line.
+  [[nodiscard]] static std::string sentence(const observe::AuditRecord& record, unsigned held_back);
+  [[nodiscard]] static std::string json(const observe::AuditRecord& record, unsigned held_back,
+                                        std::chrono::system_clock::time_point now);
+
+ private:
+  // What a record is in there.
+  using Form = std::function<PatientWriter::Record(const observe::AuditRecord& record, unsigned held_back)>;
+  using Write = std::function<std::optional<std::string>(const PatientWriter::Record& record)>;
+  // Lines of the log.
+  explicit AuditLog(Log& log) : log_(&log) {}
+  // `what`: it is, for people.
+  AuditLog(Log& log, const std::string& what, Form form, Write write);
+
+  // How many were held back before this one; nullopt: this one is, too.
+  [[nodiscard]] std::optional<unsigned> allowed(const observe::AuditRecord& record, Clock::time_point now);
+  void put(const observe::AuditRecord& record, unsigned held_back);
+
+  // An owner, 0 for those who are too many to be counted one by one; and which command, of changes.
+  using Key = std::pair<std::uint64_t, std::string>;
+  void count_held_back(std::uint64_t owner);
+
+  Log* log_;
+  Form form_;
+  std::shared_ptr<AuditFile> file_;  // null: not a file
+  std::function<void()> told_ = [] {};
+  std::unique_ptr<PatientWriter> writer_;  // null: lines of the log
+  std::map<Key, RateLimit> users_;
+  std::uint64_t held_back_ = 0;
+  std::map<std::uint64_t, std::uint64_t> held_back_by_owner_;  // 0: as in Key
+};
+
+}  // namespace tpmspace::log

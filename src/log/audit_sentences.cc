@@ -1,0 +1,115 @@
+#include "log/audit_sentences.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <variant>
+
+namespace tpmspace::log {
+namespace {
+
+std::string handle_text(std::uint32_t handle) {
+  return fmt::format("0x{:08x}", handle);
+}
+
+struct OrderText {
+  std::string operator()(const proto::FlushThese& these) const {
+    std::string out = "flush of";
+    const std::size_t named = std::min(these.handles.size(), kMostHandles);
+    for (std::size_t i = 0; i < named; ++i)
+      out += fmt::format("{} {}", i == 0 ? "" : ",", handle_text(these.handles[i]));
+    if (named < these.handles.size()) out += fmt::format(" and {} more", these.handles.size() - named);
+    return out;
+  }
+  std::string operator()(const proto::FlushAbandoned&) const { return "flush of the abandoned sessions"; }
+  std::string operator()(const proto::FlushOwner& owner) const {
+    return fmt::format("flush of the sessions of uid {}", owner.uid);
+  }
+  std::string operator()(const proto::ReserveThis& one) const {
+    return fmt::format("{} of {}", one.reserved ? "reservation" : "release", handle_text(one.handle));
+  }
+};
+
+}  // namespace
+
+std::string sentence_of(const proto::SessionOrder& order) {
+  return std::visit(OrderText{}, order);
+}
+
+std::string sentence_of_end(const std::string& order, wire::Rc code, const std::optional<std::size_t>& sessions) {
+  if (code != wire::rc::kSuccess) return fmt::format("{}: it could not be done: {}", order, wire::describe(code));
+  if (!sessions) return order + ": whoever ordered it left before it was done";
+  if (*sessions == 0) return order + ": there was no such session";
+  return fmt::format("{}: it concerned {} session{}", order, *sessions, *sessions == 1 ? "" : "s");
+}
+
+std::optional<std::uint32_t> handle_of(const proto::SessionOrder& order) {
+  const auto* one = std::get_if<proto::ReserveThis>(&order);
+  return one == nullptr ? std::nullopt : std::optional(one->handle);
+}
+
+namespace {
+
+// The parameter that says what is made or switched, behind so many TPM2Bs.
+std::optional<std::uint32_t> named_in_parameters(const wire::Command& command) {
+  const auto [what, after] = command.row().names;
+  wire::Reader in(command.parameters());
+  for (unsigned i = 0; i < after; ++i)
+    if (!in.tpm2b()) return std::nullopt;
+  switch (what) {
+    case wire::Names::kHierarchy:
+    case wire::Names::kPersistent:
+      return in.u32();
+    case wire::Names::kNvPublic:
+      return in.u16() ? in.u32() : std::nullopt;
+    case wire::Names::kNvPublic2:
+      return in.u16() && in.u8() ? in.u32() : std::nullopt;
+    default:
+      return std::nullopt;
+  }
+}
+
+bool only_authorizes(wire::HandleUse use) {
+  return use == wire::HandleUse::kAuthority || use == wire::HandleUse::kNvAuthority;
+}
+
+}  // namespace
+
+std::optional<std::uint32_t> handle_of(const wire::Command& command) {
+  if (const auto named = named_in_parameters(command)) return named;
+  for (std::size_t i = 0; i < command.handle_count(); ++i)
+    if (!only_authorizes(command.row().uses[i])) return command.handle(i).value;
+  return command.handle_count() == 0 ? std::nullopt : std::optional(command.handle(0).value);
+}
+
+std::string sentence_of(const observe::Reclaimed& session, const std::string& waiter) {
+  using Why = observe::Taker::Why;
+  const std::string left_behind = session.space == 0 ? ", and the connection that had it is gone" : "";
+  switch (session.by.why) {
+    case Why::kLease:
+      return fmt::format("it was idle for longer than its lease, and {} waits for one{}", waiter, left_behind);
+    case Why::kShare:
+      return fmt::format("its owner has more than the fair share, and {} has waited for one{}", waiter, left_behind);
+    case Why::kPool:
+      return fmt::format(
+          "the connection that had it is gone, its lease is over, and a quota that it counts for was full for {}",
+          waiter);
+    case Why::kRoom:
+      return fmt::format(
+          "it was idle for longer than its lease, its owner holds the most bytes of keys, and there was no room for {}",
+          waiter);
+    case Why::kOrder:
+      return "an administrator said so";
+    case Why::kNotSame:
+      return "it was put away, and what was made again is another one: what its policy saw is not so any more";
+    case Why::kLost:
+      return "the TPM does not know it any more";
+    case Why::kLeft:
+      return "the connection that had it is gone, and its owner left more sessions behind than he may";
+    case Why::kAllLeft:
+      return "the connection that had it is gone, and all owners together left more sessions behind than they may";
+  }
+  return "";
+}
+
+}  // namespace tpmspace::log

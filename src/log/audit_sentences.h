@@ -1,0 +1,34 @@
+// What audit records say of orders, of commands and of sessions that were taken: sentences without their full stop.
+//
+// Threads: functions of their arguments. Limits: kMostHandles handles are named, the others are counted. Errors: none.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "observe/account.h"
+#include "proto/sessions.h"
+#include "wire/command.h"
+#include "wire/rc.h"
+
+namespace tpmspace::log {
+
+inline constexpr std::size_t kMostHandles = 16;
+
+// "flush of the sessions of uid 33"
+[[nodiscard]] std::string sentence_of(const proto::SessionOrder& order);
+// "flush of the sessions of uid 33: it concerned 2 sessions". `code`: why it was not done. `sessions`: nullopt: nobody
+// knows, for whoever asked left before it was done.
+[[nodiscard]] std::string sentence_of_end(const std::string& order, wire::Rc code,
+                                          const std::optional<std::size_t>& sessions);
+// Of the session that an order to keep it, or not any more, is about.
+[[nodiscard]] std::optional<std::uint32_t> handle_of(const proto::SessionOrder& order);
+// What a command that affects all users is about: the hierarchy, NV index, persistent object or PCR. Nullopt: the whole
+// TPM, or it cannot be read.
+[[nodiscard]] std::optional<std::uint32_t> handle_of(const wire::Command& command);
+// `waiter`: who waits for one, in words.
+[[nodiscard]] std::string sentence_of(const observe::Reclaimed& session, const std::string& waiter);
+
+}  // namespace tpmspace::log

@@ -1,0 +1,52 @@
+// Who the cgroups of a process say it is: a systemd unit, a container, a pod; and whether it is in any container.
+//
+// Idea: only the outermost part of the path is read, which root's programs named (systemd, a container engine). Below a
+// unit or a container its owner may name cgroups as he likes: app.slice/nginx.service below user@1000.service is
+// user@1000.service, and no nginx.service. So a container in a container is the outer one, and a container of a user
+// without privileges (rootless) is none; rules about those name the path.
+// Where there is no cgroup v2, or it is mounted and not used ("/"), systemd's own hierarchy of v1 says the path. A
+// container or pod may stand in any hierarchy: on a machine with v1 an engine may use only some.
+// Whether a process is in a container asks for less certainty and more care: every part of each path counts that the
+// daemon is not in itself, and every name that an engine is known to give. This takes rights away and gives none.
+// Threads: functions of their arguments. Errors: what is not known says so (guard/known.h).
+// Source: systemd.slice(5), and what the engines do; the tests have a path of each.
+//
+//   /system.slice/nginx.service                         unit nginx.service
+//   /system.slice/docker-<id>.scope                     unit docker-<id>.scope, container <id>; likewise
+//                                                       cri-containerd-, crio-, libpod-, nerdctl-
+//   /kubepods.slice/kubepods-pod<uid>.slice/crio-...    likewise, and pod <uid>
+//   /docker/<id>  /libpod_parent/libpod-<id>            container <id>: engines without systemd
+//   /kubepods/burstable/pod<uid>/<id>                   container <id>, pod <uid>
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "guard/known.h"
+#include "peer/proc_text.h"
+
+namespace tpmspace::peer {
+
+struct CgroupNames {
+  std::optional<std::string> unit = std::nullopt;       // a unit of the system's systemd; slices are none
+  std::optional<std::string> container = std::nullopt;  // 64 hexadecimal digits
+  std::optional<std::string> pod = std::nullopt;        // its uid as Kubernetes writes it: with dashes
+  bool operator==(const CgroupNames&) const = default;
+};
+// `path` as /proc/PID/cgroup has it: "/system.slice/nginx.service".
+[[nodiscard]] CgroupNames names_in_cgroup(std::string_view path);
+
+struct CgroupFacts {
+  guard::Known<std::string> cgroup = {}, unit = {}, container = {}, pod = {};
+  // In a container that the daemon is not in. Yes and no are as good as engines' names are known.
+  guard::Match is_contained = guard::Match::kMaybe;
+  bool operator==(const CgroupFacts&) const = default;
+};
+// Of the process that is in `theirs`, as the daemon sees it, which is in `ours`.
+[[nodiscard]] CgroupFacts facts_of(const std::vector<CgroupPath>& theirs, const std::vector<CgroupPath>& ours);
+// Of a process of which only its path in the main hierarchy is said.
+[[nodiscard]] CgroupFacts facts_of(const guard::Known<std::string>& path);
+
+}  // namespace tpmspace::peer

@@ -1,0 +1,155 @@
+// One client's side of the conversation, without any I/O: octets in, octets out, and what the manager is asked for.
+//
+// Idea: one TPM command is in flight; one frame is read ahead. A control frame is answered at once; a TPM frame (or a
+// bad size, which is answered like one, or Sync) waits its turn, and nothing more is read meanwhile, nor while sessions
+// are done that an order to them asks for (that takes the TPM), nor while the configuration is read again. While output
+// is waiting to be sent nothing is read or handled either: so a client that does not read costs one response, one
+// control reply, one held frame and the octets of one read. A bad command is answered here, with our layer; the TPM
+// never sees it. Threads: belongs to the event loop; the table must outlive it. Errors: none; every octet stream is a
+// conversation. Source: DESIGN "The native protocol"; proto/frame.h, proto/control.h.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <tl/expected.hpp>
+#include <vector>
+
+#include "proto/control.h"
+#include "proto/frame.h"
+#include "wire/bytes.h"
+#include "wire/command.h"
+#include "wire/rc.h"
+
+namespace tpmspace::proto {
+
+// How a conversation begins.
+struct Beginning {
+  std::uint8_t locality = 0;
+  // A connection above a limit: its first frame is answered with that code and the conversation is over.
+  std::optional<wire::Rc> refusal = std::nullopt;
+};
+
+class Dialogue {
+ public:
+  // What a conversation asks of the daemon.
+  class Manager {
+   public:
+    Manager() = default;
+    Manager(const Manager&) = delete;
+    Manager& operator=(const Manager&) = delete;
+    virtual ~Manager() = default;
+
+    // Takes the command; `answer` will be called with its response. Or answers it now with a code (its layer included).
+    [[nodiscard]] virtual std::optional<wire::Rc> submit(wire::Command command, std::uint8_t locality) = 0;
+    // The command in flight is no longer wanted; its answer is (CANCELED, or the result if it was too late).
+    virtual void cancel() = 0;
+    // Whether the commands that follow may have it.
+    [[nodiscard]] virtual bool may_have_locality(std::uint8_t locality) = 0;
+    // From now on no more is allowed than that profile allows, too. Or a code (our layer included).
+    [[nodiscard]] virtual std::optional<wire::Rc> narrow(const std::string& profile) = 0;
+    [[nodiscard]] virtual proto::HelloReply hello() = 0;
+    // Nullopt: `status_done` will be called with it.
+    [[nodiscard]] virtual std::optional<proto::Status> status() = 0;
+    // `sessions_done` will be called. Or the request is refused with a code (our layer included).
+    [[nodiscard]] virtual std::optional<wire::Rc> ask_for_sessions() = 0;
+    // Takes the order; `order_done` will be called with the reply. Or refuses it with a code (our layer included).
+    [[nodiscard]] virtual std::optional<wire::Rc> order(const proto::SessionOrder& what) = 0;
+    // The configuration will be read again, and `reload_done` be called. Or a code, likewise.
+    [[nodiscard]] virtual std::optional<wire::Rc> reload() = 0;
+    // The listeners; one more or less. Or a code, likewise.
+    [[nodiscard]] virtual tl::expected<std::vector<proto::ListenerEntry>, wire::Rc> listeners() = 0;
+    [[nodiscard]] virtual tl::expected<proto::Outcome, wire::Rc> change_listener(const proto::ListenerOrder& what) = 0;
+    // From now on the commands are learned, and nothing is said; or the profile of that name that was learned so far,
+    // as text. Or a code, likewise.
+    [[nodiscard]] virtual tl::expected<std::string, wire::Rc> learn(const std::string& name) = 0;
+    // From now on the commands go to that TPM; `speak_to` was called. Or a code, likewise.
+    [[nodiscard]] virtual std::optional<wire::Rc> use_chip(const std::string& name) = 0;
+    // A page of the clients behind that connection; what is known of a client. Or a code, likewise.
+    [[nodiscard]] virtual tl::expected<proto::Clients, wire::Rc> clients(std::uint64_t after) = 0;
+    [[nodiscard]] virtual tl::expected<proto::WhoReport, wire::Rc> who(const proto::WhoQuestion& what) = 0;
+    // Who knows the token may join from now on. Or a code, likewise.
+    [[nodiscard]] virtual std::optional<wire::Rc> share(const proto::Token& token) = 0;
+    // The space will begin with what another connection's has; `answer` will be called with SUCCESS, or with why not,
+    // as a TPM's response. Or it is refused with a code, likewise.
+    [[nodiscard]] virtual std::optional<wire::Rc> join(const proto::Join& what) = 0;
+    // A command was answered here, without the manager.
+    virtual void answered_early(wire::Rc code) = 0;
+    // The conversation ends here and not where the client wanted; `why` follows "because it".
+    virtual void cut_off(const std::string& why) = 0;
+  };
+
+  // `max_command`: the chip's command buffer.
+  Dialogue(Manager& manager, const wire::CommandTable& table, std::size_t max_command, Beginning beginning = {});
+
+  // The commands that follow are for a TPM with that table and buffer.
+  void speak_to(const wire::CommandTable& table, std::size_t max_command);
+
+  // What arrived. Precondition: wants_input().
+  void feed(wire::ByteView data);
+  // Nothing more will arrive; what is under way is finished.
+  void end_of_input() { ended_ = true; }
+  // Nothing more will be handled: the answer to the command in flight is the last.
+  void drop_input();
+  // Handles at most one frame. False: there is nothing to do until something is fed, sent or answered.
+  [[nodiscard]] bool step();
+  // The response to the command in flight, or to Join.
+  void answer(wire::ByteView response);
+  // Those sessions it concerned; or it was not done, for that code.
+  void order_done(const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions);
+
+  void status_done(const proto::Status& status);
+  // Or the list cannot be had, for that code.
+  void sessions_done(const tl::expected<proto::Sessions, wire::Rc>& sessions);
+  // The configuration was read again, or could not be.
+  void reload_done(const proto::Outcome& outcome);
+
+  [[nodiscard]] bool in_flight() const { return in_flight_; }
+  // How many TPM frames arrived, with those that were refused here.
+  [[nodiscard]] std::uint64_t commands_taken() const { return commands_taken_; }
+  [[nodiscard]] bool wants_input() const;
+  // The conversation is over and everything is sent.
+  [[nodiscard]] bool finished() const;
+
+  // What waits to be sent.
+  [[nodiscard]] wire::ByteView output() const { return wire::ByteView(output_).subspan(sent_); }
+  void sent(std::size_t octets);
+
+ private:
+  void take(proto::Arrival arrival);
+  void take_command(wire::Bytes bytes);
+  void take_bad_size(std::uint32_t type, bool control);
+  void take_control(const proto::ControlFrame& frame);
+  // nullopt: later.
+  [[nodiscard]] std::optional<proto::Reply> reply_to(const proto::Request& request);
+  void answer_with(wire::Rc code);
+  [[nodiscard]] std::optional<proto::Reply> share(const proto::Token& token);
+  [[nodiscard]] std::optional<proto::Reply> join(const proto::Join& what);
+  [[nodiscard]] proto::Reply end_join(wire::Rc code);
+  void refuse_everything(const proto::Arrival& arrival);
+  void put(wire::ByteView data) { output_.insert(output_.end(), data.begin(), data.end()); }
+
+  // Constant.
+  Manager& manager_;
+  const wire::CommandTable* table_;
+  std::size_t max_command_;
+  std::optional<wire::Rc> refusal_;
+
+  proto::FrameReader reader_;
+  std::optional<proto::Arrival> held_;
+  bool drained_ = true;  // the reader has no complete frame
+  bool in_flight_ = false;
+  std::uint64_t commands_taken_ = 0;
+  bool belongs_ = false;  // its space and its TPM are settled: a command was taken, or it joined another connection
+  bool joining_ = false;  // that is what is in flight
+  bool shared_ = false;
+  bool ordering_ = false;  // replies come in order: nothing is handled until this one is there
+  bool hello_said_ = false;
+  bool ended_ = false;  // by the client
+  bool over_ = false;   // by us
+  std::uint8_t locality_;
+  wire::Bytes output_;
+  std::size_t sent_ = 0;  // of output_
+};
+
+}  // namespace tpmspace::proto

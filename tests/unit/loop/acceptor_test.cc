@@ -1,0 +1,77 @@
+// Accepting clients, and what it does when it cannot.
+#include "loop/acceptor.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <string>
+
+namespace tpmspace::loop {
+namespace {
+
+class AcceptorTest : public testing::Test {
+ protected:
+  AcceptorTest() {
+    int ends[2];
+    EXPECT_EQ(::pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+    said_.reset(ends[0]);
+    log_end_.reset(ends[1]);
+    sockaddr_un any{};
+    any.sun_family = AF_UNIX;  // without a name the kernel takes a free one that is in no file system
+    EXPECT_EQ(::bind(listening_.get(), reinterpret_cast<const sockaddr*>(&any), sizeof(sa_family_t)), 0);
+    EXPECT_EQ(::listen(listening_.get(), 8), 0);
+  }
+  [[nodiscard]] base::Fd connected() const {
+    sockaddr_un address{};
+    socklen_t size = sizeof address;
+    EXPECT_EQ(::getsockname(listening_.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
+    base::Fd out(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    EXPECT_EQ(::connect(out.get(), reinterpret_cast<const sockaddr*>(&address), size), 0);
+    return out;
+  }
+  std::string said() {
+    std::array<char, 4096> text{};
+    const auto n = ::read(said_.get(), text.data(), text.size());
+    return {text.data(), n > 0 ? static_cast<std::size_t>(n) : 0};
+  }
+
+  base::Fd listening_{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
+  base::Fd said_, log_end_;
+  EventLoop loop_;
+};
+
+TEST_F(AcceptorTest, AWatchThatIsRefusedIsSaidAndTriedAgain) {
+  // As at the kernel's limit of watches: a descriptor that is watched cannot be watched again.
+  Watch obstacle = loop_.watch(listening_.get(), EPOLLIN, [](std::uint32_t) {});
+  int clients = 0;
+  {
+    log::Log log(log::LogLevel::kInfo, log_end_.get());
+    Acceptor acceptor(
+        loop_, log, listening_.get(),
+        [&](const base::Fd&) {
+          ++clients;
+          loop_.stop(0);
+        },
+        [] { return true; });
+    acceptor.on_room();  // refused again, and said once
+    const base::Fd client = connected();
+    obstacle.stop();
+    EXPECT_EQ(loop_.run(), 0);  // by itself, after a while
+  }
+  EXPECT_EQ(clients, 1);
+  const std::string line = said();
+  EXPECT_NE(
+      line.find(
+          "tpmspaced: warning: no new clients can be accepted for now: File exists; they wait until others leave\n"),
+      std::string::npos)
+      << line;
+  EXPECT_EQ(std::count(line.begin(), line.end(), '\n'), 1) << line;
+}
+
+}  // namespace
+}  // namespace tpmspace::loop
