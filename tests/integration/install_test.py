@@ -10,6 +10,8 @@ import unittest
 
 import harness
 
+PREFIXES = ("/usr", "/usr/local", "/opt/tpm", "/")
+
 
 class InstallTest(unittest.TestCase):
     def setUp(self):
@@ -35,7 +37,7 @@ class InstallTest(unittest.TestCase):
         return program
 
     def test_the_unit_starts_the_program_of_its_own_prefix(self):
-        for prefix in ("/usr", "/usr/local", "/opt/tpm", "/"):
+        for prefix in PREFIXES:
             with self.subTest(prefix):
                 unit = self.install(prefix, self.directory / f"root{len(prefix)}")
                 self.assertEqual(self.program_of(unit), os.path.join(prefix, "bin/tpmspaced"))
@@ -47,14 +49,83 @@ class InstallTest(unittest.TestCase):
 
     def test_systemd_finds_no_fault_in_what_is_installed(self):
         harness.need("systemd-analyze")
-        prefix = self.directory / "prefix"
-        unit = self.install(prefix)
-        (prefix / "bin").mkdir()
-        shutil.copy(harness.program("tpmspaced"), prefix / "bin")
-        verified = subprocess.run(["systemd-analyze", "verify", "--man=no", unit, unit.with_suffix(".socket")],
-                                  capture_output=True, text=True, timeout=harness.TIMEOUT, check=False)
-        ours = [line for line in verified.stderr.splitlines() if "tpmspaced" in line]
-        self.assertEqual((verified.returncode, ours), (0, []), verified.stderr)
+        for prefix in PREFIXES:
+            with self.subTest(prefix):
+                root = self.directory / f"root{len(prefix)}"
+                self.install(prefix, root)
+                # What the units need and others install.
+                sysinit = root / "etc/systemd/system/sysinit.target"
+                sysinit.parent.mkdir(parents=True)
+                sysinit.write_text("[Unit]\n")
+                for program in (os.path.join(prefix, "bin/tpmspaced"), "/bin/kill"):
+                    self.put_program(pathlib.Path(f"{root}{program}"))
+                path = f"{os.path.join(prefix, 'lib/systemd/system')}:/etc/systemd/system"
+                verified = subprocess.run(
+                    ["systemd-analyze", "verify", "--man=no", f"--root={root}", "tpmspaced.service", "tpmspaced.socket"],
+                    capture_output=True, text=True, env={**os.environ, "SYSTEMD_UNIT_PATH": path},
+                    timeout=harness.TIMEOUT, check=False)
+                self.assertEqual((verified.returncode, verified.stderr), (0, ""))
+
+    def put_program(self, path):
+        """Something that can be executed; nothing runs it."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("#!/bin/sh\n")
+        path.chmod(0o755)
+
+
+class LibraryLinksTest(unittest.TestCase):
+    """-DTPMSPACE_TCTI_LINKS. Nothing is compiled: the library of this build stands in for one of the other build."""
+
+    def setUp(self):
+        harness.need("cmake")
+        harness.need("ninja")
+        temporary = tempfile.TemporaryDirectory(prefix="tpmspace-links-")
+        self.addCleanup(temporary.cleanup)
+        self.directory = pathlib.Path(temporary.name)
+
+    def configure(self, links):
+        return subprocess.run(["cmake", "-S", harness.SOURCE, "-B", self.directory / "build", "-G", "Ninja",
+                               f"-DTPMSPACE_TCTI_LINKS={links}", "-DCMAKE_INSTALL_LIBDIR=lib"],
+                              capture_output=True, text=True, timeout=harness.TIMEOUT, check=False)
+
+    def install(self, links):
+        """The directory of the libraries."""
+        configured = self.configure(links)
+        self.assertEqual(configured.returncode, 0, configured.stderr)
+        (self.directory / "build/lib").mkdir(exist_ok=True)
+        for name in ("libtss2-tcti-space.so.0", "libtss2-tcti-space.so"):
+            shutil.copy(harness.LIBRARY / name, self.directory / "build/lib", follow_symlinks=False)
+        subprocess.run(["cmake", "--install", self.directory / "build", "--component", "tcti", "--prefix", "/usr"],
+                       check=True, capture_output=True, env={**os.environ, "DESTDIR": str(self.directory / "root")},
+                       timeout=harness.TIMEOUT)
+        return self.directory / "root/usr/lib"
+
+    def test_the_library_is_installed_under_the_names_that_were_asked_for(self):
+        installed = self.install("default;tabrmd")
+        for name in ("libtss2-tcti-default.so", "libtss2-tcti-tabrmd.so.0"):
+            self.assertEqual(os.readlink(installed / name), "libtss2-tcti-space.so.0")
+            self.assertTrue((installed / name).is_file())
+
+    def test_what_is_installed_serves_programs_without_a_setting_and_those_set_to_abrmd(self):
+        harness.need("tpm2_getrandom")
+        daemon = self.enterContext(harness.Daemon())
+        environment = {"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": str(self.install("default;tabrmd")),
+                       "TPMSPACE_SOCKET": daemon.path}
+        for setting in ({}, {"TPM2TOOLS_TCTI": "tabrmd:bus_type=system"}):
+            with self.subTest(setting):
+                before = daemon.status()["connections_ever"]
+                subprocess.run(["tpm2_getrandom", "--hex", "8"], capture_output=True, env={**environment, **setting},
+                               timeout=harness.TIMEOUT, check=True)
+                self.assertGreater(daemon.status()["connections_ever"], before + 1, "the second is this status's")
+
+    def test_without_being_asked_it_has_its_own_name_only(self):
+        self.assertEqual({path.name for path in self.install("").iterdir()},
+                         {"libtss2-tcti-space.so.0", "libtss2-tcti-space.so"})
+
+    def test_a_name_that_is_none_is_refused(self):
+        refused = self.configure("default;abrmd")
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertIn('"abrmd" is neither "default" nor "tabrmd"', " ".join(refused.stderr.split()))
 
 
 class LibraryNamesTest(unittest.TestCase):

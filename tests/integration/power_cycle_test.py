@@ -19,6 +19,7 @@ SHUTDOWN, STARTUP, POLICY_COMMAND_CODE, POLICY_GET_DIGEST = 0x145, 0x144, 0x16C,
 HASH_SEQUENCE_START, LOAD_EXTERNAL = 0x186, 0x167
 KINDS = ("reset", "reset after a shutdown", "restart", "resume")
 GONE, DEAD_CONTEXT = harness.MANAGER | harness.REFERENCE_H0, 0x1DF
+SESSION_GONE = GONE + 8
 
 
 class Device:
@@ -91,14 +92,82 @@ def load_external():
     return command(LOAD_EXTERNAL, struct.pack(">HH", 0, len(public)) + public + struct.pack(">I", 0x40000007))
 
 
+def save(handle):
+    return command(harness.CONTEXT_SAVE, struct.pack(">I", handle))
+
+
+def read_public(key):
+    return command(harness.READ_PUBLIC, struct.pack(">I", key))
+
+
+def get_digest(policy):
+    return command(POLICY_GET_DIGEST, struct.pack(">I", policy))
+
+
+def audited_get_random(session):
+    """In an HMAC session for audit, which has no secret."""
+    area = struct.pack(">IHBH", session, 0, 0x81, 0)
+    return command(harness.GET_RANDOM, struct.pack(">I", len(area)) + area + struct.pack(">H", 8), tag=0x8002)
+
+
+# What the client has from before the start-up.
+NOTHING, CONTEXT, KEY, HMAC, POLICY = "nothing", "context", "key", "hmac", "policy"
+
+
+# What the client must hear: the response code. `saved`: everything was saved before the start-up.
+def success(is_reset, saved):
+    return 0
+
+
+def success_unless_dead(is_reset, saved):
+    return DEAD_CONTEXT if is_reset else 0
+
+
+def success_if_kept(is_reset, saved):
+    return 0 if saved and not is_reset else GONE
+
+
+def success_if_session_kept(is_reset, saved):
+    return 0 if saved and not is_reset else SESSION_GONE
+
+
+def success_if_saved(is_reset, saved):
+    """A context that the manager holds is given out without the TPM, so a start-up is not noticed."""
+    return 0 if saved else GONE
+
+
+def success_unless_reset(is_reset, saved):
+    """A policy session is made again from its log."""
+    return GONE if is_reset else 0
+
+
+def success_unless_reset_of_unsaved(is_reset, saved):
+    return GONE if is_reset and not saved else 0
+
+
+# By name: what the client has, the command about it, and what the client must hear.
 FIRST_COMMANDS = {
-    "CreatePrimary": lambda blob: harness.create_primary(),
-    "LoadExternal": lambda blob: load_external(),
-    "HashSequenceStart": lambda blob: command(HASH_SEQUENCE_START, struct.pack(">HH", 0, 0x000B)),
-    "StartAuthSession": lambda blob: harness.start_auth_session(),
-    "a client's own ContextLoad": lambda blob: command(harness.CONTEXT_LOAD, blob),
-    "GetRandom": lambda blob: harness.get_random(),
-    "a list of handles": lambda blob: command(harness.GET_CAPABILITY, struct.pack(">III", 1, 0x80000000, 8)),
+    # It makes or asks for something new.
+    "CreatePrimary": (NOTHING, lambda had: harness.create_primary(), success),
+    "LoadExternal": (NOTHING, lambda had: load_external(), success),
+    "HashSequenceStart": (NOTHING, lambda had: command(HASH_SEQUENCE_START, struct.pack(">HH", 0, 0x000B)), success),
+    "StartAuthSession": (NOTHING, lambda had: harness.start_auth_session(), success),
+    "GetRandom": (NOTHING, lambda had: harness.get_random(), success),
+    "a list of handles": (NOTHING, lambda had: command(harness.GET_CAPABILITY, struct.pack(">III", 1, 0x80000000, 8)),
+                          success),
+    # It loads, or saves.
+    "a client's own ContextLoad": (CONTEXT, lambda had: command(harness.CONTEXT_LOAD, had), success_unless_dead),
+    "ContextSave of a key": (KEY, save, success_if_saved),
+    "ContextSave of a session": (HMAC, save, success_if_saved),
+    "ContextSave of a policy session": (POLICY, save, success_unless_reset_of_unsaved),
+    # It names an object, or a session.
+    "ReadPublic": (KEY, read_public, success_if_kept),
+    "GetRandom in an audit session": (HMAC, audited_get_random, success_if_session_kept),
+    "PolicyGetDigest": (POLICY, get_digest, success_unless_reset),
+    # It lets go of something.
+    "FlushContext of a key": (KEY, harness.flush_context, success),
+    "FlushContext of a session": (HMAC, harness.flush_context, success),
+    "FlushContext of a policy session": (POLICY, harness.flush_context, success),
 }
 
 
@@ -110,45 +179,74 @@ class PowerCycle(unittest.TestCase):
         self.daemon = self.stack.enter_context(
             harness.Daemon(f"device:fd={self.device.fd}", pass_fds=(self.device.fd,), config=config))
 
-    def key_and_session_of(self, client):
-        key = handle_of(client.run(harness.create_primary()))
+    def policy_session_of(self, client):
         session = handle_of(client.run(policy_session()))
         client.run(command(POLICY_COMMAND_CODE, struct.pack(">II", session, 0x15D)))
-        return key, session, handle_of(client.run(harness.start_auth_session()))
+        return session
 
-    def saved_by(self, client):
-        """The context of a key that the client has no more."""
+    def key_and_sessions_of(self, client):
         key = handle_of(client.run(harness.create_primary()))
-        blob = client.run(command(harness.CONTEXT_SAVE, struct.pack(">I", key)))[10:]
-        client.run(harness.flush_context(key))
-        return blob
+        return key, self.policy_session_of(client), handle_of(client.run(harness.start_auth_session()))
+
+    def had_by(self, client, what):
+        """The handle of such a thing; or the context of a key that the client has no more."""
+        if what == KEY:
+            return handle_of(client.run(harness.create_primary()))
+        if what == HMAC:
+            return handle_of(client.run(harness.start_auth_session()))
+        if what == POLICY:
+            return self.policy_session_of(client)
+        if what == CONTEXT:
+            key = handle_of(client.run(harness.create_primary()))
+            context = client.run(save(key))[10:]
+            client.run(harness.flush_context(key))
+            return context
+        return None
 
     def wait_until_empty(self):
         self.daemon.wait_until(lambda: not self.device.everything(), "the TPM is empty")
 
+    def wait_until_all_is_saved(self):
+        self.daemon.wait_until(
+            lambda: not self.device.handles(0x80000000) and not self.device.handles(0x02000000),
+            "everything is put away")
+
+    def expect_others_unharmed(self, client, things, kind, saved):
+        key, policy, hmac = things
+        expected = success_if_kept(kind.startswith("reset"), saved)
+        self.assertEqual(code_of(client.command(read_public(key))), expected)
+        self.assertEqual(code_of(client.command(save(hmac))), expected)
+        self.assertEqual(code_of(client.command(get_digest(policy))),
+                         success_unless_reset(kind.startswith("reset"), saved))
+        client.command(harness.flush_context(0x02000000 | hmac & 0xFFFFFF))
+
+    def expect_after_effects(self, client, first, had, answer, kind):
+        """A context that was given out loads if it would with a TPM; what was let go of is not there."""
+        code = code_of(first)
+        if code == harness.CONTEXT_SAVE and code_of(answer) == 0:
+            loaded = client.command(command(harness.CONTEXT_LOAD, answer[10:]))
+            self.assertEqual(code_of(loaded) == 0, not kind.startswith("reset"))
+            if code_of(loaded) == 0:
+                client.run(harness.flush_context(handle_of(loaded)))
+        if code == harness.FLUSH_CONTEXT:
+            self.assertNotEqual(code_of(client.command(harness.flush_context(had))), 0)
+
     def run_matrix(self, first_commands, saved):
         """`saved`: there was time to save everything."""
         for kind in KINDS:
-            for name, first in first_commands.items():
+            for name, (what, say, hears) in first_commands.items():
                 with self.subTest(kind=kind, first=name), self.daemon.connect() as a, self.daemon.connect() as b:
-                    blob = self.saved_by(b)
-                    key, policy, hmac = self.key_and_session_of(a)
+                    # Of three sessions the oldest is saved at once, so that a device has a place free for others.
+                    things = self.key_and_sessions_of(a)
+                    had = self.had_by(b, what)
                     if saved:
-                        self.daemon.wait_until(
-                            lambda: not self.device.handles(0x80000000) and not self.device.handles(0x02000000),
-                            "everything is put away")
+                        self.wait_until_all_is_saved()
                     self.device.start_up(kind)
-                    is_reset = kind.startswith("reset")
-                    answer = b.command(first(blob))
-                    dead = is_reset and name == "a client's own ContextLoad"
-                    self.assertEqual(code_of(answer), DEAD_CONTEXT if dead else 0)
-                    expected = 0 if saved and not is_reset else GONE
-                    self.assertEqual(code_of(a.command(command(harness.READ_PUBLIC, struct.pack(">I", key)))), expected)
-                    self.assertEqual(code_of(a.command(command(harness.CONTEXT_SAVE, struct.pack(">I", hmac)))), expected)
-                    # Policy sessions are made again from what was done with them.
-                    self.assertEqual(code_of(a.command(command(POLICY_GET_DIGEST, struct.pack(">I", policy)))),
-                                     GONE if is_reset else 0)
-                    a.command(harness.flush_context(0x02000000 | hmac & 0xFFFFFF))
+                    first = say(had)
+                    answer = b.command(first)
+                    self.assertEqual(code_of(answer), hears(kind.startswith("reset"), saved))
+                    self.expect_others_unharmed(a, things, kind, saved)
+                    self.expect_after_effects(b, first, had, answer, kind)
                 self.wait_until_empty()
 
     def test_after_it_everything_that_was_saved_in_time_is_usable(self):

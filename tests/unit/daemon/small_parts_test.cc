@@ -1,4 +1,4 @@
-// The small parts: counters, watchdog, places, rate limit, log lines, mailboxes.
+// The small parts: counters, watchdog, sleep of the machine, places, rate limit, log lines, mailboxes.
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <gtest/gtest.h>
@@ -17,6 +17,7 @@
 #include "daemon/client_limits.h"
 #include "daemon/shared_tokens.h"
 #include "host/retry_pace.h"
+#include "host/sleep_clock.h"
 #include "host/status_counters.h"
 #include "host/watchdog.h"
 #include "log/log.h"
@@ -128,6 +129,62 @@ TEST(Watchdog, ACommandIsOverdueOnlyWhenTheSameOneStays) {
   EXPECT_FALSE(dog.look(std::nullopt, start + 1500ms));
   EXPECT_FALSE(dog.look(running(2), start + 5000ms));  // a new look at it starts anew
   EXPECT_EQ(dog.running_for(start + 5000ms), 0ms);
+}
+
+// A machine whose clocks go on as a test says.
+class MachineThatSleeps {
+ public:
+  void run_for(std::chrono::nanoseconds time) { monotonic_ += time; }
+  void sleep_for(std::chrono::nanoseconds time) { asleep_ += time; }
+  // The next reading of a clock takes so long: it is that much later than the one before it.
+  void delay_readings_by(std::chrono::nanoseconds time) { delay_ = time; }
+
+  [[nodiscard]] host::SleepClock clock() {
+    return host::SleepClock([this](clockid_t clock) {
+      monotonic_ += delay_;
+      EXPECT_TRUE(clock == CLOCK_BOOTTIME || clock == CLOCK_MONOTONIC);
+      return std::int64_t{(clock == CLOCK_BOOTTIME ? monotonic_ + asleep_ : monotonic_).count()};
+    });
+  }
+
+ private:
+  std::chrono::nanoseconds monotonic_ = 1h, asleep_ = 3h, delay_ = 0ns;
+};
+
+TEST(SleepClock, NoticesEachSleepOfTheMachineOnce) {
+  MachineThatSleeps machine;
+  host::SleepClock clock = machine.clock();
+  EXPECT_FALSE(clock.since_last_look()) << "what the machine slept before is over";
+  for (const std::chrono::nanoseconds slept : {std::chrono::nanoseconds(501ms), std::chrono::nanoseconds(8h)}) {
+    machine.run_for(10min);
+    EXPECT_FALSE(clock.since_last_look());
+    machine.sleep_for(slept);
+    EXPECT_TRUE(clock.since_last_look());
+    EXPECT_FALSE(clock.since_last_look());
+    machine.run_for(10min);
+    EXPECT_FALSE(clock.since_last_look());
+  }
+  machine.sleep_for(1s);
+  machine.sleep_for(1s);
+  EXPECT_TRUE(clock.since_last_look()) << "two sleeps between two looks";
+  EXPECT_FALSE(clock.since_last_look());
+}
+
+TEST(SleepClock, TakesNoSmallDifferenceOfTheClocksForASleep) {
+  MachineThatSleeps machine;
+  host::SleepClock clock = machine.clock();
+  // One that adds up, as the clocks are read one after the other or are set right.
+  for (int i = 0; i < 100; ++i) {
+    machine.sleep_for(i % 3 == 0 ? 500ms : 1ms);
+    EXPECT_FALSE(clock.since_last_look());
+    machine.sleep_for(-1ms);
+    EXPECT_FALSE(clock.since_last_look());
+  }
+  // The thread was not running between its two readings.
+  machine.delay_readings_by(400ms);
+  EXPECT_FALSE(clock.since_last_look());
+  machine.delay_readings_by(0ns);
+  EXPECT_FALSE(clock.since_last_look());
 }
 
 TEST(ClientLimits, PlacesGiveThemselvesBack) {

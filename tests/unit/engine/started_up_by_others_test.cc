@@ -26,10 +26,10 @@ constexpr bool is_reset(StartUp how) {
   return how == StartUp::kReset || how == StartUp::kResetAfterShutdown;
 }
 
+constexpr Rc kGone = 0x000B0910, kSessionGone = 0x000B0918, kDeadContext = 0x1DF;
+
 class StartedUpByOthers : public EngineBehindMeddler {
  protected:
-  static constexpr Rc kGone = 0x000B0910;
-
   // As a device in a machine that can sleep.
   void SetUp() override {
     EngineBehindMeddler::SetUp();
@@ -72,11 +72,44 @@ class StartedUpByOthers : public EngineBehindMeddler {
 
 // --- every kind of first command
 
+// What B has from before the start-up.
+enum class From : std::uint8_t { kNothing, kContext, kKey, kHmacSession, kPolicySession };
+struct Had {
+  std::uint32_t handle = 0;  // of the key or session
+  Bytes context;             // of an object that it had saved itself
+};
+
+// What B must hear. `saved`: everything was saved before the start-up.
+using Hears = Rc (*)(StartUp how, bool saved);
+constexpr Rc success(StartUp /*how*/, bool /*saved*/) {
+  return 0;
+}
+constexpr Rc success_unless_dead(StartUp how, bool /*saved*/) {
+  return is_reset(how) ? kDeadContext : 0;
+}
+constexpr Rc success_if_kept(StartUp how, bool saved) {
+  return saved && !is_reset(how) ? 0 : kGone;
+}
+constexpr Rc success_if_session_kept(StartUp how, bool saved) {
+  return saved && !is_reset(how) ? 0 : kSessionGone;
+}
+// A context that the manager holds is given out without the TPM, so a start-up is not noticed.
+constexpr Rc success_if_saved(StartUp /*how*/, bool saved) {
+  return saved ? 0 : kGone;
+}
+// A policy session is made again from its log.
+constexpr Rc success_unless_reset(StartUp how, bool /*saved*/) {
+  return is_reset(how) ? kGone : 0;
+}
+constexpr Rc success_unless_reset_of_unsaved(StartUp how, bool saved) {
+  return is_reset(how) && !saved ? kGone : 0;
+}
+
 struct FirstCommand {
   const char* name;
-  // What B says first, and what it must hear. `blob`: an object that it had saved itself.
-  Bytes (*say)(ByteView blob);
-  bool of_before = false;  // it is about something from before the start-up
+  From from;
+  Bytes (*say)(const Had& had);
+  Hears hears;
 };
 std::ostream& operator<<(std::ostream& out, const FirstCommand& first) {
   return out << first.name;
@@ -96,18 +129,91 @@ Bytes load_external() {
   return command(cc::kLoadExternal, {}, {}, Writer().u16(0).tpm2b(area).u32(kNull).take());
 }
 
+// Authorized by an HMAC session without a secret, or in such a session for audit.
+Bytes create_primary_by(std::uint32_t session) {
+  return command(cc::kCreatePrimary, {kOwner}, authorization(session), creation(sensitive(), ecc_signing_template()));
+}
+Bytes get_random_audited_by(std::uint32_t session) {
+  constexpr std::uint8_t kContinueAndAudit = 0x81;
+  return command(cc::kGetRandom, {}, authorization(session, kContinueAndAudit), Writer().u16(8).take());
+}
+
 constexpr FirstCommand kFirstCommands[] = {
-    {"CreatePrimary", [](ByteView) { return create_primary(kOwner, ecc_signing_template()); }},
-    {"LoadExternal", [](ByteView) { return load_external(); }},
-    {"HashSequenceStart", [](ByteView) { return hash_start(); }},
-    {"StartAuthSession", [](ByteView) { return start_session(SessionType::kHmac); }},
-    {"ContextLoadOfItsOwn", [](ByteView blob) { return context_load(blob); }, true},
-    {"GetRandom", [](ByteView) { return get_random(); }},
-    {"AListOfHandles", [](ByteView) { return get_capability(1, 0x80000000, 8); }},
+    // It makes or asks for something new.
+    {"CreatePrimary", From::kNothing, [](const Had&) { return create_primary(kOwner, ecc_signing_template()); },
+     success},
+    {"LoadExternal", From::kNothing, [](const Had&) { return load_external(); }, success},
+    {"HashSequenceStart", From::kNothing, [](const Had&) { return hash_start(); }, success},
+    {"StartAuthSession", From::kNothing, [](const Had&) { return start_session(SessionType::kHmac); }, success},
+    {"GetRandom", From::kNothing, [](const Had&) { return get_random(); }, success},
+    {"AListOfHandles", From::kNothing, [](const Had&) { return get_capability(1, 0x80000000, 8); }, success},
+    // It loads, or saves.
+    {"ContextLoadOfItsOwn", From::kContext, [](const Had& had) { return context_load(had.context); },
+     success_unless_dead},
+    {"ContextSaveOfAKey", From::kKey, [](const Had& had) { return context_save(had.handle); }, success_if_saved},
+    {"ContextSaveOfASession", From::kHmacSession, [](const Had& had) { return context_save(had.handle); },
+     success_if_saved},
+    {"ContextSaveOfAPolicySession", From::kPolicySession, [](const Had& had) { return context_save(had.handle); },
+     success_unless_reset_of_unsaved},
+    // It names an object.
+    {"ReadPublic", From::kKey, [](const Had& had) { return read_public(had.handle); }, success_if_kept},
+    {"Sign", From::kKey, [](const Had& had) { return sign(had.handle); }, success_if_kept},
+    // It names a session.
+    {"CreatePrimaryBySession", From::kHmacSession, [](const Had& had) { return create_primary_by(had.handle); },
+     success_if_session_kept},
+    {"GetRandomInAuditSession", From::kHmacSession, [](const Had& had) { return get_random_audited_by(had.handle); },
+     success_if_session_kept},
+    {"PolicyGetDigest", From::kPolicySession, [](const Had& had) { return policy_get_digest(had.handle); },
+     success_unless_reset},
+    // It lets go of something.
+    {"FlushOfAKey", From::kKey, [](const Had& had) { return flush_context(had.handle); }, success},
+    {"FlushOfASession", From::kHmacSession, [](const Had& had) { return flush_context(had.handle); }, success},
+    {"FlushOfAPolicySession", From::kPolicySession, [](const Had& had) { return flush_context(had.handle); }, success},
 };
 
 using Case = std::tuple<StartUp, FirstCommand, bool>;
-class FirstCommandAfter : public StartedUpByOthers, public testing::WithParamInterface<Case> {};
+class FirstCommandAfter : public StartedUpByOthers, public testing::WithParamInterface<Case> {
+ protected:
+  Had get_ready(From from) {
+    Had had;
+    switch (from) {
+      case From::kNothing:
+        break;
+      case From::kContext: {
+        const auto key = key_of_its_own(b_, 3);
+        had.context = run(b_, context_save(key)).parameters;
+        EXPECT_EQ(run(b_, flush_context(key)).code, 0U);
+        break;
+      }
+      case From::kKey:
+        had.handle = key_of_its_own(b_, 3);
+        break;
+      case From::kHmacSession:
+        had.handle = session(b_);
+        break;
+      case From::kPolicySession:
+        had.handle = session(b_, SessionType::kPolicy);
+        EXPECT_EQ(run(b_, policy_command_code(had.handle, cc::kUnseal)).code, 0U);
+        break;
+    }
+    return had;
+  }
+
+  // A context that B got loads if it would with a TPM. What B let go of is not there.
+  void expect_after_effects(const Had& had, const Bytes& first, const Answered& answer, StartUp how) {
+    const auto code = wire::read_header(first)->code;
+    if (code == cc::kContextSave && answer.code == 0) {
+      const auto loaded = run(b_, context_load(answer.parameters));
+      EXPECT_EQ(loaded.code == 0, !is_reset(how));
+      if (loaded.code == 0) {
+        EXPECT_EQ(run(b_, flush_context(loaded.handle)).code, 0U);
+      }
+    }
+    if (code == cc::kFlushContext) {
+      EXPECT_NE(run(b_, flush_context(had.handle)).code, 0U);
+    }
+  }
+};
 
 TEST_P(FirstCommandAfter, GetsWhatATpmWouldAnswerAndHarmsNobody) {
   const auto& [how, first, was_idle] = GetParam();
@@ -116,17 +222,16 @@ TEST_P(FirstCommandAfter, GetsWhatATpmWouldAnswerAndHarmsNobody) {
   ASSERT_EQ(run(a_, policy_command_code(session_of_a, cc::kUnseal)).code, 0U);
   const auto hmac_session = session(a_);
   const auto public_area = public_of(a_, mine);
-  const auto blob_of = key_of_its_own(b_, 3);
-  const Bytes blob = run(b_, context_save(blob_of)).parameters;
-  ASSERT_EQ(run(b_, flush_context(blob_of)).code, 0U);
+  const Had had = get_ready(first.from);
   if (was_idle) rest_for(10 * kSecond);
   start_up(how);
 
-  const auto answer = run(b_, first.say(blob));
-  EXPECT_EQ(answer.code, first.of_before && is_reset(how) ? 0x1DFU : 0U);
+  const Bytes said = first.say(had);
+  const auto answer = run(b_, said);
+  EXPECT_EQ(answer.code, first.hears(how, was_idle));
   if (answer.handle != 0 && wire::is_transient(answer.handle)) {
     EXPECT_NE(public_of(b_, answer.handle), public_area);
-    if (std::string_view(first.name) == "CreatePrimary") {
+    if (wire::read_header(said)->code == cc::kCreatePrimary) {
       EXPECT_EQ(run(b_, sign(answer.handle)).code, 0U);
     }
   }
@@ -141,8 +246,9 @@ TEST_P(FirstCommandAfter, GetsWhatATpmWouldAnswerAndHarmsNobody) {
   EXPECT_EQ(run(a_, policy_get_digest(session_of_a)).code, is_reset(how) ? kGone : 0U);
   EXPECT_EQ(run(a_, context_save(hmac_session)).code, expected);
   EXPECT_EQ(run(a_, flush_context(hmac_session)).code == 0U, expected == 0U);
+  expect_after_effects(had, said, answer, how);
   // And what was given out since is still there.
-  if (answer.handle != 0 && wire::is_transient(answer.handle) && first.say(blob) != hash_start()) {
+  if (answer.handle != 0 && wire::is_transient(answer.handle) && said != hash_start()) {
     EXPECT_EQ(run(b_, read_public(answer.handle)).code, 0U);
   }
   if (answer.handle != 0) {
