@@ -37,7 +37,7 @@ inline std::vector<std::string> words_after(const std::string& text, const std::
 inline std::string unexpected(const std::vector<std::string>& words) {
   const auto option = std::find_if(words.begin(), words.end(), [](const auto& word) { return word.starts_with('-'); });
   return option != words.end() ? "there is no option " + *option
-                               : "\"" + words.front() + "\" is nothing that can stand here";
+                               : "\"" + words.front() + "\" is an unexpected argument";
 }
 
 // The subcommand whose words were read last: "policy explain".

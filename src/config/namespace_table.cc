@@ -90,7 +90,7 @@ std::optional<guard::Namespace> read_namespace(const TomlNode& table, const Acco
   if (table.find("name") == nullptr)
     faults.add(table.place, "this namespace has no \"name\": rules and people need one");
   else if (!says_who)
-    faults.add(table.place, fmt::format("this namespace says not who belongs to it: it needs one of {}",
+    faults.add(table.place, fmt::format("this namespace has no membership condition: it needs one of {}",
                                         joined(std::vector<std::string>(kConditions.begin(), kConditions.end()))));
   if (draft.made.name.empty()) return std::nullopt;
   return std::move(draft.made);

@@ -163,10 +163,9 @@ class PolicyReader {
     if (listener.profile) check_profile("listener.profile", *listener.profile, *table.find("profile"));
     if (listener.chip) check_chip("listener.chip", *listener.chip, *table.find("chip"));
     if (listener.separate_users && !listener.profile)
-      faults_.add(
-          table.find("separate_users")->place,
-          "\"listener.separate_users\" is for a listener with a \"profile\": by one without each user is who he is at "
-          "tpmspaced's own socket");
+      faults_.add(table.find("separate_users")->place,
+                  "\"listener.separate_users\" is for a listener with a \"profile\": without one each user is the same "
+                  "owner as on tpmspaced's own socket");
     for (const guard::Listener& other : out_.listeners)
       if (!listener.path.empty() && same_place(other.path, listener.path))
         faults_.add(path, fmt::format("the listener on line {} has the same path: each needs its own", other.line));

@@ -24,16 +24,16 @@ std::string check_spec(const std::string& text) {
 std::string footer() {
   return fmt::format(R"(
 SPEC is one of
-  embedded[:DIR]                      a TPM in this process; its state in DIR, or nowhere
+  embedded[:DIR]                      a TPM in this process; its state is kept in DIR, or is not kept
   device:/dev/tpm0                    a TPM's character device
-  device:fd=N                         an inherited descriptor that speaks as one
+  device:fd=N                         an inherited descriptor of a TPM device
   swtpm:path=P  swtpm:host=H,port=N   a running swtpm
 and may be followed by a comma and {} to be as slow as
 that chip. Without --tpm: {}, if it is there.
 
-AS is who connects, "uid=33,gid=33,cgroup=/system.slice/nginx.service,exe=/usr/sbin/nginx,listener=main,locality=0", also
-chip=NAME, of which all but uid may be left out; COMMAND HANDLE... is TPM2_NV_Write 0x01500016, TPM2_PCR_Read pcr=16 or
-TPM2_EvictControl owner 0x81000001 persistent=0x81000001. Exit code: 0 allowed, 3 refused, 1 neither can be said.)",
+AS is the client, "uid=33,gid=33,cgroup=/system.slice/nginx.service,exe=/usr/sbin/nginx,listener=main,locality=0", also
+chip=NAME (all but uid are optional); COMMAND HANDLE... is TPM2_NV_Write 0x01500016, TPM2_PCR_Read pcr=16 or
+TPM2_EvictControl owner 0x81000001 persistent=0x81000001. Exit code: 0 allowed, 3 refused, 1 unknown.)",
                      tpm::latency_choices(), config::kDefaultDevice);
 }
 
@@ -52,12 +52,14 @@ Arguments parse_arguments(int argc, char** argv) {
       name_of_program(argc, argv));
   std::string mode, level;
   app.add_option("--tpm", out.settings.tpm, "the TPM to serve (see below)")->type_name("SPEC")->check(check_spec);
-  app.add_option("--socket", out.settings.socket,
-                 "where clients connect (default: /run/tpmspace/tpm.sock for root, "
-                 "$XDG_RUNTIME_DIR/tpmspace/tpm.sock for others)")
+  app.add_option(
+         "--socket", out.settings.socket,
+         "socket path (default: /run/tpmspace/tpm.sock for root, $XDG_RUNTIME_DIR/tpmspace/tpm.sock for other users)")
       ->type_name("PATH");
-  app.add_option("--socket-mode", mode, "who may connect (default: 0666)")->type_name("OCTAL")->check(check_mode);
-  app.add_option("--config", out.config_file, "configuration (default: /etc/tpmspace/tpmspace.toml, if it is there)")
+  app.add_option("--socket-mode", mode, "permission bits of the socket (default: 0666)")
+      ->type_name("OCTAL")
+      ->check(check_mode);
+  app.add_option("--config", out.config_file, "configuration file (default: /etc/tpmspace/tpmspace.toml, if it exists)")
       ->type_name("FILE");
   app.add_option("--log-level", level, "error, warning, notice, info (default) or debug")
       ->type_name("LEVEL")
@@ -66,11 +68,12 @@ Arguments parse_arguments(int argc, char** argv) {
   explain::PolicyQuestion question;
   question.program = app.get_name();
   CLI::Option* check_option =
-      app.add_flag("--check-config", check, "say whether the configuration is right, and what in it is odd; then end");
-  app.add_option("--explain", question.as, "say whether AS may do COMMAND, and by which rule; then end (see below)")
+      app.add_flag("--check-config", check, "check the configuration for errors and likely mistakes, then exit");
+  app.add_option("--explain", question.as,
+                 "show whether the client AS may run COMMAND, and by which rule, then exit (see below)")
       ->type_name("AS")
       ->excludes(check_option);
-  app.add_option("COMMAND", question.words, "for --explain, with HANDLE... behind it");
+  app.add_option("COMMAND", question.words, "for --explain, followed by HANDLE...");
   app.set_version_flag("--version", std::string(kServerName));
   app.footer(footer());
   app.failure_message(base::usage_error);

@@ -400,7 +400,7 @@ std::string Server::describe(const proto::ListenerEntry& made) const {
   std::string out = fmt::format("the listener \"{}\" is at {}, {}", made.name, path_of(made), proto::described(made));
   const guard::Profile* profile = access_control_.policy().profile(made.profile);
   if ((made.mode & kForAll) != 0 && profile != nullptr && guard::exceeds_safe(*profile))
-    out += "; everybody may open it, and gets more than \"safe\" allows: owner, group or mode keep others out";
+    out += "; everybody may open it, and gets more than \"safe\" allows: set owner, group or mode";
   guard::Listener listener;
   listener.name = made.name;
   listener.locality = made.locality;
@@ -432,14 +432,14 @@ tl::expected<void, std::string> Server::add_listener(const proto::ListenerEntry&
   if (entry.locality && !config::is_possible(config::kLocalities, {*entry.locality, *entry.locality}))
     return fault(fmt::format("{} is no locality: localities are 0 to 4 and 32 to 255", *entry.locality));
   if (entry.locality && profile != nullptr && !profile->localities.contains(*entry.locality))
-    return fault(
-        fmt::format("the profile \"{}\" does not list locality {}: whoever comes by it would be refused everything",
-                    entry.profile, *entry.locality));
+    return fault(fmt::format("the profile \"{}\" does not list locality {}: its clients would be refused everything",
+                             entry.profile, *entry.locality));
   if (!entry.chip.empty() && !chips_.has(entry.chip))
     return fault(fmt::format("there is no chip \"{}\"; there are: {}", entry.chip, chips_.names(", ")));
   if (entry.separate_users && entry.profile.empty())
     return fault(
-        "separate users are for a listener with a profile: by one without each user is who he is at the main one");
+        "separate users are for a listener with a profile: without one each user is the same owner as on the main "
+        "listener");
   const auto id = [](std::uint32_t value) { return value == proto::kKeep ? std::nullopt : std::optional(value); };
   guard::Listener listener;
   listener.name = entry.name;

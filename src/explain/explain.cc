@@ -39,8 +39,8 @@ UsageError take_uid(const std::string& value, const config::Accounts& accounts, 
   const auto number = config::number_in(value);
   const auto uid = number ? number : accounts.user(value);
   if (!uid) return fmt::format("this machine knows no user \"{}\": write a number, or a name that it knows", value);
-  if (*uid == UINT32_MAX) return fmt::format("nobody has the uid {}", *uid);
-  if (out.uid) return "whoever connects has one uid: leave the other out";
+  if (*uid == UINT32_MAX) return fmt::format("no user has the uid {}", *uid);
+  if (out.uid) return "a client has one uid: remove the other";
   out.uid = uid;
   return std::nullopt;
 }
@@ -49,7 +49,7 @@ UsageError take_gid(const std::string& value, const config::Accounts& accounts, 
   const auto number = config::number_in(value);
   const auto gid = number ? number : accounts.group(value);
   if (!gid) return fmt::format("this machine knows no group \"{}\": write a number, or a name that it knows", value);
-  if (*gid == UINT32_MAX) return fmt::format("nobody has the gid {}", *gid);
+  if (*gid == UINT32_MAX) return fmt::format("no group has the gid {}", *gid);
   out.gids.push_back(*gid);
   return std::nullopt;
 }
@@ -164,12 +164,11 @@ Result<ClientDraft> draft_from(std::string_view as, const config::Accounts& acco
     word.remove_prefix(std::min(word.find_first_not_of(' '), word.size()));
     const auto equals = word.find('=');
     if (equals == std::string_view::npos)
-      return tl::unexpected(
-          fmt::format("\"{}\" does not say what it is: write it as uid=33, with commas between several", word));
+      return tl::unexpected(fmt::format("\"{}\" has no name: write uid=33, with commas between several", word));
     if (const auto wrong = take(word.substr(0, equals), std::string(word.substr(equals + 1)), accounts, out))
       return tl::unexpected(fmt::format("\"{}\": {}", word, *wrong));
   }
-  if (!out.uid) return tl::unexpected(std::string("whoever connects has a uid: write uid=33"));
+  if (!out.uid) return tl::unexpected(std::string("a client has a uid: write uid=33"));
   return out;
 }
 
@@ -246,7 +245,7 @@ Result<Visitor> visitor_from(std::string_view as, const guard::Access& access, c
   const std::optional<std::uint8_t> fixed = listener == nullptr ? std::nullopt : listener->locality;
   if (fixed && draft->locality.value_or(*fixed) != *fixed)
     return tl::unexpected(
-        fmt::format("whoever comes by the listener \"{}\" has locality {}, and keeps it", out.listener, *fixed));
+        fmt::format("each client of the listener \"{}\" has locality {}, and keeps it", out.listener, *fixed));
   out.locality = fixed.value_or(static_cast<std::uint8_t>(draft->locality.value_or(0)));
   const auto homes = access.policy.homes_of(out.principal, out.listener);
   const auto* home = homes.front();

@@ -31,7 +31,8 @@ std::string_view reason_of(wire::Rc code) {
 
 std::string sentence_of_lockout(bool by_own_share, std::uint32_t interval) {
   return fmt::format(
-      "no wrong authorization is left for it: {}; one comes back after each {} s in which nobody fails, and `{}` as "
+      "no failed authorization is left for this client: {}; one comes back after each {} s without a failure, and `{}` "
+      "as "
       "root "
       "gives back all",
       by_own_share ? "its owner's share is used up" : "what all users without privileges have together is used up",

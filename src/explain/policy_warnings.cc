@@ -76,8 +76,8 @@ class Warner {
     const guard::Rule& rule = file_.rules[i];
     look_at_patterns(rule, rule.line, "rule");
     if (const auto* earlier = taken_by(rule, i))
-      warn(rule.line, fmt::format("this rule never matches: whoever it is about matches the rule on line {} first",
-                                  earlier->line));
+      warn(rule.line,
+           fmt::format("this rule is unreachable: it is shadowed by the rule on line {} first", earlier->line));
     if (!around_.may_trace && rule.names_program())
       warn(
           rule.line,
@@ -85,13 +85,14 @@ class Warner {
           "CAP_SYS_PTRACE, so that it may be about each of them and takes away from all; only root and tpmspaced's own "
           "user get more than it says: docs/identity.md says what the unit needs");
     if (!rule.only_narrows() && profile_of(file_, rule.profile).localities.empty())
-      warn(rule.line, fmt::format("whoever matches this rule is refused everything: its profile \"{}\" lists no "
+      warn(rule.line, fmt::format("clients that match this rule are refused everything: its profile \"{}\" lists no "
                                   "localities; 0 is what programs use",
                                   rule.profile));
     guard::Rule everybody;
     everybody.uids = Numbers{{0, UINT32_MAX - 1}};
     if (rule.covers(everybody) && exceeds_safe(file_, rule.profile))
-      warn(rule.line, fmt::format("this rule gives everybody \"{}\", which allows more than \"safe\"", rule.profile));
+      warn(rule.line,
+           fmt::format("this rule gives every client \"{}\", which allows more than \"safe\"", rule.profile));
     else if (!rule.only_narrows() && exceeds_safe(file_, rule.profile))
       look_at_gift(i);
   }
@@ -111,7 +112,7 @@ class Warner {
     if (rule.uids && rule.uids->contains(0) && !says_where && std::none_of(file_.rules.begin(), here, takes_containers))
       warn(rule.line,
            fmt::format("this rule gives \"{}\" to the root of every container, too, that may connect; a rule "
-                       "before it with container = \"*\" gives those something else",
+                       "before it with container = \"*\" gives containers another profile",
                        rule.profile));
   }
 
@@ -193,9 +194,8 @@ class Warner {
     const auto earlier = std::find_if(file_.namespaces.begin(), end,
                                       [&](const guard::Namespace& other) { return other.members.covers(one.members); });
     if (earlier != end)
-      warn(one.line,
-           fmt::format("nobody belongs to this namespace: whoever it is about belongs to that on line {} first",
-                       earlier->line));
+      warn(one.line, fmt::format("this namespace is unreachable: it is shadowed by the namespace on line {} first",
+                                 earlier->line));
     look_at_patterns(one.members, one.line, "namespace");
     if (!around_.may_trace && one.members.user_namespace)
       warn(one.line,
@@ -219,9 +219,9 @@ class Warner {
     guard::Rule member = one.members;
     member.tpm_namespace = one.name;
     if (const auto* rule = taken_by(member, file_.rules.size()))
-      warn(one.line, fmt::format("nobody gets the profile of this namespace: whoever belongs to it matches the rule on "
-                                 "line {} first",
-                                 rule->line));
+      warn(one.line,
+           fmt::format("the profile of this namespace is unreachable: its members match the rule on line {} first",
+                       rule->line));
   }
 
   void look_at_listener(const guard::Listener& listener) {
@@ -238,21 +238,19 @@ class Warner {
     guard::Rule rule;
     rule.listener = listener.name;
     if (const auto* earlier = taken_by(rule, file_.rules.size()))
-      warn(listener.line,
-           fmt::format("nobody gets the profile of this listener: whoever comes by it matches the rule on line "
-                       "{} first",
-                       earlier->line));
+      warn(listener.line, fmt::format("the profile of this listener is unreachable: its clients match the rule on line "
+                                      "{} first",
+                                      earlier->line));
     if ((listener.mode & S_IWOTH) != 0 && exceeds_safe(file_, *listener.profile))
       warn(listener.line,
-           fmt::format("everybody may open this listener, and gets \"{}\", which allows more than \"safe\"; "
-                       "\"owner\", \"group\" or \"mode\" keep others out",
+           fmt::format("every user may open this listener, and gets \"{}\", which allows more than \"safe\"; "
+                       "set \"owner\", \"group\" or \"mode\"",
                        *listener.profile));
     if (const auto locality = listener.locality.value_or(0);
         !profile_of(file_, *listener.profile).localities.contains(locality))
-      warn(listener.line,
-           fmt::format("whoever comes by this listener is refused everything: it has locality {}, which its "
-                       "profile \"{}\" does not list",
-                       locality, *listener.profile));
+      warn(listener.line, fmt::format("clients of this listener are refused everything: it has locality {}, which its "
+                                      "profile \"{}\" does not list",
+                                      locality, *listener.profile));
   }
 
   // Of a path that somebody wrote.
@@ -282,8 +280,8 @@ class Warner {
     const auto earlier = std::find_if(file_.listeners.begin(), file_.listeners.end(), is_for_all);
     if (is_for_all(listener) && earlier->line != listener.line)
       warn(listener.line,
-           fmt::format("everybody may open this listener and that on line {}, so a user has a share of wrong "
-                       "authorizations at each; \"owner\", \"group\" or \"mode\" keep others out",
+           fmt::format("every user may open this listener and the one on line {}, so a user has a share of wrong "
+                       "authorizations at each; set \"owner\", \"group\" or \"mode\"",
                        earlier->line));
   }
 
@@ -294,8 +292,8 @@ class Warner {
     root.listener = std::string(guard::kMainListener);
     const auto* rule = taken_by(root, file_.rules.size());
     if (rule != nullptr && !profile_of(file_, rule->profile).administer)
-      warn(rule->line, fmt::format("root is no administrator any more: by tpmspaced's own socket he gets \"{}\" from "
-                                   "this rule; who is to give orders to tpmspaced needs a rule before it",
+      warn(rule->line, fmt::format("root is not an administrator: on tpmspaced's own socket root gets \"{}\" from this "
+                                   "rule; put a rule for administrators before it",
                                    rule->profile));
   }
 

@@ -29,7 +29,7 @@ struct Listener {
   std::optional<gid_t> group = {};
   std::optional<std::string> profile = {};    // of whom no rule of the file matches
   std::optional<std::uint8_t> locality = {};  // of everybody who comes by it, for good
-  std::uint32_t connections = 0;              // at a time; 0: no limit
+  std::uint32_t connections = 0;              // largest number of simultaneous connections; 0: no limit
   std::optional<std::string> chip = {};       // the TPM of everybody who comes by it
   bool separate_users = false;                // its users cannot be one another: each is an owner
   bool default_path = false;                  // nobody said the path: its directories are made if they are missing

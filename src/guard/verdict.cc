@@ -326,7 +326,7 @@ std::string sentence(const Verdict& verdict) {
     case Reason::kCommitment:
       return "this scheme spends a counter that all clients share, which needs TPM2_Commit";
     case Reason::kUnknownUse:
-      return "nobody knows what the command does with this handle, and the profile does not allow everything for it";
+      return "the effect of the command on this handle is unknown, and the profile does not allow everything for it";
     case Reason::kHidden:
       return "the parameter that must be judged is encrypted";
     case Reason::kUnreadable:

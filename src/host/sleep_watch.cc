@@ -26,7 +26,7 @@ SleepWatch::SleepWatch(loop::EventLoop& loop, log::Log& log, Callbacks callbacks
     : log_(log), callbacks_(std::move(callbacks)) {
   sd_bus* bus = nullptr;
   if (const int result = sd_bus_open_system(&bus); result < 0) {
-    log_.debug("there is no system bus ({}), so nobody says when the machine sleeps", std::strerror(-result));
+    log_.debug("there is no system bus ({}), so tpmspaced is not told when the machine sleeps", std::strerror(-result));
     return;
   }
   bus_.reset(bus);
@@ -58,7 +58,7 @@ void SleepWatch::notice_end_of_bus() {
   const auto on_end = [](sd_bus_message*, void* data, sd_bus_error*) {
     auto& self = *static_cast<SleepWatch*>(data);
     self.lock_.reset();
-    self.log_.notice("the system bus is gone, so nobody says when the machine sleeps until tpmspaced starts again");
+    self.log_.notice("the system bus is gone, so tpmspaced is not told when the machine sleeps until it starts again");
     return 0;
   };
   constexpr const char* kLocal = "org.freedesktop.DBus.Local";

@@ -59,7 +59,7 @@ std::string upper(std::string name) {
 observe::AuditRecord record_of_loss(std::uint64_t lost) {
   observe::AuditRecord out;
   out.event = AuditEvent::kLost;
-  out.reason = fmt::format("{} records were lost here: nobody took them, or they could not be written", lost);
+  out.reason = fmt::format("{} records dropped here: output blocked or not writable", lost);
   return out;
 }
 

@@ -38,7 +38,7 @@ std::string sentence_of(const proto::SessionOrder& order) {
 
 std::string sentence_of_end(const std::string& order, wire::Rc code, const std::optional<std::size_t>& sessions) {
   if (code != wire::rc::kSuccess) return fmt::format("{}: it could not be done: {}", order, wire::describe(code));
-  if (!sessions) return order + ": whoever ordered it left before it was done";
+  if (!sessions) return order + ": the client disconnected before it was done";
   if (*sessions == 0) return order + ": there was no such session";
   return fmt::format("{}: it concerned {} session{}", order, *sessions, *sessions == 1 ? "" : "s");
 }
@@ -101,11 +101,11 @@ std::string sentence_of(const observe::Reclaimed& session, const std::string& wa
     case Why::kOrder:
       return "an administrator said so";
     case Why::kNotSame:
-      return "it was put away, and what was made again is another one: what its policy saw is not so any more";
+      return "the session was parked and could not be rebuilt: the state that its policy checked has changed";
     case Why::kLost:
       return "the TPM does not know it any more";
     case Why::kLeft:
-      return "the connection that had it is gone, and its owner left more sessions behind than he may";
+      return "its connection is closed, and its owner left too many sessions behind";
     case Why::kAllLeft:
       return "the connection that had it is gone, and all owners together left more sessions behind than they may";
   }

@@ -48,9 +48,8 @@ Log::Log(LogLevel level, int fd)
       writer_({.write = [fd](const PatientWriter::Record& line) { return write_whole(fd, line.front()); },
                .loss =
                    [for_the_journal = for_the_journal_](std::uint64_t lost) {
-                     return PatientWriter::Record{
-                         prefix(LogLevel::kWarning, for_the_journal) +
-                         fmt::format("{} lines of the log were lost here: nobody took them\n", lost)};
+                     return PatientWriter::Record{prefix(LogLevel::kWarning, for_the_journal) +
+                                                  fmt::format("{} log lines dropped here: output blocked\n", lost)};
                    }}) {}
 
 std::optional<LogLevel> log_level_from(std::string_view name) {

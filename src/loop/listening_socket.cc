@@ -140,11 +140,11 @@ Done check_place(const std::string& path) {
     case ENOENT:        // and now it is gone too
       return {};
     case EAGAIN:
-      return fault("another program serves {} and is too busy to say who it is", path);
+      return fault("another program listens on {} and does not answer", path);
     case EPROTOTYPE:
-      return fault("another program serves {} with a socket of another kind", path);
+      return fault("another program listens on {} with a socket of another kind", path);
     default:
-      return fault("{} is there, and whether somebody serves it cannot be found out: {}", path, last_error());
+      return fault("{} is there, and whether a program listens on it is unknown: {}", path, last_error());
   }
 }
 
@@ -172,8 +172,8 @@ tl::expected<base::Fd, std::string> take_lock(const std::string& path) {
     base::Fd fd(::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (!fd)
       return fault(
-          "the lock file {} cannot be opened: {}: whoever serves there must be able to write in {}; start "
-          "tpmspaced as a user who can, or name another path with --socket PATH",
+          "the lock file {} cannot be opened: {}: the server must be able to write in {}; start tpmspaced as a user "
+          "with write access, or choose another path with --socket PATH",
           name, last_error(), directory_of(path));
     if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
       if (errno != EWOULDBLOCK) return fault("the lock file {} cannot be locked: {}", name, last_error());

@@ -23,16 +23,14 @@ CLI::App* subcommand(CLI::App& app, const std::string& name, const std::string& 
 
 void add_socket(CLI::App* sub, ManagerPlace& manager) {
   sub->add_option("--socket", manager.socket,
-                  "the manager's socket (default: $TPMSPACE_SOCKET, else $XDG_RUNTIME_DIR/tpmspace/tpm.sock if it is "
-                  "there, else /run/tpmspace/tpm.sock)")
+                  "socket of tpmspaced (default: $TPMSPACE_SOCKET, else $XDG_RUNTIME_DIR/tpmspace/tpm.sock if it "
+                  "exists, else /run/tpmspace/tpm.sock)")
       ->type_name("PATH");
 }
 
 void add_place(CLI::App* sub, ManagerPlace& manager) {
   add_socket(sub, manager);
-  sub->add_option("--chip", manager.chip,
-                  "which of the manager's TPMs, if it is another than yours (administrators only)")
-      ->type_name("NAME");
+  sub->add_option("--chip", manager.chip, "another TPM than your own (administrators only)")->type_name("NAME");
 }
 
 // CLI11 takes what is wrong with a value as a string that is not empty.
@@ -109,10 +107,10 @@ class HelpWithCommand : public CLI::Formatter {
 
 constexpr const char* kOwnConnection =
     "The command finds the connection in TSS2_TCTI, TPM2TOOLS_TCTI and so on: \"space:fd=N\".";
-constexpr const char* kConfiguration = "the configuration (default: /etc/tpmspace/tpmspace.toml)";
+constexpr const char* kConfiguration = "configuration file (default: /etc/tpmspace/tpmspace.toml)";
 
 std::string exit_codes(const std::string& ours) {
-  return "The exit code is the command's; 125: " + ours + " failed, 126: CMD cannot be executed, 127: it is not there.";
+  return "Exit code: that of the command; 125 " + ours + " failed, 126 CMD cannot be executed, 127 CMD does not exist.";
 }
 
 // Every subcommand, and what it is called with.
@@ -123,7 +121,7 @@ class Grammar {
     app_.require_subcommand(1);
     app_.failure_message(base::usage_error);
     app_.footer(
-        "If no socket is named and the listener for administrators is there for you\n"
+        "If no socket is named and you can reach the listener for administrators\n"
         "(/run/tpmspace-listeners/admin/tpm.sock), requests to tpmspaced itself use it:\n"
         "status, clients, sessions, flush, reserve, listener, policy reload and policy\n"
         "explain --as pid=N.");
@@ -195,65 +193,63 @@ class Grammar {
   }
 
   void add_run() {
-    CLI::App* app = add(app_, "run", "run a command with a TPM and a manager of its own", run_);
+    CLI::App* app = add(app_, "run", "run a command with a private TPM and a private tpmspaced", run_);
     takes_command(app, run_.command, "[--tpm SPEC]");
-    app->add_option("--tpm", run_.tpm, "the TPM, as tpmspaced --tpm takes it")
-        ->type_name("SPEC")
-        ->capture_default_str();
+    app->add_option("--tpm", run_.tpm, "TPM, as for tpmspaced --tpm")->type_name("SPEC")->capture_default_str();
     app->add_option("--tpmspaced", run_.daemon, "path of tpmspaced")->group("");
     app->footer(exit_codes("run itself"));
   }
 
   void add_connect() {
-    add_place(
-        add(app_, "connect",
-            "standard input and output to the manager's socket; TPM2TOOLS_TCTI=\"cmd:tpmspace connect\"", connect_),
-        connect_.manager);
+    add_place(add(app_, "connect",
+                  "connect standard input and output to tpmspaced; TPM2TOOLS_TCTI=\"cmd:tpmspace connect\"", connect_),
+              connect_.manager);
   }
 
   void add_status() {
-    CLI::App* app = add(app_, "status", "what the manager has done and holds", status_);
+    CLI::App* app = add(app_, "status", "show counters and usage", status_);
     add_place(app, status_.manager);
-    app->add_flag("--json", status_.json, "as JSON");
+    app->add_flag("--json", status_.json, "print JSON");
   }
 
   void add_sessions() {
-    CLI::App* app = add(app_, "sessions", "the sessions in the TPM, whose they are, and who waits for one", sessions_);
+    CLI::App* app = add(app_, "sessions",
+                        "list the sessions in the TPM, their users, and the clients that wait for one", sessions_);
     add_place(app, sessions_.manager);
-    app->add_flag("--json", sessions_.json, "as JSON");
+    app->add_flag("--json", sessions_.json, "print JSON");
   }
 
   void add_flush() {
-    CLI::App* app = add(app_, "flush", "take sessions away from whoever has them (administrators only)", flush_);
+    CLI::App* app = add(app_, "flush", "end sessions of any user (administrators only)", flush_);
     add_place(app, flush_.manager);
-    app->add_option("handles", flush_.handles, "these sessions, 0x03000000, as `tpmspace sessions` shows them")
+    app->add_option("handles", flush_.handles, "session handles, such as 0x03000000, as `tpmspace sessions` shows them")
         ->type_name("HANDLE");
-    app->add_flag("--abandoned", flush_.abandoned, "those that were saved by a client that is gone");
-    app->add_option("--owner", flush_.owner, "those of this user")->type_name("USER");
+    app->add_flag("--abandoned", flush_.abandoned, "sessions saved by clients that have disconnected");
+    app->add_option("--owner", flush_.owner, "sessions of this user")->type_name("USER");
     app->footer(
-        "A client whose session was taken is told so when it uses it: 0x000b0910 or 0x000b0918.\n"
-        "The exit code is 0; 1: refused, no manager, or a session named is not there; 2: a usage error.");
+        "If a client uses a session that was ended, the command fails with 0x000b0910 or 0x000b0918.\n"
+        "Exit code: 0 success; 1 refused, no tpmspaced, or a named session does not exist; 2 usage error.");
   }
 
   void add_reserve() {
-    CLI::App* app = add(app_, "reserve",
-                        "keep a session loaded under its number, for the kernel say (administrators only)", reserve_);
+    CLI::App* app =
+        add(app_, "reserve", "keep a session loaded under its number, for example for the kernel (administrators only)",
+            reserve_);
     add_place(app, reserve_.manager);
-    app->add_option("handle", reserve_.handle, "0x03000000, as `tpmspace sessions` shows it")
+    app->add_option("handle", reserve_.handle, "session handle, such as 0x03000000, as `tpmspace sessions` shows it")
         ->required()
         ->type_name("HANDLE");
-    app->add_flag("--release", reserve_.release, "it may be moved and taken again");
+    app->add_flag("--release", reserve_.release, "stop keeping the session loaded");
     app->footer(
-        "Its program must stay connected. Of three places in the TPM at most two can be kept so, and with each of "
-        "them\n"
-        "commands of other programs can use one session less at a time.\n"
-        "The exit code is 0; 1: refused, no manager, or there is no such session; 2: a usage error.");
+        "The program of the session must stay connected. At most two of three session slots can be kept. For each kept "
+        "slot\nthe commands of other programs can use one session less at a time.\n"
+        "Exit code: 0 success; 1 refused, no tpmspaced, or the session does not exist; 2 usage error.");
   }
 
   void add_clients() {
-    CLI::App* app = add(app_, "clients", "who is connected, and what they use the TPM for", clients_);
+    CLI::App* app = add(app_, "clients", "list the connected clients and their use of the TPM", clients_);
     add_place(app, clients_.manager);
-    app->add_flag("--json", clients_.json, "as JSON");
+    app->add_flag("--json", clients_.json, "print JSON");
     app->footer(
         "Administrators see all clients, other users their own. Each client has its connection's number (conn), its\n"
         "user and process, the TPM commands that it sent, the time that these took at the TPM, how long it waits for "
@@ -262,61 +258,60 @@ class Grammar {
   }
 
   void add_whoami() {
-    CLI::App* app = add(app_, "whoami", "what you may do, why, and why your last command was refused", whoami_);
+    CLI::App* app =
+        add(app_, "whoami", "show your permissions, their origin, and why your last command was refused", whoami_);
     add_socket(app, whoami_.manager);
-    app->add_flag("--json", whoami_.json, "as JSON");
-    app->footer("The last refusal is that of any program of yours, for an hour.");
+    app->add_flag("--json", whoami_.json, "print JSON");
+    app->footer("The last refusal is the newest one of any of your programs within an hour.");
   }
 
   void add_help() {
-    CLI::App* help = subcommand(app_, "help", "this help, or that of a subcommand: help policy explain");
-    help->add_option("SUBCOMMAND", help_words_, "what to tell more about");
-    subcommand(app_, "version", "the version of this program");
+    CLI::App* help = subcommand(app_, "help", "show this help, or the help of a subcommand: help policy explain");
+    help->add_option("SUBCOMMAND", help_words_, "the subcommand to describe");
+    subcommand(app_, "version", "show the version");
   }
 
   void add_open() {
-    CLI::App* app =
-        add(app_, "open", "run a command with a connection that can do no more than a profile allows", open_);
+    CLI::App* app = add(app_, "open", "run a command with a connection narrowed to a profile", open_);
     takes_command(app, open_.command, "--profile NAME");
     add_place(app, open_.manager);
-    app->add_option("--profile", open_.profile, "as the configuration names it, or safe, storage, attest, provision")
+    app->add_option("--profile", open_.profile, "a profile of the configuration, or safe, storage, attest, provision")
         ->required()
         ->type_name("NAME");
-    app->footer(
-        std::string(kOwnConnection) +
-        " Nothing can widen it again.\n"
-        "CMD and the programs that it starts share this one connection: they see each other's keys and sessions,\n"
-        "and only one of them at a time may use it.\n" +
-        exit_codes("open itself"));
+    app->footer(std::string(kOwnConnection) +
+                " The narrowing is permanent.\n"
+                "CMD and its child processes share this one connection: they see the same keys and sessions,\nand only "
+                "one process at a time may use the connection.\n" +
+                exit_codes("open itself"));
   }
 
   void add_listeners() {
-    CLI::App* listeners = subcommand(app_, "listener", "the sockets by which clients come in (administrators only)");
+    CLI::App* listeners = subcommand(app_, "listener", "list, add and remove listening sockets (administrators only)");
     listeners->require_subcommand(1);
-    CLI::App* list = add(*listeners, "list", "all of them, and how many connections came by each", listener_);
-    list->add_flag("--json", listener_.json, "as JSON");
-    CLI::App* make = add(*listeners, "add", "one more, until tpmspaced ends", listener_);
-    make->add_option("name", listener_.name, "for rules, and for `listener remove`")->required()->type_name("NAME");
-    make->add_option("path", listener_.path,
-                     "of the socket, absolute (default: tpm.sock in a directory of its own, which is made: "
-                     "/run/tpmspace-listeners/NAME)")
+    CLI::App* list = add(*listeners, "list", "list the listening sockets and their connections", listener_);
+    list->add_flag("--json", listener_.json, "print JSON");
+    CLI::App* make = add(*listeners, "add", "add a listening socket until tpmspaced exits", listener_);
+    make->add_option("name", listener_.name, "name for rules and for `listener remove`")->required()->type_name("NAME");
+    make->add_option(
+            "path", listener_.path,
+            "absolute path of the socket (default: /run/tpmspace-listeners/NAME/tpm.sock; its directory is created)")
         ->type_name("PATH");
     make->add_option("--mode", listener_.mode,
-                     "who may connect (default: with --group 0660, with --owner alone 0600, else 0666)")
+                     "permission bits of the socket (default: with --group 0660, with --owner alone 0600, else 0666)")
         ->type_name("OCTAL");
-    make->add_option("--owner", listener_.owner, "of the socket")->type_name("USER");
-    make->add_option("--group", listener_.group, "of the socket")->type_name("GROUP");
+    make->add_option("--owner", listener_.owner, "owner of the socket")->type_name("USER");
+    make->add_option("--group", listener_.group, "group of the socket")->type_name("GROUP");
     make->add_option("--profile", listener_.profile,
-                     "of whoever comes by it and no rule names (default: the standard rule's)")
+                     "profile for clients that match no rule (default: that of the standard rule)")
         ->type_name("NAME");
-    make->add_option("--locality", listener_.locality, "of whoever comes by it, unchangeable")->type_name("N");
-    make->add_option("--chip", listener_.chip,
-                     "the TPM of whoever comes by it (default: their namespace's, or the main one)")
+    make->add_option("--locality", listener_.locality, "fixed locality of its clients")->type_name("N");
+    make->add_option("--chip", listener_.chip, "TPM of its clients (default: that of their namespace, or the main one)")
         ->type_name("NAME");
-    make->add_option("--connections", listener_.connections, "at a time; 0: no limit")->type_name("N");
+    make->add_option("--connections", listener_.connections, "largest number of simultaneous connections; 0: no limit")
+        ->type_name("N");
     make->add_flag("--separate-users", listener_.separate_users,
-                   "its users cannot be one another, as those of a container can: each has shares of his own");
-    CLI::App* remove = add(*listeners, "remove", "one less; who came by it stays connected", listener_);
+                   "account each uid separately (not for containers, whose root can become any uid)");
+    CLI::App* remove = add(*listeners, "remove", "remove a listening socket; its connections are kept", listener_);
     remove->add_option("name", listener_.name)->required()->type_name("NAME");
     for (CLI::App* one : {list, make, remove}) add_socket(one, listener_.manager);
     make->parse_complete_callback([this] { listener_.what = ListenerOptions::What::kAdd; });
@@ -324,47 +319,47 @@ class Grammar {
   }
 
   void add_policy() {
-    CLI::App* policy = subcommand(app_, "policy", "who may do what, as the configuration says it");
+    CLI::App* policy = subcommand(app_, "policy", "check, explain and reload the policy");
     policy->require_subcommand(1);
-    CLI::App* check = add(*policy, "check", "whether the configuration is right, and what in it is odd", policy_);
+    CLI::App* check = add(*policy, "check", "check the configuration for errors and likely mistakes", policy_);
     check->add_option("FILE", policy_.config, kConfiguration);
-    CLI::App* explain = add(*policy, "explain", "whether somebody may do a command, and by which rule", policy_);
+    CLI::App* explain = add(*policy, "explain", "show whether a client may run a command, and by which rule", policy_);
     explain
         ->add_option(
             "--as", policy_.as,
-            "who: uid=33,gid=33,cgroup=/a,exe=/a,listener=main,locality=0; or pid=N, a process that is connected")
+            "the client: uid=33,gid=33,cgroup=/a,exe=/a,listener=main,locality=0; or pid=N, a connected process")
         ->required()
         ->check(said)
         ->type_name("AS");
     explain->add_option("--config", policy_.config, kConfiguration)->type_name("FILE");
     explain->add_option("COMMAND", policy_.words,
-                        "TPM2_NV_Write 0x01500016, TPM2_PCR_Read pcr=16; may be left out with pid=N");
+                        "TPM2_NV_Write 0x01500016, TPM2_PCR_Read pcr=16; optional with pid=N");
     add_socket(explain, policy_.manager);
-    explain->footer("The exit code is 0: allowed; 1: neither can be said; 2: a usage error; 3: refused.");
+    explain->footer("Exit code: 0 allowed; 1 unknown; 2 usage error; 3 refused.");
     for (CLI::App* one : {check, explain})
       one->add_option("--tpmspaced", policy_.daemon, "path of tpmspaced")->group("");
-    add_socket(add(*policy, "reload", "have profiles, rules, namespaces and listeners read again (administrators only)",
-                   reload_),
-               reload_.manager);
+    add_socket(
+        add(*policy, "reload", "read profiles, rules, namespaces and listeners again (administrators only)", reload_),
+        reload_.manager);
     add_learn(*policy);
   }
 
   void add_learn(CLI::App& policy) {
-    CLI::App* app =
-        add(policy, "learn", "run a command, and show the narrowest profile that allows what it does", learn_);
+    CLI::App* app = add(policy, "learn", "run a command and print the narrowest profile that allows it", learn_);
     takes_command(app, learn_.command, "[--name NAME]");
     add_place(app, learn_.manager);
-    app->add_option("--name", learn_.name, "of the profile")->type_name("NAME")->capture_default_str();
-    app->add_option("--output", learn_.output, "where the profile goes (default: standard output, after the command's)")
+    app->add_option("--name", learn_.name, "name of the profile")->type_name("NAME")->capture_default_str();
+    app->add_option("--output", learn_.output,
+                    "file for the profile (default: standard output, after the output of the command)")
         ->type_name("FILE");
-    app->footer(std::string(kOwnConnection) + "\nIt may do there what you may; what is refused is learned, too.\n" +
-                exit_codes("learning"));
+    app->footer(std::string(kOwnConnection) +
+                "\nThe command has your permissions. Refused commands are learned, too.\n" + exit_codes("learning"));
   }
 
   void add_doctor() {
-    CLI::App* app = add(app_, "doctor", "what TPM there is, who can reach it, what is wrong, what to do", doctor_);
+    CLI::App* app = add(app_, "doctor", "diagnose the TPM and tpmspaced, and say what to do", doctor_);
     add_socket(app, doctor_.manager);
-    app->add_flag("--json", doctor_.json, "as JSON");
+    app->add_flag("--json", doctor_.json, "print JSON");
   }
 
   CLI::App app_{"Use a TPM through tpmspaced, the TPM 2.0 access broker and resource manager.", "tpmspace"};

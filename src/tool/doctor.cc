@@ -62,7 +62,8 @@ void judge_access(const Device& device, Findings& findings) {
       fmt::format("{} has mode {:04o}, owner {}, group {}", device.path, device.mode, device.owner, device.group);
   if ((device.mode & kOthers) != 0) {
     add(findings, Level::kProblem,
-        fmt::format("{}: everybody can use the TPM beside tpmspaced; chmod 0660 {}, and look for the udev rule that "
+        fmt::format("{}: every user can use the TPM directly, without tpmspaced; chmod 0660 {}, and look for the udev "
+                    "rule that "
                     "opened it",
                     who, device.path));
   } else if ((device.mode & kGroup) != 0) {
@@ -83,7 +84,7 @@ void judge_holders(const Device& device, bool raw, pid_t server, Findings& findi
               ": tpmspaced cannot have it meanwhile; systemctl disable --now tpm2-abrmd, or let its clients use it on");
     } else if (raw) {
       add(findings, Level::kProblem,
-          who + ": nobody else can open it meanwhile; end that program, or let it use tpmspaced (space:)");
+          who + ": no other program can open it meanwhile; end that program, or let it use tpmspaced (space:)");
     } else {
       add(findings, Level::kNote, who + ", beside tpmspaced; space: would be the shared way");
     }
@@ -99,7 +100,7 @@ void judge_socket(const std::string& path, Findings& findings) {
   const std::string who =
       fmt::format("{} has mode {:04o}, owner {}, group {}", path, info.st_mode & 07777, owner, group);
   if ((info.st_mode & 002) != 0) {
-    add(findings, Level::kNote, who + ": everybody who reaches its folder may connect");
+    add(findings, Level::kNote, who + ": every user with access to its directory may connect");
   } else if ((info.st_mode & 020) != 0) {
     add(findings, Level::kOk, fmt::format("{}: {} and members of {} may connect", who, owner, group));
   } else {
@@ -317,15 +318,16 @@ void judge_all_spaces(const proto::Status& status, Findings& findings) {
           status.spaces_sessions_loaded, status.spaces_sessions_client_saved, status.chip_active_sessions));
   if (status.spaces_sessions >= status.chip_active_sessions && status.chip_active_sessions != 0)
     add(findings, Level::kProblem,
-        fmt::format("all {} active sessions of the chip are taken ({} of them saved by clients), so nobody can start "
-                    "another one; end the programs that hold them, let those that leave sessions in files flush them "
-                    "(tpm2_flushcontext), or lower limits.sessions and limits.client_saved_sessions in "
-                    "/etc/tpmspace/tpmspace.toml",
-                    status.chip_active_sessions, status.spaces_sessions_client_saved));
+        fmt::format(
+            "all {} active sessions of the chip are taken ({} of them saved by clients), so no program can start "
+            "another one; end the programs that hold them, let those that leave sessions in files flush them "
+            "(tpm2_flushcontext), or lower limits.sessions and limits.client_saved_sessions in "
+            "/etc/tpmspace/tpmspace.toml",
+            status.chip_active_sessions, status.spaces_sessions_client_saved));
   if (status.connections_now >= status.limits_connections && status.limits_connections != 0)
     add(findings, Level::kProblem,
         fmt::format(
-            "all {} connections are taken; raise the limit in /etc/tpmspace/tpmspace.toml, or look who holds them",
+            "all {} connections are taken; raise the limit in /etc/tpmspace/tpmspace.toml, or see `tpmspace clients`",
             status.limits_connections));
 }
 
@@ -336,10 +338,11 @@ std::string_view how_to_see_it() {
 // Of other users' spaces an ordinary user is told nothing.
 void judge_own_part(const proto::Status& status, Findings& findings) {
   add(findings, Level::kOk,
-      fmt::format("you have {} and {} to tpmspaced ({} sessions at most for everybody together)",
+      fmt::format("you have {} and {} to tpmspaced ({} sessions at most for all users together)",
                   counted(status.spaces_sessions + status.sessions_parked, "session"),
                   counted(status.connections_now, "connection"), status.chip_active_sessions));
-  add(findings, Level::kNote, "what other users have in the TPM is not shown to you; " + std::string(how_to_see_it()));
+  add(findings, Level::kNote,
+      "objects and sessions of other users are not shown to you; " + std::string(how_to_see_it()));
 }
 
 void judge_other_chips(const proto::Status& status, Findings& findings) {
@@ -358,7 +361,7 @@ void judge_machine(const Machine& machine, pid_t server, Findings& findings) {
   for (const Chip& chip : machine.chips) judge_chip(chip, findings);
   if (machine.chips.empty() && machine.raw.empty()) {
     if (server != 0)
-      add(findings, Level::kOk, "this machine shows no TPM of its own, and needs none for what tpmspaced serves");
+      add(findings, Level::kOk, "this machine has no TPM of its own; tpmspaced does not need one");
     else
       add(findings, Level::kNote,
           "this machine shows no TPM; `tpmspaced --tpm embedded` and `tpmspace run -- CMD` need none");

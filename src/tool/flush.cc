@@ -49,7 +49,7 @@ std::string flush_error(const client::Error& error) {
   if (error.code == wire::from_manager(wire::rc::kReferenceH0))
     return error.what + ": no program has such a session in the TPM now; `tpmspace sessions` shows them";
   if (error.code == wire::from_manager(wire::rc::kSessionMemory))
-    return error.what + ": no more can be kept loaded: the chip has few places, and everybody needs one";
+    return error.what + ": no more sessions can be reserved: the chip has few slots, and other clients need one";
   if (error.code == wire::from_manager(wire::rc::kMemory))
     return error.what + ": too many such orders are under way; try again";
   if (error.code == wire::from_manager(wire::rc::kFailure))

@@ -61,7 +61,8 @@ int learn(const LearnOptions& options) {
   if (!code) return code.error();
 
   const auto profile = connection->learn(options.name, kChangeMs);
-  if (!profile) return fail("what the command used cannot be told: " + profile.error().what, kExitRunFailed);
+  if (!profile)
+    return fail("the report of what the command used is not available: " + profile.error().what, kExitRunFailed);
   if (profile->starts_with(proto::kLearnedNothing)) {
     print_error(
         "nothing was learned, for \"" + options.command[0] +

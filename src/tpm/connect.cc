@@ -28,7 +28,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Fault = tl::unexpected<std::string>;
 
-constexpr const char* kNobodyAccepts = "nobody accepts the connection";
+constexpr const char* kNobodyAccepts = "the connection is not accepted";
 constexpr const char* kGivenUp = "this process does not want it any more";
 // How often a full Unix socket is tried again.
 constexpr std::chrono::milliseconds kTryAgain{20};

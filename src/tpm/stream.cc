@@ -80,7 +80,7 @@ tl::expected<void, Stream::Error> Stream::nothing_unasked() {
   do {
     got = ::recv(fd_.get(), &octet, 1, MSG_PEEK | MSG_DONTWAIT);
   } while (got < 0 && errno == EINTR);
-  if (got > 0) return broken("sent octets that nobody had asked for");
+  if (got > 0) return broken("sent bytes that were not requested");
   if (got == 0) return broken("has closed the connection");
   if (!would_block(errno)) return broken_by_errno("cannot be read", errno);
   return {};

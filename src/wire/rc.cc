@@ -21,7 +21,7 @@ constexpr Named kNames[] = {
     {rc::kPcr, "not allowed for this PCR"},
     {rc::kPcrChanged, "a PCR changed since the policy checked it"},
     {rc::kTooManyContexts, "too many contexts"},
-    {rc::kCommandSize, "the command's size is not what its header says, or too large"},
+    {rc::kCommandSize, "the size of the command differs from its header, or is too large"},
     {rc::kCommandCode, "command code not supported"},
     {rc::kAuthContext, "this command takes no sessions"},
     {rc::kNvAuthorization, "not allowed for this NV index"},

@@ -99,7 +99,7 @@ class AuditTest(unittest.TestCase):
             (gone,) = self.wait_for(daemon, "reclaimed")
             self.assertEqual((gone["uid"], gone["handle"]), (0, f"0x{handles[0]:08x}"))
             self.assertEqual(gone["reason"],
-                             "the connection that had it is gone, and its owner left more sessions behind than he may")
+                             "its connection is closed, and its owner left too many sessions behind")
 
     def test_a_choice_of_a_tpm_is_recorded(self):
         with harness.Swtpm() as swtpm:

@@ -236,7 +236,7 @@ class CommandLine(unittest.TestCase):
 
     def test_usage_errors_are_our_sentences(self):
         for line, said in ((["-V"], "there is no option -V; `tpmspaced --help` tells more"),
-                           (["extra"], '"extra" is nothing that can stand here; `tpmspaced --help` tells more'),
+                           (["extra"], '"extra" is an unexpected argument; `tpmspaced --help` tells more'),
                            (["--tpm"], "--tpm needs a value; `tpmspaced --help` tells more"),
                            (["--socket", "a", "--socket", "b"],
                             "--socket is given more than once: give it once; `tpmspaced --help` tells more")):

@@ -34,7 +34,7 @@ class Doctor(unittest.TestCase):
             root.run(harness.start_auth_session())
             self.assertIn("1 session (", " ".join(one["text"] for one in findings(daemon)))
             texts = [one["text"] for one in findings(daemon, alice)]
-            self.assertIn("what other users have in the TPM is not shown to you; run doctor as root to see it", texts)
+            self.assertIn("objects and sessions of other users are not shown to you; run doctor as root to see it", texts)
             self.assertFalse([text for text in texts if "all its spaces" in text], texts)
 
 

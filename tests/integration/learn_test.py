@@ -110,7 +110,7 @@ class LearnTest(unittest.TestCase):
         with harness.Daemon("embedded") as daemon:
             done = learn(daemon, self.directory, "kill", "-KILL", str(daemon.pid))
             self.assertEqual(done.returncode, 125)
-            self.assertIn("what the command used cannot be told", done.stderr)
+            self.assertIn("the report of what the command used is not available", done.stderr)
             daemon.exit_code = 0  # that it was killed is what was wanted
             daemon.process.wait(harness.TIMEOUT)
 

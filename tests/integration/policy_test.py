@@ -430,7 +430,7 @@ class Lockout(RefusalTest):
             self.refused(0x921, guessers[0], "unseal", "-c", "d.ctx", "-p", "right")
             root("dictionarylockout", "-c")
             self.assertEqual(guessers[0]("unseal", "-c", "d.ctx", "-p", "right"), b"secret")
-            daemon.wait_for_log("no wrong authorization is left for it: its owner's share is used up; one comes back after each")
+            daemon.wait_for_log("no failed authorization is left for this client: its owner's share is used up; one comes back after each")
 
     def test_a_pin_is_tried_by_its_users_alone(self):
         config = f"""

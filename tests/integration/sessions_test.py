@@ -243,7 +243,7 @@ class SessionsTest(unittest.TestCase):
         self.tool("reserve", f"0x{others[0]:08x}")
         full = self.run_tool("reserve", f"0x{others[1]:08x}")
         self.assertEqual(full.returncode, 1)
-        self.assertIn("no more can be kept loaded", full.stderr)
+        self.assertIn("no more sessions can be reserved", full.stderr)
         none = self.run_tool("reserve", "0x0200003f")
         self.assertEqual(none.returncode, 1)
         self.assertIn("no program has such a session", none.stderr)

@@ -26,7 +26,7 @@ constexpr const char* kUntraced =
 Warning every_root(int line, const std::string& profile) {
   return {line, "this rule gives \"" + profile +
                     "\" to the root of every container, too, that may connect; a rule "
-                    "before it with container = \"*\" gives those something else"};
+                    "before it with container = \"*\" gives containers another profile"};
 }
 Warning never(int line, const std::string& what, const std::string& condition, const std::string& form) {
   return {line, "this " + what + " matches nobody: " + condition + " is not " + form};
@@ -44,8 +44,8 @@ constexpr const char* kNoLocality =
 
 // By a rule on line 1 or wherever.
 Warning no_root(int line, const std::string& profile) {
-  return {line, "root is no administrator any more: by tpmspaced's own socket he gets \"" + profile +
-                    "\" from this rule; who is to give orders to tpmspaced needs a rule before it"};
+  return {line, "root is not an administrator: on tpmspaced's own socket root gets \"" + profile +
+                    "\" from this rule; put a rule for administrators before it"};
 }
 
 TEST(PolicyWarnings, EachIsSaidWithItsLine) {
@@ -56,7 +56,7 @@ TEST(PolicyWarnings, EachIsSaidWithItsLine) {
       {"", {}},
       {"[[rule]]\nprofile = \"safe\"\n[[rule]]\nuser = 0\nprofile = \"admin\"\n",
        {no_root(1, "safe"),
-        {3, "this rule never matches: whoever it is about matches the rule on line 1 first"},
+        {3, "this rule is unreachable: it is shadowed by the rule on line 1 first"},
         every_root(3, "admin")}},
       {"[[rule]]\nuser = 0\nprofile = \"admin\"\n[[rule]]\nprofile = \"safe\"\n", {every_root(1, "admin")}},
       {"[[rule]]\ncontainer = \"*\"\nprofile = \"safe\"\n[[rule]]\nuser = 0\nprofile = \"admin\"\n", {}},
@@ -110,49 +110,47 @@ TEST(PolicyWarnings, EachIsSaidWithItsLine) {
       {"[[rule]]\nuser = \"root\"\nlistener = \"main\"\nprofile = \"storage\"\n", {no_root(1, "storage")}},
       {"[profile.none]\nallow = [\"random\"]\n[[rule]]\nuser = 3\nprofile = \"none\"\n",
        {{3,
-         "whoever matches this rule is refused everything: its profile \"none\" lists no localities; 0 is what "
+         "clients that match this rule are refused everything: its profile \"none\" lists no localities; 0 is what "
          "programs "
          "use"}}},
       {"[[rule]]\nuser = \"1000-1999\"\nprofile = \"safe\"\n[[rule]]\nuser = 1001\ngroup = \"tss\"\nprofile = "
        "\"attest\"\n",
-       {{4, "this rule never matches: whoever it is about matches the rule on line 1 first"}}},
+       {{4, "this rule is unreachable: it is shadowed by the rule on line 1 first"}}},
       {"[[rule]]\nprofile = \"attest\"\n",
-       {{1, "this rule gives everybody \"attest\", which allows more than \"safe\""}, no_root(1, "attest")}},
+       {{1, "this rule gives every client \"attest\", which allows more than \"safe\""}, no_root(1, "attest")}},
       {"[[rule]]\nuser = \"0-4294967294\"\nprofile = \"provision\"\n",
-       {{1, "this rule gives everybody \"provision\", which allows more than \"safe\""}, no_root(1, "provision")}},
+       {{1, "this rule gives every client \"provision\", which allows more than \"safe\""}, no_root(1, "provision")}},
       {"[profile.chief]\nbase = \"safe\"\nadminister = true\n[[rule]]\nprofile = \"chief\"\n",
-       {{4, "this rule gives everybody \"chief\", which allows more than \"safe\""}}},
+       {{4, "this rule gives every client \"chief\", which allows more than \"safe\""}}},
       {"[profile.small]\nbase = \"safe\"\ndeny = [\"attest\"]\n[[rule]]\nprofile = \"small\"\n", {no_root(4, "small")}},
       {"[profile.idle]\nbase = \"safe\"\n", {{1, "no rule, namespace or listener gives the profile \"idle\""}}},
       {"[profile.base]\nlocalities = 0\n[profile.given]\nbase = \"base\"\n[[rule]]\nuser = 1\nprofile = \"given\"\n",
        {}},
       {"[[listener]]\npath = \"/run/a\"\nprofile = \"admin\"\n",
        {{1,
-         "everybody may open this listener, and gets \"admin\", which allows more than \"safe\"; \"owner\", \"group\" "
-         "or "
-         "\"mode\" keep others out"}}},
+         "every user may open this listener, and gets \"admin\", which allows more than \"safe\"; set \"owner\", \"group\" or \"mode\""}}},
       {"[[listener]]\npath = \"/run/a\"\nprofile = \"safe\"\n", {}},
       {"[[listener]]\npath = \"/run/a\"\nowner = \"alice\"\nprofile = \"admin\"\n", {}},
       {"[[rule]]\nprofile = \"safe\"\n[[listener]]\npath = \"/run/a\"\nprofile = \"safe\"\n",
        {no_root(1, "safe"),
-        {3, "nobody gets the profile of this listener: whoever comes by it matches the rule on line 1 first"}}},
+        {3, "the profile of this listener is unreachable: its clients match the rule on line 1 first"}}},
       {"[[listener]]\npath = \"/run/a\"\nprofile = \"safe\"\nlocality = 2\n",
        {{1,
-         "whoever comes by this listener is refused everything: it has locality 2, which its profile \"safe\" does not "
+         "clients of this listener are refused everything: it has locality 2, which its profile \"safe\" does not "
          "list"}}},
       {"[profile.two]\nbase = \"safe\"\nlocalities = 2\n[[listener]]\npath = \"/run/a\"\nmode = \"0600\"\nprofile = "
        "\"two\"\n",
        {{4,
-         "whoever comes by this listener is refused everything: it has locality 0, which its profile \"two\" does not "
+         "clients of this listener are refused everything: it has locality 0, which its profile \"two\" does not "
          "list"}}},
       {"[[namespace]]\nname = \"a\"\nuser = \"1-9\"\n[[namespace]]\nname = \"b\"\nuser = 3\nlistener = \"main\"\n",
-       {{4, "nobody belongs to this namespace: whoever it is about belongs to that on line 1 first"}}},
+       {{4, "this namespace is unreachable: it is shadowed by the namespace on line 1 first"}}},
       {"[[namespace]]\nname = \"a\"\nuser = 3\n[[namespace]]\nname = \"b\"\nuser = \"1-9\"\n", {}},
       {"[[namespace]]\nname = \"a\"\nuser = 3\nprofile = \"p\"\n[profile.p]\n", {}},
       {"[[rule]]\nuser = \"1-9\"\nprofile = \"safe\"\n[[namespace]]\nname = \"a\"\nuser = 3\nprofile = \"safe\"\n",
-       {{4, "nobody gets the profile of this namespace: whoever belongs to it matches the rule on line 1 first"}}},
+       {{4, "the profile of this namespace is unreachable: its members match the rule on line 1 first"}}},
       {"[[rule]]\nnamespace = \"a\"\nprofile = \"safe\"\n[[namespace]]\nname = \"a\"\nuser = 3\nprofile = \"safe\"\n",
-       {{4, "nobody gets the profile of this namespace: whoever belongs to it matches the rule on line 1 first"}}},
+       {{4, "the profile of this namespace is unreachable: its members match the rule on line 1 first"}}},
       {"[[namespace]]\nname = \"a\"\nuser = 3\npersistent_base = \"0x817f0000\"\n",
        {{1,
          "some of this namespace's persistent handles are the platform's: an owner's keys cannot be made persistent "
@@ -178,8 +176,8 @@ TEST(PolicyWarnings, EachIsSaidWithItsLine) {
       {"[[listener]]\nname = \"a\"\nprofile = \"safe\"\n[[listener]]\nname = \"b\"\ngroup = \"tss\"\nprofile = "
        "\"safe\"\n[[listener]]\nname = \"c\"\n[[listener]]\nname = \"d\"\nprofile = \"safe\"\n",
        {{10,
-         "everybody may open this listener and that on line 1, so a user has a share of wrong authorizations at each; "
-         "\"owner\", \"group\" or \"mode\" keep others out"}}},
+         "every user may open this listener and the one on line 1, so a user has a share of wrong authorizations at each; "
+         "set \"owner\", \"group\" or \"mode\""}}},
       {"[[listener]]\npath = \"/run/a\"\nlocality = 2\n", {{1, kNoLocality}}},
       {"[[listener]]\npath = \"/run/a\"\nlocality = 0\n", {}},
       {"[profile.two]\nbase = \"safe\"\nlocalities = 2\n[[rule]]\nuser = 3\nprofile = \"two\"\n[[listener]]\npath = "
@@ -222,8 +220,8 @@ TEST(PolicyWarnings, EachIsSaidWithItsLine) {
       // By line, whatever they are about.
       {"[profile.idle]\nbase = \"safe\"\n[[rule]]\nprofile = \"admin\"\n[[rule]]\nuser = 3\nprofile = \"safe\"\n",
        {{1, "no rule, namespace or listener gives the profile \"idle\""},
-        {3, "this rule gives everybody \"admin\", which allows more than \"safe\""},
-        {5, "this rule never matches: whoever it is about matches the rule on line 3 first"}}},
+        {3, "this rule gives every client \"admin\", which allows more than \"safe\""},
+        {5, "this rule is unreachable: it is shadowed by the rule on line 3 first"}}},
   };
   for (const auto& [text, wanted] : cases) {
     const auto got = warnings(text);

@@ -246,7 +246,7 @@ TEST(AuditSentence, OfAnOrderSaysWhichAndOnWhat) {
   EXPECT_EQ(sentence_of(proto::ReserveThis{0x02000001, false}), "release of 0x02000001");
   EXPECT_EQ(sentence_of_end("flush", 0, 1), "flush: it concerned 1 session");
   EXPECT_EQ(sentence_of_end("flush", 0, 0), "flush: there was no such session");
-  EXPECT_EQ(sentence_of_end("flush", 0, std::nullopt), "flush: whoever ordered it left before it was done");
+  EXPECT_EQ(sentence_of_end("flush", 0, std::nullopt), "flush: the client disconnected before it was done");
   EXPECT_TRUE(sentence_of_end("flush", 0x000B0101, 0).starts_with("flush: it could not be done: 0x000b0101"));
 }
 

@@ -111,7 +111,7 @@ TEST_F(ListeningSocketTest, WhatIsNoSocketOfOursIsRefused) {
   ASSERT_EQ(::symlink("/dev/null", path("link").c_str()), 0);
   EXPECT_EQ(refusal(path("link")), path("link") + " is there and is not a socket: remove it, or name another path");
   const base::Fd datagram = bound(path("d"), SOCK_DGRAM, false);
-  EXPECT_EQ(refusal(path("d")), "another program serves " + path("d") + " with a socket of another kind");
+  EXPECT_EQ(refusal(path("d")), "another program listens on " + path("d") + " with a socket of another kind");
   EXPECT_TRUE(std::filesystem::exists(path("file")));
 }
 

@@ -47,7 +47,7 @@ TEST_F(MachineTest, WithoutATpm) {
 }
 
 TEST_F(MachineTest, WithoutATpmButServed) {
-  EXPECT_EQ(judged(70), "ok       this machine shows no TPM of its own, and needs none for what tpmspaced serves\n");
+  EXPECT_EQ(judged(70), "ok       this machine has no TPM of its own; tpmspaced does not need one\n");
 }
 
 TEST_F(MachineTest, WithATpmThatTpmspacedServes) {
@@ -302,10 +302,11 @@ TEST(StatusJudged, AnOrdinaryUserIsToldOfTheirOwnPartAlone) {
   Findings findings;
   judge_status(status, findings);
   const std::string text = findings_text(findings);
-  EXPECT_NE(text.find("ok       you have 64 sessions and 1 connection to tpmspaced (64 sessions at most for everybody"),
+  EXPECT_NE(text.find("ok       you have 64 sessions and 1 connection to tpmspaced (64 sessions at most for all users"),
             std::string::npos)
       << text;
-  EXPECT_NE(text.find("note     what other users have in the TPM is not shown to you"), std::string::npos) << text;
+  EXPECT_NE(text.find("note     objects and sessions of other users are not shown to you; root"), std::string::npos)
+      << text;
   EXPECT_EQ(text.find("no sessions"), std::string::npos) << text;
   EXPECT_EQ(text.find("all its spaces"), std::string::npos) << text;
 }

@@ -39,8 +39,8 @@ TEST(Policy, CheckSaysWhatIsThereAndWhatIsOdd) {
   EXPECT_EQ(program.wait(), 0);
   EXPECT_EQ(program.out(),
             file + ": ok, 1 profile, 1 rule, 0 namespaces, 1 listener, 0 chips\n" + file +
-                ":7: warning: everybody may open this listener, and gets \"admin\", which allows more than "
-                "\"safe\"; \"owner\", \"group\" or \"mode\" keep others out\n");
+                ":7: warning: every user may open this listener, and gets \"admin\", which allows more than "
+                "\"safe\"; set \"owner\", \"group\" or \"mode\"\n");
   EXPECT_EQ(program.err(), "");
 }
 
@@ -92,7 +92,7 @@ TEST(Policy, ExplainEndsWithTheVerdict) {
        1,
        "",
        "tpmspace: TPM2_Duplicate has 2 handles, not 0: write TPM2_Duplicate HANDLE HANDLE\n"},
-      {"gid=1002", {"TPM2_Duplicate"}, 1, "", "tpmspace: whoever connects has a uid: write uid=33\n"},
+      {"gid=1002", {"TPM2_Duplicate"}, 1, "", "tpmspace: a client has a uid: write uid=33\n"},
   };
   for (const auto& [as, words, code, out, err] : cases) {
     Words arguments = {"policy", "explain", "--as", as, "--config", file};
@@ -117,8 +117,8 @@ TEST(Policy, TheDaemonsOwnCommandLine) {
     int code;
     const char* err;
   } cases[] = {
-      {{"GetRandom"}, 2, "tpmspaced: \"GetRandom\" is nothing that can stand here"},
-      {{"--check-config", "GetRandom"}, 2, "tpmspaced: \"GetRandom\" is nothing that can stand here"},
+      {{"GetRandom"}, 2, "tpmspaced: \"GetRandom\" is an unexpected argument"},
+      {{"--check-config", "GetRandom"}, 2, "tpmspaced: \"GetRandom\" is an unexpected argument"},
       {{"--check-config", "--explain", "uid=1", "GetRandom"}, 2, "tpmspaced: --"},
       {{"--explain"}, 2, "tpmspaced: --explain needs a value"},
       {{"--explain", "uid=1"}, 1, "tpmspaced: there is no command: write one like"},
