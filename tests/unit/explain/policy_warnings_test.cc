@@ -128,7 +128,8 @@ TEST(PolicyWarnings, EachIsSaidWithItsLine) {
        {}},
       {"[[listener]]\npath = \"/run/a\"\nprofile = \"admin\"\n",
        {{1,
-         "every user may open this listener, and gets \"admin\", which allows more than \"safe\"; set \"owner\", \"group\" or \"mode\""}}},
+         "every user may open this listener, and gets \"admin\", which allows more than \"safe\"; set \"owner\", "
+         "\"group\" or \"mode\""}}},
       {"[[listener]]\npath = \"/run/a\"\nprofile = \"safe\"\n", {}},
       {"[[listener]]\npath = \"/run/a\"\nowner = \"alice\"\nprofile = \"admin\"\n", {}},
       {"[[rule]]\nprofile = \"safe\"\n[[listener]]\npath = \"/run/a\"\nprofile = \"safe\"\n",
@@ -176,7 +177,8 @@ TEST(PolicyWarnings, EachIsSaidWithItsLine) {
       {"[[listener]]\nname = \"a\"\nprofile = \"safe\"\n[[listener]]\nname = \"b\"\ngroup = \"tss\"\nprofile = "
        "\"safe\"\n[[listener]]\nname = \"c\"\n[[listener]]\nname = \"d\"\nprofile = \"safe\"\n",
        {{10,
-         "every user may open this listener and the one on line 1, so a user has a share of wrong authorizations at each; "
+         "every user may open this listener and the one on line 1, so a user has a share of wrong authorizations at "
+         "each; "
          "set \"owner\", \"group\" or \"mode\""}}},
       {"[[listener]]\npath = \"/run/a\"\nlocality = 2\n", {{1, kNoLocality}}},
       {"[[listener]]\npath = \"/run/a\"\nlocality = 0\n", {}},
