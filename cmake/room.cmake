@@ -1,5 +1,5 @@
 # room(NAME [DEPENDS other rooms or libraries...]): one static library of all *.cc in this folder.
-# The arrows of DESIGN.md are exactly the DEPENDS of the rooms; tests/arrows.sh proves the includes.
+# The arrows of ARCHITECTURE.md are exactly the DEPENDS of the rooms; tests/arrows.sh proves the includes.
 function(room name)
   cmake_parse_arguments(ROOM "" "" "DEPENDS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
