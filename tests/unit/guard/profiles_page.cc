@@ -11,50 +11,55 @@ namespace {
 
 constexpr std::string_view kBegin = R"(# Profiles
 
-A profile says what a client may do. These come with tpmspace. Who gets which is said by [rules and listeners](policy.md).
+A profile says what a client may do. tpmspace ships the profiles below. [Rules and listeners](policy.md) decide which client
+gets which profile.
 
 | Profile | For |
 |---|---|
-| `safe` | everybody whom no rule gives another: keys of one's own, sealing, policy sessions, quotes, random numbers, public reads. Nothing that changes what others see, spends what others share, or uses what others put there |
-| `storage` | who keeps keys and data: as `safe` without attestation, and writes NV indices by their own authorization |
-| `attest` | who says what this machine is: as `safe`, with the persistent keys of the endorsement range, anonymous signatures and the audit of commands |
-| `provision` | who sets up: as `safe`, with NV indices and persistent objects made, used and removed, and the authorizations of the owner and endorsement hierarchies changed. No lockout, no platform, no PCR |
-| `admin` | who may do everything, vendor commands and those newer than the table included |
+| `safe` | the default of all users: their own keys, sealing, policy sessions, quotes, random numbers, public reads |
+| `storage` | clients that store keys and data: as `safe` without attestation, and writing NV indices by their own authorization |
+| `attest` | clients that attest the machine: as `safe`, with the persistent keys of the endorsement range, anonymous signatures and the audit of commands |
+| `provision` | setup programs: as `safe`, with making, using and removing NV indices and persistent objects, and changing the authorizations of the owner and endorsement hierarchies |
+| `admin` | administrators: all commands, vendor commands and commands newer than the table included |
 
-Every list is an allow-list: what is not in it is refused.
+`safe` allows no command that changes what other users see, spends a shared resource, or uses an object of another user.
+`provision` has no lockout, no platform and no PCR.
 
-TPM2_Startup, TPM2_Shutdown and TPM2_SelfTest(NO) get an answer from tpmspaced itself where a profile does not list them:
+Every list is an allow-list: an unlisted command or handle is refused.
+
+If a profile does not list TPM2_Startup, TPM2_Shutdown and TPM2_SelfTest(NO), tpmspaced itself answers these commands:
 [Startup and exit](startup.md).
 
 ## What a refusal looks like
 
-The TPM's own codes, spoken by tpmspace (layer 11: `0x000B…`), before the TPM sees the command. `n` is the number of the
-handle or parameter.
+A refusal is one of the TPM's own codes with tpmspace's layer (11: `0x000B…`), before the TPM sees the command. `n` is the
+number of the handle or parameter.
 
 | Code | When |
 |---|---|
 | `0x143` COMMAND_CODE | the profile does not list the command: as if the chip lacked it |
-| `0x120` DISABLED | it lists the command, and a rule about who, listener or time takes it away |
+| `0x120` DISABLED | the profile lists the command, and a rule disables the command |
 | `0x907` LOCALITY | the locality is not listed |
-| `0x085` HIERARCHY, `n` | the hierarchy is not listed; TPM_RH_LOCKOUT in any place, as what a session is bound to included |
-| `0x08B` HANDLE, `n` | the persistent object is not listed for what the command does with it |
-| `0x149` NV_AUTHORIZATION | the NV index is not listed for that, or not by the authorization of owner or platform; or it is a PIN Fail index, the command could spend one of its tries, and `nv.pin` does not list it |
-| `0x127` PCR | a PCR is not listed for that |
-| `0x092` SCHEME, `n` | an ECDAA signature spends a commitment, of which all clients share the counter: it needs TPM2_Commit |
+| `0x085` HIERARCHY, `n` | the hierarchy is not listed; TPM_RH_LOCKOUT in any place, as the bind entity of a session included |
+| `0x08B` HANDLE, `n` | the persistent object is not listed for the command's use |
+| `0x149` NV_AUTHORIZATION | the NV index is not listed for the use, or not by the authorization of owner or platform; or the command could spend a try of a PIN Fail index without `nv.pin` |
+| `0x127` PCR | a PCR is not listed for the use |
+| `0x092` SCHEME, `n` | an ECDAA signature needs TPM2_Commit: the signature spends a commitment, and all clients share the counter of commitments |
 | `0x082` ATTRIBUTES, session `n` | a session encrypts the parameter that must be judged |
 
-A parameter that must be judged and cannot be read is refused with the TPM's code for that.
+If a parameter must be judged and cannot be read, the command is refused with the TPM's code for the parameter.
 
 ## What is judged in the parameters
 
-PCR selections of PCR_Read, Quote, PolicyPCR, Create and CreatePrimary (`pcr.read`: wherever values or their digest come
-out); the hierarchy in LoadExternal, Hash, SequenceComplete and HierarchyControl; the handle in EvictControl; the index
-in NV_DefineSpace; the scheme of a signature. FlushContext and ContextLoad name only what is of the client's own space.
+The guard judges PCR selections of PCR_Read, Quote, PolicyPCR, Create and CreatePrimary (`pcr.read`: wherever values or their
+digest are returned); the hierarchy in LoadExternal, Hash, SequenceComplete and HierarchyControl; the handle in
+EvictControl; the index in NV_DefineSpace; the scheme of a signature. FlushContext and ContextLoad can name only objects and
+sessions of the client's own space.
 
 ## Classes of commands
 
-`allow` and `deny` of a [profile](policy.md#profiles) take these names. A class with a set needs both: `allow`, and what the
-commands may be used for. (NV_ChangeAuth, which is in `nv-write`, is judged by `nv.define`.)
+`allow` and `deny` of a [profile](policy.md#profiles) take these names. A class with a set needs both: `allow`, and the set
+of handles for the commands. (`nv.define` decides on NV_ChangeAuth, which is in `nv-write`.)
 
 )";
 
@@ -114,13 +119,16 @@ std::string classes() {
 constexpr std::string_view kSetsBegin = R"(
 ## What they may do it to
 
-A handle in none of these is refused, but for what is in the client's own space (transient objects, sequences,
-sessions). `persistent.parent` is also what a session may be bound to: binding and Create both prove that the
-key's authorization is known. `persistent.use` is any use of a persistent key but as a parent, as the salt or bind key of
-a session, or by ReadPublic; computing with its public part is one. `nv.by-owner` are the indices that may be read, written and locked by
-the authorization of the owner or platform hierarchy instead of their own; that of the owner is usually empty. `nv.pin`
-are the PIN Fail indices whose own authorization may be tried ([Lockout](lockout.md)); what else may be done with them the
-other sets say.
+A handle outside of these sets is refused, except handles of the client's own space (transient objects, sequences, sessions).
+
+- `persistent.parent` also lists the keys that a session may be bound to: binding and Create both prove that the client knows
+  the key's authorization.
+- `persistent.use` covers all uses of a persistent key, computing with the public part included, except as a parent, as the
+  salt or bind key of a session, or by ReadPublic.
+- `nv.by-owner` lists the indices that may be read, written and locked by the authorization of the owner or platform
+  hierarchy instead of the index's own. The owner's authorization is usually empty.
+- `nv.pin` lists the PIN Fail indices whose own authorization may be tried ([Lockout](lockout.md)). The other sets decide on
+  all other uses of these indices.
 
 )";
 
