@@ -1,4 +1,4 @@
-// The books: the manager's whole knowledge, as one value that can be saved and restored between any two TPM commands.
+// The books: the manager's whole knowledge, as one value to save and restore between any two TPM commands.
 //
 // Idea: the books change only after the TPM has confirmed a change, so an entity is loaded exactly if the books say so.
 // Objects are added, changed and erased only by the functions below, which keep the sums for each owner correct.
@@ -41,11 +41,11 @@ struct Object {
   std::uint64_t last_use = 0;  // only `touch_object` changes the value
   std::uint64_t used_at = 0;
   CountsMisses counts_misses = CountsMisses::kUnknown;  // constant while the object lives
-  std::uint64_t seen_at = 0;  // when the TPM last showed that the object is loaded or its context is valid
+  std::uint64_t seen_at = 0;                            // when the TPM last showed the object or a valid context
   // Which of the client's commands made the object, counted from 1. 0: the space began with the object
   // (space/inheritance.h).
   std::uint64_t made_by = 0;
-  // The same object in several spaces, each with a copy of the context: one slot serves all of them. 0: only one space
+  // The same object in several spaces, each with a copy of the context: one slot serves all copies. 0: no other space
   // has the object.
   std::uint64_t twin = 0;
 };
@@ -63,15 +63,15 @@ enum class SessionKind : std::uint8_t { kHmac = 0, kPolicy = 1, kTrial = 3 };  /
 // An active session in the TPM, or a session that has left the TPM and can be rebuilt (parked).
 struct Session {
   std::uint32_t handle = 0;  // the TPM's handle; of a parked session, the handle before parking
-  // The handle that the client knows. The number equals the TPM's (docs/tpm-behaviour.md 7), unless the session was
-  // rebuilt or came into a space that knew another session by the same number.
+  // The client's handle. The number equals the TPM's (docs/tpm-behaviour.md 7), unless the session was rebuilt or came
+  // into a space with another session of the same number.
   wire::ClientHandle client;
   SessionKind kind = SessionKind::kHmac;
   OwnerId owner;
   Part part;      // of the space that had the session last
   SpaceId space;  // where the session may be used; 0: the connection is closed (client-saved sessions only)
-  // The client saved the session: no space may use the session until its owner loads the copy that the client holds.
-  // `client_copy` is the digest of that copy.
+  // The client saved the session: no space may use the session until the owner loads the client's copy. `client_copy`
+  // is the digest of the copy.
   bool client_saved = false;
   ContextDigest client_copy{};
   wire::Bytes context;         // the TPM's newest context of the session; empty: the session is loaded
@@ -79,7 +79,7 @@ struct Session {
   std::uint64_t last_use = 0;
   std::uint64_t started_at = 0, used_at = 0;
   std::uint64_t seen_at = 0;  // as in Object
-  // The pools that a session still counts for after its space is closed.
+  // After the space is closed: the pools in which the session still counts.
   std::array<PoolId, kMaxPools> left_pools = {};
   // The terms of the session; they also hold after the space is closed.
   std::uint64_t lease = SessionTerms{}.lease, tenure = SessionTerms{}.tenure;
@@ -99,14 +99,14 @@ struct Session {
   PolicyLog log;
 
   [[nodiscard]] bool loaded() const { return context.empty(); }
-  // A rebuildable session can leave the TPM at any time and so blocks no other; the bank gives the other sessions.
+  // A rebuildable session can leave the TPM at any time and blocks no client; the bank gives all other sessions.
   [[nodiscard]] bool can_be_made_again() const { return !reserved && log.can_be_made_again(); }
   // The bank gave the session, and the session may be reclaimed.
   [[nodiscard]] bool is_ordinary() const { return !can_be_made_again() && !reserved; }
 };
 
 // A session that was reclaimed from a space. The number has no other meaning in the space until the client has flushed
-// the handle: a client that was not told must not use another session under the old handle.
+// the handle: an uninformed client must not use a different session under the old handle.
 struct Tombstone {
   std::uint64_t order = 0;  // the oldest are removed first
   bool told = false;        // the client has used the handle since, and got an error
@@ -128,7 +128,7 @@ inline constexpr std::size_t kMaxNonce = 64;  // the largest digest (Part 2, 10.
 // The most tombstones per space whose clients have been told.
 inline constexpr std::size_t kMaxTombstones = 16;
 
-// What all spaces, or the spaces of one pool, hold.
+// The sums of all spaces, or of the spaces of one pool.
 struct Holding {
   std::uint32_t spaces = 0;
   std::uint32_t objects = 0;
@@ -155,15 +155,15 @@ struct ParkedSum {
   bool operator==(const ParkedSum&) const = default;
 };
 
-// The key of a parked session that the client may use: the space and the number that the client knows.
+// The key of a parked session that the client may use: the space and the client's number.
 struct ParkedKey {
   SpaceId space;
   std::uint32_t number = 0;
   auto operator<=>(const ParkedKey&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
 
-// The key that finds the file of a parked session without a search through other owners' files: owner, space (0: the
-// connection is closed), last use.
+// The key for a search of the parked sessions' files of one owner and space: owner, space (0: the connection is
+// closed), last use.
 struct FileKey {
   OwnerId owner;
   SpaceId space;
@@ -180,7 +180,7 @@ struct UnwantedSession {
   OwnerId left_by = {};        // the owner that pays for the flush; 0: unknown
 };
 
-// The key that finds the object of a payer that is idle longest, without a search through other payers' objects.
+// The key for the longest idle object of a payer.
 struct ObjectKey {
   Payer payer;
   std::uint64_t last_use = 0;
@@ -215,8 +215,8 @@ struct Books {
   std::uint64_t last_twin = 0;
   std::uint32_t reset_count = 0, restart_count = 0;  // of the TPM, when last read
   std::uint64_t counters_read_at = 0;
-  // The TPM gave an invalid answer, or another program may have sent Startup; since then the TPM was not asked which
-  // entities exist.
+  // The TPM gave an invalid answer, or another program may have sent Startup; the books were not compared with the TPM
+  // since.
   bool in_doubt = false;
   // When a TPM Reset was last noticed. An entity that was saved and not seen since may be from before the reset.
   std::uint64_t doubted_at = 0;
@@ -227,7 +227,7 @@ SpaceId open_space(Books& books, OwnerId owner, const SpaceLimits& limits);
 void erase_space(Books& books, SpaceId space);
 // Adds a complete space from an image. False: a space with that id exists.
 bool adopt_space(Books& books, SpaceId id, Space space);
-// Precondition: the space is open. The space may leave pools, and may join other pools however much those hold.
+// Precondition: the space is open. The space may leave pools, and may join other pools of any size.
 void set_limits(Books& books, SpaceId space, const SpaceLimits& limits);
 
 // Precondition: the space is open; for set_context, the space has the object.
@@ -277,10 +277,9 @@ template <typename T>
 [[nodiscard]] inline bool may_take_up(const Space& space, const Session& session) {
   return Holder{session.owner, session.part} == Holder{space.owner, space.limits.part};
 }
-// Marks the session as reclaimed from its space, if it has one: the number gets no other meaning there.
+// Leaves a tombstone in the space of the session, if any: the number gets no new meaning there.
 void add_tombstone(Books& books, const Session& session);
-// The same for a number that the space must not use, because its client may know another space's session by that
-// number.
+// The same for a number of another space's session, if the space's client may know the number.
 void add_tombstone(Books& books, SpaceId space, std::uint32_t number);
 
 // Whether the number is already in use in the space: by a session, by a file of the space's client, or by a tombstone.
@@ -299,8 +298,8 @@ void add_parked(Books& books, Session session);
 Session take_parked(Books& books, const ParkedKey& key);
 Session take_parked_file(Books& books, const ContextDigest& copy);
 void drop_parked_of(Books& books, SpaceId space);  // only sessions that the space's clients may use
-// For a space that closes: the files of its parked sessions stay, for other spaces of the owner. Precondition: the
-// space is open.
+// For a space that closes: the files of parked sessions stay for the owner's other spaces. Precondition: the space is
+// open.
 void abandon_parked_files(Books& books, SpaceId space);
 // Calls `each(const Session&)` for each parked session of the owner that the client saved in that space (0: the
 // connection is closed), the longest idle first. `each` must not change the books.
@@ -319,8 +318,7 @@ void for_each_file(const Books& books, OwnerId owner, Each each) {
     each(books.parked_files.at(it->copy));
 }
 void forget_parked(Books& books);
-// Removes a session that is gone from the TPM without a command of its client, and leaves a tombstone. False: no
-// session has that number.
+// Removes a lost session (gone without the client's command), and leaves a tombstone. False: no session has the number.
 bool lose_session(Books& books, std::uint32_t number);
 // Appends a session to the unwanted sessions. False: no session has that number.
 bool make_unwanted(Books& books, std::uint32_t number);

@@ -1,4 +1,4 @@
-// What one TPM can hold, asked from the chip at start (docs/tpm-behaviour.md 20). Filled by tpm/bring_up.
+// The capacity of one TPM, asked from the chip at start (docs/tpm-behaviour.md 20). Filled by tpm/bring_up.
 // Threads: a value, constant once made. Units: bytes, entities, tries, seconds. Source: Part 2, 6.13 (TPM_PT).
 #pragma once
 
@@ -13,7 +13,7 @@ namespace tpmspace::space {
 struct Chip {
   std::uint32_t object_slots = 3;      // transient objects that fit at once (HR_TRANSIENT_AVAIL of the empty chip)
   std::uint32_t loaded_sessions = 3;   // HR_LOADED_AVAIL of the empty chip
-  std::uint32_t active_sessions = 64;  // for tpmspace: the chip's, without those of other users
+  std::uint32_t active_sessions = 64;  // for tpmspace: without other users' sessions
   std::uint32_t session_numbers = 64;  // ACTIVE_SESSIONS_MAX: every session number is lower
   std::uint32_t context_gap = 65535;   // CONTEXT_GAP_MAX
   std::uint32_t max_command = 4096;    // MAX_COMMAND_SIZE
@@ -24,9 +24,9 @@ struct Chip {
   // 35).
   std::uint32_t keep_free_objects = 0;
   std::uint32_t keep_free_sessions = 0;
-  std::vector<std::uint32_t> others_loaded_sessions = {};  // handles of sessions that were there before tpmspace
-  // The chip may lose power while tpmspace runs, and another program may send Startup (a device: the machine sleeps).
-  // Loaded entities are then lost, so the manager saves them in time.
+  std::vector<std::uint32_t> others_loaded_sessions = {};  // handles of sessions from before the start
+  // The chip may lose power while tpmspace runs, and another program may send Startup (a device: the machine sleeps). A
+  // power loss ends loaded entities, so the manager saves entities in time.
   bool can_be_suspended = false;
   // Bit n: PCR n does not move the counter that PolicyPCR checks (TPM_PT_PCR_NO_INCREMENT). The default is from the PC
   // Client profile: 16 and 21 to 23.
@@ -38,15 +38,14 @@ struct Chip {
 
   [[nodiscard]] bool has_other_users() const { return keep_free_objects != 0 || keep_free_sessions != 0; }
 
-  // Active sessions that the bank gives to no space. They serve to rebuild sessions that have left the TPM: as many as
-  // one command can use.
+  // Active sessions kept from the bank, for rebuilding parked sessions: as many as one command can use.
   [[nodiscard]] std::uint32_t kept_for_rebuilding() const {
     constexpr std::uint32_t kMost = 3, kOneOf = 16;  // a chip with fewer than 48 sessions cannot spare three
     return std::min(kMost, active_sessions / kOneOf);
   }
 };
 
-// What other commands showed of how the chip counts wrong authorizations; the fields apply in this order.
+// New values of the chip's counting of wrong authorizations, from other commands; the fields apply in this order.
 struct LockoutNews {
   std::optional<std::uint32_t> max_auth_fail, lockout_interval;
   bool counter_was_reset = false;  // by an administrator

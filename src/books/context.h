@@ -31,8 +31,8 @@ struct ContextInfo {
   [[nodiscard]] bool is_st_clear() const;  // an object that does not load after a Restart
 };
 
-// `context` must be exactly one TPMS_CONTEXT. Errors, as libtpms gives them for the parameter of ContextLoad: 1DA too
-// short, 95 trailing bytes, 1C4 a savedHandle that no entity can have.
+// `context` must be exactly one TPMS_CONTEXT. Errors, as from libtpms for the parameter of ContextLoad: 1DA too short,
+// 95 trailing bytes, 1C4 an impossible savedHandle.
 [[nodiscard]] tl::expected<ContextInfo, wire::Rc> read_context(wire::ByteView context);
 
 // Whether the error code of a ContextLoad means that this context of ours will never load again.

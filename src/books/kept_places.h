@@ -1,10 +1,10 @@
 // Places among the chip's sessions that stay reserved for an owner for a while after the owner gave the session back.
 //
-// Idea: an owner that waited for a session (space/reclaim.h) would wait as long for the next session if a hoarder got
+// Idea: after a wait for a session (space/reclaim.h), an owner would wait as long for the next session if a hoarder got
 // the place at once. So the place stays reserved for the owner for one tenure. For all other owners the place is taken.
-// A kept place counts against the owner's fair share like a session that the owner holds. Kept places are given up
-// before any session is reclaimed: as soon as another owner waits while this owner is above its share. A session that
-// starts in a kept place inherits `served_at`, so repeated use renews only the place.
+// A kept place counts against the owner's fair share like a held session. Kept places are given up before any session
+// is reclaimed: as soon as another owner waits while this owner is above its share. A session in a kept place inherits
+// `served_at`, so repeated use renews only the place.
 // Threads: a value. Units: nanoseconds of the manager's clock.
 // Limits: `most` places in all, shared by owners (an owner has at most as many as are still free); no place is kept for
 // longer than kLongest.

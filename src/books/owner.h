@@ -23,11 +23,11 @@ struct SpaceId {
   auto operator<=>(const SpaceId&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
 
-// A division of an owner: a part cannot load what another part has saved. Both plain numbers are made by other rooms.
+// A division of an owner: a part cannot load another part's saved sessions. Both plain numbers are made by other rooms.
 // Zero: no part.
 struct Part {
-  std::uint64_t user = 0;                         // one of several users who share the owner
-  std::uint64_t connection = 0;                   // a connection that is secluded from the rest of its owner
+  std::uint64_t user = 0;                         // one of several users of a shared owner
+  std::uint64_t connection = 0;                   // a connection secluded from the rest of the owner
   auto operator<=>(const Part&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
 
@@ -35,8 +35,8 @@ struct Part {
 struct Holder {
   OwnerId owner;
   Part part;
-  // Whether this holder may know what the other holder has: users see what their own secluded connections have, and
-  // nothing of other users.
+  // Whether this holder may know the other holder's entities: a user sees the entities of the user's own secluded
+  // connections, and none of other users.
   [[nodiscard]] bool covers(const Holder& other) const {
     return owner == other.owner && part.user == other.part.user &&
            (part.connection == 0 || part.connection == other.part.connection);
@@ -44,7 +44,7 @@ struct Holder {
   auto operator<=>(const Holder&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
 
-// What happens when a space wants a session and cannot have one now (docs/sessions.md).
+// The reaction if a space wants a session and none is available now (docs/sessions.md).
 enum class Exhaustion : std::uint8_t {
   kRefuse,   // SESSION_HANDLES at once
   kWait,     // until a session is available, at most until the deadline; no session is reclaimed
@@ -57,7 +57,7 @@ struct SessionTerms {
   static constexpr std::uint64_t kSecond = 1'000'000'000;
   static constexpr std::uint64_t kEndless = UINT64_MAX;
 
-  std::uint32_t claim = 3;             // the most sessions that any task needs at once: as many as one command can use
+  std::uint32_t claim = 3;             // the most sessions needed at once by any task: as many as one command can use
   std::uint64_t lease = 10 * kSecond;  // after this idle time a session may be reclaimed if another client waits
   std::uint64_t tenure =
       10 * kSecond;  // after this wait of another owner, an owner above its fair share loses a session
@@ -73,7 +73,7 @@ struct PoolId {
   auto operator<=>(const PoolId&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
 
-// What all spaces of a pool may hold together. A request above the limit is refused at once, as by an exhausted TPM:
+// The limits of all spaces of a pool together. A request above the limit is refused at once, as by an exhausted TPM:
 // clients never wait for another space of the pool. Each space carries its limits.
 struct Pool {
   PoolId id;
@@ -87,7 +87,7 @@ struct Pool {
 };
 inline constexpr std::size_t kMaxPools = 3;
 
-// What one space may hold and see. Units: entities.
+// The limits and the view of one space. Units: entities.
 struct SpaceLimits {
   std::uint32_t objects = 1000;  // transient objects and sequences
   std::uint32_t sessions = 64;   // active sessions, client-saved ones included
@@ -100,7 +100,7 @@ struct SpaceLimits {
   // space may lock the TPM for all (a space that administers lockout may do so).
   bool shares_tries = false;
   // The owners that the client may be, if the client's identity is in doubt. Wrong authorizations also count for the
-  // shares of these owners, and each of them must have tries left: an unidentified client gets no second share.
+  // shares of these owners, and each must have tries left: an unidentified client gets no second share.
   std::vector<OwnerId> may_be = {};
   // Use of the TPM's time when several owners want the TPM at once: weight and precedence (queue/fair_queue.h).
   std::uint32_t share = 100;

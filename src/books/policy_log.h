@@ -1,5 +1,5 @@
-// How a policy session was started and which policy commands it ran since: the log from which the manager rebuilds the
-// session after it has left the TPM.
+// How a policy session was started and the policy commands since: the manager rebuilds the parked session from this
+// log.
 //
 // Idea: a session that was started without a secret (no salt, no bind entity) is rebuilt by the same StartAuthSession
 // and the same policy steps, if each step has the same result when the manager repeats it. PolicyRestart and every

@@ -1,4 +1,4 @@
-// Room that owners share: bytes of saved contexts, places in the queue, connections. All of these follow one rule.
+// Room that owners share: bytes of saved contexts, places in the queue, connections. One rule serves all kinds.
 //
 // Idea: the room has three parts. The first part is for administrators alone. The second part is for minimums: a fixed
 // number of owners can have their minimum whatever other owners hold. The rest is common: an owner may take at most as

@@ -1,9 +1,9 @@
-// What a space sees of the entities that all spaces share: commands, persistent objects, NV indices, PCRs.
+// The visible part of the shared entities: commands, persistent objects, NV indices, PCRs.
 //
-// Idea: rooms that know profiles and namespaces make this value; the manager filters and translates by it. Whether a
+// Idea: the rooms for profiles and namespaces make this value; the manager filters and translates by it. Whether a
 // visible entity may be used is decided elsewhere (guard/verdict.h). A space can have a window of persistent handles: a
-// range of the chip's handles under other numbers, so that two spaces have different keys under one number. Names do
-// not depend on handles, so HMACs and policies stay valid (docs/tpm-behaviour.md 6).
+// range of the chip's handles under other numbers, so two spaces have different keys under one number. Names do not
+// depend on handles, so HMACs and policies stay valid (docs/tpm-behaviour.md 6).
 // Threads: a value, constant once shared. Limits: a window has `kWindow` handles.
 // Source: TPM 2.0 library, Part 2, 7.2 and 7.8 (persistent handles); Part 1, 16 (Names).
 #pragma once
