@@ -5,7 +5,7 @@
 // state after the admission is safe. So two spaces with one session each, and a need of two more, can never block each
 // other. A space without sessions blocks no other and does not count. The bank does not expect to get back sessions
 // beyond a claim or sessions without a space (client-saved, connection closed).
-// A greedy order is exact here: a space that finishes never lowers the number of free sessions, so the order by need
+// A greedy order is exact here: the end of a space never lowers the number of free sessions, so the order by need
 // decides. Spaces with the same need form one bar of a histogram; claims are small, so the histogram is small.
 // Threads: a value. Units: sessions.
 // Source: Dijkstra, EWD 623 (the mathematics behind the banker's algorithm).
@@ -39,7 +39,7 @@ class Bank {
  private:
   struct Bar {
     std::uint32_t spaces = 0;
-    std::int64_t returns = 0;  // the sessions that these spaces give back after they finish
+    std::int64_t returns = 0;  // the sessions given back by these spaces at the end
 
     bool operator==(const Bar&) const = default;
   };

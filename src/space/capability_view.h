@@ -1,5 +1,5 @@
-// GetCapability as a space sees it: the space's own transient objects and sessions, and the room that the space has
-// instead of the chip's. (Lists of entities that all spaces share: space/chip_lists.h.)
+// GetCapability as a space sees it: the space's own transient objects and sessions, and the space's room instead of the
+// chip's. (Lists of shared entities: space/chip_lists.h.)
 //
 // Idea: the manager answers lists of virtual handles without the TPM, in pages as a TPM does; the manager rewrites
 // properties that describe room in the TPM's response. A list that was requested under a session cannot be rewritten,

@@ -21,7 +21,7 @@
 
 namespace tpmspace::space {
 
-// Whether the view hides or renumbers entries that the response could have. Then the chip's response must not be passed
+// Whether the view hides or renumbers possible entries of the response. If so, the chip's response must not be passed
 // on, and under a session, whose HMAC covers the response, no other response is possible. Properties do not count: only
 // their numbers are known.
 [[nodiscard]] bool hides(const View* view, const CapabilityQuery& query);

@@ -25,8 +25,8 @@ class ContextCommands {
   // The whole response; nullopt: not a context command, or the TPM is needed.
   std::optional<wire::Bytes> answer(SpaceId space, const wire::Command& command);
 
-  // The holder that saved the session of a ContextLoad that was refused because the space may not load the session.
-  // Nullopt: no known holder, another command, or not a session context.
+  // For a ContextLoad refused because the space may not load the session: the holder that saved the session. Nullopt:
+  // no known holder, another command, or not a session context.
   [[nodiscard]] std::optional<Holder> saver_of(SpaceId space, const wire::Command& command) const;
 
  private:

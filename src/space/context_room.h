@@ -1,10 +1,10 @@
 // Makes room for one more object context, by dropping idle objects of another owner if necessary.
 //
 // Idea: books/shared_room.h defines how much each payer may hold. If a space finds no room although another owner holds
-// more than the space's payer, the owner that holds the most gives room back, if that owner holds more than a minimum.
-// The objects that are idle longest are dropped, if idle for longer than the lease of their space. The dropped handles
-// answer REFERENCE_Hx until the client has been told or flushes them. Nothing is taken from administrators, from an
-// owner within its minimum, or for a space whose terms forbid to take from other owners.
+// more than the space's payer, the owner with the most gives room back, if above a minimum. The longest idle objects
+// are dropped, if idle for longer than the space's lease. The dropped handles answer REFERENCE_Hx until the client has
+// been told or flushes them. Nothing is taken from administrators, from an owner within its minimum, or for a space
+// whose terms forbid to take from other owners.
 // Threads: with the manager. Units: bytes; nanoseconds of the manager's clock.
 // Limits: at most `kMostDropped` objects for one command; no other object is looked at, however many exist.
 #pragma once

@@ -3,16 +3,15 @@
 // Idea: like fork(), this is a copy. Each space has its own handles, and a flush in one space does not affect the
 // other. A loaded object does not change (docs/tpm-behaviour.md 14), so a copy of its saved context is a copy of the
 // object. The copies are twins, and one slot of the TPM serves all of them (Residency::load_object).
-// State that changes with each use is not copied, because two processes would then use one state in turns. So the new
-// space gets no sequences and no sessions: only the parent knows the current nonces. In the new space the numbers of
-// the parent's sessions become tombstones, because a wrong HMAC would cost a try. The handles of the parent's sequences
-// are unusable for the same reason. The client knows the parent's state at the time of the fork, possibly long ago.
-// Objects that the parent's later commands made are left out, so a handle that the parent reused does not name another
-// object than the client means.
+// State changed by each use is not copied, because two processes would use one state in turns. So the new space gets no
+// sequences and no sessions: only the parent knows the current nonces. In the new space the numbers of the parent's
+// sessions become tombstones, because a wrong HMAC would cost a try. The handles of the parent's sequences are unusable
+// for the same reason. The client knows the parent's state at the time of the fork, possibly long ago. Objects that the
+// parent's later commands made are left out, so a handle reused by the parent cannot name a wrong object.
 //
 // Threads: with the manager.
-// Limits: the new space's limits, its pools and its owner's share of memory, as for new objects; at most one
-// ContextSave for each slot of the TPM.
+// Limits: limits, pools and the owner's share of memory as for new objects; at most one ContextSave for each slot of
+// the TPM.
 // Errors: OBJECT_MEMORY, or the TPM's code for a ContextSave, without a layer; then nothing is copied.
 #pragma once
 

@@ -3,7 +3,7 @@
 // Idea: one command is straight-line code. The manager resolves the handles in the space, loads the needed entities,
 // translates, forwards to the TPM, books the confirmed result, and translates back. Commands that need no TPM are
 // answered directly.
-// Threads: one thread owns a Manager and its TPM. Pure: no I/O except through the given `wire::Tpm`s.
+// Threads: one thread owns a Manager and the TPM. Pure: no I/O except through the given `wire::Tpm`s.
 // Units: ticks count client commands. Limits: SpaceLimits, Quota, Chip; retries for one command are bounded.
 // Errors: a client always gets a TPM response; responses that the manager makes itself come from layer 11.
 // Source: docs/tpm-behaviour.md; TCG TSS 2.0 TAB and Resource Manager specification, 3.7; Part 1, 30 (context
@@ -65,7 +65,7 @@ class Manager {
   // The space begins with the objects of `from`, as far as the client can know them (space/inheritance.h). `result`:
   // SUCCESS, or why nothing was copied. Precondition: both spaces are open, and `space` has executed no command.
   Cost inherit(SpaceId space, SpaceId from, std::uint64_t known, wire::Rc& result);
-  // The space's entities lose their space; `tidy` flushes them, or an earlier command that needs the room. Client-saved
+  // The space's entities lose their space; `tidy` flushes them, or an earlier command in need of the room. Client-saved
   // sessions stay.
   void close(SpaceId space);
 
@@ -86,11 +86,11 @@ class Manager {
   [[nodiscard]] Wish wish_of(SpaceId space, const wire::Command& command);
   // Notes the command's number among its client's commands: see Object::made_by.
   void note_number(SpaceId space, const Outcome& outcome, std::uint64_t number);
-  // Notes that the client had waited for the session that this command made.
+  // Notes the client's wait before this command made the session.
   void note_waited_for(SpaceId space, const Outcome& outcome);
-  // Notes that the command waits in a queue, or no longer waits: sessions that the command names leave the TPM last.
+  // Notes the start or end of a command's wait in a queue: the command's sessions leave the TPM last.
   void await(SpaceId space, const wire::Command& command, bool awaited);
-  // Kept places: ends those that are over at `now`; gives up one of the owner.
+  // Kept places: ends places expired at `now`; gives up one place of the owner.
   void expire_kept_places(std::uint64_t now) { books_.kept_places.expire(now); }
   void release_kept_place(OwnerId owner) { (void)books_.kept_places.release(owner); }
   // Reclaims a session. At most one TPM command.

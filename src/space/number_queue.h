@@ -1,12 +1,11 @@
-// The queue of commands that wait for a session number, for a rebuildable session. A rebuildable session takes nothing
-// from other clients, so the bank is not asked (space/parking.h).
+// The queue of commands waiting for the number of a rebuildable session. A rebuildable session takes nothing from other
+// clients, so the bank is not asked (space/parking.h).
 //
-// Idea: a number is always available, but another client might notice that its session was parked. So the command waits
-// for a short, bounded time for a number that no client misses. For all commands that want the same number, the wait
-// ends when it ends for the first of them; for commands that want any number, when it ends for the first in the queue.
-// Owners take turns: a thousand connections of one owner count as one waiter. The cost does not depend on how many
-// commands wait: for each wanted number only the first command by its owner's turn is looked at (space/wait_queue.h),
-// and a chip has few numbers.
+// Idea: a number is always available, but another client might notice the parking of a session. So the command waits
+// for a short, bounded time for a number missed by no client. Among commands for the same number, the wait of the first
+// command counts; among commands for any number, the wait of the first in the queue. Owners take turns: a thousand
+// connections of one owner count as one waiter. The cost does not depend on how many commands wait: for each wanted
+// number only the first command by its owner's turn is looked at (space/wait_queue.h), and a chip has few numbers.
 // Threads: with the engine. Units: nanoseconds of the manager's clock. Limits: set by the owner of the queue.
 #pragma once
 

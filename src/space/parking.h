@@ -1,19 +1,19 @@
 // Session numbers: how the manager frees one when the chip has none left, by parking a policy session, and how the
 // parked session is rebuilt.
 //
-// Idea: a session that can be rebuilt (books/policy_log.h) costs the TPM nothing while parked: only its log is kept. A
-// session is parked only if a number is wanted and none is free, because the rebuilt session has new nonces and the
-// client may notice (space/stale_nonces.h). The order of parking: first the sessions of owners with more than their
-// fair share; then sessions that were not used for `kGrace`; then sessions whose client is unlikely to notice (a step
-// is done, and no parameters are to be decrypted); then the longest idle. Sessions with a queued command come last. No
-// command waits for longer than `kGrace` to spare another session.
+// Idea: a rebuildable session (books/policy_log.h) costs the TPM nothing while parked: only its log is kept. A session
+// is parked only if a number is wanted and none is free, because the rebuilt session has new nonces and the client may
+// notice (space/stale_nonces.h). The order of parking: first the sessions of owners with more than their fair share;
+// then sessions unused for `kGrace`; then sessions of a client unlikely to notice (a step is done, and no parameters
+// are to be decrypted); then the longest idle. Sessions with a queued command come last. No command waits for longer
+// than `kGrace` to spare another session.
 // A parked session is rebuilt at its next use, under any number, or under its own number if an HMAC covers the number
 // (docs/tpm-behaviour.md 7). Its policy must then be the same as before, and no PCR of a PolicyPCR may have changed,
 // since the chip would have noticed the change.
 //
 // Threads: with the manager. Units: nanoseconds of the manager's clock.
 // Errors: response codes without a layer; kNotTheSame.
-// Limits: those of Quota for parked sessions; a session is spared for its next step for at most `kGrace`.
+// Limits: Quota's for parked sessions; a session is spared for a next step for at most `kGrace`.
 // Source: docs/tpm-behaviour.md 23, 24, 28, 31.
 #pragma once
 

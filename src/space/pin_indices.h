@@ -1,10 +1,10 @@
-// Which NV indices are PIN Fail indices: each counts its own wrong authorizations, and its rightful users need the
+// Which NV indices are PIN Fail indices: each counts wrong authorizations separately, and rightful users need the
 // tries.
 //
 // Idea: only the chip knows the type (NV_ReadPublic), and the type of an index never changes. So the chip's answer is
-// kept until a command is sent that could define or remove an index. Other users of the chip can define and remove
+// kept until the next command that could define or remove an index. Other users of the chip can define and remove
 // indices unnoticed. With such users "PIN Fail" is asked again each time, and "not PIN Fail" after a wrong
-// authorization, so at most one wrong try reaches an index that has become PIN Fail unnoticed.
+// authorization, so at most one wrong try reaches an index after an unnoticed change to PIN Fail.
 // Threads: with the manager. Not part of the books. Limits: kMaxKnown indices; when one more comes, all are forgotten.
 // Source: Part 2, 13.2 (TPM_NT); Part 1, 37.2.8 (PIN Fail).
 #pragma once

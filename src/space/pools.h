@@ -1,9 +1,9 @@
 // The room left in the pools of a space: quotas of a whole set of spaces.
 //
-// Idea: the books add up objects and bytes; sessions are few, so they are counted on demand. Only sessions that stay in
-// the TPM count, since rebuildable sessions take nothing from other clients. A session whose connection is closed
-// counts for the pools of its former space until another space loads the session, the session is flushed, or its lease
-// is over and the pool is full (space/reclaim.h). All other entities end with their connection.
+// Idea: the books add up objects and bytes; the few sessions are counted on demand. Only sessions that stay in the TPM
+// count, since rebuildable sessions take nothing from other clients. A session whose connection is closed counts for
+// the pools of its former space until another space loads the session, the session is flushed, or its lease is over and
+// the pool is full (space/reclaim.h). All other entities end with the connection.
 // Threads: pure functions of the books. Units: sessions, objects, bytes.
 #pragma once
 

@@ -124,8 +124,8 @@ bool Protection::shared_entity_counts(SpaceId space, ClientHandle handle) {
   return nv ? (*attributes & kNvNoDa) == 0 || is_pin_fail(*attributes) : (*attributes & kObjectNoDa) == 0;
 }
 
-// If a session is bound to lockoutAuth, the chip does not raise its counter, but the response does not show this: the
-// result is then one count more than the chip has.
+// If a session is bound to lockoutAuth, the chip's counter stays, but the response does not show the binding: the
+// result is then one count above the chip's.
 Failure Protection::failure(SpaceId space, const Command& command, Rc code) {
   constexpr Rc kOfParameter = 0x040, kOfSession = 0x800;
   const Rc base = wire::base_code(code);

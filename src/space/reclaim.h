@@ -17,8 +17,7 @@
 // endless lease for ever.
 // Threads: pure functions of the books. Units: nanoseconds of the manager's clock.
 // Source: tests/models/admission.pml shows that no owner starves by these rules, and which rules are necessary. (The
-// model leaves out pools, and the tenure of sessions that were waited for, which serves progress and is not needed
-// against starving.)
+// model leaves out pools, and the tenure after a wait, a rule for progress and not against starving.)
 #pragma once
 
 #include <cstddef>
@@ -53,7 +52,7 @@ struct OrdinarySessions {
 
   struct OfSpace {
     std::uint32_t held = 0;
-    std::uint64_t served_at = 0;  // when the space was last given a session that it had waited for
+    std::uint64_t served_at = 0;  // when the space last got a session after a wait
   };
   std::map<SpaceId, OfSpace> by_space;        // key 0: sessions without a space
   std::map<OwnerId, std::uint32_t> by_owner;  // kept places of the owner included
@@ -66,7 +65,7 @@ struct OrdinarySessions {
 // The sessions of each owner, compared with the fair share. Precondition: `there` outlives the object.
 class FairShares {
  public:
-  // `claim`: of the waiting space. `others`: the number of owners that hold none and wait.
+  // `claim`: of the waiting space. `others`: the number of waiting owners without sessions.
   FairShares(const OrdinarySessions& there, const Chip& chip, std::uint32_t claim, std::size_t others);
 
   [[nodiscard]] const OrdinarySessions& there() const { return there_; }
@@ -88,9 +87,8 @@ class FairShares {
 // The report of a reclaimed session.
 [[nodiscard]] wire::Reclaimed taken(const Session& session, const wire::Taker& by);
 
-// The numbers of sessions without a space that must go, so that all pools of the space have room for one more session;
-// empty: all have room. Nullopt: too few such sessions, or the space's terms forbid to reclaim; then no session is
-// reclaimed.
+// The numbers of sessions without a space to reclaim, for one more session in all pools of the space; empty: all have
+// room. Nullopt: too few such sessions, or the space's terms forbid to reclaim; then no session is reclaimed.
 [[nodiscard]] std::optional<std::vector<std::uint32_t>> left_behind_to_take(const Books& books, SpaceId space,
                                                                             std::uint64_t now);
 

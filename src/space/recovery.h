@@ -1,14 +1,14 @@
 // Repairs the books when they no longer agree with the TPM: another program sent Startup, a hierarchy was emptied, or a
 // response was not credible.
 //
-// Idea: afterwards the books hold the entities that a private TPM would still know and those with a valid saved copy.
+// Idea: afterwards the books hold the entities still known to a private TPM and the entities with a valid saved copy.
 // Lost entities answer REFERENCE_Hx and REFERENCE_Sx from then on.
 // Firmware or the kernel can start the TPM between any two commands of the manager, and responses do not show a
-// start-up. The first sign may be that the TPM hands out a handle that the books have in use. So every new handle goes
-// through `hand_out`, and entities created after the start-up are kept. After a TPM Reset no older context loads
-// (docs/tpm-behaviour.md 16), and the time of the reset is unknown. But every entity that is gone now was still there
-// when the TPM last showed it (`seen_at`), so the reset came later. Every entity that the TPM has not shown since then
-// is gone as well. Saved contexts that the TPM has shown since are doubtful (Books::doubted_at) until they were loaded.
+// start-up. The first sign may be a new handle already in use in the books. So every new handle goes through
+// `hand_out`, and entities created after the start-up are kept. After a TPM Reset no older context loads
+// (docs/tpm-behaviour.md 16), and the time of the reset is unknown. But every missing entity was still there when the
+// TPM last showed the entity (`seen_at`), so the reset came later. Every entity not shown since is gone as well. Saved
+// contexts shown since are doubtful (Books::doubted_at) until they were loaded.
 //
 // Threads: with the manager. Units: nanoseconds of the manager's clock.
 // Limits: a comparison with the TPM costs ReadClock and three lists of handles.
@@ -43,8 +43,8 @@ class Recovery {
     kBooksWereWrong,  // the books had the handle in use, and were corrected; earlier results from the books are void
     kNotBelieved,     // impossible handle, or the TPM lists an unknown entity: the response was wrong
   };
-  // The TPM handed out this handle for a new or loaded entity. The entity is booked as unwanted, so that the caller
-  // gives it to a space or it is flushed. An entity that the books had under the handle is erased.
+  // The TPM handed out this handle for a new or loaded entity. The entity is booked as unwanted, for the caller to give
+  // to a space or to flush. An older entity under the handle is erased.
   HandedOut hand_out(wire::TpmHandle handle);
 
   // --- Start-ups
@@ -52,8 +52,8 @@ class Recovery {
   bool after_power_loss();
   // A TPM2_Startup succeeded: books the effects.
   void after_startup();
-  // The TPM does not know an entity that it should, or a response made no sense: asks the TPM for all its entities and
-  // corrects the books. False: the TPM could not be asked; the books stay in doubt.
+  // The TPM lost an entity, or a response made no sense: asks the TPM for all entities and corrects the books. False:
+  // the TPM could not be asked; the books stay in doubt.
   bool resynchronise();
   // A context that was valid at `seen_at` is dead. If the TPM was started meanwhile, books the start-up.
   void note_dead_context(std::uint64_t seen_at);
@@ -120,9 +120,9 @@ class Recovery {
   Books& books_;
   const Chip& chip_;
   TpmPort& port_;
-  // The last time, since the counters were read, at which the TPM showed an entity that is gone now.
+  // The last time, since the counters were read, at which the TPM showed a now missing entity.
   std::uint64_t gone_after_ = 0;
-  std::vector<Session> lost_;  // sessions that the TPM has lost; they have left the books
+  std::vector<Session> lost_;  // sessions lost by the TPM and removed from the books
 };
 
 }  // namespace tpmspace::space

@@ -22,14 +22,14 @@ namespace tpmspace::space {
 
 class Residency {
  public:
-  // The TPM handed out a handle that the books had in use. The books were corrected, so entities that the caller had
-  // prepared may be gone: start over. No TPM uses this code.
+  // The TPM handed out a handle in use. The books were corrected, so entities prepared by the caller may be gone: start
+  // over. No TPM uses this code.
   static constexpr wire::Rc kBooksWereWrong = 0xFFFFFFFD;
 
   Residency(Books& books, const Chip& chip, TpmPort& port, Recovery& recovery)
       : books_(books), chip_(chip), port_(port), recovery_(recovery) {}
 
-  // Entities that were last used at this tick stay loaded. 0: no entity is pinned.
+  // Entities last used at this tick stay loaded. 0: no entity is pinned.
   void pin(std::uint64_t tick) { pinned_tick_ = tick; }
   [[nodiscard]] bool is_pinned(const Session& session) const { return session.reserved || pinned(session.last_use); }
 
@@ -76,7 +76,7 @@ class Residency {
   // The same for a session; `cause`: kClient or kReclaim.
   void flush_session(std::uint32_t number, wire::Cause cause);
 
-  // Loads and saves again one session that a reset may have ended. False: none, or not loadable now.
+  // Loads and saves again one session, possibly ended by a reset. False: none, or not loadable now.
   bool check_doubtful_session();
   // One piece of idle work (flushes an unwanted entity, or refreshes when half of the gap is used up).
   bool tidy();

@@ -1,14 +1,13 @@
-// The session book: who may have one more of the chip's active sessions, who loses a session, and under which number.
+// The session book: admission of sessions, reclaiming, and session numbers.
 //
 // Idea: four words have separate meanings. *Saved*: out of its slot by ContextSave, with the same number and nonces,
 // still active (residency). *Parked*: a rebuildable policy session that has left the TPM (parking). *Reclaimed*: taken
 // from its space because another client waits; a tombstone keeps the number in the space (docs/tpm-behaviour.md 10).
 // *Unwanted*: without a space, flushed in idle time or when a number is needed.
 // A rebuildable session takes nothing from other clients, so the bank is asked only for *ordinary* sessions. A
-// rebuildable session becomes ordinary by a policy step that cannot be repeated, or by auditing; the bank is then
-// asked.
+// rebuildable session becomes ordinary by an unrepeatable policy step, or by auditing; the bank is then asked.
 // A space knows the numbers of its sessions, parked ones included, and of its tombstones. A TPM gives the lowest free
-// number, and a StartAuthSession cannot be sent twice, so free numbers that the space must not get are occupied first.
+// number, and a StartAuthSession cannot be sent twice, so free numbers forbidden to the space are occupied first.
 //
 // Threads: with the manager. Units: sessions; nanoseconds of the manager's clock.
 // Errors: response codes without a layer.
@@ -43,7 +42,7 @@ class SessionBook {
   enum class Want : std::uint8_t {
     kNothing,
     kNumber,    // a rebuildable session: a number, until another client needs the number
-    kOrdinary,  // one more session that stays: a new session, or a session that was rebuildable until now
+    kOrdinary,  // one more session that stays: a new session, or a session rebuildable until now
   };
   [[nodiscard]] Want want(SpaceId space, const wire::Command& command) const;
   enum class Admission : std::uint8_t {
@@ -63,8 +62,8 @@ class SessionBook {
   // Makes room in the pools of the space for the command, by reclaiming sessions without a space if the rules permit.
   // Precondition: admission is kNow, if the command wants a session or number.
   void make_room_in_pools(SpaceId space, const wire::Command& command);
-  // Arranges, if possible, that the next session that the TPM starts gets a number that the space does not know.
-  // Precondition: admission is kNow.
+  // Arranges, if possible, a number unknown to the space for the next session of the TPM. Precondition: admission is
+  // kNow.
   wire::Rc clear_the_way(SpaceId space);
   // Books the session of a successful StartAuthSession, which was handed out and is unwanted until now. Returns the
   // handle for the client. Nullopt: the space knows all numbers; the session stays unwanted.
@@ -84,7 +83,7 @@ class SessionBook {
     };
     OwnerId owner;
     std::uint32_t ordinary = 0;  // the owner's sessions
-    std::vector<Waited> waited;  // sessions of the space that it had waited for
+    std::vector<Waited> waited;  // sessions that the space had waited for
   };
   [[nodiscard]] Before before(SpaceId space) const;
   // Called afterwards: keeps the places of sessions that the client gave back, and uses kept places for new sessions.

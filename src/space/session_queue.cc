@@ -185,7 +185,7 @@ std::optional<SessionQueue::Id> SessionQueue::next(const Books& books, const Chi
 
 // --- for whom one is taken
 
-// Among owners that hold no session, the owner whose clock began first has every right that another has.
+// Among owners without sessions, the owner with the earliest clock has every right of the others.
 Taking SessionQueue::taking(const Books& books, const Chip& chip, std::uint64_t now) {
   queue_.advance(now);
   Taking out;

@@ -1,12 +1,12 @@
-// The queue of commands that wait for a session: whose turn is next, and for which command a session is reclaimed.
+// The queue of commands waiting for a session: the next turn, and the reclaiming for waiting commands.
 //
-// Idea: a command admitted by the bank overtakes a command that is not; a strict order would deadlock the banker.
-// Owners within their fair share come before owners above. Among these the order is: first spaces with sessions and
-// within their claim (such a space finishes and gives back), and newcomers after half of their deadline; then other
-// newcomers, whose owners take turns, so a thousand connections of one owner count as one waiter; last, requests beyond
-// a claim. An owner that has waited for its tenure is overtaken only by owners with fewer sessions and by owners with
-// the same wait: a hoarder does not get back a lost session. An owner has one clock for all its connections; the clock
-// restarts with every new session of the owner. The tenure of an owner is that of its first command in the queue.
+// Idea: a command admitted by the bank overtakes the others; a strict order would deadlock the banker. Owners within
+// their fair share come before owners above. Among these the order is: first spaces with sessions and within their
+// claim (such a space finishes and gives back), and newcomers after half of their deadline; then other newcomers, whose
+// owners take turns, so a thousand connections of one owner count as one waiter; last, requests beyond a claim. After a
+// wait of its tenure, an owner is overtaken only by owners with fewer sessions and by owners with the same wait: a
+// hoarder does not get back a lost session. An owner has one clock for all its connections; the clock restarts with
+// every new session of the owner. The owner's first command in the queue sets the tenure.
 //
 // The cost does not depend on the number of waiting commands: at most as many owners hold sessions as the chip has
 // sessions, and each of these owners is looked at. Of all other owners, only the first by turn are looked at

@@ -50,7 +50,7 @@ struct Cost {
 
 // TPMA_OBJECT in a TPMT_PUBLIC (or the template of a CreateLoaded), TPMA_NV in a TPMS_NV_PUBLIC. Nullopt: too short.
 [[nodiscard]] std::optional<std::uint32_t> attributes_in(wire::ByteView area, bool nv);
-// Whether the code means that the asked entity does not exist, so that its authorization will not be checked.
+// Whether the code means a missing entity, whose authorization will not be checked.
 [[nodiscard]] bool says_it_is_not_there(wire::Rc code);
 // Takes values of the lockout counting from the parameters of a successful GetCapability, if there are any.
 void learn_lockout(LockoutNews& news, wire::ByteView capability_data);

@@ -1,4 +1,4 @@
-// Commands that wait for a session or for a number, by owner. SessionQueue and NumberQueue choose from this queue.
+// Commands waiting for a session or for a number, by owner. SessionQueue and NumberQueue choose from this queue.
 //
 // Idea: commands of one owner with the same request are of one *kind*, and are served by arrival. So only the first
 // command of each owner and kind, its *head*, has to be looked at, however many wait. Heads stand on shelves: all heads
@@ -34,7 +34,7 @@ class WaitQueue {
   static constexpr std::uint64_t kNever = UINT64_MAX;
   static constexpr std::size_t kMostTurns = 4096;
 
-  // What a command requests. The longest wait is part of the kind, so that commands of one kind age by arrival.
+  // What a command requests. The longest wait is part of the kind, so commands of one kind age by arrival.
   struct Kind {
     std::uint64_t what = 0;
     std::uint64_t patience = kNever;
