@@ -144,7 +144,7 @@ bool wait_readable(int fd, const std::optional<std::chrono::steady_clock::time_p
   using std::chrono::milliseconds;
   milliseconds wait(-1);
   if (deadline) {
-    // Rounded up, so that less than a millisecond does not spin; bounded, so that the value fits an int.
+    // Rounded up, so less than a millisecond does not spin; bounded, so the value fits an int.
     wait = std::min(std::chrono::ceil<milliseconds>(*deadline - std::chrono::steady_clock::now()),
                     milliseconds(1'000'000));
     if (wait.count() <= 0) return false;

@@ -31,7 +31,7 @@ namespace tpmspace::client {
 // The bare connected socket. Waits at most until the kernel has put the connection into the manager's backlog.
 [[nodiscard]] tl::expected<base::Fd, Error> connect_socket(const std::string& path);
 
-// The response code with which a manager that is full answers the first frame before it closes.
+// The response code of a full manager for the first frame, before the close.
 inline constexpr wire::Rc kNoPlace = wire::from_manager(wire::rc::kMemory);
 // `name`: the socket's, for the error sentence.
 [[nodiscard]] Error no_place(const std::string& name);
@@ -41,8 +41,8 @@ class Connection {
   static constexpr std::size_t kMaxKept = 16;
 
   [[nodiscard]] static tl::expected<Connection, Error> open(const std::string& path);
-  // A connected descriptor that the caller keeps. Other processes may have the descriptor, too: between `begin_turn`
-  // and `end_turn` only one process uses it.
+  // A connected descriptor, kept by the caller. Other processes may have the descriptor, too: between `begin_turn` and
+  // `end_turn` only one process uses it.
   [[nodiscard]] static tl::expected<Connection, Error> share(int fd);
   // A connected socket; `name` is for error sentences.
   [[nodiscard]] static Connection adopt(base::Fd socket, std::string name);
@@ -77,11 +77,11 @@ class Connection {
   [[nodiscard]] tl::expected<proto::Outcome, Error> change_listener(const proto::ListenerOrder& what, int timeout_ms);
   // Chooses the TPM for this connection, by its name in the manager's configuration; before the first command.
   [[nodiscard]] tl::expected<void, Error> use_chip(const std::string& name, int timeout_ms);
-  // This connection's space begins with the objects of the connection that shared the token, as made by its first
-  // `sent` frames (docs/fork.md). Before the first frame; after a refusal the connection is unusable.
+  // This connection's space begins with the objects made by the first `sent` frames of the connection with the token
+  // (docs/fork.md). Before the first frame; after a refusal the connection is unusable.
   [[nodiscard]] tl::expected<void, Error> join(const proto::Token& token, std::uint64_t sent, int timeout_ms);
   // The first call makes the manager record what the connection's commands need, and returns an empty text. A later
-  // call returns a profile of that name, in the configuration's syntax, that allows the commands so far.
+  // call returns a profile for the commands so far, with the name `name`, in the configuration's syntax.
   [[nodiscard]] tl::expected<std::string, Error> learn(const std::string& name, int timeout_ms);
 
   // The clients after connection `after`, in the order of their connections; an empty page is the last.
@@ -103,7 +103,7 @@ class Connection {
   [[nodiscard]] bool is_still_there() const;
   // Closes the descriptor, if still open.
   void disown();
-  // The same, and `own` takes over the number, so that a program that polls the number finds the right connection.
+  // The same, and `own` takes over the number, so a poll of the number finds the right connection.
   void hand_number_to(Connection& own);
 
  private:

@@ -11,7 +11,7 @@
 namespace tpmspace::client {
 
 [[nodiscard]] std::string default_socket_path();
-// The system's listener for administrators, which has places even if other users open many connections. Nullopt: not
+// The system's listener for administrators, with places even under a flood of other users' connections. Nullopt: not
 // for this process, or missing, or `default_socket_path` is another manager's.
 [[nodiscard]] std::optional<std::string> administrators_socket_path();
 

@@ -107,7 +107,7 @@ class Engine {
   // back in Step::order_done.
   void order_sessions(std::uint64_t order, SessionOrder what);
 
-  // Executes at most one client command (with the swapping for it), or one TPM command of idle work.
+  // Executes at most one client command (with swapping), or one TPM command of idle work.
   [[nodiscard]] Step step(Time now);
 
   // For a machine that is about to sleep, when the TPM may lose power: puts all entities away as soon as possible, and

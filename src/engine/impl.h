@@ -1,5 +1,5 @@
-// The implementation of `Engine`, for the files that share the work: engine.cc (one command, idle work),
-// waiting_commands.cc (commands that wait for a session or a number), session_orders.cc (an administrator's orders),
+// The implementation of `Engine`, for the files with a part of the work: engine.cc (one command, idle work),
+// waiting_commands.cc (commands waiting for a session or a number), session_orders.cc (an administrator's orders),
 // session_list.cc (reports about sessions). Only these files include this header.
 #pragma once
 
@@ -29,7 +29,7 @@ inline constexpr std::uint64_t kUsualShare = 100;
 // clients always get a response).
 inline constexpr Time kLostPause = 1'000'000'000;
 
-// What a connection waits for: a command of its client, or objects of another connection's space.
+// The request of a waiting connection: a command of the client, or objects of another connection's space.
 struct ClientCommand {
   wire::Command command;
   std::uint8_t locality = 0;
@@ -86,7 +86,7 @@ struct Engine::Impl {
   Ticket expect(ConnectionId connection, std::variant<ClientCommand, Inherit> what, Time now);
   Step serve_command(ConnectionId id, Ticket ticket, const ClientCommand& what, std::optional<Time> waited);
   Step serve_inherit(ConnectionId id, Ticket ticket, const Inherit& what);
-  // Ends the owner's turn that began at `began`. `of_others`: nanoseconds that other owners pay.
+  // Ends the owner's turn since `began`. `of_others`: nanoseconds paid by other owners.
   void charge_turn(const Connection& connection, Time began, Time of_others = 0);
   // False: the command may run now. True: the command was entered in its queue.
   bool must_wait(Ticket ticket, Time now);

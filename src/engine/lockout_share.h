@@ -59,7 +59,7 @@ class LockoutShare {
   // once.
   void also_failed(Owner owner, Time now);
   void privileged_failed(Time now);
-  // For a failure that the chip did not count, but that cost a try of another kind.
+  // For a failure outside of the chip's count, at the cost of a try of another kind.
   void failed_beside(Owner owner, Time now);
   // TPM_PT_LOCKOUT_COUNTER was read: adopts failures of other programs, or a faster recovery. Zero forgives all
   // failures that the chip had counted.

@@ -83,8 +83,8 @@ struct AbandonedSessions {};
 struct SessionsOf {
   std::vector<space::Holder> holders;
 };
-// Keeps a session in the TPM loaded under its number, with a place that no other client gets (the kernel's trusted keys
-// use sessions that were handed over), or ends the reservation.
+// Keeps a session in the TPM loaded under its number, with an exclusive place (the kernel's trusted keys use
+// handed-over sessions), or ends the reservation.
 struct ReserveSession {
   std::uint32_t handle = 0;
   bool reserved = false;

@@ -1,8 +1,9 @@
 // An audit record: a refusal, a change, a reclaim or an order, as a value. No I/O.
 //
-// Idea: who, what, why, and by which rule. Inapplicable fields are empty. log/audit_log.h defines the written form.
-// Threads: a value. Bytes that a client can choose (executable, cgroup) are as the kernel has them: any program that
-// displays them must escape them.
+// Idea: the user, the action, the reason and the rule. Inapplicable fields are empty. log/audit_log.h defines the
+// written form.
+// Threads: a value. Bytes that a client can choose (executable, cgroup) are as the kernel has them: any program must
+// escape these bytes before display.
 #pragma once
 
 #include <cstdint>

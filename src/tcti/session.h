@@ -3,15 +3,15 @@
 // Idea: a context awaits a command or a response (Awaits). Each call is first checked against this state
 // (BAD_SEQUENCE), then done on the connection. A response is read whole and kept until the caller's buffer is large
 // enough.
-// A context belongs to the process that made it. A forked process notices the fork at its first call and gets a
-// connection of its own, whose space begins with the objects of the inherited connection's space (docs/fork.md). A
-// response that the parent awaited belongs to the parent: the child awaits none. A given descriptor (`fd=N`) is one
+// A context belongs to the process that created the context. A forked process notices the fork at its first call and
+// gets a connection of its own, whose space begins with the objects of the inherited connection's space (docs/fork.md).
+// A response awaited by the parent belongs to the parent: the child awaits none. A given descriptor (`fd=N`) is one
 // connection for all processes with the descriptor: the processes take turns, from a command to its response.
 // Threads: one at a time, as the TCTI specification demands. A call that finds another thread in the context is refused
 // with BAD_SEQUENCE, except cancel. No signals, no threads of its own.
 // Units: milliseconds; bytes.
 // Errors: TSS2_RC with the TCTI layer. After the loss of the connection every call returns IO_ERROR. The same holds in
-// a child that cannot get a connection of its own; the first such call logs the reason.
+// a child without a connection of its own; the first such call logs the reason.
 // Source: TSS 2.0 TPM Command Transmission Interface (TCTI) API Specification 1.0.
 #pragma once
 
