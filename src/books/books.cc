@@ -34,7 +34,7 @@ void subtract(Holding& sum, const Holding& one) {
   sum.bytes -= one.bytes;
 }
 
-// All sums at once: everybody's, the payer's, and those of the space's pools. The space has `more` than it had.
+// Changes all sums at once: of all spaces, of the payer, and of the space's pools. `more` is the change.
 void count_more(Books& books, const Space& space, const Holding& more) {
   add(books.held, more);
   books.contexts.take(payer_of(space), more.bytes);
@@ -90,8 +90,8 @@ bool adopt_space(Books& books, SpaceId id, Space space) {
 
 namespace {
 
-// What it has in use goes with it. What it put away for later stays with its owner's other spaces, and so does what it
-// was to be told.
+// For a space that changes its part: the sessions in use move to the new part. Client-saved sessions keep the old part,
+// and the tombstones are dropped.
 void part_from_owner(Books& books, SpaceId id) {
   Space& space = books.spaces.at(id);
   space.tombstones.clear();
@@ -193,7 +193,7 @@ Session* usable_session(Books& books, SpaceId space, std::uint32_t handle) {
     return session.space == space && !session.client_saved &&
            wire::number_of(session.client.value) == wire::number_of(handle);
   };
-  const auto it = books.sessions.find(wire::number_of(handle));  // where nearly all are
+  const auto it = books.sessions.find(wire::number_of(handle));  // the usual case
   if (it != books.sessions.end() && is_it(it->second)) return &it->second;
   for (auto& [number, session] : books.sessions)
     if (is_it(session)) return &session;
@@ -224,7 +224,7 @@ bool is_taken_in(const Books& books, SpaceId space, std::uint32_t number) {
 
 namespace {
 
-// The oldest of those whose client was told.
+// The oldest tombstone whose client was told.
 void retire_tombstone(Space& space) {
   auto oldest = space.tombstones.end();
   for (auto it = space.tombstones.begin(); it != space.tombstones.end(); ++it)

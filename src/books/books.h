@@ -1,10 +1,11 @@
-// The books: everything the manager knows, as one value that can be saved and restored between any two TPM commands.
+// The books: the manager's whole knowledge, as one value to save and restore between any two TPM commands.
 //
-// Idea: what the books say is loaded is loaded. They are written only after the TPM confirmed.
-// Objects come, change and go through the functions below, so that what each owner holds is always added up.
-// Threads: a value. Units: contexts in octets; `last_use` in ticks (one for each client command); times and spans in
-// nanoseconds of the manager's clock.
-// Limits: SpaceLimits for each space, `Quota` for all together; `check` proves the rules below.
+// Idea: the books change only after the TPM has confirmed a change, so an entity is loaded exactly if the books say so.
+// Objects are added, changed and erased only by the functions below, which keep the sums for each owner correct.
+// Threads: a value.
+// Units: contexts in bytes; `last_use` in ticks (one for each client command); times and spans in nanoseconds of the
+// manager's clock.
+// Limits: SpaceLimits for each space, `Quota` for all spaces together; `check` proves the rules below.
 #pragma once
 
 #include <array>
@@ -27,104 +28,107 @@
 
 namespace tpmspace::space {
 
-// Whether the chip counts wrong authorizations of something (TPMA_OBJECT noDA, TPMA_NV_NO_DA clear).
+// Whether the chip counts wrong authorizations of an object or NV index (TPMA_OBJECT noDA, TPMA_NV_NO_DA clear).
 enum class CountsMisses : std::uint8_t { kUnknown = 0, kNo = 1, kYes = 2 };
 
-// A transient object or a sequence of one space. Whether it is in the TPM, the slots say.
+// A transient object or a sequence of one space. `Books::slots` tells whether the TPM has the object loaded.
 struct Object {
   bool sequence = false;
-  // Its state as the TPM would load it; empty: there is no valid copy, so it is in a slot. An ordinary object's copy
-  // stays valid for its life; a sequence's only until its next use (TPM-RULES 14).
+  // The object's state as the TPM would load it. Empty: no valid copy exists, so the object is in a slot. The copy of
+  // an ordinary object stays valid for the object's life, the copy of a sequence only until the next use
+  // (docs/tpm-behaviour.md 14).
   wire::Bytes context;
-  std::uint64_t last_use = 0;  // `touch_object` changes it
+  std::uint64_t last_use = 0;  // only `touch_object` changes the value
   std::uint64_t used_at = 0;
-  CountsMisses counts_misses = CountsMisses::kUnknown;  // it does not change while the object lives
-  std::uint64_t seen_at = 0;  // when the TPM last showed that it has it, or that its context is good
-  // Which of its client's commands made it, counted from 1; 0: the space began with it (space/inheritance.h).
+  CountsMisses counts_misses = CountsMisses::kUnknown;  // constant while the object lives
+  std::uint64_t seen_at = 0;                            // when the TPM last showed the object or a valid context
+  // Which of the client's commands made the object, counted from 1. 0: the space began with the object
+  // (space/inheritance.h).
   std::uint64_t made_by = 0;
-  // The same object in several spaces, each with a copy of the context: one slot serves them all. 0: it is in one only.
+  // The same object in several spaces, each with a copy of the context: one slot serves all copies. 0: no other space
+  // has the object.
   std::uint64_t twin = 0;
 };
 
-// One of the TPM's object slots that is taken by us.
+// A taken object slot of the TPM, held by tpmspace.
 struct Slot {
   wire::TpmHandle tpm;
-  SpaceId space;              // 0: nobody's any more; flushed in idle time, or when the room is needed
+  SpaceId space;              // 0: no space uses the slot; flushed in idle time, or when the slot is needed
   wire::ClientHandle object;  // in that space
-  OwnerId left_by = {};       // of what is nobody's: who pays for its flush; 0: nobody is known to
+  OwnerId left_by = {};       // with `space` 0: the owner that pays for the flush; 0: unknown
 };
 
 enum class SessionKind : std::uint8_t { kHmac = 0, kPolicy = 1, kTrial = 3 };  // TPM_SE (Part 2, 6.11)
 
-// An active session in the TPM, or one that has left it and can be made again (parked).
+// An active session in the TPM, or a session that has left the TPM and can be rebuilt (parked).
 struct Session {
-  std::uint32_t handle = 0;  // the TPM's; of a parked one, that which it had
-  // What its client knows it by: the same number (TPM-RULES 7), but for one that was made again, or that came into a
-  // space which knew another one by that number.
+  std::uint32_t handle = 0;  // the TPM's handle; of a parked session, the handle before parking
+  // The client's handle. The number equals the TPM's (docs/tpm-behaviour.md 7), unless the session was rebuilt or came
+  // into a space with another session of the same number.
   wire::ClientHandle client;
   SessionKind kind = SessionKind::kHmac;
   OwnerId owner;
-  Part part;      // of the space that had it last
-  SpaceId space;  // where it may be used; 0: its connection is gone (client-saved only)
-  // Put away by its client: nobody may use it until the owner loads the copy that the client holds, known by its
-  // digest.
+  Part part;      // of the space that had the session last
+  SpaceId space;  // where the session may be used; 0: the connection is closed (client-saved sessions only)
+  // The client saved the session: no space may use the session until the owner loads the client's copy. `client_copy`
+  // is the digest of the copy.
   bool client_saved = false;
   ContextDigest client_copy{};
-  wire::Bytes context;         // the TPM's newest context of it; empty: it is loaded
+  wire::Bytes context;         // the TPM's newest context of the session; empty: the session is loaded
   std::uint64_t sequence = 0;  // of `context`: orders saved sessions for the context gap
   std::uint64_t last_use = 0;
   std::uint64_t started_at = 0, used_at = 0;
-  std::uint64_t seen_at = 0;  // as of objects
-  // Of one whose space is gone: the pools that it still counts for.
+  std::uint64_t seen_at = 0;  // as in Object
+  // After the space is closed: the pools in which the session still counts.
   std::array<PoolId, kMaxPools> left_pools = {};
-  // On what terms it was started; they hold also when its space is gone.
+  // The terms of the session; they also hold after the space is closed.
   std::uint64_t lease = SessionTerms{}.lease, tenure = SessionTerms{}.tenure;
-  // When it was given to one who had waited in the queue; 0: nobody had to wait for it.
+  // When the session was given to an owner that had waited in the queue; 0: no owner waited for the session.
   std::uint64_t served_at = 0;
-  // Somebody outside was asked for it (PolicySigned, PolicySecret, PolicyTicket): to be taken last.
+  // An authority outside the TPM took part (PolicySigned, PolicySecret, PolicyTicket): reclaimed last.
   bool asked_authority = false;
-  // Its bind entity is, or may be, one that counts misses: so does each of its uses (TPM-RULES 34).
+  // The bind entity counts misses, or may do so: a wrong HMAC in any use then counts (docs/tpm-behaviour.md 34).
   bool bound_to_what_counts = false;
-  // Neither taken nor moved: it stays loaded (MISSION M11).
+  // Neither reclaimed nor moved: the session stays loaded.
   bool reserved = false;
-  // Somebody waits in a queue with a command for it: it is the last to leave. Not part of an image.
+  // A queued command needs the session, so the session leaves the TPM last. Not part of an image.
   bool awaited = false;
-  // Made again, and its client does not have the new nonce yet (TPM-RULES 30).
+  // Nonce-stale: rebuilt, and the client does not have the new nonce yet (docs/tpm-behaviour.md 30).
   bool stale = false;
-  wire::Bytes nonce;  // nonceTPM as its client knows it; empty: not known to us
+  wire::Bytes nonce;  // nonceTPM as the client knows it; empty: unknown to the manager
   PolicyLog log;
 
   [[nodiscard]] bool loaded() const { return context.empty(); }
-  // It can leave the TPM at any time, so it takes nothing from anybody; others are given by the bank.
+  // A rebuildable session can leave the TPM at any time and blocks no client; the bank gives all other sessions.
   [[nodiscard]] bool can_be_made_again() const { return !reserved && log.can_be_made_again(); }
-  // The bank gave it, and it may be taken back.
+  // The bank gave the session, and the session may be reclaimed.
   [[nodiscard]] bool is_ordinary() const { return !can_be_made_again() && !reserved; }
 };
 
-// A session that was taken from a space (reclaimed). Its number stands for nothing else there until the client has
-// flushed it: who was not told must not meet another session under the old handle (MISSION M8).
+// A session that was reclaimed from a space. The number has no other meaning in the space until the client has flushed
+// the handle: an uninformed client must not use a different session under the old handle.
 struct Tombstone {
-  std::uint64_t order = 0;  // they are retired oldest first
-  bool told = false;        // the client has used the handle since, and was refused
+  std::uint64_t order = 0;  // the oldest are removed first
+  bool told = false;        // the client has used the handle since, and got an error
 };
 
 struct Space {
   OwnerId owner;
   SpaceLimits limits;
   std::map<std::uint32_t, Object> objects;  // by the client's handle
-  // Handles of objects that were dropped to make room for another owner's, and that the client has not used since.
-  // They stand for nothing else until then.
+  // Handles of objects that were dropped to make room for another owner's object. Each handle stays reserved until the
+  // client has used the handle or flushed the object.
   std::set<std::uint32_t> taken_objects;
   std::map<std::uint32_t, Tombstone> tombstones;  // by number
-  bool given_up = false;                          // Exhaustion::kClose: it answers SESSION_HANDLES until it is closed
+  bool given_up = false;                          // Exhaustion::kClose: the space answers SESSION_HANDLES until closed
 };
 
 inline constexpr std::size_t kMaxNonce = 64;  // the largest digest (Part 2, 10.4.3)
 
-// Of sessions that were taken, at most so many of those whose clients were told stay in a space.
+// The most tombstones per space whose clients have been told.
 inline constexpr std::size_t kMaxTombstones = 16;
 
-// What all spaces hold, or those of one pool.
+// The sums of all spaces, or of the spaces of one pool.
 struct Holding {
   std::uint32_t spaces = 0;
   std::uint32_t objects = 0;
@@ -135,14 +139,15 @@ struct Holding {
 
 // Limits for all spaces together.
 struct Quota {
-  std::uint64_t context_bytes = 64ULL << 20;        // of objects; who may have how much of it: books/shared_room.h
-  std::uint32_t abandoned_sessions_per_owner = 16;  // client-saved, connection gone; in all: half of the chip's
+  std::uint64_t context_bytes = 64ULL << 20;  // of objects; books/shared_room.h divides the bytes among owners
+  std::uint32_t abandoned_sessions_per_owner =
+      16;  // client-saved, connection closed; in all: half of the chip's sessions
   std::uint32_t parked_sessions_per_owner = 4096;
   std::uint32_t abandoned_parked_per_owner = 256;
-  std::uint64_t log_bytes = 32ULL << 20;  // of parked sessions; shared likewise
+  std::uint64_t log_bytes = 32ULL << 20;  // of parked sessions; divided in the same way
 };
 
-// Parked sessions of one owner, or of all.
+// Parked sessions of one owner, or of all owners.
 struct ParkedSum {
   std::uint32_t sessions = 0;
   std::uint64_t bytes = 0;
@@ -150,15 +155,15 @@ struct ParkedSum {
   bool operator==(const ParkedSum&) const = default;
 };
 
-// A parked session that its client may use: by its space and the number that the client knows.
+// The key of a parked session that the client may use: the space and the client's number.
 struct ParkedKey {
   SpaceId space;
   std::uint32_t number = 0;
   auto operator<=>(const ParkedKey&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
 
-// Where the file of a parked session is found without looking at other owners' files: its owner, its space (0: its
-// connection is closed), when it was used last.
+// The key for a search of the parked sessions' files of one owner and space: owner, space (0: the connection is
+// closed), last use.
 struct FileKey {
   OwnerId owner;
   SpaceId space;
@@ -167,15 +172,15 @@ struct FileKey {
   auto operator<=>(const FileKey&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
 
-// An active session that is nobody's any more; flushed in idle time, or when the number or the room is needed.
+// An active session without a space; flushed in idle time, or when the number or the slot is needed.
 struct UnwantedSession {
   std::uint32_t handle = 0;
   bool loaded = false;
-  std::uint64_t sequence = 0;  // of its context, if it is saved: it counts for the context gap
-  OwnerId left_by = {};        // who pays for its flush; 0: nobody is known to
+  std::uint64_t sequence = 0;  // of the saved context, which counts for the context gap
+  OwnerId left_by = {};        // the owner that pays for the flush; 0: unknown
 };
 
-// Where the idlest object of a payer is found without looking at any other.
+// The key for the longest idle object of a payer.
 struct ObjectKey {
   Payer payer;
   std::uint64_t last_use = 0;
@@ -188,52 +193,53 @@ struct Books {
   std::map<SpaceId, Space> spaces;
   std::set<std::pair<OwnerId, SpaceId>> spaces_by_owner;  // follows from `spaces`
   Holding held;                                           // of all spaces; follows from `spaces`
-  SharedRoom contexts{ShareRule{}};                       // their bytes, by who holds them; follows from `spaces`
+  SharedRoom contexts{ShareRule{}};                       // context bytes by payer; follows from `spaces`
   std::set<ObjectKey> objects_by_use;                     // follows from `spaces`
   std::map<PoolId, Holding> pools;                        // of pools with a space; follows from `spaces`
   std::map<std::uint32_t, Session> sessions;              // in the TPM, by the TPM's number
   KeptPlaces kept_places;  // not part of an image: after a restart an owner waits once more
   std::map<ParkedKey, Session> parked;
-  std::map<ContextDigest, Session> parked_files;     // client-saved ones, by the digest of the client's copy
-  std::map<OwnerId, std::uint32_t> parked_by_owner;  // how many; follows from these two; none is zero
-  SharedRoom parked_bytes{ShareRule{}};              // likewise
+  std::map<ContextDigest, Session> parked_files;  // client-saved sessions, by the digest of the client's copy
+  std::map<OwnerId, std::uint32_t>
+      parked_by_owner;                   // counts; follow from `parked` and `parked_files`; no count is zero
+  SharedRoom parked_bytes{ShareRule{}};  // follows from `parked` and `parked_files`
   ParkedSum parked_in_all;
   std::set<FileKey> files_by_owner;  // follows from `parked_files`
   std::vector<Slot> slots;           // at most Chip::object_slots
   std::vector<UnwantedSession> unwanted_sessions;
   std::uint64_t tick = 0;
   std::uint64_t last_space = 0;
-  std::uint64_t newest_sequence = 0;  // of any session context the TPM made
+  std::uint64_t newest_sequence = 0;  // the highest of all session contexts that the TPM made
   std::uint64_t reclaims = 0;         // orders tombstones
-  std::uint64_t last_token = 0;       // of the contexts that clients have of parked sessions
+  std::uint64_t last_token = 0;       // of the contexts by which clients know parked sessions
   std::uint64_t last_twin = 0;
-  std::uint32_t reset_count = 0, restart_count = 0;  // the TPM's, when they were read last
+  std::uint32_t reset_count = 0, restart_count = 0;  // of the TPM, when last read
   std::uint64_t counters_read_at = 0;
-  // The TPM gave an answer nobody can believe, or was perhaps started up by somebody; it was not asked since what it
-  // holds.
+  // The TPM gave an invalid answer, or another program may have sent Startup; the books were not compared with the TPM
+  // since.
   bool in_doubt = false;
-  // A TPM Reset was noticed then. What was saved and not shown since may be from before it.
+  // When a TPM Reset was last noticed. An entity that was saved and not seen since may be from before the reset.
   std::uint64_t doubted_at = 0;
 };
 
-// Opens and closes a space. What is in the TPM of it is the caller's business.
+// Opens and closes a space. The caller flushes the space's entities in the TPM.
 SpaceId open_space(Books& books, OwnerId owner, const SpaceLimits& limits);
 void erase_space(Books& books, SpaceId space);
-// One that comes whole, from an image. False: there is one of that number.
+// Adds a complete space from an image. False: a space with that id exists.
 bool adopt_space(Books& books, SpaceId id, Space space);
-// Precondition: the space is open. It may leave pools, and come to others whatever they hold.
+// Precondition: the space is open. The space may leave pools, and may join other pools of any size.
 void set_limits(Books& books, SpaceId space, const SpaceLimits& limits);
 
-// Precondition: the space is open; for the last one, it has that object.
+// Precondition: the space is open; for set_context, the space has the object.
 void add_object(Books& books, SpaceId space, wire::ClientHandle handle, Object object);
-void erase_object(Books& books, SpaceId space, wire::ClientHandle handle);  // if it is there
+void erase_object(Books& books, SpaceId space, wire::ClientHandle handle);  // no effect if the object does not exist
 void set_context(Books& books, SpaceId space, wire::ClientHandle handle, wire::Bytes context);
-// It is used by the command of now, at that time.
+// Notes that the current command uses the object at the time `now`.
 void touch_object(Books& books, SpaceId space, wire::ClientHandle handle, std::uint64_t now);
-// What is in the TPM of the space, or of its object alone, becomes nobody's; the owner of the space pays for the flush.
+// The slots of the space, or of the one object, lose their space; the space's owner pays for the flush.
 void leave_slots(Books& books, SpaceId space, std::optional<wire::ClientHandle> object = std::nullopt);
 [[nodiscard]] Payer payer_of(const Space& space);
-// From now on the sums are judged by these rules.
+// Judges the sums by these rules from now on.
 void set_rules(Books& books, const ShareRule& contexts, const ShareRule& parked_bytes);
 // `gone(space id, handle, object)`.
 template <typename Gone>
@@ -246,57 +252,57 @@ void erase_objects_if(Books& books, Gone gone) {
     }
 }
 
-// Whether it may be that the TPM will not load its context: a reset came after that was made, for all we know.
-// Precondition: it is not in the TPM.
+// Whether the TPM may refuse to load the context of `saved`, because a reset possibly came after the context was made.
+// Precondition: the entity is not loaded.
 template <typename T>
 [[nodiscard]] bool is_doubtful(const Books& books, const T& saved) {
   return saved.seen_at < books.doubted_at;
 }
 
-// The slot an object is in; null: it is not in the TPM.
+// The slot of an object; null: the object is not loaded.
 [[nodiscard]] const Slot* slot_of(const Books& books, SpaceId space, wire::ClientHandle object);
-// The slot of a twin of it; null: it has none that is in the TPM.
+// The slot of a twin of the object; null: no twin is loaded.
 [[nodiscard]] Slot* slot_of_twin(Books& books, SpaceId space, wire::ClientHandle object);
-// The session in the TPM that the client knows by that number, if the space may use it now. The type octet of `handle`
-// may be wrong. Null: none.
+// The session in the TPM that the client knows by the number of `handle`, if the space may use the session now. The
+// type byte of `handle` may be wrong. Null: none.
 [[nodiscard]] Session* usable_session(Books& books, SpaceId space, std::uint32_t handle);
-// Likewise, of those that are parked.
+// The same for parked sessions.
 [[nodiscard]] Session* parked_session(Books& books, SpaceId space, std::uint32_t handle);
-// Either.
+// The same for both.
 [[nodiscard]] Session* known_session(Books& books, SpaceId space, std::uint32_t handle);
 [[nodiscard]] std::uint32_t loaded_sessions(const Books& books);  // unwanted ones included
-// Precondition: it is there.
+// Precondition: the space is open.
 [[nodiscard]] Holder holder_of(const Books& books, SpaceId space);
-// Whether the space may take up what was saved for later: it is of the same owner, and the same part of it.
+// Whether the space may load a saved session: both have the same owner and part.
 [[nodiscard]] inline bool may_take_up(const Space& space, const Session& session) {
   return Holder{session.owner, session.part} == Holder{space.owner, space.limits.part};
 }
-// The session was taken from its space, if it is in one: its number stands for nothing else there.
+// Leaves a tombstone in the space of the session, if any: the number gets no new meaning there.
 void add_tombstone(Books& books, const Session& session);
-// Likewise for a number that the space must not meet, for its client may know another space's session by it.
+// The same for a number of another space's session, if the space's client may know the number.
 void add_tombstone(Books& books, SpaceId space, std::uint32_t number);
 
-// Whether that number stands for something in the space already: a session, a file of its own client, a tombstone.
+// Whether the number is already in use in the space: by a session, by a file of the space's client, or by a tombstone.
 [[nodiscard]] bool is_taken_in(const Books& books, SpaceId space, std::uint32_t number);
 
-// How many sessions each space has that cannot be made again (reserved ones apart); under 0 those that nobody has any
-// more.
+// How many sessions that cannot be rebuilt each space has, without reserved sessions. Key 0: sessions without a space.
 [[nodiscard]] std::map<SpaceId, std::uint32_t> ordinary_sessions_by_space(const Books& books);
-// All that its clients may use or have put away.
+// All sessions that the space's clients may use or have saved.
 [[nodiscard]] std::uint32_t sessions_of_space(const Books& books, SpaceId space);
 
-// What a parked session costs. Octets.
+// The size of a parked session in bytes.
 [[nodiscard]] std::uint64_t size_of_parked(const Session& session);
-// A session that has left the TPM: client-saved or not decides where it goes. Precondition: its key is free.
+// Adds a session that has left the TPM; `client_saved` decides where. Precondition: the key is free.
 void add_parked(Books& books, Session session);
-// Takes it out again. Precondition: it is there.
+// Removes and returns a parked session. Precondition: the session exists.
 Session take_parked(Books& books, const ParkedKey& key);
 Session take_parked_file(Books& books, const ContextDigest& copy);
-void drop_parked_of(Books& books, SpaceId space);  // those that its clients may use
-// The space closes: the files of its parked sessions stay, for its owner's other spaces. Precondition: it is open.
+void drop_parked_of(Books& books, SpaceId space);  // only sessions that the space's clients may use
+// For a space that closes: the files of parked sessions stay for the owner's other spaces. Precondition: the space is
+// open.
 void abandon_parked_files(Books& books, SpaceId space);
-// For each parked session of the owner that it saved in that space (0: the connection is closed), idlest first.
-// `each(const Session&)` must not change the books.
+// Calls `each(const Session&)` for each parked session of the owner that the client saved in that space (0: the
+// connection is closed), the longest idle first. `each` must not change the books.
 template <typename Each>
 void for_each_file(const Books& books, OwnerId owner, SpaceId space, Each each) {
   const FileKey first{owner, space, 0, {}};
@@ -304,7 +310,7 @@ void for_each_file(const Books& books, OwnerId owner, SpaceId space, Each each) 
        it != books.files_by_owner.end() && it->owner == owner && it->space == space; ++it)
     each(books.parked_files.at(it->copy));
 }
-// For each of the owner's, wherever it saved them.
+// The same for all files of the owner, in any space.
 template <typename Each>
 void for_each_file(const Books& books, OwnerId owner, Each each) {
   const FileKey first{owner, {}, 0, {}};
@@ -312,16 +318,16 @@ void for_each_file(const Books& books, OwnerId owner, Each each) {
     each(books.parked_files.at(it->copy));
 }
 void forget_parked(Books& books);
-// A session is gone from the TPM, and not by its client: that leaves a tombstone. False: there is none of that number.
+// Removes a lost session (gone without the client's command), and leaves a tombstone. False: no session has the number.
 bool lose_session(Books& books, std::uint32_t number);
-// A session becomes nobody's, and the last of the unwanted ones. False: there is none of that number.
+// Appends a session to the unwanted sessions. False: no session has that number.
 bool make_unwanted(Books& books, std::uint32_t number);
 
-// Nullopt: everything that must be true of the books is. Else a sentence that says what is not.
+// Checks all rules of the books. Nullopt: all hold. Otherwise a sentence that names the broken rule.
 [[nodiscard]] std::optional<std::string> check(const Books& books, const Chip& chip);
 
 [[nodiscard]] wire::Bytes encode(const Books& books);
-// Nullopt: not a complete image of this version. Nothing in the image is trusted.
+// Nullopt: not a complete image of this version. No value in the image is trusted.
 [[nodiscard]] std::optional<Books> decode(wire::ByteView image);
 
 }  // namespace tpmspace::space

@@ -1,4 +1,4 @@
-// What must be true of the books.
+// The rules of the books.
 #include <algorithm>
 #include <set>
 
@@ -8,7 +8,7 @@ namespace tpmspace::space {
 
 namespace {
 
-// Whether the space has a session, in the TPM or parked, that its client knows by that number.
+// Whether the client knows a session of the space by that number, in the TPM or parked.
 bool knows_number(const Books& books, SpaceId space, std::uint32_t number) {
   if (books.parked.count({space, number}) != 0) return true;
   return std::any_of(books.sessions.begin(), books.sessions.end(), [&](const auto& entry) {
@@ -99,7 +99,7 @@ std::optional<std::string> check_tombstones(const Books& books, const Chip& chip
   return std::nullopt;
 }
 
-// What is true of a session wherever it is.
+// The rules for a session in any place.
 std::optional<std::string> check_session(const Books& books, const Chip& chip, const Session& session) {
   if (!wire::is_session(session.handle)) return "a session's handle is not a session's";
   if (!wire::is_session(session.client.value)) return "a client knows a session by what is no session's handle";

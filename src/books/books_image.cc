@@ -1,4 +1,4 @@
-// The books as octets, and back.
+// The books as bytes, and back.
 #include <algorithm>
 #include <array>
 #include <memory>
@@ -45,7 +45,7 @@ void put(Writer& out, const Object& object) {
   put_blob(out, object.context);
 }
 
-// Entries stand in the order of their keys, each once: there is one image of the same books.
+// Entries are sorted by key, without duplicates: equal books have one image.
 template <typename Map, typename Key, typename Value>
 bool append(Map& map, const Key& key, Value value) {
   if (!map.empty() && !(map.rbegin()->first < key)) return false;
@@ -53,7 +53,7 @@ bool append(Map& map, const Key& key, Value value) {
   return true;
 }
 
-// Anything but 0 and 1 is no image of ours.
+// Any value but 0 and 1 makes the image invalid.
 std::optional<bool> get_flag(Reader& in) {
   const auto value = in.u8();
   if (!value || *value > 1) return std::nullopt;
@@ -101,7 +101,7 @@ void put(Writer& out, const View& view) {
   out.u32(view.persistent_base);
 }
 
-// A set has one form (wire/numbers.h): others are no image of ours.
+// A set has one form (wire/numbers.h); any other form makes the image invalid.
 std::optional<wire::Numbers> get_numbers(Reader& in) {
   std::vector<wire::Numbers::Range> ranges;
   const bool complete = get_list(in, [&] {
@@ -154,7 +154,7 @@ void put(Writer& out, const SpaceLimits& limits) {
   if (limits.pins) put(out, *limits.pins);
 }
 
-// What may be missing. False: it is neither there nor missing.
+// An optional value. False: the presence flag or the value is invalid.
 template <typename T>
 bool get_shared(Reader& in, std::optional<T> (*get)(Reader&), std::shared_ptr<const T>& out) {
   const auto is_there = get_flag(in);
@@ -401,7 +401,7 @@ bool get_sessions(Reader& in, Books& books) {
   });
 }
 
-// Those that are usable, then the files; each kind in the order of its keys.
+// The usable sessions, then the files; each kind sorted by key.
 bool get_parked(Reader& in, Books& books) {
   return get_list(in, [&] {
     auto session = get_session(in);

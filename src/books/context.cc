@@ -17,7 +17,7 @@ constexpr std::uint32_t kSavedStClear = 0x80000002;
 ContextDigest digest_of(wire::ByteView context) {
   ContextDigest out{};
   unsigned size = 0;
-  // Cannot fail for SHA-256 but for lack of memory; a zero digest then matches nothing that was booked.
+  // SHA-256 fails only without memory; a zero digest then matches no booked context.
   (void)EVP_Digest(context.data(), context.size(), out.data(), &size, EVP_sha256(), nullptr);
   return out;
 }

@@ -1,8 +1,9 @@
-// A saved context as a client or the TPM holds it (TPMS_CONTEXT), as far as it is plain.
+// The plain part of a saved context (TPMS_CONTEXT) as a client or the TPM holds it.
 //
-// Idea: the plain fields tell what it is (TPM-RULES 12); the rest is between the TPM and itself. We never change one
-// octet of it: savedHandle and hierarchy are input to its protection.
-// Threads: values. Sizes: what a TPM sends, below its buffer size.
+// Idea: the plain fields tell the kind of the context (docs/tpm-behaviour.md 12); only the TPM can read the rest.
+// tpmspace changes no byte of a context: its protection covers savedHandle and hierarchy.
+// Threads: values.
+// Limits: a context is smaller than the TPM's buffer.
 // Source: TPM 2.0 library, Part 2, 14.
 #pragma once
 
@@ -15,7 +16,7 @@
 
 namespace tpmspace::space {
 
-// SHA-256 over a whole context: how a blob that a client presents is recognised (TPM-RULES 15).
+// SHA-256 over a whole context: recognises a context that a client presents (docs/tpm-behaviour.md 15).
 using ContextDigest = std::array<std::uint8_t, 32>;
 [[nodiscard]] ContextDigest digest_of(wire::ByteView context);
 
@@ -30,11 +31,11 @@ struct ContextInfo {
   [[nodiscard]] bool is_st_clear() const;  // an object that does not load after a Restart
 };
 
-// `context` must be exactly one TPMS_CONTEXT. Errors, as libtpms gives them for ContextLoad's parameter:
-// 1DA too short, 95 something follows, 1C4 a savedHandle that nothing can have.
+// `context` must be exactly one TPMS_CONTEXT. Errors, as from libtpms for the parameter of ContextLoad: 1DA too short,
+// 95 trailing bytes, 1C4 an impossible savedHandle.
 [[nodiscard]] tl::expected<ContextInfo, wire::Rc> read_context(wire::ByteView context);
 
-// Whether a refused ContextLoad of a context of ours means that it will never load again.
+// Whether the error code of a ContextLoad means that this context of ours will never load again.
 [[nodiscard]] bool is_dead_context(wire::Rc code);
 
 }  // namespace tpmspace::space

@@ -5,7 +5,7 @@
 namespace tpmspace::space {
 
 bool KeptPlaces::keep(const Place& place, std::size_t most) {
-  // No owner has more of them than are still free.
+  // An owner has at most as many places as are still free.
   if (places_.size() >= most || of(place.owner) + 1 > most - places_.size()) return false;
   places_.push_back(place);
   return true;

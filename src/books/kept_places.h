@@ -1,12 +1,13 @@
-// Places among the chip's sessions that stay an owner's for a while after it has given them back.
+// Places among the chip's sessions that stay reserved for an owner for a while after the owner gave the session back.
 //
-// Idea: an owner that waited for a session (space/reclaim.h) would wait as long for the next one if a hoarder got the
-// place as soon as it is given back. So the place stays the owner's for one tenure. To everybody else it is out, and
-// against the owner's fair share it counts as a session that the owner holds. It goes before any session does: as soon
-// as somebody waits and its owner is above the share. A session that is started in a kept place inherits when the
-// owner was served, so using the place again and again renews nothing but the place.
-// Threads: a value. Units: nanoseconds of the manager's clock. Limits: `most` places in all, shared by owners
-// (no owner has more than are still free); none is kept for longer than kLongest.
+// Idea: after a wait for a session (space/reclaim.h), an owner would wait as long for the next session if a hoarder got
+// the place at once. So the place stays reserved for the owner for one tenure. For all other owners the place is taken.
+// A kept place counts against the owner's fair share like a held session. Kept places are given up before any session
+// is reclaimed: as soon as another owner waits while this owner is above its share. A session in a kept place inherits
+// `served_at`, so repeated use renews only the place.
+// Threads: a value. Units: nanoseconds of the manager's clock.
+// Limits: `most` places in all, shared by owners (an owner has at most as many as are still free); no place is kept for
+// longer than kLongest.
 #pragma once
 
 #include <cstddef>
@@ -26,14 +27,14 @@ class KeptPlaces {
   struct Place {
     OwnerId owner;
     std::uint64_t until = 0;
-    std::uint64_t served_at = 0;  // when the owner got it, after it had waited
+    std::uint64_t served_at = 0;  // when the waiting owner got the place
   };
 
-  // False: that would be more than the owner's share of `most`.
+  // False: the place would exceed the owner's share of `most`.
   bool keep(const Place& place, std::size_t most);
-  // The owner starts a session in one; when it got it. Nullopt: it has none.
+  // The owner starts a session in a kept place. Returns `served_at`; nullopt: the owner has no kept place.
   std::optional<std::uint64_t> use(OwnerId owner);
-  // One of the owner's is kept no longer. False: it has none.
+  // Gives up one place of the owner. False: the owner has none.
   bool release(OwnerId owner) { return use(owner).has_value(); }
   void expire(std::uint64_t now);
   void clear() { places_.clear(); }
@@ -41,7 +42,7 @@ class KeptPlaces {
   [[nodiscard]] std::size_t size() const { return places_.size(); }
   [[nodiscard]] std::uint32_t of(OwnerId owner) const;
   [[nodiscard]] const std::vector<Place>& places() const { return places_; }
-  // When the next one is kept no longer; UINT64_MAX: there is none.
+  // When the next place expires; UINT64_MAX: no place is kept.
   [[nodiscard]] std::uint64_t next_end() const;
 
  private:

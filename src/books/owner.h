@@ -1,5 +1,5 @@
-// Who a space belongs to, as a plain number. The rooms that know what it stands for (a uid in a namespace)
-// make it; the manager only compares. Threads: a value.
+// The identity of a space's owner, as a plain number. Other rooms make the number and know its meaning (a uid in a
+// namespace); the manager only compares numbers. Threads: a value.
 #pragma once
 
 #include <array>
@@ -23,19 +23,20 @@ struct SpaceId {
   auto operator<=>(const SpaceId&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
 
-// Within an owner: what one part has put away is not for another. Two plain numbers that others make, too. No part:
-// zero.
+// A division of an owner: a part cannot load another part's saved sessions. Both plain numbers are made by other rooms.
+// Zero: no part.
 struct Part {
-  std::uint64_t user = 0;                         // of several who are one owner together
-  std::uint64_t connection = 0;                   // one that wants nothing of its owner's any more
+  std::uint64_t user = 0;                         // one of several users of a shared owner
+  std::uint64_t connection = 0;                   // a connection secluded from the rest of the owner
   auto operator<=>(const Part&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
 
-// Who it is exactly: the owner pays, the part touches.
+// The exact identity: the owner is charged, the part has access.
 struct Holder {
   OwnerId owner;
   Part part;
-  // He may know of what the other has: a user of what his secluded connections have, and nobody else of another's.
+  // Whether this holder may know the other holder's entities: a user sees the entities of the user's own secluded
+  // connections, and none of other users.
   [[nodiscard]] bool covers(const Holder& other) const {
     return owner == other.owner && part.user == other.part.user &&
            (part.connection == 0 || part.connection == other.part.connection);
@@ -43,23 +44,24 @@ struct Holder {
   auto operator<=>(const Holder&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
 
-// What happens when a space wants a session and may not have one now (docs/sessions.md).
+// The reaction if a space wants a session and none is available now (docs/sessions.md).
 enum class Exhaustion : std::uint8_t {
   kRefuse,   // SESSION_HANDLES at once
-  kWait,     // until it may, at most until the deadline; nothing is taken from anybody
-  kReclaim,  // the same, and sessions are taken from those who have too many, or do not use them
-  kClose,    // at the deadline everything of the space is given up; it answers SESSION_HANDLES until it is closed
+  kWait,     // until a session is available, at most until the deadline; no session is reclaimed
+  kReclaim,  // the same, and sessions are reclaimed from owners that have too many or leave sessions idle
+  kClose,    // at the deadline the space loses everything and answers SESSION_HANDLES until closed
 };
 
-// On what terms a space has sessions. Units: sessions, nanoseconds.
+// The terms on which a space has sessions. Units: sessions, nanoseconds.
 struct SessionTerms {
   static constexpr std::uint64_t kSecond = 1'000'000'000;
   static constexpr std::uint64_t kEndless = UINT64_MAX;
 
-  std::uint32_t claim = 3;                // the most it needs at once to finish anything: what one command can use
-  std::uint64_t lease = 10 * kSecond;     // idle for so long, a session may be taken if somebody waits
-  std::uint64_t tenure = 10 * kSecond;    // an owner above its fair share loses one after another waited so long
-  std::uint64_t deadline = 30 * kSecond;  // so long it waits for a session itself
+  std::uint32_t claim = 3;             // the most sessions needed at once by any task: as many as one command can use
+  std::uint64_t lease = 10 * kSecond;  // after this idle time a session may be reclaimed if another client waits
+  std::uint64_t tenure =
+      10 * kSecond;  // after this wait of another owner, an owner above its fair share loses a session
+  std::uint64_t deadline = 30 * kSecond;  // the longest wait of this space for a session
   Exhaustion exhaustion = Exhaustion::kReclaim;
 
   bool operator==(const SessionTerms&) const = default;
@@ -71,41 +73,41 @@ struct PoolId {
   auto operator<=>(const PoolId&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
 
-// What all spaces of a pool may hold together. Whatever is above it is refused at once, as by an exhausted TPM: nobody
-// waits for a neighbour in a pool. Each space carries the limits that it is judged by.
+// The limits of all spaces of a pool together. A request above the limit is refused at once, as by an exhausted TPM:
+// clients never wait for another space of the pool. Each space carries its limits.
 struct Pool {
   PoolId id;
-  // In the TPM, those whose connections are gone included. What can be made again takes nothing (space/session_book.h).
+  // In the TPM, sessions with closed connections included. Rebuildable sessions do not count (space/session_book.h).
   std::uint32_t sessions = UINT32_MAX;
   std::uint32_t objects = UINT32_MAX;  // transient objects and sequences
-  // Octets of saved contexts. A new object needs room for the longest one.
+  // Bytes of saved contexts. A new object needs room for the longest context.
   std::uint64_t bytes = UINT64_MAX;
 
   bool operator==(const Pool&) const = default;
 };
 inline constexpr std::size_t kMaxPools = 3;
 
-// What one space may hold, and see. Units: entities.
+// The limits and the view of one space. Units: entities.
 struct SpaceLimits {
   std::uint32_t objects = 1000;  // transient objects and sequences
-  std::uint32_t sessions = 64;   // active ones, those it saved itself included
+  std::uint32_t sessions = 64;   // active sessions, client-saved ones included
   SessionTerms terms = {};
-  // What it saves for later is for spaces of the same part alone, and theirs for it.
+  // Sessions that the space saves can be loaded only by spaces of the same part.
   Part part = {};
-  // What is kept for administrators in a shared room (books/shared_room.h) is for this space, too.
+  // The space may use the room that is kept for administrators (books/shared_room.h).
   bool administers = false;
-  // Its wrong authorizations count for its owner's share, and it is stopped when that is used up; false: it may lock
-  // the TPM for all (who administers lockout may).
+  // Wrong authorizations count for the owner's share, and when the share is used up, the space is stopped. False: the
+  // space may lock the TPM for all (a space that administers lockout may do so).
   bool shares_tries = false;
-  // Owners that the client may be, if its identity is in doubt. Its wrong authorizations count for their shares as
-  // well, and it needs tries left in each: an unidentified client gets no second share.
+  // The owners that the client may be, if the client's identity is in doubt. Wrong authorizations also count for the
+  // shares of these owners, and each must have tries left: an unidentified client gets no second share.
   std::vector<OwnerId> may_be = {};
-  // Of the TPM's time, where several want it at once: a weight, and who goes first (queue/fair_queue.h).
+  // Use of the TPM's time when several owners want the TPM at once: weight and precedence (queue/fair_queue.h).
   std::uint32_t share = 100;
   std::uint8_t priority = 1;
-  std::array<Pool, kMaxPools> pools = {};  // different ones
+  std::array<Pool, kMaxPools> pools = {};  // all different
   std::shared_ptr<const View> view = {};   // null: everything, as the chip has it
-  // PIN Fail indices whose authorization it may try; null: all. Those that are none need not be in it.
+  // PIN Fail indices whose authorization the space may try; null: all. Other indices need not be listed.
   std::shared_ptr<const wire::Numbers> pins = {};
 };
 

@@ -17,19 +17,20 @@ constexpr std::uint16_t kAlgXor = 0x000A, kAlgNull = 0x0010;
 constexpr std::uint8_t kPolicy = 1, kTrial = 3;  // TPM_SE
 constexpr std::size_t kMaxDigest = 64;
 
-// What follows the algorithm in a TPMT_SYM_DEF (Part 2, 11.1.6), in bytes: of a block cipher its key bits and its mode,
-// of XOR its hash.
+// The size of the fields after the algorithm in a TPMT_SYM_DEF (Part 2, 11.1.6), in bytes: key bits and mode of a block
+// cipher, hash of XOR.
 std::size_t size_after_algorithm(std::uint16_t algorithm) {
   if (algorithm == kAlgNull) return 0;
   return algorithm == kAlgXor ? 2 : 4;
 }
 
-// A PolicySigned or PolicySecret was given a nonce of the session: its size can be read also when it is encrypted.
+// Whether a PolicySigned or PolicySecret has a nonce of the session. The nonce's size is readable even if the nonce is
+// encrypted.
 bool has_nonce(const Command& step) {
   return wire::Reader(step.parameters()).u16().value_or(0) != 0;
 }
 
-// A PolicyPCR selects one of these PCRs. What cannot be read may.
+// Whether a PolicyPCR selects one of these PCRs. True for an unreadable selection.
 bool selects_any(const Command& step, std::uint32_t pcrs) {
   wire::Reader in(step.parameters());  // pcrDigest, TPML_PCR_SELECTION: count, then hash, sizeofSelect, bits of each
   const auto digest = in.tpm2b();
@@ -75,9 +76,9 @@ void PolicyLog::give_up(Rebuildable why) {
 
 bool PolicyLog::can_repeat(const Command& step, std::uint32_t uncounted_pcrs) const {
   if (step.first_parameter_encrypted()) return false;
-  // Nobody's authorization is asked for, and no nonce: only the policy's digest is wanted.
+  // The command needs no authorization and no nonce, only the policy's digest.
   if (trial && step.code() == cc::kPolicyAuthValue) return true;
-  // What it stands for would be looked up again.
+  // An empty pcrDigest means the present PCR values, which a rebuild would read anew.
   if (trial && step.code() == cc::kPolicyPCR && wire::Reader(step.parameters()).u16().value_or(0) == 0) return false;
   if (!trial && step.code() == cc::kPolicyPCR && selects_any(step, uncounted_pcrs)) return false;
   const PolicyEffect effect = step.row().policy;

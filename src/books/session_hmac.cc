@@ -11,7 +11,7 @@ using wire::Writer;
 
 namespace {
 
-// TPM_ALG_ID (Part 2, 6.3). Null: another one.
+// TPM_ALG_ID (Part 2, 6.3). Null: an unknown algorithm.
 const EVP_MD* hash_of(std::uint16_t hash) {
   switch (hash) {
     case 0x0004:

@@ -40,7 +40,7 @@ bool SharedRoom::admits(const Payer& payer, std::uint64_t more) const {
   std::uint64_t within = left_of(minimum, own);
   if (!payer.administers) within = std::min(within, left_of(minimums, in_minimums_));
   if (more <= within) return true;
-  // Of the owners that came after all minimums were taken, everything is in the common part.
+  // For owners that came after all minimums were taken, the whole amount is in the common part.
   const std::uint64_t free = left_of(rule_.common(), beyond_ + left_of(in_minimums_, minimums));
   const std::uint64_t beyond = more - within;
   return beyond <= free && left_of(own, minimum) + beyond <= free;

@@ -5,7 +5,7 @@
 
 namespace tpmspace::space {
 
-// The moment `span` after `time`; never, when that lies behind the last moment.
+// The moment `span` after `time`; never, if the sum exceeds the last moment.
 [[nodiscard]] constexpr std::uint64_t after(std::uint64_t time, std::uint64_t span) {
   return span > UINT64_MAX - time ? UINT64_MAX : time + span;
 }

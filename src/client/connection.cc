@@ -23,7 +23,7 @@ namespace {
 constexpr std::size_t kReadSize = std::size_t{16} * 1024;
 constexpr auto kHello = static_cast<std::uint32_t>(proto::MessageType::kHello);
 constexpr auto kSync = static_cast<std::uint32_t>(proto::MessageType::kSync);
-constexpr auto kLongestPause = std::chrono::microseconds(5000);  // between two looks whether a descriptor is free
+constexpr auto kLongestPause = std::chrono::microseconds(5000);  // between two checks whether a descriptor is free
 constexpr wire::Rc kOtherVersion = wire::from_manager(wire::rc::kValue);
 
 std::string hex(wire::Rc code) {
@@ -46,7 +46,7 @@ std::string what_it_is(mode_t mode) {
   return "a device or pipe";
 }
 
-// The kernel refuses a connection to what is no socket with the same code as to one that nobody serves.
+// The kernel refuses a connection to a file that is not a socket with the same code as to a socket without a server.
 Error refused_connection(const std::string& path) {
   struct stat info {};
   if (stat(path.c_str(), &info) == 0 && !S_ISSOCK(info.st_mode))
@@ -56,7 +56,7 @@ Error refused_connection(const std::string& path) {
           "no tpmspaced at " + path + ": the socket is there, but nobody serves it" + kStartOne, 0};
 }
 
-// Either the socket's own mode keeps us out, or that of a folder on the way.
+// The mode of the socket, or of a folder on the way, forbids the access.
 Error forbidden(const std::string& path, int error) {
   std::string why = reason(error);
   struct stat info {};
@@ -94,7 +94,7 @@ Error connect_error(const std::string& path, int error) {
   }
 }
 
-// What a refused UseChip says of the chip; null: something else is wrong.
+// The reason of a refused UseChip if the chip is at fault; otherwise null.
 const char* no_such_chip(wire::Rc code) {
   if (code == wire::from_manager(wire::rc::kValue)) return "is not one that its configuration names";
   if (code == wire::from_manager(wire::rc::kDisabled))
@@ -103,7 +103,7 @@ const char* no_such_chip(wire::Rc code) {
   return nullptr;
 }
 
-// What a refused Join says of the two connections; null: something else is wrong.
+// The reason of a refused Join if one of the two connections is at fault; otherwise null.
 const char* no_joining(wire::Rc code) {
   if (code == wire::from_manager(wire::rc::kValue))
     return ": the connection that it was to join is not there any more; it ends when every process that has it has "
@@ -128,7 +128,7 @@ std::optional<Error> path_error(const std::string& path) {
   return Error{Error::Kind::kBadPath, what + kNameAnother, 0};
 }
 
-// 0 or the error. A connect that a signal interrupted has not begun (AF_UNIX), so it is simply tried again.
+// 0 or the error. A connect that a signal interrupted has not begun (AF_UNIX), so the call is repeated.
 int connect_to(int fd, const sockaddr_un& address) {
   // The C interface takes every kind of address through this one type.
   const auto* generic = reinterpret_cast<const sockaddr*>(&address);  // NOLINT
@@ -139,12 +139,12 @@ int connect_to(int fd, const sockaddr_un& address) {
   return 0;
 }
 
-// False once the deadline has passed. May return early; the caller looks for itself.
+// False once the deadline has passed. May return early; the caller checks again.
 bool wait_readable(int fd, const std::optional<std::chrono::steady_clock::time_point>& deadline) {
   using std::chrono::milliseconds;
   milliseconds wait(-1);
   if (deadline) {
-    // Rounded up, so that less than a millisecond does not spin; bounded, so that it fits an int.
+    // Rounded up, so less than a millisecond does not spin; bounded, so the value fits an int.
     wait = std::min(std::chrono::ceil<milliseconds>(*deadline - std::chrono::steady_clock::now()),
                     milliseconds(1'000'000));
     if (wait.count() <= 0) return false;
@@ -268,7 +268,7 @@ Error Connection::last_words() {
 tl::expected<void, Error> Connection::send(wire::ByteView frame) {
   ++sent_;
   if (!to_share_) return write_all(frame);
-  // Behind the frame: a manager that has no place for this connection answers the first thing that comes.
+  // Also behind the last frame: a manager without a place for this connection answers the first frame.
   wire::Writer out;
   out.raw(frame);
   put(out, proto::Share{*to_share_}, Awaited::kNobody);
@@ -361,7 +361,7 @@ tl::expected<proto::Reply, Error> Connection::call(const proto::Request& request
     const auto more = fill(deadline);
     if (!more) return tl::make_unexpected(more.error());
     if (*more) continue;
-    // Ours is the newest request; its late reply is nobody's.
+    // This request is the newest, so its late reply has no waiting caller.
     replies_due_.back().awaited = Awaited::kNobody;
     return tl::make_unexpected(timed_out(timeout_ms));
   }
@@ -507,8 +507,8 @@ void Connection::end_turn() {
   unlock_descriptor(fd());
 }
 
-// The kernel gives the turn of a process away when that process closes any descriptor of the socket. What arrives then
-// is for the next one.
+// The kernel ends the turn of a process when the process closes any descriptor of the socket. Data that arrives then is
+// for the next process.
 Error Connection::turn_lost() const {
   return {Error::Kind::kSystem,
           name_ +
@@ -521,7 +521,7 @@ tl::expected<void, Error> Connection::drop_what_is_anothers(const Deadline& dead
   reader_ = proto::FrameReader(proto::kMaxFrameSize, proto::kMaxReplySize);
   responses_.clear();
   replies_due_.clear();
-  // What only this call can have sent.
+  // Only this call can have sent this mark.
   const auto time = static_cast<std::uint64_t>(Clock::now().time_since_epoch().count());
   const std::uint64_t mark = time << 22U | (static_cast<std::uint64_t>(getpid()) & 0x3FFFFFU);
   wire::Writer out;
@@ -542,7 +542,7 @@ tl::expected<void, Error> Connection::drop_what_is_anothers(const Deadline& dead
   return {};
 }
 
-// Unless it is the reply to what this process sent.
+// Unless the arrival is the reply to the mark that this process sent.
 tl::expected<void, Error> Connection::drop(const proto::Arrival& arrival) {
   if (std::holds_alternative<proto::TpmFrame>(arrival)) return {};
   const auto* control = std::get_if<proto::ControlFrame>(&arrival);

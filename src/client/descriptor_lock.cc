@@ -8,7 +8,7 @@
 namespace tpmspace::client {
 namespace {
 
-// The whole of it: length 0 is "to the end".
+// The whole file: length 0 means "to the end".
 struct flock whole(short type) {
   struct flock out {};
   out.l_type = type;

@@ -1,6 +1,6 @@
-// Why a client's call did not work, as a value.
+// The error of a client's call, as a value.
 //
-// Idea: `what` is a sentence for a person (what happened, why, what to do about it); `kind` is for a program.
+// Idea: `what` is a sentence for a person (what happened, why, what to do); `kind` is for a program.
 // Threads: a value.
 #pragma once
 
@@ -13,14 +13,14 @@ namespace tpmspace::client {
 
 struct Error {
   enum class Kind : std::uint8_t {
-    kNoService,  // nobody serves this socket
-    kForbidden,  // somebody does, but not for us
+    kNoService,  // the socket has no server
+    kForbidden,  // the server does not admit this user
     kBadPath,    // no socket can have this path
     kClosed,     // the manager closed the connection, or the connection broke
     kTimeout,    // a control reply did not come in time
-    kProtocol,   // what came is not the protocol that we speak; the connection is of no use any more
+    kProtocol,   // the data is not of this protocol; the connection is unusable
     kRefused,    // the manager refused a control message: see `code`
-    kSystem,     // the operating system did (out of descriptors, say)
+    kSystem,     // an error of the operating system (for example, no descriptors left)
   };
   Kind kind = Kind::kSystem;
   std::string what;

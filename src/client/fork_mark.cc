@@ -8,7 +8,7 @@
 namespace tpmspace::client {
 namespace {
 
-constexpr std::size_t kSize = 1;  // the kernel makes it a page
+constexpr std::size_t kSize = 1;  // the kernel rounds up to a page
 
 }  // namespace
 

@@ -1,9 +1,9 @@
-// Whether this process is the one that made something, or was forked from it.
+// A mark that tells whether this process set the mark or was forked afterwards.
 //
-// Idea: a page of memory that the kernel empties in a child (MADV_WIPEONFORK, Linux 4.14). A process id would not do: a
-// child may get that of an ancestor which has ended. Where the kernel has no such page, or there is no memory for one,
-// the process id has to do.
-// Threads: as the thing that it marks. Errors: none.
+// Idea: a page of memory that the kernel clears in a child (MADV_WIPEONFORK, Linux 4.14). A process id is not enough: a
+// child may get the id of an ancestor that has ended. If the kernel lacks such pages, or memory is exhausted, the
+// process id must serve.
+// Threads: as the marked object. Errors: none.
 #pragma once
 
 #include <sys/types.h>
@@ -12,7 +12,7 @@ namespace tpmspace::client {
 
 class ForkMark {
  public:
-  // This process is the one.
+  // Sets the mark for this process.
   ForkMark();
   ~ForkMark();
   ForkMark(const ForkMark&) = delete;
@@ -20,11 +20,11 @@ class ForkMark {
 
   // True: this process was forked after the mark was set.
   [[nodiscard]] bool is_forked() const;
-  // From now on this process is the one.
+  // Sets the mark for this process again.
   void set();
 
  private:
-  volatile unsigned char* page_ = nullptr;  // null: there is none
+  volatile unsigned char* page_ = nullptr;  // null: no page
   pid_t pid_ = 0;
 };
 

@@ -19,7 +19,7 @@ std::string default_socket_path() {
 
 std::optional<std::string> administrators_socket_path() {
   if (default_socket_path() != proto::kSystemSocket) return std::nullopt;
-  // Only root, or the manager's own user, can open it.
+  // Only root, or the manager's own user, can open this socket.
   if (access(proto::kSystemAdminSocket, R_OK | W_OK) != 0) return std::nullopt;
   return proto::kSystemAdminSocket;
 }

@@ -1,8 +1,8 @@
-// Where the manager's socket is, for TCTI and tool alike.
+// The manager's socket, for TCTI and tool alike.
 //
-// Idea: TPMSPACE_SOCKET if it is set; else $XDG_RUNTIME_DIR/tpmspace/tpm.sock if it is there; else the system's.
+// Idea: TPMSPACE_SOCKET if set; otherwise $XDG_RUNTIME_DIR/tpmspace/tpm.sock if that socket exists; otherwise the
+// system's.
 // Threads: reads the environment: not while another thread changes it.
-// Source: DESIGN "Programs".
 #pragma once
 
 #include <optional>
@@ -11,8 +11,8 @@
 namespace tpmspace::client {
 
 [[nodiscard]] std::string default_socket_path();
-// The system's listener for administrators, which an accept flood of other users does not reach; nullopt: it is not for
-// this process, or not there, or `default_socket_path` is another manager's.
+// The system's listener for administrators, with places even under a flood of other users' connections. Nullopt: not
+// for this process, or missing, or `default_socket_path` is another manager's.
 [[nodiscard]] std::optional<std::string> administrators_socket_path();
 
 }  // namespace tpmspace::client

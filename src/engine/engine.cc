@@ -13,7 +13,7 @@ namespace rc = wire::rc;
 
 namespace {
 
-// With so much that nobody wants in the TPM, it is tidied up even while clients wait.
+// With this many unwanted entities in the TPM, idle work is done even while clients wait.
 constexpr std::size_t kUnwantedBacklog = 8;
 constexpr Time kNever = UINT64_MAX;
 
@@ -29,7 +29,7 @@ Gate& Engine::gate() {
 }
 
 ConnectionId Engine::open(space::OwnerId owner, const space::SpaceLimits& limits) {
-  // A connection has the number of its space, so that restored books are enough to find it again.
+  // A connection has the number of its space, so restored books are enough to identify a connection.
   const space::SpaceId id = impl_->manager.open(owner, limits);
   impl_->connections.emplace(id.value, Connection{owner, id, std::nullopt});
   return id.value;
@@ -103,7 +103,7 @@ void Engine::close(ConnectionId id) {
   impl_->charge(owner, began);
 }
 
-// What passes the queue has every other step at most: whoever waits in the queue has the others.
+// Work that passes the queue gets at most every other step; commands in the queue get the others.
 Step Engine::step(Time now) {
   Impl& me = *impl_;
   if (me.queue.size() == 0 || !std::exchange(me.passed_last, false)) {
@@ -122,7 +122,7 @@ Step Engine::step(Time now) {
   return step;
 }
 
-// These take turns as well.
+// The kinds of such work take turns as well.
 std::optional<Step> Engine::Impl::pass_queue(Time now) {
   constexpr std::array kWays = {&Impl::go_on_with_order, &Impl::put_away_for_sleep, &Impl::serve_session_queue,
                                 &Impl::serve_number_queue, &Impl::tidy_backlog};
@@ -171,7 +171,7 @@ std::optional<Waiting> Engine::Impl::take_waiting(Ticket ticket) {
   Connection& connection = connections.at(tickets.at(ticket));
   tickets.erase(ticket);
   std::optional<Waiting> out = std::exchange(connection.waiting, std::nullopt);
-  if (!gate.begin(ticket)) return std::nullopt;  // it was withdrawn
+  if (!gate.begin(ticket)) return std::nullopt;  // the command was withdrawn
   return out;
 }
 
@@ -187,7 +187,7 @@ Step Engine::Impl::serve(Ticket ticket, Time now, std::optional<Time> waited) {
   return step;
 }
 
-// A greater share makes the same time cheaper.
+// A larger share makes the same time cheaper.
 void Engine::Impl::charge_turn(const Connection& connection, Time began, Time of_others) {
   const Time spent = clock() - began;
   const Time own_time = std::max(spent - std::min(spent, of_others), kLeastCharge);
@@ -202,7 +202,7 @@ Step Engine::Impl::serve_inherit(ConnectionId id, Ticket ticket, const Inherit& 
   space::Cost cost;
   const auto parent = manager.books().spaces.find(what.from);
   if (parent != manager.books().spaces.end()) cost = manager.inherit(connection.space, what.from, what.known, code);
-  (void)gate.end();  // of one that was abandoned the connection is closed next
+  (void)gate.end();  // the connection of an abandoned request is closed next
   if (code != rc::kSuccess) code = wire::from_manager(code);
   Step step;
   step.account = to_account(&connection, id, 0, code, std::move(cost));
@@ -229,7 +229,7 @@ Step Engine::Impl::serve_command(ConnectionId id, Ticket ticket, const ClientCom
   else if (waited)
     manager.note_waited_for(connection.space, outcome);
 
-  // What others had left behind is theirs to pay (to_account).
+  // Other owners are charged for entities that they left behind (to_account).
   std::uint64_t of_others = 0;
   for (const auto& [owner, nanoseconds] : outcome.cost.owed) of_others += nanoseconds;
 
@@ -276,12 +276,12 @@ Step Engine::Impl::idle(Time now) {
     return step;
   }
   if (auto done = put_away(now)) return std::move(*done);
-  // What is loaded would not go; the next client command will meet the reason.
+  // Loaded entities cannot be evicted now; the next client command will meet the reason.
   not_before = now + kLostPause;
   return step;
 }
 
-// `wake`: when there will be something to save.
+// `wake`: when an entity becomes due for saving.
 std::optional<Step> Engine::Impl::save_unused(Time now, std::optional<Time>& wake) {
   if (!manager.chip().can_be_suspended) return std::nullopt;
   const auto next = manager.next_unused();
@@ -305,7 +305,7 @@ std::optional<Step> Engine::Impl::put_away(Time now) {
   return did_idle_work(std::move(*cost), manager.loaded() < loaded, now);
 }
 
-// What will not leave stays.
+// Entities that cannot be evicted stay.
 std::optional<Step> Engine::Impl::put_away_for_sleep(Time now) {
   if (!falls_asleep) return std::nullopt;
   std::optional<Step> step = manager.loaded() > 0 && now >= not_before ? put_away(now) : std::nullopt;
@@ -316,7 +316,7 @@ std::optional<Step> Engine::Impl::put_away_for_sleep(Time now) {
   return step;
 }
 
-// What could not be done is tried again later, not at once.
+// Failed work is tried again later, not at once.
 Step Engine::Impl::did_idle_work(space::Cost cost, bool done, Time now) {
   if (!done || cost.tpm_lost || cost.unpowered || manager.books().in_doubt) not_before = now + kLostPause;
   return account_only(std::move(cost));

@@ -1,9 +1,9 @@
-// The gate between the one thread that owns a TPM and the event loop that may want to stop what it does.
+// The gate between the thread that owns a TPM and the event loop, which may want to stop a command.
 //
-// Idea: a command waits, is served (the manager makes room for it, and it is at the TPM), and is done. Both sides meet
-// under one mutex, so what the event loop is told holds: a command that was withdrawn never runs, one that was
-// abandoned leaves nothing behind, and `cancel` touches that very command or none: libtpms's cancel and a device's are
-// the whole chip's (DESIGN, "The native protocol"), so the chip is asked only while a client's own command is in it.
+// Idea: a command waits, is served (the manager makes room for the command and sends it to the TPM), and is done. Both
+// sides use one mutex, so results stay true for the event loop: a withdrawn command never runs, an abandoned command
+// leaves no entity behind, and `cancel` affects only the given command. The cancel functions of libtpms and of a device
+// act on the whole chip, so the chip is asked only while a client's own command is at the TPM.
 // Threads: every method from any thread.
 #pragma once
 
@@ -21,27 +21,28 @@ using Ticket = std::uint64_t;  // one submitted command; never reused, never 0
 class Gate {
  public:
   struct Running {
-    Ticket ticket = 0;              // 0: idle work, nobody's command
-    std::uint32_t code = 0;         // command code now at the TPM (ours or the client's)
+    Ticket ticket = 0;              // 0: idle work
+    std::uint32_t code = 0;         // the command code now at the TPM (of the manager or the client)
     std::uint32_t deadline_ms = 0;  // by its duration class
-    std::uint64_t sequence = 0;     // changes with every command that is sent, so that a watchdog sees progress
+    std::uint64_t sequence = 0;     // changes with every sent command, so that a watchdog sees progress
   };
 
   explicit Gate(wire::Tpm& tpm) : tpm_(tpm) {}
 
-  // What is at the TPM now. nullopt: the thread is between commands.
+  // The command at the TPM now. Nullopt: the thread is between commands.
   [[nodiscard]] std::optional<Running> running() const;
-  // True: it waited, it will never run and the engine answers it no more.
+  // True: the command waited, will never run and gets no response.
   bool withdraw(Ticket ticket);
-  // True: it is served; if it is at the TPM the chip was asked to give it up, if not it will not get there. A chip may
-  // miss the request, so it can be repeated until the command is done. False: it waits, or is done.
+  // True: the command is served. If the command is at the TPM, the chip was asked to cancel; otherwise the command will
+  // not be sent. A chip may miss the request, so the caller may repeat it until the command is done. False: the command
+  // waits or is done.
   bool cancel(Ticket ticket);
-  // The answer will not be delivered: it is withdrawn or cancelled, and what it makes is taken back at once. False: it
-  // is done, and its answer is on its way.
+  // For a response that will not be delivered: the command is withdrawn or cancelled, and created entities are flushed
+  // at once. False: the command is done, and its response is on its way.
   bool abandon(Ticket ticket);
 
-  // While a command is at the TPM its engine changes nothing: `look` may read what the engine knows, and the command's
-  // end waits for it. False: no command is there, and nothing was done.
+  // While a command is at the TPM, the engine changes nothing: `look` may read the engine's state, and the end of the
+  // command waits for `look`. False: no command was at the TPM, and `look` was not called.
   template <typename Look>
   bool while_at_tpm(Look look) const {
     const std::lock_guard lock(mutex_);
@@ -51,25 +52,25 @@ class Gate {
 
   // --- The engine's side ---
   void expect(Ticket ticket);
-  // From waiting to being served; false: it was withdrawn.
+  // From waiting to served; false: the command was withdrawn.
   bool begin(Ticket ticket);
-  // It is done; true: it was abandoned.
+  // The command is done; true: the command was abandoned.
   bool end();
-  // Around each command that is sent to the TPM. `cancelable`: it is the client's own. False: it was cancelled before
-  // it got here and is not to be sent.
+  // Around each command to the TPM. `cancelable`: a client's own command. False: the command was cancelled before and
+  // must not be sent.
   bool enter(const Running& running, bool cancelable);
   void leave();
-  // Whether somebody asked for a CANCELED of what is served.
+  // Whether a CANCELED of the served command was requested.
   [[nodiscard]] bool was_cancelled() const;
 
  private:
-  bool cancel_served(Ticket ticket);  // with the mutex
+  bool cancel_served(Ticket ticket);  // with the mutex held
 
   wire::Tpm& tpm_;
   mutable std::mutex mutex_;
   std::set<Ticket> waiting_;
   Ticket served_ = 0;
-  bool cancelled_ = false, abandoned_ = false;  // what is served
+  bool cancelled_ = false, abandoned_ = false;  // of the served command
   std::optional<Running> running_;
   bool cancelable_ = false;
   std::uint64_t sequence_ = 0;

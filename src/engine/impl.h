@@ -1,6 +1,6 @@
-// What is behind `Engine`, for the files that share the work: engine.cc (one command, idle work), waiting_commands.cc
-// (those that wait for a session or a number), session_orders.cc (an administrator's orders), session_list.cc (what is
-// told of sessions). Nobody else includes it.
+// The implementation of `Engine`, for the files with a part of the work: engine.cc (one command, idle work),
+// waiting_commands.cc (commands waiting for a session or a number), session_orders.cc (an administrator's orders),
+// session_list.cc (reports about sessions). Only these files include this header.
 #pragma once
 
 #include <cstdint>
@@ -21,18 +21,19 @@
 
 namespace tpmspace::engine {
 
-// What a turn costs at least, in nanoseconds: a command that we answer ourselves takes no TPM time, but takes a turn.
+// The least cost of a turn in nanoseconds: a command that the manager answers itself takes no TPM time, but takes a
+// turn.
 inline constexpr std::uint64_t kLeastCharge = 20'000;
 inline constexpr std::uint64_t kUsualShare = 100;
-// A TPM whose back end is gone, or that makes no sense, is tried again no sooner than this (idle work only; clients
-// always get an answer).
+// The least time between two tries of a TPM whose back end is gone or whose responses make no sense (idle work only;
+// clients always get a response).
 inline constexpr Time kLostPause = 1'000'000'000;
 
-// What a connection waits for: a command of its client, or that its space gets what another one has.
+// The request of a waiting connection: a command of the client, or objects of another connection's space.
 struct ClientCommand {
   wire::Command command;
   std::uint8_t locality = 0;
-  std::uint64_t number = 0;  // among its client's
+  std::uint64_t number = 0;  // counts the client's commands
 };
 struct Inherit {
   space::SpaceId from;
@@ -41,9 +42,9 @@ struct Inherit {
 struct Waiting {
   Ticket ticket = 0;
   std::variant<ClientCommand, Inherit> what;
-  bool cancelled = false;  // its turn is for the answer CANCELED
+  bool cancelled = false;  // the turn only answers CANCELED
 
-  // Precondition: it is one.
+  // Precondition: `what` is a ClientCommand.
   [[nodiscard]] const wire::Command& command() const { return std::get<ClientCommand>(what).command; }
 };
 
@@ -53,11 +54,11 @@ struct Connection {
   std::optional<Waiting> waiting;
 };
 
-// An administrator's order, under way.
+// An administrator's order in progress.
 struct OrderUnderWay {
   SessionOrder what;
   bool begun = false;
-  std::vector<SessionView> to_take;  // of those that were there when it began; from the back
+  std::vector<SessionView> to_take;  // sessions that existed when the order began; from the back
   OrderDone done;
 };
 
@@ -73,37 +74,37 @@ struct Engine::Impl {
         lockout(chip, now_of()) {}
 
   Step run_next(Time now);
-  // Something else than the next command of the queue; nullopt: there is nothing, or it has to wait.
+  // A step that does not serve the queue; nullopt: no such work, or not now.
   std::optional<Step> pass_queue(Time now);
   std::optional<Step> tidy_backlog(Time now);
   Step answer_cancelled(Ticket ticket);
-  // What the owner caused has taken the time since `began`.
+  // Charges the owner for the time since `began`.
   void charge(space::OwnerId owner, Time began);
-  // The client's command, in its connection's name. `waited`: so long, for a session.
+  // Executes the client's command. `waited`: the wait for a session.
   Step serve(Ticket ticket, Time now, std::optional<Time> waited = std::nullopt);
-  // The connection has a ticket from now on, and waits for its turn.
+  // Gives the connection a ticket; the request waits for its turn.
   Ticket expect(ConnectionId connection, std::variant<ClientCommand, Inherit> what, Time now);
   Step serve_command(ConnectionId id, Ticket ticket, const ClientCommand& what, std::optional<Time> waited);
   Step serve_inherit(ConnectionId id, Ticket ticket, const Inherit& what);
-  // A turn of that owner ends, which began then. `of_others`: nanoseconds that others pay.
+  // Ends the owner's turn since `began`. `of_others`: nanoseconds paid by other owners.
   void charge_turn(const Connection& connection, Time began, Time of_others = 0);
-  // False: it may run now. Else it is in the queue that it belongs into.
+  // False: the command may run now. True: the command was entered in its queue.
   bool must_wait(Ticket ticket, Time now);
-  // Something for those that wait for a session, or for a number; nullopt: nothing can be done before
-  // `look_at_sessions`, or `look_at_numbers`.
+  // One step for commands that wait for a session or number; nullopt: no work before `look_at_sessions` or
+  // `look_at_numbers`.
   std::optional<Step> serve_session_queue(Time now);
   std::optional<Step> serve_number_queue(Time now);
   Step take_for_queue(const space::Taking& taking, Time now);
   void leave_queue(Ticket ticket);
-  // The line is to be looked at anew, at this owner's cost.
+  // The session queue needs a new look, at this owner's cost.
   void change_queue(space::OwnerId by);
   [[nodiscard]] Time waits_since(Ticket ticket) const;
   [[nodiscard]] std::size_t waiting() const { return session_queue.size() + number_queue.size(); }
   Step end_waiting(Ticket ticket, Time now);
   [[nodiscard]] SessionList list_sessions(const std::optional<space::Holder>& only) const;
-  // The list that somebody asked for.
+  // Answers a query for the list.
   Step answer_query(const SessionsQuery& query);
-  // The next session of the first order; nullopt: there is none.
+  // The next session of the first order; nullopt: no order.
   std::optional<Step> go_on_with_order(Time now);
   Step go_on_flushing(OrderUnderWay& order);
   Step begin_flushing(OrderUnderWay& order);
@@ -130,21 +131,21 @@ struct Engine::Impl {
   LockoutGuard lockout;
   queue::FairQueue queue;
   std::map<ConnectionId, Connection> connections;
-  std::map<Ticket, ConnectionId> tickets;  // of waiting commands, in the queue or in the queue
+  std::map<Ticket, ConnectionId> tickets;  // of waiting commands, in any queue
   space::SessionQueue session_queue;       // for a session
-  std::optional<space::Bank> last_bank;    // what the bank was when nobody in the queue could be helped
+  std::optional<space::Bank> last_bank;    // the bank when no guest of the queue could be served
   std::optional<space::OwnerId> line_changed_by;
   space::NumberQueue number_queue;
   Time look_at_sessions = 0, look_at_numbers = 0;
   std::deque<OrderUnderWay> orders;
-  std::map<Ticket, SessionsQuery> queries;  // in the queue
+  std::map<Ticket, SessionsQuery> queries;  // in the fair queue
   Ticket last_ticket = 0;
   Time last_activity = 0;
   Time not_before = 0;        // idle work, after the back end was lost
   bool asleep = false;        // from `prepare_for_sleep` to `wake_up`
-  bool falls_asleep = false;  // not all is put away yet
-  bool passed_last = false;   // the last step was not the queue's: this one is
-  unsigned passing = 0;       // of what passes the queue, whose turn it is
+  bool falls_asleep = false;  // some entities are not put away yet
+  bool passed_last = false;   // the last step did not serve the queue, so this step does
+  unsigned passing = 0;       // whose turn is next among the work that passes the queue
 };
 
 }  // namespace tpmspace::engine

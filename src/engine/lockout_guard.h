@@ -1,8 +1,9 @@
-// The shares of wrong tries, for one engine: told what happened in each step.
+// The owners' shares of wrong tries, for one engine, updated after each step.
 //
-// Idea: engine/lockout_share counts, the manager knows what was tried and what the chip said; here the two meet.
-// Threads: with the engine. Units: nanoseconds of the engine's clock. Not part of the books: with restored ones all
-// begin at what the chip's counter says then.
+// Idea: engine/lockout_share counts; the manager knows which authorizations failed and what the chip reported. The
+// guard connects both.
+// Threads: with the engine. Units: nanoseconds of the engine's clock. Not part of the books: with restored books, all
+// shares begin at the chip's counter.
 #pragma once
 
 #include <cstdint>
@@ -21,11 +22,11 @@ class LockoutGuard {
   LockoutGuard(const space::Chip& chip, Time now);
 
   [[nodiscard]] space::Tries tries_of(space::OwnerId owner, const space::SpaceLimits& limits, Time now) const;
-  // Of an owner that has none left: its own share is used up, or that of an owner that the client may be; not what all
-  // owners have together.
+  // For an owner without tries left: whether its own share, or the share of an owner that the client may be, is used
+  // up, and not the common sum.
   [[nodiscard]] bool is_out_of_own_share(space::OwnerId owner, const space::SpaceLimits& limits, Time now) const;
   [[nodiscard]] std::uint32_t interval() const { return interval_; }  // seconds
-  // A command of that owner was wrong, or not. True: it cost him one of his tries, or the chip one.
+  // Notes the result of an owner's command. True: the command cost a try of the owner or of the chip.
   bool note(space::OwnerId owner, const space::SpaceLimits& limits, space::Failure failure, Time now);
   void learn(const space::LockoutNews& news, Time now);
 

@@ -19,7 +19,7 @@ std::uint32_t LockoutShare::failures(Time now) const {
   return all_ - static_cast<std::uint32_t>(std::min<std::uint64_t>(recovered(since_, now), all_));
 }
 
-// Those whose last failure is older lose theirs first.
+// Owners whose last failure is older lose failures first.
 std::uint32_t LockoutShare::failures(Owner owner, Time now) const {
   const auto found = owners_.find(owner);
   if (found == owners_.end()) return 0;
@@ -44,7 +44,7 @@ std::uint32_t LockoutShare::failures_beside(Owner owner, Time now) const {
   return found == beside_.end() ? 0 : aged_beside(found->second, now);
 }
 
-// For the owner's next failure; those that are forgotten give theirs up, the oldest first.
+// Whether the table has a place for the owner's next failure; forgotten owners give up their places, the oldest first.
 bool LockoutShare::has_place(Owner owner, Time now) const {
   if (owners_.size() < kMaxOwners || owners_.contains(owner)) return true;
   const auto oldest = std::min_element(owners_.begin(), owners_.end(),
@@ -68,11 +68,11 @@ LockoutShare::Shortage LockoutShare::shortage(Owner owner, Time now) const {
   const std::uint32_t own = failures(owner, now);
   if (own >= share() || failures_beside(owner, now) >= share()) return Shortage::kOwn;
   if (left == 0) return Shortage::kAll;
-  if (own >= left) return Shortage::kOwn;  // a share is never more than what it would leave to others
+  if (own >= left) return Shortage::kOwn;  // a share never exceeds the rest for other owners
   return has_place(owner, now) ? Shortage::kNone : Shortage::kAll;
 }
 
-// While nobody fails, what may be tried at some time may be tried ever after.
+// While no owner fails, an owner that may try at some time may try ever after.
 LockoutShare::Time LockoutShare::wait(Owner owner, Time now) const {
   Time too_early = 0, late_enough = UINT64_MAX - now;
   if (may_try(owner, now)) return 0;
@@ -127,8 +127,8 @@ void LockoutShare::privileged_failed(Time now) {
   others_.add(now);
 }
 
-// These cost the chip nothing, so nothing bounds how many owners have some: a full table forgets the oldest, and stops
-// nobody.
+// These failures cost the chip nothing, so the number of owners with such failures has no natural bound: a full table
+// forgets the oldest entry and stops no owner.
 void LockoutShare::failed_beside(Owner owner, Time now) {
   std::erase_if(beside_, [&](const auto& one) { return aged_beside(one.second, now) == 0; });
   if (!has_place_beside(owner, now))
@@ -142,7 +142,7 @@ void LockoutShare::failed_beside(Owner owner, Time now) {
 void LockoutShare::counter_read(std::uint32_t counter, Time now) {
   forget(now);
   all_ = counter;
-  since_ = std::max(now, since_);  // when its recovery time began nobody tells: at the latest now
+  since_ = std::max(now, since_);  // the start of the chip's recovery time is unknown: at the latest now
   if (counter == 0) owners_.clear();
   std::uint64_t known = 0;
   for (const auto& [owner, count] : owners_) known += count.failures;
@@ -155,7 +155,7 @@ void LockoutShare::forgive(Time now) {
 }
 
 void LockoutShare::chip_changed(const Chip& chip, Time now) {
-  if (chip == chip_) return;  // else whoever asks for them would begin recovery times anew
+  if (chip == chip_) return;  // otherwise each query would restart the recovery times
   settle(now);
   for (auto& [owner, count] : beside_) count = {aged_beside(count, now), now};
   chip_ = chip;

@@ -29,7 +29,7 @@ struct Selects {
   bool operator()(const ReserveSession&) const { return false; }
 };
 
-// Makes a list, for everybody or for one holder: what the holder may not know is counted only.
+// Makes a list, for all sessions or for one holder: entries that the holder may not know are only counted.
 class Lister {
  public:
   Lister(const space::Books& books, const std::optional<space::Holder>& only) : books_(books), only_(only) {}
@@ -42,7 +42,7 @@ class Lister {
         ++out_.hidden_sessions;
     }
   }
-  // Of those that are parked nobody looks at more than are named, unless they are the holder's own.
+  // At most as many parked sessions are looked at as can be named, except the holder's own.
   void add_parked() {
     std::uint32_t known = 0;
     const auto add = [&](const space::Session& session) {
@@ -65,7 +65,7 @@ class Lister {
     out_.hidden_sessions += books_.parked_in_all.sessions - known;
     out_.more_parked = known - std::min(known, std::uint32_t{SessionList::kMaxParked});
   }
-  // Of those that may not be known only the number is needed.
+  // Of hidden entries only the number is needed.
   void add_waiting(const space::WaitQueue& queue) {
     if (!only_) {
       std::size_t named = 0;

@@ -1,4 +1,4 @@
-// An administrator's orders about sessions: to take some away, to keep one where it is.
+// An administrator's orders about sessions: to take sessions away, to keep a session loaded.
 #include <algorithm>
 #include <utility>
 
@@ -8,7 +8,7 @@ namespace tpmspace::engine {
 
 namespace {
 
-// Still the same one, whatever happened to it since.
+// Whether the session is the one in the view, in any state.
 bool is_same(const space::Session& session, const SessionView& view) {
   return session.owner == view.holder.owner && session.started_at == view.started_at;
 }
@@ -36,7 +36,7 @@ std::optional<Step> Engine::Impl::go_on_with_order(Time now) {
   return step;
 }
 
-// Those that are parked go at once: the TPM has nothing to do with them.
+// Parked sessions go at once: no TPM command is needed.
 Step Engine::Impl::begin_flushing(OrderUnderWay& order) {
   const space::Books& books = manager.books();
   for (const auto& [number, session] : books.sessions)
@@ -65,7 +65,7 @@ Step Engine::Impl::go_on_flushing(OrderUnderWay& order) {
   const auto& sessions = manager.books().sessions;
   const std::uint32_t number = wire::number_of(view.handle);
   const auto found = sessions.find(number);
-  // Its owner may have taken it up again meanwhile.
+  // The owner may have loaded the session again meanwhile.
   if (found == sessions.end() || !is_same(found->second, view) || !selects(order.what, view_of(found->second)))
     return {};
   order.done.sessions.push_back(view_of(found->second));

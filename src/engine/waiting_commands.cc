@@ -1,4 +1,4 @@
-// Those that wait for a session or a number.
+// Commands that wait for a session or a number.
 #include <algorithm>
 #include <utility>
 
@@ -19,7 +19,7 @@ bool Engine::Impl::must_wait(Ticket ticket, Time now) {
   const auto wish = manager.wish_of(connection.space, command);
   if (wish.want == SessionBook::Want::kNothing) return false;
   const auto& terms = manager.books().spaces.at(connection.space).limits.terms;
-  // The manager refuses what it cannot have.
+  // The manager refuses an impossible request.
   if (terms.exhaustion == space::Exhaustion::kRefuse) return false;
   const auto admission =
       wish.number ? SessionBook::Admission::kNow : manager.session_book().admission(connection.space, command);
@@ -93,7 +93,7 @@ std::optional<Step> Engine::Impl::serve_session_queue(Time now) {
   return std::nullopt;
 }
 
-// Whoever waits pays.
+// The waiting owner pays.
 Step Engine::Impl::take_for_queue(const space::Taking& taking, Time now) {
   const Time began = clock();
   Step step = account_only(manager.take_session(*taking.number, taking.by));
@@ -103,7 +103,7 @@ Step Engine::Impl::take_for_queue(const space::Taking& taking, Time now) {
   return step;
 }
 
-// Those that were served go on meanwhile, so that nobody notices when their sessions leave.
+// Before the next command, served commands run on, so that no client notices when their sessions leave.
 std::optional<Step> Engine::Impl::serve_number_queue(Time now) {
   if (number_queue.empty()) return std::nullopt;
   if (const auto late = number_queue.expired(now)) return end_waiting(*late, now);
@@ -114,13 +114,13 @@ std::optional<Step> Engine::Impl::serve_number_queue(Time now) {
   number_queue.served(*next, now);
   const Connection& connection = connections.at(tickets.at(*next));
   manager.await(connection.space, connection.waiting->command(), false);
-  // Its owner's room for sessions that can be made again may be full by now: then it waits for one that stays.
+  // The owner's room for rebuildable sessions may be full by now: then the command waits for an ordinary session.
   const auto wish = manager.wish_of(connection.space, connection.waiting->command());
   if (wish.want == space::SessionBook::Want::kOrdinary && must_wait(*next, now)) return Step{};
   return serve(*next, now, waited);
 }
 
-// Its deadline has passed.
+// Ends a wait whose deadline has passed.
 Step Engine::Impl::end_waiting(Ticket ticket, Time now) {
   const ConnectionId id = tickets.at(ticket);
   const Connection& connection = connections.at(id);

@@ -1,8 +1,9 @@
-// A TPM seen through the gate: every command shows what is at the TPM, and a client's own can be given up.
+// A TPM behind the gate: the gate shows every command at the TPM, and a client's own command can be cancelled.
 //
-// Idea: a decorator. A CANCELED that nobody asked for (libtpms's cancel and a device's are the whole chip's) is sent
-// again once; one that was asked for goes to the client. One that was asked for before the client's own command was
-// sent is answered here, with our layer.
+// Idea: a decorator. An unrequested CANCELED (cancels of libtpms and of a device act on the whole chip) makes the
+// decorator send the command once more; a requested CANCELED goes to the client. If the request came before the
+// client's own command was sent, the decorator answers from layer 11.
+// Threads: with the engine.
 // Threads: with the engine.
 #pragma once
 
@@ -14,7 +15,7 @@ namespace tpmspace::engine {
 
 class WatchedTpm : public wire::Tpm {
  public:
-  // `cancelable`: what is sent here are clients' own commands.
+  // `cancelable`: the commands are clients' own commands.
   WatchedTpm(wire::Tpm& tpm, const wire::CommandTable& table, Gate& gate, bool cancelable)
       : tpm_(tpm), table_(table), gate_(gate), cancelable_(cancelable) {}
 

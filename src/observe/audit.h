@@ -1,8 +1,9 @@
-// An audit record: something that was refused, changed, taken away or ordered, as a value. No I/O.
+// An audit record: a refusal, a change, a reclaim or an order, as a value. No I/O.
 //
-// Idea: who, what, why, and which rule. What does not apply is empty. How it is written: log/audit_log.h.
-// Threads: a value. Octets that a client can choose (executable, cgroup) are as the kernel has them: whoever shows them
-// escapes them.
+// Idea: the user, the action, the reason and the rule. Inapplicable fields are empty. log/audit_log.h defines the
+// written form.
+// Threads: a value. Bytes that a client can choose (executable, cgroup) are as the kernel has them: any program must
+// escape these bytes before display.
 #pragma once
 
 #include <cstdint>
@@ -14,13 +15,13 @@ namespace tpmspace::observe {
 
 enum class AuditEvent : std::uint8_t {
   kRefused,    // the guard refused a command
-  kChanged,    // a command that affects all users was sent to the TPM
-  kLockout,    // the lockout guard answered one
-  kReclaimed,  // a session was taken from its owner
+  kChanged,    // a command with effects for all users was sent to the TPM
+  kLockout,    // the lockout guard answered a command
+  kReclaimed,  // a session was reclaimed from its owner
   kOrder,      // an administrator's order about sessions
-  kPolicy,     // the configuration was read again, or could not be
-  kListener,   // a listener was made or taken away
-  kNarrowed,   // a connection gave rights away
+  kPolicy,     // the configuration was read again, or reading failed
+  kListener,   // a listener was added or removed
+  kNarrowed,   // a connection gave up rights
   kChip,       // an administrator chose a TPM
   kHeldBack,   // records were not written, because one user causes too many
   kLost,       // records could not be written
@@ -55,25 +56,25 @@ enum class AuditEvent : std::uint8_t {
 
 struct AuditRecord {
   AuditEvent event = AuditEvent::kRefused;
-  // Who. The owner is for limits of records, and not told; 0: the uid is.
+  // Who. The owner serves only to limit records, and is not written; 0: use the uid.
   std::uint64_t owner = 0;
   std::optional<std::uint32_t> uid = {};
   std::optional<std::int32_t> pid = {};
   std::optional<std::string> executable = {}, cgroup = {};
-  bool in_doubt = false;  // it could be several clients, and has the least of what they would get
+  bool in_doubt = false;  // several clients are possible; the connection has the least rights of all of them
   std::optional<std::string> tpm_namespace = {};
   std::string listener = {};
-  std::string chip = {};  // which TPM
+  std::string chip = {};  // the TPM's name
   std::uint64_t connection = 0;
   // What.
   std::string command = {};                  // "TPM2_Clear"
-  std::optional<std::uint32_t> code = {};    // what the client was answered
-  std::optional<std::uint32_t> handle = {};  // of what it is about: a session; what the command changes
+  std::optional<std::uint32_t> code = {};    // the response code for the client
+  std::optional<std::uint32_t> handle = {};  // the subject: a session, or what the command changes
   // Why.
   std::string profile = {};
-  std::optional<int> rule = {};   // the line it was written in
+  std::optional<int> rule = {};   // the line of the rule
   std::string reason = {};        // a sentence without its full stop
-  bool by_administrator = false;  // not told: such a record is never held back
+  bool by_administrator = false;  // not written: such a record is never held back
 
   bool operator==(const AuditRecord&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };

@@ -67,14 +67,14 @@ std::optional<FairQueue::Turn> FairQueue::pop() {
 }
 
 void FairQueue::charge(Owner owner, std::uint64_t nanoseconds) {
-  // An owner that was forgotten meanwhile has had its turn all the same.
+  // A forgotten owner has had its turn all the same.
   const auto line = lines_.try_emplace(owner).first;
   take_out(*line);
   line->second.used = std::max(line->second.used, now_) + nanoseconds;
   file(*line);
 }
 
-// Each owner is forgotten once for each time that it came.
+// An owner is forgotten at most once for each return.
 void FairQueue::forget_idle_owners() {
   while (!idle_.empty() && std::get<0>(*idle_.begin()) < now_) {
     lines_.erase(std::get<2>(*idle_.begin()));

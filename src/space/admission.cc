@@ -33,7 +33,8 @@ void Bank::add_lost(std::uint32_t sessions) {
 bool Bank::is_safe() const {
   std::int64_t free = free_;
   if (free < 0) return false;
-  // Every space of a bar needs as much, and gives back at least what it was lent, so the bar is as good as one.
+  // Every space of a bar needs the same number and gives back at least the lent number, so one space of the bar stands
+  // for all.
   for (const auto& [need, bar] : by_need_) {
     if (need > free) return false;
     free += bar.returns;

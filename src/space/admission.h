@@ -1,13 +1,14 @@
-// Whether one more session may be started: the Banker's algorithm over the chip's active sessions.
+// Decides whether one more session may be started: the Banker's algorithm over the chip's active sessions.
 //
-// Idea: each space claims the most sessions it needs at once to finish anything. A state is safe if some order exists
-// in which every space that holds sessions reaches its claim and gives everything back; a session is admitted iff the
-// state after it is safe. So two spaces that each hold one and need two more can never stop each other. A space that
-// holds nothing stops nobody and does not count. What a space holds beyond its claim, and what nobody holds any more
-// (client-saved, connection gone), is not counted on to come back.
-// Greedy is exact here: finishing a space never makes less free, so the order by need decides. Spaces with the same
-// need are one bar of a histogram; claims are small, so the histogram is. Threads: a value. Units: sessions. Source:
-// Dijkstra, EWD 623 (the mathematics behind the banker's algorithm); DESIGN, "Sessions".
+// Idea: each space claims the most sessions needed at once to finish any task. A state is safe if some order exists in
+// which every space with sessions reaches its claim and gives all its sessions back; a session is admitted iff the
+// state after the admission is safe. So two spaces with one session each, and a need of two more, can never block each
+// other. A space without sessions blocks no other and does not count. The bank does not expect to get back sessions
+// beyond a claim or sessions without a space (client-saved, connection closed).
+// A greedy order is exact here: the end of a space never lowers the number of free sessions, so the order by need
+// decides. Spaces with the same need form one bar of a histogram; claims are small, so the histogram is small.
+// Threads: a value. Units: sessions.
+// Source: Dijkstra, EWD 623 (the mathematics behind the banker's algorithm).
 #pragma once
 
 #include <cstdint>
@@ -17,17 +18,17 @@ namespace tpmspace::space {
 
 class Bank {
  public:
-  // `sessions`: the chip's active ones that are ours to give.
+  // `sessions`: the chip's active sessions that the bank can give.
   explicit Bank(std::uint32_t sessions) : free_(sessions) {}
 
-  // A space that holds some. Precondition: `held` > 0.
+  // Adds a space that holds sessions. Precondition: `held` > 0.
   void add_holder(std::uint32_t held, std::uint32_t claim);
-  // Sessions that nobody will give back.
+  // Adds sessions that the bank does not expect back.
   void add_lost(std::uint32_t sessions);
-  // So many of these are there again.
+  // Adds free sessions that were missing before.
   void find(std::uint32_t sessions) { free_ += sessions; }
 
-  // More is out than there is (a chip that shrank): negative.
+  // Negative: more sessions are given than the chip has (a chip that shrank).
   [[nodiscard]] std::int64_t free() const { return free_; }
   [[nodiscard]] bool is_safe() const;
   // Whether a space that holds `held` (already added, if not 0) may have one more.
@@ -38,7 +39,7 @@ class Bank {
  private:
   struct Bar {
     std::uint32_t spaces = 0;
-    std::int64_t returns = 0;  // what they give back when they have finished
+    std::int64_t returns = 0;  // the sessions given back by these spaces at the end
 
     bool operator==(const Bar&) const = default;
   };

@@ -34,7 +34,7 @@ bool usable_in(const Session& session, SpaceId space) {
   return session.space == space && !session.client_saved;
 }
 
-// By number, from that of `first` on.
+// Sorted by number, from the number of `first` on.
 std::vector<std::uint32_t> in_order(std::vector<std::uint32_t> handles, std::uint32_t first) {
   std::erase_if(handles, [&](std::uint32_t handle) { return wire::number_of(handle) < wire::number_of(first); });
   std::sort(handles.begin(), handles.end(),
@@ -42,7 +42,7 @@ std::vector<std::uint32_t> in_order(std::vector<std::uint32_t> handles, std::uin
   return handles;
 }
 
-// Usable ones with their true type, whether they are in the TPM at the moment or not.
+// Usable sessions with their true type, loaded or not.
 std::vector<std::uint32_t> loaded_session_handles(const Books& books, SpaceId space, std::uint32_t first) {
   std::vector<std::uint32_t> out;
   for (const auto& [number, session] : books.sessions)
@@ -52,7 +52,7 @@ std::vector<std::uint32_t> loaded_session_handles(const Books& books, SpaceId sp
   return in_order(std::move(out), first);
 }
 
-// Client-saved ones of the owner, always as 0x02nnnnnn: tpm2_flushcontext -s depends on it.
+// Client-saved sessions of the owner, always as 0x02nnnnnn: tpm2_flushcontext -s depends on this type.
 std::vector<std::uint32_t> saved_session_handles(const Books& books, const Space& space, std::uint32_t first) {
   constexpr std::uint32_t kShownAs = 0x02000000;
   std::vector<std::uint32_t> out;
@@ -63,7 +63,7 @@ std::vector<std::uint32_t> saved_session_handles(const Books& books, const Space
   for (const auto& [number, session] : books.sessions) add(session);
   for_each_file(books, space.owner, add);
   out = in_order(std::move(out), first);
-  out.erase(std::unique(out.begin(), out.end()), out.end());  // files of parked ones may have the same number
+  out.erase(std::unique(out.begin(), out.end()), out.end());  // files of parked sessions may have the same number
   return out;
 }
 

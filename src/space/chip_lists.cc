@@ -33,7 +33,7 @@ Numbers::Range range_of_kind(std::uint32_t handle) {
   return {handle & 0xFF000000, handle | 0x00FFFFFF};
 }
 
-// Where the TPM is to begin. Behind its end a window shows nothing, whatever the TPM has there.
+// The TPM's start value. Beyond its end a window shows nothing, whatever handles the TPM has there.
 std::uint32_t first_place(const View& view, const CapabilityQuery& query) {
   if (query.capability != kCapHandles || !wire::is_persistent(query.property)) return query.property;
   constexpr std::uint32_t kLast = View::kFirstPersistent + (View::kWindow - 1);
@@ -41,12 +41,12 @@ std::uint32_t first_place(const View& view, const CapabilityQuery& query) {
   return persistent_at_tpm(&view, wire::ClientHandle{first})->value;
 }
 
-// Where a word stands in its list.
+// The position of a word in its list.
 std::uint32_t place_of(const CapabilityQuery& query, std::uint32_t word) {
   return query.capability == kCapCommands ? wire::CommandAttributes{word}.code() : word;
 }
 
-// Clears what TPML_PCR_SELECTION says is allocated.
+// Clears the allocated PCRs in a TPML_PCR_SELECTION.
 std::optional<Bytes> without_pcrs(ByteView parameters) {
   Bytes out = wire::to_bytes(parameters);
   Reader in(parameters);
@@ -96,7 +96,7 @@ std::optional<std::uint32_t> ChipLists::shown(const CapabilityQuery& query, std:
   return known_as->value;
 }
 
-// At most so many of what is shown, from the TPM's page on.
+// At most `wanted` of the visible words, from the TPM's page on.
 Result<ChipLists::Words> ChipLists::sift(const CapabilityQuery& query, CapabilityPage page, std::size_t wanted) {
   Words out;
   std::uint64_t next = 0;

@@ -1,13 +1,13 @@
-// What the chip lists, as a space's view shows it: commands, persistent objects, NV indices, and whether there are
-// PCRs.
+// The chip's lists as a space's view shows them: commands, persistent objects, NV indices, and whether PCRs exist.
 //
-// Idea: the TPM is asked from the same place on for as much as it gives, the answer is sifted, and the TPM is asked for
-// more until the client has what it asked for and it is known whether something comes after it: `moreData` speaks of
-// what the space sees. A view that hides nothing of a list leaves it alone. A space that may read no PCR sees none
-// allocated; one that may read some sees the banks as they are, since they say what the chip has (and systemd passes
-// over a bank without all 24).
-// Threads: with the manager. Limits: `kMaxPages` pages of the TPM's for one list. Errors: FAILURE for a list that is
-// out of order, of another kind or without end. Source: Part 3, 30.2; Part 2, 6.12, 6.13 and 8.9.
+// Idea: the manager asks the TPM from the client's start value on, filters the response, and asks for more until the
+// client's count is reached and the manager knows whether more entries follow: `moreData` is about entries that the
+// space sees. If the view hides nothing of a list, the list is passed on. A space that may read no PCR sees no
+// allocated PCR. A space that may read some PCRs sees all banks unchanged, since the banks describe the chip (and
+// systemd ignores a bank without all 24 PCRs).
+// Threads: with the manager. Limits: `kMaxPages` pages of the TPM for one list. Errors: FAILURE for a list that is
+// unordered, of the wrong kind or endless.
+// Source: Part 3, 30.2; Part 2, 6.12, 6.13 and 8.9.
 #pragma once
 
 #include <cstdint>
@@ -21,22 +21,24 @@
 
 namespace tpmspace::space {
 
-// Whether the view hides, or numbers otherwise, what the answer could have: then it must not be the chip's, and it
-// cannot be another one under a session, whose HMAC covers it. Properties are not meant: their numbers alone are known.
+// Whether the view hides or renumbers possible entries of the response. If so, the chip's response must not be passed
+// on, and under a session, whose HMAC covers the response, no other response is possible. Properties do not count: only
+// their numbers are known.
 [[nodiscard]] bool hides(const View* view, const CapabilityQuery& query);
 
-// The parameters of what the TPM is to be asked: its first page. Precondition: hides(query).
+// The parameters of the first request to the TPM. Precondition: hides(query).
 [[nodiscard]] wire::Bytes question(const View& view, const CapabilityQuery& query);
 
 class ChipLists {
  public:
   ChipLists(const View& view, TpmPort& port) : view_(view), port_(port) {}
 
-  // The answer's parameters for the client. `first`: the parameters of the TPM's answer to the question. Precondition:
-  // hides(query).
+  // The response parameters for the client. `first`: the parameters of the TPM's response to the first request.
+  // Precondition: hides(query).
   TpmPort::Result<wire::Bytes> parameters(const CapabilityQuery& query, wire::ByteView first);
 
-  // TPM_PT that count what is listed, as far as the view hides some of it. Nullopt: the chip's number is right.
+  // The value of a TPM_PT that counts listed entities, if the view hides some of these. Nullopt: the chip's value is
+  // right.
   TpmPort::Result<std::optional<std::uint32_t>> property(std::uint32_t property);
 
  private:
@@ -44,7 +46,7 @@ class ChipLists {
 
   TpmPort::Result<Words> sift(const CapabilityQuery& query, CapabilityPage page, std::size_t wanted);
   TpmPort::Result<Words> all(const CapabilityQuery& query);
-  // As the client is told it; nullopt: not at all.
+  // The word as the client sees it; nullopt: hidden.
   [[nodiscard]] std::optional<std::uint32_t> shown(const CapabilityQuery& query, std::uint32_t word) const;
 
   const View& view_;

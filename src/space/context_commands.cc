@@ -18,7 +18,7 @@ namespace rc = wire::rc;
 
 namespace {
 
-// FlushContext's and ContextLoad's handle is a parameter; libtpms answers what names nothing with these.
+// The handle of FlushContext and ContextLoad is a parameter; libtpms answers an unknown handle with these codes.
 constexpr Rc kUnknownContext = rc::in_parameter(rc::kHandle, 1);   // 1CB
 constexpr Rc kWrongContextType = rc::in_parameter(rc::kValue, 1);  // 1C4
 
@@ -48,19 +48,20 @@ Bytes ContextCommands::flush_context(SpaceId space, const Command& command) {
 }
 
 Bytes ContextCommands::flush_object(SpaceId space, ClientHandle handle) {
-  // One that was taken: its client may let go of it as of any other.
+  // The object was taken: the client may flush the handle like any other.
   if (books_.spaces.at(space).taken_objects.erase(handle.value) != 0) return wire::success_response({});
   if (books_.spaces.at(space).objects.count(handle.value) == 0) return wire::manager_error(kUnknownContext);
   residency_.flush_object_of_client(space, handle);
   return port_.cost().tpm_lost ? wire::manager_error(rc::kFailure) : wire::success_response({});
 }
 
-// The type octet does not matter here (TPM-RULES 11). Client-saved ones of the owner may be flushed from any space.
+// The type byte does not matter here (docs/tpm-behaviour.md 11). Any space of the owner may flush client-saved
+// sessions.
 Bytes ContextCommands::flush_session(SpaceId space, std::uint32_t handle) {
   const std::uint32_t number = wire::number_of(handle);
-  // One that was taken: its client may let go of it as of any other.
+  // The session was taken: the client may flush the handle like any other.
   if (books_.spaces.at(space).tombstones.erase(number) != 0) return wire::success_response({});
-  // First a session that this space can use by that number, then saved ones.
+  // First a session that this space can use under that number, then saved sessions.
   if (const Session* session = usable_session(books_, space, handle)) {
     residency_.flush_session(wire::number_of(session->handle), wire::Cause::kClient);
     return port_.cost().tpm_lost ? wire::manager_error(rc::kFailure) : wire::success_response({});
@@ -72,8 +73,9 @@ Bytes ContextCommands::flush_session(SpaceId space, std::uint32_t handle) {
   return flush_saved_sessions(space, number);
 }
 
-// Of saved sessions the one that this connection saved is meant; if it saved none of that number, all of the number are
-// (docs/decisions/0016): a list names them once, and flushing what it names must leave none.
+// Among saved sessions of the number, the session that this connection saved is meant. If this connection saved none,
+// all are flushed (docs/decisions/0016): a list shows the number once, and after a flush of each listed number no
+// session must be left.
 Bytes ContextCommands::flush_saved_sessions(SpaceId space, std::uint32_t number) {
   const Space& here = books_.spaces.at(space);
   std::vector<std::uint32_t> in_tpm;
@@ -101,9 +103,9 @@ Bytes ContextCommands::flush_saved_sessions(SpaceId space, std::uint32_t number)
   return port_.cost().tpm_lost ? wire::manager_error(rc::kFailure) : wire::success_response({});
 }
 
-// A valid copy that we hold is as good as a new one; nothing has to move for it.
+// A valid copy is as good as a new one, so no entity has to move.
 std::optional<Bytes> ContextCommands::save_known_context(SpaceId space, const Command& command) {
-  if (!command.parameters().empty()) return std::nullopt;  // the TPM will say what is wrong
+  if (!command.parameters().empty()) return std::nullopt;  // the TPM reports the error
   const ClientHandle handle = command.handle(0);
   if (wire::is_transient(handle.value)) {
     const auto& objects = books_.spaces.at(space).objects;
@@ -122,11 +124,11 @@ std::optional<Bytes> ContextCommands::save_known_context(SpaceId space, const Co
   return wire::success_response(session->context);
 }
 
-// What the client gets is a token for what is here (TPM-RULES 15): its session need not come back for it.
+// The client gets a token for the parked session (docs/tpm-behaviour.md 15), so the session need not be rebuilt.
 Bytes ContextCommands::save_parked(SpaceId space, ClientHandle handle) {
   constexpr std::uint32_t kNullHierarchy = 0x40000007;
   Session session = take_parked(books_, {space, wire::number_of(handle.value)});
-  // No two are the same, whoever made them and when.
+  // All tokens are different, even from different processes or times.
   const Bytes mark =
       wire::Writer().u32(books_.reset_count).u64(port_.now()).u64(++books_.last_token).u64(space.value).take();
   const Bytes token =
@@ -139,7 +141,8 @@ Bytes ContextCommands::save_parked(SpaceId space, ClientHandle handle) {
   return wire::success_response(token);
 }
 
-// Sessions never reach the TPM from a client's blob: the manager has the newest one and loads it when it is used.
+// A session's context from a client never reaches the TPM: the manager has the newest context and loads it at the next
+// use.
 std::optional<Bytes> ContextCommands::load_session_context(SpaceId space, const Command& command) {
   const auto info = read_context(command.parameters());
   if (!info) return wire::manager_error(info.error());
@@ -165,19 +168,21 @@ std::optional<Holder> ContextCommands::saver_of(SpaceId space, const Command& co
   const ContextDigest presented = digest_of(command.parameters());
   const Session* found = nullptr;
   for (const auto& [number, session] : books_.sessions)
-    if (session.client_copy == presented) found = &session;  // also if its user has loaded it since
+    if (session.client_copy == presented) found = &session;  // also if the client has loaded the session since
   if (const auto file = books_.parked_files.find(presented); file != books_.parked_files.end()) found = &file->second;
   if (found == nullptr || may_take_up(books_.spaces.at(space), *found)) return std::nullopt;
   return Holder{found->owner, found->part};
 }
 
-// Where the space knows something else by that number, it gets another one. Another pool must have room for it.
+// If the number is already in use in the space, the session gets another number. Another pool must have room for the
+// session.
 Bytes ContextCommands::take_up(SpaceId space, Session& session) {
   if (!pools_admit(books_, space, session)) return wire::manager_error(rc::kSessionHandles);
   auto& stones = books_.spaces.at(space).tombstones;
   const std::uint32_t old = wire::number_of(session.client.value);
   if (const auto stone = stones.find(old); stone != stones.end() && stone->second.told) stones.erase(stone);
-  const SpaceId saved_in = std::exchange(session.space, SpaceId{});  // its number is not taken by itself
+  const SpaceId saved_in =
+      std::exchange(session.space, SpaceId{});  // the session's own entry must not make its number taken
   if (is_taken_in(books_, space, old)) {
     std::uint32_t number = 0;
     while (number < chip_.session_numbers && is_taken_in(books_, space, number)) ++number;

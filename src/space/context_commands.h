@@ -1,10 +1,10 @@
-// The commands about contexts, as far as they can be answered without moving anything: FlushContext, ContextSave of
-// what we hold a valid copy of, ContextLoad of sessions.
+// The context commands that can be answered without the TPM: FlushContext, ContextSave of an entity with a valid copy,
+// ContextLoad of sessions.
 //
-// Idea: a copy that is still valid is as good as a new one; a session's blob is only looked up, never forwarded,
-// because the manager has the newest one (docs/decisions/0002, 0004). What is left goes the way of every other command.
-// Threads: with the manager. Errors: a TPM response with our layer.
-// Source: Part 3, 28.2-28.4; TPM-RULES 11, 14, 15, 32; TCG TAB and Resource Manager specification, 3.7.
+// Idea: a valid copy is as good as a new one. A session's blob is only looked up, never forwarded, because the manager
+// has the newest context (docs/decisions/0002, 0004). All other cases are handled like any other command.
+// Threads: with the manager. Errors: a TPM response from layer 11.
+// Source: Part 3, 28.2-28.4; docs/tpm-behaviour.md 11, 14, 15, 32; TCG TAB and Resource Manager specification, 3.7.
 #pragma once
 
 #include <optional>
@@ -22,11 +22,11 @@ class ContextCommands {
   ContextCommands(Books& books, const Chip& chip, TpmPort& port, Residency& residency)
       : books_(books), chip_(chip), port_(port), residency_(residency) {}
 
-  // The whole response; nullopt: not about contexts, or the TPM is needed.
+  // The whole response; nullopt: not a context command, or the TPM is needed.
   std::optional<wire::Bytes> answer(SpaceId space, const wire::Command& command);
 
-  // Who saved the session of a ContextLoad that was refused because the space may not load it. Nullopt: nobody that we
-  // know of; or the command is another one, or not of sessions.
+  // For a ContextLoad refused because the space may not load the session: the holder that saved the session. Nullopt:
+  // no known holder, another command, or not a session context.
   [[nodiscard]] std::optional<Holder> saver_of(SpaceId space, const wire::Command& command) const;
 
  private:

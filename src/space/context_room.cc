@@ -6,7 +6,7 @@ namespace tpmspace::space {
 
 ShareRule ContextRoom::rule(const Quota& quota, const Chip& chip) {
   const std::uint64_t to_come = std::uint64_t{chip.object_slots} * chip.max_response;
-  // So that a minimum is two objects, however long.
+  // So a minimum is room for two objects of any length.
   return ShareRule::of(quota.context_bytes - std::min(quota.context_bytes / 2, to_come),
                        std::uint64_t{2} * chip.max_response);
 }
@@ -28,11 +28,12 @@ std::optional<ObjectKey> ContextRoom::object_to_drop(SpaceId id) const {
   const SharedRoom& room = books_.contexts;
   const auto largest = room.largest();
   if (!largest || *largest == payer || room.taken(*largest) <= room.rule().minimum) return std::nullopt;
-  // It never gets more than it leaves the other.
+  // The waiting payer never gets more than the other payer keeps.
   if (room.taken(payer) + chip_.max_response >= room.taken(*largest)) return std::nullopt;
   const auto& objects = books_.objects_by_use;
   auto it = objects.lower_bound(ObjectKey{*largest, 0, {}, 0});
-  // Its spaces may have leases of different length; an endless one does not hide the others for ever.
+  // The payer's spaces may have leases of different length; an object with an endless lease does not hide other
+  // objects.
   for (int looked = 0; looked < kMostDropped && it != objects.end() && it->payer == *largest; ++looked, ++it) {
     const Space& holder = books_.spaces.at(it->space);
     const std::uint64_t used_at = holder.objects.at(it->handle).used_at, lease = holder.limits.terms.lease;

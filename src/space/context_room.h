@@ -1,12 +1,12 @@
-// Room for one more object's context, and whose idle objects are dropped for it.
+// Makes room for one more object context, by dropping idle objects of another owner if necessary.
 //
-// Idea: who may hold how much says books/shared_room.h. Where a space finds no room although another owner holds more
-// than its payer, the owner that holds the most gives some back, if that is more than a minimum: of its objects those
-// that were idle for longest, and for longer than their space's lease. Their contexts are dropped, and their handles
-// answer REFERENCE_Hx until the client has been told, or flushes them. Nothing is taken from administrators, from an
-// owner within its minimum, or for a space whose terms are not to take anything from anybody.
+// Idea: books/shared_room.h defines how much each payer may hold. If a space finds no room although another owner holds
+// more than the space's payer, the owner with the most gives room back, if above a minimum. The longest idle objects
+// are dropped, if idle for longer than the space's lease. The dropped handles answer REFERENCE_Hx until the client has
+// been told or flushes them. Nothing is taken from administrators, from an owner within its minimum, or for a space
+// whose terms forbid to take from other owners.
 // Threads: with the manager. Units: bytes; nanoseconds of the manager's clock.
-// Limits: at most `kMostDropped` objects for one command; it looks at no others, whoever has how many.
+// Limits: at most `kMostDropped` objects for one command; no other object is looked at, however many exist.
 #pragma once
 
 #include <optional>
@@ -25,12 +25,12 @@ class ContextRoom {
   ContextRoom(Books& books, const Chip& chip, TpmPort& port, Residency& residency)
       : books_(books), chip_(chip), port_(port), residency_(residency) {}
 
-  // What is loaded and has no context yet will have one: room is kept for as many as the chip has slots.
+  // Loaded objects without a context will need room: room is kept for as many contexts as the chip has slots.
   [[nodiscard]] static ShareRule rule(const Quota& quota, const Chip& chip);
 
-  // There is room for the longest context in the space; objects of others may be gone. False: there is none.
+  // Makes room for the longest context in the space; objects of other owners may be dropped. False: no room.
   bool make(SpaceId space);
-  // The client used that handle and is refused. If its object was taken, the handle is free from now on.
+  // The client used the handle and got an error. If its object was dropped, the handle is free from now on.
   void tell(SpaceId space, std::uint32_t handle) { books_.spaces.at(space).taken_objects.erase(handle); }
 
  private:

@@ -30,7 +30,7 @@ std::vector<ClientHandle> Inheritance::known_objects(SpaceId from, std::uint64_t
   return out;
 }
 
-// The child knows these handles as well, and has nothing under them: they must not name what it makes itself.
+// Handles that the child also knows, but that name no object in its space: new objects must not get these handles.
 std::set<std::uint32_t> Inheritance::handles_of_others(SpaceId from, std::uint64_t known) const {
   const Space& space = books_.spaces.at(from);
   std::set<std::uint32_t> out = space.taken_objects;
@@ -39,7 +39,7 @@ std::set<std::uint32_t> Inheritance::handles_of_others(SpaceId from, std::uint64
   return out;
 }
 
-// What has no saved context is in a slot.
+// An object without a saved context is in a slot.
 Rc Inheritance::save(SpaceId from, const std::vector<ClientHandle>& objects) {
   for (const ClientHandle handle : objects) {
     if (!books_.spaces.at(from).objects.at(handle.value).context.empty()) continue;

@@ -1,19 +1,18 @@
-// A space that begins with what another one has, as a process that was forked begins with what its parent has.
+// Starts a space with a copy of another space's objects, as a forked process starts with a copy of its parent's memory.
 //
-// Idea: like fork(), this is a copy. Each of the two spaces has its own handles, and what one of them does with an
-// object (it flushes it, it ends) means nothing to the other. An object that is loaded does not change (TPM-RULES 14),
-// so that a copy of its saved context is a copy of the object; the copies are twins, and one slot of the TPM serves
-// them all (Residency::load_object).
-// What changes with each use is not copied, since the two processes would use one state in turns. So the new space has
-// no sequences, and no sessions: the nonces that its client knows are the parent's. The numbers of the parent's
-// sessions stand for nothing in the new space, as those of sessions that were taken (tombstones): a wrong HMAC would
-// cost a try. The handles of the parent's sequences stand for nothing there either, for the same reason. The client
-// knows what the parent knew when it was forked, which may be long ago. What the parent's later commands made is left
-// out; so a handle that the parent used again does not stand for another object than the client means.
+// Idea: like fork(), this is a copy. Each space has its own handles, and a flush in one space does not affect the
+// other. A loaded object does not change (docs/tpm-behaviour.md 14), so a copy of its saved context is a copy of the
+// object. The copies are twins, and one slot of the TPM serves all of them (Residency::load_object).
+// State changed by each use is not copied, because two processes would use one state in turns. So the new space gets no
+// sequences and no sessions: only the parent knows the current nonces. In the new space the numbers of the parent's
+// sessions become tombstones, because a wrong HMAC would cost a try. The handles of the parent's sequences are unusable
+// for the same reason. The client knows the parent's state at the time of the fork, possibly long ago. Objects that the
+// parent's later commands made are left out, so a handle reused by the parent cannot name a wrong object.
 //
-// Threads: with the manager. Limits: the new space's limits, its pools and its owner's share of memory, as for objects
-// that are made; at most one ContextSave for each slot of the TPM.
-// Errors: OBJECT_MEMORY, or what the TPM says of a ContextSave, without a layer; nothing is copied then.
+// Threads: with the manager.
+// Limits: limits, pools and the owner's share of memory as for new objects; at most one ContextSave for each slot of
+// the TPM.
+// Errors: OBJECT_MEMORY, or the TPM's code for a ContextSave, without a layer; then nothing is copied.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +29,7 @@ class Inheritance {
  public:
   Inheritance(Books& books, const Chip& chip, TpmPort& port) : books_(books), chip_(chip), port_(port) {}
 
-  // `known`: how many commands the parent's client had sent. Precondition: both are open, and `to` is new.
+  // `known`: how many commands the parent's client had sent. Precondition: both spaces are open, and `to` is new.
   wire::Rc copy(SpaceId from, std::uint64_t known, SpaceId to);
 
  private:

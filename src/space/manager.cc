@@ -24,7 +24,7 @@ namespace rc = wire::rc;
 
 namespace {
 
-// A command is sent to the TPM at most so often, whatever the TPM asks to be repaired in between.
+// The most times that one command is sent to the TPM, however often the TPM asks for repairs in between.
 constexpr int kMaxAttempts = 8;
 
 bool creates_object(const Command& command) {
@@ -32,7 +32,8 @@ bool creates_object(const Command& command) {
   return creates == Creates::kObject || creates == Creates::kSequence || creates == Creates::kByContext;
 }
 
-// Object slots that must be free beside those of the command's transient objects (TPM-RULES "Slots").
+// Object slots that must be free in addition to those of the command's transient objects (docs/tpm-behaviour.md,
+// "Object slots").
 std::uint32_t free_slots_needed(const Command& command) {
   std::uint32_t needed = command.row().scratch_slots;
   if (creates_object(command)) ++needed;
@@ -41,7 +42,7 @@ std::uint32_t free_slots_needed(const Command& command) {
   return needed;
 }
 
-// A response handle of another kind than the command makes is no answer to that command. (ContextLoad only comes so far
+// A response handle of another kind than the command creates makes the response invalid. (A ContextLoad only comes here
 // for objects and sequences.)
 bool creates_what_it_should(const Command& command, const Response& response, const Chip& chip) {
   if (command.row().effect == Effect::kContextSave) return read_context(response.parameters()).has_value();
@@ -51,8 +52,9 @@ bool creates_what_it_should(const Command& command, const Response& response, co
   return wire::is_session(handle->value) && wire::number_of(handle->value) < chip.session_numbers;
 }
 
-// Why something could not be made resident, as the client's own TPM would put it. Warnings that our own commands met
-// are not the client's: RETRY would make it send again what may never succeed (TPM-RULES 32).
+// The code for an entity that could not be loaded, as the client's own TPM would answer. Warnings for the manager's own
+// commands are not passed on: after RETRY, the client would repeat a command that may never succeed
+// (docs/tpm-behaviour.md 32).
 Rc as_lack_of_room(Rc code, Rc no_room) {
   constexpr Rc kWarning = 0x900, kReference = 0x910, kLockout = 0x920, kLastWarning = 0x97F;
   const bool warning = code >= kWarning && code <= kLastWarning;
@@ -100,13 +102,13 @@ SpaceId Manager::open(OwnerId owner, const SpaceLimits& limits) {
 
 void Manager::set_limits(SpaceId space, const SpaceLimits& limits) {
   SpaceLimits now = possible(limits);
-  // What is held already stays: a limit is for what comes.
+  // Existing objects stay: a limit applies to new objects.
   const Space& here = books_.spaces.at(space);
   now.objects = std::max(now.objects, static_cast<std::uint32_t>(here.objects.size() + here.taken_objects.size()));
   space::set_limits(books_, space, now);
 }
 
-// Nobody can claim more than the chip has: the bank could never promise it.
+// A claim is at most the chip's number of sessions: the bank could not promise more.
 SpaceLimits Manager::possible(SpaceLimits limits) const {
   limits.terms.claim = std::min(limits.terms.claim, chip_.active_sessions - chip_.kept_for_rebuilding());
   return limits;
@@ -125,7 +127,7 @@ void Manager::close(SpaceId space) {
   session_book_.settle_places(before, nullptr);
 }
 
-// What its clients know of the sessions' nonces until the answer is delivered.
+// The nonces that the client knows until the response is delivered.
 void Manager::note_nonces(SpaceId space, const Command& command, Outcome& outcome) {
   for (const Authorization& authorization : command.authorizations()) {
     const Session* session = usable_session(books_, space, authorization.handle.value);
@@ -161,7 +163,7 @@ void Manager::undo(SpaceId space, const Outcome& outcome) {
   session_book_.settle_places(before, nullptr);
 }
 
-// Nobody has the context.
+// For a context that the client did not receive.
 void Manager::undo_save(SpaceId space, std::uint32_t number) {
   const auto is_it = [&](const Session& session) {
     return session.client_saved && session.space == space && wire::number_of(session.client.value) == number;
@@ -203,12 +205,13 @@ Outcome Manager::execute(SpaceId space, const Command& command, std::uint8_t loc
   return outcome;
 }
 
-// Between two commands the books are right again, whatever the TPM did meanwhile.
+// Between two commands the books are correct again, whatever happened to the TPM meanwhile.
 Cost Manager::settle() {
   if (port_.cost().unpowered) (void)recovery_.after_power_loss();
   if (port_.cost().distrusted) books_.in_doubt = true;
   if (books_.in_doubt) (void)recovery_.resynchronise();
-  // Whose a number is by now only its context shows: without it another program's session would be flushed for ours.
+  // Only the context shows which program a number belongs to now: without this check another program's session could be
+  // flushed.
   if (books_.doubted_at != 0 && chip_.has_other_users())
     while (!port_.cost().tpm_lost && residency_.check_doubtful_session()) continue;
   protection_.read_if_due();
@@ -216,7 +219,7 @@ Cost Manager::settle() {
   return port_.take_cost();
 }
 
-// A disorderly end of what was protected costs a try (Part 1, 19.8.6): the last one that is left, perhaps.
+// A disorderly end of a protected entity's use costs a try (Part 1, 19.8.6), perhaps the last.
 Tries Manager::tries_after_reset(const TriesLeft& tries_left) {
   (void)port_.read_lockout();
   return tries_left(std::exchange(port_.cost().lockout, {}));
@@ -246,7 +249,7 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
       return wire::manager_error(rc::kNvAuthorization);
     }
     if (tries == Tries::kNone && protection_.may_count(space, command)) {
-      if (port_.cost().unpowered && recovery_.after_power_loss()) continue;  // nobody knows what it is
+      if (port_.cost().unpowered && recovery_.after_power_loss()) continue;  // the entity could not be examined
       outcome.stopped_for_lockout = true;
       return wire::manager_error(rc::kLockout);
     }
@@ -259,13 +262,13 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
       continue;
     if (code == rc::kInitialize && recovery_.after_power_loss()) continue;
     if (code != rc::kSuccess) return wire::manager_error(code);
-    // What had to come back under another number is one of those now.
+    // A session that was rebuilt under another number is stale now.
     if (const auto refusal = stale_nonces_.refusal(space, command)) return wire::manager_error(*refusal);
     const bool changes = parameters_at_tpm(view_of(space), command).has_value();
     const auto hmacs = stale_nonces_.check(space, command, changes);
     if (!hmacs) return wire::manager_error(as_lack_of_room(hmacs.error(), rc::kSessionMemory));
 
-    // It sets the counters to zero that tell a reset.
+    // Clear sets the counters that show a reset to zero.
     const bool clears = command.row().effect == Effect::kClear;
     if (clears && chip_.can_be_suspended && recovery_.notice_start_up()) continue;
 
@@ -285,7 +288,7 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
       note_seen(space, command);
       note_nonces(space, command, outcome);
       book(space, command, *response, outcome);
-      // A number that the space must not meet again, or a handle that somebody else has.
+      // The new session's number must not be used in the space, or the handle belongs to another entity.
       if (command.row().has_response_handle() && !outcome.created)
         return wire::manager_error(command.row().creates == Creates::kSession ? rc::kSessionHandles : rc::kFailure);
       if (auto answer = capabilities_in_space(space, command, *response)) return std::move(*answer);
@@ -297,7 +300,7 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
   return last.empty() ? wire::manager_error(rc::kFailure) : last;
 }
 
-// What the command named was in the TPM.
+// The TPM had the entities that the command names.
 void Manager::note_seen(SpaceId space, const Command& command) {
   auto& objects = books_.spaces.at(space).objects;
   for (std::size_t i = 0; i < command.handle_count(); ++i)
@@ -305,7 +308,7 @@ void Manager::note_seen(SpaceId space, const Command& command) {
   for (Session* session : sessions_of(space, command)) session->seen_at = port_.now();
 }
 
-// Whether what the books say of the TPM matters to the command.
+// Whether the command depends on what the books say about the TPM.
 bool Manager::needs_loaded(const Command& command) const {
   if (command.row().has_response_handle()) return true;
   for (std::size_t i = 0; i < command.handle_count(); ++i)
@@ -323,11 +326,11 @@ std::optional<Bytes> Manager::answer_without_tpm(SpaceId space, const Command& c
   return answer_for_parked(space, command);
 }
 
-// It need not come back to be asked what its policy is, or to have none.
+// PolicyGetDigest and PolicyRestart need no rebuild of a parked session.
 std::optional<Bytes> Manager::answer_for_parked(SpaceId space, const Command& command) {
   const bool restarts = command.code() == cc::kPolicyRestart;
   if ((!restarts && command.code() != cc::kPolicyGetDigest) || command.has_sessions()) return std::nullopt;
-  if (!command.parameters().empty()) return std::nullopt;  // the TPM will say what is wrong
+  if (!command.parameters().empty()) return std::nullopt;  // the TPM reports the error
   const ParkedKey key{space, wire::number_of(command.handle(0).value)};
   const Session* parked = parked_session(books_, space, command.handle(0).value);
   if (parked == nullptr || parked->client != command.handle(0)) return std::nullopt;
@@ -337,14 +340,15 @@ std::optional<Bytes> Manager::answer_for_parked(SpaceId space, const Command& co
     add_parked(books_, std::move(restarted));
     return wire::success_response({});
   }
-  if (!parked->log.steps.empty() && parked->log.digest.empty()) return std::nullopt;  // the TPM will know
+  if (!parked->log.steps.empty() && parked->log.digest.empty())
+    return std::nullopt;  // the TPM can tell after a rebuild
   const Bytes zero(digest_size(parked->log.hash));
   return wire::success_response(wire::Writer().tpm2b(parked->log.steps.empty() ? zero : parked->log.digest).bytes());
 }
 
 // --- resolve
 
-// Distinct ones, of the handle area and the authorization area. Precondition: `resolve` refused nothing.
+// The different sessions in the handle area and the authorization area. Precondition: `resolve` refused nothing.
 std::vector<Session*> Manager::sessions_of(SpaceId space, const Command& command) {
   std::vector<Session*> out;
   const auto add = [&](std::uint32_t handle) {
@@ -357,7 +361,8 @@ std::vector<Session*> Manager::sessions_of(SpaceId space, const Command& command
   return out;
 }
 
-// What names nothing in this space is answered before the TPM, in the order of its own checks: handles, then sessions.
+// A handle without an entity in this space is refused before the TPM, in the TPM's order of checks: handles, then
+// sessions.
 Manager::Refusal Manager::resolve(SpaceId space, const Command& command) {
   const auto& objects = books_.spaces.at(space).objects;
   for (unsigned i = 0; i < command.handle_count(); ++i) {
@@ -382,7 +387,7 @@ Manager::Refusal Manager::resolve(SpaceId space, const Command& command) {
     session_book_.tell(space, authorization.handle.value);
     return rc::kReferenceS0 + i;
   }
-  // PolicySecret can name four (TPM-RULES 19): no order of loading helps.
+  // PolicySecret can name four sessions (docs/tpm-behaviour.md 19): no order of loading helps.
   if (sessions_of(space, command).size() > chip_.loaded_sessions) return rc::kSessionMemory;
   return std::nullopt;
 }
@@ -401,7 +406,7 @@ Manager::Refusal Manager::within_limits(SpaceId id, const Command& command) {
   return std::nullopt;
 }
 
-// What is refused anyway wants nothing.
+// A command that will be refused wants no session.
 Manager::Wish Manager::wish_of(SpaceId space, const Command& command) {
   using Want = SessionBook::Want;
   if (stale_nonces_.refusal(space, command)) return {};
@@ -420,7 +425,7 @@ Manager::Wish Manager::wish_of(SpaceId space, const Command& command) {
 
 // --- sessions that have left the TPM
 
-// Precondition: `resolve` refused nothing. Those that are in the TPM stay there meanwhile.
+// Precondition: `resolve` refused nothing. The command's sessions in the TPM stay there meanwhile.
 Rc Manager::bring_back_sessions(SpaceId space, const Command& command, std::uint8_t locality) {
   for (Session* session : sessions_of(space, command)) session->last_use = books_.tick;
   const bool covered = stale_nonces_.numbers_are_covered(space, command);
@@ -437,7 +442,7 @@ Rc Manager::bring_back_sessions(SpaceId space, const Command& command, std::uint
   return rc::kSuccess;
 }
 
-// `covered`: it is that one of the command's handles, and an HMAC covers the number that the client knows.
+// `covered`: the index of the handle in the command, if an HMAC covers the number that the client knows.
 Rc Manager::bring_back(SpaceId space, std::uint32_t handle, std::uint8_t locality, std::optional<unsigned> covered) {
   const auto its_number_is_taken = [&] { return wire::from_manager(rc::kReferenceH0 + *covered); };
   if (const Session* session = usable_session(books_, space, handle)) {
@@ -469,7 +474,7 @@ Rc Manager::make_resident(SpaceId space, const Command& command) {
     touch_object(books_, space, handle, port_.now());
     objects.push_back(handle);
   }
-  std::vector<std::uint32_t> sessions;  // numbers: making room may end some
+  std::vector<std::uint32_t> sessions;  // numbers: making room may end some sessions
   for (Session* session : sessions_of(space, command)) {
     session->last_use = books_.tick;
     session->used_at = port_.now();
@@ -488,7 +493,7 @@ Rc Manager::make_resident(SpaceId space, const Command& command) {
     if (is_dead_context(code)) return drop_unloadable_session(number);
     return as_lack_of_room(code, rc::kSessionMemory);
   }
-  // Where even an emptied TPM has not the room, it is the TPM's part to say so.
+  // If even an emptied TPM has too little room, the TPM itself must say so.
   const Rc code = as_lack_of_room(residency_.make_object_room(free_slots_needed(command)), rc::kObjectMemory);
   if (code != rc::kSuccess && code != rc::kObjectMemory) return code;
   if (command.row().creates != Creates::kSession) return rc::kSuccess;
@@ -497,7 +502,7 @@ Rc Manager::make_resident(SpaceId space, const Command& command) {
   return as_lack_of_room(residency_.make_session_room(1), rc::kSessionMemory);
 }
 
-// A context of ours that the TPM does not know any more: a reset, or its hierarchy was emptied behind our back.
+// The TPM does not accept the context any more: after a reset, or after another program emptied the hierarchy.
 Rc Manager::drop_unloadable_object(SpaceId space, ClientHandle handle) {
   const std::uint64_t seen_at = books_.spaces.at(space).objects.at(handle.value).seen_at;
   residency_.drop_object(space, handle);
@@ -508,7 +513,7 @@ Rc Manager::drop_unloadable_object(SpaceId space, ClientHandle handle) {
 Rc Manager::drop_unloadable_session(std::uint32_t number) {
   const auto found = books_.sessions.find(number);
   const std::uint64_t seen_at = found == books_.sessions.end() ? 0 : found->second.seen_at;
-  // First what happened: after a reset the number may be another program's.
+  // First finds out the cause: after a reset the number may belong to another program.
   recovery_.note_dead_context(seen_at);
   residency_.drop_dead_session(number);
   return kGoneMeanwhile;
@@ -518,7 +523,7 @@ Bytes Manager::translate(SpaceId space, const Command& command, const StaleNonce
   wire::Rewrite rewrite;
   rewrite.without_hmac = without_hmac;
   rewrite.parameters = parameters_at_tpm(view_of(space), command);
-  // The type octet stays the client's: the TPM will say if it is wrong.
+  // The type byte stays the client's: the TPM reports a wrong type.
   const auto session_at_tpm = [&](std::uint32_t handle) -> std::optional<wire::TpmHandle> {
     if (!wire::is_session(handle)) return std::nullopt;
     const Session* session = usable_session(books_, space, handle);
@@ -539,7 +544,7 @@ Bytes Manager::translate(SpaceId space, const Command& command, const StaleNonce
   return wire::rewritten(command, rewrite);
 }
 
-// Does what the TPM's answer asks a manager to do. True: send the command again.
+// Makes the repair that the TPM's response code demands. True: send the command again.
 bool Manager::repair(const Command& command, Rc code, bool& resynchronised) {
   switch (code) {
     case rc::kContextGap:
@@ -562,8 +567,9 @@ bool Manager::repair(const Command& command, Rc code, bool& resynchronised) {
   return implies_stale_books(code, resynchronised);
 }
 
-// We resolved every handle, so if the TPM does not know one the books are wrong; and they may be if it has no room when
-// nothing of ours is left in it. They are compared, once a command; what the TPM says after that is the client's.
+// Every handle was resolved, so the books are wrong if the TPM does not know a handle. The books may also be wrong if
+// the TPM has no room although no entity of tpmspace is loaded. The books are compared once per command; a later
+// response code goes to the client.
 bool Manager::implies_stale_books(Rc code, bool& resynchronised) {
   return says_reference_is_unknown(code) && resynchronise_once(resynchronised);
 }
@@ -630,7 +636,7 @@ Cost Manager::reserve_session(std::uint32_t number, bool reserved, Rc& result) {
 }
 
 Cost Manager::flush_all(bool client_saved_too) {
-  // What is not ours any more must not be flushed for ours.
+  // Numbers that belong to other programs by now must not be flushed.
   if (chip_.has_other_users() || books_.in_doubt) (void)recovery_.resynchronise();
   for (auto& slot : books_.slots) slot.space = SpaceId{};
   erase_objects_if(books_, [](auto, auto, const auto&) { return true; });

@@ -1,11 +1,13 @@
 // The resource manager of one TPM: gives every space a TPM that looks private and never full.
 //
-// Idea: one command is straight-line code. Resolve its handles in the space, make resident what it needs, translate,
-// let the TPM do it, book what it confirmed, translate back. What can be answered without the TPM is.
-// Threads: one thread owns a Manager and its TPM. Pure: no I/O but the `wire::Tpm`s it is given.
+// Idea: one command is straight-line code. The manager resolves the handles in the space, loads the needed entities,
+// translates, forwards to the TPM, books the confirmed result, and translates back. Commands that need no TPM are
+// answered directly.
+// Threads: one thread owns a Manager and the TPM. Pure: no I/O except through the given `wire::Tpm`s.
 // Units: ticks count client commands. Limits: SpaceLimits, Quota, Chip; retries for one command are bounded.
-// Errors: a client is always answered with a TPM response; what we say on the TPM's behalf has our layer.
-// Source: TPM-RULES; TCG TSS 2.0 TAB and Resource Manager specification, 3.7; Part 1, 30 (context management).
+// Errors: a client always gets a TPM response; responses that the manager makes itself come from layer 11.
+// Source: docs/tpm-behaviour.md; TCG TSS 2.0 TAB and Resource Manager specification, 3.7; Part 1, 30 (context
+// management).
 #pragma once
 
 #include <cstdint>
@@ -35,88 +37,89 @@ namespace tpmspace::space {
 struct Outcome {
   wire::Bytes response;
   wire::Rc code = 0;  // of the response
-  // What came into being for the client, and the session it put away or got back: `undo` takes all of it back.
+  // The new entity of the client, and the session that the client saved or loaded: `undo` reverts all of these.
   std::optional<wire::ClientHandle> created;
-  std::optional<std::uint32_t> saved_session, loaded_session;  // as the client knows them
-  // Of the sessions that were used, as they were for the client before.
+  std::optional<std::uint32_t> saved_session, loaded_session;  // the client's handles
+  // The nonces of the used sessions as the client knew them before.
   std::vector<std::pair<wire::ClientHandle, wire::Bytes>> nonces;
   Failure failure = Failure::kNone;  // a wrong authorization
-  bool stopped_for_lockout = false;  // it was answered LOCKOUT, since it could have been one
-  bool kept_from_pin = false;        // it was answered NV_AUTHORIZATION, since it tries a PIN that is not for its space
-  std::optional<Holder> saved_by;    // a ContextLoad was refused, since this other one saved the session
+  bool stopped_for_lockout = false;  // answered LOCKOUT, since the authorization could have been wrong
+  bool kept_from_pin = false;  // answered NV_AUTHORIZATION, since the command tries a PIN that is not for this space
+  std::optional<Holder> saved_by;  // a ContextLoad was refused, since this other holder saved the session
   Cost cost;
 };
 
-// Whether the owner of a space may be wrong once more; told what the chip has said of its count meanwhile.
+// Whether the owner of a space has a try left. `news`: the latest values of the chip's counting.
 enum class Tries : std::uint8_t { kLeft, kNone };
 using TriesLeft = std::function<Tries(const LockoutNews& news)>;
 
 class Manager {
  public:
   Manager(wire::Tpm& tpm, const wire::CommandTable& table, const Chip& chip, const Quota& quota, TpmPort::Clock clock);
-  // The parts refer to each other.
+  // The members refer to each other.
   Manager(const Manager&) = delete;
   Manager& operator=(const Manager&) = delete;
 
   [[nodiscard]] SpaceId open(OwnerId owner, const SpaceLimits& limits);
   void set_limits(SpaceId space, const SpaceLimits& limits);
-  // The space begins with what `from` has, as far as its client can know of it (space/inheritance.h). `result` is
-  // SUCCESS, or says why it has nothing. Precondition: both are open, and nothing was done in `space`.
+  // The space begins with the objects of `from`, as far as the client can know them (space/inheritance.h). `result`:
+  // SUCCESS, or why nothing was copied. Precondition: both spaces are open, and `space` has executed no command.
   Cost inherit(SpaceId space, SpaceId from, std::uint64_t known, wire::Rc& result);
-  // What it held becomes nobody's and is flushed by `tidy` or when the room is needed; client-saved sessions stay.
+  // The space's entities lose their space; `tidy` flushes them, or an earlier command in need of the room. Client-saved
+  // sessions stay.
   void close(SpaceId space);
 
-  // Precondition: the space is open. `client_tpm` is the same TPM, for the client's own command alone. Without tries
-  // what could cost one is answered LOCKOUT, and nothing has changed. `tries_left` is asked at the beginning, and again
-  // after a reset that the command met: the chip may have counted one.
+  // Precondition: the space is open. `client_tpm`: the same TPM, only for the client's own command. If no try is left,
+  // a command that could cost a try is answered LOCKOUT and changes nothing. `tries_left` is called at the start, and
+  // again after a reset during the command: the chip may have counted a try.
   Outcome execute(SpaceId space, const wire::Command& command, std::uint8_t locality, wire::Tpm& client_tpm,
                   const TriesLeft& tries_left);
-  // The response could not be delivered: nobody knows the handle, nobody has the context.
+  // For a response that could not be delivered: the client knows neither a new handle nor a new context.
   void undo(SpaceId space, const Outcome& outcome);
 
-  // Who may have a session, and who waits for one (space/session_queue.h asks).
+  // Which spaces may have a session, and which wait (used by space/session_queue.h).
   [[nodiscard]] const SessionBook& session_book() const { return session_book_; }
   struct Wish {
     SessionBook::Want want = SessionBook::Want::kNothing;
-    std::optional<std::uint32_t> number;  // with kNumber: that one
+    std::optional<std::uint32_t> number;  // the number, with kNumber
   };
   [[nodiscard]] Wish wish_of(SpaceId space, const wire::Command& command);
-  // It was that one of its client's commands: see Object::made_by.
+  // Notes the command's number among its client's commands: see Object::made_by.
   void note_number(SpaceId space, const Outcome& outcome, std::uint64_t number);
-  // The session that this made had been waited for.
+  // Notes the client's wait before this command made the session.
   void note_waited_for(SpaceId space, const Outcome& outcome);
-  // That command waits in a queue, or no longer: the sessions that it names are the last to leave the TPM.
+  // Notes the start or end of a command's wait in a queue: the command's sessions leave the TPM last.
   void await(SpaceId space, const wire::Command& command, bool awaited);
-  // Places that are kept for an owner: no longer than until now; one less of that owner's.
+  // Kept places: ends places expired at `now`; gives up one place of the owner.
   void expire_kept_places(std::uint64_t now) { books_.kept_places.expire(now); }
   void release_kept_place(OwnerId owner) { (void)books_.kept_places.release(owner); }
-  // A session is taken from whoever has it. At most one TPM command.
+  // Reclaims a session. At most one TPM command.
   Cost take_session(std::uint32_t number, const wire::Taker& by);
-  // Those are parked there, by an administrator's order. No TPM command.
+  // Reclaims parked sessions, by an administrator's order. No TPM command.
   Cost take_parked_sessions(const std::vector<ParkedKey>& sessions, const std::vector<ContextDigest>& files);
-  // A session in the TPM stays where it is, or may be moved again (MISSION M11).
+  // Reserves a session in the TPM, so that the session stays loaded and is not reclaimed, or releases the session.
   Cost reserve_session(std::uint32_t number, bool reserved, wire::Rc& result);
   // Exhaustion::kClose.
   void give_up(SpaceId space) { session_book_.give_up(space); }
 
-  // One piece of idle work; nullopt: there is none.
+  // One piece of idle work; nullopt: no work is left.
   std::optional<Cost> tidy();
   [[nodiscard]] std::size_t unwanted() const { return residency_.unwanted(); }
   [[nodiscard]] std::size_t loaded() const { return books_.slots.size() + loaded_sessions(books_); }
-  // Puts one loaded thing away, so that others find the chip empty; nullopt: nothing is loaded.
+  // Saves or flushes one loaded entity, so that other users find the chip empty; nullopt: no entity is loaded.
   std::optional<Cost> put_away();
-  // Residency::save_unused, and when there will be more to do.
+  // Residency::save_unused; `next_unused` tells when more work is due.
   std::optional<Cost> save_unused(const Residency::Unused& what);
   [[nodiscard]] Residency::NextUnused next_unused() const { return residency_.next_unused(); }
-  // The TPM may have been started up by somebody else just now (the machine was asleep): nothing that is loaded is used
-  // before it was asked.
+  // Another program may have sent Startup just now (the machine was asleep): the manager compares the books with the
+  // TPM before any loaded entity is used.
   void doubt() { books_.in_doubt = true; }
-  // Takes everything of ours out of the TPM (shutdown). At most one command for each thing.
+  // Removes all entities of tpmspace from the TPM (shutdown). At most one command for each.
   Cost flush_all(bool client_saved_too);
 
   [[nodiscard]] const Books& books() const { return books_; }
   [[nodiscard]] const Chip& chip() const { return chip_; }
-  // Precondition: the books are of this TPM in its present state.
+  // Precondition: the books describe this TPM in its present state.
   void restore(Books books);
 
  private:
@@ -127,11 +130,11 @@ class Manager {
   wire::Bytes run(SpaceId space, const wire::Command& command, std::uint8_t locality, wire::Tpm& client_tpm,
                   const TriesLeft& tries_left, Outcome& outcome);
   Tries tries_after_reset(const TriesLeft& tries_left);
-  // Contexts, lists of handles, and what is known of a parked session.
+  // Contexts, lists of handles, and the known properties of a parked session.
   std::optional<wire::Bytes> answer_without_tpm(SpaceId space, const wire::Command& command);
   std::optional<wire::Bytes> answer_for_parked(SpaceId space, const wire::Command& command);
 
-  // The steps of one command (DESIGN, "Inside the manager").
+  // The steps of one command, in order.
   Refusal resolve(SpaceId space, const wire::Command& command);
   Refusal within_limits(SpaceId space, const wire::Command& command);
   wire::Rc bring_back_sessions(SpaceId space, const wire::Command& command, std::uint8_t locality);
@@ -146,7 +149,7 @@ class Manager {
   void note_seen(SpaceId space, const wire::Command& command);
   [[nodiscard]] bool needs_loaded(const wire::Command& command) const;
   void book_client_save(SpaceId space, const wire::Command& command, const wire::Response& response);
-  // The answer to GetCapability as the space sees it. Nullopt: as the TPM gave it.
+  // The GetCapability response as the space sees it. Nullopt: unchanged.
   std::optional<wire::Bytes> capabilities_in_space(SpaceId space, const wire::Command& command,
                                                    const wire::Response& response);
   void forget_copies_of_used_sequences(SpaceId space, const wire::Command& command);
@@ -159,7 +162,8 @@ class Manager {
   wire::Rc drop_unloadable_object(SpaceId space, wire::ClientHandle handle);
   wire::Rc drop_unloadable_session(std::uint32_t number);
 
-  // From make_resident: something turned out to be gone and has left the books; resolve again. No TPM says this.
+  // From make_resident: an entity was gone and has left the books, so the handles must be resolved again. No TPM uses
+  // this code.
   static constexpr wire::Rc kGoneMeanwhile = 0xFFFFFFFF;
 
   Chip chip_;

@@ -1,4 +1,4 @@
-// What the TPM confirmed, put into the books; and its answer, translated for the client.
+// Books the TPM's confirmed results, and translates the response for the client.
 #include <algorithm>
 #include <utility>
 
@@ -41,8 +41,9 @@ void Manager::book(SpaceId space, const Command& command, Response& response, Ou
   protection_.book(command, response);
 }
 
-// What the command used is booked by now, so that the lists of a TPM that was started up by somebody make sense. What
-// the client had before may be gone after `hand_out`, and the new handle is numbered as if it had never been.
+// The effects on used entities are booked before, so that comparisons with the TPM's lists after an unnoticed start-up
+// are right. `hand_out` may erase earlier entities of the client; the new handle is then chosen as if these had never
+// existed.
 void Manager::book_created(SpaceId space, const Command& command, Response& response, Outcome& outcome) {
   const wire::TpmHandle handle = *response.handle();
   if (residency_.hand_out(handle) == wire::rc::kFailure) return;
@@ -69,7 +70,7 @@ void Manager::book_created(SpaceId space, const Command& command, Response& resp
   outcome.created = client;
 }
 
-// The TPM made a context for the client: it is ours as well, for nothing.
+// The TPM made a context for the client, which also serves as the manager's copy.
 void Manager::book_client_save(SpaceId space, const Command& command, const Response& response) {
   const ClientHandle handle = command.handle(0);
   Bytes context = wire::to_bytes(response.parameters());

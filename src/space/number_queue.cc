@@ -6,7 +6,7 @@ namespace tpmspace::space {
 
 namespace {
 
-// Kinds are by number; no TPM has this one (Part 2, 7.2: a number is 24 bits).
+// Kinds are numbers; no TPM has this number (Part 2, 7.2: a number has 24 bits).
 constexpr std::uint64_t kAny = UINT64_MAX;
 
 }  // namespace

@@ -17,18 +17,18 @@ namespace rc = wire::rc;
 
 namespace {
 
-// Its client may notice that it had left: what comes first in a policy, and what is encrypted for it, can depend on the
-// session's nonce.
+// Whether the client may notice a rebuild: the first step of a policy, and parameters encrypted for the session, can
+// depend on the session's nonce.
 bool may_be_noticed(const Session& session) {
   return session.log.steps.empty() || session.log.decrypts;
 }
 
-// A trial session's PolicyPCR does not look at the PCRs' counter.
+// The PolicyPCR of a trial session does not check the PCR counter.
 bool depends_on_pcrs(const Session& session) {
   return session.kind == SessionKind::kPolicy && session.log.has(cc::kPolicyPCR);
 }
 
-// Also that the TPM does not know what was made for it a moment ago: another program flushed it.
+// Includes codes for an entity that was just made and is unknown to the TPM: another program flushed the entity.
 bool says_nothing_of_the_step(Rc code) {
   const bool unknown = code >= rc::kReferenceH0 && code < rc::kReferenceH0 + 2;
   return Residency::is_for_another_try(code) || code == rc::kFailure || code == rc::kInitialize || unknown;
@@ -79,7 +79,7 @@ std::vector<std::uint32_t> Parking::sessions_to_park() const {
   return out;
 }
 
-// One that will not leave now does not stop the others.
+// If a session cannot be parked now, the next is tried.
 bool Parking::park_one(std::optional<SpaceId> welcome_in) {
   for (const std::uint32_t number : sessions_to_park()) {
     if (welcome_in && is_taken_in(books_, *welcome_in, number)) continue;
@@ -120,7 +120,7 @@ bool Parking::can_have_number(std::uint32_t number) const {
          (holder->second.can_be_made_again() && !residency_.is_pinned(holder->second));
 }
 
-// That number is the next that the TPM will give: 3N + 1 commands where N lower ones are free (TPM-RULES 24).
+// Makes that number the next of the TPM: 3N + 1 commands if N lower numbers are free (docs/tpm-behaviour.md 24).
 Rc Parking::free_number(std::uint32_t wanted) {
   if (!can_have_number(wanted)) return rc::kReferenceH0;
   if (books_.sessions.count(wanted) != 0)
@@ -131,11 +131,11 @@ Rc Parking::free_number(std::uint32_t wanted) {
   for (std::uint32_t fillers = 0; fillers < chip_.session_numbers; ++fillers) {
     const auto next = lowest_free_number();
     if (next == wanted) return rc::kSuccess;
-    if (!next || *next > wanted) return rc::kReferenceH0;                // somebody else has it
-    if (active() + 1 >= chip_.active_sessions) return rc::kReferenceH0;  // others have what is left
+    if (!next || *next > wanted) return rc::kReferenceH0;                // another program has the number
+    if (active() + 1 >= chip_.active_sessions) return rc::kReferenceH0;  // other sessions have the remaining places
     const auto filler = residency_.add_filler();
     if (!filler) return filler.error();
-    if (*filler >= wanted) return rc::kReferenceH0;  // another program has lower ones, or this one
+    if (*filler >= wanted) return rc::kReferenceH0;  // another program has lower numbers, or this number
   }
   return rc::kReferenceH0;
 }
@@ -175,7 +175,7 @@ Rc Parking::park(std::uint32_t number) {
   if (!books_.sessions.at(number).log.steps.empty()) {
     const Rc loaded = residency_.load_session(number);
     const bool sure = !port_.cost().tpm_lost && !port_.cost().distrusted;
-    if (sure && is_dead_context(loaded)) lose(number);  // somebody else flushed it
+    if (sure && is_dead_context(loaded)) lose(number);  // another program flushed the session
     if (loaded != rc::kSuccess) return loaded;
     const Session& session = books_.sessions.at(number);
     auto policy = port_.policy_digest(session.handle, Cause::kPark);
@@ -185,10 +185,10 @@ Rc Parking::park(std::uint32_t number) {
       const auto now = port_.pcr_counter(Cause::kPark);
       if (!now) return now.error();
       counter = *now;
-      // The session itself knows what the counter was at its PolicyPCR, and says whether it has moved since.
+      // The session in the TPM knows the counter at its PolicyPCR, and reports whether the counter has moved since.
       const Rc code = port_.policy_of_no_pcr(session.handle);
       if (code != rc::kSuccess && code != rc::kPcrChanged) {
-        // Without an answer nobody knows whether that was done, so nobody knows its policy.
+        // Without a response, the execution and so the session's policy are unknown.
         if (port_.cost().tpm_lost || port_.cost().distrusted) lose(number);
         return code;
       }
@@ -210,7 +210,7 @@ Rc Parking::park(std::uint32_t number) {
   return residency_.flush_unwanted_session_of(number, Cause::kPark);
 }
 
-// It is gone, and its client will be told when it uses it.
+// The session is gone; its client gets an error at the next use.
 void Parking::lose(std::uint32_t number) {
   const auto it = books_.sessions.find(number);
   if (it == books_.sessions.end()) return;
@@ -224,14 +224,14 @@ void Parking::lose(std::uint32_t number) {
 
 tl::expected<wire::TpmHandle, Rc> Parking::start_again(const Session& parked) {
   const std::uint32_t kind = parked.client.value;
-  const wire::Bytes start = parked.log.start;  // a TPM that was reset takes it out of the books
+  const wire::Bytes start = parked.log.start;  // a reset of the TPM removes the session from the books
   constexpr int kAttempts = 4;
   Rc why = rc::kSessionMemory;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     if (const Rc code = residency_.make_session_room(1); code != rc::kSuccess) return tl::unexpected(code);
     const auto started = port_.start_again(start);
     if (started) {
-      const Rc handed_out = residency_.hand_out(*started);  // unwanted until it is what it was
+      const Rc handed_out = residency_.hand_out(*started);  // unwanted until the policy is restored
       if (handed_out != rc::kSuccess) return tl::unexpected(handed_out);
       if (wire::kind_of(started->value) == wire::kind_of(kind)) return *started;
       port_.cost().distrusted = true;
@@ -247,7 +247,7 @@ tl::expected<wire::TpmHandle, Rc> Parking::start_again(const Session& parked) {
 }
 
 Rc Parking::bring_back(const ParkedKey& key, std::uint8_t locality, bool own_number) {
-  // A log would outlive a reset that nobody has noticed.
+  // A log must not survive an unnoticed reset.
   if (chip_.can_be_suspended && recovery_.notice_start_up()) return Residency::kBooksWereWrong;
   if (books_.parked.at(key).log.pcr_changed) return rc::kPcrChanged;
   const Rc number = own_number ? free_number(key.number) : free_a_number(key.space);
@@ -295,7 +295,7 @@ Rc Parking::repeat(const PolicyStep& step, wire::TpmHandle handle, std::uint8_t 
   return code;
 }
 
-// Its policy is what it was when it left, and what its PolicyPCR saw is still so.
+// Whether the policy is the same as before, and the PCRs of its PolicyPCR are unchanged.
 Rc Parking::compare(Session& parked, wire::TpmHandle handle) {
   if (parked.log.steps.empty()) return rc::kSuccess;
   if (depends_on_pcrs(parked)) {
@@ -308,11 +308,11 @@ Rc Parking::compare(Session& parked, wire::TpmHandle handle) {
   }
   const auto digest = port_.policy_digest(handle.value, Cause::kRebuild);
   if (!digest) return digest.error();
-  const bool is_known = !parked.log.digest.empty();  // it may have been lost before anybody asked
+  const bool is_known = !parked.log.digest.empty();  // the session may have been lost before the digest was read
   return !is_known || *digest == parked.log.digest ? rc::kSuccess : kNotTheSame;
 }
 
-// Asks, and remembers it.
+// Asks the TPM, and stores the answer.
 bool Parking::pcr_has_changed(Session& parked) {
   if (!depends_on_pcrs(parked)) return false;
   const auto counter = port_.pcr_counter(Cause::kRebuild);

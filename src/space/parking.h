@@ -1,18 +1,20 @@
-// Numbers: where one more comes from when the chip has none left, and how a policy session that has left the TPM for it
-// comes back.
+// Session numbers: how the manager frees one when the chip has none left, by parking a policy session, and how the
+// parked session is rebuilt.
 //
-// Idea: a session that can be made again (books/policy_log.h) costs the TPM nothing while it is parked: its log is
-// here. It leaves only when a number is wanted and none is free, since it comes back with new nonces, and its client
-// may notice (space/stale_nonces.h). So whoever has more of them than his fair share loses his own first; then those
-// that were not used for `kGrace`; then those that are likely not to notice (with a step done, and no parameters to be
-// decrypted); then the idlest. Nobody waits for longer than `kGrace` so that another one is spared.
-// It comes back when it is used, under any number; under its own if the number is covered by an HMAC (TPM-RULES 7).
-// Then its policy must be what it was, and no PCR of a PolicyPCR may have changed since: the chip would have noticed.
+// Idea: a rebuildable session (books/policy_log.h) costs the TPM nothing while parked: only its log is kept. A session
+// is parked only if a number is wanted and none is free, because the rebuilt session has new nonces and the client may
+// notice (space/stale_nonces.h). The order of parking: first the sessions of owners with more than their fair share;
+// then sessions unused for `kGrace`; then sessions of a client unlikely to notice (a step is done, and no parameters
+// are to be decrypted); then the longest idle. Sessions with a queued command come last. No command waits for longer
+// than `kGrace` to spare another session.
+// A parked session is rebuilt at its next use, under any number, or under its own number if an HMAC covers the number
+// (docs/tpm-behaviour.md 7). Its policy must then be the same as before, and no PCR of a PolicyPCR may have changed,
+// since the chip would have noticed the change.
 //
 // Threads: with the manager. Units: nanoseconds of the manager's clock.
 // Errors: response codes without a layer; kNotTheSame.
-// Limits: Quota's of parked sessions; the time that one is spared for its next step is `kGrace`.
-// Source: DESIGN, "Sessions"; TPM-RULES 23, 24, 28, 31.
+// Limits: Quota's for parked sessions; a session is spared for a next step for at most `kGrace`.
+// Source: docs/tpm-behaviour.md 23, 24, 28, 31.
 #pragma once
 
 #include <cstdint>
@@ -29,48 +31,48 @@ namespace tpmspace::space {
 
 class Parking {
  public:
-  // Its policy would not be the same: it cannot come back. No TPM says this.
+  // The rebuilt policy would differ: the session cannot be rebuilt. No TPM uses this code.
   static constexpr wire::Rc kNotTheSame = 0xFFFFFFFE;
 
   Parking(Books& books, const Chip& chip, const Quota& quota, TpmPort& port, Recovery& recovery, Residency& residency)
       : books_(books), chip_(chip), quota_(quota), port_(port), recovery_(recovery), residency_(residency) {}
 
-  // The rule for bytes of parked sessions: some are kept for those that are still in the TPM.
+  // The rule for bytes of parked sessions: some bytes are kept for sessions that are still in the TPM.
   [[nodiscard]] static ShareRule rule(const Quota& quota, const Chip& chip);
 
   // --- Numbers
-  // When a number, or that number, can be had for somebody who asked at `since`, so that nobody notices; now or in the
-  // past: at once. Nullopt: nobody knows.
+  // When a number (any, or the given one) is available to a command that came at `since` without any client noticing;
+  // now or in the past: at once. Nullopt: unknown.
   [[nodiscard]] std::optional<std::uint64_t> number_at(std::uint64_t since) const;
   [[nodiscard]] std::uint64_t number_at(std::uint64_t since, std::uint32_t number) const;
-  // One is free for the space, whoever notices: SESSION_HANDLES if there is none.
-  // FAILURE: the TPM cannot be asked.
+  // Frees a number for the space, even if a client notices. SESSION_HANDLES: none is left. FAILURE: the TPM cannot be
+  // asked.
   wire::Rc free_a_number(SpaceId space);
-  // One more leaves the TPM, of those whose number the space may be given; or of any. False: there is none.
+  // Parks one more session, whose number the space may be given, or any. False: none is left.
   bool make_way(SpaceId space);
   bool make_way() { return park_one(std::nullopt); }
   [[nodiscard]] std::optional<std::uint32_t> lowest_free_number(const std::set<std::uint32_t>& of_others = {}) const;
   [[nodiscard]] std::size_t active() const { return books_.sessions.size() + books_.unwanted_sessions.size(); }
 
   // --- Room in the books
-  // Whether this owner may have one more session that can be made again.
+  // Whether this owner may have one more rebuildable session.
   [[nodiscard]] bool has_room_for(OwnerId owner) const;
-  // Whether this step may be added to the log of the session.
+  // Whether this step fits into the log of the session.
   [[nodiscard]] bool has_room_for(const Session& session, const wire::Command& step) const;
 
   // --- Out and in
-  // Precondition: that number is booked, and can be made again.
+  // Precondition: the session is booked and can be rebuilt.
   wire::Rc park(std::uint32_t number);
-  // Whether `bring_back` could have that number, as far as the books know.
+  // Whether `bring_back` could get that number, as far as the books tell.
   [[nodiscard]] bool can_have_number(std::uint32_t number) const;
-  // Precondition: it is parked there. `own_number`: the TPM must know it by the number that the client knows;
-  // REFERENCE_H0 if it cannot. PCR_CHANGED as the chip would say it.
+  // Precondition: the session is parked under `key`. `own_number`: the TPM must use the number that the client knows;
+  // REFERENCE_H0 if impossible. PCR_CHANGED as the chip would answer.
   wire::Rc bring_back(const ParkedKey& key, std::uint8_t locality, bool own_number);
 
  private:
   static constexpr std::uint64_t kGrace = 250'000'000;
 
-  // Numbers, in the order in which they should leave.
+  // Numbers, in the order of parking.
   [[nodiscard]] std::vector<std::uint32_t> sessions_to_park() const;
   bool park_one(std::optional<SpaceId> welcome_in);
   wire::Rc free_number(std::uint32_t number);

@@ -1,10 +1,11 @@
-// Which NV indices are PIN Fail indices: each counts its own wrong authorizations, which its rightful users need.
+// Which NV indices are PIN Fail indices: each counts wrong authorizations separately, and rightful users need the
+// tries.
 //
-// Idea: only the chip knows (NV_ReadPublic), and an index has its type for life. So what it said is kept until a
-// command is sent that could define or remove one. Where others use the chip, too, they can do that past us: there "it
-// is one" is asked again each time, and "it is none" after a wrong authorization, so that of an index which has become
-// one past us at most one wrong try gets through.
-// Threads: with the manager. Not part of the books. Limits: kMaxKnown indices; one more, and all are forgotten.
+// Idea: only the chip knows the type (NV_ReadPublic), and the type of an index never changes. So the chip's answer is
+// kept until the next command that could define or remove an index. Other users of the chip can define and remove
+// indices unnoticed. With such users "PIN Fail" is asked again each time, and "not PIN Fail" after a wrong
+// authorization, so at most one wrong try reaches an index after an unnoticed change to PIN Fail.
+// Threads: with the manager. Not part of the books. Limits: kMaxKnown indices; when one more comes, all are forgotten.
 // Source: Part 2, 13.2 (TPM_NT); Part 1, 37.2.8 (PIN Fail).
 #pragma once
 
@@ -18,13 +19,13 @@
 
 namespace tpmspace::space {
 
-// By its TPMA_NV.
+// Judges by TPMA_NV.
 [[nodiscard]] constexpr bool is_pin_fail(std::uint32_t attributes) {
   constexpr std::uint32_t kPinFail = 8;  // TPM_NT
   return (attributes >> 4 & 0xF) == kPinFail;
 }
 
-// Whether indices may have come, gone or got another type after it, whatever the TPM answered.
+// Whether the command may add, remove or retype indices, even if the TPM answers with an error.
 [[nodiscard]] bool may_change_indices(const wire::CommandRow& row);
 
 class PinIndices {
@@ -33,10 +34,10 @@ class PinIndices {
 
   PinIndices(const Chip& chip, TpmPort& port) : chip_(chip), port_(port) {}
 
-  // At most one TPM command. An index that is not there is none; of those of rev. 1.83 (is_nv, and not 0x01......)
-  // nobody asks: they count as one. Error: it could not be asked.
+  // At most one TPM command. False for a missing index. Indices of rev. 1.83 (is_nv, and not 0x01......) are not asked
+  // and count as PIN Fail. Error: the TPM could not be asked.
   TpmPort::Result<bool> is_one(std::uint32_t index);
-  // Its authorization was wrong.
+  // An authorization of the index was wrong.
   void doubt(std::uint32_t index);
   void forget() { known_.clear(); }
 

@@ -17,14 +17,14 @@ namespace {
 constexpr std::uint32_t kObjectNoDa = 1U << 10;  // TPMA_OBJECT
 constexpr std::uint32_t kNvNoDa = 1U << 25;      // TPMA_NV
 
-// Of a command that only the chip knows, any handle may be authorized.
+// In a command that only the chip knows, any handle may be authorized.
 bool is_authorized(const wire::CommandRow& row, std::size_t handle) {
   return handle < row.auth_handles || (handle < row.handles && row.uses[handle] == wire::HandleUse::kUnknown);
 }
 
 }  // namespace
 
-// The second TPM2B of all of these, which no session encrypts.
+// The second TPM2B of each of these commands, which no session encrypts.
 CountsMisses counts_misses_of_created(const Command& command) {
   if (command.row().creates == wire::Creates::kSequence) return CountsMisses::kNo;
   if (command.code() != cc::kCreatePrimary && command.code() != cc::kCreateLoaded && command.code() != cc::kLoad &&
@@ -70,7 +70,7 @@ bool Protection::may_count(SpaceId space, const Command& command) {
   return false;
 }
 
-// A policy session does only if its policy says so.
+// A policy session tries the authValue only if its policy demands so.
 bool Protection::tries_auth_value(SpaceId space, const Authorization& authorization) {
   if (authorization.is_password()) return true;
   const Session* session = known_session(books_, space, authorization.handle.value);
@@ -80,7 +80,7 @@ bool Protection::tries_auth_value(SpaceId space, const Authorization& authorizat
 bool Protection::is_protected(SpaceId space, ClientHandle handle) {
   switch (wire::kind_of(handle.value)) {
     case wire::HandleKind::kPcr:
-    case wire::HandleKind::kHmacSession:  // these have no authorization value: the TPM will not look at any
+    case wire::HandleKind::kHmacSession:  // sessions have no authorization value, so the TPM checks none
     case wire::HandleKind::kPolicySession:
     case wire::HandleKind::kAttachedComponent:
       return false;
@@ -115,7 +115,7 @@ bool Protection::shared_entity_counts(SpaceId space, ClientHandle handle) {
   std::uint32_t at_tpm = handle.value;
   if (wire::is_persistent(handle.value)) {
     const auto persistent = persistent_at_tpm(books_.spaces.at(space).limits.view.get(), handle);
-    if (!persistent) return false;  // nothing is there for it
+    if (!persistent) return false;  // a missing entity cannot count
     at_tpm = persistent->value;
   }
   if (!nv && residency_.make_object_room(1) != rc::kSuccess) return true;
@@ -124,7 +124,8 @@ bool Protection::shared_entity_counts(SpaceId space, ClientHandle handle) {
   return nv ? (*attributes & kNvNoDa) == 0 || is_pin_fail(*attributes) : (*attributes & kObjectNoDa) == 0;
 }
 
-// Of a session that is bound to lockoutAuth nobody can see that it was not counted: one more than the chip has.
+// If a session is bound to lockoutAuth, the chip's counter stays, but the response does not show the binding: the
+// result is then one count above the chip's.
 Failure Protection::failure(SpaceId space, const Command& command, Rc code) {
   constexpr Rc kOfParameter = 0x040, kOfSession = 0x800;
   const Rc base = wire::base_code(code);
@@ -139,12 +140,12 @@ Failure Protection::failure(SpaceId space, const Command& command, Rc code) {
   pins_.doubt(handle);
   if (counted) return handle == wire::kLockoutHandle ? Failure::kBeside : Failure::kCounted;
   if (!wire::is_nv(handle) || !tries_auth_value(space, command.authorizations()[index])) return Failure::kNone;
-  // Who is never stopped need not be asked for.
+  // An owner that is never stopped needs no query.
   if (!books_.spaces.at(space).limits.shares_tries) return Failure::kNone;
   return pins_.is_one(handle).value_or(false) ? Failure::kBeside : Failure::kNone;
 }
 
-// By a session that is bound to one he could guess without being counted.
+// With a session bound to a PIN index, the client could guess values without a count.
 TpmPort::Result<bool> Protection::tries_forbidden_pin(SpaceId space, const Command& command) {
   const wire::Numbers* allowed = books_.spaces.at(space).limits.pins.get();
   if (allowed == nullptr) return false;
@@ -177,7 +178,7 @@ void Protection::book(const Command& command, const wire::Response& response) {
       return;
     }
     case cc::kClear:
-      due_ = true;  // the parameters are the manufacturer's again
+      due_ = true;  // the parameters are the manufacturer's defaults again
       news.counter_was_reset = true;
       return;
     case cc::kDictionaryAttackLockReset:
@@ -189,9 +190,9 @@ void Protection::book(const Command& command, const wire::Response& response) {
 }
 
 void Protection::read_if_due() {
-  // Another TPM may be there.
+  // The TPM may be another one.
   if (port_.cost().restarted != wire::Restarted::kNo || port_.cost().tpm_lost) pins_.forget();
-  // Tries that were under way when it lost power may have been counted (Part 1, 19.8.6).
+  // Tries that were in progress at a power loss may have been counted (Part 1, 19.8.6).
   if (port_.cost().restarted != wire::Restarted::kNo) due_ = true;
   if (!due_ || port_.cost().tpm_lost) return;
   due_ = false;

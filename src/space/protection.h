@@ -1,13 +1,15 @@
-// What the chip's dictionary-attack logic protects: which commands could cost a try, and which did.
+// The chip's dictionary-attack logic: which commands could cost a try, and which did.
 //
-// Idea: a wrong authorization is counted if the entity that a session authorizes is protected, or the session's bind
-// entity (TPM-RULES 33, 34). Of a transient object that is known from the template it was made or loaded with; what is
-// not known is asked (ReadPublic, NV_ReadPublic), and only for a space whose owner has no tries left. Of a transient
-// object the answer is kept; a persistent handle or an NV index may be another one the next time. What cannot be found
-// out counts as protected.
-// The wrong value for a PIN index is not the chip's count, but its PIN's; one for lockoutAuth makes that unusable. A
-// PIN's tries are so few that shares would not save them: which PIN indices it may try at all each space is told.
-// Threads: with the manager. Units: TPM commands: at most one for each handle, and what loads an object.
+// Idea: a wrong authorization counts if the authorized entity or the session's bind entity is protected
+// (docs/tpm-behaviour.md 33, 34). For a transient object, the template in the command that made or loaded the object
+// tells. If unknown, the manager asks the chip (ReadPublic, NV_ReadPublic), and only for a space whose owner has no
+// tries left. The answer is kept for a transient object; a persistent handle or an NV index may name another entity the
+// next time. An entity counts as protected if the manager cannot find out.
+// A wrong value for a PIN index does not raise the chip's count, but the PIN's; a wrong value for lockoutAuth makes
+// lockoutAuth unusable. A PIN has so few tries that shares would not protect them, so each space has a list of the PIN
+// indices that the space may try.
+// Threads: with the manager.
+// Limits: at most one TPM command for each handle, and the commands that load an object.
 // Source: Part 1, 19.8; Part 2, 8.3.2 (TPMA_OBJECT), 13.4 (TPMA_NV); Part 3, 31.3 (PIN indices).
 #pragma once
 
@@ -20,14 +22,14 @@
 
 namespace tpmspace::space {
 
-// What a wrong authorization cost.
+// The cost of a wrong authorization.
 enum class Failure : std::uint8_t {
   kNone,
   kCounted,  // TPM_PT_LOCKOUT_COUNTER
-  kBeside,   // one of a PIN's tries, or lockoutAuth
+  kBeside,   // one try of a PIN, or lockoutAuth
 };
 
-// Of the object that this command made or loaded.
+// For the object that this command made or loaded.
 [[nodiscard]] CountsMisses counts_misses_of_created(const wire::Command& command);
 // Whether each use of the session that this StartAuthSession started may count.
 [[nodiscard]] bool binds_to_what_counts(const Books& books, SpaceId space, const wire::Command& start);
@@ -37,20 +39,21 @@ class Protection {
   Protection(Books& books, const Chip& chip, TpmPort& port, Residency& residency)
       : books_(books), chip_(chip), port_(port), residency_(residency), pins_(chip, port) {}
 
-  // Whether a wrong authorization in it could cost a try. Precondition: all that it names is in the space.
+  // Whether a wrong authorization in the command could cost a try. Precondition: all handles of the command are in the
+  // space.
   bool may_count(SpaceId space, const wire::Command& command);
-  // Whether it tries, or binds a session to, a PIN Fail index that the space may not try. Precondition: likewise.
-  // Error: the TPM could not say what some index is.
+  // Whether the command tries, or binds a session to, a PIN Fail index that the space may not try. Precondition: as
+  // above. Error: the TPM could not tell the type of an index.
   TpmPort::Result<bool> tries_forbidden_pin(SpaceId space, const wire::Command& command);
-  // This command goes to the TPM now, whatever comes of it.
+  // Called before the command is sent, whatever the result.
   void about_to_send(const wire::Command& command);
-  // What the TPM's refusal of that command cost.
+  // The cost of the error code with which the TPM refused that command.
   Failure failure(SpaceId space, const wire::Command& command, wire::Rc code);
-  // Success of a command: what it said or did to the chip's counting.
+  // Books what a successful command reported or changed of the chip's counting.
   void book(const wire::Command& command, const wire::Response& response);
-  // At the end of a step: asks the chip for its count, if something happened to it that nobody can know.
+  // At the end of a step: reads the chip's count, if a change of unknown size has happened.
   void read_if_due();
-  // The books are others, and so may be what others did to the TPM meanwhile.
+  // The books were replaced, and other programs may have used the TPM meanwhile.
   void forget() { pins_.forget(); }
 
  private:

@@ -10,7 +10,7 @@ namespace tpmspace::space {
 
 namespace {
 
-// The order in which sessions go.
+// The order in which sessions are reclaimed.
 auto rank(const Books& books, const OrdinarySessions& there, const Session& session) {
   const bool abandoned = session.space.value == 0;
   const bool beyond_claim =
@@ -50,7 +50,7 @@ FairShares::FairShares(const OrdinarySessions& there, const Chip& chip, std::uin
                                   [this](const auto& entry) { return above(entry.second); });
 }
 
-// More than to_share_ / owners_.
+// Whether `held` exceeds to_share_ / owners_.
 bool FairShares::above(std::uint32_t held) const {
   return std::uint64_t{held} * owners_ > to_share_;
 }
@@ -92,7 +92,7 @@ wire::Reclaimed taken(const Session& session, const wire::Taker& by) {
 
 namespace {
 
-// In the order in which they would go.
+// In the order of reclaiming.
 std::vector<const Session*> left_behind_past_lease(const Books& books, std::uint64_t now) {
   std::vector<const Session*> out;
   for (const auto& [number, session] : books.sessions)
@@ -119,7 +119,7 @@ std::optional<std::vector<std::uint32_t>> left_behind_to_take(const Books& books
   if (std::any_of(missing.begin(), missing.end(), [&](const auto& one) { return freed[one.first] < one.second; }))
     return std::nullopt;
 
-  // All would be enough. Whichever is not needed stays, and the last to go are the first to stay.
+  // All together would be enough. Sessions that are not needed stay, the last in the order first.
   for (auto it = there.rbegin(); it != there.rend(); ++it) {
     const Session& session = **it;
     const bool needed = std::any_of(missing.begin(), missing.end(), [&](const auto& one) {

@@ -1,21 +1,23 @@
-// Whose session is taken while somebody waits for one, and when.
+// Which session is reclaimed for a waiting client, and when.
 //
-// Idea: whoever hoards takes from himself. Sessions that can be made again are nobody's hoard (space/parking.h), and
-// reserved ones stay; this is about the others. An owner's fair share is what the chip has, less what the banker must
-// keep free (what is kept for rebuilding, and a claim less one), divided by the owners that hold some or wait. Only
-// owners above their share lose sessions: those idle past their lease at once; and when another owner, who holds less,
-// has waited for the tenure, one whether it is used or not (touching sessions every second does not help a hoarder).
-// While nobody is above the share, only what is idle past its lease may be taken, whoever has it, the waiting owner's
-// own other spaces included. What somebody had to wait for is his for a tenure as well: else two who both waited would
-// take from each other at once. Among what may be taken: what nobody holds any more (client-saved, connection gone),
-// then what is beyond its space's claim, then least recently used; sessions for which an outside authority was asked
-// (PolicySigned, PolicySecret, PolicyTicket) last. Never from the space that waits.
-// A full pool (space/pools.h) is another matter: nobody waits for a neighbour in it. But what nobody holds any more
-// does not keep it full for ever: as soon as its lease is over it goes, in the same order, for whoever of the pool
-// wants one. Until then it is promised to who comes back with its context, and one whose lease is endless always is.
-// Threads: pure functions of the books. Units: nanoseconds of the manager's clock. Source: DESIGN, "Sessions";
-// tests/models/admission.pml shows that nobody starves by these rules, and which of them cannot be left out (the tenure
-// of what was waited for is not in it: it is for work to get done, not against starving; nor are pools).
+// Idea: these rules are about ordinary sessions: rebuildable sessions can be parked (space/parking.h), and reserved
+// sessions stay. An owner's fair share is the number of the chip's sessions, minus the sessions kept free by the bank
+// (sessions for rebuilding, and a claim less one), divided by the number of owners with sessions or waiting commands.
+// While an owner is above its share, only owners above their share lose sessions. A session idle past its lease goes at
+// once. When another owner with fewer sessions has waited for the tenure, one session goes even if in use (touching
+// sessions every second does not help a hoarder). While no owner is above its share, only sessions idle past their
+// lease may be reclaimed, from any owner, the waiting owner's other spaces included. A session is also safe for a
+// tenure if its owner had to wait for the session: otherwise two waiting owners would take from each other at once. The
+// order among reclaimable sessions: first sessions without a space (client-saved, connection closed); then sessions
+// beyond their space's claim; then the least recently used. If an outside authority took part in a session's policy
+// (PolicySigned, PolicySecret, PolicyTicket), the session goes last. The waiting space itself never loses a session.
+// A full pool (space/pools.h) is another matter: a client never waits for another client of its pool. But sessions
+// without a space do not keep the pool full for ever: a session whose lease is over may be reclaimed, in the same
+// order, for any space of the pool. Until then the session is kept for a client with the session's context, with an
+// endless lease for ever.
+// Threads: pure functions of the books. Units: nanoseconds of the manager's clock.
+// Source: tests/models/admission.pml shows that no owner starves by these rules, and which rules are necessary. (The
+// model leaves out pools, and the tenure after a wait, a rule for progress and not against starving.)
 #pragma once
 
 #include <cstddef>
@@ -34,35 +36,36 @@ namespace tpmspace::space {
 struct Waiter {
   SpaceId space;
   OwnerId owner;
-  std::uint64_t since = 0;  // when its owner began to wait, or was served last: one clock for all his connections
+  // When the owner began to wait or was last served: one clock for all connections of the owner.
+  std::uint64_t since = 0;
 };
 
 struct Taking {
-  std::optional<std::uint32_t> number;  // take this session now
-  wire::Taker by;                       // for that reason
-  std::optional<std::uint64_t> at;      // or look again then; neither: nothing will ever be due by itself
+  std::optional<std::uint32_t> number;  // reclaim this session now
+  wire::Taker by;                       // the reason
+  std::optional<std::uint64_t> at;      // or look again at this time; neither: no session will become due
 };
 
-// The sessions that were given by the bank and may be taken back, and the places that are kept for owners, added up.
+// The sums of sessions that the bank gave and may reclaim, and of kept places.
 struct OrdinarySessions {
   explicit OrdinarySessions(const Books& books);
 
   struct OfSpace {
     std::uint32_t held = 0;
-    std::uint64_t served_at = 0;  // when one that it had waited for was given to it
+    std::uint64_t served_at = 0;  // when the space last got a session after a wait
   };
-  std::map<SpaceId, OfSpace> by_space;        // under 0 those that nobody has any more
-  std::map<OwnerId, std::uint32_t> by_owner;  // with the places that are kept for it
-  std::uint32_t reserved = 0;                 // not among them
+  std::map<SpaceId, OfSpace> by_space;        // key 0: sessions without a space
+  std::map<OwnerId, std::uint32_t> by_owner;  // kept places of the owner included
+  std::uint32_t reserved = 0;                 // not in the sums above
 
   [[nodiscard]] std::uint32_t of(SpaceId space) const;
   [[nodiscard]] std::uint32_t of(OwnerId owner) const;
 };
 
-// How many sessions each owner has, against the fair share. Precondition: `there` outlives it.
+// The sessions of each owner, compared with the fair share. Precondition: `there` outlives the object.
 class FairShares {
  public:
-  // `claim`: of the space that waits. `others`: owners that hold none and wait.
+  // `claim`: of the waiting space. `others`: the number of waiting owners without sessions.
   FairShares(const OrdinarySessions& there, const Chip& chip, std::uint32_t claim, std::size_t others);
 
   [[nodiscard]] const OrdinarySessions& there() const { return there_; }
@@ -77,16 +80,15 @@ class FairShares {
   bool anybody_is_above_ = false;
 };
 
-// For that space. Precondition: it is open.
+// The session to reclaim for the waiter. Precondition: the waiter's space is open.
 [[nodiscard]] Taking session_to_take(const Books& books, const FairShares& shares, const Waiter& waiter,
                                      std::uint64_t now);
 
-// What is told of a session that is taken.
+// The report of a reclaimed session.
 [[nodiscard]] wire::Reclaimed taken(const Session& session, const wire::Taker& by);
 
-// Which numbers go, of those that nobody holds any more, so that all pools of a space have room for one more session of
-// it; empty: they have. Nullopt: there are not enough of them, or the space's terms are not to take any from anybody;
-// so nothing is to be taken.
+// The numbers of sessions without a space to reclaim, for one more session in all pools of the space; empty: all have
+// room. Nullopt: too few such sessions, or the space's terms forbid to reclaim; then no session is reclaimed.
 [[nodiscard]] std::optional<std::vector<std::uint32_t>> left_behind_to_take(const Books& books, SpaceId space,
                                                                             std::uint64_t now);
 

@@ -11,15 +11,15 @@ namespace rc = wire::rc;
 
 namespace {
 
-// Nobody knows what its policy was when it was lost: only what each step gives again is sure. A PolicyPCR looks at the
-// PCRs as they are now.
+// For a lost session, the policy at the time of the loss is unknown: only steps that always give the same result are
+// safe. A PolicyPCR uses the present PCR values.
 bool can_be_made_again_when_lost(const Session& session) {
   const bool depends_on_pcrs = session.kind == SessionKind::kPolicy && session.log.has(wire::cc::kPolicyPCR);
   return session.can_be_made_again() && !depends_on_pcrs;
 }
 
-// The counters do not tell a Restart, after which contexts of stClear objects do not load, from a Resume. False: there
-// are none.
+// The counters do not distinguish a Restart, after which contexts of stClear objects do not load, from a Resume. False:
+// no stClear object exists.
 bool doubt_st_clear_objects(Books& books) {
   bool found = false;
   for (auto& [id, space] : books.spaces)
@@ -61,7 +61,7 @@ Recovery::HandedOut Recovery::hand_out(wire::TpmHandle handle) {
     take_word(*word);
   else
     part_from_lost_sessions(Restarted::kNo);
-  // The TPM's own list, which was read after its answer, does not have it: a start-up between, another program, a lie.
+  // The TPM's list, read after the response, lacks the handle: a start-up in between, another program, or a lie.
   if (!has_in_use(handle)) return HandedOut::kNotBelieved;
   return was_free ? HandedOut::kFree : HandedOut::kBooksWereWrong;
 }
@@ -100,13 +100,13 @@ void Recovery::vacate_number(std::uint32_t number) {
 // --- start-ups
 
 bool Recovery::after_power_loss() {
-  // The TPM may lose power again while it is asked what it has kept.
+  // The TPM may lose power again during the questions.
   for (int tries = 0; tries < kMaxStartups; ++tries) {
     port_.cost().unpowered = false;
     const auto code = port_.startup_clear();
     if (code == rc::kSuccess) {
       after_startup();
-    } else if (code == rc::kInitialize) {  // somebody else was quicker
+    } else if (code == rc::kInitialize) {  // another program was faster
       const auto clocks = port_.read_clock();
       book_startup(clocks, since_last_look(Word{as_optional(clocks), {}}) != Restarted::kKeptNothing);
     } else {
@@ -118,16 +118,15 @@ bool Recovery::after_power_loss() {
   return false;
 }
 
-// Nothing that was loaded survived. What was saved did if it was a restart or a resume: the one case in which
-// resetCount stays and restartCount moves. The counters prove nothing else: a Clear sets both to zero, and another
-// chip's may be anything.
+// No loaded entity survived. Saved contexts survived a Restart or Resume: the only case in which resetCount stays and
+// restartCount moves. The counters prove no more: a Clear sets both to zero, and another chip may have any values.
 void Recovery::after_startup() {
   const auto clocks = port_.read_clock();
   book_startup(
       clocks, clocks && clocks->reset_count == books_.reset_count && clocks->restart_count == books_.restart_count + 1);
 }
 
-// All that was loaded is gone.
+// All loaded entities are gone.
 void Recovery::book_startup(const TpmPort::Result<TpmPort::Clocks>& clocks, bool kept_saved) {
   note(kept_saved ? Restarted::kKeptSaved : Restarted::kKeptNothing);
   if (kept_saved)
@@ -154,7 +153,7 @@ Recovery::Restarted Recovery::since_last_look(const Word& word) const {
 }
 
 Recovery::Restarted Recovery::since_last_look(const TpmPort::Clocks& clocks) const {
-  // A Clear that did not come through us set both to zero.
+  // A Clear by another program set both counters to zero.
   if (clocks.reset_count < books_.reset_count) return Restarted::kNo;
   if (clocks.reset_count > books_.reset_count) return Restarted::kKeptNothing;
   return clocks.restart_count != books_.restart_count ? Restarted::kKeptSaved : Restarted::kNo;
@@ -219,14 +218,14 @@ void Recovery::after_extensive(const wire::Command& command) {
       if (enable && state && *state == 0) drop_hierarchies({static_cast<Hierarchy>(*enable)});
       return;
     }
-    default:  // a command that only this chip has, and that says it may flush many things
+    default:  // a command that only this chip has, with the attribute extensive
       (void)resynchronise();
       return;
   }
 }
 
-// What has no context yet does not tell its hierarchy. Saving it does, or shows that it is gone; unlike GetCapability
-// it does not end anybody's exclusive audit (TPM-RULES 9).
+// An object without a context does not show its hierarchy. Saving the object shows the hierarchy, or that the object is
+// gone. Unlike GetCapability, saving does not end a client's exclusive audit (docs/tpm-behaviour.md 9).
 void Recovery::probe_hierarchies_of_loaded() {
   auto slots = books_.slots;
   for (const auto& slot : slots) {
@@ -244,8 +243,8 @@ void Recovery::probe_hierarchies_of_loaded() {
   }
 }
 
-// The command may have emptied these slots too, and nobody would notice: the next object that gets such a handle would
-// be flushed in its place.
+// The command may have emptied these slots too, unnoticed: the next object with such a handle would then be flushed by
+// mistake.
 void Recovery::flush_unwanted_slots() {
   std::erase_if(books_.slots, [this](const Slot& slot) {
     if (slot.space.value != 0 || port_.cost().tpm_lost) return false;
@@ -283,7 +282,8 @@ std::optional<Recovery::Lists> Recovery::read_lists() {
   return out;
 }
 
-// All is asked before anything is booked: else what the counters said would be lost with a list that cannot be had.
+// All answers are collected before the first is booked: otherwise the counters' information would be lost if a list
+// cannot be read.
 std::optional<Recovery::Word> Recovery::ask() {
   books_.in_doubt = true;
   if (port_.cost().tpm_lost) return std::nullopt;
@@ -314,7 +314,7 @@ bool Recovery::lists_what_nobody_knows(const Lists& lists) const {
          std::any_of(lists.loaded.begin(), lists.loaded.end(), is_unknown);
 }
 
-// `only_reset`: if there was a reset, nothing happened after it that ends what is loaded and keeps what is saved.
+// `only_reset`: after a possible reset, no other event ended loaded entities and kept saved contexts.
 void Recovery::compare(const Lists& lists, Restarted restarted, bool only_reset) {
   note_what_is_missing(lists);
   note_gone(books_.counters_read_at);
@@ -346,7 +346,7 @@ void Recovery::note_what_is_missing(const Lists& lists) {
   }
 }
 
-// What the TPM lists under the handle of something from before the start-up is another thing.
+// After a start-up, a listed handle of an older entity names a different entity.
 void Recovery::compare_objects(const Lists& lists, Restarted restarted, const Ends& ends) {
   const std::set<std::uint32_t> in_tpm(lists.objects.begin(), lists.objects.end());
   std::erase_if(books_.slots, [&](const Slot& slot) {
@@ -361,8 +361,9 @@ void Recovery::compare_objects(const Lists& lists, Restarted restarted, const En
       ++port_.cost().lost_objects;
       return true;
     });
-  // What the TPM holds and no book knows came from a command whose answer we could not read, or was left by somebody
-  // before us: nobody keeps an object in a TPM while others use it (TPM-RULES 35, and bring_up flushes them as well).
+  // An object that the TPM has and no book knows came from a command with an unreadable response, or was left by an
+  // earlier program. No other user keeps an object in a shared TPM (docs/tpm-behaviour.md 35, and bring_up flushes such
+  // objects as well).
   for (const auto handle : in_tpm)
     if (!has_in_use(wire::TpmHandle{handle}) && books_.slots.size() < chip_.object_slots)
       books_.slots.push_back(Slot{wire::TpmHandle{handle}, SpaceId{}, wire::ClientHandle{}});
@@ -375,7 +376,7 @@ bool Recovery::is_known(std::uint32_t session) const {
                      [&](const UnwantedSession& known) { return wire::number_of(known.handle) == number; });
 }
 
-// A session that the TPM lists and no book knows; no more of them than the TPM can have.
+// Adds a session that the TPM lists and no book knows; at most as many as the TPM can have.
 void Recovery::add_unwanted(const UnwantedSession& session) {
   if (is_known(session.handle)) return;
   if (books_.sessions.size() + books_.unwanted_sessions.size() >= chip_.active_sessions) return;
@@ -389,7 +390,8 @@ void Recovery::compare_sessions(const Lists& lists, Restarted restarted, const E
     const bool is_saved = !session.loaded() && lists.saved_numbers.count(number) != 0;
     return !is_saved || (restarted == Restarted::kKeptNothing && session.seen_at < ends.saved);
   });
-  // A copy of what is loaded would be stale. A TPM that lists more than it has places for is not believed.
+  // The copy of a loaded session would be stale. A TPM that lists more loaded sessions than it has slots is not
+  // credible.
   for (auto& [number, session] : books_.sessions)
     if (lists.loaded_numbers.count(number) != 0 && loaded_sessions(books_) < chip_.loaded_sessions)
       session.context.clear();
@@ -397,8 +399,8 @@ void Recovery::compare_sessions(const Lists& lists, Restarted restarted, const E
     const auto number = wire::number_of(unwanted.handle);
     return lists.loaded_numbers.count(number) == 0 && lists.saved_numbers.count(number) == 0;
   });
-  // A session that no book knows came from a command whose response we could not read. It is loaded then: the kernel
-  // saves the sessions of others who use the TPM as well after each of their commands (TPM-RULES 35).
+  // A session that no book knows came from a command with an unreadable response. Such a session is loaded: the kernel
+  // saves the sessions of its own users after each of their commands (docs/tpm-behaviour.md 35).
   const auto is_others = [&](std::uint32_t handle) {
     const auto& others = chip_.others_loaded_sessions;
     return restarted == Restarted::kNo && std::find(others.begin(), others.end(), handle) != others.end();
@@ -414,8 +416,8 @@ void Recovery::compare_sessions(const Lists& lists, Restarted restarted, const E
     if (chip_.keep_free_sessions == 0 || was_ours(handle)) add_unwanted(UnwantedSession{handle, false});
 }
 
-// What can be made again is, when it is used. After a start-up a private TPM would know the others no more; but where
-// none was, their numbers stand for nothing else until their clients know.
+// Rebuildable sessions are rebuilt at the next use. After a start-up a private TPM would not know the other sessions
+// any more. Without a start-up, the numbers of the other sessions become tombstones until the clients know.
 void Recovery::part_from_lost_sessions(Restarted restarted) {
   for (Session& session : lost_) {
     if (restarted != Restarted::kKeptNothing && can_be_made_again_when_lost(session)) {

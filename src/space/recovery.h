@@ -1,19 +1,18 @@
-// What to do when the books and the TPM no longer agree: somebody started it up, a hierarchy was emptied, an answer
-// cannot be believed.
+// Repairs the books when they no longer agree with the TPM: another program sent Startup, a hierarchy was emptied, or a
+// response was not credible.
 //
-// Idea: afterwards the books say what a private TPM would still know, and what we hold saved copies of. What is gone
-// answers REFERENCE_Hx and REFERENCE_Sx from then on.
-// A TPM can be started up by firmware or the kernel between any two of our commands, and its answers do not say so. The
-// first sign may be a handle that the books have in use, handed out anew. So every handle that the TPM hands out goes
-// through `hand_out`, and what was created after the start-up is kept. After a TPM Reset no context from before it
-// loads (TPM-RULES 16), and nobody knows when it happened. But nothing that is gone now was gone when the TPM last
-// showed it
-// (`seen_at`), so the reset came later than that; everything that the TPM has not shown since then is gone, too. Saved
-// contexts that it has shown since are doubtful (Books::doubted_at) until they were loaded.
+// Idea: afterwards the books hold the entities still known to a private TPM and the entities with a valid saved copy.
+// Lost entities answer REFERENCE_Hx and REFERENCE_Sx from then on.
+// Firmware or the kernel can start the TPM between any two commands of the manager, and responses do not show a
+// start-up. The first sign may be a new handle already in use in the books. So every new handle goes through
+// `hand_out`, and entities created after the start-up are kept. After a TPM Reset no older context loads
+// (docs/tpm-behaviour.md 16), and the time of the reset is unknown. But every missing entity was still there when the
+// TPM last showed the entity (`seen_at`), so the reset came later. Every entity not shown since is gone as well. Saved
+// contexts shown since are doubtful (Books::doubted_at) until they were loaded.
 //
 // Threads: with the manager. Units: nanoseconds of the manager's clock.
-// Limits: taking the TPM's word costs ReadClock and three lists of handles.
-// Source: TPM-RULES 9, 16; Part 1, 12.2 (Startup), Part 3, 24; docs/decisions/0015.
+// Limits: a comparison with the TPM costs ReadClock and three lists of handles.
+// Source: docs/tpm-behaviour.md 9, 16; Part 1, 12.2 (Startup), Part 3, 24; docs/decisions/0015.
 #pragma once
 
 #include <algorithm>
@@ -33,46 +32,46 @@ namespace tpmspace::space {
 
 class Recovery {
  public:
-  // Of one power loss after the other, before the client is told.
+  // For repeated power losses, before the client gets an error.
   static constexpr int kMaxStartups = 3;
 
   Recovery(Books& books, const Chip& chip, TpmPort& port) : books_(books), chip_(chip), port_(port) {}
 
   // --- Handles
   enum class HandedOut : std::uint8_t {
-    kFree,            // as the books had it
-    kBooksWereWrong,  // they had it in use, and have been corrected; what was known of them before is void
-    kNotBelieved,     // nothing can be there, or the TPM lists one that nobody knows: the answer was wrong
+    kFree,            // the books had the handle as free
+    kBooksWereWrong,  // the books had the handle in use, and were corrected; earlier results from the books are void
+    kNotBelieved,     // impossible handle, or the TPM lists an unknown entity: the response was wrong
   };
-  // The TPM handed out this handle, for something that is new or was loaded. It is booked as nobody's, so that it can
-  // be given to its owner, or is flushed. Whatever the books had under it is gone.
+  // The TPM handed out this handle for a new or loaded entity. The entity is booked as unwanted, for the caller to give
+  // to a space or to flush. An older entity under the handle is erased.
   HandedOut hand_out(wire::TpmHandle handle);
 
   // --- Start-ups
-  // The TPM said INITIALIZE: it lost power. Starts it and books what that did. False: it cannot be started.
+  // After INITIALIZE (the TPM lost power): starts the TPM and books the effects. False: the TPM cannot be started.
   bool after_power_loss();
-  // Somebody's TPM2_Startup succeeded: books what that did.
+  // A TPM2_Startup succeeded: books the effects.
   void after_startup();
-  // The TPM does not know what it should, or an answer made no sense: asks the TPM what it holds and takes its word.
-  // False: it could not be asked; the books stay in doubt.
+  // The TPM lost an entity, or a response made no sense: asks the TPM for all entities and corrects the books. False:
+  // the TPM could not be asked; the books stay in doubt.
   bool resynchronise();
-  // A context that was good at `seen_at` is dead. If the TPM was started up meanwhile, that is booked.
+  // A context that was valid at `seen_at` is dead. If the TPM was started meanwhile, books the start-up.
   void note_dead_context(std::uint64_t seen_at);
-  // Looks at the counters. True: the TPM was started up, and that is booked.
+  // Reads the counters. True: the TPM was started, and the start-up is booked.
   bool notice_start_up();
 
-  // A successful Clear, ChangeEPS, ChangePPS or HierarchyControl: what it removed leaves every space.
+  // After a successful Clear, ChangeEPS, ChangePPS or HierarchyControl: removes the affected entities from every space.
   void after_extensive(const wire::Command& command);
 
  private:
   using Restarted = wire::Restarted;
-  // What the TPM says that it holds. Numbers of sessions; their handles as they were listed.
+  // The entities that the TPM lists: numbers of sessions, and their handles as listed.
   struct Lists {
     std::vector<std::uint32_t> objects, loaded, saved;
     std::set<std::uint32_t> loaded_numbers, saved_numbers;
   };
 
-  // Everything that was loaded, or saved, before these times is gone, if there was a start-up.
+  // After a start-up, entities that were loaded, or saved, before these times are gone.
   struct Ends {
     std::uint64_t loaded = 0, saved = 0;
   };
@@ -100,7 +99,7 @@ class Recovery {
   void compare_sessions(const Lists& lists, Restarted restarted, const Ends& ends);
   [[nodiscard]] bool is_known(std::uint32_t session) const;
   void add_unwanted(const UnwantedSession& session);
-  // Those that `is_gone` leave the books, for part_from_lost_sessions.
+  // Moves sessions for which `is_gone` holds from the books to `lost_`, for part_from_lost_sessions.
   template <typename IsGone>
   void lose_sessions(IsGone is_gone) {
     for (auto it = books_.sessions.begin(); it != books_.sessions.end();) {
@@ -121,9 +120,9 @@ class Recovery {
   Books& books_;
   const Chip& chip_;
   TpmPort& port_;
-  // Since the counters were read: the TPM showed something at this time that is gone now.
+  // The last time, since the counters were read, at which the TPM showed a now missing entity.
   std::uint64_t gone_after_ = 0;
-  std::vector<Session> lost_;  // that the TPM does not have any more; they have left the books
+  std::vector<Session> lost_;  // sessions lost by the TPM and removed from the books
 };
 
 }  // namespace tpmspace::space

@@ -11,26 +11,26 @@ namespace rc = wire::rc;
 
 namespace {
 
-// A cluster of N idle sessions saved one after the other is moved in N / kRefreshesPerSave saves, so the margin before
-// the end of the gap must be larger than that; see `margin`.
+// N idle sessions that were saved one after the other are refreshed in N / kRefreshesPerSave saves, so the margin
+// before the end of the gap must be larger than that number; see `margin`.
 constexpr int kRefreshesPerSave = 4;
 
 // How long before the end of the gap refreshing begins.
 std::uint64_t margin(const Chip& chip) {
   return std::clamp<std::uint64_t>(chip.context_gap / 4, 4, 1024);
 }
-// How long before the end it is done at any cost.
+// At this distance from the end, refreshing is unconditional.
 constexpr std::uint64_t kLastMoment = 8;
 
-// What FlushContext's answer says of the thing: it is gone if it was flushed, or if the TPM does not know it. Any other
-// refusal (a warning, no power, no answer) leaves it where it is.
+// Whether an entity is gone after FlushContext: if flushed, or if the TPM does not know the entity. After any other
+// code (a warning, no power, no response) the entity stays.
 bool is_gone_after(Rc code) {
   const Rc base = wire::base_code(code);
   return code == rc::kSuccess || base == rc::kHandle || base == rc::kValue ||
          (code >= rc::kReferenceH0 && code < rc::kReferenceH0 + 7);
 }
 
-// The answer to a command about what the books hold as loaded says that the TPM does not have it.
+// Whether the response to a command says that the TPM does not have an entity that the books hold as loaded.
 bool says_unknown(Rc code) {
   return wire::base_code(code) == rc::kHandle || (code >= rc::kReferenceH0 && code < rc::kReferenceH0 + 7);
 }
@@ -48,7 +48,7 @@ bool Residency::is_for_another_try(Rc code) {
   return code >= kWarning && code <= kLastWarning && !unknown;
 }
 
-// The books are wrong. Nothing else that they hold as loaded is worth more: the TPM is to be asked.
+// The books are wrong. Other entities booked as loaded are then uncertain too: the TPM must be asked.
 void Residency::note_unknown(Rc code) {
   if (says_unknown(code)) books_.in_doubt = true;
 }
@@ -65,7 +65,7 @@ Rc Residency::hand_out(wire::TpmHandle handle) {
   return rc::kFailure;
 }
 
-// That cannot be its handle.
+// For a handle that is impossible here.
 Rc Residency::distrust() {
   port_.cost().distrusted = true;
   return rc::kFailure;
@@ -78,7 +78,7 @@ void Residency::give_slot(wire::TpmHandle tpm, SpaceId space, wire::ClientHandle
     if (slot.tpm == tpm) slot = Slot{tpm, space, object};
 }
 
-// What nobody wants first, then what was not used longest.
+// Unwanted objects first, then the least recently used.
 std::vector<wire::TpmHandle> Residency::objects_to_evict() const {
   std::vector<std::pair<std::uint64_t, wire::TpmHandle>> ranked;
   for (const Slot& slot : books_.slots) {
@@ -93,7 +93,7 @@ std::vector<wire::TpmHandle> Residency::objects_to_evict() const {
   return out;
 }
 
-// Precondition: it is somebody's. The object stays in the TPM.
+// Precondition: a space has the object. The object stays in the TPM.
 Rc Residency::save_copy(const Slot& slot) {
   Object& object = books_.spaces.at(slot.space).objects.at(slot.object.value);
   if (!object.context.empty()) return rc::kSuccess;
@@ -141,7 +141,7 @@ Rc Residency::make_object_room(std::uint32_t wanted) {
 
 Rc Residency::load_object(SpaceId space, wire::ClientHandle handle) {
   if (slot_of(books_, space, handle) != nullptr) return rc::kSuccess;
-  // Several spaces have the object (space/inheritance.h): the slot is this one's now.
+  // Several spaces have the object (space/inheritance.h): this space gets the slot.
   if (Slot* slot = slot_of_twin(books_, space, handle)) {
     slot->space = space;
     slot->object = handle;
@@ -150,7 +150,7 @@ Rc Residency::load_object(SpaceId space, wire::ClientHandle handle) {
   if (const Rc code = make_object_room(1); code != rc::kSuccess) return code;
   const Object& object = books_.spaces.at(space).objects.at(handle.value);
   auto loaded = port_.context_load(object.context, Cause::kLoad);
-  // The chip may have less room than we think (others use it, or a large object): one more leaves, and again.
+  // The chip may have less room than the books show (other users, or a large object): evict one more object and retry.
   while (!loaded && (loaded.error() == rc::kObjectMemory || loaded.error() == rc::kObjectHandles ||
                      loaded.error() == rc::kMemory)) {
     if (const Rc code = evict_object(); code != rc::kSuccess) return code;
@@ -216,7 +216,7 @@ Rc Residency::evict_session() {
 
 void Residency::flush_session(std::uint32_t number, Cause cause) {
   if (!make_unwanted(books_, number)) return;
-  // The owner of a session that is taken did not ask for its end.
+  // The owner of a reclaimed session did not request the flush.
   if (cause == Cause::kReclaim) books_.unwanted_sessions.back().left_by = OwnerId{};
   (void)flush_unwanted_session_at(books_.unwanted_sessions.size() - 1, cause);
 }
@@ -238,7 +238,7 @@ void Residency::book_saved(Session& session, wire::Bytes context) {
 Rc Residency::save_session(Session& session) {
   auto context = port_.context_save(session.handle, Cause::kSave);
   if (!context && context.error() == rc::kContextGap) {
-    // keep_gap should have seen this coming, but others may save sessions on this chip as well.
+    // keep_gap should have prevented this, but other users may save sessions on this chip as well.
     if (const Rc code = refresh_oldest(); code != rc::kSuccess) return code;
     context = port_.context_save(session.handle, Cause::kSave);
   }
@@ -255,7 +255,7 @@ Rc Residency::load_session(std::uint32_t number) {
   if (books_.sessions.at(number).loaded()) return rc::kSuccess;
   if (const Rc code = make_session_room(1); code != rc::kSuccess) return code;
   for (bool refreshed = false;;) {
-    // Making room refreshes others and may find any of them dead, or leave this one loaded.
+    // Making room refreshes other sessions, and may find any session dead, or leave this session loaded.
     const auto it = books_.sessions.find(number);
     if (it == books_.sessions.end()) return rc::in_parameter(rc::kHandle, 1);
     if (it->second.loaded()) return rc::kSuccess;
@@ -318,8 +318,8 @@ std::uint64_t Residency::gap() const {
 
 Rc Residency::refresh_oldest() {
   Session* oldest = oldest_saved();
-  // Nobody's saved sessions count for the TPM's gap as well, and leaving is cheaper than a refresh. What is younger
-  // does not count, and may be a filler that is needed where it is.
+  // Unwanted saved sessions count for the TPM's gap as well, and a flush is cheaper than a refresh. A younger unwanted
+  // session does not matter, and may be a filler that is still needed.
   for (std::size_t i = 0; i < books_.unwanted_sessions.size(); ++i) {
     const UnwantedSession& unwanted = books_.unwanted_sessions[i];
     if (!unwanted.loaded && (oldest == nullptr || unwanted.sequence < oldest->sequence))
@@ -328,14 +328,14 @@ Rc Residency::refresh_oldest() {
   if (oldest == nullptr || loaded_sessions(books_) >= chip_.loaded_sessions) return rc::kContextGap;
   const auto loaded = port_.context_load(oldest->context, Cause::kRefresh);
   if (!loaded && is_dead_context(loaded.error())) {
-    // Flushed by another user of the chip; kept, it would be the oldest for ever.
+    // Another user of the chip flushed the session; if kept, the session would be the oldest for ever.
     lose_session(books_, wire::number_of(oldest->handle));
     return rc::kSuccess;
   }
   if (!loaded) return loaded.error();
   if (loaded->value != oldest->handle) return distrust();
   auto context = port_.context_save(loaded->value, Cause::kRefresh);
-  if (!context) {  // it is loaded now; its next eviction will try again
+  if (!context) {  // the session is loaded now; its next eviction saves it again
     oldest->context.clear();
     oldest->seen_at = port_.now();
     return context.error();
@@ -372,11 +372,11 @@ Rc Residency::flush_unwanted_session_of(std::uint32_t number, Cause cause) {
   const auto it = std::find_if(sessions.begin(), sessions.end(), [&](const UnwantedSession& session) {
     return wire::number_of(session.handle) == number;
   });
-  if (it == sessions.end()) return rc::kSuccess;  // it has left to keep the context gap open
+  if (it == sessions.end()) return rc::kSuccess;  // the session was flushed to keep the context gap open
   return flush_unwanted_session_at(static_cast<std::size_t>(it - sessions.begin()), cause);
 }
 
-// Any of them will do.
+// Flushes any unwanted session.
 bool Residency::flush_unwanted_session() {
   for (std::size_t i = 0; i < books_.unwanted_sessions.size(); ++i) {
     const Rc code = flush_unwanted_session_at(i, Cause::kFlush);
@@ -385,8 +385,8 @@ bool Residency::flush_unwanted_session() {
   return false;
 }
 
-// Whether a saved context of a time before the reset is still good, only the TPM can say. Which session that number is
-// by now, nobody knows: on a chip that others use it is left alone.
+// Only the TPM knows whether a saved context from before the reset is still valid. If not, the number may belong to any
+// session now: on a chip with other users, the number is left alone.
 bool Residency::check_doubtful_session() {
   const auto found = std::find_if(books_.sessions.begin(), books_.sessions.end(), [&](const auto& entry) {
     return !entry.second.loaded() && is_doubtful(books_, entry.second);
@@ -418,12 +418,12 @@ void Residency::drop_dead_session(std::uint32_t number) {
   if (chip_.keep_free_sessions == 0)
     make_unwanted(books_, number);
   else if (is_doubtful(books_, found->second))
-    books_.sessions.erase(found);  // as a private TPM would know it no more after a reset
+    books_.sessions.erase(found);  // after a reset, a private TPM would not know the session any more
   else
     lose_session(books_, number);
 }
 
-// What would not go is tried again after all others, and does not stop those of the other kind.
+// An entity that could not be flushed is tried again after all others, and does not delay entities of the other kind.
 bool Residency::tidy() {
   auto& sessions = books_.unwanted_sessions;
   if (!sessions.empty()) {
@@ -439,10 +439,10 @@ bool Residency::tidy() {
     return true;
   }
   if (books_.doubted_at != 0 && (check_doubtful_session() || check_doubtful_object())) return true;
-  // Never so early that a full house of saved sessions would be refreshed round and round.
+  // Never so early that a chip full of saved sessions would be refreshed all the time.
   const std::uint64_t half = std::max<std::uint64_t>(chip_.context_gap / 2, 2ULL * chip_.active_sessions);
   if (gap() > half && loaded_sessions(books_) < chip_.loaded_sessions && refresh_oldest() == rc::kSuccess) return true;
-  return !port_.cost().tpm.empty();  // it was tried
+  return !port_.cost().tpm.empty();  // a flush was tried
 }
 
 bool Residency::put_away() {
@@ -452,7 +452,7 @@ bool Residency::put_away() {
   return false;
 }
 
-// The one that was used longest ago. Null: there is none.
+// The slot that is unused for longest. Null: none.
 const Slot* Residency::slot_without_copy() const {
   const Slot* found = nullptr;
   const auto object = [&](const Slot& slot) -> const Object& {

@@ -1,12 +1,12 @@
-// What is in the TPM's few places, and how something else gets in: the pager.
+// Which entities occupy the TPM's few slots, and how another entity gets a slot: the pager.
 //
-// Idea: nothing moves until a place is needed; then what was not used longest goes first (after what nobody wants any
-// more). An object's context is saved once and used again; a session's is new each time. Saved sessions must not fall
-// too far behind each other (the context gap, TPM-RULES 25-26): every save looks after the oldest.
-// One that will not leave now does not stop the others: the next one is tried.
+// Idea: no entity moves until a slot is needed. Unwanted entities go first, then the least recently used. The context
+// of an object is saved once and reused; the context of a session is new each time. Saved sessions must not exceed the
+// context gap (docs/tpm-behaviour.md 25, 26), so every save checks the oldest sessions. If an entity cannot be evicted
+// now, the next is tried.
 // Threads: with the manager. The books change only after the TPM has confirmed.
-// Errors: wire::rc::kSuccess or the code that says why not; kBooksWereWrong; OBJECT_MEMORY and SESSION_MEMORY when
-// everything that is loaded is pinned.
+// Errors: wire::rc::kSuccess or the code of the failure; kBooksWereWrong; OBJECT_MEMORY and SESSION_MEMORY if all
+// loaded entities are pinned.
 #pragma once
 
 #include <cstdint>
@@ -22,84 +22,85 @@ namespace tpmspace::space {
 
 class Residency {
  public:
-  // The TPM handed out a handle that the books had in use: they were wrong and have been corrected, so whatever the
-  // caller had made ready may be gone. Start over. No TPM says this.
+  // The TPM handed out a handle in use. The books were corrected, so entities prepared by the caller may be gone: start
+  // over. No TPM uses this code.
   static constexpr wire::Rc kBooksWereWrong = 0xFFFFFFFD;
 
   Residency(Books& books, const Chip& chip, TpmPort& port, Recovery& recovery)
       : books_(books), chip_(chip), port_(port), recovery_(recovery) {}
 
-  // Whatever was last used at this tick stays where it is. 0: nothing is pinned.
+  // Entities last used at this tick stay loaded. 0: no entity is pinned.
   void pin(std::uint64_t tick) { pinned_tick_ = tick; }
   [[nodiscard]] bool is_pinned(const Session& session) const { return session.reserved || pinned(session.last_use); }
 
-  // Until so many places are free.
+  // Evicts until `wanted` slots are free.
   wire::Rc make_object_room(std::uint32_t wanted);
   wire::Rc make_session_room(std::uint32_t wanted);
-  // One more leaves, also if we think that there is room (the TPM said otherwise).
+  // Evicts one more entity even if the books show a free slot (for a TPM that answered otherwise).
   wire::Rc evict_object();
   wire::Rc evict_session();
 
   // Precondition: the object is booked in that space. Returns at once if it is loaded.
   wire::Rc load_object(SpaceId space, wire::ClientHandle handle);
-  // Precondition: that number is booked. It may be gone afterwards (a refresh found it dead): then the code is a dead
-  // context's.
+  // Precondition: the session is booked. If a refresh finds the session dead, the session leaves the books and the
+  // result is a code of a dead context.
   wire::Rc load_session(std::uint32_t number);
 
   wire::Rc save_session(Session& session);
-  // Books a context that the TPM made for a session; the session has left its place.
+  // Books a new context of a session that has left its slot.
   void book_saved(Session& session, wire::Bytes context);
-  // The context gap: at most `kRefreshesPerSave` of the oldest are refreshed, more if the end is near.
+  // The context gap: refreshes at most `kRefreshesPerSave` of the oldest sessions, more if the end is near.
   void keep_gap();
   wire::Rc refresh_oldest();
 
-  // Starts a session that nobody wants, and saves it: it only occupies the number that the TPM gave it.
+  // Starts and saves an unwanted session, which only occupies the number that the TPM gave.
   TpmPort::Result<std::uint32_t> add_filler();
 
-  // What nobody wants leaves the TPM: all objects; one session (false: none was flushed).
+  // Flushes unwanted entities: all objects; one session (false: no session was flushed).
   void flush_unwanted_objects();
   bool flush_unwanted_session();
-  wire::Rc flush_unwanted_session_of(std::uint32_t number, wire::Cause cause);  // Precondition: it is one
-  // As Recovery::hand_out, for what we asked the TPM for: kSuccess, kBooksWereWrong, or FAILURE: it is not believed.
+  // Precondition: the number is of an unwanted session.
+  wire::Rc flush_unwanted_session_of(std::uint32_t number, wire::Cause cause);
+  // As Recovery::hand_out, for handles that the manager asked for: kSuccess, kBooksWereWrong, or FAILURE (not
+  // credible).
   wire::Rc hand_out(wire::TpmHandle handle);
-  // What was handed out, and is nobody's until now.
+  // Gives the space a handle that was handed out and is unwanted until now.
   void give_slot(wire::TpmHandle tpm, SpaceId space, wire::ClientHandle object);
 
-  // A warning of the TPM (it is busy, has no memory for that one, was cancelled) says nothing about the next one.
+  // A warning of the TPM (busy, no memory for this entity, cancelled) does not exclude success with the next entity.
   [[nodiscard]] static bool is_for_another_try(wire::Rc code);
 
-  // A client flushes what it holds: it leaves the books, and the TPM if it is there. What the TPM will not let go of
-  // now becomes nobody's, for idle work to try again.
+  // A client flushes its entity: the entity leaves the books, and the TPM if loaded. If the TPM refuses now, the entity
+  // becomes unwanted, for idle work to flush.
   void flush_object_of_client(SpaceId space, wire::ClientHandle handle);
-  // Likewise; `cause`: kClient, or kReclaim.
+  // The same for a session; `cause`: kClient or kReclaim.
   void flush_session(std::uint32_t number, wire::Cause cause);
 
-  // One saved session of which nobody knows whether a reset has ended it is loaded and saved again. False: there is
-  // none, or it cannot be loaded now.
+  // Loads and saves again one session, possibly ended by a reset. False: none, or not loadable now.
   bool check_doubtful_session();
-  // One piece of idle work (a flush of what nobody wants, or a refresh when half of the gap is used up).
+  // One piece of idle work (flushes an unwanted entity, or refreshes when half of the gap is used up).
   bool tidy();
   [[nodiscard]] std::size_t unwanted() const;
-  // Puts one loaded thing away; false: nothing is loaded.
+  // Saves or flushes one loaded entity; false: no entity is loaded.
   bool put_away();
-  // What is in the TPM and has no saved copy: an object (never a sequence: its copy is only good until its next use,
-  // TPM-RULES 14) or a session that was not used for so long. Nanoseconds.
+  // How long a loaded entity without a saved copy must be unused: an object (never a sequence, whose copy is valid only
+  // until the next use, docs/tpm-behaviour.md 14) or a session. Nanoseconds.
   struct Unused {
     std::uint64_t object_for = 0, session_for = 0;
   };
-  // Saves one of them; the object stays loaded. Nullopt: there is none.
+  // Saves one such entity; an object stays loaded. Nullopt: none.
   std::optional<wire::Rc> save_unused(const Unused& what);
-  // When the object and the session were used that will be the next ones.
+  // When the next such object and session were last used.
   struct NextUnused {
     std::optional<std::uint64_t> object, session;
   };
   [[nodiscard]] NextUnused next_unused() const;
-  // For a chip that others use as well: as many places free again as Chip::keep_free_* says.
+  // On a chip with other users: frees as many slots as Chip::keep_free_* demands.
   void restore_free_places();
 
-  // The context of a saved session is dead.
+  // For a saved session whose context is dead.
   void drop_dead_session(std::uint32_t number);
-  // Takes an object out of its space; its slot, if it has one, becomes nobody's.
+  // Removes an object from its space; its slot, if any, becomes unwanted.
   void drop_object(SpaceId space, wire::ClientHandle handle);
 
  private:
@@ -110,7 +111,7 @@ class Residency {
   [[nodiscard]] bool pinned(std::uint64_t last_use) const { return pinned_tick_ != 0 && last_use == pinned_tick_; }
   [[nodiscard]] const Slot* slot_without_copy() const;
   [[nodiscard]] Session* loaded_session_that_may_leave() const;
-  // What may leave, in the order in which it should.
+  // The entities that may be evicted, in order.
   std::vector<wire::TpmHandle> objects_to_evict() const;
   std::vector<std::uint32_t> sessions_to_evict() const;  // numbers
   Session* oldest_saved();

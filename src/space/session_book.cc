@@ -19,7 +19,7 @@ namespace rc = wire::rc;
 
 namespace {
 
-// A TPM that sends a longer one is not believed: it is as if the client had none.
+// A longer nonce is not credible: the client's nonce then counts as unknown.
 wire::Bytes nonce_of(wire::ByteView sent) {
   return sent.size() > kMaxNonce ? wire::Bytes() : wire::to_bytes(sent);
 }
@@ -34,7 +34,7 @@ SessionKind kind_of_started(const Command& command) {
   return SessionKind::kHmac;
 }
 
-// Whether success means that somebody outside the TPM was asked for this policy.
+// Whether success means that an authority outside the TPM was asked for this policy.
 bool asks_authority(const Command& command) {
   return command.code() == cc::kPolicySigned || command.code() == cc::kPolicySecret ||
          command.code() == cc::kPolicyTicket;
@@ -44,7 +44,7 @@ bool asks_authority(const Command& command) {
 
 // --- one more
 
-// Unwanted ones are as good as free: they are flushed before anybody waits. So are those that can be made again.
+// Unwanted sessions count as free: they are flushed before any command waits. The same holds for rebuildable sessions.
 Bank SessionBook::bank_without(std::size_t left_behind) const {
   Bank out(chip_.active_sessions - chip_.kept_for_rebuilding());
   for (const auto& [space, count] : ordinary_sessions_by_space(books_)) {
@@ -110,14 +110,14 @@ void SessionBook::make_room_in_pools(SpaceId id, const Command& command) {
 Rc SessionBook::clear_the_way(SpaceId id) {
   Space& space = books_.spaces.at(id);
   if (const Rc code = parking_.free_a_number(id); code != rc::kSuccess) return code;
-  // 3N + 1 commands where N numbers are in the way (TPM-RULES 24). Numbers that the TPM passes over are other
-  // programs'.
+  // 3N + 1 commands if N numbers are in the way (docs/tpm-behaviour.md 24). Numbers that the TPM skips belong to other
+  // programs.
   std::set<std::uint32_t> of_others;
   for (int fillers = 0; fillers < kMaxFillers; ++fillers) {
     const auto next = parking_.lowest_free_number(of_others);
     if (!next || !is_taken_in(books_, id, *next)) return rc::kSuccess;
     if (parking_.active() + 1 >= chip_.active_sessions) {
-      // The last free one is in the way. If the client was told that its session is gone, the number may be used.
+      // The last free number is in the way. If it is a tombstone whose client was told, the number may be used.
       const auto stone = space.tombstones.find(*next);
       const bool told = stone != space.tombstones.end() && stone->second.told;
       if (told) space.tombstones.erase(stone);
@@ -126,13 +126,14 @@ Rc SessionBook::clear_the_way(SpaceId id) {
     const auto filler = residency_.add_filler();
     if (!filler) return filler.error();
     if (*filler != *next) of_others.insert(*next);
-    // What the client may have would do as well: it is given back, and is the lowest one again.
+    // A number that the client may have serves as well: the filler is flushed, and the number is the lowest free one
+    // again.
     if (*filler != *next && !is_taken_in(books_, id, *filler)) {
       (void)residency_.flush_unwanted_session_of(*filler, wire::Cause::kFiller);
       return rc::kSuccess;
     }
   }
-  return rc::kSuccess;  // its client will know the session by another number (book_started)
+  return rc::kSuccess;  // the client gets another number for the session (book_started)
 }
 
 std::optional<wire::ClientHandle> SessionBook::client_handle(SpaceId id, std::uint32_t handle) const {
@@ -166,7 +167,7 @@ std::optional<wire::ClientHandle> SessionBook::book_started(SpaceId id, const Co
   if (session.can_be_made_again() && !parking_.has_room_for(space.owner)) session.log.give_up(Rebuildable::kFull);
   if (!command.first_response_parameter_encrypted())
     if (const auto nonce = wire::Reader(response.parameters()).tpm2b()) session.nonce = nonce_of(*nonce);
-  // A session that is of another kind than it says could not be made again.
+  // A session whose handle has another type than requested cannot be rebuilt.
   const bool policy = wire::kind_of(handle) == wire::HandleKind::kPolicySession;
   if (!policy || session.nonce.empty())
     session.log.give_up(session.log.rebuildable == Rebuildable::kNotPolicy ? Rebuildable::kNotPolicy
@@ -214,7 +215,7 @@ void SessionBook::log_step(Session& session, SpaceId id, const Command& command)
   log.steps.push_back(step_of(command, *key, at_tpm));
 }
 
-// The transient key of a PolicySigned, as the TPM saves it: its client may let go of it. Empty: there is none.
+// The saved context of a PolicySigned's transient key, since the client may flush the key. Empty: none.
 std::optional<wire::Bytes> SessionBook::key_of(SpaceId id, const Command& step) {
   if (step.handle_count() < 2 || !wire::is_transient(step.handle(0).value)) return wire::Bytes();
   const wire::ClientHandle key = step.handle(0);
@@ -281,7 +282,7 @@ void SessionBook::settle_places(const Before& before, Session* created) {
     if (found != books_.sessions.end() && found->second.started_at == one.started_at) continue;
     const std::uint64_t until = port_.now() + std::min(one.tenure, KeptPlaces::kLongest);
     if (!books_.kept_places.keep({before.owner, until, one.served_at}, chip_.active_sessions / 4)) continue;
-    // Nothing is promised that could keep others from finishing.
+    // No place is kept that could prevent other spaces from finishing.
     if (!bank().is_safe()) (void)books_.kept_places.release(before.owner);
   }
 }
@@ -311,10 +312,10 @@ void SessionBook::note_let_go(const Session& session, wire::Taker::Why why) {
   port_.cost().let_go.push_back(taken(session, {why}));
 }
 
-// Each owner's at most so many, and all together at most half of what the chip has: then whoever left the most behind
-// loses the oldest. Those that can be made again hold nothing of the chip's.
+// At most a fixed number for each owner, and in all at most half of the chip's sessions: beyond that, the owner with
+// the most loses the oldest. Rebuildable sessions do not count.
 void SessionBook::enforce_abandoned_limits() {
-  std::map<OwnerId, std::map<std::uint64_t, std::uint32_t>> abandoned;  // numbers by when they were used last
+  std::map<OwnerId, std::map<std::uint64_t, std::uint32_t>> abandoned;  // numbers by last use
   std::size_t all = 0;
   for (const auto& [number, session] : books_.sessions) {
     if (session.space.value != 0 || session.can_be_made_again()) continue;
@@ -339,15 +340,15 @@ void SessionBook::enforce_abandoned_limits() {
   }
 }
 
-// Files of parked sessions that nobody may ever load again.
+// Files of parked sessions that may never be loaded again.
 void SessionBook::enforce_parked_limit(OwnerId owner) {
-  std::vector<ContextDigest> abandoned;  // idlest first
+  std::vector<ContextDigest> abandoned;  // longest idle first
   for_each_file(books_, owner, SpaceId{}, [&](const Session& file) { abandoned.push_back(file.client_copy); });
   for (std::size_t i = 0; i + quota_.abandoned_parked_per_owner < abandoned.size(); ++i)
     note_let_go(take_parked_file(books_, abandoned[i]), wire::Taker::Why::kLeft);
 }
 
-// Its space is to meet no other session under its number until the client knows.
+// The number gets no other meaning in the space until the client knows.
 void SessionBook::record_taken(const Session& session, const wire::Taker& by) {
   port_.cost().reclaimed.push_back(taken(session, by));
   add_tombstone(books_, session);
@@ -367,9 +368,9 @@ void SessionBook::take_parked_file_of(const ContextDigest& copy, const wire::Tak
   record_taken(take_parked_file(books_, copy), by);
 }
 
-// --- reserved ones
+// --- reserved sessions
 
-// All others have to do with the places that are left.
+// All other clients must manage with the remaining slots.
 Rc SessionBook::reserve(std::uint32_t number) {
   const auto it = books_.sessions.find(number);
   if (it == books_.sessions.end() || it->second.client_saved || it->second.space.value == 0) return rc::kReferenceH0;

@@ -1,19 +1,19 @@
-// The session book: who may have one more of the chip's active sessions, who loses one, and under which number.
+// The session book: admission of sessions, reclaiming, and session numbers.
 //
-// Idea: three words, kept apart. *Saved*: put away by ContextSave, same number, same nonces, still active (residency).
-// *Parked*: a policy session that can be made again has left the TPM (parking). *Reclaimed*: taken from its space
-// because somebody waits; a tombstone keeps its number there (TPM-RULES 10, MISSION M8). And *unwanted*: nobody's any
-// more, flushed in idle time or when a number is needed.
-// What can be made again takes nothing from anybody, so the bank is asked only for others: *ordinary* ones. It can
-// become one, by a policy step that cannot be repeated or by auditing; then the bank is asked.
-// A space knows numbers: its sessions', parked ones included, and its tombstones'. A TPM gives the lowest free number,
-// and a StartAuthSession cannot be sent twice, so the free numbers that the space must not get are occupied first.
+// Idea: four words have separate meanings. *Saved*: out of its slot by ContextSave, with the same number and nonces,
+// still active (residency). *Parked*: a rebuildable policy session that has left the TPM (parking). *Reclaimed*: taken
+// from its space because another client waits; a tombstone keeps the number in the space (docs/tpm-behaviour.md 10).
+// *Unwanted*: without a space, flushed in idle time or when a number is needed.
+// A rebuildable session takes nothing from other clients, so the bank is asked only for *ordinary* sessions. A
+// rebuildable session becomes ordinary by an unrepeatable policy step, or by auditing; the bank is then asked.
+// A space knows the numbers of its sessions, parked ones included, and of its tombstones. A TPM gives the lowest free
+// number, and a StartAuthSession cannot be sent twice, so free numbers forbidden to the space are occupied first.
 //
 // Threads: with the manager. Units: sessions; nanoseconds of the manager's clock.
 // Errors: response codes without a layer.
-// Limits: tombstones of a space whose client was told are at most `kMaxTombstones`, all of them no more than the chip
-// has numbers; a StartAuthSession is preceded by at most `kMaxFillers` others. Source: DESIGN, "Sessions"; TPM-RULES
-// 10, 11, 24.
+// Limits: a space has at most `kMaxTombstones` tombstones whose client was told, and in all no more tombstones than the
+// chip has numbers; at most `kMaxFillers` other sessions precede a StartAuthSession.
+// Source: docs/tpm-behaviour.md 10, 11, 24.
 #pragma once
 
 #include <cstdint>
@@ -38,44 +38,44 @@ class SessionBook {
       : books_(books), chip_(chip), quota_(quota), port_(port), residency_(residency), parking_(parking) {}
 
   // --- One more
-  // What a command asks of the chip's active sessions.
+  // What a command needs of the chip's active sessions.
   enum class Want : std::uint8_t {
     kNothing,
-    kNumber,    // a session that can be made again: a number, for as long as nobody else needs it
-    kOrdinary,  // one more that stays: a new one, or one that could be made again until now
+    kNumber,    // a rebuildable session: a number, until another client needs the number
+    kOrdinary,  // one more session that stays: a new session, or a session rebuildable until now
   };
   [[nodiscard]] Want want(SpaceId space, const wire::Command& command) const;
   enum class Admission : std::uint8_t {
     kNow,
-    kNotNow,  // there may be one later
-    kNever,   // the space's own limit or that of a pool, or it was given up
+    kNotNow,  // possibly later
+    kNever,   // the limit of the space or of a pool, or the space was given up
   };
-  // Precondition: the command wants something. Of a number: whoever notices (Parking::number_at knows who does).
-  // Where a pool is full of what nobody holds any more: as it will be after `make_room_in_pools`.
+  // Precondition: the command wants a session or number. For a number: even if a client notices (see
+  // Parking::number_at). For a pool that is full of sessions without a space: as after `make_room_in_pools`.
   [[nodiscard]] Admission admission(SpaceId space, const wire::Command& command) const;
-  // When a number can be had for somebody who asked at `since`: any, or that one.
+  // When a number (any, or the given one) is available to a command that came at `since`.
   [[nodiscard]] std::optional<std::uint64_t> number_at(std::uint64_t since, std::optional<std::uint32_t> which) const {
     return which ? parking_.number_at(since, *which) : parking_.number_at(since);
   }
-  // As it is now for one who has no place that is kept. Who had to wait need not be looked at again before it has
-  // changed.
+  // The bank for an owner without a kept place. Waiting commands need no new look until the bank changes.
   [[nodiscard]] Bank bank() const { return bank_without(0); }
-  // What the command wants has room in the pools of its space: what others left behind there is taken, if it may be.
-  // Precondition: admission is kNow, if it wants something.
+  // Makes room in the pools of the space for the command, by reclaiming sessions without a space if the rules permit.
+  // Precondition: admission is kNow, if the command wants a session or number.
   void make_room_in_pools(SpaceId space, const wire::Command& command);
-  // The next session that the TPM starts has a number that the space does not know, if that can be had. Precondition:
-  // admission is kNow.
+  // Arranges, if possible, a number unknown to the space for the next session of the TPM. Precondition: admission is
+  // kNow.
   wire::Rc clear_the_way(SpaceId space);
-  // Success of the space's StartAuthSession, whose session was handed out and is unwanted until now: the handle that
-  // its client shall know. Nullopt: the space knows all numbers; it stays unwanted.
+  // Books the session of a successful StartAuthSession, which was handed out and is unwanted until now. Returns the
+  // handle for the client. Nullopt: the space knows all numbers; the session stays unwanted.
   std::optional<wire::ClientHandle> book_started(SpaceId space, const wire::Command& command,
                                                  const wire::Response& response);
-  // Success of a command: what it did to the policies of its sessions, and what the client knows of them since.
+  // Books the effects of a successful command: on the policies of its sessions, and on the nonces that the client
+  // knows.
   void book_policy(SpaceId space, const wire::Command& command);
   void book_uses(SpaceId space, const wire::Command& command, const wire::Response& response);
 
   // --- Places that stay an owner's (books/kept_places.h)
-  // What a space and its owner have before a command, or before the space closes.
+  // The sessions of a space and its owner before a command, or before the space closes.
   struct Before {
     struct Waited {
       std::uint32_t number = 0;
@@ -83,38 +83,39 @@ class SessionBook {
     };
     OwnerId owner;
     std::uint32_t ordinary = 0;  // the owner's sessions
-    std::vector<Waited> waited;  // those of the space that it had waited for
+    std::vector<Waited> waited;  // sessions that the space had waited for
   };
   [[nodiscard]] Before before(SpaceId space) const;
-  // Afterwards: the places of those that the client gave back are kept, those of new ones are used. `created`: the new
-  // one, if the command made it.
+  // Called afterwards: keeps the places of sessions that the client gave back, and uses kept places for new sessions.
+  // `created`: the new session, if the command made one.
   void settle_places(const Before& before, Session* created);
 
   // --- One less
-  // It becomes unwanted.
+  // The session becomes unwanted.
   void drop(std::uint32_t number) { make_unwanted(books_, number); }
-  // The space is about to close.
+  // Called before the space closes.
   void leave(SpaceId space);
-  // Takes it from whoever has it; which one: space/reclaim.h.
+  // Reclaims a session; space/reclaim.h chooses which.
   void take(std::uint32_t number, const wire::Taker& by);
   void take_parked_one(const ParkedKey& key, const wire::Taker& by);
   void take_parked_file_of(const ContextDigest& copy, const wire::Taker& by);
 
-  // --- Reserved ones (MISSION M11)
-  // SUCCESS, or why not: REFERENCE_H0 (nobody can use such a session), SESSION_MEMORY (it cannot be spared).
+  // --- Reserved sessions
+  // SUCCESS, REFERENCE_H0 (no client can use this session) or SESSION_MEMORY (the chip has no session to spare).
   wire::Rc reserve(std::uint32_t number);
   void release(std::uint32_t number);
-  // Everything of the space is given up (Exhaustion::kClose).
+  // Gives up all entities of the space (Exhaustion::kClose).
   void give_up(SpaceId space);
 
   // --- Tombstones
-  // The client used it, if it is one, and is refused. (FlushContext buries it: context_commands.)
+  // The client used the handle and got an error: if a tombstone, it is marked as told. (FlushContext removes a
+  // tombstone: context_commands.)
   void tell(SpaceId space, std::uint32_t handle);
 
  private:
   static constexpr int kMaxFillers = 8;
 
-  // As if so many that nobody has any more were gone.
+  // As if `left_behind` sessions without a space were gone.
   [[nodiscard]] Bank bank_without(std::size_t left_behind) const;
   [[nodiscard]] std::optional<wire::ClientHandle> client_handle(SpaceId space, std::uint32_t handle) const;
   void log_step(Session& session, SpaceId space, const wire::Command& command);

@@ -10,7 +10,7 @@ namespace tpmspace::space {
 
 namespace {
 
-// Kinds are by claim.
+// Kinds are claims.
 WaitQueue::Kind kind_of(std::uint32_t claim, std::uint64_t since, std::uint64_t deadline) {
   return {claim, deadline == WaitQueue::kNever ? WaitQueue::kNever : deadline - since};
 }
@@ -96,7 +96,7 @@ class SessionQueue::Choice {
     best_rank_ = rank;
   }
 
-  // Its space holds some.
+  // A guest whose space holds sessions.
   void look_at_holder(WaitQueue::Arrival arrival, std::uint32_t held) {
     const WaitQueue::Guest& guest = queue().at(arrival);
     const WaitQueue::Owner& owner = *queue().owner(guest.owner);
@@ -105,7 +105,7 @@ class SessionQueue::Choice {
     look_at({shares_.is_above(guest.owner), kind, owner.turn, arrival}, held, guest);
   }
 
-  // Of an owner that holds some: of each kind the first whose space holds none.
+  // For an owner that holds sessions: of each kind, the first guest whose space holds none.
   void look_at_newcomers(OwnerId id, const WaitQueue::Owner& owner) {
     if (must_let_pass(id, owner.tenured)) return;
     for (const auto& [kind, arrivals] : owner.by_kind) {
@@ -120,7 +120,7 @@ class SessionQueue::Choice {
     }
   }
 
-  // They are newcomers, and none is above its share.
+  // These are newcomers, and none is above its share.
   void look_at_owners_without() {
     for (const auto& [shelf, heads] : queue().shelves()) {
       if (must_let_pass(shelf.tenured, 0U)) continue;
@@ -135,8 +135,8 @@ class SessionQueue::Choice {
 
   static Kind newcomer(bool aged) { return aged ? Kind::kFinishing : Kind::kNewcomer; }
 
-  // Nobody whose owner has not waited for the tenure passes one who has, and holds no more. Who uses a place that is
-  // kept for it takes nothing from anybody.
+  // An owner that has not waited for its tenure does not overtake a tenured owner that holds as few or fewer sessions.
+  // An owner with a kept place takes no session from another.
   [[nodiscard]] bool must_let_pass(OwnerId owner, bool tenured) const {
     return kept_.of(owner) == 0 && must_let_pass(tenured, there_.of(owner));
   }
@@ -145,7 +145,7 @@ class SessionQueue::Choice {
   }
   [[nodiscard]] std::optional<std::uint32_t> find_least_of_tenured() const {
     std::optional<std::uint32_t> out;
-    // Those that hold none are past the ones that hold some, at the latest.
+    // An owner without sessions ends the loop, so the loop passes at most all owners with sessions.
     for (const OwnerId owner : queue().tenured()) {
       ++queue_.looked_at_;
       const std::uint32_t held = there_.of(owner);
@@ -185,7 +185,7 @@ std::optional<SessionQueue::Id> SessionQueue::next(const Books& books, const Chi
 
 // --- for whom one is taken
 
-// Of the owners that hold none, the one whose clock began first has a right to whatever another one has a right to.
+// Among owners without sessions, the owner with the earliest clock has every right of the others.
 Taking SessionQueue::taking(const Books& books, const Chip& chip, std::uint64_t now) {
   queue_.advance(now);
   Taking out;
@@ -193,7 +193,7 @@ Taking SessionQueue::taking(const Books& books, const Chip& chip, std::uint64_t 
   if (change != WaitQueue::kNever) out.at = change;
 
   const OrdinarySessions there(books);
-  std::vector<std::pair<std::uint64_t, OwnerId>> owners;  // by their clocks
+  std::vector<std::pair<std::uint64_t, OwnerId>> owners;  // by clock
   for (const auto& [id, held] : there.by_owner)
     if (const auto* owner = queue_.owner(id); owner != nullptr && queue_.first_of(*owner).may_take)
       owners.emplace_back(owner->clock, id);

@@ -1,17 +1,17 @@
-// The queue of commands that wait for a session: whose turn it is, and for whom one is taken.
+// The queue of commands waiting for a session: the next turn, and the reclaiming for waiting commands.
 //
-// Idea: a command that may have a session now (the bank admits it) may pass one that may not; strict order would
-// deadlock the banker. Before all others go owners that are not above their fair share; then spaces that hold sessions
-// already and are within their claim (they finish and give back), and newcomers that have waited for half of their
-// deadline; then other newcomers, whose owners take turns, so that a thousand connections of one owner are one waiter;
-// last what lies beyond a claim. But nobody passes an owner who has waited for its tenure and holds no more, unless it
-// has waited so long itself: what a hoarder loses does not go back to it. An owner has one clock for all its
-// connections, and it starts again with every session that it gets. Its tenure is that of its first command here.
+// Idea: a command admitted by the bank overtakes the others; a strict order would deadlock the banker. Owners within
+// their fair share come before owners above. Among these the order is: first spaces with sessions and within their
+// claim (such a space finishes and gives back), and newcomers after half of their deadline; then other newcomers, whose
+// owners take turns, so a thousand connections of one owner count as one waiter; last, requests beyond a claim. After a
+// wait of its tenure, an owner is overtaken only by owners with fewer sessions and by owners with the same wait: a
+// hoarder does not get back a lost session. An owner has one clock for all its connections; the clock restarts with
+// every new session of the owner. The owner's first command in the queue sets the tenure.
 //
-// How many wait costs nothing: the owners that hold sessions are at most as many as the chip has, and each is looked at
-// by itself; of all others the first ones by their turn are (space/wait_queue.h).
-// Threads: with the engine. Units: nanoseconds of the manager's clock. Limits: its owner bounds it. Source: DESIGN,
-// "Sessions".
+// The cost does not depend on the number of waiting commands: at most as many owners hold sessions as the chip has
+// sessions, and each of these owners is looked at. Of all other owners, only the first by turn are looked at
+// (space/wait_queue.h).
+// Threads: with the engine. Units: nanoseconds of the manager's clock. Limits: set by the owner of the queue.
 #pragma once
 
 #include <cstdint>
@@ -37,32 +37,32 @@ class SessionQueue {
     std::uint64_t tenure = SessionTerms{}.tenure;
   };
 
-  // Its waiter's `since` is when it came, after all others.
+  // Precondition: the guest came after all others, at its waiter's `since`.
   void add(const Guest& guest);
-  // False: it is not in the queue.
+  // False: the guest is not in the queue.
   bool remove(Id id) { return queue_.remove(id); }
-  // On these terms from now on, if it is in the queue. Its deadline stays.
+  // New terms for a guest, if it is in the queue. The deadline stays.
   void set_terms(Id id, const SessionTerms& terms);
   [[nodiscard]] bool empty() const { return queue_.empty(); }
   [[nodiscard]] std::size_t size() const { return queue_.size(); }
   [[nodiscard]] const WaitQueue& queue() const { return queue_; }
 
-  // One whose deadline has passed; owners take turns.
+  // A guest whose deadline has passed; owners take turns.
   [[nodiscard]] std::optional<Id> expired(std::uint64_t now);
-  // One that may have a session now. Whoever is served is removed with `served`.
+  // A guest that may have a session now. After the command was executed, `served` removes the guest.
   [[nodiscard]] std::optional<Id> next(const Books& books, const Chip& chip, const SessionBook& book,
                                        std::uint64_t now);
   void served(Id id, std::uint64_t now) { queue_.served(id, now); }
-  // An owner above its share that a place is kept for; nullopt: there is none.
+  // An owner above its share that has a kept place; nullopt: none.
   [[nodiscard]] std::optional<OwnerId> keeps_too_many(const Books& books, const Chip& chip) const;
-  // The session that is to be taken now for somebody in the queue, or when to look again (deadlines included).
+  // The session to reclaim now for a guest, or when to look again (deadlines included).
   [[nodiscard]] Taking taking(const Books& books, const Chip& chip, std::uint64_t now);
 
-  // Heads that were looked at since the beginning: what a test holds against the number of those that wait.
+  // Heads that were looked at since the start: a test compares the count with the number of guests.
   [[nodiscard]] std::uint64_t looked_at() const { return looked_at_; }
 
  private:
-  class Choice;  // one look for the next
+  class Choice;  // one search for the next guest
 
   [[nodiscard]] std::uint32_t claim_of_first() const;
   [[nodiscard]] std::size_t owners_without(const OrdinarySessions& there) const;

@@ -44,7 +44,7 @@ std::optional<Rc> StaleNonces::refusal(SpaceId space, const Command& command) co
     const Authorization& authorization = command.authorizations()[i];
     if (!is_stale(space, authorization.handle.value)) continue;
     if (has(authorization, attribute::kDecrypt)) return rc::kReferenceS0 + i;
-    // The first one's HMAC covers this one's nonce.
+    // The HMAC of the first session covers the nonce of this one.
     const Authorization& first = command.authorizations()[0];
     const bool is_covered =
         i > 0 && !first.is_password() && first.hmac_size > 0 && !is_stale(space, first.handle.value);
@@ -53,7 +53,7 @@ std::optional<Rc> StaleNonces::refusal(SpaceId space, const Command& command) co
   return std::nullopt;
 }
 
-// The Names that the client hashed: a session's is the handle that it knows.
+// The Names that the client hashed: a session's Name is the handle that the client knows.
 tl::expected<std::vector<Bytes>, Rc> StaleNonces::names_of(SpaceId space, const Command& command) {
   std::vector<Bytes> out;
   for (std::size_t i = 0; i < command.handle_count(); ++i) {
@@ -79,7 +79,8 @@ tl::expected<std::vector<Bytes>, Rc> StaleNonces::names_of(SpaceId space, const 
   return out;
 }
 
-// Part 1, 17.6.5: nonceTPM; in the first HMAC also those of the sessions that decrypt and encrypt, if they are others.
+// Part 1, 17.6.5: nonceTPM; in the first HMAC also the nonces of the decrypting and the encrypting session, if
+// different.
 std::vector<ByteView> StaleNonces::nonces_for(SpaceId space, const Command& command, std::size_t index) const {
   const auto& authorizations = command.authorizations();
   const auto nonce_of = [&](std::size_t i) -> ByteView {
@@ -107,13 +108,14 @@ tl::expected<StaleNonces::Hmacs, Rc> StaleNonces::check(SpaceId space, const Com
     const Session* session = usable_session(books_, space, authorization.handle.value);
     if (session == nullptr || session->log.password) continue;
     if (!session->stale && !parameters_change) continue;
-    // Of the others it shows by the HMAC: who uses an empty key has neither a secret nor an authorization to prove.
+    // For other sessions, the HMAC decides: a client that uses an empty key has neither a secret nor an authorization
+    // to prove.
     const bool without_secret = session->stale || session->can_be_made_again();
     if (!without_secret && session->nonce.empty()) return tl::unexpected(rc::kAuthContext);
     if (!names) {
       auto asked = names_of(space, command);
       if (!asked) {
-        // Either nobody knows, or the TPM will refuse such a handle also in the command, whatever its HMAC.
+        // Either no answer is possible, or the TPM will refuse such a handle also in the command, whatever the HMAC.
         if (Residency::is_for_another_try(asked.error()) || port_.cost().tpm_lost || port_.cost().distrusted)
           return tl::unexpected(asked.error());
         out[i] = true;

@@ -21,13 +21,13 @@ namespace {
 constexpr std::uint32_t kLockoutCounter = 0x20E, kMaxAuthFail = 0x20F, kLockoutInterval = 0x210;  // TPM_PT
 constexpr std::uint32_t kPage = 64;
 
-// Saved sessions are asked for as 0x03nnnnnn and listed as 0x02nnnnnn (TPM-RULES 11).
+// Saved sessions are requested as 0x03nnnnnn and listed as 0x02nnnnnn (docs/tpm-behaviour.md 11).
 bool is_of_range(std::uint32_t handle, std::uint32_t first) {
   if (wire::is_session(first)) return wire::is_session(handle);
   return wire::kind_of(handle) == wire::kind_of(first);
 }
 
-// A response of our own commands that is well-formed but does not hold what it must.
+// A well-formed response to a command of the manager without the required content.
 constexpr Rc kNonsense = rc::kFailure;
 
 }  // namespace
@@ -103,7 +103,7 @@ TpmPort::Result<Response> TpmPort::forward(wire::Tpm& tpm, ByteView command, con
 }
 
 TpmPort::Result<Response> TpmPort::own(wire::CommandCode code, ByteView body, Cause cause, std::uint8_t locality) {
-  // A chip without the command keeps the specification's row: it will say so itself.
+  // A chip without the command keeps the specification's row: the chip refuses the command itself.
   const wire::CommandRow* row = table_.find(code);
   if (row == nullptr) row = wire::CommandTable::builtin().find(code);
   const auto command = Writer()
@@ -269,7 +269,7 @@ TpmPort::Result<std::vector<std::uint32_t>> TpmPort::handles(std::uint32_t first
       out.push_back(handle);
     }
     if (!page->more || page->words.empty()) return out;
-    // The list for saved sessions shows them as 0x02nnnnnn, yet the next page is asked for by the range's own type.
+    // The list of saved sessions shows 0x02nnnnnn, but the next page is requested with the range's own type.
     first = (first & 0xFF000000) | (wire::number_of(out.back()) + 1);
   }
   return tl::unexpected(kNonsense);

@@ -1,8 +1,8 @@
-// The manager's own words to the TPM: save, load, flush, and finding out what it did. Every command it sends is put on
-// the account with its cause.
+// The manager's own TPM commands: save, load, flush, and queries. The account records each command with its cause.
 //
-// Threads: with the manager. Errors: a TPM's response code, or kFailure when there was no (believable) answer; then
-// `cost().tpm_lost` or `cost().distrusted` says which.
+// Threads: with the manager.
+// Errors: the TPM's response code, or kFailure without a (credible) response; then `cost().tpm_lost` or
+// `cost().distrusted` is set.
 // Source: TPM 2.0 library, Part 3, 9.3, 28.2-28.4, 29.1, 30.2.
 #pragma once
 
@@ -27,38 +27,39 @@ namespace tpmspace::space {
 
 // TPM_CAP (Part 2, 6.12).
 inline constexpr std::uint32_t kCapHandles = 1, kCapCommands = 2, kCapPcrs = 5, kCapTpmProperties = 6;
-// A list of the TPM is read in at most so many pages, whatever a TPM says of there being more.
+// The most pages of one list, even if the TPM claims that more follow.
 inline constexpr int kMaxPages = 64;
 
 // What one step cost, for the account.
 struct Cost {
   std::vector<wire::TpmUse> tpm;
   std::vector<wire::Reclaimed> reclaimed;
-  std::vector<wire::Reclaimed> let_go;  // of those that were left behind
+  std::vector<wire::Reclaimed> let_go;  // sessions without a space
   std::uint32_t evictions = 0;
   std::uint32_t parks = 0, rebuilds = 0;  // of policy sessions
-  // Nanoseconds of TPM time that flushed what these owners had left behind: part of `tpm`, for them to pay.
+  // Nanoseconds of TPM time, included in `tpm`, for flushing entities that these owners had left behind; charged to the
+  // owners.
   std::vector<std::pair<OwnerId, std::uint64_t>> owed;
   LockoutNews lockout;
   wire::Restarted restarted = wire::Restarted::kNo;
-  std::uint32_t lost_objects = 0, lost_sessions = 0;  // that clients had, and the TPM has no more
+  std::uint32_t lost_objects = 0, lost_sessions = 0;  // entities of clients that the TPM has lost
   bool tpm_lost = false;                              // the back end is gone
-  bool unpowered = false;   // one of our own commands was told INITIALIZE, and the TPM was not started since
-  bool distrusted = false;  // an answer was no TPM response, or there was none: the books must be compared
+  bool unpowered = false;   // the TPM answered INITIALIZE to a command of the manager, and was not started since
+  bool distrusted = false;  // a response was missing or invalid: the books must be compared
 };
 
 // TPMA_OBJECT in a TPMT_PUBLIC (or the template of a CreateLoaded), TPMA_NV in a TPMS_NV_PUBLIC. Nullopt: too short.
 [[nodiscard]] std::optional<std::uint32_t> attributes_in(wire::ByteView area, bool nv);
-// The TPM does not know the entity that it was asked about: its authorization will not be looked at.
+// Whether the code means a missing entity, whose authorization will not be checked.
 [[nodiscard]] bool says_it_is_not_there(wire::Rc code);
-// What the answer to a GetCapability says of it, if anything: the parameters of a success.
+// Takes values of the lockout counting from the parameters of a successful GetCapability, if there are any.
 void learn_lockout(LockoutNews& news, wire::ByteView capability_data);
 // A page of a capability that is a list of 32-bit words: handles, or the attributes of commands.
 struct CapabilityPage {
   std::vector<std::uint32_t> words;
   bool more = false;
 };
-// The parameters of an answer to GetCapability. Nullopt: they are no such page, or it has more words than `most`.
+// Reads the parameters of a GetCapability response. Nullopt: not such a page, or more than `most` words.
 [[nodiscard]] std::optional<CapabilityPage> read_page(wire::ByteView parameters, std::uint32_t capability,
                                                       std::uint32_t most);
 
@@ -70,25 +71,26 @@ class TpmPort {
 
   TpmPort(wire::Tpm& tpm, const wire::CommandTable& table, Clock clock);
 
-  // Octets of a TPMS_CONTEXT. `cause`: kSave or kRefresh.
+  // The bytes of a TPMS_CONTEXT. `cause`: kSave or kRefresh.
   Result<wire::Bytes> context_save(std::uint32_t handle, wire::Cause cause);
   Result<wire::TpmHandle> context_load(wire::ByteView context, wire::Cause cause);
   // kSuccess, or the TPM's code. `cause`: kFlush, or kClient when a client's own FlushContext asked for it.
   wire::Rc flush(std::uint32_t handle, wire::Cause cause);
-  // Likewise, of what that owner left behind, and pays for; 0: nobody is known to have left it.
+  // The same, for an entity that the owner `by` left behind and is charged for; 0: unknown owner.
   wire::Rc flush_left_behind(std::uint32_t handle, wire::Cause cause, OwnerId by);
 
-  // An HMAC session of our own that nobody uses (TPM-RULES 24).
+  // Starts an HMAC session that no client uses (docs/tpm-behaviour.md 24).
   Result<wire::TpmHandle> start_filler();
 
-  // --- Policy sessions that leave and come back. `cause`: kPark or kRebuild.
+  // --- Policy sessions that are parked and rebuilt. `cause`: kPark or kRebuild.
   // `start`: a client's StartAuthSession without sessions.
   Result<wire::TpmHandle> start_again(wire::ByteView start);
   // `key`: of a PolicySigned.
   wire::Rc policy_step(const PolicyStep& step, wire::TpmHandle key, wire::TpmHandle session, std::uint8_t locality);
   Result<wire::Bytes> policy_digest(std::uint32_t session, wire::Cause cause);
   Result<std::uint32_t> pcr_counter(wire::Cause cause);
-  // A PolicyPCR without PCRs: PCR_CHANGED if they have changed since the session's last one. It spoils the policy.
+  // A PolicyPCR without PCRs: PCR_CHANGED if a PCR has changed since the session's last PolicyPCR. The session's policy
+  // is unusable afterwards.
   wire::Rc policy_of_no_pcr(std::uint32_t session);
 
   // The Name of an object or NV index; empty for a sequence.
@@ -96,7 +98,7 @@ class TpmPort {
 
   // TPMA_OBJECT of an object, TPMA_NV of an NV index.
   Result<std::uint32_t> attributes_of(std::uint32_t handle);
-  // How the chip counts wrong authorizations, onto the account.
+  // Reads how the chip counts wrong authorizations into the account.
   wire::Rc read_lockout();
 
   wire::Rc startup_clear();
@@ -104,12 +106,12 @@ class TpmPort {
     std::uint32_t reset_count = 0, restart_count = 0;
   };
   Result<Clocks> read_clock();
-  // One page, of at most so many words.
+  // One page of at most `most` words.
   Result<CapabilityPage> capability(std::uint32_t capability, std::uint32_t first, std::uint32_t most);
-  // All handles of the range that `first` begins, over as many pages as it takes (bounded).
+  // All handles of the range that starts at `first`, in as many pages as needed (bounded).
   Result<std::vector<std::uint32_t>> handles(std::uint32_t first);
 
-  // A client's own command, through `tpm` (which may watch it more closely than ours).
+  // A client's own command, through `tpm` (which may watch the command more closely).
   Result<wire::Response> forward(wire::Tpm& tpm, wire::ByteView command, const wire::CommandRow& row,
                                  bool with_sessions, std::uint8_t locality);
 
@@ -120,7 +122,7 @@ class TpmPort {
  private:
   Result<wire::Response> send(wire::Tpm& tpm, wire::ByteView command, const wire::CommandRow& row, bool with_sessions,
                               std::uint8_t locality, wire::Cause cause);
-  // One of our own commands, without sessions. An unasked CANCELED is sent again once.
+  // A command of the manager, without sessions. After an unrequested CANCELED, the command is sent once more.
   Result<wire::Response> own(wire::CommandCode code, wire::ByteView body, wire::Cause cause, std::uint8_t locality = 0);
 
   wire::Tpm& tpm_;

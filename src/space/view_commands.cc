@@ -13,7 +13,7 @@ namespace rc = wire::rc;
 
 namespace {
 
-// Whether the first parameter is a persistent handle that the window numbers.
+// Whether the first parameter is a persistent handle that the window renumbers.
 bool names_persistent(const View* view, const Command& command) {
   return view != nullptr && view->persistent_base != 0 && command.row().names.what == wire::Names::kPersistent;
 }
@@ -37,7 +37,7 @@ std::optional<Rc> refusal_by_view(const View* view, const Command& command) {
   if (!in.empty()) return rc::kSize;
   if (!wire::is_persistent(*handle)) return rc::in_parameter(rc::kValue, 1);
   if (!persistent_at_tpm(view, wire::ClientHandle{*handle})) return rc::in_parameter(rc::kHandle, 1);
-  // The audit's digest would be of other parameters than its client knows.
+  // The audit digest would cover other parameters than the client's.
   if (audits(command) && parameters_at_tpm(view, command)) return rc::kAuthContext;
   return std::nullopt;
 }

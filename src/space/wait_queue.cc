@@ -51,7 +51,7 @@ void WaitQueue::erase(const Guest& guest) {
   guests_.erase(arrival);
 }
 
-// Turns are counted among those that wait.
+// Turns count only among waiting owners: when no guest is left, all turns are forgotten.
 void WaitQueue::drop_owner_without_guests(Owners::iterator entry) {
   if (entry->second.guests.empty())
     owners_.erase(entry);
@@ -67,7 +67,7 @@ bool WaitQueue::remove(Id id) {
   if (guest == nullptr) return false;
   const auto entry = owners_.find(guest->owner);
   take_out(*entry);
-  // What is told of a deadline is a turn, too.
+  // A notification of a passed deadline is a turn, too.
   if (guest->deadline <= now_) entry->second.late_turn = ++turns_;
   erase(*guest);
   drop_owner_without_guests(entry);

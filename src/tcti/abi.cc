@@ -17,21 +17,21 @@ namespace {
 constexpr std::uint64_t kMagic = 0x74706D7370616365;  // "tpmspace"
 constexpr std::uint32_t kVersion = 2;
 
-// What lies in the caller's memory.
+// The content of the caller's memory.
 struct Context {
   TSS2_TCTI_CONTEXT_COMMON_V2 common;
   Session* session;
 };
 static_assert(std::is_trivial_v<Context> && std::is_standard_layout_v<Context>);
 
-// The one place where the C type becomes ours. Null unless it is a context of ours.
+// The only conversion from the C type. Null unless the context is from this library.
 Context* ours(TSS2_TCTI_CONTEXT* opaque) {
   auto* context = reinterpret_cast<Context*>(opaque);  // NOLINT: the TCTI's ABI
   if (context->common.v1.magic != kMagic || context->common.v1.version != kVersion) return nullptr;
   return context;
 }
 
-// Runs `call(session)` for a context that is checked, and lets no exception out.
+// Runs `call(session)` for a valid context, and stops every exception.
 template <typename Call>
 TSS2_RC with_session(TSS2_TCTI_CONTEXT* opaque, Call&& call) {
   if (opaque == nullptr) return TSS2_TCTI_RC_BAD_REFERENCE;

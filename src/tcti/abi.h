@@ -1,10 +1,11 @@
 // The two symbols of libtss2-tcti-space.so.0.
 //
-// Idea: a context is memory of the caller's, so only plain values live in it: the TCTI's function table and a pointer
-// to our Session. Init is called twice: without a context it tells the size.
+// Idea: the caller owns a context's memory, so a context has only plain values: the TCTI's function table and a pointer
+// to a Session. A program calls Init twice: the first call, without a context, returns the size.
 // Threads: different contexts are independent; one context belongs to one thread at a time.
-// Errors: TSS2_RC, TCTI layer; no exception crosses. A context that is not one of ours: BAD_CONTEXT; null:
-// BAD_REFERENCE. Source: TSS 2.0 TCTI API Specification 1.0; tss2_tcti.h.
+// Errors: TSS2_RC, TCTI layer; no exception crosses the C interface. A foreign context: BAD_CONTEXT; null:
+// BAD_REFERENCE.
+// Source: TSS 2.0 TCTI API Specification 1.0; tss2_tcti.h.
 #pragma once
 
 #include <tss2/tss2_tcti.h>

@@ -23,14 +23,14 @@ std::optional<T> number(std::string_view text) {
   return value;
 }
 
-// The bus that tpm2-abrmd would be on.
+// The bus of tpm2-abrmd.
 tl::expected<void, std::string> pass_over(std::string_view item, std::string_view key, std::string_view value) {
   if (key == "bus_type" && value != "system" && value != "session")
     return bad(item, "a bus_type is system or session, and tpmspaced needs none");
   return {};
 }
 
-// One key=value; the sentence of what is wrong with it, if something is.
+// Reads one key=value; returns a sentence for an error.
 tl::expected<void, std::string> take(std::string_view item, KnownKeys keys, Config& config) {
   const std::size_t equals = item.find('=');
   if (equals == std::string_view::npos) return bad(item, "not of the form key=value");

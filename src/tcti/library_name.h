@@ -1,8 +1,8 @@
-// Under which name this library was loaded: its own, or that of tpm2-abrmd's, by a symbolic link.
+// The name under which this library was loaded: its own, or that of tpm2-abrmd's library, by a symbolic link.
 //
-// Idea: tctildr makes a file name of a TCTI's name: "tabrmd" is libtss2-tcti-tabrmd.so.0. The dynamic linker keeps the
-// name that a library was first loaded by, so a process that uses it under both names has the first one for both.
-// Threads: any. Errors: a name that cannot be had is our own.
+// Idea: tctildr makes a file name from a TCTI's name: "tabrmd" is libtss2-tcti-tabrmd.so.0. The dynamic linker keeps
+// the first name of a library, so a process that loads the library under both names sees the first name for both.
+// Threads: any. Errors: an unknown name counts as the library's own.
 // Source: dladdr(3); tss2-tctildr(3).
 #pragma once
 

@@ -7,7 +7,7 @@
 namespace tpmspace::tcti {
 namespace {
 
-// TSS2_LOG is a list "module+level,module+level"; what is not named logs warnings and errors.
+// TSS2_LOG is a list "module+level,module+level"; modules that are not named log warnings and errors.
 bool wanted() {
   const char* text = std::getenv("TSS2_LOG");
   const std::string_view levels = text == nullptr ? "" : text;

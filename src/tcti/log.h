@@ -1,7 +1,7 @@
-// Why a TCTI could not be set up, for the person at the terminal: a TSS2_RC alone cannot say it.
+// Prints why a TCTI could not be set up, for the person at the terminal: a TSS2_RC cannot tell the reason.
 //
-// Idea: one line on stderr in the form of the TSS's own messages, unless TSS2_LOG (its variable) turns errors of "tcti"
-// or of "all" off with "+none".
+// Idea: one line on stderr in the form of the TSS's own messages, unless TSS2_LOG (a variable of the TSS) turns off
+// errors of "tcti" or "all" with "+none".
 // Threads: reads the environment: not while another thread changes it.
 #pragma once
 

@@ -10,11 +10,11 @@
 namespace tpmspace::tcti {
 namespace {
 
-// The manager answers control messages at once; one that is silent for so long is not going to.
+// The manager answers control messages at once; after this long, no answer is expected.
 constexpr int kControlTimeoutMs = 30'000;
-// Joining waits its turn behind commands of the same user, and a TPM may take a minute for each.
+// A Join waits for its turn behind commands of the same user, and a TPM may take a minute for each.
 constexpr int kJoinTimeoutMs = 600'000;
-// So long another process may have a descriptor that is given as fd=N: a TPM may take a minute for a key.
+// How long another process may use a descriptor given as fd=N: a TPM may take a minute for a key.
 constexpr int kTurnTimeoutMs = 120'000;
 
 TSS2_RC refusal_to_tcti(wire::Rc code) {
@@ -30,7 +30,7 @@ TSS2_RC refusal_to_tcti(wire::Rc code) {
   }
 }
 
-// What can be sent as a frame: a header that tells its own size, and not a message to the manager.
+// Whether the bytes can be sent as a frame: a header with the right size, and not a control message.
 bool is_command(wire::ByteView bytes) {
   wire::Reader reader(bytes);
   const auto tag = reader.u16();
@@ -69,7 +69,7 @@ Session::~Session() {
   if (mark_.is_forked()) leave_stream();
 }
 
-// --- a process and those that were forked from it
+// --- a process and its forked children
 
 void Session::share_connection() {
   token_.emplace();
@@ -83,8 +83,8 @@ void Session::notice_fork() {
   if (mark_.is_forked()) awaits_ = Awaits::kCommand;
 }
 
-// Another thread of the parent may have been in the middle of it: nothing in it but its descriptor is touched, and it
-// is not destroyed.
+// Another thread of the parent may have been changing the object: only its descriptor is used, and the object is not
+// destroyed.
 void Session::leave_stream() {
   stream_->connection.disown();
   (void)stream_.release();  // NOLINT(bugprone-unused-return-value)
@@ -101,7 +101,7 @@ tl::expected<client::Connection, client::Error> Session::connect_again() const {
   const std::uint64_t sent = stream_->connection.sent();
   tl::expected<void, client::Error> done;
   if (!origin_->chip.empty()) done = out->use_chip(origin_->chip, kControlTimeoutMs);
-  // Before its first command the parent had nothing that could be inherited.
+  // Before its first command, the parent had no objects to inherit.
   if (done && sent > 0) {
     if (!token_) return tl::make_unexpected(client::Error{Kind::kSystem, "there were no random bytes for a token", 0});
     done = out->join(*token_, sent, kJoinTimeoutMs);
@@ -135,7 +135,7 @@ void Session::say_why_not(const client::Error& error) {
 
 template <typename Call>
 TSS2_RC Session::alone(Call call) {
-  // A thread that was in the context is the parent's.
+  // A thread in the context was the parent's.
   if (mark_.is_forked()) in_use_.clear();
   if (in_use_.test_and_set()) return TSS2_TCTI_RC_BAD_SEQUENCE;
   struct Leave {
@@ -202,7 +202,7 @@ TSS2_RC Session::receive(std::size_t& size, std::uint8_t* response, std::int32_t
 TSS2_RC Session::cancel() {
   notice_fork();
   if (awaits_ != Awaits::kResponse) return TSS2_TCTI_RC_BAD_SEQUENCE;
-  if (stream_->response) return TSS2_RC_SUCCESS;  // too late, as it may always be
+  if (stream_->response) return TSS2_RC_SUCCESS;  // too late, which is always possible
   if (const auto posted = stream_->connection.post_cancel(); !posted) return to_tcti(posted.error());
   return TSS2_RC_SUCCESS;
 }

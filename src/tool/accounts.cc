@@ -9,12 +9,12 @@
 namespace tpmspace::tool {
 
 std::optional<std::uint32_t> user_named(const std::string& text) {
-  const passwd* user = ::getpwnam(text.c_str());  // one thread
+  const passwd* user = ::getpwnam(text.c_str());  // thread-safe: the program has one thread
   return user != nullptr ? std::optional<std::uint32_t>(user->pw_uid) : number_of(text, 10);
 }
 
 std::optional<std::uint32_t> group_named(const std::string& text) {
-  const group* found = ::getgrnam(text.c_str());  // one thread
+  const group* found = ::getgrnam(text.c_str());  // thread-safe: the program has one thread
   return found != nullptr ? std::optional<std::uint32_t>(found->gr_gid) : number_of(text, 10);
 }
 

@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::uint32_t kCapHandles = 1;
 constexpr std::uint32_t kCapTpmProperties = 6;
-constexpr std::uint32_t kAsked = 64;  // entries a page; a TPM gives what fits
+constexpr std::uint32_t kAsked = 64;  // entries per page; a TPM gives as many as fit
 
 wire::Bytes get_capability(std::uint32_t capability, std::uint32_t from) {
   wire::Writer out;
@@ -17,7 +17,7 @@ wire::Bytes get_capability(std::uint32_t capability, std::uint32_t from) {
   return out.take();
 }
 
-// Asks page after page; `take(reader)` reads one entry and returns what to ask for after it.
+// Requests page after page; `take(reader)` reads one entry and returns the start value of the next request.
 template <typename Take>
 bool read_list(client::Connection& connection, std::uint32_t capability, std::uint32_t from, Take&& take) {
   for (int page = 0; page < kMaxPages; ++page) {

@@ -1,8 +1,8 @@
-// What a TPM says of itself, asked as any client does (TPM2_GetCapability).
+// The properties of a TPM, asked as any client does (TPM2_GetCapability).
 //
 // Threads: one. Units: handles; properties as the specification gives them.
-// Sizes: at most kMaxPages answers are asked for one list, so that a TPM that never ends does not hold us.
-// Errors: nullopt when there was no answer, or none that makes sense.
+// Limits: at most kMaxPages requests for one list, so an endless list does not block the tool.
+// Errors: nullopt for a missing or invalid response.
 // Source: TPM 2.0 library, Part 3, 30.2 (GetCapability); Part 2, 6.13 (TPM_PT), 10.10 (capability structures).
 #pragma once
 

@@ -17,7 +17,7 @@
 namespace tpmspace::tool {
 namespace {
 
-// False: our parent is gone already.
+// False: the parent has ended already.
 bool become_servant(const Servant& servant, pid_t parent) {
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGTERM);

@@ -15,7 +15,8 @@
 namespace tpmspace::tool {
 namespace {
 
-// Holds nothing of ours but the pipe: a pipeline that reads our output must not wait for it, nor a disk be busy.
+// Keeps only the pipe open: a pipeline that reads the tool's output must not wait for this process, and no file system
+// may stay busy.
 void become_nobody(int end_of_lease) {
   setsid();
   sigset_t all;
@@ -27,7 +28,7 @@ void become_nobody(int end_of_lease) {
   const auto kept = static_cast<unsigned>(end_of_lease);
   if (kept > kFirst) close_range(kFirst, kept - 1, 0);
   close_range(kept + 1, std::numeric_limits<unsigned>::max(), 0);
-  if (chdir("/") != 0) return;  // then it stays; nothing depends on it
+  if (chdir("/") != 0) return;  // on failure the directory stays; no code depends on it
 }
 
 [[noreturn]] void clean_up_after(int end_of_lease, const std::string& folder) {
@@ -35,7 +36,7 @@ void become_nobody(int end_of_lease) {
   std::array<char, 1> nothing{};
   while (read(end_of_lease, nothing.data(), nothing.size()) < 0 && errno == EINTR) {
   }
-  std::error_code ignored;  // what somebody still writes into it while it goes is his
+  std::error_code ignored;  // files that another process still writes during the removal stay
   std::filesystem::remove_all(folder, ignored);
   _exit(0);
 }

@@ -1,10 +1,11 @@
-// Takes a folder away when nobody needs it any more, also when we are killed.
+// Removes a folder when no process needs it any more, even if the tool is killed.
 //
-// Idea: a child process that waits at the end of a pipe. Whoever has the other end open (the lease: we, and the daemon
-// that inherits it) needs the folder; when the last of them is gone, however it went, the kernel closes the pipe, and
-// the child removes the folder and ends. There is no other way out, so each `run` proves this one.
-// Threads: one, the only one of the program (fork). Sizes: one process and two descriptors.
-// Errors: a sentence if it cannot be started; what cannot be removed is left.
+// Idea: a child process waits at the end of a pipe. Each process with the other end open (the lease: the tool, and the
+// daemon that inherits the lease) needs the folder. When the last of these processes ends in any way, the kernel closes
+// the pipe; the child then removes the folder and ends. No other code removes the folder, so each `run` proves this
+// path.
+// Threads: one, the only thread of the program (fork). Limits: one process and two descriptors.
+// Errors: a sentence if the child cannot be started; undeletable files stay.
 #pragma once
 
 #include <sys/types.h>
@@ -23,10 +24,10 @@ class CleanupProcess {
   CleanupProcess(const CleanupProcess&) = delete;
   CleanupProcess& operator=(const CleanupProcess&) = delete;
   CleanupProcess& operator=(CleanupProcess&&) = delete;
-  // Gives our lease back and waits: the folder is gone then, unless somebody else still has one.
+  // Closes the tool's lease and waits: the folder is gone afterwards, unless another process has a lease.
   ~CleanupProcess();
 
-  // To be inherited by a process that needs the folder; closed on exec unless that is said otherwise.
+  // For inheritance by a process that needs the folder; closed on exec by default.
   [[nodiscard]] int lease() const { return lease_.get(); }
 
  private:

@@ -33,15 +33,15 @@ void add_place(CLI::App* sub, ManagerPlace& manager) {
   sub->add_option("--chip", manager.chip, "another TPM than your own (administrators only)")->type_name("NAME");
 }
 
-// CLI11 takes what is wrong with a value as a string that is not empty.
+// CLI11 takes an error text for a value as a string that is not empty.
 std::string said(const std::string& text) {
   return text.empty() ? "it says nothing" : "";
 }
 
 using Words = std::vector<std::string>;
 
-// Where the command of `run` begins in `words`, which follow "run": behind its options, or behind "--". What comes
-// later, another "--" included, is the command's own.
+// Where the command of `run` begins in `words`, which follow "run": after the options, or after "--". All later words,
+// another "--" included, belong to the command.
 std::size_t command_at(const CLI::App* run, const Words& words) {
   std::size_t at = 0;
   while (at < words.size() && words[at] != "--" && words[at].starts_with('-')) {
@@ -52,7 +52,7 @@ std::size_t command_at(const CLI::App* run, const Words& words) {
   return std::min(at, words.size());
 }
 
-// "policy", "learn": by which words it is called.
+// The words that call a subcommand: "policy", "learn".
 Words path_of(const CLI::App* sub) {
   Words out;
   for (; sub->get_parent() != nullptr; sub = sub->get_parent()) out.insert(out.begin(), sub->get_name());
@@ -63,7 +63,7 @@ bool is_called(const CLI::App* sub, const Words& words) {
   return path.size() <= words.size() && std::equal(path.begin(), path.end(), words.begin());
 }
 
-// Cuts the command off what CLI11 shall read.
+// Cuts the command off from the words for CLI11.
 Words take_command_of(const CLI::App* run, Words& words) {
   if (!is_called(run, words)) return {};
   const std::size_t path = path_of(run).size();
@@ -75,7 +75,7 @@ Words take_command_of(const CLI::App* run, Words& words) {
   return command;
 }
 
-// A first word that no subcommand has: the sentence to say.
+// The error sentence for a first word that is not a subcommand.
 std::optional<std::string> unknown_subcommand(const CLI::App& app, const Words& words) {
   if (words.empty() || words[0].starts_with('-')) return std::nullopt;
   const auto known = app.get_subcommands({});
@@ -95,7 +95,7 @@ Words without_help_words(Words words) {
   return words;
 }
 
-// The command is not CLI11's business, but it belongs in the help.
+// CLI11 does not parse the command, but help shows it.
 class HelpWithCommand : public CLI::Formatter {
  public:
   std::string make_usage(const CLI::App* app, std::string) const override {
@@ -113,7 +113,7 @@ std::string exit_codes(const std::string& ours) {
   return "Exit code: that of the command; 125 " + ours + " failed, 126 CMD cannot be executed, 127 CMD does not exist.";
 }
 
-// Every subcommand, and what it is called with.
+// Every subcommand with its options.
 class Grammar {
  public:
   Grammar() {
@@ -174,17 +174,17 @@ class Grammar {
   struct WithCommand {
     const CLI::App* app = nullptr;
     Words* command = nullptr;
-    std::string without_it;  // what is said then
+    std::string without_it;  // printed without a command
   };
 
-  // What it is called with is in `options`, once it is parsed.
+  // The option values are in `options` after the parse.
   template <typename Options>
   CLI::App* add(CLI::App& to, const std::string& name, const std::string& what, Options& options) {
     CLI::App* out = subcommand(to, name, what);
     calls_.push_back({out, [&options] { return options; }});
     return out;
   }
-  // The rest of the line is a command. `usage`: what may stand before it, "[--tpm SPEC]".
+  // The rest of the line is a command. `usage`: the options before the command, "[--tpm SPEC]".
   void takes_command(CLI::App* app, Words& command, const std::string& usage) {
     app->formatter(std::make_shared<HelpWithCommand>());
     std::string name;

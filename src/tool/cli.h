@@ -1,5 +1,5 @@
-// The command line, as values. The only header that cli.cc shares with the rest: see CMakeLists.txt about CLI11.
-// Threads: none. Errors: what is wrong is said on stderr; the exit code is in the result.
+// The command line, as values. The only header that cli.cc shares with the other files: see CMakeLists.txt about CLI11.
+// Threads: none. Errors: printed on stderr; the exit code is in the result.
 #pragma once
 
 #include <string>
@@ -41,7 +41,7 @@ struct WhoamiOptions {
   ManagerPlace manager;
   bool json = false;
 };
-// Nothing to do but to end: help was shown, or an error said.
+// Nothing is left to do: help was shown, or an error printed.
 struct Exit {
   int code = 0;
 };

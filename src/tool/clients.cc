@@ -43,7 +43,7 @@ std::string pid_text(std::uint32_t pid) {
   return pid == 0 ? "-" : std::to_string(pid);
 }
 
-// "nginx.service", "container 1a2b..., pod 3c4d...": where the process runs; empty: nothing is known.
+// "nginx.service", "container 1a2b..., pod 3c4d...": where the process runs; empty: unknown.
 std::string place_text(const Who& who) {
   std::vector<std::string> parts;
   if (!who.container.empty()) parts.push_back("container " + who.container.substr(0, 12));
@@ -179,7 +179,7 @@ std::uint64_t since_boot() {
 }  // namespace
 
 std::string program_of(std::uint32_t pid, std::uint32_t uid, std::uint64_t age) {
-  constexpr std::uint64_t kTick = 10'000'000;  // what a start is rounded to
+  constexpr std::uint64_t kTick = 10'000'000;  // the precision of a start time
   const std::string process = fmt::format("/proc/{}", pid);
   struct stat info {};
   if (stat(process.c_str(), &info) != 0 || info.st_uid != uid) return "";

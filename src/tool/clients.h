@@ -1,10 +1,10 @@
-// `tpmspace clients`: who is connected, since when, and what they use the TPM for. `tpmspace whoami`: what this user
-// may do, why, and why their last command was refused.
+// `tpmspace clients`: the connected clients, since when, and their use of the TPM. `tpmspace whoami`: the rights of
+// this user, the reason, and why the last command was refused.
 //
-// Idea: the manager knows the clients; the name of a program that it may not look at (its user lacks CAP_SYS_PTRACE) is
-// looked up here, where root, or the program's own user, may.
+// Idea: the manager knows the clients. A program's name that the manager may not read (its user lacks CAP_SYS_PTRACE)
+// is looked up here, which root, or the program's own user, may do.
 // Threads: one. Units: nanoseconds. Errors: a sentence on stderr, exit code 1.
-// Limits: at most kMostShown clients are asked for; the others are counted.
+// Limits: at most kMostShown clients are requested; the others are counted.
 #pragma once
 
 #include <functional>
@@ -17,12 +17,12 @@ namespace tpmspace::tool {
 
 inline constexpr std::size_t kMostShown = 10'000;
 
-// The name of a program that the manager does not know: of the process, which is of this user and must have started at
-// least so long ago. Empty: it is gone, or cannot be looked at.
+// The program's name for the manager: of a process of this user that started at least `age` ago. Empty: the process has
+// ended or cannot be examined.
 using ProgramOf = std::function<std::string(std::uint32_t pid, std::uint32_t uid, std::uint64_t age)>;
 [[nodiscard]] std::string program_of(std::uint32_t pid, std::uint32_t uid, std::uint64_t age);
 
-// Each client is a line of numbers, and indented lines of words behind it. Fits 80 columns, but for long names.
+// Each client is a line of numbers, followed by indented lines of words. Fits 80 columns, except for long names.
 [[nodiscard]] std::string clients_text(const proto::Clients& clients, const ProgramOf& program);
 [[nodiscard]] std::string clients_json(const proto::Clients& clients, const ProgramOf& program);
 [[nodiscard]] std::string report_text(const proto::WhoReport& report);
@@ -30,7 +30,7 @@ using ProgramOf = std::function<std::string(std::uint32_t pid, std::uint32_t uid
 
 [[nodiscard]] int show_clients(const ManagerPlace& manager, bool json);
 [[nodiscard]] int show_whoami(const ManagerPlace& manager, bool json);
-// `policy explain --as pid=N [COMMAND HANDLE...]`. Exit codes as policy.h has them.
+// `policy explain --as pid=N [COMMAND HANDLE...]`. Exit codes: see policy.h.
 [[nodiscard]] int explain_process(const ManagerPlace& manager, std::uint32_t pid,
                                   const std::vector<std::string>& words);
 

@@ -91,7 +91,7 @@ void judge_holders(const Device& device, bool raw, pid_t server, Findings& findi
   }
 }
 
-// Who may connect, from the socket's mode and owner.
+// The users that may connect, by the socket's mode and owner.
 void judge_socket(const std::string& path, Findings& findings) {
   struct stat info {};
   if (stat(path.c_str(), &info) != 0 || !S_ISSOCK(info.st_mode)) return;
@@ -130,7 +130,7 @@ constexpr std::pair<HandleRange, const char*> kLists[] = {
     {HandleRange::kSavedSession, "saved sessions that this connection sees"},
 };
 
-// What the TPM tells of itself, up to the first thing that it does not tell.
+// The TPM's answers, up to the first missing answer.
 struct Contents {
   std::vector<std::vector<std::uint32_t>> lists;  // in the order of kLists
   std::optional<std::map<std::uint32_t, std::uint32_t>> properties;
@@ -147,7 +147,7 @@ Contents look_at_contents(client::Connection& connection) {
   return out;
 }
 
-// One cause is one problem: what comes after the first thing that is not told is not judged.
+// One cause is one problem: answers after the first missing answer are not judged.
 void judge_contents(const Contents& contents, Findings& findings) {
   for (std::size_t i = 0; i < contents.lists.size(); ++i)
     add(findings, Level::kOk, fmt::format("{}: {}", kLists[i].second, listed(contents.lists[i])));
@@ -170,12 +170,12 @@ pid_t judge_manager(const std::string& socket, Findings& findings) {
   const auto hello = connection->hello(kAnswerMs);
   if (!hello) {
     add(findings, Level::kProblem, hello.error().what);
-    // One that refuses serves, though not us.
+    // A tpmspaced that refuses this user still serves the socket.
     return hello.error().kind == client::Error::Kind::kRefused ? peer_pid(*connection) : 0;
   }
   add(findings, Level::kOk, fmt::format("{} (pid {}) serves {}", hello->server, hello->pid, socket));
   judge_socket(socket, findings);
-  // The status comes last: it knows of a TPM that was lost meanwhile.
+  // The status comes last, since it shows a TPM that was lost meanwhile.
   const Contents contents = look_at_contents(*connection);
   const auto status = connection->status(kAnswerMs);
   if (!status) {
@@ -202,7 +202,7 @@ bool same_socket(const std::string& a, const std::string& b) {
   return absolute(a) == absolute(b) || fs::equivalent(a, b, failed);
 }
 
-// What TPM2TOOLS_TCTI should be.
+// The recommended value of TPM2TOOLS_TCTI.
 std::string wanted_tcti(const Surroundings& around) {
   const bool is_default = same_socket(around.socket, around.default_socket);
   const std::string path = absolute(around.socket);
@@ -219,10 +219,10 @@ std::string_view take_word(std::string_view& text) {
   return word;
 }
 
-// Where a TCTI leads.
+// The target of a TCTI.
 struct Route {
   std::string socket;
-  std::string program;  // that must be run for it; empty: none
+  std::string program;  // the program that the TCTI runs; empty: none
 };
 
 // "path=/a,locality=1", "/a": the path; empty: the default.
@@ -300,15 +300,15 @@ void judge_library(const LibraryPlaces& library, const Surroundings& around, Fin
   }
 }
 
-// One that is gone comes back by itself; one that hangs, or a descriptor that was handed over, does not. A software TPM
-// needs no machine to be restarted.
+// A TPM that has gone comes back by itself; a TPM that hangs, or a descriptor that was handed over, does not. A
+// software TPM needs no restart of the machine.
 std::string_view remedy_for_lost(std::string_view back_end) {
   if (back_end.starts_with("embedded")) return "if it does not come back by itself, restart tpmspaced";
   if (back_end.starts_with("swtpm")) return "start swtpm again if it has ended: tpmspaced finds it";
   return "if it does not come back by itself, restart tpmspaced, and the machine if that does not help";
 }
 
-// What everybody together has: for administrators.
+// The sums of all spaces: for administrators.
 void judge_all_spaces(const proto::Status& status, Findings& findings) {
   add(findings, Level::kOk,
       fmt::format(
@@ -335,7 +335,7 @@ std::string_view how_to_see_it() {
   return ::geteuid() == 0 ? kWhenRootIsNone : "run doctor as root to see it";
 }
 
-// Of other users' spaces an ordinary user is told nothing.
+// An ordinary user sees nothing of other users' spaces.
 void judge_own_part(const proto::Status& status, Findings& findings) {
   add(findings, Level::kOk,
       fmt::format("you have {} and {} to tpmspaced ({} sessions at most for all users together)",

@@ -1,9 +1,9 @@
-// `tpmspace doctor`: what TPM there is, who serves it, who could reach it, what it holds, what is wrong and what to do.
+// `tpmspace doctor`: finds the TPMs, their server, possible users, contents, problems and remedies.
 //
-// Idea: looking (machine.h, capabilities.h) is apart from judging: each `judge_` turns values into findings, one line
-// each, a problem with its remedy in the same line.
+// Idea: examination (machine.h, capabilities.h) is separate from judgement: each `judge_` turns values into findings of
+// one line, a problem with its remedy in the same line.
 // Threads: one.
-// Errors: exit code 0 without a problem, 1 with one; what cannot be found out is a finding, too.
+// Errors: exit code 0 without a problem, 1 with a problem; a fact that cannot be examined is a finding as well.
 #pragma once
 
 #include <cstdint>
@@ -25,23 +25,23 @@ struct Finding {
 };
 using Findings = std::vector<Finding>;
 
-// `server`: the pid of the tpmspaced that answers, 0 if none does.
+// `server`: the pid of the tpmspaced at the socket, 0 if none answers.
 void judge_machine(const Machine& machine, pid_t server, Findings& findings);
 void judge_status(const proto::Status& status, Findings& findings);
 // Variable properties by TPM_PT.
 void judge_lockout(const std::map<std::uint32_t, std::uint32_t>& properties, Findings& findings);
 
-// What decides which manager, if any, the programs started from here would use.
+// The facts that decide which manager, if any, programs started here would use.
 struct Surroundings {
-  std::string socket;               // that was examined
-  std::string default_socket;       // of clients that name none
+  std::string socket;               // the examined socket
+  std::string default_socket;       // for clients without a configured socket
   std::optional<std::string> tcti;  // TPM2TOOLS_TCTI
   bool library_found = false;       // "space:" works
-  std::string program;              // how to call us: "tpmspace" if that is in PATH, else a path
+  std::string program;              // how to call the tool: "tpmspace" if found in PATH, otherwise a path
   std::function<bool(const std::string& program)> can_be_run;  // a name in PATH, or a path
 };
-// A sentence if programs that read `variable` ("TSS2_TCTI"), whose value is `tcti`, use another manager than the one at
-// `socket`. Nullopt: they use that one.
+// A sentence if programs that read `variable` ("TSS2_TCTI") with the value `tcti` use another manager than the one at
+// `socket`. Nullopt: the programs use that manager.
 [[nodiscard]] std::optional<std::string> note_of_other_manager(std::string_view variable, std::string_view tcti,
                                                                const std::string& default_socket,
                                                                const std::string& socket);

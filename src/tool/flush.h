@@ -1,10 +1,10 @@
-// `tpmspace flush`: the administrator takes sessions away from whoever has them. `tpmspace reserve`: he keeps one
-// loaded.
+// `tpmspace flush`: the administrator takes sessions away from their holders. `tpmspace reserve`: the administrator
+// keeps a session loaded.
 //
-// Idea: as the manager's own reclaim does it: the client whose session it was is told so when it uses it again, and
-// nobody gets another session under that number in its place.
-// Errors: sentences on stderr. Exit code 1: no manager, it refused, or a session named is not there; 2: what was asked
-// for makes no sense.
+// Idea: flush works like the manager's own reclaim: the client of the session gets an error at the next use, and no
+// other session gets the number in the client's space before.
+// Errors: sentences on stderr. Exit code 1: no manager, a refusal, or a named session does not exist; 2: an invalid
+// request.
 #pragma once
 
 #include <cstdint>
@@ -31,11 +31,11 @@ struct ReserveOptions {
   bool release = false;
 };
 
-// Which sessions that means, or a sentence that says what is wrong with it.
+// The selected sessions, or a sentence about an invalid option.
 [[nodiscard]] tl::expected<proto::SessionOrder, std::string> what_to_flush(const FlushOptions& options);
-// A line for each session that was flushed; or that there was none.
+// A line for each flushed session, or a note that no session was flushed.
 [[nodiscard]] std::string flushed_text(const std::vector<proto::SessionEntry>& flushed);
-// The sentences for those named that were not there.
+// The sentences for named sessions that did not exist.
 [[nodiscard]] std::vector<std::string> not_there(const proto::SessionOrder& what,
                                                  const std::vector<proto::SessionEntry>& flushed);
 

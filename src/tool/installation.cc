@@ -13,7 +13,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Where the dynamic linker finds `name`, if it can load it.
+// Where the dynamic linker finds `name`, if loadable.
 std::string place_of(const std::string& name) {
   void* library = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) return "";
@@ -52,7 +52,7 @@ std::string find_daemon() {
 LibraryPlaces find_library() {
   LibraryPlaces out;
   out.by_itself = place_of(kLibrary);
-  // As a build has it, and as it is installed.
+  // The place in a build, and the installed place.
   for (const char* folder : {"../lib", TPMSPACE_LIBRARIES_FROM_PROGRAMS}) {
     out.beside = place_of(own_directory() + "/" + folder + "/" + kLibrary);
     if (!out.beside.empty()) break;

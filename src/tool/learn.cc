@@ -35,7 +35,7 @@ bool write_to(const std::string& path, const std::string& text) {
   return static_cast<bool>(file);
 }
 
-// Its exit code; or ours if it could not be run, which was said.
+// The command's exit code; or the tool's, after an error message, if the command could not be run.
 tl::expected<int, int> run_with(const client::Connection& connection, const LearnOptions& options) {
   const Signals signals;
   auto own = own_connection(connection);
@@ -73,7 +73,7 @@ int learn(const LearnOptions& options) {
   }
   if (options.output.empty()) return print(*profile) ? *code : kExitRunFailed;
   if (write_to(options.output, *profile)) return *code;
-  (void)print(*profile);  // so that it is not lost
+  (void)print(*profile);  // so that the profile is not lost
   return kExitRunFailed;
 }
 

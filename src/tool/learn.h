@@ -1,10 +1,10 @@
-// `tpmspace policy learn -- CMD`: the narrowest profile that allows what a command does with the TPM.
+// `tpmspace policy learn -- CMD`: the narrowest profile that allows a command's use of the TPM.
 //
-// Idea: as `open` (open.h), but we stay: the connection is asked to learn, the command gets a copy of its descriptor,
-// and when it has ended we ask for the profile on our own. The command's input and output are its own; the profile
-// comes after them, or goes to a file; that there was nothing to learn is said on stderr. Processes that the command
-// leaves behind are not waited for. Threads: one. Errors: a sentence; exit codes as those of `run`, 125 also if there
-// is no profile to show.
+// Idea: as `open` (open.h), but the tool keeps running: it asks the manager to learn on the connection, gives the
+// command a copy of the descriptor, and requests the profile after the command has ended. Input and output belong to
+// the command; the profile is printed after the command's output, or written to a file. An empty profile is reported on
+// stderr. The tool does not wait for processes that the command leaves behind.
+// Threads: one. Errors: a sentence; exit codes as for `run`, 125 also if no profile can be shown.
 #pragma once
 
 #include <string>
@@ -21,7 +21,7 @@ struct LearnOptions {
   std::vector<std::string> command;
 };
 
-// The command's exit code, or ours.
+// The command's exit code, or the tool's.
 [[nodiscard]] int learn(const LearnOptions& options);
 
 }  // namespace tpmspace::tool

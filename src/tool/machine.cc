@@ -88,7 +88,7 @@ std::string first_line(const std::string& path) {
 }
 
 std::string user_name(uid_t uid) {
-  const passwd* entry = getpwuid(uid);  // one thread
+  const passwd* entry = getpwuid(uid);  // thread-safe: the program has one thread
   return entry != nullptr ? entry->pw_name : std::to_string(uid);
 }
 

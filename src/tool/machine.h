@@ -1,7 +1,7 @@
-// What this machine shows of its TPMs and of who uses them: /dev, /sys and /proc, read and put into values.
+// The machine's TPMs and their users: /dev, /sys and /proc as values.
 //
-// Idea: reads below a root directory that is handed in, so that tests have machines of their own. Judges nothing.
-// Threads: no state. Errors: what cannot be read is left out; `processes_hidden` says whether that may be much.
+// Idea: reads below a given root directory, so that tests have machines of their own. No judgement.
+// Threads: no state. Errors: unreadable entries are left out; `processes_hidden` tells whether many may be missing.
 // Source: Linux, Documentation/ABI/stable/sysfs-class-tpm; proc(5).
 #pragma once
 
@@ -13,7 +13,7 @@
 
 namespace tpmspace::tool {
 
-// Somebody who has a device open.
+// A process that has a device open.
 struct Holder {
   pid_t pid = 0;
   std::string program;
@@ -26,10 +26,10 @@ struct Device {
   std::vector<Holder> holders;
 };
 
-// One of /sys/class/tpm.
+// An entry of /sys/class/tpm.
 struct Chip {
   std::string name;         // "tpm0"
-  int version = 0;          // 1, 2; 0: not told
+  int version = 0;          // 1, 2; 0: unknown
   std::string description;  // "TPM 2.0 Device"; may be empty
 };
 
@@ -43,10 +43,10 @@ struct Machine {
 
 [[nodiscard]] Machine look_at_machine(const std::string& root);
 
-// "root" for 0; the number for one without a name.
+// "root" for 0; the number for a user without a name.
 [[nodiscard]] std::string user_name(uid_t uid);
 [[nodiscard]] std::string group_name(gid_t gid);
-// The first line of a file; empty if there is none.
+// The first line of a file; empty for a missing file.
 [[nodiscard]] std::string first_line(const std::string& path);
 
 }  // namespace tpmspace::tool

@@ -66,13 +66,13 @@ std::string for_shell(const std::string& text) {
   return out + "'";
 }
 
-// The manager chooses the path if none is named.
+// The manager chooses the path if the options name none.
 int tell_of_new(client::Connection& connection, const std::string& name) {
   const auto listeners = connection.listeners(kChangeMs);
   if (!listeners) return fail(listener_error(listeners.error()));
   const auto made = std::find_if(listeners->begin(), listeners->end(),
                                  [&](const proto::ListenerEntry& one) { return one.name == name; });
-  if (made == listeners->end()) return kExitOk;  // somebody has removed it since
+  if (made == listeners->end()) return kExitOk;  // another administrator has removed the listener since
   return print(how_to_use(made->path)) ? kExitOk : kExitFailure;
 }
 

@@ -1,6 +1,6 @@
-// `tpmspace listener`: the sockets by which clients come in; one more, or one less, until tpmspaced ends.
+// `tpmspace listener`: lists the sockets for clients; adds or removes a socket until tpmspaced ends.
 //
-// Threads: one. Units: connections. Errors: a sentence on stderr, exit code 1; 2 for what is no order.
+// Threads: one. Units: connections. Errors: a sentence on stderr, exit code 1; 2 for an invalid order.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +29,7 @@ struct ListenerOptions {
 // One array, one line a listener.
 [[nodiscard]] std::string listeners_json(const std::vector<proto::ListenerEntry>& listeners);
 
-// What to export so that programs use the listener at that path: one line.
+// One line with the command to export, so that programs use the listener at that path.
 [[nodiscard]] std::string how_to_use(const std::string& path);
 
 [[nodiscard]] int manage_listeners(const ListenerOptions& options);

@@ -29,7 +29,7 @@ tl::expected<client::Connection, client::Error> connect_to_administer(const Mana
   const auto path = place.socket.empty() ? client::administrators_socket_path() : std::nullopt;
   if (!path) return connect_to(place);
   auto connection = client::Connection::open(*path);
-  // A socket that a former tpmspaced left serves nobody.
+  // The socket of an earlier tpmspaced has no server.
   return connection ? with_chip(std::move(connection), place.chip) : connect_to(place);
 }
 

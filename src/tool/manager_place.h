@@ -1,4 +1,4 @@
-// Where the manager is, and which of its TPMs is meant: what most subcommands are told by --socket and --chip.
+// The manager's socket and TPM: --socket and --chip of most subcommands.
 //
 // Threads: a value. Errors: as client::Connection.
 #pragma once
@@ -12,12 +12,13 @@ namespace tpmspace::tool {
 
 struct ManagerPlace {
   std::string socket = {};  // empty: the default
-  std::string chip = {};    // empty: the one that the manager gives
+  std::string chip = {};    // empty: the manager's choice
 };
 
 [[nodiscard]] std::string socket_of(const ManagerPlace& place);
 [[nodiscard]] tl::expected<client::Connection, client::Error> connect_to(const ManagerPlace& place);
-// For requests to the manager itself: by the listener for administrators, if no socket is named and it is there for us.
+// For requests to the manager itself: uses the listener for administrators if no socket is named and this process may
+// use it.
 [[nodiscard]] tl::expected<client::Connection, client::Error> connect_to_administer(const ManagerPlace& place);
 
 }  // namespace tpmspace::tool

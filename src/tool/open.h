@@ -1,10 +1,10 @@
-// `tpmspace open --profile P -- CMD`: a command with a connection that is open already and can do no more than P
-// allows.
+// `tpmspace open --profile P -- CMD`: runs a command with an open connection, restricted to the rights of profile P.
 //
-// Idea: we connect with our own rights, narrow the connection, which nobody can undo, and become the command; its TPM
-// programs are told the descriptor (TSS2_TCTI and its likes: "space:fd=N"). What the command's programs do one after
-// another happens in one space, so a key that one loads is there for the next. One at a time may use it.
-// Threads: one. Errors: a sentence; exit codes as those of `run`.
+// Idea: the tool connects with its own rights, narrows the connection irrevocably, and becomes the command; variables
+// give the descriptor to the command's TPM programs (TSS2_TCTI and similar: "space:fd=N"). All programs of the command
+// use one space one after the other, so a key that one program loads is available to the next. One program at a time
+// may use the connection.
+// Threads: one. Errors: a sentence; exit codes as for `run`.
 #pragma once
 
 #include <string>
@@ -20,7 +20,7 @@ struct OpenOptions {
   std::vector<std::string> command;
 };
 
-// Returns only if it failed: the exit code.
+// Returns only on failure: the exit code.
 [[nodiscard]] int open_narrowed(const OpenOptions& options);
 
 }  // namespace tpmspace::tool

@@ -11,7 +11,7 @@
 namespace tpmspace::tool {
 
 tl::expected<OwnConnection, std::string> own_connection(const client::Connection& connection) {
-  constexpr int kLowest = 10;  // what is below programs expect to be free for themselves
+  constexpr int kLowest = 10;  // programs expect lower numbers to be free
   OwnConnection out;
   out.fd.reset(::fcntl(connection.fd(), F_DUPFD, kLowest));
   if (!out.fd) return tl::make_unexpected(std::string("no descriptor is left: ") + std::strerror(errno));

@@ -1,7 +1,8 @@
-// A connection that is handed to a command: `open` and `policy learn`.
+// A connection for a command: used by `open` and `policy learn`.
 //
-// Idea: a copy of its descriptor that stays open in the command, and the variables that tell TPM programs its number.
-// One at a time may use the connection. Threads: a value. Errors: a sentence.
+// Idea: a copy of the descriptor stays open in the command, and variables give its number to TPM programs. One program
+// at a time may use the connection.
+// Threads: a value. Errors: a sentence.
 #pragma once
 
 #include <string>

@@ -14,7 +14,7 @@
 namespace tpmspace::tool {
 
 std::vector<std::string> daemon_arguments(const PolicyOptions& options) {
-  std::vector<std::string> out = {"tpmspace"};  // under which name it says what is wrong
+  std::vector<std::string> out = {"tpmspace"};  // the name in tpmspaced's error messages
   if (!options.config.empty()) out.push_back("--config=" + options.config);
   if (options.as.empty()) {
     out.emplace_back("--check-config");

@@ -26,10 +26,10 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-// A chip may test itself for long at start; a daemon that must finish a key generation ends late.
+// A chip may need a long self-test at start; a daemon that must finish a key generation ends late.
 constexpr milliseconds kReadyTimeout(120'000);
 constexpr milliseconds kStopTimeout(60'000);
-constexpr int kTickMs = 50;  // how often the socket is looked for, should nobody notify
+constexpr int kTickMs = 50;  // how often the tool checks the socket, in case no notification comes
 
 base::Fd notify_listener(const std::string& path) {
   base::Fd fd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -48,8 +48,8 @@ struct LogLine {
   std::string text;
 };
 
-// What tpmspaced writes to a file (src/log/log.h): "TIME tpmspaced: LEVEL: text"; of its command line it says
-// "tpmspaced: text". Other lines, such as those of a library, stay as they are.
+// The lines of tpmspaced in a log file (src/log/log.h): "TIME tpmspaced: LEVEL: text"; about its command line:
+// "tpmspaced: text". Other lines, such as a library's, stay unchanged.
 LogLine read_line(const std::string& line) {
   constexpr std::string_view kSpeaker = " tpmspaced: ", kEnd = ": ";
   if (const auto plain = kSpeaker.substr(1); line.starts_with(plain))
@@ -84,7 +84,7 @@ PrivateDaemon::PrivateDaemon(PrivateDaemon&& other) noexcept
       log_(std::move(other.log_)),
       passed_on_(other.passed_on_) {}
 
-// `stop` is the way; this is for the ways out that nobody foresaw.
+// `stop` is the usual way; the destructor is for unexpected exits.
 PrivateDaemon::~PrivateDaemon() {
   if (pid_ < 0) return;
   kill(pid_, SIGKILL);
@@ -107,7 +107,7 @@ tl::expected<PrivateDaemon, std::string> PrivateDaemon::start(const std::string&
                       "0600",
                       "--config",
                       workplace.daemon_config()};
-  // What systemd told us is not for it.
+  // The variables of systemd are for the tool, not for the daemon.
   launch.environment = {{"NOTIFY_SOCKET", workplace.notify_socket()},
                         {"LISTEN_FDS", std::nullopt},
                         {"LISTEN_PID", std::nullopt},
@@ -178,7 +178,7 @@ void PrivateDaemon::stop(const Signals& signals) {
   const auto deadline = Clock::now() + kStopTimeout;
   while (!reap(pid_)) {
     const auto left = std::chrono::ceil<milliseconds>(deadline - Clock::now()).count();
-    if (left <= 0) return;  // the destructor's business; kept apart so that nothing can wait here for ever
+    if (left <= 0) return;  // the destructor kills the daemon; separate, so that this loop cannot wait for ever
     pollfd ready{signals.fd(), POLLIN, 0};
     poll(&ready, 1, static_cast<int>(left));
     while (const auto signal = signals.next())

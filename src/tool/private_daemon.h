@@ -1,9 +1,9 @@
-// A tpmspaced for one command alone.
+// A tpmspaced for a single command.
 //
-// Idea: a child that dies with us (PR_SET_PDEATHSIG) and tells by sd_notify when it is ready; a socket that can be
-// connected to counts as ready, too. Its output goes to a file, of which we show what is needed.
+// Idea: a child that dies with the tool (PR_SET_PDEATHSIG) and reports by sd_notify when ready; a socket that accepts
+// connections counts as ready, too. The daemon's output goes to a file, from which the tool shows the necessary lines.
 // Threads: one. Units: milliseconds.
-// Errors: sentences; a daemon that ended early is quoted.
+// Errors: sentences; the output of a daemon that ended early is quoted.
 #pragma once
 
 #include <sys/types.h>
@@ -31,20 +31,21 @@ class PrivateDaemon {
   PrivateDaemon& operator=(PrivateDaemon&&) = delete;
   ~PrivateDaemon();
 
-  // Waits until it is ready, and passes on what it says of that: nullopt; or the signal that told us to end meanwhile.
-  // A sentence if it will not be.
+  // Waits until the daemon is ready and forwards its notices: nullopt; or the signal that told the tool to end
+  // meanwhile. A sentence if the daemon will not become ready.
   [[nodiscard]] tl::expected<std::optional<int>, std::string> wait_ready(const Signals& signals);
-  // After SIGCHLD: the sentence to say if it has ended, once.
+  // After SIGCHLD: the sentence to print if the daemon has ended, once.
   [[nodiscard]] std::optional<std::string> look();
-  // SIGTERM, a generous wait (a signal that arrives meanwhile is passed on: it hurries), then SIGKILL.
+  // Sends SIGTERM, waits generously (forwards a signal that arrives meanwhile, which hastens the end), then sends
+  // SIGKILL.
   void stop(const Signals& signals);
-  // What it logged at error level, without the prefixes.
+  // The daemon's log lines at error level, without prefixes.
   [[nodiscard]] std::string errors() const;
 
  private:
   PrivateDaemon(pid_t pid, base::Fd notify, std::string socket, std::string log);
   [[nodiscard]] bool told_ready() const;
-  // What it logged at notice level meanwhile goes to stderr, each line once.
+  // Prints new log lines at notice level on stderr, each line once.
   void pass_on_notices();
   [[nodiscard]] std::string ended_early(int wait_status) const;
 
@@ -52,7 +53,7 @@ class PrivateDaemon {
   base::Fd notify_;
   std::string socket_;
   std::string log_;
-  std::size_t passed_on_ = 0;  // lines of the log that were looked at for notices
+  std::size_t passed_on_ = 0;  // log lines already searched for notices
 };
 
 }  // namespace tpmspace::tool

@@ -20,17 +20,17 @@
 namespace tpmspace::tool {
 namespace {
 
-// Never more at once than a pipe takes without blocking once poll has said that it can be written to.
+// At most as much as a pipe takes without blocking after poll has reported it writable.
 constexpr std::size_t kAtOnce = 4096;
 
-// What came from the manager, as far as a refusal is long.
+// The start of the manager's output, up to the length of a refusal.
 class FirstAnswer {
  public:
   void add(wire::ByteView data) {
     const std::size_t n = std::min(data.size(), kEnough - octets_.size());
     octets_.insert(octets_.end(), data.begin(), data.begin() + static_cast<std::ptrdiff_t>(n));
   }
-  // It is "no place" and nothing else.
+  // Whether the output is exactly a "no place" refusal.
   [[nodiscard]] bool is_refusal() const {
     if (octets_.size() == kEnough) return false;
     proto::FrameReader reader(proto::kMaxFrameSize);
@@ -62,12 +62,12 @@ class Stream {
   [[nodiscard]] bool wants_to_read() const { return !ended_ && held_.empty(); }
   [[nodiscard]] bool wants_to_write() const { return !held_.empty(); }
   [[nodiscard]] bool done() const { return ended_ && held_.empty(); }
-  // Nobody takes what was read, and nothing more is wanted.
+  // For a reader that went away: drops the rest and reads no more.
   void give_up() {
     ended_ = true;
     held_ = {};
   }
-  // Read and not yet written.
+  // Data read and not yet written.
   [[nodiscard]] wire::ByteView held() const { return held_; }
 
   Outcome read_some() {
@@ -77,7 +77,7 @@ class Stream {
       held_ = wire::ByteView(buffer_).first(static_cast<std::size_t>(n));
       return Outcome::kGoesOn;
     }
-    ended_ = true;  // a reset is an end, too
+    ended_ = true;  // a reset is also an end
     return n == 0 || errno == ECONNRESET ? Outcome::kEndOfInput : Outcome::kFailed;
   }
 
@@ -119,8 +119,8 @@ class Relay {
   using Outcome = Stream::Outcome;
 
   void turn() {
-    // A descriptor that we want nothing of is left out (-1): poll would report its hang-up again and again. The output
-    // alone is always watched, since its reader going away is the end.
+    // A descriptor without a wanted event is left out (-1): poll would report its hang-up again and again. Only the
+    // output is always watched, since the end of its reader is the end of the relay.
     const short on_socket = wanted(down_.wants_to_read(), up_.wants_to_write());
     std::array<pollfd, 3> fds = {{{up_.wants_to_read() ? input_ : -1, POLLIN, 0},
                                   {output_, wanted(false, down_.wants_to_write()), 0},
@@ -145,7 +145,7 @@ class Relay {
   }
   void to_socket(Outcome outcome) {
     if (outcome == Outcome::kFailed) return lost();
-    if (outcome == Outcome::kNobodyReads) up_.give_up();  // its last word, and its end, are still to be read
+    if (outcome == Outcome::kNobodyReads) up_.give_up();  // the manager's last frame and end must still be read
   }
   void from_socket(Outcome outcome) {
     if (outcome == Outcome::kFailed) return fail("cannot read from tpmspaced: ");
@@ -157,7 +157,7 @@ class Relay {
     if (outcome == Outcome::kNobodyReads) end(kExitOk);
   }
 
-  // Nothing is held then: input is read only when all before it was written.
+  // No data is held then: input is read only after all earlier input was written.
   void half_close() {
     half_closed_ = true;
     shutdown(socket_, SHUT_WR);

@@ -1,11 +1,11 @@
-// `tpmspace connect`: standard input and output to the manager's socket and back, so that
+// `tpmspace connect`: relays standard input and output to the manager's socket and back, so that
 // TPM2TOOLS_TCTI="cmd:tpmspace connect" is a TCTI.
 //
-// Idea: two one-way streams, each with one buffer; a side is polled only for what can be done with it, so there is
-// never a busy loop. The end of input is passed on as a half-close, and what is still on its way is delivered.
-// Threads: one; blocks until it is over. Sizes: kRelayBuffer octets in each direction.
-// Errors: whoever reads our output going away is the normal end; the manager closing while input is open is an error,
-// and so is a manager that has no place for us, which is seen in its first answer.
+// Idea: two one-way streams, each with one buffer. A side is polled only for operations that are possible, so the loop
+// is never busy. The end of input is passed on as a half-close, and data in transit is delivered.
+// Threads: one; blocks until the end. Limits: kRelayBuffer bytes in each direction.
+// Errors: if the reader of the output goes away, the end is normal. If the manager closes while input is open, or
+// refuses the connection for lack of room (visible in its first response), the end is an error.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +18,7 @@ namespace tpmspace::tool {
 
 inline constexpr std::size_t kRelayBuffer = std::size_t{16} * 1024;
 
-// Returns the exit code; says on stderr why if it is not 0. `input` and `output` stay open. `name`: the socket's.
+// Returns the exit code; prints the reason on stderr if not 0. `input` and `output` stay open. `name`: the socket's.
 [[nodiscard]] int relay(int input, int output, base::Fd socket, const std::string& name);
 
 // Connects standard input and output with the manager.

@@ -69,7 +69,7 @@ int run(const RunOptions& options) {
   if (*ready) {
     code = kExitSignalBase + **ready;
   } else if (const auto fapi = write_fapi_config(fapi_places(options.tpm, *workplace));
-             !fapi) {  // its folder is there now
+             !fapi) {  // the folder exists now
     code = fail(fapi.error(), kExitRunFailed);
   } else {
     code = run_command(options, library, *workplace, *daemon, signals);

@@ -1,12 +1,12 @@
-// `tpmspace run -- CMD`: a TPM and a manager for one command alone.
+// `tpmspace run -- CMD`: a TPM and a manager for a single command.
 //
-// Idea: a workplace, a private daemon in it, the command with all variables set that TPM programs read; then all of it
-// goes away again, whichever way it ends, SIGKILL included (cleanup_process.h). A TPM that keeps its state in a folder
-// keeps the FAPI keys there, too. Signals: those that a process sends us go on to the command; those of the terminal
-// reach it by themselves. Either way we wait for the command and clean up after it. Errors: the exit code is the
-// command's; 125 our own failure, 126 it cannot be executed, 127 it is not there, 128+n killed by signal n. A daemon
-// that ends while the command runs is told on stderr and changes nothing of that: what it means for the command the
-// command knows best.
+// Idea: a workplace, a private daemon in the workplace, and the command with all variables that TPM programs read. At
+// the end all of this is removed, even after SIGKILL (cleanup_process.h). If the TPM keeps its state in a folder, the
+// FAPI keys are kept there, too. Signals: the tool forwards signals from processes to the command; signals from the
+// terminal reach the command directly. In both cases the tool waits for the command and cleans up.
+// Errors: the command's exit code; 125 failure of the tool, 126 the command cannot be executed, 127 no such command,
+// 128+n killed by signal n. If the daemon ends while the command runs, a message on stderr says so, and the exit code
+// is still the command's.
 #pragma once
 
 #include <string>
@@ -25,7 +25,7 @@ struct RunOptions {
 
 [[nodiscard]] int run(const RunOptions& options);
 
-// What a command needs to use the manager that the TCTI `tcti` reaches: "space:path=…".
+// The variables for a command to use the manager at the TCTI `tcti`: "space:path=…".
 [[nodiscard]] std::vector<Variable> client_environment(const std::string& tcti, const LibraryPlaces& library);
 
 }  // namespace tpmspace::tool

@@ -27,7 +27,7 @@ std::string tenant_text(const proto::Tenant& tenant) {
   return tenant.listener.empty() ? "" : "listener " + tenant.listener;
 }
 
-// 0: all are outside, there is no such column.
+// 0: no session has a tenant, so the column is left out.
 std::size_t tenant_width(const proto::Sessions& sessions) {
   std::size_t longest = 0;
   for (const auto& entry : sessions.sessions) longest = std::max(longest, tenant_text(entry.tenant).size());
@@ -39,7 +39,7 @@ std::string connection_text(std::uint64_t connection) {
   return connection == 0 ? "-" : std::to_string(connection);
 }
 
-// A file of its client's, of a session that has left the TPM.
+// Names a client-saved session that has left the TPM "parked" as well.
 std::string state_text(const SessionEntry& entry) {
   const bool also = entry.parked && entry.state != proto::SessionState::kParked;
   return state_name(entry.state) + (also ? ", parked" : "");

@@ -1,7 +1,7 @@
-// `tpmspace sessions`: every active session in the TPM, whose it is and how long it is idle, and who waits for one.
+// `tpmspace sessions`: every active session in the TPM with its holder and idle time, and the clients that wait.
 //
 // Units: text shows times as "12.5 s" or "3 h 20 min"; JSON has integers, and a time's name ends in "_ns".
-// Errors: no manager, or one that does not answer: a sentence on stderr, exit code 1.
+// Errors: no manager, or no answer: a sentence on stderr, exit code 1.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ namespace tpmspace::tool {
 // Asks the manager and prints. Returns the exit code.
 [[nodiscard]] int show_sessions(const ManagerPlace& manager, bool json);
 
-// "hmac"; "client-saved"; the number of one that we do not know.
+// "hmac"; "client-saved"; the number of an unknown value.
 [[nodiscard]] std::string kind_name(proto::SessionKind kind);
 [[nodiscard]] std::string state_name(proto::SessionState state);
 [[nodiscard]] std::string rebuildable_text(proto::Rebuildable rebuildable);

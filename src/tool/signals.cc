@@ -5,7 +5,7 @@
 namespace tpmspace::tool {
 
 Signals::Signals() {
-  // Inherited as ignored it would let the kernel reap our children behind our back.
+  // If inherited as ignored, SIGCHLD would make the kernel reap the children unnoticed.
   (void)std::signal(SIGCHLD, SIG_DFL);
   sigset_t ours;
   sigemptyset(&ours);

@@ -1,8 +1,8 @@
-// Signals as something to be read, for the time of a `run`.
+// Signals as readable data, during a `run`.
 //
-// Idea: INT, TERM, HUP, QUIT and CHLD are blocked and read from a descriptor, so that nothing is ever interrupted
-// half-way and cleaning up is ordinary code. A child gets the mask that we had (`outer`).
-// Threads: one, the only one of the program.
+// Idea: INT, TERM, HUP, QUIT and CHLD are blocked and read from a descriptor, so no code is interrupted and cleaning up
+// is ordinary code. A child gets the original mask (`outer`).
+// Threads: one, the only thread of the program.
 #pragma once
 
 #include <sys/signalfd.h>
@@ -23,10 +23,11 @@ class Signals {
 
   [[nodiscard]] int fd() const { return fd_.get(); }
   [[nodiscard]] const sigset_t& outer() const { return outer_; }
-  // The next one, if there is one now.
+  // The next pending signal, if any.
   [[nodiscard]] std::optional<signalfd_siginfo> next() const;
 
-  // Sent by a process, not by the kernel on behalf of the terminal (which tells the whole foreground group by itself).
+  // Whether a process sent the signal, not the kernel on behalf of the terminal (which signals the whole foreground
+  // group).
   [[nodiscard]] static bool from_a_process(const signalfd_siginfo& info) { return info.ssi_code <= 0; }
 
  private:

@@ -22,7 +22,7 @@ using proto::CommandUse;
 using proto::FieldKind;
 using proto::StatusField;
 
-// What comes from the TPM goes to a terminal: no control characters.
+// Text from the TPM goes to a terminal, so control characters are replaced.
 std::string printable(std::string text) {
   std::replace_if(
       text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; }, '?');
@@ -35,7 +35,7 @@ struct TextValue {
   std::string operator()(bool flag) const { return flag ? "yes" : "no"; }
   std::string operator()(std::uint64_t number) const {
     if (field.kind == FieldKind::kNanoseconds) return duration_text(number);
-    if (field.group == "limits" && number == 0) return "unlimited";  // 0 is no limit, in the configuration too
+    if (field.group == "limits" && number == 0) return "unlimited";  // 0 means no limit, as in the configuration
     if (field.kind == FieldKind::kCommand) return number == 0 ? "none" : command_name(number);
     return std::to_string(number);
   }
@@ -85,8 +85,8 @@ std::string spoken(std::string_view name) {
   return out;
 }
 
-// What a client that is no administrator is told (docs/status.md, `server.own_only`); the other counts are zero on the
-// wire, and nobody knows them here.
+// The fields for a client without administrator rights (docs/status.md, `server.own_only`); the other counts are zero
+// on the wire, and this program does not know them.
 bool is_told_everybody(const StatusField& field) {
   constexpr std::array<std::string_view, 3> kGroups = {"server", "chip", "limits"};
   constexpr std::array<std::pair<std::string_view, std::string_view>, 5> kOwn = {{{"connections", "now"},

@@ -1,8 +1,8 @@
-// `tpmspace status`: what the manager tells of itself, for people or as JSON.
+// `tpmspace status`: the manager's status, as text or as JSON.
 //
-// Idea: both forms are made from the one list of fields (proto/status.h), so that a new field needs no line here.
+// Idea: both forms come from the one list of fields (proto/status.h), so a new field needs no line here.
 // Units: text shows times as "1.25 s"; JSON has integers, and a time's name ends in "_ns".
-// Errors: no manager, or one that does not answer: a sentence on stderr, exit code 1.
+// Errors: no manager, or no answer: a sentence on stderr, exit code 1.
 #pragma once
 
 #include <string>
@@ -21,7 +21,7 @@ namespace tpmspace::tool {
 
 // 1500 -> "1.50 µs".
 [[nodiscard]] std::string duration_text(std::uint64_t nanoseconds);
-// "TPM2_GetRandom", or the number of one that we do not know.
+// "TPM2_GetRandom", or the number of an unknown command.
 [[nodiscard]] std::string command_name(std::uint64_t code);
 
 }  // namespace tpmspace::tool

@@ -1,8 +1,9 @@
-// The directory of one `run`: socket, logs, the command's FAPI configuration. Gone when it is over.
+// The directory of one `run`: socket, logs, the command's FAPI configuration. Removed at the end.
 //
-// Idea: made by mkdtemp (0700) under $XDG_RUNTIME_DIR, or under /tmp where that does not exist, cannot be written, is
-// too long for a socket's path or has a comma in it (a TCTI's configuration splits at commas). A cleanup_process
-// removes it, also if we are killed. Threads: one. Errors: a sentence.
+// Idea: made by mkdtemp (0700) under $XDG_RUNTIME_DIR, or under /tmp if that directory is missing, not writable, too
+// long for a socket's path or has a comma in its name (a TCTI's configuration splits at commas). A cleanup_process
+// removes the directory, even if the tool is killed.
+// Threads: one. Errors: a sentence.
 #pragma once
 
 #include <string>
@@ -20,11 +21,11 @@ class Workplace {
   [[nodiscard]] std::string socket() const { return path_ + "/tpm.sock"; }
   [[nodiscard]] std::string notify_socket() const { return path_ + "/notify.sock"; }
   [[nodiscard]] std::string log() const { return path_ + "/tpmspaced.log"; }
-  // Empty: the system's is not for us.
+  // Empty: the system's configuration must not apply.
   [[nodiscard]] std::string daemon_config() const { return path_ + "/tpmspaced.toml"; }
   [[nodiscard]] std::string fapi() const { return path_ + "/fapi"; }
   [[nodiscard]] std::string fapi_config() const { return path_ + "/fapi-config.json"; }
-  // Whoever has this descriptor open needs the directory: see cleanup_process.h.
+  // A process with this descriptor open needs the directory: see cleanup_process.h.
   [[nodiscard]] int lease() const { return cleanup_.lease(); }
 
  private:

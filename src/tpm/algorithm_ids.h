@@ -1,4 +1,4 @@
-// TPM_ALG_ID, as far as this room compares them (Part 2, 6.3).
+// The TPM_ALG_ID values that this room compares (Part 2, 6.3).
 #pragma once
 
 #include <cstdint>

@@ -31,13 +31,13 @@ constexpr std::uint32_t kFirstFixed = 0x100, kManufacturer = 0x105, kVendorStrin
                         kActiveAvailable = 0x206, kTransientAvailable = 0x207, kLockoutCounter = 0x20E,
                         kMaxAuthFail = 0x20F, kLockoutInterval = 0x210, kLastVariable = 0x2FF;
 
-// Bounds on what a TPM may tell us; each far above any chip, and small enough to live with if a TPM lies.
+// Bounds on a TPM's answers; each far above any real chip, and small enough to be harmless if a TPM lies.
 constexpr std::size_t kMaxPages = 64;
 constexpr std::size_t kMaxItems = 4096;
 constexpr std::uint32_t kMaxSlots = 4096;
 constexpr std::uint32_t kMaxSessions = 65536;
 constexpr std::uint32_t kSmallestBuffer = 1024, kLargestBuffer = 65536;
-constexpr std::uint32_t kAskFor = 254;  // a chip gives what fits into its buffer and says that there is more
+constexpr std::uint32_t kAskFor = 254;  // a chip gives as many as fit into its buffer and reports that more follow
 
 constexpr std::uint32_t kFirstLoadedSession = 0x02000000, kFirstSavedSession = 0x03000000;
 
@@ -65,7 +65,7 @@ std::string refusal(const char* asked, wire::Rc code) {
   return fmt::format("the TPM answered {:#x} to {}", code, asked);
 }
 
-// Asks one thing in locality 0. `name` is how sentences call it.
+// Asks one question in locality 0. `name`: the question in sentences.
 class Asker {
  public:
   explicit Asker(wire::Tpm& tpm) : tpm_(tpm) {}
@@ -94,10 +94,10 @@ class Asker {
 
 struct Page {
   bool more = false;
-  std::vector<std::uint32_t> words;  // as they came: handles, TPMA_CC, or property and value by turns
+  std::vector<std::uint32_t> words;  // as received: handles, TPMA_CC, or property and value in turn
 };
 
-// moreData, capability, count, then `count` items of `words_each` words, and nothing behind.
+// moreData, capability, count, then `count` items of `words_each` words, and no trailing bytes.
 std::optional<Page> parse_page(ByteView parameters, std::uint32_t capability, std::size_t words_each) {
   wire::Reader reader(parameters);
   const auto more = reader.u8();
@@ -119,7 +119,7 @@ Expected<Page> capability(Asker& tpm, std::uint32_t which, std::uint32_t from, s
   return std::move(*page);
 }
 
-// Page after page until the TPM has no more, or `last` is passed. `key` is where an item stands in its order.
+// Requests page after page until the TPM has no more, or `last` is passed. `key`: the position of an item in the order.
 template <typename Key>
 Expected<std::vector<std::uint32_t>> all_pages(Asker& tpm, std::uint32_t which, std::uint32_t first, std::uint32_t last,
                                                std::size_t words_each, Key key) {
@@ -131,7 +131,7 @@ Expected<std::vector<std::uint32_t>> all_pages(Asker& tpm, std::uint32_t which, 
     for (std::size_t i = 0; i < page->words.size(); i += words_each) {
       const std::uint32_t at = key(page->words[i]);
       if (at > last) return words;
-      // An order that goes back would make this loop forever.
+      // A decreasing order would cause an endless loop.
       if (at < next) return Failure("the TPM lists its capabilities out of order");
       words.insert(words.end(), &page->words[i], &page->words[i] + words_each);
       if (words.size() > kMaxItems) return Failure("the TPM lists more capabilities than any TPM has");
@@ -147,7 +147,7 @@ std::uint32_t itself(std::uint32_t word) {
   return word;
 }
 
-// Sessions are listed by number, whatever their type: 02000000, 03000001, 02000002 and share one number space.
+// Sessions of all types are listed by number: 02000000, 03000001, 02000002 share one number space.
 Expected<std::vector<std::uint32_t>> handles(Asker& tpm, std::uint32_t first) {
   auto listed = all_pages(tpm, kCapHandles, first, first | 0x00FFFFFF, 1,
                           [first](std::uint32_t handle) { return first | wire::number_of(handle); });
@@ -167,8 +167,8 @@ Expected<bool> start(Asker& tpm) {
   return Failure(refusal("Startup", reply->code));
 }
 
-// Flushes all that is listed from `first` on; how many. A list is read again after it was flushed, since a chip may
-// show a part only, and since what does not go away must not keep us here.
+// Flushes all listed handles from `first` on; returns their number. The list is read again after flushing, since a chip
+// may show only a part; the rounds are bounded in case an entity stays.
 Expected<std::uint32_t> flush_all(Asker& tpm, std::uint32_t first) {
   std::uint32_t flushed = 0;
   for (std::size_t rounds = 0; rounds < kMaxPages; ++rounds) {
@@ -178,7 +178,7 @@ Expected<std::uint32_t> flush_all(Asker& tpm, std::uint32_t first) {
     for (const std::uint32_t handle : *listed) {
       const auto reply = tpm.ask("FlushContext", wire::cc::kFlushContext, wire::Writer().u32(handle).bytes());
       if (!reply) return Failure(reply.error());
-      // Gone meanwhile is as good: on a device the kernel flushes too.
+      // A handle that is gone meanwhile is no error: on a device the kernel flushes too.
       if (reply->code != wire::rc::kSuccess && wire::base_code(reply->code) != wire::rc::kHandle)
         return Failure(fmt::format("{:#010x} cannot be flushed: {}", handle, refusal("FlushContext", reply->code)));
       if (reply->code == wire::rc::kSuccess) ++flushed;
@@ -198,7 +198,7 @@ Expected<void> empty_chip(Asker& tpm, Kind kind, ChipFacts& facts) {
   return {};
 }
 
-// Only what the TPM lists: another's session may have got the number since.
+// Only listed handles: another user's session may have got the number since.
 Expected<void> flush_left_behind(Asker& tpm, const HeldSessions& left_behind, ChipFacts& facts) {
   if (left_behind.handles.empty() || left_behind.reset_count != facts.reset_count ||
       left_behind.restart_count != facts.restart_count)
@@ -243,7 +243,7 @@ std::optional<std::uint32_t> property(const Properties& properties, std::uint32_
   return found->second;
 }
 
-// Four octets of text, as the TPM packs its names; what is not printable is left out.
+// Four bytes of text, as the TPM packs its names; unprintable characters are left out.
 std::string text_of(std::uint32_t word) {
   std::string text;
   for (int shift = 24; shift >= 0; shift -= 8) {
@@ -253,7 +253,7 @@ std::string text_of(std::uint32_t word) {
   return text;
 }
 
-// The parts of a chip's name are filled up with spaces: "SW  ", " TPM".
+// A chip pads the parts of its name with spaces: "SW  ", " TPM".
 std::string without_padding(const std::string& text) {
   std::string out;
   for (const char c : text)
@@ -271,7 +271,7 @@ void name_chip(const Properties& properties, ChipFacts& facts) {
       std::uint64_t{property(properties, kFirmware1).value_or(0)} << 32 | property(properties, kFirmware2).value_or(0);
 }
 
-// What the chip has free, else the least that its kind promises; never more than we can believe.
+// The chip's free room, or else the minimum of its kind; never more than is credible.
 std::uint32_t room(const Properties& properties, std::uint32_t available, std::uint32_t least, std::uint32_t bound) {
   const auto value = property(properties, available);
   return std::min(value ? *value : property(properties, least).value_or(0), bound);
@@ -282,7 +282,7 @@ Expected<void> read_limits(const Properties& properties, ChipFacts& facts) {
   facts.loaded_sessions = room(properties, kLoadedAvailable, kLoadedMin, kMaxSlots);
   facts.active_sessions = room(properties, kActiveAvailable, kActiveSessionsMax, kMaxSessions);
   facts.active_max = std::min(property(properties, kActiveSessionsMax).value_or(facts.active_sessions), kMaxSessions);
-  facts.context_gap = property(properties, kContextGapMax).value_or(255);  // the smallest of old chips
+  facts.context_gap = property(properties, kContextGapMax).value_or(255);  // the smallest value of old chips
   facts.max_command = std::min(property(properties, kMaxCommandSize).value_or(kSmallestBuffer), kLargestBuffer);
   facts.max_response = std::min(property(properties, kMaxResponseSize).value_or(kSmallestBuffer), kLargestBuffer);
   facts.max_auth_fail = property(properties, kMaxAuthFail).value_or(facts.max_auth_fail);
@@ -317,7 +317,7 @@ Expected<void> read_clock(Asker& tpm, ChipFacts& facts) {
   return {};
 }
 
-// Nothing depends on it at start, so an answer that makes no sense is as none.
+// Start-up does not depend on the value, so an invalid response counts as none.
 Expected<void> read_uncounted_pcrs(Asker& tpm, ChipFacts& facts) {
   const Bytes parameters = wire::Writer().u32(kCapPcrProperties).u32(kPcrNoIncrement).u32(1).take();
   const auto reply = tpm.ask("GetCapability", wire::cc::kGetCapability, parameters);

@@ -33,7 +33,7 @@ constexpr const char* kGivenUp = "this process does not want it any more";
 // How often a full Unix socket is tried again.
 constexpr std::chrono::milliseconds kTryAgain{20};
 
-// Waits for a descriptor, until a moment, or until it is given up.
+// Waits for a descriptor, a moment, or the end by `given_up`.
 class Patience {
  public:
   explicit Patience(const std::stop_token& given_up)
@@ -42,7 +42,7 @@ class Patience {
         on_give_up_(given_up, Wake{wake_.get()}) {}
 
   [[nodiscard]] bool given_up() const { return given_up_.stop_requested(); }
-  // False: the time is over. `fd` can be -1: for nothing but that.
+  // False: the time is over. `fd` -1: waits only for the time.
   [[nodiscard]] bool wait(int fd, short events, Clock::time_point until) const {
     for (;;) {
       const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now()).count();
@@ -58,11 +58,11 @@ class Patience {
     void operator()() const { ::eventfd_write(fd, 1); }
   };
   const std::stop_token given_up_;
-  const base::Fd wake_;  // -1 without descriptors: then only the limit ends a wait
+  const base::Fd wake_;  // -1 if no descriptors are left: then only the limit ends a wait
   const std::stop_callback<Wake> on_give_up_;
 };
 
-// What a connect that was begun came to.
+// The result of a connect that was begun.
 int result_of(int fd) {
   int error = 0;
   socklen_t size = sizeof error;
@@ -91,7 +91,7 @@ tl::expected<base::Fd, std::string> connect_within_limit(int family, const socka
   return fd;
 }
 
-// The socket calls want a sockaddr*; a cast through void is what their interface asks for.
+// The socket functions take a sockaddr*; their interface requires a cast through void.
 template <typename Address>
 const sockaddr* as_sockaddr(const Address& address) {
   return static_cast<const sockaddr*>(static_cast<const void*>(&address));
@@ -109,7 +109,7 @@ using Addresses = std::unique_ptr<addrinfo, FreeAddresses>;
 struct Lookup {
   std::mutex mutex;
   std::condition_variable_any done;
-  bool is_done = false;  // guarded by mutex, and so is what follows
+  bool is_done = false;  // guarded by mutex, as the members below
   int failure = 0;
   Addresses addresses;
 };
@@ -166,7 +166,7 @@ tl::expected<base::Fd, std::string> connect_tcp(const std::string& host, std::ui
     auto fd = connect_within_limit(at->ai_family, at->ai_addr, at->ai_addrlen, given_up);
     if (fd) {
       const int on = 1;
-      // A command and its response are one small packet each: waiting to fill one would cost 40 ms.
+      // A command and its response are one small packet each: waiting for more data would cost 40 ms.
       if (::setsockopt(fd->get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0) return fd;
       why = base::errno_text(errno);
     } else {

@@ -17,7 +17,7 @@ using wire::Writer;
 namespace cc = wire::cc;
 
 constexpr std::uint32_t kNull = 0x40000007;
-// More than any TPM takes: what is too long for this one it says itself.
+// More than any TPM accepts: the TPM itself refuses a command that is too long.
 constexpr std::size_t kAnySize = 65'536;
 
 bool may_crash(const wire::CommandRow& command) {
@@ -31,7 +31,7 @@ bool is_success(const wire::Tpm::Answer& answer) {
   return header && header->code == wire::rc::kSuccess;
 }
 
-// About a handle or a parameter, unlike a warning, which is about the TPM's state.
+// Whether the code is about a handle or a parameter, not a warning about the TPM's state.
 bool is_format_one(const wire::Bytes& answer) {
   constexpr wire::Rc kFormatOne = 0x80;
   const auto header = wire::read_header(answer);
@@ -50,7 +50,7 @@ wire::Tpm::Answer CrashFilter::transact(ByteView bytes, std::uint8_t locality) {
   const auto* row = header ? wire::CommandTable::builtin().find(header->code) : nullptr;
   const bool suspect = row != nullptr && may_crash(*row);
   if (row == nullptr || (!suspect && !SeenEntities::concerns(*row))) return inner_->transact(bytes, locality);
-  // What cannot be parsed the TPM cannot parse either.
+  // The TPM cannot parse a command that the parser refuses.
   const auto command = wire::Command::parse(wire::to_bytes(bytes), wire::CommandTable::builtin(), kAnySize);
   if (!command) return inner_->transact(bytes, locality);
   if (suspect) {
@@ -71,7 +71,7 @@ std::optional<wire::Rc> CrashFilter::refusal_of(const wire::Command& command) {
 }
 
 std::optional<std::uint16_t> CrashFilter::type_of(std::uint32_t handle) {
-  // Others may have put another object in a persistent place, past this process: a refusal needs to be sure.
+  // Other programs may have put another object in a persistent place unnoticed: a refusal must be certain.
   if (const auto known = seen_.key(handle).type; known && (*known != kAlgKeyedHash || !wire::is_persistent(handle)))
     return known;
   const auto answer = inner_->transact(plain(cc::kReadPublic, Writer().u32(handle).bytes()), 0);
@@ -82,7 +82,7 @@ std::optional<std::uint16_t> CrashFilter::type_of(std::uint32_t handle) {
   return type;
 }
 
-// To such an object no session can be bound (Part 3, 11.1). One that is bound is flushed at once.
+// No session can be bound to a public-only object (Part 3, 11.1). A session that was bound is flushed at once.
 bool CrashFilter::is_public_only(std::uint32_t handle) {
   if (const auto known = seen_.key(handle).is_public_only) return *known;
   const auto answer = inner_->transact(
@@ -91,7 +91,7 @@ bool CrashFilter::is_public_only(std::uint32_t handle) {
       0);
   if (!is_success(answer)) {
     const bool is_about_key = answer && is_format_one(*answer);
-    if (!is_about_key) no_word_ = answer;  // no room for a session: the manager makes some, and sends it again
+    if (!is_about_key) no_word_ = answer;  // no room for a session: the manager makes room and sends the command again
     return is_about_key;
   }
   const auto session = Reader(ByteView(*answer).subspan(wire::kHeaderSize)).u32().value_or(0);
@@ -114,7 +114,7 @@ std::optional<Firmware> CrashFilter::ask_firmware() {
   if (!is_success(answer)) return std::nullopt;
   Reader in(ByteView(*answer).subspan(wire::kHeaderSize));
   Firmware out;
-  (void)in.take(1 + 4);  // more data, which capability
+  (void)in.take(1 + 4);  // moreData, capability
   for (auto count = in.u32().value_or(0); count > 0; --count) {
     const auto property = in.u32();
     const auto value = in.u32();

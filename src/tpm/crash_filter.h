@@ -1,10 +1,11 @@
-// The decorator that keeps away from a TPM what is known to crash, hang or disable it.
+// The decorator that keeps commands known to crash, hang or disable a TPM away from the TPM.
 //
-// Idea: `known_crashes` says what that is and what is answered in its place, with our layer. Most rows can be told by
-// the command alone; for some a key or a session must be known: it is learnt from what passes (seen_entities.h), else
-// the TPM is asked. A row for certain chips asks the TPM once who made it.
-// Threads: as backend.h. Costs: commands that some row is about are parsed once more; what is asked is asked once for
-// each key, and only if a command looks harmful for one kind of key.
+// Idea: `known_crashes` lists these commands and the response in place of the TPM's, from layer 11. Most rows need only
+// the command; some need facts about a key or session, which come from earlier commands (seen_entities.h) or from a
+// question to the TPM. For rows about certain chips, the TPM is asked once for its manufacturer.
+// Threads: as backend.h.
+// Limits: commands that a row concerns are parsed once more; each key causes at most one question, and only if a
+// command looks harmful for one kind of key.
 #pragma once
 
 #include <memory>
@@ -25,7 +26,7 @@ class CrashFilter final : public BackEnd, private Knowledge {
   void hang_up() override { inner_->hang_up(); }
 
  private:
-  // What is answered in place of the TPM; nullopt: it is asked.
+  // The response code in place of the TPM's; nullopt: the command goes to the TPM.
   [[nodiscard]] std::optional<wire::Rc> refusal_of(const wire::Command& command);
   [[nodiscard]] bool is_for_this_tpm(const KnownCrash& row);
   [[nodiscard]] std::optional<std::uint16_t> type_of(std::uint32_t handle) override;
@@ -34,10 +35,10 @@ class CrashFilter final : public BackEnd, private Knowledge {
   [[nodiscard]] std::optional<Firmware> ask_firmware();
 
   const std::unique_ptr<BackEnd> inner_;
-  // Of the transacting thread.
+  // Used by the transacting thread.
   SeenEntities seen_;
   std::optional<Firmware> firmware_;  // nullopt: not asked yet
-  // What the TPM answered to a question in place of what was asked: a warning, which is the client's answer then.
+  // A warning with which the TPM answered a question of the filter; the client gets this answer.
   std::optional<Answer> no_word_;
 };
 

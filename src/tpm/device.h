@@ -1,11 +1,11 @@
-// A TPM behind a character device, or behind a descriptor that behaves like one.
+// A TPM behind a character device, or behind a descriptor that behaves like a device.
 //
-// Idea: the kernel's driver takes a command in one write and gives the response in one read. The descriptor does not
-// block (O_NONBLOCK): the driver then works in the background and poll tells when the response is there, so that a chip
-// that never answers can be hung up on. Drivers before Linux 5.0 work inside write; there hanging up has to wait for
-// the driver's own time limit, and so has close.
-// Threads: as backend.h. `cancel` does nothing: Linux has no way to cancel a TPM 2.0 command.
-// Errors: kNotPossible for any locality but 0, which is the one the kernel uses.
+// Idea: the kernel's driver takes a command in one write and gives the response in one read. The descriptor is
+// non-blocking (O_NONBLOCK): the driver then works in the background and poll reports the response, so a chip that
+// never answers can be hung up. Drivers before Linux 5.0 work inside write; there `hang_up` and close wait for the
+// driver's own time limit.
+// Threads: as backend.h. `cancel` does nothing: Linux cannot cancel a TPM 2.0 command.
+// Errors: kNotPossible for any locality but 0, the kernel's locality.
 #pragma once
 
 #include <memory>

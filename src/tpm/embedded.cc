@@ -22,12 +22,12 @@ using wire::ByteView;
 
 constexpr std::uint32_t kBufferSize = 4096;
 
-// libtpms is one machine per process, and its callbacks carry no context: so these two are global.
+// libtpms is one machine per process, and its callbacks carry no context: so these two variables are global.
 std::atomic<bool> in_use = false;      // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
 EmbeddedTpm* machine_owner = nullptr;  // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
 
-// libtpms reports its own faults on standard error unless it has a log descriptor; ours are response codes and
-// sentences. The descriptor stays open: libtpms keeps its number.
+// Without a log descriptor, libtpms reports its own faults on standard error; tpmspace uses response codes and
+// sentences instead. The descriptor stays open: libtpms keeps its number.
 void silence_libtpms() {
   static const int nowhere = ::open("/dev/null", O_WRONLY | O_CLOEXEC);
   TPMLIB_SetDebugFD(nowhere);
@@ -40,14 +40,14 @@ std::optional<std::string_view> known_name(const char* name) {
   return std::nullopt;
 }
 
-// libtpms takes localities that do not exist for 0.
+// libtpms treats localities that do not exist as 0.
 bool exists(std::uint8_t locality) {
   return locality <= 4 || locality >= 32;
 }
 
 }  // namespace
 
-// What libtpms calls. Exceptions (memory) must not reach its C frames.
+// The functions that libtpms calls. Exceptions (memory) must not reach its C frames.
 struct EmbeddedTpm::Library {
   static TPM_RESULT nothing_to_do() { return TPM_SUCCESS; }
 
@@ -56,8 +56,8 @@ struct EmbeddedTpm::Library {
     if (!known) return TPM_FAIL;
     const auto blob = machine_owner->store_->load(*known);
     if (!blob) return TPM_FAIL;
-    if (!*blob) return TPM_RETRY;  // "no state yet": anything else would be a broken TPM
-    // libtpms frees it with free().
+    if (!*blob) return TPM_RETRY;  // "no state yet": any other code would be a broken TPM
+    // libtpms frees the copy with free().
     auto* copy = static_cast<unsigned char*>(std::malloc((*blob)->size()));
     if (copy == nullptr) return TPM_FAIL;
     std::copy((*blob)->begin(), (*blob)->end(), copy);
@@ -111,10 +111,10 @@ tl::expected<std::unique_ptr<EmbeddedTpm>, std::string> EmbeddedTpm::open(const 
     }
     store = std::move(*kept);
   }
-  // From here on the destructor gives `in_use` back.
+  // From here on the destructor resets `in_use`.
   std::unique_ptr<EmbeddedTpm> tpm(new EmbeddedTpm(std::move(store)));
   machine_owner = tpm.get();
-  // What cannot be read is not new, and power_on says why.
+  // Unreadable state is not new state, and power_on reports the reason.
   const auto before = tpm->store_->load(TPM_PERMANENT_ALL_NAME);
   if (auto on = tpm->power_on(); !on) return tl::unexpected(on.error());
   if (news.made && !directory.empty() && before && !*before)
@@ -169,7 +169,7 @@ void EmbeddedTpm::shut_down_in_order() {
   if (orderly_ || store_->ephemeral()) return;
   const Bytes shutdown =
       wire::Writer().u16(wire::kTagNoSessions).u32(12).u32(wire::cc::kShutdown).u16(0 /* TPM_SU_CLEAR */).take();
-  // A TPM that refuses is in failure mode or was never started; then there is nothing to put in order.
+  // A TPM that refuses is in failure mode or was never started; then no Shutdown is needed.
   (void)transact(shutdown, 0);
 }
 
@@ -194,7 +194,7 @@ wire::Tpm::Answer EmbeddedTpm::process(ByteView command) {
     const std::lock_guard lock(mutex_);
     running_ = true;
   }
-  // Process forgets an earlier cancel before it begins, so one that comes after `running_` is cleared hits nothing.
+  // Process clears an earlier cancel before it begins, so a cancel after `running_` is cleared has no effect.
   std::uint32_t size = 0;
   const TPM_RESULT result =
       TPMLIB_Process(&response_, &size, &response_capacity_, copy.data(), static_cast<std::uint32_t>(copy.size()));
@@ -208,8 +208,8 @@ wire::Tpm::Answer EmbeddedTpm::process(ByteView command) {
   return Bytes(response_, response_ + size);
 }
 
-// libtpms 0.9 answers FAILURE to RSA_Decrypt of what is no ciphertext, too, and goes on. GetTestResult tells: it is
-// answered in failure mode, and its last word is the result (Part 3, 10.4).
+// libtpms 0.9 also answers FAILURE to RSA_Decrypt of invalid ciphertext, and continues. GetTestResult shows the
+// difference: it works in failure mode, and its last word is the result (Part 3, 10.4).
 bool EmbeddedTpm::is_in_failure_mode() {
   const auto answer =
       process(wire::Writer().u16(wire::kTagNoSessions).u32(wire::kHeaderSize).u32(wire::cc::kGetTestResult).bytes());
@@ -218,10 +218,11 @@ bool EmbeddedTpm::is_in_failure_mode() {
   return wire::Reader(ByteView(*answer).last(4)).u32() == wire::rc::kFailure;
 }
 
-// An assertion inside libtpms (some can be met by a client's command) puts it in failure mode, in which it would answer
-// nobody any more. A chip's owner would switch it off and on; so do we. What was loaded is lost, as on a chip.
+// An assertion inside libtpms (some can be caused by a client's command) sets failure mode, in which libtpms would
+// answer no further command. The owner of a chip would switch the chip off and on; this function does the same. Loaded
+// entities are lost, as on a chip.
 void EmbeddedTpm::leave_failure_mode() {
-  (void)power_cycle();  // an error leaves it off, and the next command says so
+  (void)power_cycle();  // after an error the TPM stays off, and the next command reports the error
 }
 
 void EmbeddedTpm::cancel() {

@@ -50,7 +50,7 @@ std::optional<DerElement> next_element(Reader& in) {
   return content ? std::optional(DerElement{*tag, *content}) : std::nullopt;
 }
 
-// Issuer, validity, subject and perhaps a signature algorithm: a SEQUENCE each, within one that is the whole.
+// Issuer, validity, subject and perhaps a signature algorithm: a SEQUENCE each, within one outer SEQUENCE.
 bool has_too_many_sequences(ByteView certificate) {
   constexpr std::uint8_t kSequence = 0x30;
   constexpr int kMostSequences = 4;
@@ -66,7 +66,7 @@ bool has_too_many_sequences(ByteView certificate) {
   return false;
 }
 
-// Leaves `in` behind a TPMT_SIG_SCHEME: the scheme, TPM_ALG_NULL for none; nullopt: it is cut.
+// Moves `in` past a TPMT_SIG_SCHEME; returns the scheme, TPM_ALG_NULL for none; nullopt: truncated.
 std::optional<std::uint16_t> scheme(Reader& in) {
   const auto out = in.u16();
   if (!out || *out == kAlgNull) return out;
@@ -75,7 +75,7 @@ std::optional<std::uint16_t> scheme(Reader& in) {
   return out;
 }
 
-// Skips so many TPM2Bs. False: one is cut.
+// Skips `count` TPM2Bs. False: one is truncated.
 bool skip(Reader& in, unsigned count) {
   for (unsigned i = 0; i < count; ++i)
     if (!in.tpm2b()) return false;
@@ -84,14 +84,14 @@ bool skip(Reader& in, unsigned count) {
 
 bool has_bad_certificate(const Command& command, Knowledge&) {
   Reader in(command.parameters());
-  if (!skip(in, 1) || !scheme(in)) return false;  // the TPM refuses it before it looks at the certificate
+  if (!skip(in, 1) || !scheme(in)) return false;  // the TPM refuses the command before the certificate is read
   const auto certificate = in.tpm2b();
   return certificate && has_too_many_sequences(*certificate);
 }
 
 // --- the others
 
-// Which of the handles signs, of a command whose row says that it has a scheme.
+// The index of the signing handle, for a command with a scheme in its row.
 std::size_t signing_handle(wire::CommandCode code) {
   switch (code) {
     case cc::kCertify:
@@ -105,7 +105,7 @@ std::size_t signing_handle(wire::CommandCode code) {
   }
 }
 
-// An HMAC key that is to sign with a scheme of an asymmetric one.
+// Whether an HMAC key is to sign with the scheme of an asymmetric key.
 bool signs_with_scheme_of_other_key(const Command& command, Knowledge& knowledge) {
   Reader in(command.parameters());
   if (!skip(in, command.row().names.after)) return false;
@@ -128,8 +128,8 @@ bool first_parameter_exceeds_command(const Command& command, Knowledge&) {
   return size && *size > in.remaining();
 }
 
-// A session that is bound is asked whether it is bound to the very object that it authorizes; for that the object's
-// authorization value is taken, which one without a private part has not.
+// For a bound session, the TPM checks whether the session is bound to the authorized object; the check reads the
+// object's authorization value, which a public-only object lacks.
 bool authorizes_public_key_by_bound_session(const Command& command, Knowledge& knowledge) {
   const auto& authorizations = command.authorizations();
   for (std::size_t i = 0; i < command.row().auth_handles && i < authorizations.size(); ++i) {

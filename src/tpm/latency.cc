@@ -15,11 +15,11 @@ using Duration = Timer::Duration;
 using namespace std::chrono_literals;
 namespace cc = wire::cc;
 
-// TPM_ALG_ID (Part 2, 6.3): what tells a slow key from a quick one.
+// TPM_ALG_ID (Part 2, 6.3): distinguishes slow keys from fast keys.
 constexpr std::uint16_t kAlgRsa = 0x0001, kAlgEcc = 0x0023;
 constexpr std::uint16_t kAlgEcdsa = 0x0018, kAlgEcSchnorr = 0x001C;  // ECDSA, ECDAA, SM2, ECSCHNORR are consecutive
 
-// One chip's figures for what differs between the two.
+// The figures that differ between the two chips.
 struct Figures {
   Duration rsa_keygen, rsa_private, ecc_private, rsa_public;
 };
@@ -41,7 +41,7 @@ constexpr Duration kSymmetricKeygen = 40ms;  // a random number and the object's
 constexpr Duration kLoad = 35ms;             // as ContextLoad: decrypt, check integrity
 constexpr Duration kPlainSession = 12ms;     // unsalted: two random numbers
 
-// When nothing is known about a command: by its class. All estimates.
+// For unknown commands: by duration class. All estimates.
 Duration estimate(wire::DurationClass duration) {
   switch (duration) {
     case wire::DurationClass::kShort:
@@ -56,8 +56,8 @@ Duration estimate(wire::DurationClass duration) {
   return 4ms;
 }
 
-// What of a command is in clear: its handles and parameters. With a decrypt session the *contents* of the first
-// parameter are not, its size is, so the second parameter can be read all the same.
+// The readable part of a command: its handles and parameters. A decrypt session hides the *contents* of the first
+// parameter but not its size, so the second parameter is readable all the same.
 struct Clear {
   std::uint32_t first_handle = 0;
   wire::Reader parameters;
@@ -89,7 +89,7 @@ Duration keygen(const Figures& chip, wire::Reader parameters) {
   return *type == kAlgEcc ? kEccKeygen : kSymmetricKeygen;
 }
 
-// digest, then inScheme. NULL means the key's own scheme, which we do not know: RSA then, the slower.
+// digest, then inScheme. NULL means the key's own scheme, which is unknown here: RSA is assumed, the slower one.
 Duration signing(const Figures& chip, wire::Reader parameters) {
   if (!parameters.tpm2b()) return chip.rsa_private;
   const auto scheme = parameters.u16();
@@ -97,7 +97,7 @@ Duration signing(const Figures& chip, wire::Reader parameters) {
   return ecc ? chip.ecc_private : chip.rsa_private;
 }
 
-// context: sequence, then savedHandle, which says what it is.
+// context: sequence, then savedHandle, which tells the kind.
 Duration context_load(wire::Reader parameters) {
   if (!parameters.u64()) return kContextSession;
   return wire::is_session(parameters.u32().value_or(0)) ? kContextSession : kContextLoadObject;
@@ -161,7 +161,7 @@ Duration latency_of(ChipModel model, wire::ByteView command) {
   return figure(model == ChipModel::kSlb9670 ? kSlb9670 : kSt33ktpm2x, *row, *clear);
 }
 
-// Goes on to `phase` unless this command has been canceled.
+// Enters `phase` unless this command has been canceled.
 bool SlowTpm::enter(Phase phase) {
   const std::lock_guard lock(mutex_);
   if (phase == Phase::kBefore) canceled_ = hung_up_;
@@ -177,7 +177,7 @@ wire::Tpm::Answer SlowTpm::transact(wire::ByteView command, std::uint8_t localit
   Answer answer = wire::error_response(wire::rc::kCanceled);
   if (enter(Phase::kBefore)) {
     (void)timer_->wait_until(began + std::max(Duration::zero(), full - own_time_[full]));
-    // Decided under the lock, not by how the wait ended: a cancel just after it must still find an untouched TPM.
+    // Decided under the lock, not by the end of the wait: a cancel just afterwards must still find an untouched TPM.
     if (enter(Phase::kInside)) answer = pass_on(command, locality, full, began);
   }
   const std::lock_guard lock(mutex_);
@@ -191,16 +191,17 @@ wire::Tpm::Answer SlowTpm::pass_on(wire::ByteView command, std::uint8_t locality
   Answer answer = inner_->transact(command, locality);
   const auto took = std::chrono::duration_cast<Duration>(timer_->now() - passed_on);
   Duration& own = own_time_[full];
-  // Quick to rise, slow to fall: what was expected too long is made up for by waiting afterwards, too short by nothing.
+  // Fast to rise, slow to fall: an expectation that is too long is corrected by waiting afterwards; an expectation that
+  // is too short cannot be corrected.
   own = std::max(took, own - (own - took) / 8);
-  // The command is done: a cancel can no longer undo it, only spare the client the rest of the wait.
+  // The command is done: a cancel can no longer undo the command, only spare the client the rest of the wait.
   if (answer && enter(Phase::kAfter)) (void)timer_->wait_until(began + full);
   return answer;
 }
 
 void SlowTpm::cancel() {
   const std::lock_guard lock(mutex_);
-  canceled_ = true;  // forgotten by the next command, if none is running
+  canceled_ = true;  // the next command clears the flag if no command is running
   timer_->wake();
   if (phase_ == Phase::kInside) inner_->cancel();
 }

@@ -1,13 +1,13 @@
-// The decorator that makes any TPM as slow as a real chip: for benchmarks and for behaviour that only shows when a key
-// takes two seconds.
+// The decorator that makes any TPM as slow as a real chip: for benchmarks, and for behaviour that only appears when a
+// key takes two seconds.
 //
-// Idea: each command is given the time that its code (and, for key generation and signing, its algorithm) takes on the
-// chip. The wait comes before the command is passed on, less what the TPM behind is expected to need itself (learnt
-// from earlier commands), and what is then still missing comes after. So a cancel during the wait finds a TPM that has
-// not changed and is answered CANCELED without passing the command on; once it is passed on the cancel is passed on
-// too. Threads: as backend.h. Units: microseconds. Figures: published measurements for two chips; where there is none,
-// an estimate by the command's duration class, marked as such in latency.cc. RSA figures are for 2048 bits and are used
-// for every size.
+// Idea: each command takes the time that its code (and, for key generation and signing, its algorithm) takes on the
+// chip. The wait comes before the command is passed on, less the expected time of the TPM behind (learnt from earlier
+// commands); missing time is added afterwards. So a cancel during the wait finds an unchanged TPM and is answered
+// CANCELED without the TPM; after the command is passed on, the cancel is passed on too.
+// Threads: as backend.h. Units: microseconds.
+// Source: published measurements for two chips; otherwise an estimate by the command's duration class, marked in
+// latency.cc. RSA figures are for 2048 bits and are used for every size.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@
 
 namespace tpmspace::tpm {
 
-// How long `model` takes for these bytes. Anything that is no command takes the time of an error answer.
+// The time of `model` for these bytes. Bytes that are not a command take the time of an error response.
 [[nodiscard]] Timer::Duration latency_of(ChipModel model, wire::ByteView command);
 
 class SlowTpm final : public BackEnd {
@@ -41,13 +41,12 @@ class SlowTpm final : public BackEnd {
   const std::unique_ptr<BackEnd> inner_;
   const ChipModel model_;
   const std::unique_ptr<Timer> timer_;
-  // What the TPM behind needed itself, by the full figure: a slowly falling maximum. At most as many entries as
-  // figures.
+  // The time of the TPM behind, by the full figure: a slowly falling maximum. At most as many entries as figures.
   std::map<Timer::Duration, Timer::Duration> own_time_;
 
   std::mutex mutex_;
   Phase phase_ = Phase::kIdle;  // guarded by mutex_
-  bool canceled_ = false;       // guarded by mutex_: this command's
+  bool canceled_ = false;       // guarded by mutex_: the current command was canceled
   bool hung_up_ = false;        // guarded by mutex_
 };
 

@@ -1,7 +1,7 @@
-// What happens while a TPM is being opened and a person would want to know: for a log.
+// Events while a TPM is being opened, for a log.
 //
-// Threads: `waiting` may be called from a thread of its own while the open goes on; it is over when the open is.
-// Errors: none; whoever is not interested leaves a function empty.
+// Threads: `waiting` may be called from another thread during the open; no call comes after the open.
+// Errors: none; an empty function is not called.
 #pragma once
 
 #include <functional>
@@ -10,9 +10,9 @@
 namespace tpmspace::tpm {
 
 struct News {
-  // Somebody who does not answer is waited for; a sentence without its end.
+  // The open waits for a process that does not answer; a sentence without its end.
   std::function<void(const std::string& sentence)> waiting;
-  // There was no TPM before, and now there is.
+  // A new TPM was made, because none existed.
   std::function<void(const std::string& sentence)> made;
 };
 

@@ -1,8 +1,8 @@
-// From a spec to a TPM that answers: the back end with everything around it.
+// Opens the TPM of a spec: the back end with its decorators.
 //
-// Idea: what a caller gets is a chain: known crashes → retry → latency (if asked for) → back end. Each link owns the
-// next one. Threads: as backend.h says. Only one embedded TPM can be open in a process. Errors: a sentence: what could
-// not be opened, why, and what to do.
+// Idea: the caller gets a chain: known crashes → retry → latency (if requested) → back end. Each link owns the next.
+// Threads: as backend.h. Limits: a process can open only one embedded TPM.
+// Errors: a sentence: what could not be opened, why, and what to do.
 #pragma once
 
 #include <memory>
@@ -16,9 +16,8 @@
 
 namespace tpmspace::tpm {
 
-// The TPM is reachable, nothing more: `bring_up` is next.
-// `given_up`: nobody wants it any more, so whatever is waited for is left. A device opens at once, or the kernel
-// refuses.
+// The TPM is reachable, but not yet started: `bring_up` is next. `given_up`: the caller no longer needs the TPM, so
+// waiting ends. A device opens at once, or the kernel refuses.
 [[nodiscard]] tl::expected<std::unique_ptr<BackEnd>, std::string> open_tpm(const Spec& spec, const News& news = {},
                                                                            const std::stop_token& given_up = {});
 

@@ -1,8 +1,8 @@
-// Says something if a step takes longer than expected, while it goes on.
+// Reports a step that takes longer than expected, while the step continues.
 //
-// Idea: lives as long as the step; a thread of its own waits beside it, since whoever waits in a system call cannot
-// speak. Threads: one, which ends before the destructor does; `say` is called from it, at most once. An empty `say`
-// costs no thread.
+// Idea: the object lives as long as the step; a thread of its own waits, since the thread in a system call cannot
+// report.
+// Threads: one, which ends before the destructor does; calls `say` at most once. An empty `say` costs no thread.
 #pragma once
 
 #include <chrono>

@@ -10,7 +10,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// What to do about one response code: how often to send at all, and how long to wait at first and at most.
+// The reaction to one response code: the number of attempts, the first wait and the longest wait.
 struct Backoff {
   int attempts = 1;
   milliseconds first{0}, most{0};

@@ -1,10 +1,11 @@
-// The decorator that asks again when a TPM says "not now".
+// The decorator that repeats a command if the TPM answers "not now".
 //
 // Idea: RETRY, TESTING and YIELDED (Part 2, 6.6) mean that the command was not executed and the same bytes may be sent
-// again; NV_RATE that it may after a while. Clients should not see them: some know how to retry, many do not. A
-// CANCELED is never retried here: whether somebody asked for it is known above. Bounds: for the first three at most 12
-// attempts within about 2 s; for NV_RATE 5 attempts within about 3 s. The last answer is passed on as it is. Threads:
-// as backend.h. A cancel while waiting between attempts is answered CANCELED: nothing has been executed.
+// again; NV_RATE permits the same after a while. Clients should not see these codes, since many clients cannot retry.
+// CANCELED is never retried here: only the caller knows whether a cancel was requested.
+// Limits: for the first three codes at most 12 attempts within about 2 s; for NV_RATE 5 attempts within about 3 s. The
+// last response is passed on unchanged.
+// Threads: as backend.h. A cancel between attempts is answered CANCELED: no attempt was executed.
 #pragma once
 
 #include <memory>

@@ -12,8 +12,7 @@ using wire::Creates;
 using wire::Effect;
 using wire::Reader;
 
-// A context is the TPM's own, with a digest in it that nobody else can make: two that are not the same have not the
-// same hash.
+// A context contains a digest that only the TPM can make, so two different contexts have different hashes.
 std::size_t digest_of(wire::ByteView context) {
   return std::hash<std::string_view>{}(
       std::string_view(static_cast<const char*>(static_cast<const void*>(context.data())), context.size()));
@@ -23,8 +22,8 @@ std::optional<std::uint32_t> handle_in(wire::ByteView response) {
   return Reader(response.subspan(wire::kHeaderSize)).u32();
 }
 
-// The first parameter is empty only if LoadExternal loads a public area alone; the second is a TPM2B_PUBLIC, which
-// begins with the type.
+// The first parameter is empty only if LoadExternal loads a public area alone. The second parameter is a TPM2B_PUBLIC,
+// which begins with the type.
 SeenEntities::Key key_in(const wire::Command& command) {
   Reader in(command.parameters());
   SeenEntities::Key out;
@@ -69,7 +68,7 @@ void SeenEntities::learn_effect(const wire::Command& command, wire::ByteView res
     case Effect::kFlushContext:
       if (const auto gone = Reader(command.parameters()).u32()) forget(*gone);
       return;
-    default:  // a hierarchy or all of the TPM was emptied
+    default:  // a hierarchy or the whole TPM was emptied
       keys_.clear();
       return;
   }
@@ -87,7 +86,7 @@ void SeenEntities::learn_created(const wire::Command& command, std::uint32_t han
       else
         unbound_.erase(wire::number_of(handle));
       return;
-    case Creates::kSequence:  // it has an authorization of its own
+    case Creates::kSequence:  // a sequence has an authorization of its own
       keys_[handle] = {.type = std::nullopt, .is_public_only = false};
       return;
     default:

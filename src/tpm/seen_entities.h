@@ -1,10 +1,10 @@
-// What is known of the keys and sessions in a TPM, learnt from the commands that succeed.
+// Facts about the keys and sessions in a TPM, learnt from successful commands.
 //
-// Idea: a public area is the second parameter of every command that makes or loads an object, and only the first one is
-// ever encrypted; so its type can be read, and whether there is a private part: of LoadExternal's first parameter the
-// size is never encrypted. A saved context is recognised when it is loaded again. What is not known (a persistent
-// object, a context of former times) somebody else has to ask for, and then `know`.
-// Threads: a value. Limits: as many handles as the TPM has; kMaxContexts contexts, the oldest is forgotten first.
+// Idea: a public area is the second parameter of every command that makes or loads an object, and only the first
+// parameter is ever encrypted. So the type is readable, and also whether a private part exists: the size of
+// LoadExternal's first parameter is never encrypted. A saved context is recognised at its next load. For unknown
+// entities (a persistent object, an old context) the caller asks the TPM and calls a `know` function.
+// Threads: a value. Limits: as many handles as the TPM has; kMaxContexts contexts, the oldest are forgotten first.
 // Source: TPM 2.0 library, Part 3 (CreatePrimary, CreateLoaded, Load, LoadExternal, StartAuthSession); Part 2, 12.2.4.
 #pragma once
 
@@ -24,18 +24,18 @@ class SeenEntities {
 
   struct Key {
     std::optional<std::uint16_t> type;   // TPMI_ALG_PUBLIC
-    std::optional<bool> is_public_only;  // it has no private part
+    std::optional<bool> is_public_only;  // no private part
   };
 
-  // Whether `learn` has to see that command.
+  // Whether `learn` needs the command.
   [[nodiscard]] static bool concerns(const wire::CommandRow& row);
-  // Precondition: the response is the TPM's to that command, and says success.
+  // Precondition: the response is the TPM's to this command, and reports success.
   void learn(const wire::Command& command, wire::ByteView response);
 
   [[nodiscard]] Key key(std::uint32_t handle) const;
   void know_type(std::uint32_t handle, std::uint16_t type) { keys_[handle].type = type; }
   void know_public_only(std::uint32_t handle, bool it_is) { keys_[handle].is_public_only = it_is; }
-  // It was seen to begin, and is bound to nothing. Of any other session that is not known.
+  // Whether the start of the session was seen and the session is unbound. False for an unknown session.
   [[nodiscard]] bool is_unbound(std::uint32_t session) const;
 
  private:

@@ -38,7 +38,7 @@ bool take_line(std::string_view& text, Number& out, int base) {
   return error == std::errc() && stop == line.data() + line.size();
 }
 
-// Nothing at all, unless it is wholly ours.
+// Returns no handles unless the whole file is valid.
 HeldSessions parse(std::string_view text) {
   constexpr std::string_view kReset = "reset ", kRestart = "restart ";
   HeldSessions out;

@@ -1,12 +1,11 @@
-// Which sessions of a shared chip are ours, in a file that outlives us.
+// The sessions of tpmspace on a shared chip, in a file that outlives the process.
 //
-// Idea: on a device others have sessions too, so at the start nobody can tell by looking which were left by a tpmspaced
-// that was killed. What is in the file is ours, as long as the TPM was not reset or restarted since, and nobody
-// else flushed it and got its number (then there is no telling). It is rewritten whole (a new
-// file in its place, so never half) before a client hears of a session, and only when something changed.
-// Threads: with the TPM. Sizes: a line for each session, at most the chip's. Errors: sentences; without the file we
-// serve all the same, only what a killed tpmspaced leaves in the chip stays there.
-// Source: DESIGN, "Failure".
+// Idea: a device has other users' sessions too, so at start the chip does not show which sessions a killed tpmspaced
+// left. Sessions in the file belong to tpmspace if the TPM was not reset or restarted since, and if no other user
+// flushed the session and got its number (an undetectable case). The whole file is replaced by a new file (so never
+// half written) before a client learns of a session, and only after a change.
+// Threads: with the TPM. Limits: a line for each session, at most the chip's number of sessions.
+// Errors: sentences; without the file tpmspaced still serves, but sessions of a killed tpmspaced stay in the chip.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +16,8 @@
 
 namespace tpmspace::tpm {
 
-// Sessions by handle, and the TPM's counters (TPMS_CLOCK_INFO) when they were there: after a reset or a restart numbers
-// may stand for others'.
+// Sessions by handle, and the TPM's counters (TPMS_CLOCK_INFO) at that time: after a reset or a restart, the numbers
+// may belong to other users.
 struct HeldSessions {
   std::uint32_t reset_count = 0, restart_count = 0;
   std::vector<std::uint32_t> handles;
@@ -28,11 +27,11 @@ struct HeldSessions {
 
 class SessionLedger {
  public:
-  // The directory must be there.
+  // Precondition: the directory exists.
   explicit SessionLedger(std::string path) : path_(std::move(path)) {}
 
   [[nodiscard]] const std::string& path() const { return path_; }
-  // What was written last, by whoever was here before; no handles: no file, or none of ours.
+  // The last written value, also from an earlier process; no handles: the file is missing or invalid.
   [[nodiscard]] HeldSessions read() const;
   [[nodiscard]] tl::expected<void, std::string> write(const HeldSessions& held);
 

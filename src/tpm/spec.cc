@@ -32,7 +32,7 @@ std::vector<std::string_view> split(std::string_view text) {
   return parts;
 }
 
-// "a=b" words; every key at most once, no empty value.
+// "a=b" words; each key at most once, no empty value.
 tl::expected<Values, std::string> read_values(std::string_view text, const std::vector<std::string_view>& words) {
   Values values;
   for (const std::string_view word : words) {
@@ -105,7 +105,7 @@ tl::expected<Spec, std::string> read_swtpm(std::string_view text, Values& values
       text));
 }
 
-// `place` is what follows "device:", up to the first comma.
+// `place`: the text after "device:", up to the first comma.
 tl::expected<Spec, std::string> read_device(std::string_view text, std::string_view place) {
   constexpr std::string_view kFd = "fd=";
   if (place.starts_with(kFd)) {

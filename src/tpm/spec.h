@@ -1,15 +1,15 @@
-// Which TPM to use: the value behind `--tpm SPEC`.
+// The choice of a TPM: the value of `--tpm SPEC`.
 //
-// Idea: one line of text names a back end and what is put around it; it is parsed once into a value that says exactly
-// one thing, so that nobody behind it has to look at text again.
-//   embedded[:DIR]                       libtpms in this process; state in DIR, or in memory only
-//   swtpm:path=P[,ctrl=P]                an swtpm on Unix sockets; control channel P.ctrl unless named
-//   swtpm:host=H,port=N[,ctrl=N]         an swtpm on TCP; control channel on port + 1 unless named
-//   device:PATH                          a character device such as /dev/tpm0
-//   device:fd=N                          an open descriptor that speaks as a device does; it is taken over and closed
-// each may be followed by `,latency=slb9670` or `,latency=st33ktpm2x`: be as slow as that chip. A comma ends a value.
+// Idea: one line of text names a back end and its decorators. The text is parsed once into an unambiguous value, so no
+// later code parses text.
+// `embedded[:DIR]`: libtpms in this process; state in DIR, or in memory only.
+// `swtpm:path=P[,ctrl=P]`: an swtpm on Unix sockets; the control channel is P.ctrl by default.
+// `swtpm:host=H,port=N[,ctrl=N]`: an swtpm on TCP; the control channel is port + 1 by default.
+// `device:PATH`: a character device such as /dev/tpm0.
+// `device:fd=N`: an open descriptor that behaves like a device; tpmspaced takes over and closes the descriptor.
+// Each may be followed by `,latency=slb9670` or `,latency=st33ktpm2x`: as slow as that chip. A comma ends a value.
 // Threads: values.
-// Errors: sentences for the one who typed the line: what is wrong, and what to write instead.
+// Errors: sentences for the author of the line: what is wrong, and what to write instead.
 #pragma once
 
 #include <array>
@@ -24,7 +24,7 @@ namespace tpmspace::tpm {
 
 enum class ChipModel : std::uint8_t { kSlb9670, kSt33ktpm2x };
 
-// What it means for us who else may be using the chip: see bring_up.h.
+// The kind decides which other users the chip may have: see bring_up.h.
 enum class Kind : std::uint8_t { kEmbedded, kSwtpm, kDevice };
 
 struct EmbeddedSpec {

@@ -65,7 +65,7 @@ bool write_all(int fd, ByteView data) {
   return true;
 }
 
-// All of a file of `size` octets; fewer if it has become shorter meanwhile, nullopt with errno on failure.
+// The whole file of `size` bytes; fewer if the file has become shorter meanwhile, nullopt with errno on failure.
 std::optional<Bytes> read_all(int fd, std::size_t size) {
   Bytes data(size);
   std::size_t have = 0;
@@ -100,8 +100,8 @@ class DirectoryStore final : public StateStore {
     return blob;
   }
 
-  // The new blob is on the disk under another name before it takes the old one's place, so that a crash at any moment
-  // leaves one of the two. The directory's fsync makes the rename itself last.
+  // The new blob is on the disk under another name before it replaces the old blob, so a crash at any moment leaves one
+  // of the two. The directory's fsync makes the rename permanent.
   tl::expected<void, std::string> store(std::string_view name, ByteView blob) override {
     const std::string file = file_of(name);
     const std::string fresh = file + ".new";
@@ -131,7 +131,7 @@ class DirectoryStore final : public StateStore {
   }
 
   const base::Fd directory_;
-  const base::Fd lock_;  // its flock is held as long as it is open
+  const base::Fd lock_;  // the flock is held while the descriptor is open
   const std::string path_;
 };
 
@@ -142,7 +142,7 @@ std::string parent_of(const std::string& path) {
 }
 
 tl::expected<base::Fd, std::string> open_private_directory(const std::string& path) {
-  // Only the last part is made: a name that is mistyped further up must not grow a tree of folders.
+  // Creates only the last component: a mistyped parent must not create a tree of folders.
   if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
     if (errno == ENOENT)
       return Failure(

@@ -1,9 +1,9 @@
-// Where the embedded TPM keeps its state: named blobs, in memory or in a directory.
+// The state of the embedded TPM: named blobs, in memory or in a directory.
 //
-// Idea: libtpms asks for three names only; nothing else ever becomes a file name. A directory belongs to one process at
-// a time (flock), to us alone (owner, mode 0700), and always holds a whole blob: the old one or the new one.
+// Idea: libtpms uses three names only; no other text becomes a file name. A directory belongs to one process at a time
+// (flock), only to this user (owner, mode 0700), and always holds a whole blob: the old one or the new one.
 // Threads: the transacting thread.
-// Sizes: a blob is at most 1 MiB (libtpms' permanent state is about 140 KiB at most).
+// Limits: a blob is at most 1 MiB (libtpms' permanent state is about 140 KiB at most).
 // Errors: sentences.
 #pragma once
 
@@ -28,12 +28,12 @@ class StateStore {
   // nullopt: never stored.
   [[nodiscard]] virtual tl::expected<std::optional<wire::Bytes>, std::string> load(std::string_view name) = 0;
   [[nodiscard]] virtual tl::expected<void, std::string> store(std::string_view name, wire::ByteView blob) = 0;
-  // True: it was there.
+  // True: the blob existed.
   [[nodiscard]] virtual tl::expected<bool, std::string> remove(std::string_view name) = 0;
 
-  // Nobody needs this state after this process.
+  // Whether the state ends with this process.
   [[nodiscard]] virtual bool ephemeral() const = 0;
-  // The last failure, kept because libtpms can only be told that there was one. Empty if there was none.
+  // The last failure, kept because libtpms only learns the fact of a failure. Empty: no failure.
   [[nodiscard]] const std::string& error() const { return error_; }
 
  protected:
@@ -47,7 +47,7 @@ class StateStore {
 };
 
 [[nodiscard]] std::unique_ptr<StateStore> memory_store();
-// Makes the directory, not its parents, if it is not there; takes the lock, which is given back on destruction.
+// Creates a missing directory, but not its parents; takes the lock, which the destructor releases.
 [[nodiscard]] tl::expected<std::unique_ptr<StateStore>, std::string> directory_store(const std::string& directory);
 
 }  // namespace tpmspace::tpm

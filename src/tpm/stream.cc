@@ -52,7 +52,7 @@ tl::expected<void, Stream::Error> Stream::send_command(ByteView command) {
 }
 
 wire::Tpm::Answer Stream::receive_response() {
-  // One large read, because a character device drops what does not fit into the buffer of the first one.
+  // One large read, because a character device drops the bytes that do not fit into the first buffer.
   Bytes response(kMaxMessage);
   std::size_t have = 0, want = wire::kHeaderSize;
   while (have < want) {
@@ -71,7 +71,7 @@ wire::Tpm::Answer Stream::receive_response() {
   return response;
 }
 
-// A device's poll cannot tell (drivers before Linux 5.0 always claim to be readable); a socket's state can.
+// A device's poll cannot tell (drivers before Linux 5.0 always report readable); a socket's state can.
 tl::expected<void, Stream::Error> Stream::nothing_unasked() {
   if (!why_broken_.empty()) return broken(why_broken_);
   if (!is_socket_) return {};
@@ -116,7 +116,7 @@ tl::expected<Bytes, Stream::Error> Stream::receive(std::size_t size, std::option
   return data;
 }
 
-// Waits for octets and reads what is there, up to the end of `into`. Never returns 0.
+// Waits for bytes and reads the available bytes, up to the end of `into`. Never returns 0.
 tl::expected<std::size_t, Stream::Error> Stream::read_some(Bytes& into, std::size_t at, const Deadline& deadline) {
   for (;;) {
     if (auto ready = wait_for(POLLIN, deadline); !ready) return tl::unexpected(ready.error());
@@ -144,7 +144,7 @@ tl::expected<void, Stream::Error> Stream::wait_for(short events, const Deadline&
     }
     const int ready = ::poll(waiting.data(), waiting.size(), limit);
     if (ready < 0 && errno != EINTR) return broken_by_errno("cannot be waited for", errno);
-    // An error or a hang-up is left to the read or write that follows: it knows the reason.
+    // The next read or write reports the reason of an error or a hang-up.
     if (ready > 0 && waiting[0].revents != 0 && !hung_up_) return {};
   }
 }
@@ -152,7 +152,7 @@ tl::expected<void, Stream::Error> Stream::wait_for(short events, const Deadline&
 void Stream::hang_up() {
   hung_up_ = true;
   const std::uint64_t one = 1;
-  // Can only fail when it is readable already, which is what we want.
+  // Can fail only if already readable, which is the goal.
   if (::write(wake_.get(), &one, sizeof one) < 0) return;
 }
 

@@ -1,11 +1,10 @@
-// A descriptor that takes TPM commands and gives responses: the part that sockets and devices have in common.
+// A descriptor that takes TPM commands and gives responses: the common part of sockets and devices.
 //
-// Idea: one command in flight. A response is whole when there are as many octets as its header says; anything else (too
-// few before the end, more than said, a size below 10 or above 64 KiB, octets nobody asked for) means that the other
-// side and we no longer agree on where a message begins, so the stream is broken for good: guessing would hand one
-// client's answer to another.
+// Idea: one command in flight. A response is whole when it has as many bytes as its header says. Anything else (too few
+// before the end, too many, a size below 10 or above 64 KiB, unrequested bytes) means that both sides disagree on where
+// a message begins, so the stream is broken for good: a guess could hand one client's response to another.
 // Threads: `send`, `receive` and `exchange` belong to one thread; `hang_up` is for any thread.
-// Sizes: up to 64 KiB a message.
+// Limits: up to 64 KiB a message.
 // Errors: kGone with a sentence; the same again for every later call. A signal (EINTR) and partial reads and writes are
 // no errors.
 #pragma once
@@ -27,17 +26,17 @@ class Stream {
   using Error = wire::Tpm::Error;
   static constexpr std::size_t kMaxMessage = 65536;
 
-  // `name` is how sentences call the other side: "the device /dev/tpm0". Sets O_NONBLOCK on the open file description.
+  // `name`: the other side in sentences: "the device /dev/tpm0". Sets O_NONBLOCK on the open file description.
   [[nodiscard]] static tl::expected<std::unique_ptr<Stream>, std::string> open(base::Fd fd, std::string name);
 
-  // One TPM command and its response. No deadline: those are watched by who may hang up.
+  // One TPM command and its response. Without a deadline: the caller of `hang_up` watches deadlines.
   [[nodiscard]] wire::Tpm::Answer exchange(wire::ByteView command);
-  // Its two halves, for who has something to do between them.
+  // The two halves of `exchange`, for work between both.
   [[nodiscard]] tl::expected<void, Error> send_command(wire::ByteView command);
   [[nodiscard]] wire::Tpm::Answer receive_response();
 
-  // The parts, for protocols with another framing. Exactly `size` octets; kNoAnswer when `limit` has passed, which
-  // breaks the stream as well.
+  // The parts, for protocols with another framing. Exactly `size` bytes; kNoAnswer after `limit`, which breaks the
+  // stream as well.
   [[nodiscard]] tl::expected<void, Error> send(wire::ByteView data);
   [[nodiscard]] tl::expected<wire::Bytes, Error> receive(std::size_t size,
                                                          std::optional<std::chrono::milliseconds> limit);
@@ -57,11 +56,11 @@ class Stream {
   tl::unexpected<Error> broken_by_errno(const char* what, int number);
 
   const base::Fd fd_;
-  const base::Fd wake_;  // an eventfd, readable once somebody has hung up
+  const base::Fd wake_;  // an eventfd, readable after `hang_up`
   const std::string name_;
   const bool is_socket_;
   std::atomic<bool> hung_up_ = false;
-  std::string why_broken_;  // of the transacting thread; empty: sound
+  std::string why_broken_;  // used by the transacting thread; empty: sound
 };
 
 }  // namespace tpmspace::tpm

@@ -16,7 +16,7 @@ using wire::Bytes;
 using wire::ByteView;
 
 constexpr std::chrono::milliseconds kControlLimit{10'000};
-// An swtpm that is idle answers at once.
+// An idle swtpm answers at once.
 constexpr std::chrono::milliseconds kSilence{1'000};
 
 std::function<void()> tells_waiting(const News& news, const char* channel, const std::string& place) {
@@ -54,13 +54,13 @@ tl::expected<base::Fd, std::string> reach(const std::string& host, std::uint16_t
 
 }  // namespace
 
-// The control channel. `ask` belongs to the transacting thread; `cancel` is for any thread, never waits and leaves its
-// answer to be read by `settle`, which must come before the next `ask` and the next command.
+// The control channel. `ask` belongs to the transacting thread. `cancel` is for any thread and never waits; `settle`
+// reads its answer, before the next `ask` and the next command.
 class SwtpmControl {
  public:
   explicit SwtpmControl(std::unique_ptr<Stream> stream) : stream_(std::move(stream)) {}
 
-  // The 4-octet result, 0 for success, to a command with `body`.
+  // The 4-byte result, 0 for success, of a command with `body`.
   tl::expected<std::uint32_t, Error> ask(std::uint32_t command, ByteView body) {
     const std::lock_guard lock(mutex_);
     wire::Writer request;
@@ -68,7 +68,7 @@ class SwtpmControl {
     if (auto sent = stream_->send(request.bytes()); !sent) return tl::unexpected(sent.error());
     return read_u32();
   }
-  // What follows a result that is 0.
+  // The data after a result of 0.
   tl::expected<std::uint32_t, Error> read_u32() {
     const auto data = stream_->receive(4, kControlLimit);
     if (!data) return tl::unexpected(data.error());
@@ -79,14 +79,14 @@ class SwtpmControl {
     const std::lock_guard lock(mutex_);
     if (!owed_) return {};
     owed_ = false;
-    // Whether swtpm could cancel does not matter here: the command's own response tells.
+    // Whether swtpm could cancel does not matter here: the command's own response shows the outcome.
     if (auto answer = read_u32(); !answer) return tl::unexpected(answer.error());
     return {};
   }
 
   void cancel() {
     const std::lock_guard lock(mutex_);
-    // One unanswered cancel is as good as many, and keeps what is owed (and the socket's buffer) bounded.
+    // One unanswered cancel is enough, and keeps the outstanding answers (and the socket's buffer) bounded.
     if (owed_) return;
     wire::Writer request;
     request.u32(kCancel);
@@ -100,12 +100,12 @@ class SwtpmControl {
  private:
   const std::unique_ptr<Stream> stream_;
   std::mutex mutex_;
-  bool owed_ = false;  // guarded by mutex_: a cancel was sent and its answer has not been read
+  bool owed_ = false;  // guarded by mutex_: a cancel was sent and its answer was not read
 };
 
 namespace {
 
-// A control channel that answers, and a TPM behind it that has power.
+// Checks that the control channel answers, and that the TPM behind has power.
 tl::expected<void, std::string> make_ready(SwtpmControl& control, const std::string& name) {
   const auto failed = [&name](const std::string& why) {
     return tl::unexpected(fmt::format("{} did not come up: {}", name, why));
@@ -115,7 +115,7 @@ tl::expected<void, std::string> make_ready(SwtpmControl& control, const std::str
   if (known && *known == 0) known = control.read_u32();
   if (!known) return failed(known.error().what + "; perhaps another program is connected to its control channel");
 
-  // The cheapest question that needs a running TPM.
+  // The cheapest question to a running TPM.
   auto running = control.ask(SwtpmControl::kGetEstablished, {});
   if (!running) return failed(running.error().what);
   if (*running == 0) {
@@ -179,7 +179,7 @@ wire::Tpm::Answer SwtpmTpm::transact(ByteView command, std::uint8_t locality) {
   if (auto taken = take_locality(locality); !taken) return tl::unexpected(taken.error());
   if (auto sent = data_->send_command(command); !sent) return tl::unexpected(sent.error());
   {
-    // Only now: a cancel that overtakes its command would be lost.
+    // Only now: a cancel that arrives before its command would be lost.
     const std::lock_guard lock(mutex_);
     running_ = true;
   }

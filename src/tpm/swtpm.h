@@ -1,17 +1,17 @@
 // A TPM in another process: swtpm, on Unix or TCP sockets.
 //
-// Idea: two connections. On the data channel commands and responses as they are; on the control channel what a chip's
-// bus would carry: power (INIT), locality, cancel. An swtpm that was not started with `--flags not-need-init` answers
-// nothing before an INIT; one that runs already is not given one, because it would be a reset.
-// swtpm (0.7) serves both channels from one thread, so a cancel that arrives while a command runs is read when that
-// command has ended and comes too late. It is sent all the same (others may do better), nobody waits for its answer,
-// and the next command waits until it has been answered, so it never hits a later command.
+// Idea: two connections. The data channel carries commands and responses; the control channel carries the signals of a
+// chip's bus: power (INIT), locality, cancel. An swtpm that was started without `--flags not-need-init` answers nothing
+// before an INIT; a running swtpm gets no INIT, because an INIT would be a reset.
+// swtpm (0.7) serves both channels from one thread, so a cancel during a command is read after the command's end, too
+// late. The cancel is sent all the same (other versions may be better); the caller does not wait for its answer, and
+// the next command waits for that answer, so a cancel never hits a later command.
 // Threads: as backend.h.
-// Sizes: control messages are a 4-octet command code and a few octets; results are 4 octets, big-endian, 0 for success.
-// Errors: kNotPossible for a locality that swtpm refuses (above 4, or 4 under reject-locality-4). kGone when a channel
-// has closed; a control channel that does not answer an idle swtpm's question within 10 s counts as closed; after 1 s
-// `News` is told. `open` fails soon after `given_up`, from any thread.
-// Source: the manual pages swtpm(8) and swtpm_ioctls(3); the numbers are those of swtpm's tpm_ioctl.h.
+// Limits: control messages are a 4-byte command code and a few bytes; results are 4 bytes, big-endian, 0 for success.
+// Errors: kNotPossible for a locality that swtpm refuses (above 4, or 4 under reject-locality-4). kGone after a channel
+// has closed; if an idle swtpm does not answer on the control channel within 10 s, the channel counts as closed; after
+// 1 s `News` is told. `open` fails soon after `given_up`, from any thread.
+// Source: the manual pages swtpm(8) and swtpm_ioctls(3); the numbers are from swtpm's tpm_ioctl.h.
 #pragma once
 
 #include <cstdint>
@@ -50,7 +50,7 @@ class SwtpmTpm final : public BackEnd {
 
  private:
   SwtpmTpm(std::unique_ptr<Stream> data, std::unique_ptr<SwtpmControl> control);
-  // `control_place`: where its control channel is, for sentences.
+  // `control_place`: the place of the control channel, for sentences.
   [[nodiscard]] static tl::expected<std::unique_ptr<SwtpmTpm>, std::string> connected(base::Fd data, base::Fd control,
                                                                                       const std::string& name,
                                                                                       const std::string& control_place,
@@ -60,7 +60,7 @@ class SwtpmTpm final : public BackEnd {
 
   const std::unique_ptr<Stream> data_;
   const std::unique_ptr<SwtpmControl> control_;
-  std::optional<std::uint8_t> locality_;  // what swtpm was last told; nullopt: nothing yet
+  std::optional<std::uint8_t> locality_;  // the locality last sent to swtpm; nullopt: none yet
 
   std::mutex mutex_;
   bool running_ = false;  // guarded by mutex_: a command is on the data channel

@@ -1,8 +1,6 @@
-// Time, as the decorators know it: a clock to read and a sleep that can be cut short. Handed in, so that tests need not
-// wait.
+// Time for the decorators: a clock and a sleep that can be interrupted. Passed in, so that tests need not wait.
 //
-// Threads: `wait_until` and `clear` belong to the thread that transacts; `wake` and `now` may be called from any
-// thread.
+// Threads: `wait_until` and `clear` belong to the transacting thread; `wake` and `now` are for any thread.
 #pragma once
 
 #include <chrono>
@@ -22,8 +20,8 @@ class Timer {
   virtual ~Timer() = default;
 
   [[nodiscard]] virtual Time now() const = 0;
-  // Returns true when `when` is reached, false as soon as somebody has called `wake` since the last `clear`, also when
-  // that was before the wait began: a wake between two steps is not lost.
+  // True when `when` is reached; false after a call of `wake` since the last `clear`, even if the call came before the
+  // wait: a wake between two steps is not lost.
   [[nodiscard]] virtual bool wait_until(Time when) = 0;
   virtual void wake() = 0;
   virtual void clear() = 0;

@@ -1,9 +1,9 @@
-// Byte buffers and the two cursors every parser and builder in the house uses.
+// Byte buffers and the two cursors of every parser and builder in the project.
 //
-// Idea: a TPM speaks big-endian; all lengths in it come from somebody we do not trust. `Reader` never reads past its
-// span: every take says whether it succeeded, and after a failure the reader stays where it was. `Writer` appends.
+// Idea: a TPM speaks big-endian, and all lengths come from an untrusted source. `Reader` never reads past its span:
+// every take reports success, and after a failure the reader stays at its position. `Writer` appends.
 // Threads: values; no shared state.
-// Units: octets. Source: TPM 2.0 library specification, Part 2, 5.2 (canonical form).
+// Units: bytes. Source: TPM 2.0 library specification, Part 2, 5.2 (canonical form).
 #pragma once
 
 #include <cstddef>
@@ -48,7 +48,7 @@ class Reader {
     return out;
   }
 
-  // A TPM2B: UINT16 size, then that many octets. On a short buffer nothing is consumed.
+  // A TPM2B: UINT16 size, then as many bytes. On a short buffer the reader consumes nothing.
   [[nodiscard]] std::optional<ByteView> tpm2b() {
     const std::size_t start = at_;
     if (auto size = u16()) {
@@ -100,7 +100,7 @@ class Writer {
   Bytes out_;
 };
 
-// Overwrites four octets in place. Precondition: at + 4 <= data.size().
+// Overwrites four bytes in place. Precondition: at + 4 <= data.size().
 inline void put_u32(std::span<std::uint8_t> data, std::size_t at, std::uint32_t value) {
   for (std::size_t i = 0; i < 4; ++i) data[at + i] = static_cast<std::uint8_t>(value >> (8 * (3 - i)));
 }

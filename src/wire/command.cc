@@ -6,13 +6,12 @@
 namespace tpmspace::wire {
 namespace {
 
-// TPM2B_NONCE and TPM2B_AUTH hold at most the largest digest a TPM may have (SHA-512); a chip with a smaller one
-// refuses for itself.
+// TPM2B_NONCE and TPM2B_AUTH hold at most the largest digest of any TPM (SHA-512); a chip with a smaller limit refuses
+// by itself.
 constexpr std::size_t kMaxDigest = 64;
 constexpr std::uint32_t kMinAuthorizationArea = 9;
 
-// Tags that structures have, and no command: libtpms tells them from numbers that are no tag at all (TPM_ST, Part 2,
-// 6.9).
+// Tags of structures that are not commands: libtpms distinguishes them from unknown tags (TPM_ST, Part 2, 6.9).
 bool is_tag_of_something_else(std::uint16_t tag) {
   constexpr std::uint16_t kResponseOfTpm12 = 0x00C4, kNull = 0x8000, kAttestNv = 0x8014, kAttestCreation = 0x801A,
                           kCreation = 0x8021, kAuthSigned = 0x8025;
@@ -20,7 +19,7 @@ bool is_tag_of_something_else(std::uint16_t tag) {
          (tag >= kCreation && tag <= kAuthSigned);
 }
 
-// A TPM2B of at most kMaxDigest octets. On failure: the code without its session number.
+// A TPM2B of at most kMaxDigest bytes. On failure: the code without its session number.
 tl::expected<std::pair<std::size_t, std::size_t>, Rc> digest_field(Reader& in, std::size_t base) {
   const auto size = in.u16();
   if (!size) return tl::unexpected(rc::kInsufficient);
@@ -30,7 +29,7 @@ tl::expected<std::pair<std::size_t, std::size_t>, Rc> digest_field(Reader& in, s
   return std::pair{at, std::size_t{*size}};
 }
 
-// One authorization out of `in`, which starts `base` octets into the command.
+// Reads one authorization from `in`, which starts `base` bytes into the command.
 tl::expected<Authorization, Rc> read_authorization(Reader& in, std::size_t base) {
   Authorization out;
   out.at = base + in.offset();
@@ -67,7 +66,7 @@ tl::expected<std::vector<Authorization>, Rc> read_authorizations(ByteView area, 
   return out;
 }
 
-// Counted from 1: the session that encrypts the first parameter. Nullopt: none.
+// The number of the session that encrypts the first parameter, counted from 1. Nullopt: none.
 std::optional<unsigned> decrypt_session(const std::vector<Authorization>& authorizations) {
   for (std::size_t i = 0; i < authorizations.size(); ++i)
     if (!authorizations[i].is_password() && (authorizations[i].attributes & session_attribute::kDecrypt) != 0)
@@ -75,8 +74,8 @@ std::optional<unsigned> decrypt_session(const std::vector<Authorization>& author
   return std::nullopt;
 }
 
-// The size of an encrypted parameter is never encrypted. Many TPMs read and write beyond their buffer when it is cut,
-// or is more than what follows (CVE-2023-1017, CVE-2023-1018): such a command goes to none.
+// The size of an encrypted parameter is never encrypted. If the size is cut, or exceeds the following bytes, many TPMs
+// read and write beyond their buffer (CVE-2023-1017, CVE-2023-1018): no TPM gets such a command.
 tl::expected<void, Rc> check_encrypted_parameter(ByteView parameters) {
   Reader in(parameters);
   const auto size = in.u16();
@@ -101,8 +100,8 @@ std::optional<Header> read_header(ByteView message) {
   return Header{*tag, *size, *code};
 }
 
-// The order of the checks is libtpms's (ExecCommand.c, SessionProcess.c): header, code, handles, authorizations, the
-// parameter that is to be decrypted.
+// The order of the checks is that of libtpms (ExecCommand.c, SessionProcess.c): header, code, handles, authorizations,
+// the parameter to decrypt.
 tl::expected<Command, Rc> Command::parse(Bytes message, const CommandTable& table, std::size_t max_size) {
   Reader in(message);
   const auto tag = in.u16();

@@ -1,8 +1,8 @@
-// A TPM command, parsed once where it enters and read by every later room.
+// A TPM command, parsed once at the entry and read by every later room.
 //
-// Idea: parsing is total. Any octets give either a `Command` or the response code that a TPM gives for them. What the
-// parser cannot know (do the handles exist? are the parameters right?) is left to the rooms behind it.
-// The command owns its bytes; views into them are offsets, so a Command can be copied and moved freely.
+// Idea: parsing is total. Any bytes give either a `Command` or the response code that a TPM gives. Later rooms check
+// the facts that the parser cannot know (do the handles exist? are the parameters right?).
+// The command owns its bytes; views into the bytes are offsets, so a Command can be copied and moved freely.
 // Threads: a value.
 // Source: TPM 2.0 library, Part 1, 18 (command structure); Part 3, 5 (command processing). Where libtpms and the
 // specification differ, libtpms wins: docs/parsing.md lists the rows.
@@ -30,7 +30,7 @@ struct Header {
   std::uint32_t size = 0;  // of the whole message, header included
   std::uint32_t code = 0;  // command code, or response code in a response
 };
-// Needs kHeaderSize octets; nullopt otherwise. Judges nothing.
+// Needs kHeaderSize bytes; otherwise nullopt. Checks no values.
 [[nodiscard]] std::optional<Header> read_header(ByteView message);
 
 // TPMA_SESSION (Part 2, 8.4).
@@ -44,7 +44,7 @@ inline constexpr std::uint8_t kEncrypt = 0x40;
 inline constexpr std::uint8_t kAudit = 0x80;
 }  // namespace session_attribute
 
-// One entry of the authorization area. Offsets are from the command's first octet.
+// One entry of the authorization area. Offsets are from the command's first byte.
 struct Authorization {
   ClientHandle handle;
   std::size_t at = 0;  // of the handle
@@ -76,7 +76,8 @@ class Command {
 
   [[nodiscard]] std::size_t parameters_at() const { return parameters_at_; }
   [[nodiscard]] ByteView parameters() const { return bytes().subspan(parameters_at_); }
-  // Whether some session encrypts the first parameter (so that it cannot be read), or asks for the response's.
+  // Whether a session encrypts the first parameter (which is then unreadable), or requests an encrypted response
+  // parameter.
   [[nodiscard]] bool first_parameter_encrypted() const;
   [[nodiscard]] bool first_response_parameter_encrypted() const;
 

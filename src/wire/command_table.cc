@@ -144,13 +144,13 @@ constexpr CommandRow kRows[] = {
 };
 // clang-format on
 
-// Where a chip says no more than that a command flushes a handle, it is taken to be the last one. -1: none.
+// If a chip only reports that a command flushes a handle, the last handle is assumed. -1: none.
 std::int8_t last_handle_if(bool flushed, const CommandRow& row) {
   return flushed && row.handles > 0 ? static_cast<std::int8_t>(row.handles - 1) : std::int8_t{-1};
 }
 
-// What the manager must know of a command that only this chip has: as much as TPMA_CC says. It is taken to need every
-// handle authorized by nobody (the TPM will judge) and as many scratch slots as the specification allows any command.
+// The row of a command that only this chip has, from TPMA_CC. The row assumes that no handle needs an authorization
+// (the TPM checks) and as many scratch slots as the specification allows for any command.
 CommandRow row_from_chip(const CommandAttributes& attributes) {
   CommandRow row;
   row.code = attributes.code();
@@ -166,8 +166,8 @@ CommandRow row_from_chip(const CommandAttributes& attributes) {
   return row;
 }
 
-// Commands the manager sends itself, and reads the answers of: their shape is the specification's, whatever a chip
-// says.
+// Commands that the manager sends itself, with responses that the manager reads: their form is the specification's,
+// whatever a chip reports.
 bool is_spoken_by_us(CommandCode code) {
   switch (code) {
     case cc::kContextSave:
@@ -193,7 +193,7 @@ void adopt_row(CommandRow& row, const CommandAttributes& chip, std::vector<std::
     say("command handles", row.handles, chip.handles());
     row.handles = static_cast<std::uint8_t>(chip.handles());
     row.auth_handles = std::min(row.auth_handles, row.handles);
-    row.uses = {};  // what the chip does with them is not what the specification says
+    row.uses = {};  // the chip's use of the handles may differ from the specification's
   }
   if (chip.response_handle() != row.has_response_handle()) {
     say("response handle", row.has_response_handle() ? 1 : 0, chip.response_handle() ? 1 : 0);
@@ -203,13 +203,13 @@ void adopt_row(CommandRow& row, const CommandAttributes& chip, std::vector<std::
     say("flushed", row.flushes_handle >= 0 ? 1 : 0, chip.flushed() ? 1 : 0);
     row.flushes_handle = last_handle_if(chip.flushed(), row);
   }
-  // The handle that the specification flushes may be one that this chip's command does not have.
+  // The chip's command may lack the handle that the specification flushes.
   if (row.flushes_handle >= row.handles) row.flushes_handle = last_handle_if(true, row);
   if (chip.extensive() != row.extensive) {
     say("extensive", row.extensive ? 1 : 0, chip.extensive() ? 1 : 0);
     row.extensive = chip.extensive();
   }
-  row.nv = chip.nv();  // tells the chip's wear, not ours: no difference worth a line
+  row.nv = chip.nv();  // only about the chip's wear: not worth a line
 }
 
 }  // namespace

@@ -1,10 +1,10 @@
-// The one table of TPM 2.0 commands. Parser, residency, policy, metrics, trace, documentation and fuzz dictionary all
-// read a command's row; nothing about a command is written anywhere else.
+// The only table of TPM 2.0 commands. Parser, residency, policy, metrics, trace, documentation and fuzz dictionary all
+// read a command's row; no other place describes a command.
 //
-// Idea: a row is a declaration. What a TPM says about itself (TPMA_CC in GetCapability(COMMANDS)) is adopted over the
-// row at start: see `CommandTable::adopt`.
+// Idea: a row is a declaration. At start the chip's own description (TPMA_CC in GetCapability(COMMANDS)) overrides the
+// row: see `CommandTable::adopt`.
 // Threads: `builtin()` is constant; a `CommandTable` is a value, constant once the daemon has adopted the chip's list.
-// Source: TPM 2.0 library, Part 3 (rev. 1.59 and 1.83); section numbers are those of rev. 1.59 unless they say 1.83.
+// Source: TPM 2.0 library, Part 3 (rev. 1.59 and 1.83); section numbers are from rev. 1.59 unless marked 1.83.
 #pragma once
 
 #include <array>
@@ -27,7 +27,7 @@ namespace cc {
 #undef TPMSPACE_CC
 }  // namespace cc
 
-// Who would normally be allowed to do this. The guard's profiles are written in these words.
+// The permission that a command needs. The guard's profiles are written in these words.
 enum class PermissionClass : std::uint8_t {
   kReadPublic,     // no secret and no change: capabilities, public areas, clock, test results
   kRandom,         // GetRandom, StirRandom, hashing without a key
@@ -54,7 +54,7 @@ enum class PermissionClass : std::uint8_t {
   kAudit,      // SetCommandCodeAuditStatus
   kPower,      // Startup, Shutdown, SelfTest
   kFirmware,   // FieldUpgrade*
-  kVendor,     // whatever only this chip knows
+  kVendor,     // commands that only this chip knows
 };
 
 // How long a healthy TPM may take. The deadlines are a generous multiple: see `deadline_ms`.
@@ -65,55 +65,55 @@ enum class DurationClass : std::uint8_t {
   kKeygen,  // looks for primes: up to minutes
 };
 
-// After this long without an answer the chip is held to be lost.
+// A chip that has not answered after this time counts as lost.
 [[nodiscard]] std::uint32_t deadline_ms(DurationClass duration);
 
-// What the response handle is, if there is one.
+// The kind of the response handle.
 enum class Creates : std::uint8_t { kNothing, kObject, kSequence, kSession, kByContext };
 
-// What success changes beyond the entity that is created.
+// The effects of success beyond the new entity.
 enum class Effect : std::uint8_t {
   kNone,
   kFlushContext,      // the handle *parameter* is flushed
   kContextSave,       // a saved session leaves the TPM; an object stays
-  kContextLoad,       // what arrives is told by the context's savedHandle
+  kContextLoad,       // the context's savedHandle tells the kind of the new entity
   kClear,             // owner and endorsement hierarchies are emptied
-  kHierarchyControl,  // switching a hierarchy off flushes it
+  kHierarchyControl,  // switching a hierarchy off flushes its objects
   kChangeEps,         // the endorsement hierarchy is emptied
   kChangePps,         // the platform hierarchy is emptied
   kPower,             // Startup, Shutdown
 };
 
-// What a command does to a policy session, which is the last of its handles.
+// The effect of a command on a policy session, which is the command's last handle.
 enum class PolicyEffect : std::uint8_t {
-  kNone,       // it is no policy command, or only looks
-  kStep,       // a step that has the same result when it is done again (TPM-RULES 28)
-  kFreshStep,  // likewise, unless it has a nonce of the session: its first parameter is not empty
-  kOnceOnly,   // a step that depends on a secret, the time or NV: it cannot be done for the client
-  kRestart,    // no step is left
+  kNone,       // not a policy command, or reads only
+  kStep,       // a step with the same result when repeated (docs/tpm-behaviour.md 28)
+  kFreshStep,  // the same, unless the step has a nonce of the session: its first parameter is not empty
+  kOnceOnly,   // a step that depends on a secret, the time or NV: the manager cannot repeat it
+  kRestart,    // removes all steps
 };
 
-// What a command does with what stands in a place of its handle area. The guard's ranges are written in these words.
+// The use of the entity at one place of the handle area. The guard's ranges are written in these words.
 enum class HandleUse : std::uint8_t {
   kUnknown,      // only the chip knows: anything
-  kOwn,          // a session, a sequence, what is to be saved: nothing that clients share can stand here
-  kPublic,       // its public area is read, and nothing else
+  kOwn,          // a session, a sequence, an entity to save: never an entity that clients share
+  kPublic,       // only the public area is read
   kUse,          // a key: its secret, its authorization, or the TPM's time for its public part
-  kParent,       // something is made, loaded or wrapped under it: a storage key or a hierarchy
-  kSaltKey,      // a session's salt is decrypted with it
-  kAuthority,    // it authorizes, or a session is bound to it: what a wrong value can lock
-  kNvAuthority,  // authorizes what is done to the NV index in the next place: owner, platform or that index itself
+  kParent,       // a storage key or a hierarchy under which an object is made, loaded or wrapped
+  kSaltKey,      // decrypts a session's salt
+  kAuthority,    // authorizes, or a session is bound to the entity: a wrong value can lock the entity
+  kNvAuthority,  // authorizes the action on the NV index in the next place: owner, platform or the index itself
   kNvRead,
   kNvWrite,
   kNvLock,
-  kNvLockAll,  // it authorizes, and NV indices that are not named are locked
+  kNvLockAll,  // authorizes, and locks NV indices that are not named
   kNvDefine,
   kPcrExtend,
   kPcrReset,
-  kEvict,  // is made persistent, or ends being it
+  kEvict,  // is made persistent, or stops being persistent
 };
 
-// What in the parameters names something that is not everybody's, and comes after so many TPM2Bs.
+// The parameter that names an access-controlled entity, after a number of TPM2Bs.
 enum class Names : std::uint8_t {
   kNothing,
   kHierarchy,         // TPMI_RH_HIERARCHY or TPMI_RH_ENABLES
@@ -122,12 +122,12 @@ enum class Names : std::uint8_t {
   kNvPublic,          // TPM2B_NV_PUBLIC
   kNvPublic2,         // TPM2B_NV_PUBLIC_2
   kPcrs,              // TPML_PCR_SELECTION
-  kScheme,            // TPMT_SIG_SCHEME: one with a counter names a commitment that anybody's may be
+  kScheme,            // TPMT_SIG_SCHEME: a scheme with a counter names a commitment, possibly of another client
   kSchemeAndPcrs,     // TPMT_SIG_SCHEME, then TPML_PCR_SELECTION
 };
 struct NamedInParameters {
   Names what = Names::kNothing;
-  std::uint8_t after = 0;  // TPM2Bs; their contents may be encrypted, their sizes never are
+  std::uint8_t after = 0;  // TPM2Bs; the contents may be encrypted, the sizes never
 };
 
 inline constexpr std::size_t kMaxHandles = 3;
@@ -138,23 +138,24 @@ struct CommandRow {
   std::string_view name;     // "TPM2_CreatePrimary"
   std::uint8_t handles = 0;  // in the handle area of the command, 0..3
   std::array<HandleUse, kMaxHandles> uses = {};
-  std::uint8_t auth_handles = 0;  // how many of them (the first ones) need an authorization
+  std::uint8_t auth_handles = 0;  // how many of the handles (the first ones) need an authorization
   PermissionClass permission = PermissionClass::kVendor;
   DurationClass duration = DurationClass::kLong;
   NamedInParameters names = {};
   std::string_view section;  // of Part 3: "24.1"
-  // The first parameter is a TPM2B, so that a session may encrypt it; of a command that only the chip knows, perhaps.
+  // The first parameter is a TPM2B, so a session may encrypt it; for a command that only the chip knows: perhaps.
   bool encryptable = false;
-  // Success changes what other users of the TPM rely on (not only data in one NV index or PCR): it is audited.
+  // Success changes state that other users of the TPM rely on (not only data in one NV index or PCR): the command is
+  // audited.
   bool affects_others = false;
 
   Creates creates = Creates::kNothing;  // response handle, if not kNothing
-  std::int8_t flushes_handle = -1;      // index in the handle area of what success removes; -1: none
+  std::int8_t flushes_handle = -1;      // index in the handle area of the entity that success removes; -1: none
   bool sessions_allowed = true;         // false: TPM_ST_NO_SESSIONS only (RC_AUTH_CONTEXT otherwise)
   bool nv = false;                      // TPMA_CC nv: may write NV
   bool extensive = false;               // TPMA_CC extensive: may flush many objects
-  // Free object slots it needs meanwhile, beyond one for each persistent handle and one for a returned object
-  // (TPM-RULES "Slots"; measured on libtpms).
+  // Free object slots during the command, beyond one for each persistent handle and one for a returned object
+  // (docs/tpm-behaviour.md, "Object slots"; measured on libtpms).
   std::uint8_t scratch_slots = 0;
   Effect effect = Effect::kNone;
   PolicyEffect policy = PolicyEffect::kNone;
@@ -162,7 +163,7 @@ struct CommandRow {
   [[nodiscard]] bool has_response_handle() const { return creates != Creates::kNothing; }
 };
 
-// A command's attributes as a TPM tells them (TPMA_CC, Part 2, 8.9).
+// A command's attributes as a TPM reports them (TPMA_CC, Part 2, 8.9).
 struct CommandAttributes {
   std::uint32_t raw = 0;
   [[nodiscard]] CommandCode code() const { return (raw & 0xFFFF) | (vendor() ? 0x20000000U : 0U); }
@@ -176,16 +177,16 @@ struct CommandAttributes {
 
 class CommandTable {
  public:
-  // Every command of the library specification that we know; no vendor commands. Nothing is left out for any chip.
+  // Every known command of the library specification, for any chip; no vendor commands.
   [[nodiscard]] static const CommandTable& builtin();
 
-  // Null for a code that is not in the table.
+  // Null for a code outside of the table.
   [[nodiscard]] const CommandRow* find(CommandCode code) const;
   [[nodiscard]] std::span<const CommandRow> rows() const { return rows_; }
 
-  // Takes over what the chip says of itself: commands it lacks leave the table, vendor commands and unknown ones enter
-  // it, handle counts follow the chip. Returns one sentence for each difference in a command that both know, so that
-  // the daemon can log it. Commands the chip lacks are no difference.
+  // Adopts the chip's description: commands that the chip lacks leave the table, vendor commands and unknown commands
+  // enter the table, handle counts follow the chip. Returns one sentence for each difference in a common command, for
+  // the daemon's log. A missing command is not a difference.
   std::vector<std::string> adopt(std::span<const CommandAttributes> chip);
 
  private:

@@ -1,5 +1,5 @@
-// Handles. A client's handle and the TPM's handle are different types, because mixing them up would be a security hole:
-// a number that a client sends must pass through its space before it may reach the TPM.
+// Handles. A client's handle and the TPM's handle are different types, because confusing them would be a security hole:
+// a client's number must be translated in its space before the number may reach the TPM.
 // Source: TPM 2.0 library, Part 2, 7 (Handles); Part 1, 15.
 #pragma once
 
@@ -8,7 +8,7 @@
 
 namespace tpmspace::wire {
 
-// The top octet of a handle (TPM_HT).
+// The top byte of a handle (TPM_HT).
 enum class HandleKind : std::uint8_t {
   kPcr = 0x00,
   kNvIndex = 0x01,
@@ -29,7 +29,7 @@ enum class HandleKind : std::uint8_t {
 [[nodiscard]] constexpr bool is_persistent(std::uint32_t h) {
   return kind_of(h) == HandleKind::kPersistent;
 }
-// NV indices, and the external and permanent ones of rev. 1.83 (TPM_HT_EXTERNAL_NV, TPM_HT_PERMANENT_NV).
+// NV indices, and the external and permanent NV indices of rev. 1.83 (TPM_HT_EXTERNAL_NV, TPM_HT_PERMANENT_NV).
 [[nodiscard]] constexpr bool is_nv(std::uint32_t h) {
   const auto top = h >> 24;
   return top == 0x01 || top == 0x11 || top == 0x12;
@@ -37,7 +37,7 @@ enum class HandleKind : std::uint8_t {
 [[nodiscard]] constexpr bool is_session(std::uint32_t h) {
   return kind_of(h) == HandleKind::kHmacSession || kind_of(h) == HandleKind::kPolicySession;
 }
-// A session's number: the low 24 bits; HMAC, policy and trial sessions share one space of them.
+// A session's number: the low 24 bits; HMAC, policy and trial sessions share one number space.
 [[nodiscard]] constexpr std::uint32_t number_of(std::uint32_t session) {
   return session & 0x00FFFFFF;
 }
@@ -55,12 +55,12 @@ enum class Hierarchy : std::uint32_t {
   kPlatform = 0x4000000C,
 };
 
-// What a client wrote into its command, or what we tell a client.
+// A handle in a client's command, or in a response to a client.
 struct ClientHandle {
   std::uint32_t value = 0;
   auto operator<=>(const ClientHandle&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
-// What the TPM itself knows an entity by.
+// The TPM's own handle of an entity.
 struct TpmHandle {
   std::uint32_t value = 0;
   auto operator<=>(const TpmHandle&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs

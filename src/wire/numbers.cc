@@ -10,7 +10,7 @@ Numbers::Numbers(std::vector<Range> ranges) : ranges_(std::move(ranges)) {
   std::sort(ranges_.begin(), ranges_.end(), [](const Range& a, const Range& b) { return a.first < b.first; });
   std::size_t kept = 0;
   for (const Range& range : ranges_) {
-    // Overlapping or next to each other: one range. Nothing comes after UINT32_MAX.
+    // Overlapping or adjacent ranges become one range. No number follows UINT32_MAX.
     if (kept > 0 && (ranges_[kept - 1].last == UINT32_MAX || range.first <= ranges_[kept - 1].last + 1))
       ranges_[kept - 1].last = std::max(ranges_[kept - 1].last, range.last);
     else

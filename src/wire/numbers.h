@@ -1,8 +1,9 @@
-// A set of 32-bit numbers: command codes, handles, PCRs, uids, localities. What a profile or a rule lists is one of
-// these.
+// A set of 32-bit numbers: command codes, handles, PCRs, uids, localities. Each list in a profile or a rule is such a
+// set.
 //
-// Idea: ranges in order, with a gap between any two, so a set has one form only, `==` compares sets, and a look-up is a
-// binary search that allocates nothing. Threads: a value. Limits: none of its own; whoever reads a file bounds it.
+// Idea: ranges in order, with a gap between any two, so a set has only one form, `==` compares sets, and a look-up is a
+// binary search without allocation.
+// Threads: a value. Limits: none; the reader of a file bounds the size.
 #pragma once
 
 #include <cstdint>
@@ -15,12 +16,12 @@ namespace tpmspace::wire {
 class Numbers {
  public:
   struct Range {
-    std::uint32_t first = 0, last = 0;  // both are in it; first <= last
+    std::uint32_t first = 0, last = 0;  // both included; first <= last
     bool operator==(const Range&) const = default;
   };
 
   Numbers() = default;
-  // In any order; they may overlap.
+  // In any order; ranges may overlap.
   Numbers(std::initializer_list<Range> ranges) : Numbers(std::vector<Range>(ranges)) {}
   explicit Numbers(std::vector<Range> ranges);
   [[nodiscard]] static Numbers all() { return {{0, UINT32_MAX}}; }

@@ -1,9 +1,9 @@
-// TPM response codes, and the layer that says who spoke.
+// TPM response codes, and the layer that tells the sender.
 //
-// Idea: whatever the manager answers on the TPM's behalf is the TPM code that says it best, with the resource manager's
-// layer (11) in bits 16..23, as Linux and tpm2-abrmd send it and tpm2_rc_decode reads it ("rmt:...").
+// Idea: a response of the manager in place of the TPM has the best matching TPM code with the resource manager's layer
+// (11) in bits 16..23, as Linux and tpm2-abrmd send it and tpm2_rc_decode reads it ("rmt:...").
 // Source: TPM 2.0 library, Part 2, 6.6 (TPM_RC); TSS 2.0 Overview and Common Structures, 3.9 (layers).
-// Format-one codes (bit 7 set) carry what is at fault: a parameter (bit 6), a handle or a session, numbered from 1.
+// Format-one codes (bit 7 set) name the fault: a parameter (bit 6), a handle or a session, numbered from 1.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +33,7 @@ inline constexpr Rc kAuthSize = 0x144;
 inline constexpr Rc kAuthContext = 0x145;
 inline constexpr Rc kNvAuthorization = 0x149;
 inline constexpr Rc kBadContext = 0x150;
-// Format zero, warnings (0x900 + n): try again, or after something changes.
+// Format zero, warnings (0x900 + n): try again, possibly after a change.
 inline constexpr Rc kContextGap = 0x901;
 inline constexpr Rc kObjectMemory = 0x902;
 inline constexpr Rc kSessionMemory = 0x903;
@@ -76,7 +76,7 @@ inline constexpr Rc kBadAuth = 0x0A2;
 }
 }  // namespace rc
 
-// The TPM's code spoken by us.
+// A TPM code from the manager.
 [[nodiscard]] constexpr Rc from_manager(Rc code) {
   return kManagerLayer | code;
 }
@@ -87,13 +87,13 @@ inline constexpr Rc kBadAuth = 0x0A2;
 [[nodiscard]] constexpr Rc without_layer(Rc code) {
   return code & 0xFFFF;
 }
-// For format-one codes: the fault without the number of what it concerns; others unchanged.
+// For format-one codes: the fault without the number of the parameter, handle or session; other codes are unchanged.
 [[nodiscard]] constexpr Rc base_code(Rc code) {
   const Rc plain = without_layer(code);
   return (plain & 0x080) != 0 ? (plain & 0x0BF) : plain;
 }
 
-// "0x000b0143 (resource manager: command code not supported)". For logs and the tool; names only what we know.
+// "0x000b0143 (resource manager: command code not supported)". For logs and the tool; names only known codes.
 [[nodiscard]] std::string describe(Rc code);
 
 }  // namespace tpmspace::wire

@@ -19,8 +19,7 @@ Bytes success_response(ByteView parameters) {
 
 namespace {
 
-// The authorizations of a response that begin at `at`: nonce, attributes, hmac, until nothing is left. False:
-// malformed.
+// Reads the authorizations of a response from `at` to the end: nonce, attributes, hmac each. False: malformed.
 bool read_authorizations(ByteView response, std::size_t at, std::vector<ResponseAuthorization>& out) {
   Reader in(response.subspan(at));
   while (!in.empty()) {
@@ -46,7 +45,7 @@ std::optional<Response> Response::parse(Bytes message, const CommandRow& row, bo
   Response out;
   out.code_ = header->code;
   if (!out.ok()) {
-    // A refusal is a bare header.
+    // An error response is a bare header.
     if (message.size() != kHeaderSize || header->tag != kTagNoSessions) return std::nullopt;
     out.bytes_ = std::move(message);
     return out;
@@ -91,7 +90,7 @@ void Response::set_hmac(std::size_t index, ByteView hmac) {
                   .raw(old.subspan(authorization.hmac_at + authorization.hmac_size))
                   .take();
   put_u32(out, 2, static_cast<std::uint32_t>(out.size()));
-  const std::size_t grown = out.size() - old.size();  // may wrap: then it shrank
+  const std::size_t grown = out.size() - old.size();  // may wrap if the response shrank
   bytes_ = std::move(out);
   authorization.hmac_size = hmac.size();
   for (std::size_t i = index + 1; i < authorizations_.size(); ++i) {

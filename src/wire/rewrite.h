@@ -1,11 +1,11 @@
-// A client's command with other handles, as the TPM shall get it.
+// A client's command with other handles, for the TPM.
 //
-// Idea: what a command's HMACs cover (the Names of its handles, its parameters) does not change by it; the handle of an
-// authorization is not covered, nor is an HMAC itself. Other parameters do change it: they are for commands without
-// such an HMAC.
+// Idea: a rewrite of handles does not change the content that the command's HMACs cover (the Names of the handles, the
+// parameters); the handle of an authorization and the HMAC itself are not covered. Other parameters change the covered
+// content, so they are only for commands without such an HMAC.
 //
 // Threads: values.
-// Source: TPM 2.0 library, Part 1, 18.8 (authorizations); TPM-RULES 6, 7.
+// Source: TPM 2.0 library, Part 1, 18.8 (authorizations); docs/tpm-behaviour.md 6, 7.
 #pragma once
 
 #include <array>
@@ -21,7 +21,7 @@ struct Rewrite {
   std::optional<Bytes> parameters = {};
 };
 
-// What the rewrite does not name stays as it is.
+// Parts without an entry in the rewrite stay unchanged.
 [[nodiscard]] Bytes rewritten(const Command& command, const Rewrite& rewrite);
 
 }  // namespace tpmspace::wire

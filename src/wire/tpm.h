@@ -1,13 +1,13 @@
 // A TPM: a command's bytes in, a response's bytes out.
 //
-// Idea: the smallest interface that everything below can be (embedded libtpms, a device, swtpm) and everything above
-// can be tested against (a model, a replay, a decorator that delays, counts or injects faults). Threads: `transact`
-// belongs to one thread, the one that owns this TPM. `cancel` alone may be called from any thread while `transact`
-// runs; it asks the chip to give up the command in flight and returns at once; the command then ends by itself with
-// CANCELED or, if it was too late, normally. A back end that cannot cancel does nothing. Sizes: a command
-// is 10..max_command octets as the header says; a response is returned as received and is *not* trusted: check it with
-// wire::Response before using it. Errors: a TPM that answers with a response code is no error here. An `Error` means
-// there was no answer at all.
+// Idea: the smallest interface for all back ends (embedded libtpms, a device, swtpm) and for all test doubles (a model,
+// a replay, a decorator that delays, counts or injects faults).
+// Threads: only the thread that owns the TPM calls `transact`. Any thread may call `cancel` while `transact` runs:
+// `cancel` asks the chip to give up the command in flight and returns at once. The command then ends with CANCELED or,
+// if the cancel was too late, normally. A back end that cannot cancel does nothing.
+// Limits: a command is 10..max_command bytes, as its header says. A response is returned as received and is *not*
+// trusted: check the response with wire::Response before use.
+// Errors: a response code from the TPM is not an error here. An `Error` means that no response came.
 #pragma once
 
 #include <cstdint>
@@ -22,9 +22,9 @@ class Tpm {
  public:
   struct Error {
     enum class Kind : std::uint8_t {
-      kGone,         // the back end is closed or broken: no command will be answered any more
-      kNoAnswer,     // this command was given up on (deadline); the TPM may still be busy with it
-      kNotPossible,  // the back end cannot do what was asked (a locality it cannot take, say)
+      kGone,         // the back end is closed or broken: no later command is answered
+      kNoAnswer,     // the command was given up (deadline); the TPM may still be busy with it
+      kNotPossible,  // the back end cannot do the request (for example, a locality)
     };
     Kind kind = Kind::kGone;
     std::string what;  // a sentence for the log: what happened, why
@@ -36,7 +36,7 @@ class Tpm {
   Tpm& operator=(const Tpm&) = delete;
   virtual ~Tpm() = default;
 
-  // `locality`: 0..4, or 32..255 (extended). Blocks until the response is there.
+  // `locality`: 0..4, or 32..255 (extended). Blocks until the response arrives.
   virtual Answer transact(ByteView command, std::uint8_t locality) = 0;
   virtual void cancel() {}
 };
