@@ -14,7 +14,7 @@
 //
 // Threads: pure. Costs: well below 1 us; nothing is allocated (bench, unit tests).
 // Codes: without a layer; what the TPM would say of an entity that is not there or not right (docs/profiles.md).
-// Source: TPM-RULES 32; TPM 2.0 library, Part 3 (handle areas), Part 2, 6.6.
+// Source: tpm-behaviour 32; TPM 2.0 library, Part 3 (handle areas), Part 2, 6.6.
 #pragma once
 
 #include <cstdint>

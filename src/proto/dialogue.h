@@ -6,7 +6,7 @@
 // is waiting to be sent nothing is read or handled either: so a client that does not read costs one response, one
 // control reply, one held frame and the octets of one read. A bad command is answered here, with our layer; the TPM
 // never sees it. Threads: belongs to the event loop; the table must outlive it. Errors: none; every octet stream is a
-// conversation. Source: DESIGN "The native protocol"; proto/frame.h, proto/control.h.
+// conversation. Source: proto/frame.h, proto/control.h.
 #pragma once
 
 #include <cstdint>

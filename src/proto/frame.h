@@ -7,7 +7,7 @@
 // Sizes: octets. A header is 10 of them: tag(2) size(4) code(4), big-endian; the size counts the header. A frame has at
 // most kMaxFrameSize, a control frame from a client kMaxControlSize, a control reply kMaxReplySize.
 // Errors: a bad size is not an error of the connection: see `FrameReader`.
-// Source: DESIGN "The native protocol"; TPM 2.0 library, Part 1, 18 for the TPM's own frames.
+// Source: TPM 2.0 library, Part 1, 18 for the TPM's own frames.
 #pragma once
 
 #include <algorithm>

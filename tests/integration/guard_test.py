@@ -1,6 +1,6 @@
 """Who may do what, end to end: tpm2-tools under several users through one daemon, listeners, narrowing, reload, attacks.
 
-The examples are those of the mails that the project began with (MISSION M16 to M24).
+The examples are those of the mails that the project began with.
 """
 
 import contextlib
@@ -215,7 +215,7 @@ class Attacks(RefusalTest):
 
     def test_lockouts_authorization_is_out_of_reach(self):
         with self.somebody() as (daemon, client):
-            # bind: one wrong HMAC of this session would disable lockoutAuth (TPM-RULES 34)
+            # bind: one wrong HMAC of this session would disable lockoutAuth (tpm-behaviour 34)
             body = struct.pack(">II", NULL, LOCKOUT) + struct.pack(">H", 16) + bytes(16)
             bound = harness.command(harness.START_AUTH_SESSION, body + struct.pack(">HBHH", 0, 0, 0x0010, 0x000B))
             self.assert_code(client.command(bound), 0x200 | HIERARCHY)

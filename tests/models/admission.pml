@@ -36,7 +36,7 @@
  *   (N / owners), FEED_ANYBODY (tenure for whoever waits), EACH_CONNECTION (each space's wait counts by itself).
  *   NO_TURNS, NO_AGEING and KEEP_ABOVE hold: turns, newcomers' ranks and the share of what is kept are for fairness before
  *   tenure; nobody starves without them.
- * Source: DESIGN, "Sessions"; Dijkstra, EWD 623.
+ * Source: docs/sessions.md; Dijkstra, EWD 623.
  */
 
 #ifndef N

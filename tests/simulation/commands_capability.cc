@@ -1,4 +1,4 @@
-// GetCapability. Source: TPM 2.0 library, Part 3, 30.2; Part 2, 6.12 and 6.13. TPM-RULES 2, 11.
+// GetCapability. Source: TPM 2.0 library, Part 3, 30.2; Part 2, 6.12 and 6.13. tpm-behaviour 2, 11.
 #include <algorithm>
 
 #include "model_state.h"

@@ -1,5 +1,5 @@
 // What concerns the whole chip: power, hierarchies, capabilities, clock, random numbers.
-// Source: TPM 2.0 library, Part 3, 9, 10, 16.1, 24, 29.1, 30.2. TPM-RULES 11, 16.
+// Source: TPM 2.0 library, Part 3, 9, 10, 16.1, 24, 29.1, 30.2. tpm-behaviour 11, 16.
 #include <algorithm>
 #include <utility>
 
@@ -14,7 +14,7 @@ using wire::Rc;
 
 constexpr std::uint16_t kClearType = 0;
 constexpr std::uint16_t kStateType = 1;
-// Initializing a PCR counts as a change of it, for those that count at all (TPM-RULES 23).
+// Initializing a PCR counts as a change of it, for those that count at all (tpm-behaviour 23).
 constexpr std::uint32_t kCountedPcrs = 20;
 
 void power_on_hierarchies(ChipState& chip) {

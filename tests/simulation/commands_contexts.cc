@@ -1,4 +1,4 @@
-// ContextSave, ContextLoad, FlushContext. Source: TPM 2.0 library, Part 3, 28.2 to 28.4. TPM-RULES 11 to 16, 25.
+// ContextSave, ContextLoad, FlushContext. Source: TPM 2.0 library, Part 3, 28.2 to 28.4. tpm-behaviour 11 to 16, 25.
 #include "codes.h"
 #include "context_blob.h"
 #include "model_state.h"
@@ -82,7 +82,7 @@ Rc flush_context(Call& call) {
     call.tpm.objects.remove(handle);
     return wire::rc::kSuccess;
   }
-  // The type octet is not looked at (TPM-RULES 11), except for the exclusive audit session.
+  // The type octet is not looked at (tpm-behaviour 11), except for the exclusive audit session.
   if (!call.tpm.sessions.is_active(number)) return not_there;
   if (call.tpm.exclusive_audit_session == handle) call.tpm.exclusive_audit_session = 0;
   call.tpm.sessions.flush(number);

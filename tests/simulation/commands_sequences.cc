@@ -1,4 +1,4 @@
-// Hash, HMAC and event sequences. Source: TPM 2.0 library, Part 3, 17. TPM-RULES 14.
+// Hash, HMAC and event sequences. Source: TPM 2.0 library, Part 3, 17. tpm-behaviour 14.
 #include "codes.h"
 #include "digest.h"
 #include "model_state.h"

@@ -604,7 +604,7 @@ class ReferenceClient::Composer {
     if (may_bind && step_.c % 8 == 7) bind = choose(step_.a, is_object);
     if (may_bind && step_.c % 16 == 14) bind = both(kHierarchies[step_.a % kHierarchies.size()]);
     if (step_.c % 32 == 5) key = choose(step_.a, is_object);
-    // One wrong HMAC of a session bound to lockout disables lockout for everybody (TPM-RULES 34).
+    // One wrong HMAC of a session bound to lockout disables lockout for everybody (tpm-behaviour 34).
     if (bind[0] == kLockout) bind = both(kNull);
     said_.handle = bind;
     will_make(EntityKind::kSession, Template::kSealed, {}, 0);

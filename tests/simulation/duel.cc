@@ -34,7 +34,7 @@ speech::Heard Duel::ask(wire::Tpm& tpm, const wire::Bytes& command) {
     if (!answer) return {wire::rc::kFailure, 0, {}, {}};
     auto heard = speech::hear(command, *answer);
     if (!heard) return {wire::rc::kFailure, 0, {}, {}};
-    // libtpms wants some commands twice (TPM-RULES, RETRY).
+    // libtpms wants some commands twice (RETRY).
     if (heard->code != wire::rc::kRetry || i == kTries) return *heard;
   }
 }

@@ -112,7 +112,7 @@ TEST_F(EngineOnModel, AFlushThatMeetsARestartIsDoneAfterwards) {
   for (int i = 0; i < 6; ++i) ASSERT_TRUE(start_session(leaving).ok());
   ASSERT_EQ(model_.saved_session_numbers().size(), 3U);
   engine_->close(leaving);
-  // Saved sessions survive a TPM Restart, loaded ones do not (TPM-RULES 16).
+  // Saved sessions survive a TPM Restart, loaded ones do not (tpm-behaviour 16).
   static_cast<void>(model_.transact(speech::shutdown(true), 0));
   model_.power_cycle();
   idle();

@@ -3,7 +3,8 @@
 // Idea: a plan is asked before every command that reaches the model. It can answer in the TPM's place, spoil an answer,
 // take the power away, or break the back end. Probabilities are per mille; zero is the default, so a plan without
 // numbers never interferes. `pause` and `burst_limit` let a test stop the weather, and keep it from being endless: a
-// manager only repairs a bounded number of times. Threads: none. Source: TPM-RULES "Response codes a manager acts on".
+// manager only repairs a bounded number of times. Threads: none. Source: docs/tpm-behaviour.md, "Response codes and
+// reactions".
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,6 @@
 // The authorization area of a command, and that of its response.
-// Source: TPM 2.0 library, Part 1, 18.6 and 19; Part 4, 6.4 (SessionProcess.c), 8.2 (DA.c). TPM-RULES 9, 21, 22, 33.
+// Source: TPM 2.0 library, Part 1, 18.6 and 19; Part 4, 6.4 (SessionProcess.c), 8.2 (DA.c). tpm-behaviour 9, 21,
+// 22, 33.
 #include "codes.h"
 #include "digest.h"
 #include "model_state.h"

@@ -1,5 +1,6 @@
 // The handle area: which handles a command takes, and whether they are there.
-// Source: TPM 2.0 library, Part 2, 9; Part 4, 9.4.3.1 (EntityGetLoadStatus). TPM-RULES "What libtpms answers".
+// Source: TPM 2.0 library, Part 2, 9; Part 4, 9.4.3.1 (EntityGetLoadStatus). docs/tpm-behaviour.md, "Error responses of
+// libtpms".
 #include "codes.h"
 #include "model_state.h"
 

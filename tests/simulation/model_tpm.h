@@ -5,7 +5,8 @@
 // authorization is right if it equals the (usually empty) auth value, an HMAC is right only where a real one may be
 // empty. Time passes on a virtual clock, faults are injected where a FaultPlan says. With `Limits::endless()` it is the
 // private TPM with room for everything that a client of the manager is promised. Threads: one, and `cancel` does
-// nothing. Units: entities, octets, nanoseconds of virtual time. Source: TPM 2.0 library, Parts 1 to 4; TPM-RULES.md.
+// nothing. Units: entities, octets, nanoseconds of virtual time. Source: TPM 2.0 library, Parts 1 to 4;
+// docs/tpm-behaviour.md.
 #pragma once
 
 #include <cstdint>

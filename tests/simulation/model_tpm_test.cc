@@ -137,7 +137,7 @@ TEST(ModelTpm, RunsOutOfActiveSessions) {
   });
 }
 
-TEST(ModelTpm, ObjectSlotsAreNeededAsInTheTable) {  // TPM-RULES "Slots"
+TEST(ModelTpm, ObjectSlotsAreNeededAsInTheTable) {  // docs/tpm-behaviour.md, "Object slots"
   expect_same_story([](Conversation& c, Duel&) {
     const auto parent = c.primary(kOwner, speech::Template::kParent);
     c.say(speech::evict_control(kOwner, parent.handle, kEmptyPassword, 0x81000000));
@@ -167,7 +167,7 @@ TEST(ModelTpm, ObjectSlotsAreNeededAsInTheTable) {  // TPM-RULES "Slots"
   });
 }
 
-TEST(ModelTpm, AnOldSequenceContextLoadsWithItsOldState) {  // TPM-RULES 14
+TEST(ModelTpm, AnOldSequenceContextLoadsWithItsOldState) {  // tpm-behaviour 14
   expect_same_story([](Conversation& c, Duel&) {
     const auto sequence = c.say(speech::hash_sequence_start({}, false));
     const auto old = c.save(sequence.handle);
@@ -178,7 +178,7 @@ TEST(ModelTpm, AnOldSequenceContextLoadsWithItsOldState) {  // TPM-RULES 14
   });
 }
 
-// Which contexts load after which way of starting again (TPM-RULES 16).
+// Which contexts load after which way of starting again (tpm-behaviour 16).
 void save_and_start_again(Conversation& c, Duel& duel, bool orderly, bool state) {
   std::vector<wire::Bytes> contexts;
   for (const auto hierarchy : {kOwner, kNull, kPlatform}) {
@@ -251,7 +251,7 @@ TEST(ModelTpm, TheContextGapClosesAndOpensAsOnLibtpms) {
   expect_same_story(close_the_gap_and_open_it_again);
 }
 
-TEST(ModelTpm, AnOldChipsGapClosesAfter255Contexts) {  // TPM-RULES 25
+TEST(ModelTpm, AnOldChipsGapClosesAfter255Contexts) {  // tpm-behaviour 25
   ModelTpm::Limits limits;
   limits.context_gap = 255;
   VirtualClock clock;
@@ -292,7 +292,7 @@ speech::Heard guess(Conversation& c) {
   return heard;
 }
 
-TEST(ModelTpm, LocksWhenTooManyTriesWereWrong) {  // TPM-RULES 33
+TEST(ModelTpm, LocksWhenTooManyTriesWereWrong) {  // tpm-behaviour 33
   expect_same_story([](Conversation& c, Duel&) {
     for (int i = 0; i < 5; ++i) guess(c);
     EXPECT_EQ(guess(c).code, wire::rc::kLockout);

@@ -65,7 +65,7 @@ Entity::Policy after(Entity::Policy before, Entity::Policy step) {
 }  // namespace
 
 void ReferenceClient::learn_policy(const Utterance& utterance) {
-  // A successful use in the authorization area resets the digest (TPM-RULES 22).
+  // A successful use in the authorization area resets the digest (tpm-behaviour 22).
   for (const auto& session : utterance.used_sessions)
     if (Entity* used = find_session(session[0], 0)) used->policy = Entity::Policy::kNothing;
   if (!utterance.policy) return;

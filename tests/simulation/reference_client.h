@@ -87,7 +87,7 @@ struct Weights {
   // is to authorize such an object.
   bool bound_sessions = true;
   // Whether side 1 is told, too, that an audit must be exclusive. Where others share side 0 it would not be the same
-  // there (TPM-RULES 9).
+  // there (tpm-behaviour 9).
   bool exclusive_reference = true;
 };
 

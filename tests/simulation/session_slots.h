@@ -5,7 +5,7 @@
 // Sequence numbers only grow; as entries keep the low bits only, the oldest saved session must be refreshed before the
 // counter comes round to it: CONTEXT_GAP.
 // Threads: none. Units: sessions. Errors: TPM response codes.
-// Source: TPM 2.0 library, Part 1, 30.5 (context management); Part 4, 8.9 (Session.c). TPM-RULES 10, 25, 26.
+// Source: TPM 2.0 library, Part 1, 30.5 (context management); Part 4, 8.9 (Session.c). tpm-behaviour 10, 25, 26.
 #pragma once
 
 #include <cstdint>
@@ -36,7 +36,7 @@ struct Session {
   wire::Bytes policy_digest;
 
   [[nodiscard]] bool is_policy() const { return type != SessionType::kHmac; }
-  // What PolicyRestart and a successful use in the authorization area forget (TPM-RULES 22).
+  // What PolicyRestart and a successful use in the authorization area forget (tpm-behaviour 22).
   void reset_policy();
 
   [[nodiscard]] wire::Bytes serialize() const;

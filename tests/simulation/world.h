@@ -3,10 +3,10 @@
 // Idea: what a client of the engine sees must be what a TPM of its own would have answered. So every command runs
 // twice: through the engine, and on the client's private model; codes, handles and digests must agree, but for the few
 // documented differences (`permitted` in world_judge.cc). All private models share one ChipState, as the clients really
-// share one chip's hierarchies, PCRs and persistent objects. After every step the invariants of DESIGN "What is true
-// after every step" are checked from three sides: the engine's own books, the subject TPM's contents, and the private
-// models' contents. The subject TPM is the model (with faults, and any limits) or libtpms. Threads: one. Time: virtual.
-// Errors: a step returns "" or a sentence about what went wrong; then the world is over.
+// share one chip's hierarchies, PCRs and persistent objects. After every step the invariants of the engine (books,
+// TPM and clients agree) are checked from three sides: the engine's own books, the subject TPM's contents, and the
+// private models' contents. The subject TPM is the model (with faults, and any limits) or libtpms. Threads: one. Time:
+// virtual. Errors: a step returns "" or a sentence about what went wrong; then the world is over.
 #pragma once
 
 #include <cstdint>
@@ -101,7 +101,7 @@ class World {
     engine::Time used_from = 0, used_until = 0;
     bool renumbered = false;       // the TPM may know it by another number than its client
     bool asked_authority = false;  // by a PolicySecret; it is taken last
-    // From here on for what the engine may do with it, as the world sees it (TPM-RULES 22, 28, 30).
+    // From here on for what the engine may do with it, as the world sees it (tpm-behaviour 22, 28, 30).
     bool policy = false;  // a policy session that was started without a secret
     bool trial = false;   // likewise, and it authorizes nothing
     bool bound = false, bound_to_object = false;

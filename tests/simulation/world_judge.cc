@@ -43,8 +43,8 @@ bool is_passing_trouble(Rc code) {
   }
 }
 
-// What the manager may say on the TPM's behalf (TPM-RULES 32). Anything else with our layer is an inner trouble of ours
-// that got out.
+// What the manager may say on the TPM's behalf (tpm-behaviour 32). Anything else with our layer is an inner trouble of
+// ours that got out.
 bool is_ours_to_say(Rc code) {
   switch (wire::base_code(code)) {
     case wire::rc::kValue:
@@ -165,8 +165,8 @@ std::string World::judge(Connection& connection, const Moment& moment) {
 //     that nonce (PolicyAuthValue); or it has another number in the TPM than its client knows, and an HMAC covers that;
 //   - OBJECT_MEMORY from our layer: the space holds as many objects as it may;
 //   - SESSION_MEMORY from our layer: the command names more sessions than the chip can hold loaded;
-//   - EXCLUSIVE: another client's command ended the exclusive audit (TPM-RULES 9);
-//   - DISABLED: a list of handles asked for under an audit session, which could not be rewritten (TPM-RULES 8);
+//   - EXCLUSIVE: another client's command ended the exclusive audit (tpm-behaviour 9);
+//   - DISABLED: a list of handles asked for under an audit session, which could not be rewritten (tpm-behaviour 8);
 //   - OBJECT_MEMORY and SESSION_HANDLES from our layer: a set of spaces holds together what it may;
 //   - HANDLE and AUTH_CONTEXT from our layer, where the space has a window of persistent handles: EvictControl's
 //   parameter
@@ -522,7 +522,7 @@ std::string World::compare(Connection& connection, const Utterance& said, const 
                ? ""
                : fmt::format("{}: we say {:#x}, a private TPM {:#x}", said.text, heard[0].code, heard[1].code);
   heard[0].code = wire::without_layer(heard[0].code);
-  // Others may have ended an exclusive audit (TPM-RULES 9): that is not compared here.
+  // Others may have ended an exclusive audit (tpm-behaviour 9): that is not compared here.
   for (auto& side : heard)
     for (auto& attributes : side.session_attributes) attributes = static_cast<std::uint8_t>(attributes & ~0x02);
   Likeness likeness;

@@ -53,7 +53,7 @@ void one_client(WorldConfig& config) {
   config.connections = 1;
   config.owners = 1;
 }
-void old_chip(WorldConfig& config) {  // TPM-RULES 25
+void old_chip(WorldConfig& config) {  // tpm-behaviour 25
   config.limits.context_gap = 255;
   config.weights.global = 0;
   config.weights.sessions = 4;
@@ -75,7 +75,7 @@ void small_limits(WorldConfig& config) {
   config.space.objects = 4;
   config.space.sessions = 3;
 }
-void shared_device(WorldConfig& config) {  // TPM-RULES 35
+void shared_device(WorldConfig& config) {  // tpm-behaviour 35
   config.limits.object_slots = 5;
   config.limits.loaded_sessions = 5;
   config.keep_free_objects = 1;

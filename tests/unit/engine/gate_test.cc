@@ -105,7 +105,7 @@ TEST_F(Gates, WhatAnAbandonedCommandMadeIsGone) {
 
 // --- a TPM that cannot make room
 
-// RETRY from the manager would make ESYS send the command five times (TPM-RULES 32).
+// RETRY from the manager would make ESYS send the command five times (tpm-behaviour 32).
 TEST_F(Gates, AWarningThatOurOwnCommandMetIsNotTheClients) {
   const auto a = open(1), b = open(2);
   const auto key = primary(a);

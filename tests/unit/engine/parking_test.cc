@@ -333,7 +333,7 @@ TEST_F(Parking, AFlushOfASessionThatTheConnectionSavedLeavesFilesOfTheSameNumber
 
 // --- numbers
 
-// Its number is a session's Name, which the HMAC of another session covers (TPM-RULES 7).
+// Its number is a session's Name, which the HMAC of another session covers (tpm-behaviour 7).
 TEST_F(Parking, ANumberThatAnHmacCoversIsHad) {
   const auto c = open();
   const auto policy = session(c, SessionType::kPolicy);
@@ -385,7 +385,7 @@ TEST_F(Parking, WhatTheSpaceKnowsIsNotGivenItAgain) {
   for (const auto one : numbers) EXPECT_EQ(ask(c, policy_command_code(one, cc::kUnseal)).code, 0U);
 }
 
-// --- reserved ones (MISSION M11)
+// --- reserved ones
 
 TEST_F(Parking, AReservedOneStaysWhereItIs) {
   const auto c = open();

@@ -1,5 +1,5 @@
 // Global session exhaustion, on libtpms in virtual time: who waits, who is served, who loses one, and that nobody is
-// confused by it (MISSION M5-M12).
+// confused by it.
 #include <map>
 #include <set>
 
@@ -268,7 +268,7 @@ TEST_F(Sessions, AbandonedOnesGoFirst) {
 
 // --- nobody is confused
 
-// MISSION M8, byte by byte: whose session was taken never meets another one under the old handle.
+// Byte by byte: a client whose session was reclaimed never meets another session under the old handle.
 TEST_F(Sessions, ATakenHandleNeverStandsForAnotherSession) {
   const auto victim = open(1), thief = open(2);
   const auto mine = session(victim);
@@ -358,7 +358,7 @@ TEST_F(Sessions, SeventyReclaimsInOneConnectionWithoutAFlush) {
   }
 }
 
-// MISSION M9.
+// A reclaimed session cannot cost its client a wrong authorization.
 TEST_F(Sessions, ATakenSessionUsedOnAProtectedKeyCostsNoTry) {
   const auto victim = open(1), thief = open(2);
   const auto key = run(victim, create_primary(kOwner, ecc_signing_template(0x00040072))).handle;

@@ -35,7 +35,7 @@ struct Row {
   Rc rc;
 };
 
-// TPM-RULES, "What libtpms answers".
+// docs/tpm-behaviour.md, "Error responses of libtpms".
 const Row kRows[] = {
     {"GetRandom", "8001 0000000c 0000017b 0008", 0},
     {"trailing octets are the TPM's to refuse", "8001 0000000d 0000017b 0008 00", 0},
