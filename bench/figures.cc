@@ -53,17 +53,6 @@ tpm2-abrmd.
 |---|---|---|---|
 )";
 
-constexpr const char* kConnectFlood = R"(
-## A user who connects and closes in a loop
-
-What another user's connection takes (connect, GetRandom, close; µs, medians): alone, beside a process that is as busy and
-does not connect, beside one that does. At most three times the control is the aim.
-
-| Alone | Control | Flood | Flood / control |
-|---|---|---|---|
-| {} | {} | {} | {} |
-)";
-
 constexpr const char* kMicro = R"(
 ## In the manager alone
 
@@ -133,9 +122,6 @@ std::string to_markdown(const Figures& figures) {
            ratio_table(figures.times_free);
   if (!figures.footprint.empty()) out += kFootprint;
   for (const auto& row : figures.footprint) out += footprint_line(row);
-  if (const auto& flood = figures.connect_flood)
-    out += fmt::format(kConnectFlood, figure(flood->idle), figure(flood->control), figure(flood->flooded),
-                       figure(flood->flooded / flood->control));
   if (!figures.micro.empty()) out += to_markdown(figures.micro);
   if (!figures.floods.empty()) out += to_markdown(figures.floods);
   return out;

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "bench/counts.h"
-#include "bench/flood_connect.h"
 #include "bench/floods.h"
 #include "bench/footprint.h"
 #include "bench/micro.h"
@@ -25,7 +24,6 @@ struct Figures {
   std::vector<CountRow> counts;
   std::vector<RatioRow> times_one_cpu, times_free;
   std::vector<FootprintRow> footprint;
-  std::optional<ConnectFlood> connect_flood;
   std::vector<MicroRow> micro;
   std::vector<FloodRow> floods;
 };

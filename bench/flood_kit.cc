@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -22,6 +23,7 @@
 
 #include "demo/kit/process.h"
 #include "proto/control.h"
+#include "tests/support/tpm_commands.h"
 
 namespace tpmspace::bench {
 namespace {
@@ -71,19 +73,54 @@ struct Pipe {
   base::Fd from, to;
 };
 
+Socket::Answer to_answer(wire::ByteView response) {
+  Socket::Answer out{wire::read_header(response)->code, 0};
+  if (out.code == 0) out.handle = wire::Reader(response.subspan(wire::kHeaderSize)).u32().value_or(0);
+  return out;
+}
+
 // Whole answers to TPM commands in what has come; what is not whole stays.
-unsigned take_responses(wire::Bytes& in) {
-  unsigned out = 0;
+std::vector<Socket::Answer> take_responses(wire::Bytes& in) {
+  std::vector<Socket::Answer> out;
   std::size_t at = 0;
   while (in.size() - at >= wire::kHeaderSize) {
     const auto header = *wire::read_header(wire::ByteView(in).subspan(at));
     if (in.size() - at < header.size) break;
-    if (header.tag == wire::kTagSessions || header.tag == wire::kTagNoSessions) ++out;
+    if (header.tag == wire::kTagSessions || header.tag == wire::kTagNoSessions)
+      out.push_back(to_answer(wire::ByteView(in).subspan(at, header.size)));
     at += header.size;
   }
   in.erase(in.begin(), in.begin() + static_cast<std::ptrdiff_t>(at));
   return out;
 }
+
+// One connection of a crowd.
+class Asker {
+ public:
+  explicit Asker(const std::string& socket) : socket_(socket) {}
+
+  [[nodiscard]] int fd() const { return socket_.fd(); }
+  void send(wire::ByteView frame) { socket_.send(frame); }
+  // What has come; each answer is followed by the next command.
+  void go_on(const Crowd& crowd) {
+    std::array<std::uint8_t, 4096> part{};
+    const ssize_t size = ::recv(fd(), part.data(), part.size(), MSG_DONTWAIT);
+    if (size <= 0) fail("tpmspaced hangs up");
+    heard_.insert(heard_.end(), part.begin(), part.begin() + size);
+    for (const auto& answer : take_responses(heard_)) send_next(crowd, answer);
+  }
+
+ private:
+  void send_next(const Crowd& crowd, const Socket::Answer& answer) {
+    const bool made = crowd.makes && answer.handle != 0;
+    const std::uint32_t old = made ? std::exchange(made_, answer.handle) : 0;
+    send(old != 0 ? support::flush_context(old) : crowd.command);
+  }
+
+  Socket socket_;
+  wire::Bytes heard_;
+  std::uint32_t made_ = 0;
+};
 
 }  // namespace
 
@@ -115,10 +152,7 @@ wire::Bytes Socket::receive() {
 
 Socket::Answer Socket::run(wire::ByteView command) {
   send(command);
-  const wire::Bytes response = receive();
-  Answer out{wire::read_header(response)->code, 0};
-  if (out.code == 0) out.handle = wire::Reader(wire::ByteView(response).subspan(wire::kHeaderSize)).u32().value_or(0);
-  return out;
+  return to_answer(receive());
 }
 
 Process::Process(uid_t uid, const std::function<void(const Ready& ready)>& work) {
@@ -145,6 +179,16 @@ Process::~Process() {
   ::waitpid(pid_, nullptr, 0);
 }
 
+bool Process::has_ended() const {
+  siginfo_t how{};
+  return ::waitid(P_PID, static_cast<id_t>(pid_), &how, WEXITED | WNOHANG | WNOWAIT) == 0 && how.si_pid == pid_;
+}
+
+void Scene::check() const {
+  if (std::any_of(others.begin(), others.end(), [](const Process& one) { return one.has_ended(); }))
+    throw std::runtime_error("a process of the flood has ended before it was measured");
+}
+
 std::vector<double> measured_as(uid_t uid, const std::function<std::vector<double>()>& work) {
   Pipe pipe;
   const pid_t pid = ::fork();
@@ -161,25 +205,32 @@ std::vector<double> measured_as(uid_t uid, const std::function<std::vector<doubl
   return out;
 }
 
-std::vector<double> times_of(const std::function<void()>& work, std::chrono::milliseconds span) {
+std::vector<double> times_of(const std::function<bool()>& work, std::chrono::milliseconds span) {
+  constexpr double kRefused = 60'000;
   std::vector<double> out;
   for (const auto end = Clock::now() + span; out.empty() || Clock::now() < end;) {
     const auto start = Clock::now();
-    work();
+    if (!work()) return {kRefused};
     out.push_back(std::chrono::duration<double, std::milli>(Clock::now() - start).count());
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
   return out;
 }
 
+std::vector<double> random_times(const Scene& scene, std::chrono::seconds span) {
+  return measured_as(kVictim, [&] {
+    Socket own(scene.socket);
+    return times_of([&] { return own.run(support::get_random()).code == 0; }, scene.span(span));
+  });
+}
+
 void keep_asking(const std::string& socket, const Crowd& crowd, const Process::Ready& ready) {
   const wire::Bytes hello = proto::encode(proto::Request(proto::Hello{}));
   const wire::Bytes cancel = proto::encode(proto::Request(proto::Cancel{}));
   const base::Fd poll(::epoll_create1(EPOLL_CLOEXEC));
-  std::deque<Socket> sockets;
-  std::vector<wire::Bytes> heard(crowd.connections);
+  std::deque<Asker> askers;
   for (std::size_t i = 0; i < crowd.connections; ++i) {
-    Socket& one = sockets.emplace_back(socket);
+    Asker& one = askers.emplace_back(socket);
     one.send(hello);
     one.send(crowd.command);
     epoll_event event{};
@@ -191,15 +242,8 @@ void keep_asking(const std::string& socket, const Crowd& crowd, const Process::R
   std::array<epoll_event, 256> events{};
   for (std::size_t next = 0;;) {
     const int n = ::epoll_wait(poll.get(), events.data(), static_cast<int>(events.size()), 1);
-    for (int i = 0; i < n; ++i) {
-      const std::size_t which = events.at(static_cast<std::size_t>(i)).data.u64;
-      std::array<std::uint8_t, 4096> part{};
-      const ssize_t size = ::recv(sockets[which].fd(), part.data(), part.size(), MSG_DONTWAIT);
-      if (size <= 0) fail("tpmspaced hangs up");
-      heard[which].insert(heard[which].end(), part.begin(), part.begin() + size);
-      for (unsigned answers = take_responses(heard[which]); answers > 0; --answers) sockets[which].send(crowd.command);
-    }
-    for (unsigned i = 0; i < crowd.cancels; ++i) sockets[next++ % sockets.size()].send(cancel);
+    for (int i = 0; i < n; ++i) askers[events.at(static_cast<std::size_t>(i)).data.u64].go_on(crowd);
+    for (unsigned i = 0; i < crowd.cancels; ++i) askers[next++ % askers.size()].send(cancel);
   }
 }
 

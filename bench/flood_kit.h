@@ -48,15 +48,35 @@ class Process {
   Process& operator=(Process&&) = delete;
   ~Process();
 
+  [[nodiscard]] bool has_ended() const;
+
  private:
   pid_t pid_ = -1;
 };
 
+// Where a flood is measured, and the processes that make it: each runs until the scene is over.
+struct Scene {
+  std::string socket;
+  bool is_control = false;
+  bool quick = false;  // shorter, and with smaller crowds
+  std::vector<Process> others = {};
+
+  [[nodiscard]] std::chrono::milliseconds span(std::chrono::seconds full) const { return quick ? full / 5 : full; }
+  // An error if one of the others has ended: they made no flood.
+  void check() const;
+};
+
+// Users: hostile ones have numbers from that one on.
+inline constexpr uid_t kFirstHostile = 1001, kVictim = 6001;
+
 // What `work` gives in a process of that user.
 [[nodiscard]] std::vector<double> measured_as(uid_t uid, const std::function<std::vector<double>()>& work);
 
-// How long `work` takes, again and again, 10 ms apart, for that time.
-[[nodiscard]] std::vector<double> times_of(const std::function<void()>& work, std::chrono::milliseconds span);
+// How long `work` takes, again and again, 10 ms apart, for that time. It says whether it was served: to be refused is
+// worth a minute, whatever was served before.
+[[nodiscard]] std::vector<double> times_of(const std::function<bool()>& work, std::chrono::milliseconds span);
+// Of the victim's GetRandom, by one connection.
+[[nodiscard]] std::vector<double> random_times(const Scene& scene, std::chrono::seconds span);
 
 // Many connections that each have a command under way, and send it again when it is answered; of those that were not,
 // so many are cancelled every millisecond. For ever.
@@ -64,6 +84,8 @@ struct Crowd {
   std::size_t connections = 0;
   wire::Bytes command;
   unsigned cancels = 0;
+  // The command makes something: each connection keeps what it made last, and flushes what it made before.
+  bool makes = false;
 };
 void keep_asking(const std::string& socket, const Crowd& crowd, const Process::Ready& ready);
 

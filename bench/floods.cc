@@ -18,7 +18,8 @@ namespace {
 
 std::vector<Flood> all_floods() {
   std::vector<Flood> out;
-  for (auto&& some : {session_floods(), room_floods()}) out.insert(out.end(), some.begin(), some.end());
+  for (auto&& some : {session_floods(), room_floods(), connection_floods()})
+    out.insert(out.end(), some.begin(), some.end());
   return out;
 }
 
@@ -34,7 +35,10 @@ double measure(Lab& lab, const Flood& flood, bool is_control, bool quick) {
   // Other users come in.
   const auto folder = std::filesystem::path(site->socket()).parent_path();
   std::filesystem::permissions(folder, std::filesystem::perms(0755));
-  return slow_one(flood.run(site->socket(), is_control, quick));
+  Scene scene{site->socket(), is_control, quick};
+  auto times = flood.run(scene);
+  scene.check();
+  return slow_one(std::move(times));
 }
 
 // The daemon gets it from us.

@@ -12,6 +12,7 @@
 #include <tl/expected.hpp>
 #include <vector>
 
+#include "bench/flood_kit.h"
 #include "bench/lab.h"
 
 namespace tpmspace::bench {
@@ -20,8 +21,8 @@ struct Flood {
   std::string what;     // what is measured, and under what
   std::string control;  // what the control is
   std::string config;   // tpmspaced's configuration
-  // Milliseconds of what was measured at that socket. `quick`: fewer, and smaller crowds.
-  std::function<std::vector<double>(const std::string& socket, bool is_control, bool quick)> run;
+  // Milliseconds of what was measured there.
+  std::function<std::vector<double>(Scene& scene)> run;
 };
 
 struct FloodRow {
@@ -39,5 +40,6 @@ inline constexpr double kMostOfControl = 3;
 // --- The floods; each file of them has a function here
 [[nodiscard]] std::vector<Flood> session_floods();
 [[nodiscard]] std::vector<Flood> room_floods();
+[[nodiscard]] std::vector<Flood> connection_floods();
 
 }  // namespace tpmspace::bench

@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "bench/figures.h"
-#include "bench/flood_connect.h"
 #include "bench/lab.h"
 #include "demo/kit/interrupt.h"
 
@@ -53,9 +52,6 @@ bool measure(Lab& lab, const Options& options, Figures& figures) {
     return false;
   if (!take("times", measure_times(lab, Placement::kFree, figures.turns), figures.times_free)) return false;
   if (!take("memory and start", measure_footprint(lab, options.quick ? 3 : 25), figures.footprint)) return false;
-  ConnectFlood flood;
-  if (!take("connections beside a flood", measure_connect_flood(lab, options.quick ? 50 : 500), flood)) return false;
-  figures.connect_flood = flood;
   figures.micro = measure_micro();
   return take("floods", measure_floods(lab, options.quick), figures.floods);
 }

@@ -12,10 +12,6 @@ namespace {
 using std::chrono::seconds;
 using Ready = Process::Ready;
 
-constexpr uid_t kFirstHostile = 2001, kOtherUser = 6001;
-constexpr uid_t kHostileUsers = 16;
-constexpr double kNever = 60'000;  // what is refused is worth a minute
-
 // As many sequences as there is room for, held for ever.
 void fill(const std::string& socket, const Ready& ready) {
   std::deque<Socket> connections;
@@ -28,30 +24,38 @@ void fill(const std::string& socket, const Ready& ready) {
   for (;;) std::this_thread::sleep_for(seconds(60));
 }
 
-std::vector<double> beside_full_shares(const std::string& socket, bool is_control, bool quick) {
-  std::deque<Process> users;
-  for (uid_t i = 0; !is_control && i < kHostileUsers; ++i)
-    users.emplace_back(kFirstHostile + i, [=](const Ready& ready) { fill(socket, ready); });
-  return measured_as(kOtherUser, [&] {
-    Socket own(socket);
-    bool refused = false;
-    auto times = times_of(
-        [&] {
-          const auto key = own.run(support::create_primary(support::kOwner));
-          refused = refused || key.code != 0;
-          own.run(support::flush_context(key.handle));
-        },
-        seconds(quick ? 1 : 5));
-    if (refused) times.assign(1, kNever);
-    return times;
+std::vector<double> beside_full_shares(Scene& scene) {
+  constexpr uid_t kUsers = 16;
+  for (uid_t i = 0; !scene.is_control && i < kUsers; ++i)
+    scene.others.emplace_back(kFirstHostile + i, [&](const Ready& ready) { fill(scene.socket, ready); });
+  return measured_as(kVictim, [&] {
+    Socket own(scene.socket);
+    const auto make_a_key = [&] {
+      const auto key = own.run(support::create_primary(support::kOwner));
+      return key.code == 0 && own.run(support::flush_context(key.handle)).code == 0;
+    };
+    return times_of(make_a_key, scene.span(seconds(5)));
   });
+}
+
+// A user who has more connections that want something than it may have commands in the queue, is refused and asks again
+// at once. In the control all of them wait in the queue.
+std::vector<double> beside_a_full_queue(Scene& scene) {
+  const Crowd crowd{scene.is_control ? 2000U : 2800U, support::get_random(), 0, false};
+  scene.others.emplace_back(kFirstHostile, [&](const Ready& ready) { keep_asking(scene.socket, crowd, ready); });
+  return random_times(scene, seconds(6));
 }
 
 }  // namespace
 
 std::vector<Flood> room_floods() {
-  return {{"CreatePrimary of a newcomer; 16 other users have filled their shares of the memory", "nobody else is there",
-           "[limits]\nbytes = 4194304\n", beside_full_shares}};
+  return {
+      {"CreatePrimary of a newcomer; 16 other users have filled their shares of the memory", "nobody else is there",
+       "[limits]\nbytes = 4194304\n", beside_full_shares},
+      {"GetRandom; another user fills its share of the queue of commands by 2800 connections, is refused and asks "
+       "again",
+       "it asks for GetRandom by 2000 connections, and none is refused", "", beside_a_full_queue},
+  };
 }
 
 }  // namespace tpmspace::bench

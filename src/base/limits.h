@@ -64,7 +64,8 @@ inline constexpr unsigned kNarrowings = 16;
 // are alike count once, however often they forked.
 inline constexpr std::size_t kOpeners = 8;
 // Connections of a listening socket that are accepted before everything else has its turn: some microseconds each.
-inline constexpr unsigned kAcceptsPerTurn = 96;
+// While one user connects and closes in a loop everybody else waits that long several times for each command.
+inline constexpr unsigned kAcceptsPerTurn = 32;
 // Connections that were accepted and not identified yet, where there are kManyDescriptors; with fewer descriptors a
 // sixteenth of them, at most an eighth of this. It is above the default of `limits.connections_per_owner`, which ends
 // the burst of one user, so that the kernel's queue stays empty for everybody else.

@@ -5,6 +5,7 @@
 #include "base/limits.h"
 #include "books/view.h"
 #include "config/condition_values.h"
+#include "config/listener_paths.h"
 #include "config/namespace_table.h"
 #include "config/profile_tables.h"
 #include "guard/shipped.h"

@@ -13,6 +13,7 @@
 #include <utility>
 #include <variant>
 
+#include "explain/listener_locality.h"
 #include "guard/needs.h"
 #include "guard/shipped.h"
 #include "peer/proc_text.h"

@@ -5,6 +5,8 @@
 #include <climits>
 #include <system_error>
 
+#include "guard/principal.h"
+
 namespace tpmspace::peer {
 namespace {
 

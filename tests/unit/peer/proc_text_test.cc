@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "guard/principal.h"
+
 namespace tpmspace::peer {
 namespace {
 

@@ -1,0 +1,85 @@
+// Floods of connections: made and closed for ever, or as many as a user gets.
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <deque>
+#include <thread>
+
+#include "base/fd.h"
+#include "bench/flood_kit.h"
+#include "bench/floods.h"
+#include "tests/support/tpm_commands.h"
+
+namespace tpmspace::bench {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using Ready = Process::Ready;
+
+// What a program that runs one command takes: connect, GetRandom, close.
+std::vector<double> short_lives(const Scene& scene) {
+  return measured_as(kVictim, [&] {
+    return times_of([&] { return Socket(scene.socket).run(support::get_random()).code == 0; }, scene.span(seconds(6)));
+  });
+}
+
+// Sends nothing, so that nothing but connecting and closing takes its time.
+[[noreturn]] void connect_and_close(const std::string& socket, const Ready& ready) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  socket.copy(address.sun_path, sizeof address.sun_path - 1);
+  ready();
+  for (;;) {
+    const base::Fd one(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    (void)::connect(one.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
+  }
+}
+
+[[noreturn]] void ask_for_random(const std::string& socket, const Ready& ready) {
+  Socket own(socket);
+  ready();
+  for (;;) own.run(support::get_random());
+}
+
+std::vector<double> beside_a_connect_loop(Scene& scene) {
+  scene.others.emplace_back(kFirstHostile, [&](const Ready& ready) {
+    scene.is_control ? ask_for_random(scene.socket, ready) : connect_and_close(scene.socket, ready);
+  });
+  return short_lives(scene);
+}
+
+// As many as there is room for; then, 100 times a second, one more is tried.
+[[noreturn]] void hold_connections(const std::string& socket, const Ready& ready) {
+  std::deque<Socket> held;
+  const auto gets_one = [&] {
+    Socket one(socket);
+    const bool welcome = one.run(support::get_random()).code == 0;
+    if (welcome) held.push_back(std::move(one));
+    return welcome;
+  };
+  while (gets_one()) continue;
+  ready();
+  for (;; std::this_thread::sleep_for(milliseconds(10))) (void)gets_one();
+}
+
+std::vector<double> beside_full_connections(Scene& scene) {
+  constexpr uid_t kUsers = 16;
+  for (uid_t i = 0; !scene.is_control && i < kUsers; ++i)
+    scene.others.emplace_back(kFirstHostile + i, [&](const Ready& ready) { hold_connections(scene.socket, ready); });
+  return short_lives(scene);
+}
+
+}  // namespace
+
+std::vector<Flood> connection_floods() {
+  return {
+      {"connect, GetRandom, close; another user connects and closes in a loop",
+       "the other user asks for GetRandom in a loop, by one connection", "", beside_a_connect_loop},
+      {"connect, GetRandom, close; 16 other users have filled their shares of 4000 connections and try for more, each "
+       "100 times a second",
+       "nobody else is there", "[limits]\nconnections = 4000\n", beside_full_connections},
+  };
+}
+
+}  // namespace tpmspace::bench
