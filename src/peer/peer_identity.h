@@ -36,39 +36,42 @@
 
 namespace tpmspace::peer {
 
-// Why there is more to say of a process or not.
+// Whether and why the process could be read.
 enum class Sight : std::uint8_t {
-  kRead,     // it lived while it was read
-  kGone,     // it was gone by then, or there is doubt that it was the one, or it alone is not shown
-  kHidden,   // it lives, and our /proc shows nobody else's processes: hidepid, or /proc of another pid namespace
-  kForeign,  // it has no number in our pid namespace
+  kRead,     // the process lived during the reading
+  kGone,     // the process was gone, in doubt, or the only process not shown
+  kHidden,   // the process lives, and our /proc shows no other users' processes: hidepid, or /proc of another pid
+             // namespace
+  kForeign,  // the process has no number in our pid namespace
 };
 
-// What programs and administrators see differently: read later if nothing is to be decided by it (PeerReader::read).
+// The attributes that programs and administrators can change: read later if no decision needs them
+// (PeerReader::read_first).
 struct PeerProgram {
-  guard::Known<std::string> executable = {};            // a path that leads us, too, to the very file
+  guard::Known<std::string> executable = {};            // a path that leads us, too, to the same file
   guard::Known<std::uint64_t> user_namespace = {};      // inode
-  guard::Known<std::uint64_t> mount_namespace = {};     // likewise
+  guard::Known<std::uint64_t> mount_namespace = {};     // inode
   bool operator==(const PeerProgram&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
 
 struct PeerIdentity {
-  // Of the socket.
+  // Facts of the socket.
   uid_t uid = static_cast<uid_t>(-1);                       // effective
   gid_t gid = static_cast<gid_t>(-1);                       // effective
   std::optional<std::vector<gid_t>> groups = std::nullopt;  // supplementary, ascending; nullopt: unknown
-  std::optional<pid_t> pid = std::nullopt;                  // to show: the process may be gone
-  guard::Known<std::string> label = {};                     // of the Linux security module
-  bool is_nobody = false;  // the uid may stand for one that our user namespace has no number for
-  // Of the process.
+  std::optional<pid_t> pid = std::nullopt;                  // for display: the process may be gone
+  guard::Known<std::string> label = {};                     // label of the Linux security module
+  bool is_nobody = false;  // the uid may stand for a uid without a number in our user namespace
+  // Facts of the process.
   Sight sight = Sight::kForeign;
   CgroupFacts cgroups = {};
-  guard::Match is_in_our_user_namespace = guard::Match::kMaybe;  // looked at if an administrator may have this uid
+  guard::Match is_in_our_user_namespace = guard::Match::kMaybe;  // read only if an administrator may have this uid
   PeerProgram program = {};
   bool operator==(const PeerIdentity&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
 
-// SO_PEERCRED: of an accepted socket, who connected; of a connected one, who listens. pid 0: in another pid namespace.
+// SO_PEERCRED: of an accepted socket, the connecting process; of a connected socket, the listening process. pid 0: in
+// another pid namespace.
 [[nodiscard]] std::optional<ucred> peer_credentials(int socket);
 
 using SinceBoot = std::chrono::nanoseconds;
@@ -81,16 +84,16 @@ struct PeerReaderOptions {
 
 class PeerReader {
  public:
-  // Looks at our own process, once: to which cgroups and user namespace those of others are compared.
+  // Reads our own process once: other processes' cgroups and user namespaces are compared with ours.
   explicit PeerReader(PeerReaderOptions options = {});
 
-  // `accepted`: not before the socket was accepted, and as soon after as can be.
+  // `accepted`: not before the socket was accepted, and as soon after as possible.
   [[nodiscard]] std::optional<PeerIdentity> read(int socket, SinceBoot accepted = since_boot()) const;
-  // Without the program. `process`: a descriptor for `read_program`, if it can be read at all.
+  // Without the program. `process`: a descriptor for `read_program`, if the process is readable.
   [[nodiscard]] std::optional<PeerIdentity> read_first(int socket, SinceBoot accepted, base::Fd& process) const;
-  // Whether /proc shows the processes of others; if not, nothing is known of any but what its socket says.
+  // Whether /proc shows other users' processes; if not, only the facts of the socket are known.
   [[nodiscard]] bool sees_others() const { return proc_is_ours_ && sees_others_; }
-  // Unknown is what cannot be read, also because the process is gone.
+  // Unreadable fields are unknown, also if the process is gone.
   [[nodiscard]] PeerProgram read_program(const base::Fd& process) const;
 
  private:
@@ -100,15 +103,15 @@ class PeerReader {
   };
   [[nodiscard]] base::Fd directory_of(pid_t pid) const;
   [[nodiscard]] Pidfd pidfd_of(int socket, pid_t pid) const;
-  // Adds to `peer` what its process says.
+  // Adds the facts of the process to `peer`.
   [[nodiscard]] Sight look_at_process(PeerIdentity& peer, int socket, SinceBoot accepted, base::Fd& process) const;
-  // One that /proc does not show.
+  // The sight of a process that /proc does not show.
   [[nodiscard]] Sight unseen(int socket, pid_t pid) const;
   [[nodiscard]] guard::Match is_in_our_user_namespace(int process) const;
 
   PeerReaderOptions options_;
-  // Of our own process.
-  bool proc_is_ours_ = false;  // the numbers in /proc are those of our pid namespace
+  // Facts of our own process.
+  bool proc_is_ours_ = false;  // the numbers in /proc belong to our pid namespace
   bool sees_others_ = false;
   std::vector<CgroupPath> cgroups_;
   std::optional<std::uint64_t> user_namespace_;
