@@ -37,17 +37,17 @@ struct Arrival {
 class Arrivals {
  public:
   struct Callbacks {
-    // The uid whose turn is used: a subordinate uid uses the turn of the user that it is lent to.
+    // The uid whose turn is used: a subordinate uid uses the turn of its holder.
     std::function<uid_t(uid_t)> user_of;
-    // The client would get no place and no answer, by what is known of it when it is accepted. It is closed at once.
-    // `waiting`: so many of the same user wait here.
+    // True: by the facts known at accept, the client would get neither a place nor a response. The connection is closed
+    // at once. `waiting`: the number of clients of the same user that wait here.
     std::function<bool(const ucred& peer, const guard::Entrance& entrance, std::size_t waiting)> is_hopeless;
     std::function<void(Arrival)> identify;
-    std::function<void()> room_again;  // there was none
+    std::function<void()> room_again;  // after a lack of room
   };
   Arrivals(loop::EventLoop& loop, std::size_t most, Callbacks callbacks);
 
-  // Takes a client that was just accepted.
+  // Takes a newly accepted client.
   void add(base::Fd socket, const guard::Entrance& entrance, const Listeners::Occupancy& listener);
   [[nodiscard]] bool has_room() const { return waiting_.size() < most_; }
   [[nodiscard]] std::size_t size() const { return waiting_.size(); }
