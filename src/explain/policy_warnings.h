@@ -22,9 +22,9 @@ struct Warning {
   bool operator==(const Warning&) const = default;
 };
 
-// What is odd depends on this.
+// Facts about the machine that the warnings depend on.
 struct Surroundings {
-  // We have CAP_SYS_PTRACE, without which executables and namespaces of others are unknown (docs/identity.md).
+  // We have CAP_SYS_PTRACE, without which other users' executables and namespaces are unknown (docs/identity.md).
   bool may_trace = false;
   std::function<bool(const std::string& path)> is_directory = nullptr;
 };
