@@ -1,12 +1,13 @@
-// One client's side of the conversation, without any I/O: octets in, octets out, and what the manager is asked for.
+// The protocol of one client's connection, without any I/O: bytes in, bytes out, and requests to the manager.
 //
-// Idea: one TPM command is in flight; one frame is read ahead. A control frame is answered at once; a TPM frame (or a
-// bad size, which is answered like one, or Sync) waits its turn, and nothing more is read meanwhile, nor while sessions
-// are done that an order to them asks for (that takes the TPM), nor while the configuration is read again. While output
-// is waiting to be sent nothing is read or handled either: so a client that does not read costs one response, one
-// control reply, one held frame and the octets of one read. A bad command is answered here, with our layer; the TPM
-// never sees it. Threads: belongs to the event loop; the table must outlive it. Errors: none; every octet stream is a
-// conversation. Source: DESIGN "The native protocol"; proto/frame.h, proto/control.h.
+// Idea: one TPM command is in flight; one frame is read ahead. A control frame is answered at once. A TPM frame (or a
+// frame of a bad size, answered like a TPM frame, or Sync) waits its turn, and meanwhile no input is read. Nor is input
+// read during an order to sessions (which takes the TPM) or a reload of the configuration. While output waits to be
+// sent, no input is read or handled: so a client that does not read costs one response, one control reply, one held
+// frame and the bytes of one read. A bad command is answered here, with our layer; the TPM never sees the command.
+// Threads: belongs to the event loop; the table must outlive the dialogue.
+// Errors: none; every byte stream is a valid input.
+// Source: DESIGN "The native protocol"; proto/frame.h, proto/control.h.
 #pragma once
 
 #include <cstdint>
@@ -23,16 +24,16 @@
 
 namespace tpmspace::proto {
 
-// How a conversation begins.
+// The initial state of a dialogue.
 struct Beginning {
   std::uint8_t locality = 0;
-  // A connection above a limit: its first frame is answered with that code and the conversation is over.
+  // For a connection above a limit: the first frame is answered with this code, and the dialogue ends.
   std::optional<wire::Rc> refusal = std::nullopt;
 };
 
 class Dialogue {
  public:
-  // What a conversation asks of the daemon.
+  // The requests of a dialogue to the daemon.
   class Manager {
    public:
     Manager() = default;
@@ -40,16 +41,16 @@ class Dialogue {
     Manager& operator=(const Manager&) = delete;
     virtual ~Manager() = default;
 
-    // Takes the command; `answer` will be called with its response. Or answers it now with a code (its layer included).
+    // Takes the command; `answer` will be called with the response. Or returns the response code (layer included).
     [[nodiscard]] virtual std::optional<wire::Rc> submit(wire::Command command, std::uint8_t locality) = 0;
-    // The command in flight is no longer wanted; its answer is (CANCELED, or the result if it was too late).
+    // The command in flight is no longer wanted; its response still is (CANCELED, or the result if it was too late).
     virtual void cancel() = 0;
-    // Whether the commands that follow may have it.
+    // Whether the following commands may have the locality.
     [[nodiscard]] virtual bool may_have_locality(std::uint8_t locality) = 0;
-    // From now on no more is allowed than that profile allows, too. Or a code (our layer included).
+    // Limits the connection to the profile's rights as well from now on. Or returns a code (our layer included).
     [[nodiscard]] virtual std::optional<wire::Rc> narrow(const std::string& profile) = 0;
     [[nodiscard]] virtual proto::HelloReply hello() = 0;
-    // Nullopt: `status_done` will be called with it.
+    // Nullopt: `status_done` will be called with the status.
     [[nodiscard]] virtual std::optional<proto::Status> status() = 0;
     // `sessions_done` will be called. Or the request is refused with a code (our layer included).
     [[nodiscard]] virtual std::optional<wire::Rc> ask_for_sessions() = 0;
