@@ -1,22 +1,23 @@
-// The guard in the event loop: whoever connects gets an identity, and each command is judged by it.
+// The guard in the event loop: each connecting client gets an identity, and the identity judges each command.
 //
-// Idea: an identity says who has come, from the kernel, once (peer_identity.h), by which listener, and what that
-// allows: a permissions, which connections with equal rights share. A new policy takes nobody's identity away: the next
-// command is judged by what the new policy gives to the same principal. A connection may narrow itself: that is kept as
-// a profile of its own, and whatever a later policy gives is intersected with it, so what was narrowed never widens. An
-// owner, whom space and queue know as a number, is a tenant, or a uid (owner_numbers.h); uids that /etc/subuid lends to
-// a user are that user. The tenant is that of the moment of connecting, too: what a connection holds belongs to its
-// owner, who cannot become another. So a new policy changes what a namespace gives to its members, and not who they
-// are; and if it knows the namespace no more, they get what they would get outside, as far as `safe` has it, too.
-// A client that may or may not be in a namespace, or whose process could not be read, is in a tenant of its own: all
-// unknown clients pay together there, and what one uid saved there is for the same uid among them alone. The root of a
-// container is not the machine's root as an owner either.
+// Idea: an identity holds the client's attributes, read from the kernel once (peer_identity.h), the listener, and the
+// resulting permissions, which connections with equal rights share. A new policy changes no identity: the next command
+// is judged by the new policy's permissions for the same principal. A connection may narrow itself: the narrowing is
+// kept as a separate profile, and the rights of every later policy are intersected with this profile, so narrowed
+// rights never widen. An owner, whom space and queue know as a number, is a tenant, or a uid (owner_numbers.h); uids
+// that /etc/subuid lends to a user count as the user. The tenant, too, is fixed at connect: a connection's contexts
+// belong to its owner, and the owner cannot change. So a new policy changes the rights of a namespace's members, and
+// not the membership; if the new policy lacks the namespace, the members get the rights they would get outside, at most
+// `safe`.
+// A client that may or may not be in a namespace, or whose process could not be read, is in a separate tenant: all
+// unknown clients pay together, and saved contexts of a uid are visible only to the same uid among unknown clients. A
+// container's root and the machine's root are different owners, too.
 //
-// A connection uses one TPM: its listener's, else its namespace's, else the main one. Limits hold for each TPM by
-// itself.
+// A connection uses one TPM: its listener's, else its namespace's, else the main TPM. Limits hold for each TPM
+// separately.
 //
-// Threads: belongs to the event loop. Errors: nullopt for a socket that does not tell who is there.
-// Limits: one permissions for each set of rules that somebody now connected matches; one number for each name that a
+// Threads: belongs to the event loop. Errors: nullopt for a socket that does not identify its peer.
+// Limits: one permissions for each set of rules that a connected client matches; one number for each name that a
 // namespace or a listener with a profile ever had.
 #pragma once
 

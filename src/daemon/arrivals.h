@@ -1,12 +1,13 @@
 // Clients that were accepted and are not identified yet.
 //
-// Idea: to accept a client takes a few system calls, to identify it takes some dozens. The kernel's queue of a
-// listening socket is one for all users, first come, first served; so it is emptied quickly, and whoever fills it waits
-// here, where the users of each listener take turns (RoundRobin). A client that has hung up is identified neither when
-// it is accepted nor when its turn comes. That it has sent something proves nothing, since anybody can. If there is no
-// room here, accepting waits (Acceptor). Threads: belongs to the event loop. Limits: `most` clients wait;
-// limits::kIdentificationsPerRound are identified before everything else has its turn, and limits::kHangupsPerRound
-// that have hung up are closed.
+// Idea: accepting a client takes a few system calls, identifying takes some dozens. The kernel's queue of a listening
+// socket is shared by all users, first come, first served; so the daemon empties the queue quickly, and the clients
+// wait here, where the users of each listener take turns (RoundRobin). A client that has hung up is not identified,
+// neither at accept nor in its turn. Received bytes prove nothing, since any client can send. If there is no room here,
+// accepting waits (Acceptor).
+// Threads: belongs to the event loop.
+// Limits: `most` clients wait; before other work has its turn, limits::kIdentificationsPerRound clients are identified
+// and limits::kHangupsPerRound hung-up clients are closed.
 #pragma once
 
 #include <sys/socket.h>
