@@ -1,17 +1,16 @@
-// Where audit records go: the journal, with a field for each thing they say, or a file, one JSON object a line.
+// The destination of audit records: the journal, with a field for each value, or a file, one JSON object a line.
 //
-// Idea: a record is never lost silently. What a client can cause is bounded for each user (limits::kLinesPerPeriod in
-// a period); the next record of that user says how many were held back, or one that says nothing else, when the period
-// is over (`say_held_back`, for which `on_held_back` asks) or at the end. Commands that change the TPM are counted by
-// themselves, each command for itself, so that a user cannot hide one behind many others. Administrators' acts are
-// always written.
-// Without a sink the records are lines of the log. Whoever reads them may be slow: nobody waits until they are written
-// (patient_writer.h), and those that are lost are counted by a record "lost".
-// Threads: belongs to the event loop. Limits: kMaxUsers users (and, of changes, commands) are counted at a time; beyond
-// that they share one count.
-// Errors: a file that cannot be opened is said when it is asked for; one that cannot be written is said once in the
-// log; one that cannot be opened anew leaves the old one. Fields: docs/audit.md. Source: systemd.journal-fields(7); RFC
-// 8259.
+// Idea: a record is never lost silently. Records that a client can cause are bounded for each user
+// (limits::kLinesPerPeriod in a period); the next record of the user has the number of held-back records, or a separate
+// record has the number when the period is over (`say_held_back`, requested by `on_held_back`) or at the end. Commands
+// that change the TPM are counted separately, each command by itself, so that a user cannot hide a change behind many
+// other commands. Administrators' acts are always written.
+// Without a sink the records are lines of the log. The reader of the records may be slow: no caller waits until records
+// are written (patient_writer.h), and a record "lost" counts the lost records.
+// Threads: belongs to the event loop. Limits: kMaxUsers users (and, for changes, commands) are counted at a time;
+// further users share one count.
+// Errors: if a file cannot be opened, `open` fails; a failed write is logged once; if a file cannot be reopened, the
+// old file stays in use. Fields: docs/audit.md. Source: systemd.journal-fields(7); RFC 8259.
 #pragma once
 
 #include <chrono>
