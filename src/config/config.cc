@@ -221,7 +221,7 @@ ChipTable main_chip_of(const TomlNode& root, const Settings& settings) {
 
 namespace {
 
-// The first directory of a list with colons.
+// Whether the list, with colons between directories, contains the system socket's directory.
 bool has_system_directory(std::string_view list) {
   const std::string_view socket = proto::kSystemSocket;
   const std::string_view wanted = socket.substr(0, socket.rfind('/'));
