@@ -1,23 +1,24 @@
-// Who is at the other end of an accepted Unix socket: from the kernel, never from a message.
+// The process at the other end of an accepted Unix socket: from the kernel, never from a message.
 //
-// Idea: two kinds of facts. What the socket itself remembers (ids, groups, label) was true when the peer connected and
-// never changes. What /proc says of the process is true when it is read; it is believed only if the process that
-// connected is shown to have lived until after the reading:
-//   - SO_PEERPIDFD (Linux 6.5) is that process, and a pidfd that is not readable is alive, so its number was not given
-//     away meanwhile;
-//   - before 6.5 the number is all there is: the process that has it must have started before the socket was accepted,
-//     be the same before and after, and have the ids of the peer. A number that goes to another process of the same
-//     ids between connect and accept is not noticed there.
-// Everything is read through one descriptor of /proc/PID, which never becomes another process. Any doubt makes a field
-// unknown; so does a process that may not be looked at (without CAP_SYS_PTRACE all but those of our own user).
-// What a process leaves behind when it ends is lost for who reads late, so the cgroup is read first, and what needs
-// more system calls (executable, kernel namespaces) can be read later through the same descriptor. What a process does
-// later (exec, setuid, exit, handing on the socket) changes nothing of what was read. docs/identity.md says what each
-// field is worth. Bytes that a peer can choose (executable, cgroup) are as the kernel has them: who shows them has to
+// Idea: two kinds of facts. The socket's own facts (ids, groups, label) were true when the peer connected and never
+// change. The facts of /proc are true when they are read; they count only if the connecting process is shown to have
+// lived until after the reading:
+//   - SO_PEERPIDFD (Linux 6.5) is the connecting process. If the pidfd is not readable, the process is alive, so its
+//     number was not given away meanwhile;
+//   - before 6.5 only the number is known: the process with the number must have started before the socket was
+//     accepted,
+//     be the same before and after the reading, and have the ids of the peer. If the number goes to another process of
+//     the same ids between connect and accept, the change is not noticed.
+// All facts of /proc are read through one descriptor of /proc/PID, which never becomes another process. Any doubt makes
+// a field unknown; so does a process that may not be read (without CAP_SYS_PTRACE every process of another user). Facts
+// of an ended process are lost for a late reader, so the cgroup is read first, and facts that need more system calls
+// (executable, kernel namespaces) can be read later through the same descriptor. Later acts of the process (exec,
+// setuid, exit, passing on the socket) do not change the facts read. docs/identity.md describes the worth of each
+// field. Bytes chosen by a peer (executable, cgroup) are kept as the kernel has them: the code that displays them must
 // escape them. Threads: a PeerReader is constant once made. It does not wait for a file system that a user may serve
-// (FUSE). Units: nanoseconds of CLOCK_BOOTTIME. Limits: of every text that is read, in peer_identity.cc. Errors: no
-// identity at all if the socket does not tell its peer's ids; else fields that are unknown. Source: unix(7),
-// pidfd_open(2), proc(5), openat2(2), "Ptrace access mode checking" in ptrace(2).
+// (FUSE). Units: nanoseconds of CLOCK_BOOTTIME. Limits: of every text read, in peer_identity.cc.
+// Errors: no identity at all if the socket does not tell its peer's ids; else unknown fields.
+// Source: unix(7), pidfd_open(2), proc(5), openat2(2), "Ptrace access mode checking" in ptrace(2).
 #pragma once
 
 #include <sys/socket.h>
