@@ -6,16 +6,16 @@
 //   - SO_PEERPIDFD (Linux 6.5) is the connecting process. If the pidfd is not readable, the process is alive, so its
 //     number was not given away meanwhile;
 //   - before 6.5 only the number is known: the process with the number must have started before the socket was
-//     accepted,
-//     be the same before and after the reading, and have the ids of the peer. If the number goes to another process of
-//     the same ids between connect and accept, the change is not noticed.
+//     accepted, be the same before and after the reading, and have the ids of the peer. If the number goes to another
+//     process of the same ids between connect and accept, the change is not noticed.
 // All facts of /proc are read through one descriptor of /proc/PID, which never becomes another process. Any doubt makes
 // a field unknown; so does a process that may not be read (without CAP_SYS_PTRACE every process of another user). Facts
 // of an ended process are lost for a late reader, so the cgroup is read first, and facts that need more system calls
 // (executable, kernel namespaces) can be read later through the same descriptor. Later acts of the process (exec,
 // setuid, exit, passing on the socket) do not change the facts read. docs/identity.md describes the worth of each
 // field. Bytes chosen by a peer (executable, cgroup) are kept as the kernel has them: the code that displays them must
-// escape them. Threads: a PeerReader is constant once made. It does not wait for a file system that a user may serve
+// escape them.
+// Threads: a PeerReader is constant once made. It does not wait for a file system that a user may serve
 // (FUSE). Units: nanoseconds of CLOCK_BOOTTIME. Limits: of every text read, in peer_identity.cc.
 // Errors: no identity at all if the socket does not tell its peer's ids; else unknown fields.
 // Source: unix(7), pidfd_open(2), proc(5), openat2(2), "Ptrace access mode checking" in ptrace(2).
