@@ -1,4 +1,4 @@
-// What an error number of the system means, in words: "No such file or directory".
+// The text of a system error number: "No such file or directory".
 // Threads: a pure function, unlike strerror(3).
 #pragma once
 

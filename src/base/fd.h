@@ -1,5 +1,5 @@
-// A file descriptor that closes itself: moves, does not copy; -1 is none.
-// Threads: a value with one owner. Errors: none; what close(2) says is nobody's business any more.
+// A file descriptor that closes itself. It moves and does not copy; -1 means none.
+// Threads: a value with one owner. Errors: none; errors of close(2) are ignored.
 #pragma once
 
 #include <unistd.h>
@@ -23,7 +23,7 @@ class Fd {
 
   [[nodiscard]] int get() const { return fd_; }
   [[nodiscard]] explicit operator bool() const { return fd_ >= 0; }
-  // The caller's from now on.
+  // The caller owns the descriptor from now on.
   [[nodiscard]] int release() { return std::exchange(fd_, -1); }
   void reset(int fd = -1) {
     if (fd_ >= 0) ::close(fd_);

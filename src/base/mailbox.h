@@ -1,7 +1,7 @@
 // The two queues between the event loop and a TPM's thread: commands in, answers out.
 //
 // Idea: `Inbox` wakes a thread that sleeps on a condition variable; `Outbox` wakes an event loop through an eventfd.
-// Both hand over everything at once, in order. Their length is bounded by those who fill them: see limits::kOrders.
+// `take` hands over all items at once, in order. The writers bound the length of both queues: see limits::kOrders.
 // Threads: every method from any thread; `take` and `wait` from the one reader.
 #pragma once
 
@@ -35,7 +35,7 @@ class Inbox {
     const std::lock_guard lock(mutex_);
     return std::exchange(items_, {});
   }
-  // Until something is there, or until the time is come.
+  // Returns when an item is present, or when the time has come.
   void wait(std::optional<std::chrono::steady_clock::time_point> until) {
     std::unique_lock lock(mutex_);
     const auto there = [this] { return !items_.empty(); };
@@ -65,10 +65,10 @@ class Outbox {
       was_empty = items_.empty();
       items_.push_back(std::move(item));
     }
-    // Fails only when the counter is full, and then it is readable anyway.
+    // Fails only when the counter is full; then the eventfd is readable anyway.
     if (was_empty) ::eventfd_write(wake_.get(), 1);
   }
-  // Readable when something is there.
+  // Readable when an item is present.
   [[nodiscard]] int fd() const { return wake_.get(); }
   [[nodiscard]] std::vector<T> take() {
     eventfd_t count = 0;

@@ -1,8 +1,8 @@
 // A queue that is fair between keys: owners, users.
 //
-// Idea: the keys stand in a circle, each with a line of items. The first item of the key that is next is taken, and
-// then the key stands behind all others: hundreds of items of one key weigh as one of another's. Threads: a value.
-// Costs: logarithmic in the number of keys.
+// Idea: the keys form a circle, and each key has a line of items. `next` takes the first item of the next key, then
+// moves the key behind all other keys: hundreds of items of one key weigh as much as one item of another key.
+// Threads: a value. Costs: logarithmic in the number of keys.
 #pragma once
 
 #include <cstddef>
@@ -35,7 +35,7 @@ class RoundRobin {
       circle_.push_back(line->first);
     return out;
   }
-  // The first of the next `most` items that `is_there` keeps; the others are dropped.
+  // The first of the next `most` items that `is_there` keeps; items before it are dropped.
   template <typename IsThere>
   [[nodiscard]] std::optional<Item> next_that(const IsThere& is_there, std::size_t& most) {
     while (most > 0 && size_ > 0) {
@@ -51,8 +51,8 @@ class RoundRobin {
   }
 
  private:
-  std::map<Key, std::deque<Item>> lines_;  // none is empty
-  std::deque<Key> circle_;                 // those of lines_, each once
+  std::map<Key, std::deque<Item>> lines_;  // no line is empty
+  std::deque<Key> circle_;                 // the keys of lines_, each once
   std::size_t size_ = 0;
 };
 

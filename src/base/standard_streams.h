@@ -1,6 +1,7 @@
-// Programs may be started with standard input, output or error closed. Then the next descriptor that is opened gets
-// that number, and what is meant for nobody goes into a socket or a pipe. So the first thing a program does is to open
-// them. Threads: before there are any. Errors: none; without /dev/null nothing can be done.
+// Programs may be started with standard input, output or error closed. Then the next opened descriptor gets the number
+// of a standard stream, and output for the stream goes into a socket or a pipe. So a program first opens the standard
+// streams.
+// Threads: before any thread exists. Errors: none; without /dev/null no remedy exists.
 #pragma once
 
 #include <fcntl.h>
@@ -10,7 +11,7 @@ namespace tpmspace::base {
 
 inline void open_standard_streams() {
   for (int fd = ::open("/dev/null", O_RDWR); fd >= 0; fd = ::open("/dev/null", O_RDWR)) {
-    if (fd <= STDERR_FILENO) continue;  // it was closed, and now it is not
+    if (fd <= STDERR_FILENO) continue;  // the stream was closed, and is open now
     ::close(fd);
     return;
   }

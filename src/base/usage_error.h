@@ -1,7 +1,7 @@
-// What is wrong with a command line, in our words: CLI11 has its own ("At Most 1 required but received 2").
+// Explains a command-line error in the project's words: CLI11's own are "At Most 1 required but received 2".
 //
-// For the two source files that include CLI11, and no others: it is the slowest header in the house.
-// Threads: none. Errors: this is about them; whatever we have no words for keeps CLI11's.
+// Only the two source files that include CLI11 include this header: CLI11's header is the slowest in the project.
+// Threads: none. Errors: errors without words of ours keep CLI11's text.
 #pragma once
 
 #include <fmt/format.h>
@@ -15,7 +15,7 @@
 
 namespace tpmspace::base {
 
-// An error's name can be that of an option or a subcommand.
+// An error's name can be the name of an option or a subcommand.
 inline bool is(const CLI::Error& error, CLI::ExitCodes kind) {
   return error.get_exit_code() == static_cast<int>(kind);
 }
@@ -33,7 +33,7 @@ inline std::vector<std::string> words_after(const std::string& text, const std::
   return out;
 }
 
-// What nobody asked for: an option before a plain word, since that is the likelier mistake.
+// The unexpected word: an option before a plain word, since an option is the likelier mistake.
 inline std::string unexpected(const std::vector<std::string>& words) {
   const auto option = std::find_if(words.begin(), words.end(), [](const auto& word) { return word.starts_with('-'); });
   return option != words.end() ? "there is no option " + *option
@@ -73,7 +73,7 @@ inline std::string missing_subcommand(const CLI::App& app, const std::vector<std
   return (path.empty() ? "a subcommand is needed: " : path + " needs a subcommand: ") + list;
 }
 
-// An option of a subcommand that stands before it; empty: there is none.
+// A subcommand's option placed before the subcommand; empty: none.
 inline std::string misplaced(const CLI::App& app, const std::vector<std::string>& words) {
   const CLI::App* called = innermost(&app);
   const auto knows = [](const CLI::App* sub, const std::string& option) {
@@ -93,7 +93,7 @@ inline std::string misplaced(const CLI::App& app, const std::vector<std::string>
   return "";
 }
 
-// "reserve needs HANDLE: 0x03000000, as ..."; CLI11's text begins with the name of what is missing.
+// "reserve needs HANDLE: 0x03000000, as ..."; CLI11's text begins with the name of the missing argument.
 inline std::string missing(const CLI::App& app, const std::string& text) {
   const CLI::App* where = innermost(&app);
   const CLI::Option* option = where->get_option_no_throw(text.substr(0, text.find(' ')));
@@ -106,7 +106,7 @@ inline std::string missing(const CLI::App& app, const std::string& text) {
 
 inline std::string sentence(const CLI::App& app, const CLI::Error& error) {
   std::string text = error.what();
-  // Without the subcommand that is required, what stands in its place is told; else the words are in the text alone.
+  // Without a required subcommand, the word in the subcommand's place is reported; else only the text has the words.
   const auto extra = app.remaining(true);
   const bool is_missing = is(error, CLI::ExitCodes::RequiredError), is_extra = is(error, CLI::ExitCodes::ExtrasError);
   const auto unknown = is_extra ? words_after(text, "expected: ") : extra;
@@ -124,10 +124,10 @@ inline std::string sentence(const CLI::App& app, const CLI::Error& error) {
   return text;
 }
 
-// For CLI::App::failure_message: one line, with the program's name as everything it says.
+// For CLI::App::failure_message: one line that begins with the program's name, like every message of the program.
 inline std::string usage_error(const CLI::App* app, const CLI::Error& error) {
   const std::string program = app->get_name();
-  // Our own checks say what would be right.
+  // Our own checks name the right value.
   const bool is_ours = is(error, CLI::ExitCodes::ValidationError);
   const std::string path = path_of(innermost(app));
   const std::string help = program + (path.empty() ? "" : " " + path) + " --help";

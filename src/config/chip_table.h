@@ -1,8 +1,8 @@
-// [[chip]] of the configuration: one more TPM beside the one that `tpm` names.
+// [[chip]] of the configuration: one more TPM beside the TPM of the key `tpm`.
 //
-// Idea: listeners, namespaces and rules name a chip; "main" is the one that is always there.
+// Idea: listeners, namespaces and rules name a chip; "main" is the chip that always exists.
 //
-// Threads: values. Limits: limits::kChips beside the main one. Errors: in `Faults`.
+// Threads: values. Limits: limits::kChips beside the main chip. Errors: in `Faults`.
 #pragma once
 
 #include <optional>
@@ -19,13 +19,13 @@ namespace tpmspace::config {
 // "main, other"
 [[nodiscard]] std::string names_of(const std::vector<guard::Chip>& chips);
 
-// What somebody wrote.
+// A [[chip]] table as written.
 struct ChipTable {
   int line = 0;
   std::string name = {};
-  std::string tpm = {};                               // a back end's specification that can be one
+  std::string tpm = {};                               // a well-formed back end's specification
   std::optional<std::string> ledger = {};             // path; "": none
-  Place tpm_place = {}, ledger_place = {};            // of their values
+  Place tpm_place = {}, ledger_place = {};            // places of the values
   bool operator==(const ChipTable&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
 

@@ -48,7 +48,7 @@ Fault take_audit(const TomlNode& node, std::optional<std::string>& out) {
   return std::nullopt;
 }
 
-// What the keys mean. A later tpmspaced that means something else by one of them will count on.
+// The version of the keys' meanings. A later tpmspaced that changes the meaning of a key will increase the version.
 Fault check_version(const TomlNode& node) {
   std::uint32_t version = 0;
   if (take_number(node, version, 1U) || version != kConfigVersion)
@@ -90,8 +90,8 @@ constexpr std::array kIdleKeys{
     IdleKey{"save_sessions", [](const TomlNode& n, Idle& i) { return take_duration(n, i.save_sessions); }},
 };
 
-// What is right as TOML and can still be no TPM and no socket is a fault of the file, also where the command line says
-// something else: it would be one on the day when that is left out.
+// A value that is valid TOML but no possible TPM or socket is a fault of the file, even if the command line overrides
+// the value: the fault would appear on the day the option is left out.
 void check_meaning(const TomlNode& root, const Settings& settings, Faults& faults) {
   if (settings.tpm)
     if (const auto spec = tpm::parse_spec(*settings.tpm); !spec)
@@ -102,7 +102,7 @@ void check_meaning(const TomlNode& root, const Settings& settings, Faults& fault
                            proto::kMaxSocketPath));
 }
 
-// What spaces may hold where no profile says it.
+// The limits of spaces whose profile sets none.
 guard::Limits limits_of_profiles(const Limits& limits) {
   guard::Limits out;
   out.objects = limits.objects;
@@ -151,18 +151,18 @@ tl::expected<std::string, std::string> default_tpm(const Environment& environmen
                   kDefaultDevice));
 }
 
-// Beside the default socket, under the device's name. What another program hands to us has no name.
+// Beside the default socket, under the device's name. A descriptor handed over by another program has no name.
 std::string default_ledger(const std::string& default_socket, std::string_view tpm) {
   constexpr std::string_view kDevice = "device:/";
   if (!tpm.starts_with(kDevice)) return "";
   const std::string_view device = tpm.substr(0, tpm.find(','));
-  // The kernel's resource manager flushes what is ours by itself.
+  // The kernel's resource manager flushes our sessions by itself.
   if (device.find("/tpmrm") != std::string_view::npos) return "";
   return default_socket.substr(0, default_socket.rfind('/') + 1) + "sessions-" +
          std::string(device.substr(device.rfind('/') + 1));
 }
 
-// However its path is written, and whichever of the kernel's two devices it is.
+// Equal for every spelling of the path, and for both devices of the kernel.
 tpm::Spec plain(tpm::Spec spec) {
   const auto normal = [](std::string& path) { path = std::filesystem::path(path).lexically_normal().string(); };
   if (auto* swtpm = std::get_if<tpm::SwtpmUnixSpec>(&spec.backend)) {
@@ -177,7 +177,7 @@ tpm::Spec plain(tpm::Spec spec) {
   return spec;
 }
 
-// Why two cannot be served together: a process can have one embedded TPM, a TPM one tpmspaced, a ledger one TPM.
+// Why two TPMs cannot be served together: a process can have one embedded TPM, a TPM one tpmspaced, a ledger one TPM.
 struct Clash {
   std::string sentence;
   bool of_ledgers = false;
@@ -197,7 +197,7 @@ std::optional<Clash> clash_between(const guard::Chip& chip, const guard::Chip& o
   return std::nullopt;
 }
 
-// With the place where the later one names its TPM, or its ledger.
+// With the place of the later table's TPM or ledger.
 std::optional<std::string> clash_of(const std::vector<guard::Chip>& chips, const Settings& file) {
   for (std::size_t i = 1; i < chips.size(); ++i)
     for (std::size_t j = 0; j < i; ++j)
@@ -209,7 +209,7 @@ std::optional<std::string> clash_of(const std::vector<guard::Chip>& chips, const
   return std::nullopt;
 }
 
-// What the file says of the TPM that has no table of its own.
+// The file's settings of the main TPM, which has no table.
 ChipTable main_chip_of(const TomlNode& root, const Settings& settings) {
   ChipTable out{.name = std::string(guard::kMainChip), .tpm = settings.tpm.value_or(""), .ledger = settings.ledger};
   if (const TomlNode* tpm = root.find("tpm")) out.tpm_place = tpm->place;
@@ -221,7 +221,7 @@ ChipTable main_chip_of(const TomlNode& root, const Settings& settings) {
 
 namespace {
 
-// Of a list with colons between directories.
+// Whether the list, with colons between directories, contains the system socket's directory.
 bool has_system_directory(std::string_view list) {
   const std::string_view socket = proto::kSystemSocket;
   const std::string_view wanted = socket.substr(0, socket.rfind('/'));
@@ -233,7 +233,7 @@ bool has_system_directory(std::string_view list) {
   return false;
 }
 
-// The listener for administrators; nullopt: there is none.
+// The listener for administrators; nullopt: none.
 std::optional<guard::Listener> admin_listener(const std::optional<std::string>& written, std::string_view main,
                                               bool is_default) {
   const std::string path = written.value_or(is_default ? proto::kSystemAdminSocket : "");
@@ -265,7 +265,7 @@ std::optional<std::string> admin_clash(const guard::Listener& admin, std::string
 Environment process_environment() {
   Environment out;
   out.uid = ::geteuid();
-  // systemd.exec(5), RuntimeDirectory=: the unit runs as a user of its own, and has no XDG_RUNTIME_DIR.
+  // systemd.exec(5), RuntimeDirectory=: the unit runs as a separate user, and has no XDG_RUNTIME_DIR.
   const char* service = std::getenv("RUNTIME_DIRECTORY");
   out.is_system = out.uid == 0 || (service != nullptr && has_system_directory(service));
   if (const char* dir = std::getenv("XDG_RUNTIME_DIR")) out.xdg_runtime_dir = dir;
@@ -284,7 +284,7 @@ std::vector<std::string> known_keys() {
   return out;
 }
 
-// --- What a reload does not change.
+// --- Changes that a reload does not make.
 
 namespace {
 
@@ -400,7 +400,7 @@ tl::expected<Config, std::string> settle(const Settings& command_line, const Set
   auto chosen_tpm = tpm ? tl::expected<std::string, std::string>(*tpm) : default_tpm(environment);
   if (!chosen_tpm) return tl::unexpected(chosen_tpm.error());
 
-  // A socket without a name in the file system leaves the places of other listeners as `socket` says them.
+  // If the socket has no path, the paths of other listeners follow the key `socket`.
   const auto& inherited = environment.inherited_socket;
   const bool has_path = inherited && !inherited->empty();
   const auto socket = has_path ? inherited : either(&Settings::socket);

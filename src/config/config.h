@@ -1,9 +1,9 @@
-// Configuration: the file, what the command line adds, and the defaults beneath.
+// Configuration: the file, the command line on top, and the defaults beneath.
 //
-// Idea: the file's text becomes `Settings` (every key optional); the command line is `Settings` too; `settle` lays one
-// over the other and fills what is missing from the environment. Nothing here logs or exits.
-// Threads: values. Errors: one sentence each, with file, line and column where there is one: what, why, what to do.
-// The file is TOML; docs/tpmspaced.example.toml has every key, docs/configuration.md says what each means.
+// Idea: the file's text becomes `Settings` (every key optional); the command line is `Settings` too; `settle` lays the
+// command line over the file and takes missing values from the environment. The room does not log or exit. Threads:
+// values. Errors: one sentence each, with file, line and column if known: the failure, the reason, the remedy. The file
+// is TOML; docs/tpmspaced.example.toml has every key, docs/configuration.md explains each key.
 #pragma once
 
 #include <sys/types.h>
@@ -29,18 +29,18 @@ inline constexpr std::string_view kConfigFile = "/etc/tpmspace/tpmspace.toml";
 inline constexpr std::string_view kDefaultDevice = "/dev/tpm0";
 
 struct Limits {
-  std::uint32_t connections = limits::kConnections;  // 0: none
+  std::uint32_t connections = limits::kConnections;  // 0: no limit
   std::uint32_t connections_per_owner = limits::kConnectionsPerOwner;
   std::uint32_t objects = limits::kObjects;    // of one space
   std::uint32_t sessions = limits::kSessions;  // of one space
-  std::uint64_t bytes = limits::kBytes;        // octets
+  std::uint64_t bytes = limits::kBytes;        // bytes
   std::uint32_t client_saved_sessions = limits::kClientSavedSessions;
   std::uint32_t queue = limits::kQueue;
-  space::SessionTerms terms = {};  // how spaces get sessions when they run short
+  space::SessionTerms terms = {};  // how spaces get sessions when sessions run short
   bool operator==(const Limits&) const = default;
 };
 
-// After how much idle time what is in the TPM is put away, on a device. Nanoseconds; SessionTerms::kEndless: never.
+// The idle times after which the contents of a device's TPM are saved. Nanoseconds; SessionTerms::kEndless: never.
 struct Idle {
   std::uint64_t put_away = engine::Config{}.put_away_after;
   std::uint64_t save_objects = engine::Config{}.save_objects_after;
@@ -48,9 +48,9 @@ struct Idle {
   bool operator==(const Idle&) const = default;
 };
 
-// What somebody wrote; what he did not write is absent (limits: at their defaults).
+// The written settings; unwritten settings are absent (limits: at their defaults).
 struct Settings {
-  std::string name;  // of the file; empty: it is no file
+  std::string name;  // name of the file; empty: no file
   std::optional<std::string> tpm;
   std::optional<std::string> socket;
   std::optional<mode_t> socket_mode;
@@ -65,9 +65,9 @@ struct Settings {
 
 struct Config {
   std::string socket;           // path
-  bool default_socket = false;  // it is our own default, named or not: its directory is made if it is missing
-  mode_t socket_mode = 0666;    // everybody's: the guard says who may do what
-  std::string audit;            // where audit records go: AuditLog::open
+  bool default_socket = false;  // the path is our own default, named or not: its directory is made if missing
+  mode_t socket_mode = 0666;    // open to all users: the guard decides the rights
+  std::string audit;            // destination of audit records: AuditLog::open
   log::LogLevel log_level = log::LogLevel::kInfo;
   Limits limits;
   Idle idle;
@@ -81,31 +81,31 @@ struct PendingKey {
   std::string in_force, in_file;                       // values; empty for a table
   bool operator==(const PendingKey&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
-// What `read` says otherwise than `running`, but for what a reload changes at once.
+// Differences between `read` and `running`, except for keys that a reload changes at once.
 [[nodiscard]] std::vector<PendingKey> pending_keys(const Config& running, const Config& read);
 // "limits.connections (100 is in force, the file says 200)", with commas between several.
 [[nodiscard]] std::string text_of(const std::vector<PendingKey>& keys);
 
-// What the defaults depend on.
+// The environment of the defaults.
 struct Environment {
-  // It serves the machine, and not one user: root, or a service of the system's systemd.
+  // The daemon serves the machine, and not one user: root, or a service of the system's systemd.
   bool is_system = false;
   std::optional<std::string> xdg_runtime_dir = std::nullopt;
   std::function<bool(std::string_view path)> exists = nullptr;
-  uid_t uid = 0;  // the daemon's own
-  // The path of the listening socket that the service manager hands over, which takes the place of `socket`; "": it has
-  // none in the file system; nullopt: nothing is handed over.
+  uid_t uid = 0;  // the daemon's own uid
+  // The path of the listening socket that the service manager hands over, in place of `socket`; "": the socket has no
+  // path; nullopt: no socket is handed over.
   std::optional<std::string> inherited_socket = std::nullopt;
 };
 [[nodiscard]] Environment process_environment();
 
-// The keys that have a default, "socket" or "limits.objects", in the order of the documentation. The others are those
-// of policy_file.h.
+// The keys with a default, "socket" or "limits.objects", in the order of the documentation. policy_file.h has the
+// remaining keys.
 [[nodiscard]] std::vector<std::string> known_keys();
 
-// `name` stands in front of errors: "NAME:LINE:COLUMN: sentence".
-// `in_force`: the limits of a tpmspaced that runs, which hold for profiles that say none of their own; null: those of
-// the file.
+// `name` begins each error: "NAME:LINE:COLUMN: sentence".
+// `in_force`: the limits of a running tpmspaced, which hold for profiles without their own limits; null: the file's
+// limits.
 [[nodiscard]] tl::expected<Settings, std::string> parse_settings(std::string_view text, const std::string& name,
                                                                  const Accounts& accounts = system_accounts(),
                                                                  const Limits* in_force = nullptr);

@@ -18,7 +18,7 @@ struct NamespaceDraft {
   guard::Namespace made;
 };
 
-// What a text or a number of TOML says.
+// The text of a TOML string or number.
 std::optional<std::uint32_t> handle_in(const TomlNode& node) {
   if (node.is(TomlNode::Kind::kText)) return number_in(node.text);
   if (!node.is(TomlNode::Kind::kNumber) || node.number < 0 || node.number > UINT32_MAX) return std::nullopt;
@@ -75,7 +75,7 @@ constexpr std::array kNamespaceKeys{
                             NamespaceDraft& d) { return take_optional_text(n, d.made.chip, limits::kMaxName); }},
     NamespaceKey{"persistent_base", [](const TomlNode& n, NamespaceDraft& d) { return take_window(n, d.made.window); }},
 };
-// Which of them say who belongs to it. No executable: whoever likes can seem to be another one (guard/rules.h).
+// The keys that define the members. No executable: any client can imitate another executable (guard/rules.h).
 constexpr std::array<std::string_view, 7> kConditions = {"user", "cgroup",         "unit",    "container",
                                                          "pod",  "user_namespace", "listener"};
 

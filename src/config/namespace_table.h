@@ -1,7 +1,7 @@
 // [[namespace]] of the configuration, beneath policy_file.h.
 //
-// Idea: one table becomes one value; what it has to do with others of the file (a profile, a listener, another window)
-// is looked into there. Threads: functions of their arguments. Limits: limits::kMaxName octets of a name,
+// Idea: one table becomes one value; policy_file.h checks the references to other tables (a profile, a listener,
+// another window). Threads: functions of their arguments. Limits: limits::kMaxName bytes of a name,
 // limits::kListEntries of a list. Errors: in `Faults`.
 #pragma once
 
@@ -16,7 +16,7 @@
 
 namespace tpmspace::config {
 
-// Nullopt: it has no name.
+// Nullopt: the table has no name.
 [[nodiscard]] std::optional<guard::Namespace> read_namespace(const TomlNode& table, const Accounts& accounts,
                                                              Faults& faults);
 

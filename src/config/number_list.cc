@@ -18,13 +18,13 @@ namespace {
 
 using Range = Numbers::Range;
 
-// TPMA_LOCALITY (Part 2, 8.5); TPM_HT_... (Part 2, 7.2); a selection has at most eight octets (guard/verdict.cc).
+// TPMA_LOCALITY (Part 2, 8.5); TPM_HT_... (Part 2, 7.2); a selection has at most eight bytes (guard/verdict.cc).
 constexpr Range kLocalityRanges[] = {{0, 4}, {32, 255}};
 constexpr Range kPermanentRanges[] = {{0x40000000, 0x40FFFFFF}};
 constexpr Range kPersistentRanges[] = {{0x81000000, 0x81FFFFFF}};
 constexpr Range kNvRanges[] = {{0x01000000, 0x01FFFFFF}, {0x11000000, 0x11FFFFFF}, {0x12000000, 0x12FFFFFF}};
 constexpr Range kPcrRanges[] = {{0, 63}};
-constexpr Range kIdRanges[] = {{0, UINT32_MAX - 1}};  // the last is "nobody's" for the kernel
+constexpr Range kIdRanges[] = {{0, UINT32_MAX - 1}};  // the kernel reserves the last number as "no user"
 
 std::string shown(std::uint32_t number, const NumberKind& kind) {
   return kind.hexadecimal ? fmt::format("{:#010x}", number) : fmt::format("{}", number);
@@ -34,7 +34,7 @@ std::string shown(Range range, const NumberKind& kind) {
   return shown(range.first, kind) + (kind.hexadecimal ? " to " : "-") + shown(range.last, kind);
 }
 
-// As it stands in the file, more or less.
+// Roughly as written in the file.
 std::string shown(const TomlNode& entry, const NumberKind& kind) {
   if (entry.is(TomlNode::Kind::kText)) return fmt::format("\"{}\"", entry.text);
   return kind.hexadecimal && entry.number >= 0 ? fmt::format("{:#010x}", entry.number)
@@ -75,7 +75,7 @@ Fault take_entry(const TomlNode& entry, const NumberKind& kind, const Accounts::
                entry.place);
 }
 
-// One entry alone is a list of one.
+// A single entry counts as a list.
 std::span<const TomlNode> entries_of(const TomlNode& node) {
   return node.is(TomlNode::Kind::kList) ? std::span<const TomlNode>(node.elements) : std::span(&node, 1);
 }
@@ -86,7 +86,7 @@ Fault too_many(std::span<const TomlNode> entries, std::string_view instead) {
       fmt::format("has {} entries, at most {} are possible: {}", entries.size(), limits::kListEntries, instead));
 }
 
-// getpwnam_r and getgrnam_r, which differ in their types alone.
+// getpwnam_r and getgrnam_r, which differ only in their types.
 template <typename Entry, typename Id>
 std::optional<std::uint32_t> look(const std::string& name,
                                   int (*find)(const char*, Entry*, char*, std::size_t, Entry**), Id Entry::*id) {

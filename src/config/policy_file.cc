@@ -136,7 +136,7 @@ class PolicyReader {
   }
 
  private:
-  // Also of a listener with something wrong: a rule that names it is right.
+  // Faulty listeners included: a rule that names a faulty listener is right.
   static std::string written_name(const TomlNode& table) {
     const TomlNode* name = table.find("name");
     if (name == nullptr) name = table.find("path");
@@ -275,7 +275,7 @@ std::vector<std::string> known_policy_keys() {
 
 namespace {
 
-// With the paths that nobody wrote.
+// With the default paths.
 tl::expected<std::vector<guard::Listener>, std::string> listeners_of(const PolicyFile& file, std::string_view socket) {
   std::vector<guard::Listener> out = file.listeners;
   for (auto listener = out.begin(); listener != out.end(); ++listener) {

@@ -13,7 +13,7 @@ using guard::SessionTerms;
 
 constexpr std::string_view kProfile = "profile", kDefault = "default";
 
-// What a table is laid over.
+// The base of a table.
 struct ProfileDraft {
   guard::Profile profile;
   Numbers allow, deny;
@@ -70,7 +70,7 @@ constexpr std::array kProfileKeys{
                [](const TomlNode& n, ProfileDraft& d) { return take_exhaustion(n, d.profile.terms.exhaustion); }},
 };
 
-// The sets that have a table of their own: "nv.read" is read in [profile.NAME.nv].
+// The sets with a separate table: "nv.read" is read in [profile.NAME.nv].
 struct SetTable {
   std::string_view name;
   const NumberKind* kind;
@@ -96,13 +96,13 @@ void read_sets(const TomlNode& table, const SetTable& kind, const std::string& p
   }
 }
 
-// Reads each profile once, its base before it.
+// Reads each profile once, its base first.
 class ProfileReader {
  public:
   ProfileReader(const TomlNode& profiles, PolicyFile& out, Faults& faults)
       : profiles_(profiles), out_(out), faults_(faults) {}
 
-  // Null: there is no such profile.
+  // Null: no such profile.
   const guard::Profile* profile(const std::string& name) {
     if (const auto known = out_.profiles.find(name); known != out_.profiles.end()) return &known->second.profile;
     if (const auto* shipped = guard::shipped_profile(name)) {

@@ -1,6 +1,6 @@
 // [profile.NAME] of the configuration, beneath policy_file.h.
 //
-// Idea: a profile begins as a copy of its base, and what its table says is laid over that; so bases are read first,
+// Idea: a profile begins as a copy of its base, and the keys of its table override the copy; so bases are read first,
 // whatever their order in the file.
 // Threads: values. Limits: limits::kProfiles. Errors: in `Faults`.
 #pragma once
@@ -12,12 +12,12 @@
 
 namespace tpmspace::config {
 
-// `out.terms` and `out.limits` are there already.
+// Precondition: `out.terms` and `out.limits` are set.
 void read_profiles(const TomlNode& root, PolicyFile& out, Faults& faults);
 
 [[nodiscard]] std::vector<std::string> known_profile_keys();
 
-// What can be in that set. Null: commands.
+// The kind of the set's numbers. Null: commands.
 [[nodiscard]] const NumberKind* kind_of(const guard::SetOfProfile& set);
 
 }  // namespace tpmspace::config

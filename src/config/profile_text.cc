@@ -18,7 +18,7 @@ std::string in_quotes(std::string_view text) {
   return fmt::format("\"{}\"", text);
 }
 
-// By name, and what has none by its code.
+// By name, or by code if the command has no name.
 std::vector<std::string> command_entries(const Numbers& commands) {
   if (commands == Numbers::all()) return {in_quotes("all")};
   std::vector<std::string> out;
@@ -42,7 +42,7 @@ std::string entry_of(Range range, const NumberKind& kind) {
   return in_quotes(text(range.first) + "-" + text(range.last));
 }
 
-// Each inside one stretch of what is possible, as the reader wants them.
+// Each range lies inside one possible range, as the reader requires.
 std::vector<std::string> entries_of(Numbers numbers, const NumberKind& kind) {
   const Numbers possible(std::vector<Range>(kind.possible.begin(), kind.possible.end()));
   if (!(numbers - possible).empty()) return {in_quotes("all")};
@@ -64,7 +64,7 @@ std::vector<std::string> entries_of(Numbers numbers, const NumberKind& kind) {
 }  // namespace
 
 std::string to_toml(const guard::Profile& profile, const std::string& name) {
-  // A dot would make two tables of one.
+  // A dot would split the table's name into two.
   std::string out = fmt::format("[profile.{}]\n", name.find('.') == std::string::npos ? name : in_quotes(name));
   for (const auto& one : guard::kSets) {
     const Numbers& numbers = profile.*one.set;

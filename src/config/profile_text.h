@@ -1,10 +1,10 @@
-// A profile as the configuration would say it: the other direction of profile_tables.h.
+// A profile as text of the configuration: the reverse of profile_tables.h.
 //
-// Idea: commands by name, handles as people write them, what is next to each other as a range; a set that is empty is
-// left out, for without a base there is nothing in it. What no entry can stand for makes the whole set "all".
-// Terms and limits are not written: those of the file hold.
-// Threads: a function of its arguments. Errors: none. A profile that guard::has_room makes a text that is read again as
-// the same sets; its length is below 32 KiB.
+// Idea: commands by name, handles in the usual notation, adjacent numbers as a range; an empty set is left out, since
+// without a base an unwritten set is empty. If a set has a number that no entry can express, the whole set becomes
+// "all". Terms and limits are not written: the file's apply.
+// Threads: a function of its arguments. Errors: none. For a profile that guard::has_room, the text is read back as the
+// same sets; the text is shorter than 32 KiB.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// The terms of sessions in the words of the room that keeps them.
+// Converts the terms of sessions to the type of the room that manages sessions.
 //
 // Threads: a function of its argument. Units: nanoseconds.
 #pragma once

@@ -80,7 +80,7 @@ Fault take_mode(const TomlNode& node, mode_t& out) {
     out = *mode;
     return std::nullopt;
   }
-  // A plain 660 is decimal and would mean something nobody wants.
+  // A plain 660 is decimal and would mean an unwanted mode.
   if (!node.is(TomlNode::Kind::kNumber) || !node.octal || node.number < 0 || node.number > 0777) return kWanted;
   out = static_cast<mode_t>(node.number);
   return std::nullopt;

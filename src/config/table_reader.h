@@ -1,9 +1,9 @@
-// From a table of the configuration to values: what each key takes, and what is said of what it does not take.
+// From a table of the configuration to values: the keys of a table, and the sentences about wrong values.
 //
-// Idea: what may stand in a table is an array of keys; each knows how to take its value, and where it goes. Of all
-// mistakes the one that stands first in the file is kept. A `Fault` ends the sentence that the key's name begins.
+// Idea: an array of keys describes a table; each key has a function that takes its value and stores the result. Of all
+// mistakes, the first in the file is kept. The key's name begins the sentence, and a `Fault` ends the sentence.
 // Threads: values; functions of their arguments. Units: durations in nanoseconds.
-// Errors: "NAME:LINE:COLUMN: sentence": what is wrong, and what would be right.
+// Errors: "NAME:LINE:COLUMN: sentence": the failure, and the right form.
 #pragma once
 
 #include <fmt/format.h>
@@ -26,15 +26,15 @@
 
 namespace tpmspace::config {
 
-// What a value should have been.
+// The right form of a value.
 struct Wrong {
   Wrong(const char* sentence) : what(sentence) {}                                       // NOLINT: it is a sentence
   Wrong(std::string sentence, Place at = {}) : what(std::move(sentence)), place(at) {}  // NOLINT: likewise
 
   std::string what;
-  Place place;  // line 0: where the value begins
+  Place place;  // line 0: the beginning of the value
 };
-// Nullopt: it was right and is taken.
+// Nullopt: the value was right and is stored.
 using Fault = std::optional<Wrong>;
 
 class Faults {
@@ -44,7 +44,7 @@ class Faults {
   void add(Place where, std::string_view sentence);
   // About the value of a key.
   void add(const TomlNode& node, std::string_view key, const Wrong& wrong);
-  // The one that stands first in the file.
+  // The first mistake in the file.
   [[nodiscard]] std::optional<std::string> first() const;
 
  private:
@@ -65,7 +65,7 @@ struct Key {
 [[nodiscard]] std::string unknown_key(const std::string& prefix, std::string_view key,
                                       const std::vector<std::string>& known);
 
-// A table or tables in the table, which somebody else reads.
+// A table or tables within the table, read by other code.
 struct Inner {
   std::string_view name;
   bool several = false;  // [[rule]]
@@ -91,22 +91,22 @@ void read_table(const TomlNode& table, const std::array<Key<T>, N>& keys, T& out
       faults.add(member.node, prefix + member.key, *wrong);
   }
 }
-// The table of that name in `table`, if it is there.
+// The subtable of that name; null if absent.
 [[nodiscard]] const TomlNode* subtable(const TomlNode& table, std::string_view name, const std::string& full_name,
                                        Faults& faults);
 
-// The tables of `[[name]]` in `table`; none if that is something else, or too many.
+// The tables of `[[name]]` in `table`; empty if the value is of another kind, or has too many tables.
 [[nodiscard]] std::vector<const TomlNode*> tables_of(const TomlNode& table, std::string_view name, std::size_t most,
                                                      Faults& faults);
 
-// A string that is not empty, and no longer than `most` octets.
+// A non-empty string of at most `most` bytes.
 inline constexpr std::size_t kAnyLength = SIZE_MAX;
 [[nodiscard]] Fault take_text(const TomlNode& node, std::string& out, std::size_t most = kAnyLength);
-// Of a profile, namespace, listener or chip: names.h.
+// The name of a profile, namespace, listener or chip: names.h.
 [[nodiscard]] Fault take_name(const TomlNode& node, std::string& out);
 // "0660" or 0o660.
 [[nodiscard]] Fault take_mode(const TomlNode& node, mode_t& out);
-// "0660", "660": permission bits in octal. nullopt: it is something else.
+// "0660", "660": permission bits in octal. nullopt: another form.
 [[nodiscard]] std::optional<mode_t> parse_mode(std::string_view text);
 // "10s", "200ms", "5m", "1h", "endless".
 [[nodiscard]] Fault take_duration(const TomlNode& node, std::uint64_t& out);
@@ -129,7 +129,7 @@ template <typename T>
   return std::nullopt;
 }
 
-// Where the value is optional.
+// For optional values.
 template <typename T, typename Take>
 [[nodiscard]] Fault take_into(std::optional<T>& out, const Take& take) {
   T value{};

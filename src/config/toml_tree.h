@@ -1,9 +1,9 @@
 // A TOML text as a tree of values with their places.
 //
-// Idea: the library behind it is slow to compile and throws; one source file sees it. Everybody else reads this tree.
-// Kinds of values that no key of ours has (floating point, dates) are kOther.
-// Threads: values. Units: lines and columns count from 1. Limits: the text's length is the reader's affair; how deep
-// tables and lists may be nested is the library's (256).
+// Idea: the TOML library is slow to compile and throws, so only one source file includes the library. All other code
+// reads this tree. Values of kinds that no key of ours has (floating point, dates) are kOther.
+// Threads: values. Units: lines and columns count from 1. Limits: the reader limits the text's length; the library
+// limits the nesting depth of tables and lists (256).
 // Errors: "NAME:LINE:COLUMN: sentence".
 // Source: TOML 1.0.
 #pragma once
@@ -30,7 +30,7 @@ struct TomlNode {
   Place place;
   std::string text;                 // kText
   std::int64_t number = 0;          // kNumber
-  bool octal = false;               // it was written as 0o660
+  bool octal = false;               // written as 0o660
   bool flag = false;                // kFlag
   std::vector<TomlMember> members;  // kTable: ordered by key, each key once
   std::vector<TomlNode> elements;   // kList
@@ -45,7 +45,7 @@ struct TomlMember {
   TomlNode node;
 };
 
-// The table that the text is.
+// The root table of the text.
 [[nodiscard]] tl::expected<TomlNode, std::string> parse_toml(std::string_view text, const std::string& name);
 
 }  // namespace tpmspace::config

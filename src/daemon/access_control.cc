@@ -16,13 +16,13 @@ namespace tpmspace::daemon {
 
 namespace {
 
-// He may undo what his wrong tries cost the others.
+// An administrator of the lockout can undo the effects of wrong tries on other users.
 bool administers_lockout(const guard::Profile& profile) {
   return profile.commands.contains(wire::cc::kDictionaryAttackLockReset) &&
          profile.hierarchies.contains(wire::kLockoutHandle);
 }
 
-// What may be listed: what may be looked at, and the commands that are always answered. Null: everything.
+// The listable things: readable things, and the commands that always get a response. Null: everything.
 std::shared_ptr<const space::View> view_of(const guard::Profile& profile, const guard::Namespace* home) {
   space::View out{.commands = profile.commands | guard::commands_of_everybody(),
                   .persistent = profile.persistent_public,
@@ -63,12 +63,12 @@ bool names_programs(const guard::Policy& policy) {
                      [](const guard::Namespace& one) { return one.members.names_program(); });
 }
 
-// As this user an administrator comes, and so does a container's root.
+// An administrator may have this uid, and so may a container's root.
 bool may_be_administrators(std::uint32_t uid) {
   return uid == 0 || uid == ::geteuid();
 }
 
-// What a client may have in each of the namespaces that it may be in.
+// The least of the quotas of all possible namespaces.
 guard::Quotas least_quotas(const guard::Policy& policy, const std::vector<std::size_t>& homes) {
   guard::Quotas out;
   for (const auto place : homes) {
@@ -112,7 +112,7 @@ std::optional<ClientIdentity> AccessControl::admit(int socket, const guard::Entr
   const auto holder = holder_of(out, homes);
   out.owner = holder.owner;
   out.part = holder.part;
-  // A policy names no other chips than are served: Server::not_served. If it is in doubt which, nothing is allowed.
+  // A policy names only served chips: Server::not_served. If the chip is in doubt, no right is given.
   if (!change_chip(out, guard::chip_of(entrance, home))) return std::nullopt;
   return out;
 }
@@ -228,7 +228,7 @@ AccessControl::Narrowing AccessControl::narrow(ClientIdentity& identity, std::st
 
 namespace {
 
-// As far as a rule can tell them apart.
+// Alike as far as rules can distinguish openers.
 bool are_alike(const Opener& one, const Opener& other) {
   guard::Principal same = one.who;
   same.pid = other.who.pid;
@@ -236,7 +236,7 @@ bool are_alike(const Opener& one, const Opener& other) {
          one.entrance.profile == other.entrance.profile && one.entrance.locality == other.entrance.locality;
 }
 
-// Itself, unless it is like one of them already.
+// Adds the opener, unless an opener like it is present.
 void add(std::vector<Opener>& openers, const Opener& one) {
   const auto is_like = [&](const Opener& other) { return are_alike(one, other); };
   if (std::none_of(openers.begin(), openers.end(), is_like)) openers.push_back(one);
@@ -292,7 +292,7 @@ std::shared_ptr<const Permissions> AccessControl::permissions_for(const ClientId
   return out;
 }
 
-// Empty: its owner is certain.
+// Empty: the owner is certain.
 std::vector<space::OwnerId> AccessControl::owners_it_may_be(const ClientIdentity& identity) {
   const auto tenant = tenant_of_owner(identity.owner);
   if (!tenant || tenant->kind != Tenant::Kind::kUnknown) return {};
@@ -305,7 +305,7 @@ std::vector<space::OwnerId> AccessControl::owners_it_may_be(const ClientIdentity
   return out;
 }
 
-// Two for each that is added, so that no client pays for all that others had.
+// Checks two entries for each new entry, so that no client pays for all old entries.
 void AccessControl::sweep_permissions() {
   for (int i = 0; i < 2 && !permissions_.empty(); ++i) {
     auto one = swept_ ? permissions_.upper_bound(*swept_) : permissions_.begin();

@@ -9,7 +9,7 @@
 namespace tpmspace::daemon {
 namespace {
 
-// Both directions are closed, so nobody reads an answer.
+// Both directions are closed, so no client reads a response.
 bool has_hung_up(int socket) {
   pollfd watched{.fd = socket, .events = 0, .revents = 0};
   return ::poll(&watched, 1, 0) == 1 && (watched.revents & (POLLHUP | POLLERR)) != 0;

@@ -1,12 +1,13 @@
 // Clients that were accepted and are not identified yet.
 //
-// Idea: to accept a client takes a few system calls, to identify it takes some dozens. The kernel's queue of a
-// listening socket is one for all users, first come, first served; so it is emptied quickly, and whoever fills it waits
-// here, where the users of each listener take turns (RoundRobin). A client that has hung up is identified neither when
-// it is accepted nor when its turn comes. That it has sent something proves nothing, since anybody can. If there is no
-// room here, accepting waits (Acceptor). Threads: belongs to the event loop. Limits: `most` clients wait;
-// limits::kIdentificationsPerRound are identified before everything else has its turn, and limits::kHangupsPerRound
-// that have hung up are closed.
+// Idea: accepting a client takes a few system calls, identifying takes some dozens. The kernel's queue of a listening
+// socket is shared by all users, first come, first served; so the daemon empties the queue quickly, and the clients
+// wait here, where the users of each listener take turns (RoundRobin). A client that has hung up is not identified,
+// neither at accept nor in its turn. Received bytes prove nothing, since any client can send. If there is no room here,
+// accepting waits (Acceptor).
+// Threads: belongs to the event loop.
+// Limits: `most` clients wait; before other work has its turn, limits::kIdentificationsPerRound clients are identified
+// and limits::kHangupsPerRound hung-up clients are closed.
 #pragma once
 
 #include <sys/socket.h>
@@ -37,17 +38,17 @@ struct Arrival {
 class Arrivals {
  public:
   struct Callbacks {
-    // The uid whose turn is used: a subordinate uid uses the turn of the user that it is lent to.
+    // The uid whose turn is used: a subordinate uid uses the turn of its holder.
     std::function<uid_t(uid_t)> user_of;
-    // The client would get no place and no answer, by what is known of it when it is accepted. It is closed at once.
-    // `waiting`: so many of the same user wait here.
+    // True: by the facts known at accept, the client would get neither a place nor a response. The connection is closed
+    // at once. `waiting`: the number of clients of the same user that wait here.
     std::function<bool(const ucred& peer, const guard::Entrance& entrance, std::size_t waiting)> is_hopeless;
     std::function<void(Arrival)> identify;
-    std::function<void()> room_again;  // there was none
+    std::function<void()> room_again;  // after a lack of room
   };
   Arrivals(loop::EventLoop& loop, std::size_t most, Callbacks callbacks);
 
-  // Takes a client that was just accepted.
+  // Takes a newly accepted client.
   void add(base::Fd socket, const guard::Entrance& entrance, const Listeners::Occupancy& listener);
   [[nodiscard]] bool has_room() const { return waiting_.size() < most_; }
   [[nodiscard]] std::size_t size() const { return waiting_.size(); }

@@ -9,7 +9,7 @@
 namespace tpmspace::daemon {
 namespace {
 
-// CLI11 takes what is wrong with a value as a string that is not empty.
+// CLI11 takes a non-empty string as the error of a value.
 std::string check_mode(const std::string& text) {
   return config::parse_mode(text) ? "" : "permission bits in octal are wanted, such as 0660";
 }
@@ -37,7 +37,7 @@ TPM2_EvictControl owner 0x81000001 persistent=0x81000001. Exit code: 0 allowed, 
                      tpm::latency_choices(), config::kDefaultDevice);
 }
 
-// `tpmspace policy` becomes this program, and is the one who speaks.
+// `tpmspace policy` becomes this program, and messages carry its name.
 std::string name_of_program(int argc, char** argv) {
   const std::string_view tool = "tpmspace";
   return argc > 0 && argv[0] == tool ? std::string(tool) : "tpmspaced";

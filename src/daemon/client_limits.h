@@ -1,11 +1,11 @@
-// How many connections there may be, in all, of one owner, of one user and of one TPM namespace: a count that is given
-// back by itself. What there may be in all is a room that owners share (books/shared_room.h), so that one owner alone
-// does not keep others out.
+// Limits of connections: in total, of one owner, of one user and of one TPM namespace. The total is a room that owners
+// share (books/shared_room.h), so that one owner alone does not keep other owners out.
 //
-// Idea: a connection holds a `Place`; whoever forgets to give it back cannot (RAII). A client for whom there is none is
-// one of a few that are answered before they are closed, or is closed at once. Beyond all limits some places are kept
-// for those who can end a flood (limits::kAdministratorPlaces); they take nobody else's.
-// Threads: belongs to the event loop; places must not outlive it. Units: connections.
+// Idea: a connection holds a `Place`, which returns its count when destroyed (RAII). If there is no place for a client,
+// the client is answered before its connection is closed (for a few clients), or the connection is closed at once.
+// Beyond all limits some places are kept for administrators, who can end a flood (limits::kAdministratorPlaces); kept
+// places reduce no other client's places.
+// Threads: belongs to the event loop; places must not outlive the limits. Units: connections.
 #pragma once
 
 #include <cstddef>
@@ -27,7 +27,7 @@ class ClientLimits {
   enum class Verdict : std::uint8_t {
     kWelcome,
     kTooMany,
-    kTooManyOfShare,  // of what there may be in all
+    kTooManyOfShare,  // share of the total
     kTooManyAtListener,
     kTooManyOfOwner,
     kTooManyOfUser,
@@ -35,7 +35,7 @@ class ClientLimits {
   };
   enum class Kind : std::uint8_t { kUsual, kKept };
 
-  // Returns the count it took.
+  // Returns its count when destroyed.
   class Place {
    public:
     Place(ClientLimits& limits, const space::Holder& who, Kind kind) : limits_(&limits), who_(who), kind_(kind) {
@@ -84,7 +84,7 @@ class ClientLimits {
     return count_in(by_tenant_, peer::tenant_of(owner)) >= max_of_namespace ? Verdict::kTooManyOfNamespace
                                                                             : Verdict::kWelcome;
   }
-  // Whoever comes, there is no usual place.
+  // No usual place is free for any client.
   [[nodiscard]] bool is_full() const { return max_total_ != 0 && total_ - kept_ >= max_total_; }
   [[nodiscard]] bool has_kept_place() const { return kept_ < limits::kAdministratorPlaces; }
   [[nodiscard]] Place take(const space::Holder& who, Kind kind = Kind::kUsual) { return {*this, who, kind}; }
@@ -118,7 +118,7 @@ class ClientLimits {
   std::uint32_t max_total_;
   space::SharedRoom room_;  // of `max_total_`
   std::size_t total_ = 0;
-  std::size_t kept_ = 0;  // of those
+  std::size_t kept_ = 0;  // kept places, included in total_
   std::map<space::OwnerId, std::size_t> by_owner_;
   std::map<space::OwnerId, std::size_t> by_user_;
   std::map<peer::TenantNumber, std::size_t> by_tenant_;  // only namespaces have a limit

@@ -28,7 +28,7 @@ Connection::Connection(loop::EventLoop& loop, Host& host, base::Fd socket, host:
 
 void Connection::on_events(std::uint32_t events) {
   if (over_) return;
-  // Both directions are closed: nobody will read an answer.
+  // Both directions are closed: no client will read a response.
   if ((events & (EPOLLHUP | EPOLLERR)) != 0) return end();
   if ((events & EPOLLIN) != 0 && dialogue_.wants_input() && !read()) return end();
   ask_for_turn();
@@ -119,13 +119,13 @@ bool Connection::flush() {
 
 void Connection::end() {
   over_ = true;
-  watch_.stop();  // its callback may be what runs now
+  watch_.stop();  // the callback of the watch may be running now
   socket_.reset();
   host_.over(*this);
 }
 
 void Connection::update_watch() {
-  if (has_asked_) return watch_.set_events(0);  // until its turn
+  if (has_asked_) return watch_.set_events(0);  // until the turn
   const bool pending = !dialogue_.output().empty();
   watch_.set_events((dialogue_.wants_input() ? EPOLLIN : 0U) | (pending ? EPOLLOUT : 0U));
 }

@@ -1,11 +1,11 @@
-// One client's socket and the dialogue that is held over it.
+// One client's socket and its dialogue.
 //
-// Idea: all judgement is in `Dialogue`; here octets are moved without ever waiting. What the dialogue asks for goes to
-// the `Host`, with the connection, which bears its identity. What has arrived is read at once and handled when it is
-// this connection's turn, so that a flood of one owner's waits behind everybody else. While output cannot be sent
-// nothing is read: the dialogue says so. A hangup ends a connection at once; a client that only stopped sending
-// (shutdown) still gets its answer. Threads: belongs to the event loop. The host destroys a connection after `over`,
-// not from within it. Errors: whatever goes wrong with a socket is the end of its connection.
+// Idea: `Dialogue` decides; the connection moves bytes and never waits. The dialogue's requests go to the `Host`, with
+// the connection, which carries the client's identity. Arrived bytes are read at once and handled in the connection's
+// turn, so that a flood of one owner waits behind all other owners. While output cannot be sent, the dialogue stops
+// reading. A hangup ends a connection at once; a client that only stopped sending (shutdown) still gets its response.
+// Threads: belongs to the event loop. The host destroys a connection after `over`, not from within `over`. Errors: any
+// error of a socket ends its connection.
 #pragma once
 
 #include <chrono>
@@ -54,11 +54,11 @@ class Connection final : private proto::Dialogue::Manager {
     [[nodiscard]] virtual std::optional<wire::Rc> share(Connection& from, const proto::Token& token) = 0;
     [[nodiscard]] virtual std::optional<wire::Rc> join(Connection& from, const proto::Join& what) = 0;
     virtual void answered_early(Connection& from, wire::Rc code) = 0;
-    // `from` will be closed, because it did what `why` says.
+    // `from` will be closed, for the reason `why`.
     virtual void cut_off(Connection& from, const std::string& why) = 0;
-    // There is something to handle; call `turn` after the others had theirs.
+    // Frames are left to handle; call `turn` after the turns of other connections.
     virtual void again(Connection& from) = 0;
-    // The connection is over: it does nothing any more and can be destroyed once this callback is left.
+    // The connection is over: no further calls follow, and the host can destroy the connection after this callback.
     virtual void over(Connection& from) = 0;
   };
 
@@ -69,29 +69,29 @@ class Connection final : private proto::Dialogue::Manager {
   [[nodiscard]] host::ClientId id() const { return id_; }
   [[nodiscard]] ClientIdentity& identity() { return identity_; }
   [[nodiscard]] const ClientIdentity& identity() const { return identity_; }
-  // Null: nothing is learned from it.
+  // Null: no learning on this connection.
   [[nodiscard]] std::unique_ptr<explain::Learning>& learning() { return learning_; }
   [[nodiscard]] bool in_flight() const { return dialogue_.in_flight(); }
   [[nodiscard]] std::uint64_t commands_taken() const { return dialogue_.commands_taken(); }
   [[nodiscard]] std::chrono::steady_clock::time_point since() const { return since_; }
 
-  // The commands that follow go to another TPM, or it has become another.
+  // The following commands go to another TPM, or the TPM was replaced.
   void speak_to(const wire::CommandTable& table, std::size_t max_command) { dialogue_.speak_to(table, max_command); }
 
-  // From now on the client is listened to; or that cannot be.
+  // Starts reading from the client; or returns the error.
   [[nodiscard]] std::error_code start() { return watch_.start(); }
-  // Its turn has come: handles what can be handled, within limits::kFramesPerTurn.
+  // The connection's turn: handles frames within limits::kFramesPerTurn.
   void turn();
   // The response to the command in flight.
   void deliver(wire::ByteView response);
-  // The reply to its order about sessions.
+  // The reply to the client's order about sessions.
   void deliver_order(const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions);
-  // What it asked for, or why it cannot have that.
+  // The reply to the client's question, or the code of its refusal.
   void deliver_status(const proto::Status& status);
   void deliver_sessions(const tl::expected<proto::Sessions, wire::Rc>& sessions);
-  // The reply to its wish that the configuration be read again.
+  // The reply to the client's request to reload the configuration.
   void deliver_outcome(const proto::Outcome& outcome);
-  // From now on only the answer to the command in flight is awaited.
+  // From now on the connection only awaits the response to the command in flight.
   void stop_reading();
 
  private:
@@ -137,7 +137,7 @@ class Connection final : private proto::Dialogue::Manager {
   base::Fd socket_;
   proto::Dialogue dialogue_;
   bool over_ = false;
-  bool has_asked_ = false;  // for its turn
+  bool has_asked_ = false;  // asked for a turn
   loop::Watch watch_;
 };
 

@@ -11,7 +11,7 @@
 namespace tpmspace::daemon {
 namespace {
 
-// Wherever in the file it stands now.
+// Ignores the line in the file.
 bool is_same(guard::Listener a, const guard::Listener& b) {
   a.line = b.line;
   return a == b;
@@ -34,7 +34,7 @@ std::string too_many() {
   return fmt::format("there are {} listeners beside the main one, and no more are possible", limits::kListeners);
 }
 
-// Another one of them is to have this name.
+// Another listener is to have this name.
 bool has_other(const std::vector<guard::Listener>& listeners, const std::string& name, const guard::Listener& than) {
   return std::any_of(listeners.begin(), listeners.end(),
                      [&](const guard::Listener& one) { return one.name == name && &one != &than; });

@@ -1,11 +1,12 @@
-// The listeners: sockets by which clients come in, each with its own mode, profile, locality and limit.
+// The listeners: sockets by which clients connect, each with its own mode, profile, locality and limit.
 //
-// Idea: the main listener is there from the beginning to the end; the others are in the configuration, which a reload
-// may change, or are made at run time and end with the daemon. `add` finds out early whether a place can be had; `open`
-// lets clients in. A listener that is taken away lets nobody in any more, and who came by it stays.
-// What a reload changes is made before what was there goes: a listener is known by its path, so its socket gets other
-// rights or another name in its place; one that cannot be as it should stays as it was. Threads: belongs to the event
-// loop. Limits: limits::kListeners beside the main one. Errors: one sentence: what, why, what to do.
+// Idea: the main listener exists from the beginning to the end; other listeners are configured, and a reload may change
+// them, or are made at run time and end with the daemon. `add` checks early whether the path is available; `open` lets
+// clients in. A removed listener accepts no clients, and its connected clients stay.
+// A reload makes new listeners before old listeners go: a listener is identified by its path, so its socket gets new
+// rights or a new name in place; a listener that cannot be changed stays unchanged.
+// Threads: belongs to the event loop. Limits: limits::kListeners beside the main listener.
+// Errors: one sentence with the failure, the reason and the remedy.
 #pragma once
 
 #include <cstdint>
@@ -28,9 +29,9 @@ namespace tpmspace::daemon {
 
 class Listeners {
  public:
-  using Count = std::shared_ptr<std::uint32_t>;  // of those who came by a listener; outlives it
+  using Count = std::shared_ptr<std::uint32_t>;  // connected clients of a listener; outlives the listener
 
-  // What a connection that is served holds of its listener.
+  // A served connection's share in its listener's count.
   class Visit {
    public:
     explicit Visit(Count count) : count_(std::move(count)) { ++*count_; }
@@ -44,7 +45,7 @@ class Listeners {
     Count count_;
   };
 
-  // How many came by a listener and are there, and how many may be.
+  // The number of connected clients of a listener, and the limit.
   struct Occupancy {
     Count count = nullptr;
     std::uint32_t limit = 0;  // 0: none
@@ -52,26 +53,26 @@ class Listeners {
   };
   using OnClient = std::function<void(base::Fd client, const guard::Entrance& entrance, const Occupancy& listener)>;
 
-  // While `may_accept` says no nobody comes in; `on_room` tells that it would say yes again.
+  // While `may_accept` returns false no client is accepted; call `on_room` when `may_accept` would return true again.
   Listeners(loop::EventLoop& loop, log::Log& log, loop::ListeningSocket main, OnClient on_client,
             std::function<bool()> may_accept);
 
-  // A place for it; clients come as soon as the others are let in.
+  // Claims the listener's path; clients can connect as soon as all listeners are open.
   [[nodiscard]] tl::expected<void, std::string> add(const guard::Listener& listener, bool at_run_time);
-  // False: there is no such listener, or it is the main one.
+  // False: no such listener, or the main listener.
   [[nodiscard]] bool remove(const std::string& name);
-  // Those of the configuration are these now; what is the same stays as it is. Those that could not be made or changed
-  // are told, one sentence each; the others are there.
+  // Replaces the configured listeners; unchanged listeners stay. Returns one sentence for each listener that could not
+  // be made or changed; all other listeners are present.
   [[nodiscard]] std::vector<std::string> replace(const std::vector<guard::Listener>& configured);
 
   [[nodiscard]] tl::expected<void, std::string> open();
-  // Nobody comes in any more.
+  // Accepts no more clients.
   void close();
-  // A descriptor was given back, or there is room again for who comes.
+  // A descriptor was closed, or there is room for new clients again.
   void on_room();
 
   [[nodiscard]] const std::string& main_path() const { return listeners_.front()->socket.path(); }
-  // The main one is the first.
+  // The main listener is the first.
   [[nodiscard]] std::vector<proto::ListenerEntry> list() const;
 
  private:
@@ -84,7 +85,7 @@ class Listeners {
   };
   [[nodiscard]] tl::expected<void, std::string> let_in(Open& one);
   [[nodiscard]] Open* find(const std::string& name);
-  // Of the configuration.
+  // Searches only configured listeners.
   [[nodiscard]] Open* find_at(const std::string& path);
   [[nodiscard]] bool is_configured(const Open& one) const {
     return !one.at_run_time && &one != listeners_.front().get();
@@ -92,7 +93,7 @@ class Listeners {
   [[nodiscard]] bool is_taken_at_run_time(const std::string& name) const;
   [[nodiscard]] std::size_t count_at_run_time() const;
   [[nodiscard]] tl::expected<Open*, std::string> make(const guard::Listener& listener, bool at_run_time);
-  // Where it is. If it fails it stays as it was.
+  // Changes the listener in place. On failure the listener stays unchanged.
   [[nodiscard]] tl::expected<void, std::string> change(Open& one, const guard::Listener& listener);
 
   loop::EventLoop& loop_;

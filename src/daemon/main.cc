@@ -1,4 +1,4 @@
-// tpmspaced: the daemon. Everything is behind these calls.
+// tpmspaced: the daemon. These calls contain the whole program.
 #include <cstdlib>
 
 #include "base/standard_streams.h"

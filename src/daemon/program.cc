@@ -26,7 +26,7 @@ void raise_descriptor_limit(log::Log& log) {
   if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) log.warning("the limit of open files cannot be raised");
 }
 
-// The event loop takes these from a descriptor, so no thread may.
+// The event loop takes these signals from a descriptor, so no thread may take them.
 sigset_t stop_signals() {
   sigset_t out;
   sigemptyset(&out);
@@ -34,7 +34,7 @@ sigset_t stop_signals() {
   return out;
 }
 
-// Of the service manager; nullopt: it hands over none.
+// The service manager's socket; nullopt: none was handed over.
 tl::expected<std::optional<loop::ListeningSocket>, std::string> inherited_socket() {
   const int handed_over = sd_listen_fds(1);
   if (handed_over > 1)
@@ -62,7 +62,7 @@ int fail(log::Log& log, const std::string& why) {
   return 1;
 }
 
-// The default ledger lies in the default socket's directory, which is needed also when the socket is elsewhere.
+// The default ledger lies in the default socket's directory, which is needed even if the socket is elsewhere.
 void make_ledger_directory(const std::string& ledger) {
   const std::string directory = ledger.substr(0, ledger.rfind('/'));
   if (::mkdir(directory.c_str(), 0755) == 0) (void)::chmod(directory.c_str(), 0755);
@@ -98,13 +98,13 @@ int serve(log::Log& log, const config::Config& config, std::optional<loop::Liste
                   std::move(*socket), std::move(sources));
     const auto claimed = server.claim_listeners();
     code = claimed ? server.run() : fail(log, claimed.error());
-    // From here on a signal ends us: whoever sends one does not want to wait for what is left.
+    // From here on a signal ends the process: the sender does not want to wait for the rest.
     ::pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
   }
   return code;
 }
 
-// What limits hold is said at the start, also for profiles that say none.
+// The running limits were fixed at the start, also for profiles without limits.
 Rereading::Result read_again(const config::Settings& command_line, const std::optional<std::string>& config_file,
                              const config::Config& running, config::Environment environment) {
   environment.exists = [](std::string_view) { return true; };  // the TPM is served already

@@ -1,5 +1,5 @@
 // The program behind main: from arguments to exit code.
-// Threads: called once, from the main thread, before there are others. Errors: a sentence in the log, and 1.
+// Threads: called once, from the main thread, before other threads exist. Errors: a sentence in the log, and 1.
 #pragma once
 
 #include "config/config.h"

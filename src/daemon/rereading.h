@@ -1,12 +1,12 @@
-// The configuration, read again beside the event loop.
+// Reloads the configuration beside the event loop.
 //
-// Idea: reading is slow where the name service must be asked who "alice" is (a directory server may take seconds), so a
-// thread does it, and its result, a value, comes back to the loop. One reading at a time: the file may have changed
-// since one began, so whoever asks meanwhile waits for another one after it, with all the others who ask.
-// Threads: belongs to the event loop; `read` runs in a thread of its own, which shares nothing but the place for its
-// result and what is constant, and is left behind if it still reads at the end (`any_left_behind`). Limits: one reading
-// under way and one after it; a connection asks once at a time. Errors: a thread that cannot be made is a reading that
-// failed.
+// Idea: reading is slow if the name service must look up "alice" (a directory server may take seconds), so a thread
+// reads, and the resulting value comes back to the loop. Only one reading runs at a time: the file may have changed
+// since the reading began, so all clients that ask meanwhile share one further reading afterwards.
+// Threads: belongs to the event loop; `read` runs in a separate thread, which shares only constants and the place for
+// the result, and is left behind if still reading at the end (`any_left_behind`).
+// Limits: one reading under way and one afterwards; a connection asks once at a time.
+// Errors: if no thread can be made, the reading fails.
 #pragma once
 
 #include <functional>
@@ -29,16 +29,17 @@ class Rereading {
     guard::Access access;
     peer::SubordinateIds subordinates;
     std::vector<config::PendingKey> pending;
-    bool has_file = true;  // false: there is none, so all is as without one
+    bool has_file = true;  // false: no file exists, so the defaults apply
   };
   using Result = tl::expected<Read, std::string>;
   using Reader = std::function<Result()>;
-  // `for_whom`: who asked for it; 0 is a signal.
+  // `for_whom`: the clients that asked; 0 is a signal.
   using Done = std::function<void(Result result, const std::vector<host::ClientId>& for_whom)>;
 
   Rereading(loop::EventLoop& loop, Reader reader, Done done);
   void ask(host::ClientId client);
-  // Whether some still reads: then the process must end without its static objects, which it may be using.
+  // Whether a thread still reads: then the process must end without destroying its static objects, which the thread may
+  // use.
   [[nodiscard]] static bool any_left_behind();
 
  private:
@@ -52,8 +53,8 @@ class Rereading {
 
   std::shared_ptr<Place> place_;
   bool under_way_ = false;
-  std::vector<host::ClientId> for_whom_;  // that one is
-  std::vector<host::ClientId> waiting_;   // for another one
+  std::vector<host::ClientId> for_whom_;  // the clients of the running reading
+  std::vector<host::ClientId> waiting_;   // the clients of the next reading
   loop::Watch result_;
 };
 

@@ -36,7 +36,7 @@ space::SpaceLimits most_of_a_space(const config::Limits& limits) {
   return {.objects = limits.objects, .sessions = limits.sessions, .terms = limits.terms};
 }
 
-// What the daemon itself has open.
+// The daemon's own open descriptors.
 std::uint32_t own_descriptors(std::size_t chips, std::size_t listeners) {
   return static_cast<std::uint32_t>(limits::kOwnDescriptors + chips * limits::kChipDescriptors +
                                     listeners * limits::kListenerDescriptors);
@@ -54,9 +54,8 @@ std::vector<std::string> names_of(const std::vector<host::Chips::Source>& source
 
 }  // namespace
 
-// The descriptors that the system gives are a limit, too, and some of them are needed for other things than clients
-// that are served: files that are read, listeners, the TPM; those who have just come, and those who come when there is
-// no place.
+// The system's descriptors are a limit, too. Some are needed for other purposes than served clients: files being read,
+// listeners, the TPM, newly accepted clients, and clients refused for lack of a place.
 Server::Descriptors Server::divide_descriptors(std::uint32_t own) {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return {};
@@ -207,9 +206,9 @@ void Server::on_replaced(std::size_t chip) {
 void Server::on_answer(host::ClientId client, wire::ByteView response) {
   const auto found = clients_.find(client);
   if (found == clients_.end()) return;
-  // Before it is delivered: the next command may be submitted by that.
+  // Before delivery: the delivery may submit the next command.
   if (const auto header = wire::read_header(response)) audit_change(found->second, header->code);
-  found->second.use.submitted.reset();  // likewise
+  found->second.use.submitted.reset();  // before delivery as well
   found->second.connection->deliver(response);
 }
 
@@ -329,7 +328,7 @@ std::string Server::describe(const space::Holder& who) const {
 
 void Server::on_arrival(Arrival arrived) {
   auto& [socket, peer, accepted, entrance, listener] = arrived;
-  // Of a client that gets no place its uid is enough to know: to find out more takes longer than to refuse it.
+  // For a client without a place the uid is enough: a full identification takes longer than the refusal.
   auto verdict = listener.has_room() ? judge(peer, entrance) : ClientLimits::Verdict::kTooManyAtListener;
   const bool has_kept_place = has_kept_place_for(peer, entrance);
   const bool is_lost = verdict != ClientLimits::Verdict::kWelcome && !has_kept_place;
@@ -338,7 +337,7 @@ void Server::on_arrival(Arrival arrived) {
   if (!identity) return;
   if (verdict == ClientLimits::Verdict::kWelcome) verdict = judge(*identity);
   const bool is_usual = verdict == ClientLimits::Verdict::kWelcome;
-  // A container's root is no administrator of the machine's, whatever his number is.
+  // A container's root is no administrator of the machine, whatever its uid is.
   const bool is_kept = has_kept_place && identity->permissions->profile().administer;
   const auto refusal = refusal_of(*identity, verdict, is_kept);
   const bool welcome = !refusal;
@@ -358,7 +357,7 @@ void Server::on_arrival(Arrival arrived) {
   client.connection = std::make_unique<Connection>(loop_, host, std::move(socket), id, std::move(*identity), refusal,
                                                    tpm.table(), tpm.chip().chip.max_command);
   if (const auto error = client.connection->start()) {
-    // The kernel's limit of watched descriptors: this client cannot be served, the others are.
+    // The kernel's limit of watched descriptors: this client cannot be served, other clients are.
     if (const auto held_back = refused_lines_.allow(log::RateLimit::Clock::now()))
       log_.warning("a client of uid {} cannot be served, for its socket cannot be watched: {}{}", uid, error.message(),
                    log::held_back_text(*held_back));
@@ -389,8 +388,9 @@ std::optional<wire::Rc> Server::refusal_of(const ClientIdentity& identity, Clien
   return kNoChip;
 }
 
-// A user that is at its limit has no more connections refused with an answer once as many wait for theirs as may. The
-// connections of a user that wait to be identified count as well, so that one user does not fill the room for them.
+// If a user is at its limit and the limit of refused clients waiting for their response is reached, further connections
+// of the user are closed without a response. Connections waiting for identification count as well, so that one user
+// does not fill the room for them.
 bool Server::is_hopeless(const ucred& peer, const guard::Entrance& entrance, std::size_t waiting) {
   if (refused_now_ < descriptors_.refused && waiting < limits_.connections_per_owner) return false;
   return judge(peer, entrance, waiting) != ClientLimits::Verdict::kWelcome && !has_kept_place_for(peer, entrance);
@@ -463,7 +463,7 @@ void Server::drop_slow_refused() {
   if (refused_now_ != 0) refused_timer_.arm(limits::kRefusedPatience);
 }
 
-// Some of them, so that those who have just come are looked at between: then the others.
+// Some connections, so that new arrivals are handled in between; then the rest.
 void Server::take_turns() {
   // A connection that has ended takes no turn: a flood of them would keep its owner's other connections waiting.
   const auto is_there = [&](host::ClientId id) { return clients_.count(id) != 0; };

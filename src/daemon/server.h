@@ -1,8 +1,8 @@
 // The daemon's wiring: listeners, access_control, connections, the TPMs' hosts, signals, the service manager.
 //
-// Idea: one event loop; every method runs in it. The life of a daemon is: the TPMs are brought up; the sockets appear
-// and READY is said; clients come and go; TERM: no new clients, nothing more is read, the commands at the TPMs end, the
-// TPMs are emptied, the loop ends.
+// Idea: one event loop runs every method. The life of a daemon: the TPMs are brought up; the sockets appear and READY
+// is sent; clients come and go. After TERM the daemon accepts no clients and reads no input, the commands at the TPMs
+// end, the TPMs are emptied, the loop ends.
 //
 // Threads: one; the TPMs' threads are hidden in TpmHost. Errors: sentences in the log and exit code 1.
 #pragma once
@@ -45,62 +45,62 @@ class Server final : private Connection::Host {
     config::Limits limits;
     config::Idle idle;
     guard::Access access;
-    // The configuration, read again.
-    // By another thread, so it uses nothing that is not its own.
+    // Reads the configuration again.
+    // Another thread calls it, so it uses only its own data.
     Rereading::Reader reread;
-    std::string config_file;  // where the rules are written
+    std::string config_file;  // the file with the rules
   };
   // Precondition: SIGTERM, SIGINT and SIGHUP are blocked.
   Server(log::Log& log, log::AuditLog audit, Terms terms, loop::ListeningSocket main_listener,
          std::vector<host::Chips::Source> sources);
 
-  // A place for each listener of the configuration. Before `run`.
+  // Claims the path of each configured listener. Before `run`.
   [[nodiscard]] tl::expected<void, std::string> claim_listeners();
-  // Until the daemon's end; the exit code.
+  // Runs until the daemon's end; returns the exit code.
   [[nodiscard]] int run();
 
  private:
-  // What a client did, for those who look.
+  // A client's activity, for reports.
   struct Use {
-    std::uint64_t commands = 0;  // that it sent
+    std::uint64_t commands = 0;  // commands sent
     std::uint64_t tpm_time = 0;  // nanoseconds
     std::optional<std::chrono::steady_clock::time_point> submitted =
-        {};                                          // the command that is under way; nullopt: none
-    wire::CommandCode command = 0;                   // its code
+        {};                                          // start of the command under way; nullopt: none
+    wire::CommandCode command = 0;                   // code of the command under way
     observe::Held held = {};                         // after its last command
-    std::unique_ptr<explain::Refusal> refusal = {};  // the last one; null: none
-    bool is_noted = false;  // why the command is refused that `answered_early` is about to be told of
+    std::unique_ptr<explain::Refusal> refusal = {};  // the last refusal; null: none
+    bool is_noted = false;  // the reason of the refusal that `answered_early` will report is recorded already
   };
   struct Client {
     std::unique_ptr<Connection> connection;
     std::optional<ClientLimits::Place> place;    // none: above a limit, to be answered and closed
-    std::optional<Listeners::Visit> visit;       // likewise
-    std::optional<proto::SessionOrder> order;    // under way
-    std::optional<observe::AuditRecord> change;  // its command under way affects all users
-    // Of a list of sessions that it waits for.
-    bool wants_status = false;   // only the numbers
-    bool tells_tenants = false;  // it was an administrator when it asked
+    std::optional<Listeners::Visit> visit;       // none: above a limit
+    std::optional<proto::SessionOrder> order;    // order under way
+    std::optional<observe::AuditRecord> change;  // the client's command under way affects all users
+    // About the list of sessions that the client waits for.
+    bool wants_status = false;   // only the numbers are wanted
+    bool tells_tenants = false;  // the client was an administrator when it asked
     Use use = {};
 
-    // Who is refused is not understood: the main one will do.
+    // A refused client's commands are not run: the main TPM's table will do.
     [[nodiscard]] std::size_t spoken_to() const { return place ? connection->identity().chip : 0; }
   };
 
-  // How the descriptors that the system gives are divided.
+  // The division of the system's descriptors.
   struct Descriptors {
     std::uint32_t clients = 0;  // 0: no limit
     std::size_t refused = limits::kRefusedAtATime;
     std::size_t arrivals = limits::kArrivals;
     unsigned unread = limits::kUnreadProcesses;
   };
-  // `own`: what the daemon itself has open.
+  // `own`: the daemon's own open descriptors.
   [[nodiscard]] static Descriptors divide_descriptors(std::uint32_t own);
 
   // --- TPMs ---
   void let_clients_in();
   void on_main_failed();
   void tell_state();
-  // From now on commands for that TPM are parsed as it is now.
+  // From now on commands for the TPM are parsed with its new table.
   void on_replaced(std::size_t chip);
   void on_answer(host::ClientId client, wire::ByteView response);
   void on_order_done(host::ClientId client, const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions);
@@ -108,15 +108,15 @@ class Server final : private Connection::Host {
   void on_over();
   // --- Clients ---
   void on_arrival(Arrival client);
-  // Why a client is answered once and sent away; nullopt: it is welcome.
+  // The code for a client that is answered once and closed; nullopt: the client is admitted.
   [[nodiscard]] std::optional<wire::Rc> refusal_of(const ClientIdentity& identity, ClientLimits::Verdict verdict,
                                                    bool is_kept);
   [[nodiscard]] bool is_hopeless(const ucred& peer, const guard::Entrance& entrance, std::size_t waiting);
-  // Whether there is a place for a client: as far as its uid tells, behind `more` of the same user; and by its
+  // Whether there is a place for a client: as far as its uid tells, behind `more` clients of the same user; and by its
   // identity.
   [[nodiscard]] ClientLimits::Verdict judge(const ucred& peer, const guard::Entrance& entrance, std::size_t more = 0);
   [[nodiscard]] ClientLimits::Verdict judge(const ClientIdentity& identity) const;
-  // One of those places is his that nobody else gets.
+  // One of the places kept for administrators is available to the peer.
   [[nodiscard]] bool has_kept_place_for(const ucred& peer, const guard::Entrance& entrance) const;
   void say_refused(const ClientIdentity& identity, ClientLimits::Verdict verdict);
   void say_in_doubt(const ClientIdentity& identity);
@@ -152,16 +152,16 @@ class Server final : private Connection::Host {
   void over(Connection& from) override;
 
   void on_account(std::size_t chip, const observe::Account& account);
-  // What was refused below the access_control, and why: a sentence.
+  // Records a refusal below the access_control, with a sentence.
   void audit_refusal(const observe::Account& account, observe::AuditEvent event, std::string reason);
   void learn_held(const observe::Account& account);
-  // A session was taken at that TPM.
+  // A session was reclaimed at that TPM.
   void audit_reclaimed(std::size_t chip, const observe::Reclaimed& session);
-  // The command that affects all users is answered so; nullopt: its client left before it was.
+  // Records the response to a command that affects all users; nullopt: the client left before the response.
   void audit_change(Client& of, std::optional<wire::Rc> code);
-  // Its order ended, if it has one: as sentence_of_end has it.
+  // Records the end of the client's order, if any: as in sentence_of_end.
   void audit_order(const Connection& of, wire::Rc code, const std::optional<std::size_t>& sessions);
-  // Who asked is no administrator.
+  // The asking client is no administrator.
   wire::Rc refuse(const Connection& from, std::string reason);
   // An owner in words.
   [[nodiscard]] std::string describe(const space::Holder& who) const;
@@ -170,21 +170,21 @@ class Server final : private Connection::Host {
   [[nodiscard]] const host::TpmHost& host_of(const Connection& client) const {
     return chips_.host(client.identity().chip);
   }
-  // Of a command that affects all users, before it is sent.
+  // The record of a command that affects all users, before the command is sent.
   [[nodiscard]] observe::AuditRecord record_of_change(Connection& from, const wire::Command& command);
-  // What is known of whoever did it.
+  // A record with the known attributes of the client.
   [[nodiscard]] static observe::AuditRecord record_of(observe::AuditEvent event, const Connection& from);
-  // A sentence about what names a TPM that is not served as it says; nullopt: nothing does.
+  // A sentence about a reference to a TPM that is not served as configured; nullopt: none.
   [[nodiscard]] std::optional<std::string> not_served(const guard::Access& access) const;
-  // By the policy of now.
+  // By the current policy.
   [[nodiscard]] const Permissions& rights_of(Connection& from);
-  // `list`: of the client's own sessions, if it is no administrator.
+  // `list`: the client's own sessions, if the client is no administrator.
   [[nodiscard]] proto::Status status_of(Connection& from, host::TpmHost& host, const engine::SessionList* list);
   std::optional<wire::Rc> ask_host_for_sessions(Connection& from, bool only_own);
   [[nodiscard]] bool is_administrator(Connection& from) { return rights_of(from).profile().administer; }
 
-  // --- What is told of clients: server_clients.cc ---
-  // "TPM2_Sign", as the client's TPM has it; empty: it has no such command.
+  // --- Reports about clients: server_clients.cc ---
+  // "TPM2_Sign", by the client's TPM; empty: the TPM has no such command.
   [[nodiscard]] std::string name_of(const Connection& client, wire::CommandCode code) const;
   void note_refusal(Client& client, std::string command, wire::Rc code, std::string reason);
   void count_account(const observe::Account& account);
@@ -192,7 +192,7 @@ class Server final : private Connection::Host {
   [[nodiscard]] Connection* connection_of_process(Connection& from, std::int32_t pid);
   void judge_words(Connection& about, const std::vector<std::string>& words, proto::WhoReport& out);
 
-  // Where it is to be.
+  // The path of the listener to make.
   [[nodiscard]] std::string path_of(const proto::ListenerEntry& entry) const;
   tl::expected<void, std::string> add_listener(const proto::ListenerEntry& entry);
 
@@ -200,7 +200,7 @@ class Server final : private Connection::Host {
   log::Log& log_;
   const config::Limits limits_;
   const std::string config_file_;
-  const uid_t own_uid_ = ::geteuid() == guard::kOverflowUid ? 0 : ::geteuid();  // and root's, who administers, too
+  const uid_t own_uid_ = ::geteuid() == guard::kOverflowUid ? 0 : ::geteuid();  // root's as well: root administers, too
   const Descriptors descriptors_;
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
 
@@ -215,12 +215,12 @@ class Server final : private Connection::Host {
   SharedTokens tokens_;
   Listeners listeners_;
   std::unordered_map<host::ClientId, Client> clients_;
-  ClientIndex index_;  // of those that have a place
+  ClientIndex index_;  // of the clients with a place
   explain::LastRefusals last_refusals_;
   host::ClientId last_client_ = 0;
   std::uint64_t refused_ever_ = 0;
   std::size_t refused_now_ = 0;
-  base::RoundRobin<space::OwnerId, host::ClientId> turns_;  // those who have something to handle
+  base::RoundRobin<space::OwnerId, host::ClientId> turns_;  // connections with frames to handle
   std::vector<Client> dead_;                                // to be destroyed outside their own callbacks
   log::RateLimit refused_lines_;
   log::RateLimit doubt_lines_;

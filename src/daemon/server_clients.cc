@@ -1,7 +1,7 @@
-// What the daemon tells of its clients: `tpmspace clients`, `tpmspace whoami`, `policy explain --as pid=N`.
+// Reports about clients: `tpmspace clients`, `tpmspace whoami`, `policy explain --as pid=N`.
 //
-// Everything is answered from what the event loop knows: no TPM is asked, so it is answered at once also while the TPM
-// works for ten seconds. A user is told of their own clients, an administrator of all.
+// Reports use only the event loop's knowledge: no TPM is asked, so a report is made at once even while the TPM works
+// for ten seconds. A user sees their own clients, an administrator sees all clients.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -23,7 +23,7 @@ std::uint64_t nanoseconds_since(Clock::time_point then) {
   return span > 0 ? static_cast<std::uint64_t>(span) : 0;
 }
 
-// Clients choose some of these texts, and people's terminals show them.
+// Clients choose some of these texts, and terminals show them.
 std::string told(std::string text) {
   if (text.size() > proto::kMaxText) text.resize(proto::kMaxText);
   std::replace_if(
@@ -66,7 +66,7 @@ std::string Server::name_of(const Connection& client, wire::CommandCode code) co
 }
 
 void Server::note_refusal(Client& client, std::string command, wire::Rc code, std::string reason) {
-  // Its own wish, and no refusal.
+  // The client's own wish, not a refusal.
   if (!is_ours(code) || code == wire::from_manager(wire::rc::kCanceled)) return;
   const explain::Refusal refusal{
       .at = Clock::now(), .command = std::move(command), .code = code, .reason = std::move(reason)};
@@ -95,7 +95,7 @@ void Server::count_account(const observe::Account& account) {
 proto::ClientEntry Server::entry_of_client(host::ClientId id) {
   const Client& client = clients_.at(id);
   Connection& connection = *client.connection;
-  (void)rights_of(connection);  // as the policy of now has it
+  (void)rights_of(connection);  // by the current policy
   proto::ClientEntry out;
   out.connection = id;
   out.who = who_of(connection.identity());
@@ -123,7 +123,7 @@ tl::expected<proto::Clients, wire::Rc> Server::clients(Connection& from, std::ui
   return out;
 }
 
-// The newest connection of that process of which the asker may be told; null: there is none.
+// The newest connection of the process that the asking client may see; null: none.
 Connection* Server::connection_of_process(Connection& from, std::int32_t pid) {
   constexpr int kMostLookedAt = 64;  // connections of one process are mostly one user's
   const auto& connections = index_.of_process(pid);

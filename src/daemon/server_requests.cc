@@ -1,4 +1,4 @@
-// What connections ask of the daemon: commands, which are judged first; their own affairs; an administrator's orders.
+// Connections' requests to the daemon: commands, which are judged first; their own affairs; an administrator's orders.
 #include <fmt/core.h>
 #include <unistd.h>
 
@@ -24,7 +24,7 @@ namespace {
 constexpr wire::Rc kNoSuchProfile = wire::from_manager(wire::rc::kValue), kNoName = kNoSuchProfile,
                    kNoSuchToken = kNoSuchProfile;
 
-// Where the rule that gave the profile was written.
+// The line of the rule that gave the profile.
 std::optional<int> line_of(const guard::Choice& choice, const guard::Policy& policy) {
   if (choice.rules.empty()) return std::nullopt;
   const int line = policy.rules().at(choice.rules.back()).line;
@@ -43,7 +43,7 @@ struct OrderOf {
     return engine::ReserveSession{one.handle, one.reserved};
   }
 };
-// As proto::Tenant wants names. No namespace has a name in parentheses.
+// In the names of proto::Tenant. No namespace has a name in parentheses.
 proto::Tenant told(const std::optional<AccessControl::Tenant>& tenant) {
   if (!tenant) return {};
   std::string name = tenant->name;
@@ -120,7 +120,8 @@ std::optional<wire::Rc> Server::submit(Connection& from, wire::Command command, 
     return refuse_for(*record.code, record.reason);
   }
   if (from.identity().limits_pending)
-    return refuse_for(kNoPlace, explain::reason_of(kNoPlace));  // it would run on terms that hold no more
+    return refuse_for(kNoPlace, explain::reason_of(kNoPlace));  // the command would run on terms that are no longer
+                                                                // valid
   std::optional<observe::AuditRecord> change;
   if (command.row().affects_others) change = record_of_change(from, command);
   if (const auto refused = host_of(from).submit(from.id(), from.identity().holder(), rights.limits, std::move(command),
@@ -163,7 +164,7 @@ std::optional<wire::Rc> Server::narrow(Connection& from, const std::string& prof
   const auto narrowing = access_control_.narrow(identity, profile, from.id());
   if (narrowing == AccessControl::Narrowing::kNoSuchProfile) return kNoSuchProfile;
   if (narrowing == AccessControl::Narrowing::kTooOften) return kNoPlace;
-  // Else commands would run on terms that were given away.
+  // Otherwise commands would run with rights that were given up.
   if (!host_of(from).set_limits(from.id(), identity.limits())) {
     identity = before;
     return kNoPlace;

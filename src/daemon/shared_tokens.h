@@ -1,9 +1,10 @@
-// The tokens by which a connection may be joined (proto/control.h, Share and Join), and whose they are.
+// The tokens by which a connection may be joined (proto/control.h, Share and Join), and the clients that shared them.
 //
-// Idea: a token is a client's secret, so that nothing here may tell it: it is looked up by its SHA-256, and how long
-// that takes says nothing of the token itself. The connection that shares it has random bytes in it; of one that has
-// not, it is the client's own loss. Threads: belongs to the event loop. Limits: one token for each connection; it ends
-// with the connection. Errors: without memory for a digest, a token is none.
+// Idea: a token is a client's secret, so lookups must not reveal its bytes: tokens are looked up by their SHA-256, and
+// the time of a lookup tells nothing about the token itself. The sharing client must choose random bytes; if they are
+// not random, the loss is the client's own.
+// Threads: belongs to the event loop. Limits: one token for each connection; the token ends with the connection.
+// Errors: without memory for a digest, sharing and lookup fail.
 #pragma once
 
 #include <array>
@@ -19,10 +20,10 @@ namespace tpmspace::daemon {
 
 class SharedTokens {
  public:
-  // False: another connection has shared it, or this one has shared another.
+  // False: another connection has shared the token, or this connection has shared another token.
   [[nodiscard]] bool share(const proto::Token& token, host::ClientId client);
   [[nodiscard]] std::optional<host::ClientId> find(const proto::Token& token) const;
-  // The token of that client, if it has one, is none any more.
+  // Removes the client's token, if any.
   void forget(host::ClientId client);
 
  private:

@@ -1,4 +1,4 @@
-// What this program calls itself. TPMSPACE_VERSION is the project's version, from CMake.
+// The program's name and version. TPMSPACE_VERSION is the project's version, from CMake.
 #pragma once
 
 #include <string_view>

@@ -1,6 +1,6 @@
-// What is wrong with a word that somebody wrote for `policy explain`, and how a word is taken.
+// The error of a word for `policy explain`, and how a word is taken.
 //
-// Threads: functions of their arguments. Errors: a usage error, to stand behind the word and a colon.
+// Threads: functions of their arguments. Errors: a usage error, to follow the word and a colon.
 #pragma once
 
 #include <optional>
@@ -10,10 +10,10 @@
 
 namespace tpmspace::explain {
 
-// Nullopt: it is taken.
+// Nullopt: the word is taken.
 using UsageError = std::optional<std::string>;
 
-// `wanted`: what is said of a word that has no value.
+// `wanted`: the error for a word without a value.
 template <typename T>
 UsageError take_once(std::optional<T> value, std::string_view wanted, std::optional<T>& out) {
   if (!value) return std::string(wanted);

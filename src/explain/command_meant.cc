@@ -14,14 +14,14 @@
 namespace tpmspace::explain {
 namespace {
 
-// A command's name as it may also be written with "-" between its words.
+// A command's name in the spelling with "-" between its words.
 std::string plain(std::string_view name) {
   std::string out = wire::comparable_name(name);
   std::erase(out, '-');
   return out;
 }
 
-// By how many letters that are missing, too many or others two names differ.
+// The number of missing, extra or changed letters between two names.
 std::size_t distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
   std::iota(row.begin(), row.end(), 0U);
@@ -35,7 +35,7 @@ std::size_t distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
-// The command that was hardly another one; empty: there is none.
+// The most likely command; empty: no likely command.
 std::string_view meant_by(std::string_view word, const wire::CommandTable& table) {
   constexpr std::size_t kMostDifferences = 2, kLeastLetters = 4, kMostLetters = 64;
   const std::string wanted = plain(word.substr(0, kMostLetters));

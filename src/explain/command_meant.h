@@ -1,8 +1,8 @@
-// What somebody may have meant by a word that is no command's name.
+// Suggests a command for a word that is no command's name.
 //
-// Idea: names are compared without case, underscores and "tpm2": so the tools of tpm2-tools are found by their names,
-// and what differs by two letters or is cut short.
-// Threads: a function of its arguments. Limits: the first 64 octets of the word are looked at. Errors: none.
+// Idea: names are compared without case, underscores and "tpm2": so a tool's name of tpm2-tools is found, and a name
+// with two wrong letters or a missing end.
+// Threads: a function of its arguments. Limits: only the first 64 bytes of the word count. Errors: none.
 #pragma once
 
 #include <string>
@@ -11,7 +11,7 @@
 
 namespace tpmspace::explain {
 
-// A sentence: what is wrong with the word, and what to write. Precondition: it is no command's name.
+// A sentence: the error of the word, and the right word. Precondition: the word is no command's name.
 [[nodiscard]] std::string no_such_command(const std::string& word, const wire::CommandTable& table);
 
 }  // namespace tpmspace::explain

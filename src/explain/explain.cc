@@ -24,10 +24,10 @@ using Result = tl::expected<T, std::string>;
 using Text = guard::Known<std::string>;
 using Inode = guard::Known<std::uint64_t>;
 
-// What AS says, before it is looked at whole.
+// The parts of AS, before the check of the whole.
 struct ClientDraft {
   std::optional<std::uint32_t> uid;
-  std::vector<std::uint32_t> gids;  // the first is the primary one
+  std::vector<std::uint32_t> gids;  // the first group is the primary group
   std::optional<Text> cgroup, executable, label;
   std::optional<Inode> user_namespace, mount_namespace;
   bool is_unidentified = false;
@@ -54,7 +54,7 @@ UsageError take_gid(const std::string& value, const config::Accounts& accounts, 
   return std::nullopt;
 }
 
-// What could not be read.
+// The unknown attributes.
 constexpr std::string_view kUnknownWord = "unknown";
 
 UsageError take_text(const std::string& value, std::optional<Text>& out) {
@@ -122,7 +122,7 @@ constexpr std::array kWords{
          [](const std::string& v, const config::Accounts&, ClientDraft& d) { return take_locality(v, d.locality); }},
 };
 
-// What people may well write, and what they mean.
+// Likely spellings, and their meanings.
 struct OtherWord {
   std::string_view name, instead;
 };
@@ -150,7 +150,7 @@ UsageError take(std::string_view name, const std::string& value, const config::A
   const auto found = std::find_if(kWords.begin(), kWords.end(), [&](const Word& word) { return word.name == name; });
   if (found == kWords.end()) return unknown_argument(name);
   if (value.empty()) return fmt::format("nothing stands behind it: write {}, or leave it out", found->example);
-  // "uid=33 gid=33": a label is free to have that in it.
+  // "uid=33 gid=33": a label may contain such a text.
   if (name != "label" && value.find_first_of(" ;") < value.find('=') && value.find('=') != std::string::npos)
     return "this is more than one thing: write commas between them";
   return found->take(value, accounts, out);
@@ -185,7 +185,7 @@ std::string names_of(const std::vector<guard::Listener>& listeners) {
   return config::joined(names);
 }
 
-// Another than its own is for administrators.
+// Another chip than the client's own is for administrators.
 UsageError choose_chip(const std::string& name, const guard::Access& access, Visitor& visitor) {
   std::optional<std::string>& chip = visitor.principal.chip;
   if (std::none_of(access.chips.begin(), access.chips.end(), [&](const guard::Chip& one) { return one.name == name; }))
@@ -201,7 +201,7 @@ UsageError choose_chip(const std::string& name, const guard::Access& access, Vis
   return std::nullopt;
 }
 
-// What is not said is known to be nothing special.
+// An omitted attribute is known to be ordinary.
 guard::Principal principal_of(const ClientDraft& draft) {
   auto out = guard::Principal::ordinary(*draft.uid);
   out.tpm_namespace = {};
@@ -221,7 +221,7 @@ guard::Principal principal_of(const ClientDraft& draft) {
   return out;
 }
 
-// Where it has the chip from.
+// The source of the chip.
 std::string origin_of_chip(const Visitor& visitor, const guard::Access& access, const guard::Namespace* home) {
   const guard::Listener* listener = access.listener(visitor.listener);
   if (visitor.chose_chip) return "as it chooses itself, for it may administer";

@@ -23,7 +23,7 @@ using wire::Numbers;
 
 static_assert(guard::kMostEntries <= limits::kListEntries);
 
-// As the configuration names it.
+// As named in the configuration.
 std::string name_of(const wire::Command& command) {
   const auto* known = wire::CommandTable::builtin().find(command.code());
   return known != nullptr ? std::string(known->name) : fmt::format("{:#010x}", command.code());
@@ -39,7 +39,7 @@ std::string held_text(const observe::Held& most) {
   return fmt::format("{}", fmt::join(out, " and "));
 }
 
-// What was never there needs no limit.
+// A resource that was never used needs no limit.
 std::string limits_text(const observe::Held& most) {
   std::string out;
   const auto add = [&](std::uint32_t count, std::string_view key) {
@@ -55,7 +55,7 @@ std::string limits_text(const observe::Held& most) {
 void Learning::record(const wire::Command& command, std::uint8_t locality, wire::Rc code) {
   ++commands_;
   constexpr guard::Verdict kNotListed = {guard::Reason::kNoSuchCommand, wire::rc::kCommandCode};
-  if (guard::answer_of_running_tpm(command, kNotListed)) return;  // it needs no permission
+  if (guard::answer_of_running_tpm(command, kNotListed)) return;  // the command needs no permission
   if (code != wire::rc::kSuccess && refused_.size() < kMostRefused) refused_.try_emplace(name_of(command), code);
   if (full_) return;
   guard::Profile grown = guard::learn(profile_, command, locality);

@@ -1,4 +1,4 @@
-// Whether the clients of a listener can use the locality that it gives them.
+// Whether the clients of a listener can use the locality that the listener gives.
 //
 // Threads: a function of its arguments. Errors: a sentence.
 #pragma once

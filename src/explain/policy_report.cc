@@ -26,7 +26,7 @@ int print(const PolicyQuestion& question, const std::string& text, int code) {
   return fail(question, "cannot write to standard output");
 }
 
-// Whether there is a TPM here, and where sockets go, is not asked.
+// The check ignores whether this machine has a TPM, and the place of sockets.
 config::Environment any_machine() {
   config::Environment out = config::process_environment();
   out.is_system = true;

@@ -1,4 +1,4 @@
-// `tpmspaced --check-config` and `tpmspaced --explain`: what the configuration says, without a TPM or a socket.
+// `tpmspaced --check-config` and `tpmspaced --explain`: report on the configuration, without a TPM or a socket.
 //
 // Threads: called once, from main. Errors: a sentence on standard error, and exit code 1.
 #pragma once
@@ -12,12 +12,12 @@ namespace tpmspace::explain {
 inline constexpr int kExitRefused = 3;  // the guard would refuse the command
 
 struct PolicyQuestion {
-  std::string program = "tpmspaced";  // the name under which errors are said
+  std::string program = "tpmspaced";  // the program's name in errors
   std::optional<std::string> as;      // explain; nullopt: check
   std::vector<std::string> words;     // COMMAND [HANDLE...]
 };
 
-// On standard output; the exit code.
+// Prints to standard output; returns the exit code.
 [[nodiscard]] int answer(const PolicyQuestion& question, const std::optional<std::string>& config_file);
 
 }  // namespace tpmspace::explain

@@ -37,7 +37,7 @@ bool exceeds_safe(const config::PolicyFile& file, const std::string& name) {
   return guard::exceeds_safe(profile_of(file, name));
 }
 
-// Of a path that begins with "/".
+// For a path that begins with "/".
 std::string parent_of(std::string path) {
   while (path.size() > 1 && path.back() == '/') path.pop_back();
   return path.substr(0, std::max<std::size_t>(path.rfind('/'), 1));
@@ -64,7 +64,7 @@ class Warner {
  private:
   void warn(int line, std::string sentence) { out_.push_back({line, std::move(sentence)}); }
 
-  // A rule before `end` that takes whoever `rule` would match; null: none does.
+  // A rule before `end` that takes every client that `rule` would match; null: none.
   const guard::Rule* taken_by(const guard::Rule& rule, std::size_t end) const {
     const auto last = file_.rules.begin() + static_cast<std::ptrdiff_t>(end);
     const auto found = std::find_if(file_.rules.begin(), last, [&](const guard::Rule& earlier) {
@@ -98,7 +98,7 @@ class Warner {
       look_at_gift(i);
   }
 
-  // More than `safe`, by a rule that says hardly more of a client than its kind, or its number.
+  // More than `safe`, by a rule that restricts little more than a client's kind or number.
   void look_at_gift(std::size_t i) {
     const guard::Rule& rule = file_.rules[i];
     if (const auto crowd = crowd_of(rule))
@@ -142,7 +142,7 @@ class Warner {
     const std::string_view text = pattern->text();
     return has_only(text.substr(0, text.rfind('.')), "*?-.@");
   }
-  // "/kubepods.slice" of "/kubepods.slice/**": where container managers have all of theirs.
+  // "/kubepods.slice" of "/kubepods.slice/**": the parent cgroup of a container manager's containers.
   static std::optional<std::string_view> root_of_containers(std::string_view pattern) {
     constexpr std::array<std::string_view, 6> kRoots = {"/kubepods.slice", "/kubepods", "/machine.slice",
                                                         "/docker",         "/lxc",      "/libpod_parent"};
@@ -352,7 +352,7 @@ class Warner {
         warn(own.line, fmt::format("no rule, namespace or listener gives the profile \"{}\"", name));
   }
 
-  // --- Half permissions: a command without a handle for it, a handle without a command.
+  // --- Half permissions: a command without a handle for the command, a handle without a command.
 
   // "TPM2_NV_Write", "TPM2_NV_Write and 3 more".
   static std::string some_of(const std::vector<std::string_view>& commands) {
@@ -360,7 +360,7 @@ class Warner {
     return commands.size() == 1 ? first : fmt::format("{} and {} more", first, commands.size() - 1);
   }
 
-  // Fewer than half of the command's class are allowed, so that somebody has named this one.
+  // Fewer than half of the command's class are allowed, so the profile names this command explicitly.
   static bool is_named(const wire::CommandRow& row, const guard::Profile& profile) {
     std::size_t all = 0, allowed = 0;
     for (const auto& other : wire::CommandTable::builtin().rows()) {
@@ -413,7 +413,7 @@ class Warner {
     for (const auto& row : rows) {
       of_nobody = of_nobody - Numbers::one(row.code);
       if (!guard::uses(row, set.set)) continue;
-      // EventSequenceComplete of the base is no reason to list PCRs: it does without.
+      // EventSequenceComplete of the base is no reason to list PCRs: the command can do without.
       if (own.profile.commands.contains(row.code) && (!is_needed || needs_it(row) || added.contains(row.code))) return;
       const auto* main = guard::main_set_of(row.permission);
       const auto name_of_class = wire::name_of(row.permission);
@@ -434,7 +434,7 @@ class Warner {
   const config::PolicyFile& file_;
   const Surroundings& around_;
   std::vector<Warning> out_;
-  bool said_of_doubt_ = false;  // once is enough for a file
+  bool said_of_doubt_ = false;  // one warning suffices for a file
 };
 
 }  // namespace

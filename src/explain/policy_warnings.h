@@ -1,11 +1,11 @@
-// What a configuration says that is right and still hardly meant.
+// Warnings about valid but unlikely settings of a configuration.
 //
-// Idea: a sentence with a line for each rule or namespace that cannot match, each profile that nobody gets, each
-// command of a profile whose set is empty and each set without a command for it (guard/needs.h), each rule or listener
-// that gives to everybody more than `safe`, each listener whose visitors are refused everything, each chip that nothing
-// names, each ledger or state of a TPM that has no place, each rule or namespace by which a client of which something
-// is unknown can get more than one that is known. The daemon works with the file all the same. Threads: functions of
-// their arguments, but this_machine(), which reads /proc. Errors: none.
+// Idea: a warning is a sentence with a line. Warnings cover each rule or namespace that cannot match, each profile that
+// no client gets, each command of a profile whose set is empty and each set without a command (guard/needs.h), each
+// rule or listener that gives every user more than `safe`, each listener whose clients are refused all commands, each
+// chip that no table names, each ledger or state of a TPM without a place, and each rule or namespace by which a client
+// with an unknown attribute can get more than a fully known client. The daemon works with the file all the same.
+// Threads: functions of their arguments, except this_machine(), which reads /proc. Errors: none.
 #pragma once
 
 #include <functional>
@@ -22,9 +22,9 @@ struct Warning {
   bool operator==(const Warning&) const = default;
 };
 
-// What is odd depends on this.
+// Facts about the machine that the warnings depend on.
 struct Surroundings {
-  // We have CAP_SYS_PTRACE, without which executables and namespaces of others are unknown (docs/identity.md).
+  // We have CAP_SYS_PTRACE, without which other users' executables and namespaces are unknown (docs/identity.md).
   bool may_trace = false;
   std::function<bool(const std::string& path)> is_directory = nullptr;
 };

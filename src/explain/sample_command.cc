@@ -29,7 +29,7 @@ constexpr std::uint32_t kOwnSession = 0x03000000, kOwnObject = wire::kFirstTrans
 constexpr std::uint32_t kMostPcr = 63;
 constexpr std::size_t kMaxCommand = 4096;
 
-// What was said.
+// The words given.
 struct Said {
   std::vector<std::uint32_t> handles;
   std::optional<std::uint32_t> hierarchy, persistent, index;
@@ -142,7 +142,7 @@ Result<Said> said_in(std::span<const std::string> words) {
 
 // --- The row.
 
-// A command that the table lacks, with as many handles as were said: as a chip would describe it.
+// A command that the table lacks, with as many handles as given: as a chip would describe the command.
 void add_unknown(wire::CommandTable& table, wire::CommandCode code, std::size_t handles) {
   const std::uint32_t vendor = code & 0x20000000;
   const wire::CommandAttributes one{(code & 0xFFFF) | vendor | static_cast<std::uint32_t>(handles) << 25};
@@ -189,7 +189,7 @@ std::string_view word_of(HandleUse use) {
   }
 }
 
-// What stands in a place, if it can be only one kind of thing; null: several can.
+// The only possible handle in a place; null: several are possible.
 const config::NumberKind* kind_of(HandleUse use) {
   switch (use) {
     case HandleUse::kNvRead:
@@ -283,7 +283,7 @@ std::uint32_t own_handle(const CommandRow& row) {
   return row.permission == wire::PermissionClass::kSessions ? kOwnSession : kOwnObject;
 }
 
-// All handles of the row. What follows from others may be left out, all of it or none.
+// All handles of the row. Either all derivable handles are omitted, or none.
 Result<std::vector<std::uint32_t>> handles_of(const CommandRow& row, const Said& all) {
   const auto& said = all.handles;
   if (said.size() == row.handles) return said;
@@ -296,7 +296,7 @@ Result<std::vector<std::uint32_t>> handles_of(const CommandRow& row, const Said&
     if (use == HandleUse::kOwn)
       out.push_back(own_handle(row));
     else if (use == HandleUse::kNvAuthority)
-      out.push_back(*next);  // the index that stands in the next place
+      out.push_back(*next);  // the index in the next place
     else
       out.push_back(*next++);
   }
@@ -373,7 +373,7 @@ Named named_in(Names names, const Said& said) {
   return {};
 }
 
-// What was said and the command's parameters do not name; nullopt: nothing.
+// A given word that the command's parameters do not name; nullopt: none.
 std::optional<std::string> too_much(const CommandRow& row, const Said& said) {
   const Names names = row.names.what;
   const auto any_of = [&](std::initializer_list<Names> list) {

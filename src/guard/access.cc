@@ -30,7 +30,7 @@ Choice choose(const Policy& policy, const Principal& principal, const Entrance& 
     out.profile = Profile{};
     out.profile.name = "nothing";
   }
-  // What a listener or namespace gives together with another TPM is about that TPM alone.
+  // If a listener or namespace gives another TPM, its profile concerns that TPM alone.
   if ((out.by_listener || out.by_namespace) && chip != kMainChip) {
     out.profile.administer = false;
     policy.confine(out.profile, principal, entrance.listener);

@@ -1,7 +1,7 @@
-// Who may do what, and with which TPM: what the configuration comes to, as a value.
+// The configured permissions and TPMs as a value: which client may do what, and with which TPM.
 //
-// Idea: a policy, the listeners by which clients come in, and the chips (TPMs) that are served. `choose` is the one
-// answer to what a client gets that came in somewhere; it is asked for each connection and by `policy explain`.
+// Idea: a policy, the listeners by which clients connect, and the chips (TPMs) that are served. `choose` alone decides
+// what a client of a listener gets; each connection and `policy explain` call it.
 // Threads: values; functions of their arguments. Limits: of the configuration.
 #pragma once
 
@@ -15,34 +15,34 @@
 
 namespace tpmspace::guard {
 
-// The chip that `tpm` names, or --tpm.
+// The chip of the option `tpm`, or --tpm.
 inline constexpr std::string_view kMainChip = "main";
 
-// A TPM that is served, and as what.
+// A served TPM and its name.
 struct Chip {
   std::string name = std::string(kMainChip);
-  std::string tpm = {};         // a back end's specification, as --tpm takes it
-  std::string ledger = {};      // where the sessions that are ours on a shared chip are written; empty: nowhere
-  bool default_ledger = false;  // nobody named it: the directory of the default socket is made for it
+  std::string tpm = {};         // a back end's specification, as in --tpm
+  std::string ledger = {};      // the file that records our sessions on a shared chip; empty: none
+  bool default_ledger = false;  // the path is the default: the directory of the default socket is made for the ledger
   bool operator==(const Chip&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
-// Who may do what, and with which TPM.
+// Permissions, listeners and TPMs.
 struct Access {
-  // The file's rules, then the standard rule. Profiles of namespaces and listeners come between them (guard/rules.h).
+  // The file's rules, then the standard rule. Profiles of namespaces and listeners come in between (guard/rules.h).
   Policy policy = Policy::standard(0);
   std::vector<Listener> listeners;
-  std::vector<Chip> chips = {Chip{}};  // the main one is the first; no two of them are the same TPM
+  std::vector<Chip> chips = {Chip{}};  // the main chip is the first; no two chips are the same TPM
   bool operator==(const Access&) const = default;
 
-  // Null: none has this name, or it is the main one.
+  // Null: no listener has this name, or the name is the main listener's.
   [[nodiscard]] const Listener* listener(std::string_view name) const;
-  // Likewise for a listener of this name.
+  // As `choose` below, for the listener of this name.
   [[nodiscard]] Choice choose(const Principal& principal, std::string_view by_listener) const;
 };
-// What somebody gets who came in there: the rules' profile or the listener's, and no other locality than the
-// listener's. Whom a listener or namespace gives another TPM than the main one, he does not administer tpmspaced by
-// their profile. A client that may be in namespaces with different TPMs gets nothing.
+// The rights of a client that connected by the entrance: the profile of the rules or of the listener, and no locality
+// but the listener's. If a listener or namespace gives a client another TPM than the main TPM, its profile gives no
+// right to administer tpmspaced. A client that may be in namespaces with different TPMs gets nothing.
 [[nodiscard]] Choice choose(const Policy& policy, const Principal& principal, const Entrance& entrance);
-// The name of the TPM that its commands go to. `home`: its namespace; null: none.
+// The name of the TPM for the client's commands. `home`: the client's namespace; null: none.
 [[nodiscard]] std::string chip_of(const Entrance& entrance, const Namespace* home);
 }  // namespace tpmspace::guard

@@ -1,8 +1,8 @@
-// What is known of a client, and whether a condition on it is met: both have three states.
+// A fact about a client, and whether a condition on the fact is met: both have three states.
 //
-// Idea: "there is none" and "could not be read" are different facts. A condition on something that is absent is not
-// met. A condition on something unknown may be met: `Match::kMaybe`, and the guard then gives the least of what the
-// client could have got (guard/rules.h).
+// Idea: "absent" and "could not be read" are different facts. A condition on an absent attribute is not met. A
+// condition on an unknown attribute may be met: `Match::kMaybe`, and the guard then gives the least of the client's
+// possible rights (guard/rules.h).
 // Threads: values.
 #pragma once
 
@@ -23,16 +23,16 @@ class Known {
     out.is_known_ = true;
     return out;
   }
-  // None if there is no value.
+  // Known to be absent if there is no value.
   [[nodiscard]] static Known of(std::optional<T> value) {
     Known out = none();
     out.value_ = std::move(value);
     return out;
   }
 
-  // What it is, or that there is none.
+  // True for a value, and for a known absence.
   [[nodiscard]] bool is_known() const { return is_known_; }
-  // Nullopt: there is none, or it is unknown.
+  // Nullopt: absent or unknown.
   [[nodiscard]] const std::optional<T>& value() const { return value_; }
 
   bool operator==(const Known&) const = default;

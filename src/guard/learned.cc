@@ -13,16 +13,16 @@ namespace {
 using Range = Numbers::Range;
 using Candidates = std::vector<std::uint32_t>;
 
-// What a set can have in it as the configuration says it, in the order of kSets' names.
+// The possible members of a set in the configuration, in the order of kSets' names.
 struct Kind {
-  std::string_view begin;  // of the set's name
+  std::string_view begin;  // prefix of the set's name
   Range every;
 };
 constexpr Kind kKinds[] = {
     {"hierarchies", {0x40000000, 0x40FFFFFF}},
     {"persistent.", {0x81000000, 0x81FFFFFF}},
     {"nv.", {0x01000000, 0x01FFFFFF}},
-    {"pcr.", {0, 63}},  // a selection has at most eight octets (guard/verdict.cc)
+    {"pcr.", {0, 63}},  // a selection has at most eight bytes (guard/verdict.cc)
 };
 const Kind* kind_of(const SetOfProfile& set) {
   const auto* found = std::find_if(std::begin(kKinds), std::end(kKinds),
@@ -30,8 +30,8 @@ const Kind* kind_of(const SetOfProfile& set) {
   return found == std::end(kKinds) ? nullptr : found;
 }
 
-// Every number that may be a handle, wherever it stands. In the parameters that is shortly behind the TPM2Bs that the
-// row counts; what is not found there `judge` could not read.
+// Every number that may be a handle, wherever it stands. In the parameters, a handle follows shortly after the TPM2Bs
+// that the row counts; `judge` could not read a handle elsewhere.
 Candidates handles_in(const wire::Command& command) {
   constexpr std::size_t kOffsets = 8;  // size and kind of TPMT_NV_PUBLIC_2, a hash before a hierarchy: at most three
   Candidates out;
@@ -46,7 +46,7 @@ Candidates handles_in(const wire::Command& command) {
 }
 
 Candidates candidates(const SetOfProfile& set, const wire::Command& command, std::uint8_t locality) {
-  // Commit is what a scheme that spends a commitment needs, too.
+  // A scheme that spends a commitment needs Commit, too.
   if (set.set == &Profile::commands) return {command.code(), wire::cc::kCommit};
   if (set.set == &Profile::localities) return {locality};
   Candidates out = handles_in(command);
@@ -61,7 +61,7 @@ Candidates candidates(const SetOfProfile& set, const wire::Command& command, std
   return out;
 }
 
-// Asks about one set after the other.
+// Settles one set after the other.
 class Lesson {
  public:
   Lesson(const Profile& so_far, const wire::Command& command, std::uint8_t locality)
@@ -110,7 +110,7 @@ class Lesson {
 
   const wire::Command& command_;
   const std::uint8_t locality_;
-  Profile trial_;  // settled sets as they are, the others with everything in them
+  Profile trial_;  // settled sets as they are, all other sets full
 };
 
 }  // namespace

@@ -1,16 +1,16 @@
-// What a program needs, from the commands that it sends: the narrowest profile with which `judge` allows them.
+// The needs of a program, from the commands it sends: the narrowest profile with which `judge` allows the commands.
 //
-// Idea: `judge` itself is asked, so that what is learned never disagrees with what is enforced. Each set of a profile
-// is settled in turn, while those behind it count as everything: if the command is allowed with the set as it is,
-// nothing is added; else all numbers that the command could mean there are, and each is taken away again that is not
-// missed. If they are not enough, something in the command cannot be told (a parameter is encrypted, a handle is of no
-// known kind) or all is meant (NV_GlobalWriteLock): then every number of the set's kind is added, and at last
-// everything. `nv_pin` gets whatever index is tried: whether it is a PIN Fail index no command says. Only sets grow;
-// limits and terms stay as they are. What a rule disables is no part of it.
+// Idea: `learn` asks `judge` itself, so the learned profile never disagrees with enforcement. `learn` settles the sets
+// of a profile in turn, while later sets count as full. If the command is allowed with the set unchanged, nothing is
+// added. Else all numbers that the command could mean in the set are added, and each number that is not needed is
+// removed again. If the added numbers are not enough, the command hides a number (a parameter is encrypted, a handle is
+// of no known kind) or means all (NV_GlobalWriteLock): then every number of the set's kind is added, and at last
+// everything. `nv_pin` gets every tried index: a command does not tell whether an index is a PIN Fail index. Sets only
+// grow; limits and terms do not change. Commands disabled by a rule are not considered.
 //
-// Threads: pure. Costs: nothing but one `judge` for a command that is allowed already; otherwise well below a
-// millisecond. Limits: a set may have kMostEntries entries (docs/policy.md: as many as a list of the configuration),
-// all sets together kMostEntriesInAll. The caller looks (`has_room`).
+// Threads: pure. Costs: one `judge` for a command that is allowed already; otherwise well below a millisecond. Limits:
+// a set may have kMostEntries entries (docs/policy.md: as many as a list of the configuration), all sets together
+// kMostEntriesInAll. The caller checks (`has_room`).
 #pragma once
 
 #include <cstddef>

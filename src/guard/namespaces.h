@@ -1,8 +1,8 @@
-// TPM namespaces: sets of clients that have quotas, NV indices and persistent handles of their own.
+// TPM namespaces: sets of clients with their own quotas, NV indices and persistent handles.
 //
-// Idea: who belongs to one is said by conditions as a rule's; what its members get is said by a profile, which can be
-// more than they would get outside. It is the configuration's, never a kernel's namespace, which users can make.
-// Threads: a value. Units: beside the fields. Limits: whoever reads a file bounds how many there are.
+// Idea: conditions as in a rule define the members; a profile defines the members' rights, which can exceed the rights
+// outside. A TPM namespace comes from the configuration, never from a kernel namespace, which users can make. Threads:
+// a value. Units: beside the fields. Limits: the reader of a file bounds the number of namespaces.
 #pragma once
 
 #include <cstdint>
@@ -15,25 +15,25 @@
 
 namespace tpmspace::guard {
 
-// What all members together may have.
+// Quotas of all members together.
 struct Quotas {
   std::uint32_t connections = kUnlimited;
-  std::uint32_t sessions = kUnlimited;  // active ones
+  std::uint32_t sessions = kUnlimited;  // active sessions
   std::uint32_t objects = kUnlimited;   // transient objects and sequences
   std::uint64_t bytes = UINT64_MAX;     // of saved contexts
   bool operator==(const Quotas&) const = default;
 };
 
 struct Namespace {
-  int line = 0;  // where it was written, for people; 0: nowhere
+  int line = 0;  // its line in the file, for people; 0: none
   std::string name = {};
-  Rule members = {};                        // its conditions count, but its profile, the executable and the chip
-  std::optional<std::string> profile = {};  // of members whom no rule of the file matches
+  Rule members = {};                        // all its conditions count except profile, executable and chip
+  std::optional<std::string> profile = {};  // for members that match no rule of the file
   Quotas quotas = {};
-  bool separate_users = false;           // its members' users cannot be one another: each has shares of his own
-  std::optional<Numbers> nv = {};        // no others exist for its members
+  bool separate_users = false;           // the members' users cannot become one another: each has separate shares
+  std::optional<Numbers> nv = {};        // the members see no other NV indices
   std::optional<std::string> chip = {};  // the TPM of members whose listener has none
-  // The chip's persistent handles that its members know by other numbers (books/view.h).
+  // The chip's persistent handles that the members see under other numbers (books/view.h).
   std::optional<Numbers::Range> window = {};
 
   bool operator==(const Namespace&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs

@@ -10,7 +10,7 @@ using wire::HandleUse;
 using wire::Names;
 using Sets = std::vector<SetMember>;
 
-// Only these commands take any entity as what authorizes; the others take a hierarchy there.
+// Only these commands take any entity as the authorizing handle; other commands take a hierarchy.
 bool takes_any_authority(const wire::CommandRow& row) {
   return row.permission == wire::PermissionClass::kSessions;
 }
@@ -22,7 +22,7 @@ bool is_about_nv(const wire::CommandRow& row) {
 Sets sets_of_authority(const wire::CommandRow& row, std::size_t place) {
   if (!takes_any_authority(row)) return {&Profile::hierarchies};
   Sets out = {&Profile::hierarchies, &Profile::nv_authorize, &Profile::nv_pin, &Profile::pcr_read};
-  // As the verdict has it: a session is bound to a key as to a parent.
+  // As in the verdict: binding a session to a key counts as use as a parent.
   out.push_back(place < row.auth_handles ? &Profile::persistent_use : &Profile::persistent_parent);
   return out;
 }
@@ -89,7 +89,7 @@ Sets sets_of_names(Names names) {
   return {};
 }
 
-// Nothing but an index or a PCR can stand there, and the command is about nothing else.
+// Only an index or a PCR can stand in this place, and the command concerns no other thing.
 bool needs_what_is_there(const wire::CommandRow& row, std::size_t place) {
   switch (row.uses[place]) {
     case HandleUse::kNvRead:

@@ -6,7 +6,7 @@
 namespace tpmspace::guard {
 namespace {
 
-// Where to go on when what follows a star does not fit: behind the star, with one more character eaten by it.
+// The restart point when the text after a star does not match: behind the star, with one more character consumed.
 struct Star {
   std::size_t pattern = 0, text = 0;
 };

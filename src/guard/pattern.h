@@ -1,9 +1,9 @@
 // A pattern for paths: of executables and of cgroups.
 //
-// Idea: `?` is one character and `*` any number of them, but no slash; `**` is any number of anything; every other
-// character is itself. A pattern that ends in "/**" also matches what stands before that: "/system.slice/x.service/**"
-// is the unit and all that is below it. Threads: a value.
-// Costs: linear for patterns that people write; no recursion, nothing is allocated.
+// Idea: `?` matches one character and `*` any number of characters, but no slash; `**` matches any number of any
+// characters; every other character matches itself. A pattern ending in "/**" also matches the path before the ending:
+// "/system.slice/x.service/**" matches the unit and all cgroups below.
+// Threads: a value. Costs: linear for patterns that people write; no recursion, no allocation.
 #pragma once
 
 #include <string>

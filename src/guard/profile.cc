@@ -48,7 +48,7 @@ std::optional<std::uint32_t> hexadecimal(std::string_view word) {
 
 }  // namespace
 
-// "a & b", each name once, however often it narrows.
+// "a & b", each name once, however often the profile was narrowed.
 std::string joined(const std::string& a, std::string_view b) {
   constexpr std::string_view kAnd = " & ";
   std::string out = a;

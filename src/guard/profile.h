@@ -1,11 +1,11 @@
-// What a client may do and have: a profile, as a plain value.
+// A profile: the permissions and limits of a client, as a plain value.
 //
-// Idea: allow-lists only. Everything a profile allows is a set of numbers (wire/numbers.h): command codes, and for
-// each thing that can be done to what clients share, the handles it may be done to. What is in no set is refused, so a
-// command newer than the table is, and so is a handle of a kind that nobody thought of. `narrow` is therefore the
-// intersection of each set and the smaller of each limit.
-// Threads: a value. Units: beside the fields. How a command is judged by one: guard/verdict.h. The shipped ones:
-// guard/shipped.h.
+// Idea: allow-lists only. A profile's permissions are sets of numbers (wire/numbers.h): command codes, and for each
+// operation on shared things, the allowed handles. A number in no set is refused, and so is a command newer than the
+// table or a handle of an unforeseen kind. `narrow` is therefore the intersection of each set and the smaller of each
+// limit.
+// Threads: a value. Units: beside the fields. See guard/verdict.h for the judgement of a command by a profile, and
+// guard/shipped.h for the shipped profiles.
 #pragma once
 
 #include <array>
@@ -25,10 +25,10 @@ using wire::Numbers;
 
 inline constexpr std::uint32_t kUnlimited = UINT32_MAX;
 
-// What happens when there is no session for it now, the least demanding first (docs/sessions.md).
+// The action when no session is available for the client now, the least demanding first (docs/sessions.md).
 enum class Exhaustion : std::uint8_t { kRefuse, kClose, kWait, kReclaim };
 
-// On what terms it has sessions. Units: sessions, nanoseconds.
+// The terms of the client's sessions. Units: sessions, nanoseconds.
 struct SessionTerms {
   std::uint32_t claim = 3;
   std::uint64_t lease = 10'000'000'000;
@@ -42,11 +42,11 @@ struct SessionTerms {
 struct Limits {
   std::uint32_t connections = kUnlimited;  // of one owner
   std::uint32_t objects = 1000;            // of one space: transient objects and sequences
-  std::uint32_t sessions = 64;             // of one space: active ones
+  std::uint32_t sessions = 64;             // of one space: active sessions
   std::uint64_t bytes = 64ULL << 20;       // of saved contexts, of one owner
-  std::uint32_t share = 100;               // of TPM time: its weight against others who want it at the same time
-  std::uint8_t priority = 1;               // higher goes first
-  // Of all clients that have this profile together, if its lease is endless: active sessions that nobody can take.
+  std::uint32_t share = 100;               // weight of TPM time among clients that want TPM time simultaneously
+  std::uint8_t priority = 1;               // higher priority goes first
+  // Of all clients with this profile together, if its lease is endless: active sessions that cannot be reclaimed.
   std::uint32_t endless_sessions = 16;
 
   bool operator==(const Limits&) const = default;
@@ -55,38 +55,38 @@ struct Limits {
 struct Profile {
   std::string name;
 
-  Numbers commands;    // those that exist for it: others are answered COMMAND_CODE
-  Numbers disabled;    // of those, what a rule about who, listener or time takes away: answered DISABLED
+  Numbers commands;    // existing commands: for other commands the response is COMMAND_CODE
+  Numbers disabled;    // commands that a rule on client, listener or time takes away: the response is DISABLED
   Numbers localities;  // 0..4, 32..255
 
-  // TPM_RH_... handles, and whatever has no set of its own. TPM_RH_NULL counts only where something is made under it:
-  // elsewhere it means "none".
+  // TPM_RH_... handles, and handles without a set of their own. TPM_RH_NULL counts only as a parent of a new object:
+  // elsewhere TPM_RH_NULL means "none".
   Numbers hierarchies;
 
   Numbers persistent_public;  // ReadPublic
-  Numbers persistent_parent;  // Create, Load and others under it
+  Numbers persistent_parent;  // Create, Load and similar commands with the object as parent
   Numbers persistent_salt;    // the salt key of a session
-  Numbers persistent_use;     // everything else that is no change
-  Numbers persistent_evict;   // EvictControl, either way
+  Numbers persistent_use;     // every other use without a change
+  Numbers persistent_evict;   // EvictControl, in both directions
 
   Numbers nv_public;     // NV_ReadPublic
   Numbers nv_read;       // NV_Read, NV_Certify, PolicyNV, PolicyAuthorizeNV
-  Numbers nv_authorize;  // PolicySecret with the index's authorization, and binding a session to it
+  Numbers nv_authorize;  // PolicySecret with the index's authorization, and binding a session to the index
   Numbers nv_write;      // NV_Write, NV_Increment, NV_Extend, NV_SetBits
-  Numbers nv_lock;       // NV_ReadLock, NV_WriteLock; NV_GlobalWriteLock if every index is in it
+  Numbers nv_lock;       // NV_ReadLock, NV_WriteLock; NV_GlobalWriteLock if the set has every index
   Numbers nv_define;     // NV_DefineSpace, NV_UndefineSpace, NV_ChangeAuth
-  Numbers nv_by_owner;   // those it may read, write, lock by the authorization of owner (often empty) or platform
-  Numbers nv_pin;        // PIN Fail indices whose own authorization it may try; which are the manager knows
+  Numbers nv_by_owner;   // indices to read, write, lock by the authorization of owner (often empty) or platform
+  Numbers nv_pin;        // PIN Fail indices whose own authorization the client may try; the manager knows the PIN Fail
+                         // indices
 
-  Numbers pcr_read;    // PCR_Read, and wherever else values go: Quote, PolicyPCR, creation data
+  Numbers pcr_read;    // PCR_Read, and other outputs of PCR values: Quote, PolicyPCR, creation data
   Numbers pcr_extend;  // PCR_Extend, PCR_Event, EventSequenceComplete
   Numbers pcr_reset;
 
   SessionTerms terms = {};
   Limits limits = {};
 
-  // The manager itself: sees what is others', and may flush their sessions, keep sessions where they are, make
-  // listeners, have the policy read again.
+  // Administer the manager: see other users' sessions, flush them, reserve sessions, make listeners, reload the policy.
   bool administer = false;
 
   bool operator==(const Profile&) const = default;
@@ -94,7 +94,7 @@ struct Profile {
 
 using SetMember = Numbers Profile::*;
 
-// Every set in which being means being allowed: all but `disabled`. For what treats all alike.
+// Every set that allows its members: all but `disabled`. For code that treats all sets alike.
 struct SetOfProfile {
   std::string_view name;  // "nv.by-owner"
   SetMember set = nullptr;
@@ -121,13 +121,13 @@ inline constexpr std::array kSets = {
     SetOfProfile{"pcr.reset", &Profile::pcr_reset},
 };
 
-// A profile that allows nothing that either of the two refuses, and has no more of anything than either has.
+// A profile that allows only operations that both allow, with the smaller of each limit.
 [[nodiscard]] Profile narrow(const Profile& a, const Profile& b);
 
-// The commands that a word stands for: a class ("use-keys"), a name ("TPM2_NV_Read"), a code ("0x2000010a"), "all".
-// The class "vendor" is every code that the builtin table lacks. Nullopt: the word stands for none.
+// The commands named by a word: a class ("use-keys"), a name ("TPM2_NV_Read"), a code ("0x2000010a"), "all". The class
+// "vendor" is every code that the builtin table lacks. Nullopt: the word names no command.
 [[nodiscard]] std::optional<Numbers> commands_named(std::string_view word);
-// All that `allow` names but what `deny` names: deny wins. Error: the first word that stands for nothing.
+// All commands named by `allow` but not by `deny`: deny wins. Error: the first word that names no command.
 [[nodiscard]] tl::expected<Numbers, std::string_view> commands_named(std::span<const std::string_view> allow,
                                                                      std::span<const std::string_view> deny);
 

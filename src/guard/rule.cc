@@ -6,7 +6,7 @@
 namespace tpmspace::guard {
 namespace {
 
-// What a rule does not name is so.
+// A condition that the rule does not name is met.
 template <typename Named, typename Test>
 Match agrees(const std::optional<Named>& named, const Known<Named>& known, Match unknown, const Test& test) {
   if (!named) return Match::kYes;
@@ -22,7 +22,7 @@ Match agrees(const std::optional<Numbers>& named, const Principal& principal, Ma
   return principal.all_gids ? Match::kNo : unknown;
 }
 
-// Of two rules: what the earlier does not name is so.
+// A condition that the earlier rule does not name includes every condition of the later rule.
 template <typename Named, typename Test>
 bool includes(const std::optional<Named>& named, const std::optional<Named>& later, const Test& test) {
   return !named || (later && test(*named, *later));

@@ -12,7 +12,7 @@
 namespace tpmspace::guard {
 namespace {
 
-// What `change` makes of each set about that kind of entities: "nv.".
+// Applies `change` to each set of that kind of entity: "nv.".
 template <typename Change>
 void change_sets(Profile& profile, std::string_view kind, const Change& change) {
   for (const auto& [name, set] : kSets)
@@ -120,7 +120,7 @@ Choice Policy::choose(const Principal& principal, std::string_view listener, std
     }
     out.profile = *std::move(least);
   }
-  // To get what the listener gives, nothing but the listener has to be known.
+  // For the listener's profile, only the listener has to be known.
   const bool is_listeners = out.by_listener && !out.in_doubt;
   out.in_doubt = out.in_doubt || principal.is_unidentified;
   const bool is_left_over = principal.tpm_namespace.value() && homes[0] == nullptr;
@@ -171,16 +171,16 @@ void Policy::confine(Profile& profile, const Principal& principal, std::string_v
     if (home != nullptr && home->nv) change_sets(profile, "nv.", [&](const Numbers& set) { return set & *home->nv; });
     has_window = has_window || (home != nullptr && home->window);
   }
-  // A client that may or may not see through a window has neither what is there nor what is not.
+  // If a client may or may not have a window, the client gets neither the window's handles nor the handles outside.
   if (has_window && homes.size() > 1)
     return change_sets(profile, "persistent.", [](const Numbers&) { return Numbers(); });
-  // Through a window there is nothing else.
+  // Through a window no other persistent handles exist.
   if (has_window) {
     const auto [first, last] = *homes[0]->window;
     const Numbers numbers{{wire::kFirstPersistent, wire::kFirstPersistent + (last - first)}};
     return change_sets(profile, "persistent.", [&](const Numbers& set) { return set & numbers; });
   }
-  // A client whose numbers are the chip's finds the windows there.
+  // A client with the chip's own handle numbers sees the windows at their real place.
   if (profile.administer || windows_.empty()) return;
   change_sets(profile, "persistent.", [&](const Numbers& set) { return set - windows_; });
 }

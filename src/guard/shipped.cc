@@ -25,21 +25,21 @@ Numbers hierarchies(std::initializer_list<wire::Hierarchy> list) {
 using H = wire::Hierarchy;
 
 constexpr Numbers::Range kPcrs = {0, 0x00FFFFFF};
-// Persistent objects of owner and endorsement hierarchy; above them are the platform's (Part 2, 7.5; TCG registry of
-// reserved handles).
+// Persistent objects of the owner and endorsement hierarchies; the platform's handles are above (Part 2, 7.5; TCG
+// registry of reserved handles).
 constexpr Numbers::Range kPersistent = {0x81000000, 0x817FFFFF};
 constexpr Numbers::Range kAllPersistent = {0x81000000, 0x81FFFFFF};
 constexpr Numbers::Range kEndorsementKeys = {0x81010000, 0x8101FFFF};
 constexpr Numbers::Range kNv = {0x01000000, 0x01FFFFFF};
-// Without those that TCG keeps for certificates of the endorsement keys and of the platform.
+// Without the indices that TCG reserves for certificates of the endorsement keys and of the platform.
 constexpr Numbers::Range kFreeNv = {0x01000000, 0x01BFFFFF};
 
 Profile make_safe() {
   Profile out;
   out.name = "safe";
   // EventSequenceComplete may have TPM_RH_NULL in place of a PCR, and then only hashes. GetCommandAuditDigest begins a
-  // new digest, which is the whole chip's; ZGen_2Phase spends a commitment, as Commit and EC_Ephemeral make them, and
-  // nobody tells whose. CertifyX509 is known to crash libtpms in more ways than one (docs/known-crashes.md).
+  // new digest for the whole chip. ZGen_2Phase spends a commitment made by Commit or EC_Ephemeral, and the owner of the
+  // commitment is unknown. CertifyX509 is known to crash libtpms in several ways (docs/known-crashes.md).
   out.commands = commands({"read-public", "random", "pcr-read", "sessions", "context", "create-keys", "load-keys",
                            "use-keys", "attest", "credential", "nv-read", "TPM2_EventSequenceComplete"},
                           {"TPM2_GetCommandAuditDigest", "TPM2_ZGen_2Phase", "TPM2_CertifyX509"});

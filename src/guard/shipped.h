@@ -24,11 +24,11 @@ namespace tpmspace::guard {
 [[nodiscard]] const Profile& provision();
 [[nodiscard]] const Profile& admin();
 
-// In this order.
+// In the order above.
 [[nodiscard]] std::span<const Profile* const> shipped_profiles();
-// Null: none has this name.
+// Null: no shipped profile has this name.
 [[nodiscard]] const Profile* shipped_profile(std::string_view name);
-// It allows something that `safe` does not: not for everybody.
+// The profile allows operations that `safe` does not: unfit for every user.
 [[nodiscard]] bool exceeds_safe(const Profile& profile);
 
 }  // namespace tpmspace::guard

@@ -28,10 +28,10 @@ namespace tpmspace::guard {
 // stays refused.
 [[nodiscard]] std::optional<wire::Rc> answer_of_running_tpm(const wire::Command& command, const Verdict& refused);
 
-// What tpmspaced does in place of the TPM with a command that is refused so, for people; empty: nothing.
+// For people: tpmspaced's action in place of the TPM for a command refused for this reason; empty: none.
 [[nodiscard]] std::string_view sentence_of_answer(wire::CommandCode code, Reason refused);
 
-// Commands that every client has, since it always gets an answer: Startup and Shutdown.
+// Commands that every client has, since a response always comes: Startup and Shutdown.
 [[nodiscard]] const wire::Numbers& commands_of_everybody();
 
 }  // namespace tpmspace::guard

@@ -33,7 +33,7 @@ Verdict listed(const Profile& profile, SetMember set, std::uint32_t number, Reas
 
 // --- Handles. `n` counts from 1.
 
-// What the row does not explain may be anything.
+// A use that the row does not explain may be any use.
 Verdict unexplained(const Profile& profile, std::uint32_t handle, unsigned n) {
   const bool everything = std::all_of(kSets.begin(), kSets.end(), [&](const SetOfProfile& one) {
     return one.set == &Profile::commands || one.set == &Profile::localities || (profile.*one.set).contains(handle);
@@ -98,8 +98,8 @@ Verdict nv_index(const Profile& profile, std::uint32_t handle, HandleUse use, un
   return listed(profile, set, handle, Reason::kNv, rc::kNvAuthorization);
 }
 
-// The index itself, judged in the next place; owner or platform, if they may do it to this index; another index only
-// gives its authorization, and then the TPM refuses.
+// `authority` may be the index itself (judged in the next place), or owner or platform if the profile lists the
+// hierarchy and lists the index under nv.by-owner. Another index only gives its authorization, and the TPM refuses.
 Verdict nv_authority(const Profile& profile, std::uint32_t authority, std::uint32_t index, unsigned n) {
   if (authority == index) return kAllowed;
   if (wire::is_nv(authority)) return nv_index(profile, authority, HandleUse::kAuthority, n);
@@ -112,7 +112,9 @@ Verdict pcr(const Profile& profile, std::uint32_t handle, HandleUse use, unsigne
   SetMember set = nullptr;
   if (use == HandleUse::kPcrExtend) set = &Profile::pcr_extend;
   if (use == HandleUse::kPcrReset) set = &Profile::pcr_reset;
-  if (use == HandleUse::kAuthority) set = &Profile::pcr_read;  // PolicySecret, bind: no more than knowing of it
+  if (use == HandleUse::kAuthority)
+    set = &Profile::pcr_read;  // PolicySecret, bind: reveals no more than knowledge of
+                               // the authorization
   if (set == nullptr) return unexplained(profile, handle, n);
   return listed(profile, set, handle, Reason::kPcr, rc::kPcr);
 }
@@ -123,7 +125,7 @@ Verdict judge_handle(const Profile& profile, const wire::Command& command, std::
   const auto n = static_cast<unsigned>(index + 1);
   if (use == HandleUse::kNvAuthority) return nv_authority(profile, handle, command.handle(index + 1).value, n);
   if (wire::is_transient(handle) || wire::is_session(handle)) return kAllowed;
-  // A session that is bound to a key proves that the key's authorization is known, as a use as a parent does.
+  // A session bound to a key proves knowledge of the key's authorization, like a use as a parent.
   const bool bound = use == HandleUse::kAuthority && index >= command.row().auth_handles;
   if (wire::is_persistent(handle)) return persistent(profile, handle, bound ? HandleUse::kParent : use, n);
   if (wire::is_nv(handle)) return nv_index(profile, handle, use, n);
@@ -136,7 +138,7 @@ Verdict judge_handle(const Profile& profile, const wire::Command& command, std::
 
 constexpr std::uint16_t kNoScheme = 0x0010, kAnonymous = 0x001A;  // TPM_ALG_NULL, TPM_ALG_ECDAA
 constexpr std::uint32_t kMaxSelections =
-    16;  // a TPM takes HASH_COUNT banks, of PCR_SELECT_MAX octets: fewer than these
+    16;  // a TPM takes HASH_COUNT banks of PCR_SELECT_MAX bytes: fewer than this number
 
 Verdict unreadable(wire::Rc code, unsigned n) {
   return {Reason::kUnreadable, rc::in_parameter(code, n)};
@@ -155,7 +157,7 @@ Verdict judge_persistent(const Profile& profile, wire::Reader& in, unsigned n) {
   return listed(profile, &Profile::persistent_evict, *handle, Reason::kPersistent, rc::in_parameter(rc::kHandle, n));
 }
 
-// The index is the first of TPMS_NV_PUBLIC; TPMT_NV_PUBLIC_2 has its kind before that, in one octet.
+// The index is the first field of TPMS_NV_PUBLIC; TPMT_NV_PUBLIC_2 has the kind before the index, in one byte.
 Verdict judge_nv_public(const Profile& profile, wire::Reader& in, bool with_kind, unsigned n) {
   const auto size = in.u16();
   const bool kind = !with_kind || in.u8();
@@ -164,7 +166,7 @@ Verdict judge_nv_public(const Profile& profile, wire::Reader& in, bool with_kind
   return listed(profile, &Profile::nv_define, *index, Reason::kNv, rc::kNvAuthorization);
 }
 
-// Selections of all banks together, as one.
+// Selections of all banks together, as a single selection.
 Verdict judge_pcrs(const Profile& profile, wire::Reader& in, unsigned n) {
   const auto count = in.u32();
   if (!count) return unreadable(rc::kInsufficient, n);
@@ -186,7 +188,7 @@ Verdict judge_pcrs(const Profile& profile, wire::Reader& in, unsigned n) {
   return kAllowed;
 }
 
-// Leaves `in` behind the scheme. What may commit may spend.
+// Leaves `in` behind the scheme. A profile with Commit may spend a commitment.
 Verdict judge_scheme(const Profile& profile, wire::Reader& in, unsigned n) {
   const auto scheme = in.u16();
   if (!scheme) return unreadable(rc::kInsufficient, n);
@@ -206,7 +208,7 @@ Verdict judge_hash_and_hierarchy(const Profile& profile, wire::Reader& in, unsig
   return in.u16() ? judge_hierarchy(profile, in, n + 1) : unreadable(rc::kInsufficient, n);
 }
 
-// What a profile allows whole need not be read: what is wrong with it is for the TPM to say.
+// A parameter whose values the profile allows completely need not be read: the TPM reports its errors.
 bool must_read(const Profile& profile, Names names) {
   const bool may_commit = profile.commands.contains(wire::cc::kCommit);
   switch (names) {
@@ -230,7 +232,7 @@ bool must_read(const Profile& profile, Names names) {
   return true;
 }
 
-// Counted from 1; it encrypts the first parameter.
+// Counted from 1; the session that encrypts the first parameter.
 std::optional<unsigned> session_that_hides(const wire::Command& command) {
   const auto& sessions = command.authorizations();
   for (std::size_t i = 0; i < sessions.size(); ++i)

@@ -1,19 +1,21 @@
-// Whether a command may go on to the TPM: a profile's answer.
+// Whether a command may go on to the TPM, by a profile.
 //
-// Idea: the command's row says what it does with each handle and what its parameters name (wire/command_table.h); the
-// profile says to what that may be done. Whatever the row does not explain is refused unless the profile allows it
-// everything. What lies in a client's own space (transient objects, sequences, sessions) is the manager's to judge:
-// FlushContext and ContextLoad name nothing else, so their parameters are not read.
+// Idea: the command's row says how the command uses each handle and which things its parameters name
+// (wire/command_table.h); the profile lists the handles allowed for each use. A use that the row does not explain is
+// refused unless the profile allows everything on the handle. The manager judges the contents of a client's own space
+// (transient objects, sequences, sessions): FlushContext and ContextLoad name nothing else, so their parameters are not
+// read.
 //
-// Judged in the parameters are: PCR selections (PCR_Read, Quote, PolicyPCR, Create, CreatePrimary: wherever values or
-// their digest come out); the hierarchy of LoadExternal, Hash, SequenceComplete, HierarchyControl; the handle of
-// EvictControl; the index of NV_DefineSpace; a signing scheme that spends a commitment, for which Commit is needed.
-// Whether an NV index is one of `nv.pin`'s kind no command says: that is judged by the manager (space/protection.h).
-// PCRs of PCR_Allocate and PCR_SetAuthPolicy are not: who may do that may do it to all. What a profile allows whole is
-// not read; where something must be read and is encrypted or cannot be parsed, the answer is no.
+// Judged parameters: PCR selections (PCR_Read, Quote, PolicyPCR, Create, CreatePrimary: each command that outputs PCR
+// values or their digest); the hierarchy of LoadExternal, Hash, SequenceComplete, HierarchyControl; the handle of
+// EvictControl; the index of NV_DefineSpace; a signing scheme that spends a commitment, which needs Commit.
+// A command does not tell whether an NV index is of `nv.pin`'s kind: the manager judges the index (space/protection.h).
+// PCRs of PCR_Allocate and PCR_SetAuthPolicy are not judged: a client allowed to use these commands may change all
+// PCRs. If a profile allows all values of a parameter, the parameter is not read. If a parameter must be read and is
+// encrypted or cannot be parsed, the command is refused.
 //
-// Threads: pure. Costs: well below 1 us; nothing is allocated (bench, unit tests).
-// Codes: without a layer; what the TPM would say of an entity that is not there or not right (docs/profiles.md).
+// Threads: pure. Costs: well below 1 us; no allocation (bench, unit tests).
+// Codes: without a layer; the TPM's own codes for a missing or wrong entity (docs/profiles.md).
 // Source: tpm-behaviour 32; TPM 2.0 library, Part 3 (handle areas), Part 2, 6.6.
 #pragma once
 
@@ -35,18 +37,18 @@ enum class Reason : std::uint8_t {
   kHierarchy,      // HIERARCHY, handle or parameter number n
   kPersistent,     // HANDLE, n
   kNv,             // NV_AUTHORIZATION
-  kEveryNv,        // NV_AUTHORIZATION: the command is about all of them
+  kEveryNv,        // NV_AUTHORIZATION: the command concerns every NV index
   kNvAuthority,    // NV_AUTHORIZATION: not by owner or platform
   kPcr,            // PCR
-  kCommitment,     // SCHEME, n: it would spend a commitment
-  kUnknownUse,     // HANDLE, n: what the command does with it only the chip knows
-  kHidden,         // ATTRIBUTES, session n: the parameter that must be judged is encrypted
-  kUnreadable,     // the TPM's code for it, parameter n
+  kCommitment,     // SCHEME, n: the command would spend a commitment
+  kUnknownUse,     // HANDLE, n: only the chip knows how the command uses the handle
+  kHidden,         // ATTRIBUTES, session n: the parameter to judge is encrypted
+  kUnreadable,     // the TPM's code for the parse error, parameter n
 };
 struct Verdict {
   Reason reason = Reason::kAllowed;
   wire::Rc rc = wire::rc::kSuccess;
-  std::string_view key = {};  // what the configuration calls what is missing: "nv.write", or a class of commands
+  std::string_view key = {};  // the configuration's key of the missing permission: "nv.write", or a class of commands
 
   [[nodiscard]] bool allowed() const { return reason == Reason::kAllowed; }
   bool operator==(const Verdict&) const = default;
@@ -55,8 +57,8 @@ struct Verdict {
 // "the profile does not list this NV index under nv.write": for an audit record and `policy explain`.
 [[nodiscard]] std::string sentence(const Verdict& verdict);
 
-// NV indices whose own authorization it tries, or to which it binds a session: if they are PIN Fail indices, and the
-// policy of a policy session asks for it.
+// NV indices whose own authorization the command tries, or to which the command binds a session: for PIN Fail indices,
+// also if the policy of a policy session demands the authorization.
 [[nodiscard]] Numbers tried_indices(const wire::Command& command);
 
 [[nodiscard]] Verdict judge(const Profile& profile, const wire::Command& command, std::uint8_t locality);

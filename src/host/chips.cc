@@ -53,7 +53,7 @@ void Chips::on_ready(std::size_t chip) {
       log_.notice("{} serves now, too: the chip \"{}\"", host(chip).name(), name(chip));
     callbacks_.changed();
   }
-  // What is not there by then is not waited for.
+  // After the patience has passed, missing TPMs are no longer waited for.
   if (chip == 0 && !open_) patience_.arm(limits::kChipPatience);
   open_if_settled();
 }

@@ -1,10 +1,10 @@
-// The TPMs that the daemon serves: a host for each, and what is one matter for all of them: the start and the end.
+// The TPMs that the daemon serves: a host for each TPM, and the start and the end, which concern all TPMs.
 //
-// Idea: each TPM has its own host, thread, engine, books and queue, so one that hangs, or is lost, or is slow, costs
-// nobody who uses another. The main one must come up at the start; another that does not is said to be missing, whoever
-// wants it is refused, and its host tries it again, as it does with any that is gone later. `open` comes once, when
-// clients can be let in; `over` once, when all of them have ended.
-// Threads: belongs to the event loop. Limits: limits::kChips beside the main one. Errors: sentences in the log.
+// Idea: each TPM has its own host, thread, engine, books and queue, so a TPM that hangs, is lost or is slow costs the
+// users of other TPMs nothing. The main TPM must come up at the start. If another TPM does not come up, the log says
+// so, clients that want the TPM are refused, and the TPM's host retries, as for a TPM that goes later. `open` is called
+// once, when clients can be let in; `over` once, when all hosts have ended.
+// Threads: belongs to the event loop. Limits: limits::kChips beside the main TPM. Errors: sentences in the log.
 #pragma once
 
 #include <cstddef>
@@ -30,19 +30,19 @@ class Chips {
     TpmSource tpm;
   };
   struct Callbacks {
-    // The main TPM serves, and the others do or are not waited for any more.
+    // The main TPM serves, and the other TPMs serve or are no longer waited for.
     std::function<void()> open;
-    // The main TPM could not be started: the others are of no use to most.
+    // The main TPM could not be started: the other TPMs are of no use to most clients.
     std::function<void()> main_failed;
     // After `stop`, or after the main TPM could not be started.
     std::function<void()> over;
-    // After `prepare_for_sleep`: all of them have put away what they can.
+    // After `prepare_for_sleep`: all TPMs have saved their contents as far as possible.
     std::function<void()> away;
-    // One more or less answers.
+    // The number of responding TPMs has changed.
     std::function<void()> changed;
-    // Commands for that one are parsed with another table from now on; the former one ends with this call.
+    // Commands for the TPM are parsed with a new table from now on; the former table ends with this call.
     std::function<void(std::size_t chip)> replaced;
-    // As TpmHost::Callbacks has them.
+    // As in TpmHost::Callbacks.
     std::function<void(ClientId client, wire::ByteView response)> answered;
     std::function<void(ClientId client, const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions)>
         order_done;
@@ -51,7 +51,7 @@ class Chips {
     std::function<void(std::size_t chip, const observe::Account& account)> accounted;
   };
 
-  // Starts them. Precondition: there is one; the first is the main one.
+  // Starts the TPMs. Precondition: at least one source; the first is the main TPM's.
   Chips(loop::EventLoop& loop, log::Log& log, std::vector<Source> sources, const TpmHost::Terms& terms,
         Callbacks callbacks);
 
@@ -61,12 +61,12 @@ class Chips {
   [[nodiscard]] bool serves_as(const guard::Chip& one) const;
   [[nodiscard]] TpmHost& host(std::size_t chip) { return *chips_[chip]->host; }
   [[nodiscard]] const TpmHost& host(std::size_t chip) const { return *chips_[chip]->host; }
-  // It was brought up. It may be lost or gone since: its host answers for it.
+  // The TPM was brought up. The TPM may be lost or gone since: then its host responds.
   [[nodiscard]] bool serves(std::size_t chip) const { return chips_[chip]->state == State::kServing; }
-  // It serves, and answers now. An empty name is the main one's.
+  // The TPM serves and responds now. An empty name means the main TPM.
   [[nodiscard]] bool answers(std::size_t chip) const { return chips_[chip]->answers(); }
   [[nodiscard]] bool answers(std::string_view name) const;
-  // "main other" with " ", for people; and of those that do not answer now.
+  // "main other" with " ", for people: all TPMs, and the TPMs that do not respond now.
   [[nodiscard]] std::string names(std::string_view between) const;
   [[nodiscard]] std::string names_of_lost(std::string_view between) const;
 
@@ -85,8 +85,8 @@ class Chips {
     guard::Chip chip;
     State state = State::kStarting;
     bool lost = false;
-    bool puts_away = false;  // the machine waits for it
-    std::string why;         // it could not be opened, as was said last
+    bool puts_away = false;  // the machine waits for this TPM before it sleeps
+    std::string why;         // the last logged reason why the TPM could not be opened
     std::unique_ptr<TpmHost> host;
   };
 
@@ -105,7 +105,7 @@ class Chips {
   bool stopping_ = false;
   bool over_ = false;
   loop::Timer patience_;
-  std::vector<std::unique_ptr<Served>> chips_;  // last: their callbacks use what is above
+  std::vector<std::unique_ptr<Served>> chips_;  // last: their callbacks use the members above
 };
 
 }  // namespace tpmspace::host

@@ -1,7 +1,7 @@
-// A back end whose errors are in the log: the engine only learns that there was no answer, the sentence says why.
+// A back end that logs its errors: the engine only learns that there was no response, the log has the reason.
 //
-// Idea: a decorator. The same sentence is written once until another one comes, because a back end that is gone says
-// the same for every command. Threads: as tpm/backend.h. Errors: passed on as they are.
+// Idea: a decorator. A back end that is gone reports the same error for every command, so a repeated sentence is logged
+// only once. Threads: as tpm/backend.h. Errors: passed on unchanged.
 #pragma once
 
 #include <memory>
@@ -31,7 +31,7 @@ class LoggedTpm final : public tpm::BackEnd {
  private:
   const std::unique_ptr<tpm::BackEnd> inner_;
   log::Log& log_;
-  std::string last_;  // of the transacting thread
+  std::string last_;  // belongs to the transacting thread
 };
 
 }  // namespace tpmspace::host

@@ -1,10 +1,10 @@
-// How long to wait before a TPM that is gone is tried again: longer each time, up to a limit.
+// The pause before a TPM that is gone is tried again: longer each time, up to a limit.
 //
-// Idea: a software TPM that is started anew is there after a moment; one that is not there for days must not cost a
-// line and a connection each second. One that served for as long as the longest pause was really there, so the pauses
-// begin anew; one that comes and goes does not start over. One whose socket appears is tried soon, since it may not
-// listen yet; that happens kAppearances times in the longest pause, so that one that comes and goes costs no more.
-// Threads: a value. Units: milliseconds; times are handed in.
+// Idea: a restarted software TPM is back after a moment; a TPM that is missing for days must not cost a log line and a
+// connection each second. If a TPM served for at least the longest pause, the pauses start over; for a TPM that comes
+// and goes they do not. A TPM whose socket appears is tried soon (its server may not listen yet), at most kAppearances
+// times within the longest pause, so a TPM that comes and goes costs no more.
+// Threads: a value. Units: milliseconds; times are passed in.
 #pragma once
 
 #include <algorithm>
@@ -28,9 +28,9 @@ class RetryPace {
 
   explicit RetryPace(Limits limits) : limits_(limits), next_(limits.first) {}
 
-  // It serves.
+  // The TPM serves.
   void came(Clock::time_point now) { since_ = now; }
-  // It does not, or does not any more; so long is waited.
+  // The TPM does not serve, or no longer serves; returns the pause.
   [[nodiscard]] std::chrono::milliseconds left(Clock::time_point now) {
     if (since_ && now - *since_ >= limits_.most) next_ = limits_.first;
     since_.reset();
@@ -38,7 +38,8 @@ class RetryPace {
     next_ = std::min(2 * next_, limits_.most);
     return out;
   }
-  // Its socket is there: so soon it is tried. Nullopt: too often, so what was said last still holds.
+  // The TPM's socket appeared: returns the pause before the next try. Nullopt: too many appearances, the previous pause
+  // holds.
   [[nodiscard]] std::optional<std::chrono::milliseconds> appeared(Clock::time_point now) {
     if (!appearances_since_ || now - *appearances_since_ >= limits_.most) {
       appearances_since_ = now;
@@ -55,7 +56,7 @@ class RetryPace {
   std::chrono::milliseconds next_;
   std::optional<Clock::time_point> since_;
   std::optional<Clock::time_point> appearances_since_;
-  unsigned appearances_ = 0;  // since then
+  unsigned appearances_ = 0;  // since appearances_since_
 };
 
 }  // namespace tpmspace::host

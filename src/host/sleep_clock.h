@@ -1,5 +1,5 @@
-// Whether the machine was asleep since the last look: CLOCK_BOOTTIME goes on then, CLOCK_MONOTONIC stands still.
-// Threads: a value of the thread that looks. Units: nanoseconds. The clocks are handed in.
+// Whether the machine was asleep since the last look: during sleep CLOCK_BOOTTIME goes on, CLOCK_MONOTONIC stands
+// still. Threads: a value of the thread that looks. Units: nanoseconds. The clocks are passed in.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@ class SleepClock {
   explicit SleepClock(ReadClock read = read_system_clock) : read_(std::move(read)) {}
 
   bool since_last_look() {
-    constexpr std::int64_t kSurely = 500'000'000;  // what is shorter is the time between the two readings
+    constexpr std::int64_t kSurely = 500'000'000;  // a shorter difference is the time between the two readings
     const std::int64_t asleep = time_asleep();
     return asleep - std::exchange(before_, asleep) > kSurely;
   }
@@ -27,7 +27,7 @@ class SleepClock {
     ::clock_gettime(clock, &now);
     return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
   }
-  // Since the machine was started, and the time between the two readings.
+  // Since the machine was started, plus the time between the two readings.
   [[nodiscard]] std::int64_t time_asleep() const { return read_(CLOCK_BOOTTIME) - read_(CLOCK_MONOTONIC); }
 
   ReadClock read_;

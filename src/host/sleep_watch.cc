@@ -53,7 +53,7 @@ SleepWatch::SleepWatch(loop::EventLoop& loop, log::Log& log, Callbacks callbacks
 
 SleepWatch::~SleepWatch() = default;
 
-// Without the bus nobody says when to let the machine sleep, so it must not wait for us.
+// Without the bus no signal releases the lock, so the machine must not wait for us.
 void SleepWatch::notice_end_of_bus() {
   const auto on_end = [](sd_bus_message*, void* data, sd_bus_error*) {
     auto& self = *static_cast<SleepWatch*>(data);
@@ -71,7 +71,7 @@ void SleepWatch::notice_end_of_bus() {
 void SleepWatch::ask_for_lock() {
   const auto on_reply = [](sd_bus_message* message, void* data, sd_bus_error*) {
     auto& self = *static_cast<SleepWatch*>(data);
-    int fd = -1;  // the message's own
+    int fd = -1;  // owned by the message
     if (const sd_bus_error* error = sd_bus_message_get_error(message))
       self.log_.debug("the machine does not wait for tpmspaced before it sleeps: {}",
                       error->message != nullptr ? error->message : error->name);

@@ -1,9 +1,8 @@
-// Tells when the machine is about to sleep, and when it is awake again: systemd-logind's signal PrepareForSleep.
+// Reports when the machine is about to sleep and when it is awake again: systemd-logind's signal PrepareForSleep.
 //
-// Idea: while we hold a delay lock of logind, the machine waits with its sleep until we give it back, at most for
-// logind's InhibitDelayMaxSec (5 s). A machine without a system bus, or without logind, is one of which nobody tells us
-// that it sleeps; then nothing is ever called.
-// Threads: belongs to the event loop. Errors: lines of the log; there is nothing that others should do about them.
+// Idea: while we hold a delay lock of logind, the machine delays its sleep until we release the lock, at most for
+// logind's InhibitDelayMaxSec (5 s). Without a system bus or logind, no callback is ever called.
+// Threads: belongs to the event loop. Errors: lines of the log; callers need not act on errors.
 // Source: org.freedesktop.login1(5), "Inhibit" and "PrepareForSleep"; sd-bus(3).
 #pragma once
 

@@ -35,7 +35,7 @@ std::uint64_t& by_cause(proto::Status& status, observe::Cause cause) {
   return status.tpm_commands_probe;
 }
 
-// What the manager moves by itself, refreshes included.
+// Moves of the manager itself, refreshes included.
 void count_move(proto::Status& status, const observe::TpmUse& use) {
   if (use.cause == observe::Cause::kClient) return;
   if (use.code == wire::cc::kContextSave) ++status.swapping_saves;

@@ -1,9 +1,9 @@
-// The counters behind `status`: what the event loop knows without asking the TPM's thread.
+// The counters behind `status`: the event loop's knowledge, without asking the TPM's thread.
 //
-// Idea: each step's account comes back with its answer and is added up here; so status is answered at once, also while
-// the TPM works for ten seconds.
-// Threads: belongs to the event loop. Units: as proto/status_fields.inc says; everything since the daemon started.
-// Sizes: one entry for each command code ever sent to the TPM: bounded by the command table.
+// Idea: each step's account arrives with the step's response and is added here; so status is answered at once, even
+// while the TPM works for ten seconds.
+// Threads: belongs to the event loop. Units: as in proto/status_fields.inc; all counts since the daemon started. Sizes:
+// one entry for each command code ever sent to the TPM: bounded by the command table.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ namespace tpmspace::host {
 
 class StatusCounters {
  public:
-  // `delivered`: a client's answer that it caused reaches the client.
+  // `delivered`: the step's response reaches the client.
   void add(const observe::Account& account, bool delivered);
   void add_snapshot(const engine::Snapshot& snapshot) { snapshot_ = snapshot; }
   // A client's command was answered by the loop.

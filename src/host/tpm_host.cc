@@ -23,7 +23,7 @@ std::string_view name_of_code(const wire::CommandTable& table, wire::CommandCode
   return row == nullptr ? "an unknown command" : row->name;
 }
 
-// The clock that the engine's times are of.
+// The clock of the engine's times.
 std::uint64_t now_of_engine() {
   const auto since = std::chrono::steady_clock::now().time_since_epoch();
   return static_cast<std::uint64_t>(std::chrono::nanoseconds(since).count());
@@ -58,7 +58,7 @@ proto::SessionEntry entry_of(const engine::SessionView& view, std::uint64_t now)
           .age = span(view.started_at, now),
           .idle = span(view.used_at, now),
           .lease = view.lease,
-          .rebuildable = static_cast<proto::Rebuildable>(view.rebuildable),  // as proto/sessions.h says
+          .rebuildable = static_cast<proto::Rebuildable>(view.rebuildable),  // as in proto/sessions.h
           .parked = view.parked,
           .tenant = {}};
 }
@@ -93,7 +93,7 @@ TpmHost::TpmHost(loop::EventLoop& loop, log::Log& log, TpmSource source, const T
 tl::expected<JobId, wire::Rc> TpmHost::begin_job(ClientId client, const space::Holder& who,
                                                  const space::SpaceLimits& limits) {
   if (state_ != State::kServing || lost_ || stopping_ != Stopping::kNo) return tl::make_unexpected(kFailure);
-  // Who submits and leaves while a long command runs has nothing in the queue any more, but its orders still wait.
+  // A client that submits and leaves during a long command has no command in the queue any more, but its orders wait.
   const auto payer = space::Payer::of(who.owner, limits.administers);
   if (!queue_.admits(payer) || !thread_->has_room(payer)) return tl::make_unexpected(kFull);
   const auto [entry, is_new] = clients_.try_emplace(client, Client{.owner = who.owner, .payer = payer});
@@ -189,9 +189,9 @@ std::optional<wire::Rc> TpmHost::ask_for_sessions(ClientId client, const space::
   return std::nullopt;
 }
 
-// A command is at the TPM, perhaps for seconds: those that have asked for a list get it as it is now. What the thread
-// makes of their requests later is for nobody. Owners take turns, and a list may take a millisecond of the event loop:
-// so a few at a time, and the others at the next look, or from the thread.
+// A command is at the TPM, perhaps for seconds: clients waiting for a list get the list of now. The thread's later
+// lists for the same requests are dropped. Owners take turns, and a list may take a millisecond of the event loop: so a
+// few lists are made at a time, and the rest at the next look, or by the thread.
 void TpmHost::answer_queries_meanwhile() {
   base::RoundRobin<space::OwnerId, std::uint64_t> waiting;
   for (const auto& [id, query] : queries_)
@@ -206,7 +206,7 @@ void TpmHost::answer_queries_meanwhile() {
   }
 }
 
-// 0: it is gone, or has its list.
+// 0: the client is gone, or has its list.
 ClientId TpmHost::take_asker(std::uint64_t id, Query& query) {
   asked_by_.erase({query.client, id});
   return std::exchange(query.client, 0);
@@ -294,7 +294,7 @@ void TpmHost::handle(TpmThread::Failed& event) {
 
 void TpmHost::handle(TpmThread::Stepped& event) {
   if (state_ == State::kServing) counters_.add_snapshot(event.snapshot);
-  // Counted before it is delivered: who has an answer finds it in the status.
+  // Counted before delivery: a client with a response finds it counted in the status.
   const bool wanted = event.answer && jobs_.contains(event.answer->job);
   const bool is_gone = event.account && event.account->tpm_lost && state_ == State::kServing;
   if (is_gone) state_ = State::kLeaving;
@@ -341,7 +341,7 @@ void TpmHost::lose_chip(const engine::Gate::Running& running) {
              name_of_code(table(), running.code), running.deadline_ms / 1000, jobs_.size());
   std::vector<JobId> waiting;
   for (const auto& [id, job] : jobs_)
-    if (thread_->abandon(job.owner, job.client, id)) waiting.push_back(id);  // else its answer is on its way
+    if (thread_->abandon(job.owner, job.client, id)) waiting.push_back(id);  // else the response is on the way
   thread_->drain();
   callbacks_.lost_or_found(true);
   for (const JobId id : waiting) answer_early(id, kFailure);
@@ -349,7 +349,7 @@ void TpmHost::lose_chip(const engine::Gate::Running& running) {
   fail_queries();
 }
 
-// The thread may still have them; what becomes of them nobody is told.
+// The thread may still have the orders; their results are dropped.
 void TpmHost::fail_orders() {
   std::vector<ClientId> ordering;
   for (auto& [order, client] : orders_under_way_)
@@ -357,7 +357,7 @@ void TpmHost::fail_orders() {
   for (const ClientId client : ordering) callbacks_.order_done(client, tl::make_unexpected(kFailure));
 }
 
-// The thread still makes those lists, for nobody; until then they keep their places.
+// The thread still makes the lists, which are dropped; until then the queries keep their places.
 void TpmHost::fail_queries() {
   std::vector<ClientId> asking;
   for (auto& [id, query] : queries_)
@@ -392,7 +392,7 @@ void TpmHost::leave_chip() {
   callbacks_.lost_or_found(true);
 }
 
-// Its last event was taken.
+// The thread's last event was taken.
 void TpmHost::end_thread() {
   stop_timer_.disarm();
   state_ = State::kAbsent;
@@ -404,7 +404,7 @@ void TpmHost::end_thread() {
   }
 }
 
-// While it is opened, that is about the one that is there, or comes to nothing and is tried again.
+// While the TPM is being opened, the appearance is the socket of that opening, or the opening fails and is retried.
 void TpmHost::on_socket() {
   if (state_ != State::kAbsent || stopping_ != Stopping::kNo) return;
   if (const auto soon = pace_.appeared(RetryPace::Clock::now())) retry_timer_.arm(*soon);
@@ -427,7 +427,7 @@ void TpmHost::stop() {
   socket_watch_.stop();
   if (state_ == State::kAbsent) return stopped_turn_.ask();
   thread_->stop();
-  // A TPM that already failed us gets no grace, nor does one that is not ready yet: no client waits for it.
+  // A TPM that already failed gets no grace, nor does a TPM that is not ready yet: no client waits for the TPM.
   if (lost_ || state_ != State::kServing) stopping_ = Stopping::kCancelled;
   stop_timer_.arm(stopping_ == Stopping::kWaiting ? limits::kStopGrace : std::chrono::seconds(0));
 }

@@ -1,15 +1,15 @@
-// The event loop's host for one TPM: takes clients' commands, hands them to the TPM's thread, hands answers back.
+// The event loop's host for one TPM: passes clients' commands to the TPM's thread and responses back.
 //
-// Idea: everything about a command between its acceptance and its answer is here: which client waits for which job,
-// cancelling, the deadline, the state of the chip, and the counters that all this feeds.
-// A TPM that misses its deadline is *lost*: everybody who waits is answered FAILURE from our layer, and so is every new
-// command, until the thread has come back and has dropped what was in it; then the chip is *found* again.
-// A TPM whose back end is closed is *gone*: everybody is answered likewise, and it is opened anew by another thread,
-// again and again (RetryPace), and at once when its socket appears anew (SocketWatch). What comes may be another TPM,
-// so nothing of the former is left: clients have empty spaces, as after a reset. One that could not be opened at first
-// is tried in the same way, unless `failed` stops it.
-// Threads: belongs to the event loop. Errors: a command that cannot be taken is refused with a response code.
-// Limits: `queue` commands and lists at a time, shared by owners (books/shared_room.h).
+// Idea: the host handles a command between its acceptance and its response: which client waits for which job,
+// cancellation, the deadline, the state of the chip, and the counters.
+// If a TPM misses its deadline, the TPM is *lost*: all waiting commands and all new commands fail with FAILURE from our
+// layer until the thread has returned and has dropped its commands; then the chip is *found* again.
+// If a TPM's back end is closed, the TPM is *gone*: all commands fail likewise, and another thread opens the TPM again,
+// repeatedly (RetryPace), and at once when the TPM's socket appears anew (SocketWatch). The returning TPM may be a
+// different TPM, so no state of the former is kept: clients have empty spaces, as after a reset. A TPM that could not
+// be opened at first is retried in the same way, unless `failed` stops the host.
+// Threads: belongs to the event loop. Errors: a command that cannot be taken is refused with a response code. Limits:
+// `queue` commands and lists at a time, shared by owners (books/shared_room.h).
 #pragma once
 
 #include <functional>
@@ -39,25 +39,25 @@ namespace tpmspace::host {
 class TpmHost {
  public:
   struct Callbacks {
-    // It serves, for the first time or again. Then it may be another one: `table` and `chip` are new, and the former
-    // table ends with this call.
+    // The TPM serves, for the first time or again. After a return the TPM may be a different TPM: `table` and `chip`
+    // are new, and the former table ends with this call.
     std::function<void()> ready;
-    // It could not be opened, and will be tried again if that can help.
+    // The TPM could not be opened, and is retried if a retry can help.
     std::function<void(const std::string& why)> failed;
-    // The client's command is done. The callback may submit the client's next one.
+    // The client's command is done. The callback may submit the client's next command.
     std::function<void(ClientId client, wire::ByteView response)> answered;
-    // The client's order about sessions is done, or it will not be, for that code.
+    // The client's order about sessions is done, or has failed with the code.
     std::function<void(ClientId client, const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions)>
         order_done;
-    // The list that the client asked for, or why it cannot be had.
+    // The list that the client asked for, or the code of its failure.
     std::function<void(ClientId client, const tl::expected<engine::SessionList, wire::Rc>& list)> listed;
-    // After `prepare_for_sleep`: all is put away that can be.
+    // After `prepare_for_sleep`: the TPM's contents are saved as far as possible.
     std::function<void()> away;
     // After `stop`.
     std::function<void()> stopped;
-    // It does not answer any more; or it answers again, and is the same.
+    // Called when the TPM stops responding (true) or resumes as the same TPM (false).
     std::function<void(bool lost)> lost_or_found;
-    // What a step did.
+    // The account of a step.
     std::function<void(const observe::Account& account)> accounted;
   };
   struct Terms {
@@ -73,43 +73,44 @@ class TpmHost {
   [[nodiscard]] const ChipReport& chip() const { return chip_; }
   [[nodiscard]] const std::string& name() const { return name_; }
 
-  // Precondition: the client has no command here. With the first one its space is opened, with these limits.
-  // `number`: it is that one of the client's commands.
+  // Precondition: the client has no command here. The first command opens the client's space, with these limits.
+  // `number`: the sequence number among the client's commands.
   [[nodiscard]] std::optional<wire::Rc> submit(ClientId client, const space::Holder& who,
                                                const space::SpaceLimits& limits, wire::Command command,
                                                std::uint8_t locality, std::uint64_t number);
-  // The client's space is opened, and begins with what that of `from` has (engine::Engine::inherit); `answered` will be
-  // called. Precondition: the client has submitted nothing, and is of the same owner.
+  // Opens the client's space with the contents of the space of `from` (engine::Engine::inherit); `answered` will be
+  // called. Precondition: the client has submitted no command, and has the same owner.
   [[nodiscard]] std::optional<wire::Rc> inherit(ClientId client, const space::Holder& who,
                                                 const space::SpaceLimits& limits, ClientId from, std::uint64_t known);
-  // For the commands that follow. A client that has no space yet gets one with its first command. False: too much of
-  // its owner's waits.
+  // For the following commands. A client without a space gets one with its first command. False: too many orders of the
+  // client's owner wait.
   bool set_limits(ClientId client, const space::SpaceLimits& limits);
   void cancel(ClientId client);
-  // The client is gone: its command is given up, its space ends.
+  // The client is gone: its command is abandoned, its space ends.
   void close(ClientId client);
-  // `order_done` will be called, unless the client is closed before. Or it is refused with a code.
+  // Returns a code if the order is refused. Else `order_done` will be called, unless the client is closed before.
   [[nodiscard]] std::optional<wire::Rc> order(ClientId client, engine::SessionOrder what);
-  // `listed` will be called, unless the client is closed before. Or it is refused with a code. `only_own`: of what the
-  // holder may know; else of everything. The list takes its turn in the queue, as a command of the client's would; but
-  // nobody waits for a command that is at the TPM for long. Precondition: the client waits for no other.
+  // Returns a code if the request is refused. Else `listed` will be called, unless the client is closed before.
+  // `only_own`: the list has only entries visible to the holder, else all entries. The list takes its turn in the
+  // queue, like a command of the client; but no client waits long for a command that is at the TPM. Precondition: the
+  // client waits for no other list.
   [[nodiscard]] std::optional<wire::Rc> ask_for_sessions(ClientId client, const space::Holder& who,
                                                          const space::SpaceLimits& limits, bool only_own);
   void answered_early(wire::Rc code) { counters_.add_early_answer(code); }
 
-  // The machine is about to sleep. False: there is nothing to put away.
+  // The machine is about to sleep. False: no contents to save.
   bool prepare_for_sleep();
   void wake_up();
 
-  // Ends the thread: the command at the TPM has limits::kStopGrace to end by itself, then it is cancelled, then the TPM
-  // is left. Then `stopped` is called, from the loop, and `failed` never again.
+  // Ends the thread: the command at the TPM has limits::kStopGrace to end by itself, then it is cancelled, then the
+  // thread leaves the TPM. Afterwards the loop calls `stopped`, and never `failed` again.
   void stop();
 
   void fill(proto::Status& status);
-  // What is nobody's secret, and the holder's own numbers: its owner's commands that wait or run, and its sessions, if
-  // there is a list of them.
+  // Fills the public fields and the holder's own numbers: its owner's waiting or running commands, and its sessions, if
+  // a list is given.
   void fill_for(const space::Holder& who, const engine::SessionList* list, proto::Status& status);
-  // As the protocol has it, now. `tenant_of`: where an owner is, for a client that may know.
+  // The list as the protocol sends it. `tenant_of`: the tenant of an owner, for a client that may know.
   using TenantOf = std::function<proto::Tenant(space::OwnerId)>;
   [[nodiscard]] static proto::Sessions told(const engine::SessionList& list, const TenantOf& tenant_of);
 
@@ -118,7 +119,7 @@ class TpmHost {
     ClientId client = 0;
     space::OwnerId owner;
     space::Payer payer;
-    bool cancelled = false;  // asked once is asked: a client that repeats it makes no more work
+    bool cancelled = false;  // a repeated cancellation causes no more work
   };
   struct Client {
     space::OwnerId owner;
@@ -126,15 +127,15 @@ class TpmHost {
     JobId job = 0;  // 0: none
   };
 
-  // Where the TPM is.
+  // The state of the TPM's thread.
   enum class State : std::uint8_t {
-    kOpening,  // the thread opens it
+    kOpening,  // the thread opens the TPM
     kServing,
-    kLeaving,  // it is gone, and the thread ends
-    kAbsent,   // there is no thread
+    kLeaving,  // the TPM is gone, and the thread ends
+    kAbsent,   // no thread exists
   };
 
-  // A new job of the client's, which has a space from now on; or it cannot be taken.
+  // A new job of the client, which has a space from now on; or the code of the refusal.
   [[nodiscard]] tl::expected<JobId, wire::Rc> begin_job(ClientId client, const space::Holder& who,
                                                         const space::SpaceLimits& limits);
   void take_events();
@@ -157,7 +158,7 @@ class TpmHost {
   void fail_orders();
   void fail_queries();
   struct Query {
-    ClientId client = 0;  // 0: it is gone
+    ClientId client = 0;  // 0: the client is gone
     space::Payer payer;
     std::optional<space::Holder> only;
   };
@@ -166,9 +167,9 @@ class TpmHost {
   void end_thread();
   void open_again();
   void on_socket();
-  // Takes the job off the host; its client.
+  // Removes the job from the host; returns the job's client.
   ClientId finish(JobId job);
-  // By us, without the thread. Delivered later: the client may be in the middle of something.
+  // Responds without the thread. Delivered later: the client may be in the middle of a call.
   void answer_early(JobId job, wire::Rc code);
   void deliver_early();
   void ask_to_give_up(JobId job);
@@ -187,14 +188,14 @@ class TpmHost {
   std::shared_ptr<const wire::CommandTable> table_;  // null: not ready yet
   space::SharedRoom queue_;
   std::unordered_map<JobId, Job> jobs_;
-  std::unordered_map<ClientId, Client> clients_;      // those the thread knows
-  std::unordered_set<JobId> cancels_;                 // to be asked again; clients may be gone
-  std::vector<std::pair<ClientId, wire::Rc>> early_;  // to be delivered
+  std::unordered_map<ClientId, Client> clients_;      // the clients known to the thread
+  std::unordered_set<JobId> cancels_;                 // cancellations to repeat; clients may be gone
+  std::vector<std::pair<ClientId, wire::Rc>> early_;  // responses to deliver
   JobId last_job_ = 0;
-  std::map<std::uint64_t, ClientId> orders_under_way_;  // that the thread has; clients may be gone: 0
+  std::map<std::uint64_t, ClientId> orders_under_way_;  // the thread's orders; 0: the client is gone
   std::uint64_t last_order_ = 0;
-  std::map<std::uint64_t, Query> queries_;                 // that the thread has
-  std::set<std::pair<ClientId, std::uint64_t>> asked_by_;  // those of queries_ whose client is there
+  std::map<std::uint64_t, Query> queries_;                 // the thread's queries
+  std::set<std::pair<ClientId, std::uint64_t>> asked_by_;  // the queries of queries_ whose client is present
   std::uint64_t last_query_ = 0;
   bool lost_ = false;
   enum class Stopping : std::uint8_t { kNo, kWaiting, kCancelled, kLeft };
@@ -205,8 +206,8 @@ class TpmHost {
   log::RateLimit reset_lines_;
   TpmThread::Events events_;
 
-  // Last: it ends first, and nothing calls back after the sources.
-  std::unique_ptr<TpmThread> thread_;  // never null; of a TPM that is absent, the one that has ended
+  // Last: destroyed first, and no callback comes after the sources.
+  std::unique_ptr<TpmThread> thread_;  // never null; for an absent TPM, the ended thread
   loop::Watch events_watch_;
   loop::Timer deadline_timer_;
   loop::Timer cancel_timer_;

@@ -15,7 +15,7 @@ namespace tpmspace::host {
 namespace {
 
 space::Chip chip_of(const tpm::ChipFacts& facts, tpm::Kind kind) {
-  // Others use a device between our commands: they need room (tpm-behaviour 35).
+  // Other users use a device between our commands and need slots (tpm-behaviour 35).
   const std::uint32_t keep_free = kind == tpm::Kind::kDevice ? 1 : 0;
   return {.object_slots = facts.object_slots,
           .loaded_sessions = facts.loaded_sessions,

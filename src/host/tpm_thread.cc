@@ -31,7 +31,7 @@ class TpmThread::Worker {
 
   void run() {
     for (;;) {
-      // The clock first: a sleep that is over must not undo an order to prepare for the next one.
+      // The clock first: the end of an earlier sleep must not undo an order to prepare for the next sleep.
       if (sleep_clock_.since_last_look()) engine_.wake_up();
       take_orders();
       if (stopping_) return;
@@ -52,10 +52,10 @@ class TpmThread::Worker {
  private:
   struct Client {
     engine::ConnectionId connection = 0;
-    engine::Ticket ticket = 0;  // of its job; 0: none
+    engine::Ticket ticket = 0;  // of the client's job; 0: none
   };
 
-  // So many at a time that whoever waits for the next step does not notice how many others there are.
+  // Takes so few orders at a time that a waiting client does not notice the number of other clients.
   void take_orders() {
     for (Order& order : owner_.orders_.take()) {
       if (const auto owner = order.owner)
@@ -95,7 +95,7 @@ class TpmThread::Worker {
                              now());
     });
   }
-  // The client's job gets a ticket of the engine's, unless it was withdrawn.
+  // The client's job gets a ticket of the engine, unless the job was withdrawn.
   template <typename Order, typename Submit>
   void begin(const Order& order, Submit submit) {
     Client& client = clients_.at(order.client);
@@ -125,7 +125,7 @@ class TpmThread::Worker {
   void apply(const Drain&) { draining_ = true; }
   void apply(const Stop&) { stopping_ = true; }
 
-  // Nothing of it is done, but it is in the queue or in the queue.
+  // The job has not started, but is in the queue or in the line.
   void drop_withdrawn(Client& client) {
     if (client.ticket == 0) return;
     engine_.cancel(client.ticket);
@@ -153,7 +153,7 @@ class TpmThread::Worker {
     }
   }
 
-  // As the loop knows them.
+  // Replaces connections by the loop's ClientIds.
   void name_clients(engine::SessionList& list) const {
     name_clients(list.sessions);
     name_clients(list.waiting);
@@ -162,13 +162,13 @@ class TpmThread::Worker {
   void name_clients(std::vector<View>& views) const {
     for (auto& view : views) view.connection = client_of(view.connection);
   }
-  // 0: it is gone.
+  // 0: the client is gone.
   [[nodiscard]] ClientId client_of(engine::ConnectionId connection) const {
     const auto found = client_of_.find(connection);
     return found == client_of_.end() ? 0 : found->second;
   }
 
-  // nullopt: whoever wanted it is gone.
+  // nullopt: the client is gone.
   std::optional<Answer> finish(const engine::Reply& reply) {
     const auto found = jobs_.find(reply.ticket);
     if (found == jobs_.end()) return std::nullopt;
@@ -194,7 +194,7 @@ class TpmThread::Worker {
   std::unordered_map<engine::ConnectionId, ClientId> client_of_;
   std::unordered_map<engine::Ticket, std::pair<JobId, ClientId>> jobs_;
   SleepClock sleep_clock_;
-  base::RoundRobin<space::OwnerId, Order> waiting_;  // orders that are not taken yet
+  base::RoundRobin<space::OwnerId, Order> waiting_;  // orders not taken yet
   bool draining_ = false;
   bool stopping_ = false;
   bool changed_ = false;  // by orders, since the last report

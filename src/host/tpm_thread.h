@@ -1,14 +1,15 @@
-// The one thread that owns a TPM and its engine, and the loop's handle on it.
+// The one thread that owns a TPM and its engine, and the loop's handle on the thread.
 //
 // Idea: the loop sends orders and takes events; neither waits for the other. The thread opens the TPM, brings it up,
-// and then only moves bytes, calls `Engine::step` and sleeps. It opens its TPM once: for one that is gone and comes
-// back there is another thread, which has nothing of this one, and begins when this one's last event is taken. The
-// engine's connections and tickets stay on that side: the loop speaks of clients and jobs by numbers of its own, so it
-// needs no answer before it goes on. What cannot wait its turn in the queue (withdraw, cancel, abandon, what is
-// running) goes through the engine's gate. Threads: the public methods belong to the loop's thread, except where the
-// engine's own thread is meant. Errors: the TPM that cannot be opened or brought up is the event `Failed`. Limits: the
-// thread takes no orders while a command is at the TPM, so those that wait are counted for each owner (`has_room`). It
-// takes limits::kOrdersPerStep of them between two steps of the engine, and owners take turns.
+// and then only moves bytes, calls `Engine::step` and sleeps. The thread opens its TPM once: for a TPM that is gone and
+// returns, a new thread without any state of the old thread begins when the old thread's last event was taken. The
+// engine's connections and tickets stay in the thread: the loop names clients and jobs by its own numbers, so the loop
+// need not wait for an answer. Urgent calls (withdraw, cancel, abandon, running) bypass the queue through the engine's
+// gate.
+// Threads: the public methods belong to the loop's thread; the private methods of the engine's side to the thread
+// itself. Errors: if the TPM cannot be opened or brought up, the event `Failed` says so.
+// Limits: the thread takes no orders while a command is at the TPM, so waiting orders are counted for each owner
+// (`has_room`). The thread takes limits::kOrdersPerStep orders between two steps of the engine, and owners take turns.
 #pragma once
 
 #include <cstdint>
@@ -43,7 +44,7 @@ class TpmThread {
   struct Ready {
     ChipReport report;
   };
-  // The TPM could not be opened or brought up: it is left again, and the thread ends.
+  // The TPM could not be opened or brought up: the thread leaves the TPM and ends.
   struct Failed {
     std::string why;
   };
@@ -51,23 +52,24 @@ class TpmThread {
     JobId job = 0;
     wire::Bytes response;
   };
-  // Something happened in one step.
+  // The results of one step.
   struct Stepped {
     std::optional<Answer> answer;
-    std::optional<observe::Account> account;         // likewise: `connection` is a ClientId
-    std::optional<engine::OrderDone> order_done;     // `order` as it was given; connections are ClientIds
-    std::optional<engine::SessionsAnswer> sessions;  // `id` as it was given; connections are ClientIds
+    std::optional<observe::Account> account;         // `connection` is a ClientId
+    std::optional<engine::OrderDone> order_done;     // `order` as passed in; connections are ClientIds
+    std::optional<engine::SessionsAnswer> sessions;  // `id` as passed in; connections are ClientIds
     engine::Snapshot snapshot;
   };
-  // So many orders were taken.
+  // The orders that were taken, by payer.
   struct Taken {
     std::vector<std::pair<space::Payer, std::size_t>> orders;
   };
-  // After `prepare_for_sleep`: what can be put away is.
+  // After `prepare_for_sleep`: the TPM's contents are saved as far as possible.
   struct Away {};
-  // After `drain`: every command from before it is done or dropped.
+  // After `drain`: every earlier command is done or dropped.
   struct Drained {};
-  // After `stop`: nothing of ours is in the TPM any more, as far as it answers; it is left, and the thread ends.
+  // After `stop`: if the TPM responds, all objects and sessions of ours are removed; the thread leaves the TPM and
+  // ends.
   struct Stopped {
     observe::Account account;
   };
@@ -75,8 +77,8 @@ class TpmThread {
 
   using Events = base::Outbox<Event>;
 
-  // Starts the thread; `std::system_error` if there can be none. `again`: as Opening. The events must outlive it, and
-  // be no other's any more.
+  // Starts the thread; throws `std::system_error` if no thread can be made. `again`: as in Opening. The events must
+  // outlive the thread and serve no other thread.
   TpmThread(Events& events, TpmSource source, const engine::Config& config, bool again);
   // Hangs up on the TPM unless the thread has ended, and waits for it.
   ~TpmThread();
@@ -85,45 +87,47 @@ class TpmThread {
 
   [[nodiscard]] std::vector<Event> take_events();
 
-  // --- Orders; Precondition: Ready was seen. They use turns of the owner and are counted for the payer ---
-  // Whether the payer may submit: not too many of its orders wait.
+  // --- Orders; Precondition: Ready was seen. Orders use turns of the owner and are counted for the payer ---
+  // Whether the payer may submit: the number of its waiting orders is below the limit.
   [[nodiscard]] bool has_room(const space::Payer& payer) const { return room_.admits(payer); }
   void open(space::OwnerId owner, const space::Payer& payer, ClientId client, const space::SpaceLimits& limits);
-  // Precondition: the client is open. For the jobs that follow.
+  // Precondition: the client is open. For the following jobs.
   void set_limits(space::OwnerId owner, const space::Payer& payer, ClientId client, const space::SpaceLimits& limits);
   // Precondition: the client is open and has no job. The command must have been parsed with `table()`.
-  // `number`: as Engine::submit has it.
+  // `number`: as in Engine::submit.
   void submit(space::OwnerId owner, const space::Payer& payer, ClientId client, JobId job, wire::Command command,
               std::uint8_t locality, std::uint64_t number);
-  // Likewise, and nothing was submitted: Engine::inherit. A client `from` without a space has nothing to give: SUCCESS.
+  // Preconditions as for `submit`, and the client has submitted no command: Engine::inherit. If `from` has no space,
+  // the response is SUCCESS.
   void inherit(space::OwnerId owner, const space::Payer& payer, ClientId client, JobId job, ClientId from,
                std::uint64_t known);
-  // Its job is dropped without an answer.
+  // Drops the client's job without a response.
   void close(space::OwnerId owner, ClientId client);
-  // The list comes with an event when it is the payer's turn.
+  // The list comes with an event in the payer's turn.
   void ask_for_sessions(const space::Payer& payer, const engine::SessionsQuery& query);
-  // The event that has Flushed comes when they are.
+  // The event with the OrderDone comes when the order is done.
   void order(std::uint64_t order, engine::SessionOrder what);
   // The machine is about to sleep (Engine::prepare_for_sleep), or is awake again.
   void prepare_for_sleep();
   void wake_up();
   void drain();
-  // The command at the TPM ends, those that wait are dropped, the TPM is emptied. Also before Ready.
+  // The command at the TPM ends, waiting commands are dropped, the TPM is emptied. Also allowed before Ready.
   void stop();
 
   // --- Past the queue ---
-  // True: the job waited; it will never run and has no answer. `owner` is the client's, here and below.
+  // True: the job was waiting; it never runs and has no response. `owner` is the client's, here and below.
   [[nodiscard]] bool withdraw(space::OwnerId owner, ClientId client, JobId job);
-  // True: the job is served and was asked to be given up; a chip may miss that, so ask again. False: it is done.
+  // True: the job is being served and was asked to cancel; a chip may miss the request, so repeat it. False: the job is
+  // done.
   bool cancel(JobId job);
-  // Nobody takes its answer: withdrawn or cancelled, and what it does is undone. False: it is done, and its answer is
-  // on its way.
+  // No client takes the response: the job is withdrawn or cancelled, and its effects are undone. False: the job is
+  // done, and its response is on the way.
   bool abandon(space::OwnerId owner, ClientId client, JobId job);
   [[nodiscard]] std::optional<engine::Gate::Running> running() const;
-  // The list as it is while a command is at the TPM; connections are ClientIds. Nullopt: no command is there, so that
-  // the thread will make the list soon (`ask_for_sessions`).
+  // The list while a command is at the TPM; connections are ClientIds. Nullopt: no command is at the TPM, so the thread
+  // will make the list soon (`ask_for_sessions`).
   [[nodiscard]] std::optional<engine::SessionList> sessions_meanwhile(const std::optional<space::Holder>& only) const;
-  // The back end is left, also while it is being opened; from now on it answers nothing.
+  // Closes the back end, even while it is being opened; from now on the back end returns no response.
   void hang_up();
 
   // The adopted table. Precondition: Ready was seen. Constant from then on.
@@ -156,7 +160,7 @@ class TpmThread {
   struct Close {
     ClientId client = 0;
   };
-  struct Drop {  // was withdrawn; it may still be in the engine's queue or line
+  struct Drop {  // for a withdrawn job, which may still be in the engine's queue or line
     ClientId client = 0;
     engine::Ticket ticket = 0;
   };
@@ -172,7 +176,7 @@ class TpmThread {
   struct Drain {};
   struct Stop {};
   struct Order {
-    std::optional<space::OwnerId> owner;  // whose turn it uses; nullopt: it is taken at once
+    std::optional<space::OwnerId> owner;  // the owner whose turn the order uses; nullopt: taken at once
     std::optional<space::Payer> counted;  // in room_
     std::variant<Open, SetLimits, Submit, Inherit, Close, Drop, AboutSessions, AskForSessions, PrepareForSleep, WakeUp,
                  Drain, Stop>
@@ -180,8 +184,8 @@ class TpmThread {
   };
 
   void expect(JobId job);
-  // What gives something back is not counted: there is one Close for each Open, and one Drop for each command that the
-  // engine has.
+  // Orders that free resources are not counted: one Close exists for each Open, and one Drop for each command in the
+  // engine.
   template <typename What>
   void put_counted(space::OwnerId owner, const space::Payer& payer, What what) {
     room_.take(payer);
@@ -189,25 +193,26 @@ class TpmThread {
   }
 
   void run(const TpmSource& source, const engine::Config& config, bool again);
-  // The last event; the back end is closed by then.
+  // Returns the last event; the back end is closed by then.
   Event use(const TpmSource& source, const engine::Config& config, bool again);
   Event serve(wire::Tpm& tpm, ChipReport report, const engine::Config& config, const TpmSource& source);
 
-  // For what is in orders_, or was taken and is not reported yet.
+  // Counts the orders in orders_, and taken orders not reported yet.
   space::SharedRoom room_{space::ShareRule::of(limits::kOrders, 1)};
   base::Inbox<Order> orders_;
   Events& events_;
   std::stop_source give_up_;
   std::shared_ptr<const wire::CommandTable> table_;  // made by the thread before Ready, constant since
 
-  // What both sides touch.
+  // The state used by both threads.
   struct Shared {
     mutable std::mutex mutex;
-    tpm::BackEnd* back_end = nullptr;  // while it is open
-    engine::Gate* gate = nullptr;      // while the engine is there
-    const Worker* worker = nullptr;    // likewise
+    tpm::BackEnd* back_end = nullptr;  // while the back end is open
+    engine::Gate* gate = nullptr;      // while the engine exists
+    const Worker* worker = nullptr;    // while the worker exists
     bool ended = false;
-    // Of jobs that are not done. 0: the engine does not have it yet; if it is gone by then it was withdrawn.
+    // Tickets of unfinished jobs. 0: the engine does not have the job yet; if the entry is gone by then, the job was
+    // withdrawn.
     std::unordered_map<JobId, engine::Ticket> tickets;
   };
   Shared shared_;

@@ -15,7 +15,7 @@
 namespace tpmspace::log {
 namespace {
 
-// Opening waits for nobody. A pipe with a name is opened for reading, too, so it is there without a reader.
+// Opening does not wait. A named pipe is also opened for reading, so opening succeeds without a reader.
 base::Fd open_file(const std::string& path) {
   struct stat info {};
   const bool is_pipe = ::lstat(path.c_str(), &info) == 0 && S_ISFIFO(info.st_mode);
@@ -44,7 +44,7 @@ std::optional<std::string> AuditFile::open_anew() {
   const std::lock_guard lock(mutex_);
   file_ = std::make_shared<const base::Fd>(std::move(file));
   constexpr std::uint64_t kOnce = 1;
-  // Fails only if it says so already.
+  // Fails only if the eventfd is readable already.
   (void)!::write(opened_anew_.get(), &kOnce, sizeof kOnce);
   return std::nullopt;
 }
@@ -58,7 +58,7 @@ std::shared_ptr<const base::Fd> AuditFile::newest() {
 
 std::optional<std::string> AuditFile::write(std::string_view line) {
   auto file = newest();
-  // What was left of a line that found no room must not spoil this one.
+  // The rest of a line that found no room must not spoil this line.
   const std::string on_a_line_of_its_own = "\n" + std::string(line);
   const auto whole = [&] { return torn_ == file ? std::string_view(on_a_line_of_its_own) : line; };
   std::string_view rest = whole();

@@ -1,10 +1,11 @@
-// The file that audit records are appended to, and that can be opened anew while somebody writes.
+// The file that audit records are appended to; the file can be reopened during a write.
 //
-// Idea: whoever rotates records moves the file away and has it opened again by its name. A record is in one file whole:
-// one that is being written goes on in the old file, unless that takes no more (a full pipe that was moved away); then
-// it is written to the new one from its beginning.
-// Threads: `open_anew` any thread, it waits for nobody; `write` one thread, and it may wait. Errors: what was wrong, in
-// words; a file that cannot be opened anew leaves the old one. Source: open(2), pipe(7).
+// Idea: log rotation moves the file away and has the path opened again. Each record is whole in one file: a record
+// being written goes on in the old file, unless the old file takes no more bytes (a full pipe that was moved away);
+// then the record is written to the new file from its beginning.
+// Threads: `open_anew` from any thread, without waiting; `write` from one thread, and the call may wait.
+// Errors: a sentence with the failure; if the file cannot be reopened, the old file stays in use. Source: open(2),
+// pipe(7).
 #pragma once
 
 #include <memory>
@@ -28,17 +29,17 @@ class AuditFile {
   AuditFile(std::string path, base::Fd file, base::Fd opened_anew);
 
  private:
-  // The one that is to be written to from now on.
+  // The file for the next write.
   std::shared_ptr<const base::Fd> newest();
 
   // Constant.
   const std::string path_;
   const base::Fd opened_anew_;  // an eventfd
 
-  std::shared_ptr<const base::Fd> torn_;  // of the writer: the file in which a line is not whole
+  std::shared_ptr<const base::Fd> torn_;  // used by the writer: the file that ends in an incomplete line
 
   std::mutex mutex_;
-  std::shared_ptr<const base::Fd> file_;  // guarded by it
+  std::shared_ptr<const base::Fd> file_;  // guarded by mutex_
 };
 
 }  // namespace tpmspace::log

@@ -19,13 +19,13 @@ namespace {
 using observe::AuditEvent;
 using observe::AuditRecord;
 
-// What only an administrator can cause.
+// Events that only an administrator can cause.
 bool is_an_administrators(const AuditRecord& record) {
   return record.by_administrator || record.event == AuditEvent::kOrder || record.event == AuditEvent::kPolicy ||
          record.event == AuditEvent::kListener || record.event == AuditEvent::kChip;
 }
 
-// Calls `text(name, value)` and `number(name, value)` for what the record says.
+// Calls `text(name, value)` and `number(name, value)` for each field of the record.
 template <typename Text, typename Number>
 void for_each_field(const AuditRecord& record, unsigned held_back, const Text& text, const Number& number) {
   const auto text_if = [&](const char* name, const std::string& value) {
@@ -161,7 +161,7 @@ void AuditLog::flush() {
 
 std::optional<unsigned> AuditLog::allowed(const AuditRecord& record, Clock::time_point now) {
   if (is_an_administrators(record)) return 0;
-  // Whoever can be several users has the records of one.
+  // All users of a shared owner have the records of a single user.
   const std::uint64_t owner = record.owner != 0 ? record.owner : record.uid ? std::uint64_t{*record.uid} + 1 : 0;
   Key key{owner, record.event == AuditEvent::kChanged ? record.command : ""};
   if (!users_.contains(key) && users_.size() >= kMaxUsers)

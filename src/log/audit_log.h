@@ -1,17 +1,16 @@
-// Where audit records go: the journal, with a field for each thing they say, or a file, one JSON object a line.
+// The destination of audit records: the journal, with a field for each value, or a file, one JSON object a line.
 //
-// Idea: a record is never lost silently. What a client can cause is bounded for each user (limits::kLinesPerPeriod in
-// a period); the next record of that user says how many were held back, or one that says nothing else, when the period
-// is over (`say_held_back`, for which `on_held_back` asks) or at the end. Commands that change the TPM are counted by
-// themselves, each command for itself, so that a user cannot hide one behind many others. Administrators' acts are
-// always written.
-// Without a sink the records are lines of the log. Whoever reads them may be slow: nobody waits until they are written
-// (patient_writer.h), and those that are lost are counted by a record "lost".
-// Threads: belongs to the event loop. Limits: kMaxUsers users (and, of changes, commands) are counted at a time; beyond
-// that they share one count.
-// Errors: a file that cannot be opened is said when it is asked for; one that cannot be written is said once in the
-// log; one that cannot be opened anew leaves the old one. Fields: docs/audit.md. Source: systemd.journal-fields(7); RFC
-// 8259.
+// Idea: a record is never lost silently. Records that a client can cause are bounded for each user
+// (limits::kLinesPerPeriod in a period); the next record of the user has the number of held-back records, or a separate
+// record has the number when the period is over (`say_held_back`, requested by `on_held_back`) or at the end. Commands
+// that change the TPM are counted separately, each command by itself, so that a user cannot hide a change behind many
+// other commands. Administrators' acts are always written.
+// Without a sink the records are lines of the log. The reader of the records may be slow: no caller waits until records
+// are written (patient_writer.h), and a record "lost" counts the lost records.
+// Threads: belongs to the event loop. Limits: kMaxUsers users (and, for changes, commands) are counted at a time;
+// further users share one count.
+// Errors: if a file cannot be opened, `open` fails; a failed write is logged once; if a file cannot be reopened, the
+// old file stays in use. Fields: docs/audit.md. Source: systemd.journal-fields(7); RFC 8259.
 #pragma once
 
 #include <chrono>
@@ -40,44 +39,44 @@ class AuditLog {
 
   using Clock = RateLimit::Clock;
   void write(const observe::AuditRecord& record, Clock::time_point now = Clock::now());
-  // Called when a record is held back: whoever is told sees to it that `say_held_back` is called after
-  // limits::kLinePeriod, and again for as long as that says so.
+  // `told` is called when a record is held back, and must arrange that `say_held_back` is called after
+  // limits::kLinePeriod, and again as long as the result is true.
   void on_held_back(std::function<void()> told) { told_ = std::move(told); }
-  // Of users whose period is over. Whether records of others are still held back.
+  // Writes the counts of users whose period is over. Returns whether records of other users are still held back.
   bool say_held_back(Clock::time_point now = Clock::now());
-  // The file by its name, which may be another one now (log rotation).
+  // Reopens the file by its name, which may denote a new file now (log rotation).
   void open_anew();
-  // What is held back is said, and all is waited for until it is written, at most limits::kLastWords.
+  // Writes the counts of held-back records, and waits until all records are written, at most limits::kLastWords.
   void last_words();
   void flush();
-  // Records, ever.
+  // Lost records since the start.
   [[nodiscard]] std::uint64_t lost() const { return writer_ ? writer_->lost() : 0; }
-  // Records that were held back, ever: of all users; of one owner.
+  // Records held back since the start: of all users; of one owner.
   [[nodiscard]] std::uint64_t held_back() const { return held_back_; }
   [[nodiscard]] std::uint64_t held_back_of(std::uint64_t owner) const;
-  // "uid 33: 120, uid 1000: 4" of those with the most, at most kMostNamed.
+  // "uid 33: 120, uid 1000: 4": the users with the most held-back records, at most kMostNamed.
   static constexpr std::size_t kMostNamed = 8;
   [[nodiscard]] std::string most_held_back() const;
 
-  // The sentence that people read; and the line of JSON, with its end of line.
+  // The sentence for people; and the line of JSON, with its end of line.
   [[nodiscard]] static std::string sentence(const observe::AuditRecord& record, unsigned held_back);
   [[nodiscard]] static std::string json(const observe::AuditRecord& record, unsigned held_back,
                                         std::chrono::system_clock::time_point now);
 
  private:
-  // What a record is in there.
+  // The form of a record in the sink.
   using Form = std::function<PatientWriter::Record(const observe::AuditRecord& record, unsigned held_back)>;
   using Write = std::function<std::optional<std::string>(const PatientWriter::Record& record)>;
-  // Lines of the log.
+  // Writes lines of the log.
   explicit AuditLog(Log& log) : log_(&log) {}
-  // `what`: it is, for people.
+  // `what`: the sink's name for people.
   AuditLog(Log& log, const std::string& what, Form form, Write write);
 
-  // How many were held back before this one; nullopt: this one is, too.
+  // The number of records held back before this record; nullopt: hold this record back, too.
   [[nodiscard]] std::optional<unsigned> allowed(const observe::AuditRecord& record, Clock::time_point now);
   void put(const observe::AuditRecord& record, unsigned held_back);
 
-  // An owner, 0 for those who are too many to be counted one by one; and which command, of changes.
+  // An owner, 0 for all owners above kMaxUsers; and the command, for changes.
   using Key = std::pair<std::uint64_t, std::string>;
   void count_held_back(std::uint64_t owner);
 

@@ -50,7 +50,7 @@ std::optional<std::uint32_t> handle_of(const proto::SessionOrder& order) {
 
 namespace {
 
-// The parameter that says what is made or switched, behind so many TPM2Bs.
+// The parameter that names the made or switched thing, after so many TPM2Bs.
 std::optional<std::uint32_t> named_in_parameters(const wire::Command& command) {
   const auto [what, after] = command.row().names;
   wire::Reader in(command.parameters());

@@ -1,6 +1,6 @@
-// What audit records say of orders, of commands and of sessions that were taken: sentences without their full stop.
-//
-// Threads: functions of their arguments. Limits: kMostHandles handles are named, the others are counted. Errors: none.
+// Sentences of audit records on orders, commands and reclaimed sessions, without the full stop.
+// Threads: functions of their arguments. Limits: kMostHandles handles are named, further handles are counted. Errors:
+// none.
 #pragma once
 
 #include <cstddef>
@@ -19,8 +19,8 @@ inline constexpr std::size_t kMostHandles = 16;
 
 // "flush of the sessions of uid 33"
 [[nodiscard]] std::string sentence_of(const proto::SessionOrder& order);
-// "flush of the sessions of uid 33: it concerned 2 sessions". `code`: why it was not done. `sessions`: nullopt: nobody
-// knows, for whoever asked left before it was done.
+// "flush of the sessions of uid 33: it concerned 2 sessions". `code`: the code of a failure. `sessions`: nullopt: the
+// number is unknown, since the client left before the end of the order.
 [[nodiscard]] std::string sentence_of_end(const std::string& order, wire::Rc code,
                                           const std::optional<std::size_t>& sessions);
 // Of the session that an order to keep it, or not any more, is about.

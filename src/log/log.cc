@@ -44,7 +44,7 @@ std::string prefix(LogLevel level, bool for_the_journal) {
 Log::Log(LogLevel level, int fd)
     : level_(level),
       for_the_journal_(is_journal(fd)),
-      // Without `trouble`: a log that cannot be written has nobody left to be told.
+      // Without `trouble`: if the log cannot be written, there is no other place for a report.
       writer_({.write = [fd](const PatientWriter::Record& line) { return write_whole(fd, line.front()); },
                .loss =
                    [for_the_journal = for_the_journal_](std::uint64_t lost) {

@@ -1,13 +1,14 @@
-// The log: the one place that makes lines.
+// The log: the only component that makes log lines.
 //
 // Idea: if standard error is the journal, a line is "<N>tpmspaced: sentence", with the journal's priority N; the
-// journal adds the time. Everywhere else (a terminal, a file, a pipe) a line is "2026-11-30T09:22:39.123Z tpmspaced:
-// warning: sentence". The time is that of the event, also if the line is written later: the caller does not wait until
-// a line is written (patient_writer.h). Control characters are replaced, so that text from outside cannot fake a line,
-// a time or a priority. A command's body is never logged. Threads: every method from any thread. Errors: none; what
-// cannot be written is lost, and the next line that can be written says how many were lost. `RateLimit` bounds what
-// clients can cause; it belongs to one thread and is told the time. Source: sd-daemon(3) for the priorities,
-// systemd.exec(5) for JOURNAL_STREAM, RFC 3339 for the time.
+// journal adds the time. Otherwise (a terminal, a file, a pipe) a line is "2026-11-30T09:22:39.123Z tpmspaced: warning:
+// sentence". The time is the event's, even if the line is written later: the caller does not wait for the write
+// (patient_writer.h). Control characters are replaced, so that text from outside cannot fake a line, a time or a
+// priority. A command's body is never logged.
+// Threads: every method from any thread; a `RateLimit` belongs to one thread, and its times are passed in. Errors:
+// none; unwritable lines are lost, and the next written line has the number of lost lines. `RateLimit` bounds the lines
+// that clients can cause.
+// Source: sd-daemon(3) for the priorities, systemd.exec(5) for JOURNAL_STREAM, RFC 3339 for the time.
 #pragma once
 
 #include <fmt/core.h>
@@ -38,9 +39,9 @@ class Log {
   void set_level(LogLevel level) { level_ = level; }
   [[nodiscard]] bool wants(LogLevel level) const { return level <= level_.load(std::memory_order_relaxed); }
 
-  // Waits until all that was said is written, at most limits::kLastWords.
+  // Waits until all lines are written, at most limits::kLastWords.
   void flush() { writer_.flush(); }
-  // Lines, ever.
+  // Lost lines since the start.
   [[nodiscard]] std::uint64_t lost() const { return writer_.lost(); }
 
   template <typename... Args>
@@ -76,19 +77,19 @@ class Log {
   PatientWriter writer_;
 };
 
-// " (3 more such before this)"; of none: nothing.
+// " (3 more such before this)"; empty for 0.
 [[nodiscard]] std::string held_back_text(unsigned held_back);
 
 class RateLimit {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // Whether a line may be written at `now`: then the number of lines that were held back since the last one.
+  // Whether a line may be written at `now`: then the number of lines held back since the last line.
   [[nodiscard]] std::optional<unsigned> allow(Clock::time_point now);
-  // So many were held back since the last one, if the period is over at `now`; whoever asks says so.
+  // The number of lines held back since the last line, if the period is over at `now`; the caller reports the number.
   [[nodiscard]] unsigned take_held_back(Clock::time_point now);
   [[nodiscard]] unsigned held_back() const { return held_back_; }
-  // Its period is over, and nothing was held back that nobody knows of.
+  // The period is over, and no unreported lines were held back.
   [[nodiscard]] bool is_over(Clock::time_point now) const {
     return held_back_ == 0 && (!period_begin_ || now - *period_begin_ >= limits::kLinePeriod);
   }

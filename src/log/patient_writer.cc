@@ -29,7 +29,7 @@ struct PatientWriter::State {
 
   struct Item {
     Record record;
-    std::uint64_t losses = 0;  // that it speaks of
+    std::uint64_t losses = 0;  // number of lost records that the record reports
   };
 
   void push(Record record, std::uint64_t losses) {
@@ -56,19 +56,19 @@ struct PatientWriter::State {
   std::condition_variable work, done;
   // Guarded by mutex.
   std::deque<Item> waiting;
-  std::size_t octets = 0;    // of those that wait or are being written
-  std::uint64_t lost = 0;    // ever
-  std::uint64_t unsaid = 0;  // of those
-  bool troubled = false;     // the last one could not be written
-  bool ending = false;       // when all is written
+  std::size_t octets = 0;    // bytes that wait or are being written
+  std::uint64_t lost = 0;    // since the start
+  std::uint64_t unsaid = 0;  // lost records not reported yet
+  bool troubled = false;     // the last record could not be written
+  bool ending = false;       // end when all records are written
   bool ended = false;
-  bool left = false;  // nobody waits for the thread any more
+  bool left = false;  // no caller waits for the thread any more
 };
 
 void PatientWriter::State::run() {
   std::unique_lock lock(mutex);
   while (!left) {
-    // Where nothing can be written now, that is said when somebody has something new.
+    // If no byte can be written now, the failure is reported with the next new record.
     if (waiting.empty() && !troubled) push_loss();
     if (waiting.empty()) {
       done.notify_all();
@@ -88,7 +88,7 @@ void PatientWriter::State::run() {
 }
 
 PatientWriter::PatientWriter(Sink sink) : state_(std::make_shared<State>(std::move(sink))) {
-  // Signals are for others.
+  // Other threads handle signals.
   sigset_t all, before;
   sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);

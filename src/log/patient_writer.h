@@ -1,14 +1,14 @@
-// Writes for those who must not wait: a thread of its own puts records where they go, however long that takes.
+// Writes for callers that must not wait: a separate thread writes the records, however long a write takes.
 //
-// Idea: `put` leaves a record and goes on; the thread writes one after the other, and waits when a pipe is full or
-// journald is stopped. When too much is unwritten, new records are lost until half of it is written; then a record that
-// says how many were lost stands where they are missing. The thread is left behind at the end if it still waits, so it
-// uses nothing but what it shares with the writer.
-// Threads: every method from any thread. The functions of a `Sink` are called by the thread, `loss` also by whoever
-// puts; `loss` and `trouble` must not come back to this writer, and `trouble` is not called once the writer is gone.
-// Limits: limits::kMaxUnwritten octets; limits::kLastWords for what is unwritten at the end.
-// Errors: what cannot be written is lost, and counted as such; why is told by `trouble`, once until writing works
-// again. `std::system_error` if the thread cannot be made.
+// Idea: `put` queues a record and returns; the thread writes the records in order, and waits when a pipe is full or
+// journald is stopped. If too many bytes are unwritten, new records are lost until half of the bytes are written; then
+// a record with the number of lost records takes their place. At the end the thread is left behind if it still waits,
+// so the thread uses only the state shared with the writer.
+// Threads: every method from any thread. The thread calls the functions of a `Sink`; the caller of `put` calls `loss`,
+// too. `loss` and `trouble` must not call this writer, and `trouble` is not called after the writer's destruction.
+// Limits: limits::kMaxUnwritten bytes; limits::kLastWords for unwritten records at the end.
+// Errors: unwritable records are lost and counted; `trouble` gets the reason, once until writing works again.
+// `std::system_error` if the thread cannot be made.
 #pragma once
 
 #include <cstdint>
@@ -26,9 +26,9 @@ class PatientWriter {
  public:
   using Record = std::vector<std::string>;  // a line, or the fields of an entry
   struct Sink {
-    // May wait. What was wrong, in words.
+    // May wait. Returns the failure in words.
     std::function<std::optional<std::string>(const Record& record)> write;
-    // The record that says so.
+    // The record about lost records.
     std::function<Record(std::uint64_t lost)> loss;
     std::function<void(const std::string& why)> trouble = [](const std::string&) {};
   };
@@ -38,9 +38,9 @@ class PatientWriter {
   ~PatientWriter();
 
   void put(Record record);
-  // Waits until all is written, at most limits::kLastWords.
+  // Waits until all records are written, at most limits::kLastWords.
   void flush();
-  // Ever.
+  // Lost records since the start.
   [[nodiscard]] std::uint64_t lost() const;
 
  private:
@@ -49,7 +49,7 @@ class PatientWriter {
   std::thread thread_;
 };
 
-// All of it, also to a descriptor that does not wait by itself. What was wrong, in words.
+// Writes the whole text, also to a non-blocking descriptor. Returns the failure in words.
 [[nodiscard]] std::optional<std::string> write_whole(int fd, std::string_view text);
 
 }  // namespace tpmspace::log

@@ -1,9 +1,9 @@
-// The service manager, and what it is told: readiness, status, the end.
+// Reports readiness, status and the end to the service manager.
 //
-// Idea: it may be stopped, or its socket full, and sd_notify waits for it; a thread says it (PatientWriter), so nothing
-// is lost and nobody waits. Without a service manager there is no thread.
-// Threads: every method from any thread. Errors: what cannot be told is not; `std::system_error` if there can be no
-// thread. Source: sd_notify(3).
+// Idea: sd_notify waits if the service manager is stopped or its socket is full; so a thread calls sd_notify
+// (PatientWriter), no report is lost and no caller waits. Without a service manager there is no thread.
+// Threads: every method from any thread. Errors: unwritable reports are dropped; `std::system_error` if no thread can
+// be made. Source: sd_notify(3).
 #pragma once
 
 #include <optional>
@@ -15,9 +15,9 @@ namespace tpmspace::log {
 
 class ServiceManager {
  public:
-  // Told is the one that the environment names.
+  // Reports go to the service manager named by the environment.
   ServiceManager();
-  // Lines as sd_notify takes them.
+  // Lines in the format of sd_notify.
   void tell(std::string state);
 
  private:

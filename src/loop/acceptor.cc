@@ -10,7 +10,7 @@
 namespace tpmspace::loop {
 namespace {
 
-// The client that was next is gone, or a signal came: the next one, please. Anything else would come again at once.
+// The next client left already, or a signal came: accept the next client. Any other error would repeat at once.
 bool concerns_one_client(int error) {
   return error == ECONNABORTED || error == EINTR || error == EPROTO;
 }

@@ -1,11 +1,12 @@
-// Accepting clients, and not being able to.
+// Accepts clients, and pauses when accepting fails.
 //
-// Idea: a few clients a turn, so that each listening socket has its turn among all that is watched. Without descriptors
-// or memory, or whatever else is wrong with the listening socket, accepting pauses: the socket is not watched, so
-// nothing spins; it is watched again when a client has left or after limits::kAcceptPause, whichever is first. If the
-// kernel then allows no watch, it pauses again. It also pauses while there is no room for who comes: that is no error.
-// Threads: belongs to the event loop. Errors: logged once for each shortage; a client that left before it was accepted
-// is nobody's error.
+// Idea: each turn accepts a few clients, so each listening socket has its turn among all watched descriptors. If
+// descriptors or memory run out, or the listening socket has another error, accepting pauses: the socket is not
+// watched, so the loop does not spin. The watch resumes when a client has left or after limits::kAcceptPause, whichever
+// is first. If the kernel then refuses the watch, accepting pauses again. Accepting also pauses while there is no room
+// for new clients: no error.
+// Threads: belongs to the event loop.
+// Errors: logged once for each shortage; a client that left before it was accepted is no error.
 #pragma once
 
 #include <functional>
@@ -24,16 +25,16 @@ class Acceptor {
   // `fd`: a listening, non-blocking socket that outlives the acceptor.
   Acceptor(EventLoop& loop, log::Log& log, int fd, Callback callback, std::function<bool()> has_room);
 
-  // A descriptor was given back, or there is room again.
+  // A descriptor was closed, or there is room again.
   void on_room() {
     if (paused_) resume();
   }
-  // Those who wait by now come in, and nobody after that.
+  // Accepts the clients that wait now, and no later clients.
   void finish();
 
  private:
   void accept_some();
-  // False: no more for now.
+  // False: stop accepting for now.
   [[nodiscard]] bool accept_one();
   void pause(const std::error_code& error);
   void pause();

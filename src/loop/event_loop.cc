@@ -38,7 +38,7 @@ void detail::Unref::operator()(sd_event_source* source) const {
 
 struct Watch::State {
   Poll& poll;
-  std::uint64_t id = 0;  // never reused: what is left of a batch may speak of one that is gone
+  std::uint64_t id = 0;  // never reused: a batch may still name a destroyed watch
   int fd = -1;
   std::uint32_t events = 0;
   bool on = false;
@@ -47,7 +47,7 @@ struct Watch::State {
   ~State();
 };
 
-// Those that are watched, by id.
+// The started watches, by id.
 class Watch::Poll {
  public:
   Poll() : epoll_(must(::epoll_create1(EPOLL_CLOEXEC), -1, "epoll_create1")) {}
@@ -67,10 +67,10 @@ class Watch::Poll {
     watched_.erase(state.id);
     state.on = false;
   }
-  // Takes nothing of the kernel's that the watch does not have, so it does not fail.
+  // Takes no kernel resource beyond the watch's own, so the call does not fail.
   void set_events(const State& state) { (void)change(EPOLL_CTL_MOD, state); }
 
-  // Some of what is ready; the rest in the loop's next round.
+  // Handles some of the ready descriptors; the loop's next round handles the rest.
   void dispatch() {
     std::array<epoll_event, kBatch> ready{};
     const int count = ::epoll_wait(epoll_.get(), ready.data(), kBatch, 0);
@@ -213,7 +213,7 @@ void EventLoop::on_signal(int number, std::function<void()> callback) {
   };
   must(sd_event_add_signal(loop_.get(), &source, number, trampoline, handler.callback.get()), "sd_event_add_signal");
   handler.source = own(source);
-  // A signal is looked at before clients are.
+  // A signal is handled before clients.
   must(sd_event_source_set_priority(source, SD_EVENT_PRIORITY_IMPORTANT), "sd_event_add_signal");
   signals_.push_back(std::move(handler));
 }

@@ -1,14 +1,14 @@
 // The event loop: sd-event behind handles that clean up after themselves.
 //
-// Descriptors are watched by an epoll of our own, which is one source of sd-event's: sd-event asks the kernel for
-// everything that is ready before each single callback, so a thousand descriptors that are ready at once would cost a
-// million looks.
-// Idea: a handle (`Watch`, `Timer`, `Deferred`) owns its event source; destroying it ends the callbacks. A callback
-// must not destroy its own handle: put what shall die aside and let a `Deferred` destroy it. Threads: one thread makes,
-// runs and destroys everything here. Errors: the kernel limits how many descriptors a user watches
-// (fs.epoll.max_user_watches), so `Watch::start` can fail at any time; that is a value. Making another source fails
-// only without memory or descriptors at start; that is fatal and said by `std::system_error` which does not leave the
-// room (program.cc catches it). Source: sd-event(3), epoll(7).
+// An epoll of our own watches the descriptors and is one source of sd-event. Reason: sd-event asks the kernel for all
+// ready descriptors before each single callback, so a thousand descriptors ready at once would cost a million looks.
+// Idea: a handle (`Watch`, `Timer`, `Deferred`) owns its event source; destroying the handle ends the callbacks. A
+// callback must not destroy its own handle: put the handle aside and let a `Deferred` destroy it.
+// Threads: one thread makes, runs and destroys all handles and the loop.
+// Errors: the kernel limits how many descriptors a user watches (fs.epoll.max_user_watches), so `Watch::start` can fail
+// at any time and returns the error. Making another source fails only without memory or descriptors at the start:
+// fatal, reported by `std::system_error`, which does not leave the room (program.cc catches it).
+// Source: sd-event(3), epoll(7).
 #pragma once
 
 #include <sys/epoll.h>
@@ -34,7 +34,7 @@ struct Unref {
 using Source = std::unique_ptr<sd_event_source, Unref>;
 }  // namespace detail
 
-// A descriptor that is watched for EPOLLIN, EPOLLOUT; EPOLLHUP and EPOLLERR are always told.
+// A descriptor watched for EPOLLIN, EPOLLOUT; EPOLLHUP and EPOLLERR are always reported.
 class Watch {
  public:
   using Callback = std::function<void(std::uint32_t events)>;
@@ -43,9 +43,9 @@ class Watch {
   Watch& operator=(Watch&& other) noexcept;
   ~Watch();
   void set_events(std::uint32_t events);
-  // No more callbacks; the descriptor can be closed. Also from within the callback.
+  // Ends the callbacks; the descriptor can be closed. Allowed within the callback.
   void stop();
-  // From now on there are callbacks; or the kernel refuses, and it can be tried again.
+  // Starts the callbacks. If the kernel refuses, `start` can be called again.
   [[nodiscard]] std::error_code start();
 
  private:
@@ -73,8 +73,8 @@ class Timer {
   detail::Source source_;
 };
 
-// Runs its callback once, in the loop's next round, each time it is asked. Also one that always asks again lets
-// everything else have its turn between.
+// Runs its callback once, in the loop's next round, for each `ask`. Even if the callback always asks again, all other
+// work has its turn in between.
 class Deferred {
  public:
   using Callback = std::function<void()>;
@@ -85,7 +85,7 @@ class Deferred {
   struct State {
     sd_event* loop = nullptr;
     Callback callback;
-    // A new one each time: sd-event goes by age, and one that is enabled again is as old as when it was made.
+    // A new source each time: sd-event sorts by age, and an enabled source keeps the age of its creation.
     detail::Source source = nullptr;
     bool asked = false;
   };
@@ -99,19 +99,19 @@ class EventLoop {
   EventLoop& operator=(const EventLoop&) = delete;
   ~EventLoop();
 
-  // The loop must outlive it. Not started.
+  // The loop must outlive the watch. The watch is not started.
   [[nodiscard]] Watch idle_watch(int fd, std::uint32_t events, Watch::Callback callback);
-  // Started. For the start of the daemon.
+  // The watch is started. For the start of the daemon.
   [[nodiscard]] Watch watch(int fd, std::uint32_t events, Watch::Callback callback);
   [[nodiscard]] Timer timer(Timer::Callback callback);
   [[nodiscard]] Deferred deferred(Deferred::Callback callback);
-  // For the loop's whole life. Precondition: the signal is blocked in every thread.
+  // Stays for the loop's whole life. Precondition: the signal is blocked in every thread.
   void on_signal(int number, std::function<void()> callback);
 
-  // The bus is served by the loop. It must end before the loop.
+  // The loop serves the bus. The bus must end before the loop.
   void attach(sd_bus* bus);
 
-  // Until `stop`; returns its code.
+  // Runs until `stop`; returns the code given to `stop`.
   [[nodiscard]] int run();
   void stop(int code);
 

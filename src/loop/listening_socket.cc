@@ -32,7 +32,7 @@ std::string last_error() {
   return std::strerror(errno);
 }
 
-// To chown: as it is.
+// For chown: no change.
 constexpr auto kSame = static_cast<uid_t>(-1);
 
 std::string id_text(const std::optional<uid_t>& id) {
@@ -70,7 +70,7 @@ Done check_length(const std::string& path, std::string_view remedy) {
                proto::kMaxSocketPath, path, remedy);
 }
 
-// Others may have to reach the socket; who may connect is said by the socket's own mode.
+// Other users may need to reach the socket; the socket's own mode restricts the connections.
 Done make_directories(const std::string& directory, unsigned levels) {
   if (levels == 0) return {};
   if (auto ok = make_directories(directory_of(directory), levels - 1); !ok) return ok;
@@ -97,7 +97,7 @@ Done check_directory(const std::string& path) {
   return {};
 }
 
-// Nobody but root and ourselves can exchange what lies there, nor the directory itself for a link to elsewhere.
+// Only root and we can replace the files in the directory, or the directory itself by a link to another directory.
 bool is_ours(const std::string& directory) {
   struct stat info {};
   if (::lstat(directory.c_str(), &info) != 0 || (info.st_uid != 0 && info.st_uid != ::geteuid())) return false;
@@ -105,7 +105,7 @@ bool is_ours(const std::string& directory) {
   return (info.st_mode & (S_IWGRP | S_IWOTH)) == 0 || (info.st_mode & S_ISVTX) != 0;
 }
 
-// Of the directory that it lies in, and of those that were made for it.
+// Checks the socket's directory, and the directories above that `make_directories` made.
 Done check_care(const ListeningSocket::Place& place) {
   if (!place.careful) return {};
   std::string directory = directory_of(place.path);
@@ -121,7 +121,7 @@ pid_t peer_pid(int fd) {
   return peer ? peer->pid : 0;
 }
 
-// What lies at PATH may be replaced: nothing, or a socket that nobody serves.
+// PATH may be replaced if no file is there, or a socket that no process serves.
 Done check_place(const std::string& path) {
   struct stat info {};
   if (::lstat(path.c_str(), &info) != 0) {
@@ -136,8 +136,8 @@ Done check_place(const std::string& path) {
   if (::connect(probe.get(), generic(address), sizeof address) == 0)
     return fault("another tpmspaced (pid {}) serves {}", peer_pid(probe.get()), path);
   switch (errno) {
-    case ECONNREFUSED:  // stale: whoever made it is gone
-    case ENOENT:        // and now it is gone too
+    case ECONNREFUSED:  // stale: the serving process is gone
+    case ENOENT:        // the file has vanished meanwhile
       return {};
     case EAGAIN:
       return fault("another program listens on {} and does not answer", path);
@@ -165,7 +165,7 @@ bool same_file(int fd, const std::string& path) {
          held.st_ino == named.st_ino;
 }
 
-// Whoever holds the lock may later remove its file, so a lock on a file that is no longer there is none.
+// The holder of the lock may later remove the lock file, so a lock on a removed file does not count.
 tl::expected<base::Fd, std::string> take_lock(const std::string& path) {
   const std::string name = lock_path(path);
   for (;;) {
@@ -177,7 +177,8 @@ tl::expected<base::Fd, std::string> take_lock(const std::string& path) {
           name, last_error(), directory_of(path));
     if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
       if (errno != EWOULDBLOCK) return fault("the lock file {} cannot be locked: {}", name, last_error());
-      // One that serves is named by its socket; this one is about to, or about to leave.
+      // If a daemon serves at the path, the message names the socket; else a daemon is starting or stopping at the
+      // path.
       if (auto place = check_place(path); !place) return tl::unexpected(place.error());
       return fault("another tpmspaced (pid {}) is starting or stopping at {}", lock_holder(fd.get()), path);
     }
@@ -189,7 +190,7 @@ tl::expected<base::Fd, std::string> take_lock(const std::string& path) {
   }
 }
 
-// Who may connect; and then it listens. `info`: what it is in the file system.
+// Sets owner, group and mode, then listens. `info`: the socket's entry in the file system.
 Done set_up(const ListeningSocket::Place& place, int fd, const std::string& temporary, struct stat& info) {
   if ((place.owner || place.group) &&
       ::lchown(temporary.c_str(), place.owner.value_or(kSame), place.group.value_or(kSame)) != 0)
@@ -213,7 +214,7 @@ tl::expected<ListeningSocket, std::string> ListeningSocket::claim(const Place& p
   if (auto ok = check_care(place); !ok) return tl::unexpected(ok.error());
   auto lock = take_lock(path);
   if (!lock) return tl::unexpected(lock.error());
-  // From here on the destructor takes the lock file away.
+  // From here on the destructor removes the lock file.
   ListeningSocket out(place, std::move(*lock));
   if (auto ok = check_place(path); !ok) return tl::unexpected(ok.error());
   return out;
@@ -230,7 +231,7 @@ tl::expected<ListeningSocket, std::string> ListeningSocket::inherit(int fd) {
   socklen_t size = sizeof address;
   if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0)
     out.place_.path.assign(address.sun_path, ::strnlen(address.sun_path, sizeof address.sun_path));
-  // It would serve, but no client of ours could name it.
+  // The socket would serve, but no client of ours could name the path.
   if (auto fits = check_length(out.place_.path, "choose another ListenStream="); !fits)
     return tl::unexpected(fits.error());
   return out;
@@ -248,11 +249,11 @@ bool ListeningSocket::is_there() const {
 
 tl::expected<ListeningSocket::Published, std::string> ListeningSocket::put(const Place& place) const {
   const std::string temporary = new_path(place.path);
-  ::unlink(temporary.c_str());  // left by one that died here; we hold the lock
+  ::unlink(temporary.c_str());  // left by a daemon that died here; we hold the lock
   base::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return fault("no socket can be made: {}", last_error());
   const sockaddr_un address = address_of(temporary);
-  // Linux takes the mode from the socket itself, but for the umask: a name could stand for something else by now.
+  // Linux takes the mode from the socket itself, minus the umask: by now the name could refer to another file.
   ::fchmod(fd.get(), place.mode);
   const mode_t umask = ::umask(0);
   const bool bound = ::bind(fd.get(), generic(address), sizeof address) == 0;

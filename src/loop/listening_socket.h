@@ -1,12 +1,14 @@
-// The listening socket: taking its place in the file system, and leaving it.
+// The listening socket: its creation in the file system, and its removal.
 //
-// Idea: `claim` proves early that PATH may be ours (nobody serves it, nothing else lies there) and holds a lock beside
-// it, so that two daemons that start together do not race; `publish` makes the socket appear at once, complete, with
-// its mode, when the daemon is ready: it is made as PATH.new and renamed. `replace` does the same over our own socket,
-// so other rights come without a moment in which there is none. `withdraw` removes it only if it is still ours. A
-// socket that systemd hands over (`inherit`) is systemd's: nothing is claimed, published or removed. Threads: one.
-// Errors: one sentence: what, why, what to do. Limits: proto::kMaxSocketPath octets of path. Source: unix(7),
-// sd_listen_fds(3).
+// Idea: `claim` proves early that PATH is free (no process serves it, no other file is there) and holds a lock beside
+// PATH, so that two daemons starting together do not race. When the daemon is ready, `publish` makes the socket appear
+// at once, complete, with its mode: the socket is made as PATH.new and renamed. `replace` does the same over our own
+// socket, so the rights change without a moment without a socket. `withdraw` removes the socket only if it is still
+// ours. A socket that systemd hands over (`inherit`) is systemd's: nothing is claimed, published or removed.
+// Threads: one.
+// Errors: one sentence with the failure, the reason and the remedy.
+// Limits: proto::kMaxSocketPath bytes of path.
+// Source: unix(7), sd_listen_fds(3).
 #pragma once
 
 #include <sys/stat.h>
@@ -22,19 +24,19 @@ namespace tpmspace::loop {
 
 class ListeningSocket {
  public:
-  // Where, and who may connect.
+  // The path, and the users allowed to connect.
   struct Place {
     std::string path = {};
     mode_t mode = 0600;
     std::optional<uid_t> owner = {};  // other than ours
     std::optional<gid_t> group = {};
-    // It is our own default: so many of the last directories of its path are made if they are missing. They stay when
-    // the socket goes: a container that has one of them mounted finds the next socket in it.
+    // For our own default path: `publish` makes up to this many of the path's last directories if they are missing. The
+    // directories stay when the socket goes: a container with one of them mounted finds the next socket in it.
     unsigned make_directories = 0;
-    bool careful = false;  // nobody but root and us may put something else there
+    bool careful = false;  // only root and we may be able to replace the socket
   };
   [[nodiscard]] static tl::expected<ListeningSocket, std::string> claim(const Place& place);
-  // The descriptor must be a listening Unix stream socket; it is owned from now on.
+  // The descriptor must be a listening Unix stream socket; the result owns the descriptor.
   [[nodiscard]] static tl::expected<ListeningSocket, std::string> inherit(int fd);
 
   ListeningSocket(ListeningSocket&&) = default;
@@ -43,10 +45,11 @@ class ListeningSocket {
 
   // From here on clients can connect.
   [[nodiscard]] tl::expected<void, std::string> publish();
-  // With other rights, from now on or as soon as it is published. If that cannot be, the socket stays as it was; else
-  // the caller has the former one, in which some may wait to be accepted. Precondition: the same path.
+  // Changes the rights now, or at publication if that is still to come. On failure the socket stays unchanged. On
+  // success the caller gets the former socket, on which clients may still wait to be accepted. Precondition: the same
+  // path.
   [[nodiscard]] tl::expected<base::Fd, std::string> replace(const Place& place);
-  // No new clients. The lock is kept until the listener is gone.
+  // No new clients. The lock is kept until the listener is destroyed.
   void withdraw();
 
   [[nodiscard]] int fd() const { return socket_.get(); }
@@ -67,14 +70,14 @@ class ListeningSocket {
   };
   // A new socket at the path, listening.
   [[nodiscard]] tl::expected<Published, std::string> put(const Place& place) const;
-  // What was there before.
+  // Returns the former socket.
   [[nodiscard]] tl::expected<base::Fd, std::string> change_to(const Place& place);
   [[nodiscard]] bool is_there() const;
 
   Place place_;
   base::Fd lock_;  // none: inherited
   base::Fd socket_;
-  std::optional<Inode> published_as_;  // what we renamed onto its path
+  std::optional<Inode> published_as_;  // the inode that we renamed onto the path
 };
 
 }  // namespace tpmspace::loop

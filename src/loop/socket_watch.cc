@@ -47,9 +47,9 @@ void SocketWatch::on_event() {
   pause_.arm(kPause);
 }
 
-// What is there is looked at after the directory is watched: so nothing is missed between.
+// The look comes after the directory is watched, so no new socket is missed in between.
 void SocketWatch::look() {
-  // At most so often: whoever fills a directory faster than this reads wakes us once more.
+  // A bounded number of reads: a directory that fills faster than we read wakes the loop once more.
   std::array<char, 16'384> unread{};
   for (int i = 0; i < 16 && ::read(inotify_.get(), unread.data(), unread.size()) > 0; ++i) continue;
   watch_directory();

@@ -1,10 +1,10 @@
-// Tells when a Unix socket that somebody else makes is there, without asking again and again.
+// Reports when another program's Unix socket appears, without polling.
 //
-// Idea: inotify watches the directory it will be in; while that is missing, the deepest one above that is there.
-// Whatever happens in it is only a reason to look: the socket has appeared if it is another one than at the last look.
-// Directories like /tmp belong to everybody, so after each look comes a pause, however much goes on in there.
-// Threads: belongs to the event loop. Limits: one inotify instance and one watch; kPause between two looks.
-// Errors: where inotify cannot be had nothing is ever told, so whoever waits has a timer as well.
+// Idea: inotify watches the socket's directory; while the directory is missing, its deepest existing ancestor. Any
+// event in the watched directory is only a reason to look: the socket has appeared if it differs from the socket at the
+// last look. Every user can write to directories like /tmp, so a pause follows each look, however many events occur.
+// Threads: belongs to the event loop. Limits: one inotify instance and one watch; kPause between two looks. Errors:
+// without inotify no socket is reported, so callers also have a timer.
 // Source: inotify(7).
 #pragma once
 
@@ -28,14 +28,15 @@ class SocketWatch {
   // `path`: empty for nothing to watch.
   SocketWatch(EventLoop& loop, std::string path, std::function<void()> appeared);
 
-  // From now on `appeared` is called for each new socket; soon for one that is there already. Does nothing if it runs.
+  // From now on `appeared` is called for each new socket, and soon for an existing socket. No effect if already
+  // running.
   void start();
   void stop();
 
  private:
-  using Identity = std::tuple<dev_t, ino_t, std::int64_t, std::int64_t>;  // the last two: when it was made
+  using Identity = std::tuple<dev_t, ino_t, std::int64_t, std::int64_t>;  // the last two: time of creation
   [[nodiscard]] std::optional<Identity> identity() const;
-  // Of the directory to watch now, anew.
+  // Watches the directory that is the right one now.
   void watch_directory();
   void on_event();
   void look();
@@ -43,7 +44,7 @@ class SocketWatch {
   EventLoop& loop_;
   const std::string path_;
   std::function<void()> appeared_;
-  base::Fd inotify_;  // -1: it does not run
+  base::Fd inotify_;  // -1: not running
   int watched_ = -1;
   std::optional<Identity> seen_;
   Watch events_;

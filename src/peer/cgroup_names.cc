@@ -10,7 +10,7 @@ namespace {
 constexpr std::size_t kMaxUnitName = 255;
 constexpr std::size_t kContainerId = 64;
 
-// The cgroups of a path, one after the other; "" behind the last.
+// The cgroups of a path, one after the other; "" after the last.
 class Components {
  public:
   explicit Components(std::string_view path) : rest_(path) { next(); }
@@ -40,7 +40,7 @@ std::optional<std::string> container_id(std::string_view text) {
   return std::string(text);
 }
 
-// What is behind the first of the prefixes that fits.
+// The text after the first matching prefix.
 template <std::size_t n>
 std::optional<std::string_view> behind(std::string_view text, const std::array<std::string_view, n>& prefixes) {
   for (const auto prefix : prefixes)
@@ -48,7 +48,7 @@ std::optional<std::string_view> behind(std::string_view text, const std::array<s
   return std::nullopt;
 }
 
-// A UUID with dashes or underscores (systemd's slices have those), or the 32 digits of a static pod.
+// A UUID with dashes or underscores (as in systemd's slices), or the 32 digits of a static pod.
 std::optional<std::string> pod_uid(std::string_view text) {
   constexpr std::size_t kDigits = 32, kUuid = 36;
   if (text.size() != kDigits && text.size() != kUuid) return std::nullopt;
@@ -70,7 +70,7 @@ std::optional<std::string> pod_of_slice(std::string_view slice) {
   return uid ? pod_uid(*uid) : std::nullopt;
 }
 
-// What monitors a container ("crio-conmon-<id>.scope") is not in it.
+// The monitor of a container ("crio-conmon-<id>.scope") is not in the container.
 std::optional<std::string> container_of_scope(std::string_view scope) {
   constexpr std::array<std::string_view, 5> kEngines = {"docker-", "cri-containerd-", "crio-", "libpod-", "nerdctl-"};
   const auto id = behind(scope.substr(0, scope.rfind('.')), kEngines);
@@ -85,7 +85,7 @@ bool is_unit(std::string_view name) {
          std::all_of(name.begin(), name.end(), is_unit_octet);
 }
 
-// systemd puts a "_" before what the kernel would take for a file of its own ("cpu.service").
+// systemd puts a "_" before names that the kernel would take for its own files ("cpu.service").
 std::string_view unescaped(std::string_view name) {
   return name.starts_with('_') ? name.substr(1) : name;
 }
@@ -113,7 +113,7 @@ bool leads_out(std::string_view path) {
   return path == "/.." || path.starts_with("/../");
 }
 
-// What is left of `theirs` behind the part that is ours, too: what is above is around both.
+// The rest of `theirs` after the part shared with `ours`: containers above surround both processes.
 std::string_view beyond(std::string_view theirs, std::string_view ours) {
   if (leads_out(theirs)) ours = "/";
   while (leads_out(theirs)) theirs.remove_prefix(std::string_view("/..").size());
@@ -126,13 +126,13 @@ std::string_view beyond(std::string_view theirs, std::string_view ours) {
   return theirs;
 }
 
-// "libpod-payload-<id>", "cri-containerd-<id>.scope", "<id>"; and what engines and systemd-machined put around theirs.
+// "libpod-payload-<id>", "cri-containerd-<id>.scope", "<id>"; and the parent cgroups of engines and systemd-machined.
 bool is_of_engine(std::string_view name) {
   constexpr std::array<std::string_view, 5> kAround = {"docker", "libpod_parent", "lxc", "buildkit", "machine.slice"};
   constexpr std::array<std::string_view, 3> kBegins = {"kubepods", "kubelet-kubepods", "lxc.payload"};
   if (std::find(kAround.begin(), kAround.end(), name) != kAround.end() || behind(name, kBegins)) return true;
   if (name.starts_with("machine-") && name.ends_with(".scope")) return true;
-  // What monitors a container is not in it.
+  // The monitor of a container is not in the container.
   if (name.find("-conmon-") != std::string_view::npos) return false;
   const auto stem = name.substr(0, name.rfind('.'));
   return container_id(stem.substr(std::min(stem.size(), stem.rfind('-') + 1))).has_value();
@@ -144,14 +144,14 @@ bool is_in_container(std::string_view path) {
   return false;
 }
 
-// The path in that hierarchy; null: it is not there.
+// The path in that hierarchy; null: not listed.
 const std::string* path_in(const std::vector<CgroupPath>& all, std::string_view hierarchy) {
   const auto found =
       std::find_if(all.begin(), all.end(), [&](const CgroupPath& one) { return one.hierarchy == hierarchy; });
   return found == all.end() ? nullptr : &found->path;
 }
 
-// The one that systemd keeps; null: no hierarchy is systemd's.
+// The path in systemd's hierarchy; null: no hierarchy is systemd's.
 const std::string* main_path(const std::vector<CgroupPath>& all) {
   const auto* unified = path_in(all, "");
   const auto* of_systemd = path_in(all, "name=systemd");

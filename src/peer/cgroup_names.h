@@ -30,9 +30,9 @@
 namespace tpmspace::peer {
 
 struct CgroupNames {
-  std::optional<std::string> unit = std::nullopt;       // a unit of the system's systemd; slices are none
+  std::optional<std::string> unit = std::nullopt;       // a unit of the system's systemd; slices do not count
   std::optional<std::string> container = std::nullopt;  // 64 hexadecimal digits
-  std::optional<std::string> pod = std::nullopt;        // its uid as Kubernetes writes it: with dashes
+  std::optional<std::string> pod = std::nullopt;        // pod uid as Kubernetes writes it: with dashes
   bool operator==(const CgroupNames&) const = default;
 };
 // `path` as /proc/PID/cgroup has it: "/system.slice/nginx.service".
@@ -40,13 +40,13 @@ struct CgroupNames {
 
 struct CgroupFacts {
   guard::Known<std::string> cgroup = {}, unit = {}, container = {}, pod = {};
-  // In a container that the daemon is not in. Yes and no are as good as engines' names are known.
+  // In a container that the daemon is not in. The certainty of yes and no depends on the known engine names.
   guard::Match is_contained = guard::Match::kMaybe;
   bool operator==(const CgroupFacts&) const = default;
 };
-// Of the process that is in `theirs`, as the daemon sees it, which is in `ours`.
+// `theirs`: the paths of the process, as the daemon sees them; `ours`: the daemon's paths.
 [[nodiscard]] CgroupFacts facts_of(const std::vector<CgroupPath>& theirs, const std::vector<CgroupPath>& ours);
-// Of a process of which only its path in the main hierarchy is said.
+// For a process of which only the path in the main hierarchy is given.
 [[nodiscard]] CgroupFacts facts_of(const guard::Known<std::string>& path);
 
 }  // namespace tpmspace::peer

@@ -33,13 +33,13 @@
 namespace tpmspace::peer {
 namespace {
 
-// Bytes. Beyond these there is no such text: unknown.
+// Limits in bytes. A longer text is treated as unknown.
 constexpr std::size_t kMaxStat = 4096;            // some 50 numbers and a name
-constexpr std::size_t kMaxStatusHead = 4096;      // the ids are in its first lines
+constexpr std::size_t kMaxStatusHead = 4096;      // the ids are in the first lines
 constexpr std::size_t kMaxCgroup = 128UL << 10U;  // a path for each v1 hierarchy, of which there are at most 16
 constexpr std::size_t kMaxUidMap = 64UL << 10U;   // 340 lines at most (user_namespaces(7))
 
-// Somebody who renames anything meanwhile makes a lookup fail.
+// A lookup fails if any file is renamed meanwhile.
 constexpr int kLookups = 3;
 
 constexpr std::size_t kUsualGroups = 32;
@@ -105,7 +105,7 @@ bool is_alive(int pidfd) {
   return ::poll(&watched, 1, 0) == 0;
 }
 
-// Which file a descriptor means, without asking its file system: that may be a user's program.
+// The file behind a descriptor, without asking the file system, which a user's program may serve.
 struct FileId {
   std::uint32_t major = 0;
   std::uint32_t minor = 0;
@@ -118,7 +118,7 @@ std::optional<FileId> file_id(int fd) {
   return FileId{info.stx_dev_major, info.stx_dev_minor, info.stx_ino};
 }
 
-// Likewise: only what the kernel has in memory is looked up, and all on the way to a running program is.
+// Looks up only entries in the kernel's memory, to avoid such file systems: the path of a running program is cached.
 base::Fd find_cached(const std::string& path) {
   open_how how{};
   how.flags = O_PATH | O_CLOEXEC;
@@ -130,12 +130,12 @@ base::Fd find_cached(const std::string& path) {
   return {};
 }
 
-// Whether it says that there is no such thing, and not that we could not look.
+// Whether the error means absence, and not a failure to look.
 bool says_none(int error) {
   return error != EAGAIN && error != ENOSYS && error != EINVAL && error != EMFILE && error != ENFILE && error != ENOMEM;
 }
 
-// The path is as the process has it: in a mount namespace of its own it may say /usr/sbin/nginx and mean another file.
+// The path is in the mount namespace of the process: there /usr/sbin/nginx may be another file than ours.
 Text executable_of(int process) {
   const auto text = read_link(process, "exe");
   if (!text) return {};
@@ -203,7 +203,7 @@ PeerReader::PeerReader(PeerReaderOptions options) : options_(std::move(options))
   proc_is_ours_ = read_link(proc.get(), "self") == std::to_string(::getpid());
   const base::Fd self(::openat(proc.get(), "self", O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!proc_is_ours_ || !self) return;
-  sees_others_ = stat_of(directory_of(1).get()).has_value();  // init's or, in a container, the first one's
+  sees_others_ = stat_of(directory_of(1).get()).has_value();  // pid 1: init, or the first process of a container
   cgroups_ = cgroups_of(self.get()).value_or(std::vector<CgroupPath>());
   user_namespace_ = namespace_of(self.get(), "ns/user");
   uid_map_ = read_text(self.get(), "uid_map", kMaxUidMap);
@@ -244,14 +244,14 @@ PeerReader::Pidfd PeerReader::pidfd_of(int socket, pid_t pid) const {
     int fd = -1;
     socklen_t size = sizeof fd;
     if (::getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &fd, &size) == 0) return {.fd = base::Fd(fd)};
-    if (errno != ENOPROTOOPT) return {};  // it is gone, or we have no descriptor left
+    if (errno != ENOPROTOOPT) return {};  // the process is gone, or we have no descriptor left
   }
   return {.fd = base::Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))), .by_number = true};
 }
 
-// A process that lives and is not shown is hidden, if processes of others are hidden here: where they are shown, nobody
-// knows why this one is not. It is looked for again once it is known to live: until then the number may have gone from
-// one that is gone to another one.
+// A living process that is not shown is hidden, if other users' processes are hidden here; if other processes are
+// shown, the reason is unknown. The process is looked up again once it is known to live: until then another process may
+// have taken the number.
 Sight PeerReader::unseen(int socket, pid_t pid) const {
   const Pidfd pidfd = pidfd_of(socket, pid);
   if (!pidfd.fd || !is_alive(pidfd.fd.get())) return Sight::kGone;
@@ -274,15 +274,15 @@ Sight PeerReader::look_at_process(PeerIdentity& peer, int socket, SinceBoot acce
 
   const auto after = stat_of(process.get());
   if (!after || !after->is_same_process(*before) || !is_alive(pidfd.fd.get())) return Sight::kGone;
-  // Of a process whose main thread exits v1 says "/" (proc_cgroup_show in kernel/cgroup/cgroup.c).
+  // For a process whose main thread exits, v1 shows "/" (proc_cgroup_show in kernel/cgroup/cgroup.c).
   const auto is_v1 = [](const CgroupPath& one) { return !one.hierarchy.empty(); };
   if (cgroups && !(after->is_exiting && std::any_of(cgroups->begin(), cgroups->end(), is_v1)))
     peer.cgroups = facts_of(*cgroups, cgroups_);
   return Sight::kRead;
 }
 
-// The numbers of namespaces are told only to who may trace the process; its map is told to everybody. A map that is the
-// same is another namespace's only if somebody who may do everything in ours made it so.
+// The kernel tells namespace numbers only to processes that may trace the process, but the uid map to all. An equal map
+// of another namespace can only be made by a user with all rights in ours.
 guard::Match PeerReader::is_in_our_user_namespace(int process) const {
   if (const auto theirs = namespace_of(process, "ns/user"); theirs && user_namespace_)
     return guard::match_if(theirs == user_namespace_);

@@ -12,9 +12,9 @@ guard::Principal principal_of(const PeerIdentity& peer) {
   out.all_gids = peer.groups.has_value();
   out.pid = peer.pid;
   set_cgroups(out, peer.cgroups);
-  // In a container it is not native in whichever user namespace.
+  // A process in a container is not native, whatever its user namespace.
   if (out.is_native != Match::kNo) out.is_native = out.is_native & peer.is_in_our_user_namespace;
-  // Where nothing can be seen of any process its uid is all there is to go by: docs/identity.md.
+  // If no other process is visible, only the uid decides: docs/identity.md.
   if (peer.sight == Sight::kHidden) out.is_native = Match::kYes;
   out.lsm_label = peer.label;
   out.is_unidentified = peer.sight == Sight::kGone || peer.is_nobody;

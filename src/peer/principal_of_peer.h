@@ -1,7 +1,7 @@
-// From what the kernel says of a peer to what the guard's rules are about.
+// Converts the kernel's facts on a peer into the attributes of the guard's rules.
 //
-// Threads: functions of their arguments. What is not known stays so; the primary group is known also where the others
-// are not.
+// Threads: functions of their arguments. Unknown facts stay unknown; the primary group is known even if the
+// supplementary groups are not.
 #pragma once
 
 #include "guard/principal.h"
@@ -10,9 +10,9 @@
 namespace tpmspace::peer {
 
 [[nodiscard]] guard::Principal principal_of(const PeerIdentity& peer);
-// With what its cgroups say. Without containers it is taken to be native.
+// Adds the facts from the cgroups. A principal outside containers is set to native.
 void set_cgroups(guard::Principal& principal, const CgroupFacts& facts);
-// What was read later.
+// Adds the program, which is read later.
 void set_program(guard::Principal& principal, const PeerProgram& program);
 
 }  // namespace tpmspace::peer

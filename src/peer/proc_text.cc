@@ -10,7 +10,7 @@
 namespace tpmspace::peer {
 namespace {
 
-// Fields of stat behind the program's name, which is the second: the state is the third.
+// Fields of stat after the program's name, which is the second field: the state is the third.
 constexpr std::size_t kStateField = 3;
 constexpr std::size_t kFlagsField = 9;
 constexpr std::size_t kStartField = 22;
@@ -24,7 +24,7 @@ std::optional<Number> number(std::string_view text, int base = 10) {
   return out;
 }
 
-// What stands before the next `separator`, which is taken too; all that is left if there is none.
+// The text before the next `separator`, which is consumed; the whole rest if there is no separator.
 std::string_view cut(std::string_view& rest, char separator) {
   const auto at = rest.find(separator);
   const auto out = rest.substr(0, at);
@@ -32,7 +32,7 @@ std::string_view cut(std::string_view& rest, char separator) {
   return out;
 }
 
-// A whole line; what has no newline behind it is none.
+// A whole line; a line needs its newline.
 std::optional<std::string_view> next_line(std::string_view& rest) {
   const auto at = rest.find('\n');
   if (at == std::string_view::npos) return std::nullopt;
@@ -43,7 +43,7 @@ bool is_path(std::string_view text) {
   return text.starts_with('/') && text.size() < PATH_MAX && text.find('\0') == std::string_view::npos;
 }
 
-// ".." stands at its beginning alone.
+// ".." is allowed only at the beginning.
 bool is_cgroup_path(std::string_view text) {
   if (!is_path(text) || text.find('\n') != std::string_view::npos) return false;
   if (text == "/") return true;
@@ -79,7 +79,7 @@ std::optional<Id> effective_id(std::string_view ids) {
 
 std::optional<ProcessStat> parse_stat(std::string_view text) {
   const auto open = text.find(" (");
-  const auto close = text.rfind(") ");  // what stands behind the name has no parentheses
+  const auto close = text.rfind(") ");  // the text after the name has no parentheses
   if (open == std::string_view::npos || close == std::string_view::npos || close < open) return std::nullopt;
   const auto pid = number<pid_t>(text.substr(0, open));
   if (!pid || *pid <= 0) return std::nullopt;
@@ -89,7 +89,7 @@ std::optional<ProcessStat> parse_stat(std::string_view text) {
     const auto value = cut(rest, ' ');
     if (field == kFlagsField) flags = number<std::uint64_t>(value);
   }
-  if (rest.find(' ') == std::string_view::npos) return std::nullopt;  // the text ends here: it is not whole
+  if (rest.find(' ') == std::string_view::npos) return std::nullopt;  // the text is cut off here
   const auto ticks = number<std::uint64_t>(cut(rest, ' '));
   if (!ticks || !flags) return std::nullopt;
   return ProcessStat{.pid = *pid, .ticks = *ticks, .is_exiting = (*flags & kExiting) != 0};

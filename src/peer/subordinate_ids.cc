@@ -26,7 +26,7 @@ std::optional<std::uint32_t> number(std::string_view text) {
   return out;
 }
 
-// Takes what stands before `separator` off the front of `text`; all of it if there is none.
+// Removes and returns the text before `separator`; the whole text if there is no separator.
 std::string_view take_before(std::string_view& text, char separator) {
   const std::size_t at = std::min(text.find(separator), text.size());
   const std::string_view out = text.substr(0, at);
@@ -57,7 +57,7 @@ std::string read_file(const char* path, std::size_t limit) {
   return out;
 }
 
-// Of the name service. For one thread at a time: getpwent.
+// Users of the name service. For one thread at a time: getpwent.
 std::vector<std::pair<std::string, std::uint32_t>> listed_users(std::size_t most) {
   std::vector<std::pair<std::string, std::uint32_t>> out;
   ::setpwent();
@@ -67,7 +67,7 @@ std::vector<std::pair<std::string, std::uint32_t>> listed_users(std::size_t most
   return out;
 }
 
-// It brings a dozen other libraries along, and nearly no machine needs it.
+// libsubid loads a dozen other libraries, and few machines need libsubid.
 class Libsubid {
  public:
   Libsubid() {
@@ -80,7 +80,7 @@ class Libsubid {
   }
   Libsubid(const Libsubid&) = delete;
   Libsubid& operator=(const Libsubid&) = delete;
-  ~Libsubid() = default;  // it stays loaded: services that it has loaded may have threads
+  ~Libsubid() = default;  // libsubid stays loaded: services it has loaded may have threads
 
   [[nodiscard]] bool is_there() const { return ranges_ != nullptr; }
   void for_each_range(const std::string& user,
@@ -105,7 +105,7 @@ class Libsubid {
 
 SubordinateIds SubordinateIds::parse(std::string_view text, const UidOf& uid_of) {
   SubordinateIds out;
-  std::map<std::string, std::optional<std::uint32_t>> known;  // a name is asked for once
+  std::map<std::string, std::optional<std::uint32_t>> known;  // each name is looked up once
   for (std::size_t lines = 0; !text.empty() && lines < kMaxLoans; ++lines) {
     std::string_view line = take_before(text, '\n');
     const std::string name(take_before(line, ':'));

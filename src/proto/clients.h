@@ -38,7 +38,7 @@ inline constexpr std::size_t kMaxWords = 32;
 inline constexpr std::size_t kMaxReasons = 64;
 inline constexpr std::size_t kMaxText = 255;
 
-// Bytes that are no printable ASCII are sent as "?": they go to people's terminals.
+// Bytes outside printable ASCII are sent as "?": terminals show the texts.
 struct Who {
   std::uint32_t uid = 0;
   std::uint32_t pid = 0;        // 0: unknown
@@ -52,7 +52,7 @@ struct Who {
 // A command that the manager refused.
 struct RefusedCommand {
   std::uint64_t ago = 0;
-  std::string command = {};  // "TPM2_Clear"; empty: it could not be parsed
+  std::string command = {};  // "TPM2_Clear"; empty: the command could not be parsed
   std::uint32_t code = 0;
   std::string reason = {};
 
@@ -62,28 +62,28 @@ struct RefusedCommand {
 struct ClientEntry {
   std::uint64_t connection = 0;
   Who who = {};
-  std::uint64_t age = 0;       // of the connection
-  std::uint64_t commands = 0;  // TPM commands that it sent
-  std::uint64_t tpm_time = 0;  // that they and the moves for them took at the TPM
-  std::uint64_t waiting = 0;   // for the response to its command; 0: for none
-  std::string waits_for = {};  // that command
-  // In its space after its last command.
+  std::uint64_t age = 0;       // age of the connection
+  std::uint64_t commands = 0;  // TPM commands sent
+  std::uint64_t tpm_time = 0;  // the TPM's time for the commands and their moves
+  std::uint64_t waiting = 0;   // time waited for the response to the client's command; 0: no command
+  std::string waits_for = {};  // the command under way
+  // Contents of the client's space after its last command.
   std::uint32_t objects = 0, sessions = 0;
-  std::optional<RefusedCommand> refusal = {};  // the last one
+  std::optional<RefusedCommand> refusal = {};  // the last refusal
 
   bool operator==(const ClientEntry&) const = default;
 };
 
 struct Clients {
-  std::uint32_t total = 0;  // of whom the asker is told, on all pages
+  std::uint32_t total = 0;  // clients visible to the asking client, on all pages
   std::vector<ClientEntry> clients = {};
 
   bool operator==(const Clients&) const = default;
 };
 
 struct WhoQuestion {
-  std::uint32_t pid = 0;                // 0: the connection that asks
-  std::vector<std::string> words = {};  // a command and its handles, as `policy explain` takes them; or nothing
+  std::uint32_t pid = 0;                // 0: the asking connection
+  std::vector<std::string> words = {};  // a command and its handles, as in `policy explain`; or empty
 
   bool operator==(const WhoQuestion&) const = default;
 };
@@ -93,13 +93,13 @@ struct WhoReport {
 
   std::uint64_t connection = 0;
   Who who = {};
-  std::uint32_t connections = 0;          // of that process
-  bool administers = false;               // it may give orders to the manager
-  std::vector<std::string> reasons = {};  // why it has that profile: the rules that gave and narrowed it
-  // Of a connection that asks about itself: its user's last one, also on another connection.
+  std::uint32_t connections = 0;          // connections of the process
+  bool administers = false;               // the client may give orders to the manager
+  std::vector<std::string> reasons = {};  // reasons for the profile: the rules that gave and narrowed it
+  // For a connection that asks about itself: its user's last refusal, also on another connection.
   std::optional<RefusedCommand> refusal = {};
   Outcome outcome = Outcome::kNotAsked;
-  std::string text = {};  // what `policy explain` says of the command
+  std::string text = {};  // the text of `policy explain` on the command
 
   bool operator==(const WhoReport&) const = default;
 };

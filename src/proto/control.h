@@ -97,13 +97,14 @@ enum class MessageType : std::uint32_t {
 };
 inline constexpr std::uint32_t kReply = 0x80000000;
 
-// What a client asks.
+// The requests of a client.
 struct Hello {
   std::uint16_t version = kProtocolVersion;
 };
 struct Cancel {};
 struct Locality {
-  std::uint8_t locality = 0;  // 0..4, or 32..255 (extended); whether it can be had is for the server to say
+  std::uint8_t locality = 0;  // 0..4, or 32..255 (extended); the server decides whether the client may have the
+                              // locality
 };
 struct StatusRequest {};
 struct SessionsRequest {};
@@ -118,10 +119,10 @@ struct ListenersRequest {};
 struct ListenerRequest {
   ListenerOrder what;
 };
-// How a learned profile begins from which nothing could be learned, for the connection sent no command.
+// The first line of a learned profile if the connection sent no command.
 inline constexpr std::string_view kLearnedNothing = "# Learned from 0 TPM commands.\n";
 struct Learn {
-  std::string name;  // of the profile
+  std::string name;  // name of the profile
 };
 struct UseChip {
   std::string name;
@@ -132,14 +133,14 @@ struct ClientsRequest {
 struct WhoRequest {
   WhoQuestion what;
 };
-// A secret of the client's: random bytes that only its own process and those that were forked from it know.
+// A secret of the client: random bytes known only to its own process and the processes forked from it.
 using Token = std::array<std::uint8_t, 32>;
 struct Share {
   Token token{};
 };
 struct Join {
   Token token{};
-  std::uint64_t sent = 0;  // TPM frames, by the connection that is joined, before the client was forked
+  std::uint64_t sent = 0;  // TPM frames sent by the joined connection before the client was forked
 };
 struct Sync {
   std::uint64_t mark = 0;
@@ -148,10 +149,10 @@ using Request =
     std::variant<Hello, Cancel, Locality, StatusRequest, SessionsRequest, OrderRequest, Narrow, Reload,
                  ListenersRequest, ListenerRequest, Learn, UseChip, ClientsRequest, WhoRequest, Share, Join, Sync>;
 
-// What the manager replies.
+// The replies of the manager.
 struct HelloReply {
   std::uint16_t version = kProtocolVersion;
-  std::string server;  // "tpmspaced 0.1.0"; at most 65535 octets
+  std::string server;  // "tpmspaced 0.1.0"; at most 65535 bytes
   std::uint32_t pid = 0;
 };
 struct CancelReply {};
@@ -163,7 +164,7 @@ struct SessionsReply {
   Sessions sessions;
 };
 struct OrderReply {
-  std::vector<SessionEntry> sessions;  // that it concerned, as they were
+  std::vector<SessionEntry> sessions;  // the sessions affected, in their state before the order
 };
 struct NarrowReply {};
 struct ReloadReply {
@@ -176,7 +177,7 @@ struct ListenerReply {
   Outcome outcome;
 };
 struct LearnReply {
-  std::string text;  // at most 65535 octets
+  std::string text;  // at most 65535 bytes
 };
 struct UseChipReply {};
 struct ClientsReply {
@@ -191,7 +192,7 @@ struct SyncReply {
   std::uint64_t mark = 0;
 };
 struct Refusal {
-  std::uint32_t type = 0;                    // of the request, without kReply
+  std::uint32_t type = 0;                    // type of the request, without kReply
   wire::Rc code = 0;                         // not 0; our layer
   std::uint16_t version = kProtocolVersion;  // sent only when `type` is Hello
 };
@@ -199,14 +200,14 @@ using Reply = std::variant<HelloReply, CancelReply, LocalityReply, StatusReply, 
                            ReloadReply, ListenersReply, ListenerReply, LearnReply, UseChipReply, ClientsReply, WhoReply,
                            ShareReply, JoinReply, SyncReply, Refusal>;
 
-// Both give whole frames, ready to be sent.
+// Both return whole frames, ready to be sent.
 [[nodiscard]] wire::Bytes encode(const Request& request);
 [[nodiscard]] wire::Bytes encode(const Reply& reply);
 
 [[nodiscard]] tl::expected<Request, Refusal> decode_request(const ControlFrame& frame);
 [[nodiscard]] std::optional<Reply> decode_reply(const ControlFrame& frame);
 
-// The request's type that a reply (or refusal) belongs to.
+// The type of the request that a reply (or refusal) belongs to.
 [[nodiscard]] std::uint32_t type_of(const Request& request);
 [[nodiscard]] std::uint32_t type_of(const Reply& reply);
 

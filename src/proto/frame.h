@@ -26,27 +26,27 @@ inline constexpr std::size_t kMaxControlSize = 4096;   // from a client; a reply
 inline constexpr std::size_t kMaxReplySize = 1 << 20;  // of a control reply
 inline constexpr std::size_t kMaxFrameSize = std::size_t{64} * 1024;  // beyond it a connection is answered and closed
 
-// One thing that arrived.
+// A received item.
 
-// A complete TPM frame, header included. Its tag is whatever was sent, kControlTag excepted.
+// A complete TPM frame, header included. The tag is unchecked, except that kControlTag is excluded.
 struct TpmFrame {
   wire::Bytes bytes;
 };
-// A complete control frame; the header is taken off.
+// A complete control frame without its header.
 struct ControlFrame {
   std::uint32_t type = 0;
   wire::Bytes body;
 };
-// A header whose size no frame of its kind can have: below 10 (these ten octets were consumed, nothing else), or above
-// the limit up to 64 KiB (its whole body was dropped). Answer COMMAND_SIZE and go on: a TPM error response, or, if it
-// was a control frame, `encode(Refusal{type, ...})` from control.h.
+// A header with a size impossible for its kind of frame: below 10 (only these ten bytes were consumed), or above the
+// limit up to 64 KiB (the whole body was dropped). Answer COMMAND_SIZE and go on: a TPM error response, or, for a
+// control frame, `encode(Refusal{type, ...})` from control.h.
 struct BadSize {
   std::uint32_t size = 0;  // as announced
   bool control = false;    // the tag was kControlTag
   std::uint32_t type = 0;  // the header's code
 };
-// Above 64 KiB (or above the limit for control frames, if that is larger): answer COMMAND_SIZE as for BadSize, then
-// close. Reported as soon as the header is there.
+// Above 64 KiB (or above the limit for control frames, if that limit is larger): answer COMMAND_SIZE as for BadSize,
+// then close. Reported as soon as the header is complete.
 struct TooLarge {
   std::uint32_t size = 0;
   bool control = false;
@@ -54,21 +54,21 @@ struct TooLarge {
 };
 using Arrival = std::variant<TpmFrame, ControlFrame, BadSize, TooLarge>;
 
-// Cuts a stream of octets into frames. Never holds more than one frame that the limits allow and what the last `feed`
-// brought: the body of an oversized frame is dropped as it arrives, and after TooLarge everything is.
+// Cuts a stream of bytes into frames. Holds at most one frame within the limits and the bytes of the last `feed`: the
+// body of an oversized frame is dropped as it arrives, and after TooLarge all bytes are dropped.
 class FrameReader {
  public:
   // `max_frame`: the largest TPM frame, for a server the chip's command buffer; never more than kMaxFrameSize.
   // `max_control`: the largest control frame; a client hands in kMaxReplySize.
   explicit FrameReader(std::size_t max_frame, std::size_t max_control = kMaxControlSize);
-  // Of the frames that follow.
+  // The limit of the following frames.
   void set_max_frame(std::size_t max_frame) { max_frame_ = std::min(max_frame, kMaxFrameSize); }
 
   // For the memory bound to hold the caller feeds more only after `next` gave nullopt, or a bounded piece ahead.
   void feed(wire::ByteView data);
-  // The next complete frame, in order; nullopt when more octets are needed. After TooLarge always nullopt.
+  // The next complete frame, in order; nullopt when more bytes are needed. After TooLarge always nullopt.
   [[nodiscard]] std::optional<Arrival> next();
-  // Octets held. Zero between frames.
+  // Bytes held. Zero between frames.
   [[nodiscard]] std::size_t buffered() const { return pending_.size() - consumed_; }
   // Whether a frame has begun and is not complete (an oversized body that is being dropped counts).
   [[nodiscard]] bool mid_frame() const { return buffered() != 0 || to_drop_ != 0; }
@@ -82,12 +82,12 @@ class FrameReader {
   std::size_t max_control_;
   wire::Bytes pending_;
   std::size_t consumed_ = 0;         // of pending_
-  std::size_t to_drop_ = 0;          // what is still to come of an oversized body
+  std::size_t to_drop_ = 0;          // remaining bytes of an oversized body
   std::optional<BadSize> dropping_;  // reported when to_drop_ is 0
   bool broken_ = false;              // TooLarge was reported
 };
 
-// A control frame as octets. Precondition: kFrameHeaderSize + body.size() fits 32 bits.
+// A control frame as bytes. Precondition: kFrameHeaderSize + body.size() fits 32 bits.
 [[nodiscard]] wire::Bytes encode_control(std::uint32_t type, wire::ByteView body);
 
 }  // namespace tpmspace::proto

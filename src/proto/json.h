@@ -1,4 +1,4 @@
-// JSON strings; all else that we write in JSON is numbers and braces.
+// JSON strings; the rest of our JSON is numbers and braces.
 // Threads: no state. Source: RFC 8259, 7.
 #pragma once
 
@@ -7,7 +7,7 @@
 
 namespace tpmspace::proto {
 
-// In quotes, escaped. Octets that are no UTF-8 become U+FFFD: what comes from a TPM is not ours to trust.
+// In quotes, escaped. Bytes that are not UTF-8 become U+FFFD: a TPM's texts are not trusted.
 [[nodiscard]] std::string json_string(std::string_view text);
 
 }  // namespace tpmspace::proto

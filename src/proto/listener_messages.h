@@ -40,13 +40,13 @@ struct ListenerEntry {
   std::string path = {};
   std::uint32_t mode = 0666;
   std::uint32_t uid = kKeep, gid = kKeep;
-  std::string profile = {};  // empty: the rules say
+  std::string profile = {};  // empty: the rules decide
   std::optional<std::uint8_t> locality = {};
-  std::uint32_t connections = 0;  // now
-  std::uint32_t limit = 0;        // of them; 0: none
-  bool at_run_time = false;       // it is not in the configuration
-  std::string chip = {};          // the TPM of whoever comes by it; empty: no one in particular
-  bool separate_users = false;    // each of its users is an owner; false: all of them together
+  std::uint32_t connections = 0;  // current connections
+  std::uint32_t limit = 0;        // limit of connections; 0: none
+  bool at_run_time = false;       // not in the configuration
+  std::string chip = {};          // the TPM of the listener's clients; empty: not fixed
+  bool separate_users = false;    // each user is an owner; false: all users are one owner
   bool chip_lost = false;         // it does not answer, or the main one if it is no one in particular; not in orders
 
   bool operator==(const ListenerEntry&) const = default;

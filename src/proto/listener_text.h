@@ -1,7 +1,7 @@
 // A listener in words, for people.
 //
-// Idea: apart from proto/listener_messages.h, which the TCTI has in it, too: that is to need no library beside the C++
-// one. Threads: a function of its argument. Errors: none.
+// Idea: separate from proto/listener_messages.h, which is also part of the TCTI: the TCTI must need no library beside
+// the C++ library. Threads: a function of its argument. Errors: none.
 #pragma once
 
 #include <string>
@@ -10,7 +10,7 @@
 
 namespace tpmspace::proto {
 
-// What it is, but for its name, path and connections: "mode 0660, group 33, profile storage, locality 2".
+// The listener without name, path and connections: "mode 0660, group 33, profile storage, locality 2".
 [[nodiscard]] std::string described(const ListenerEntry& listener);
 
 }  // namespace tpmspace::proto

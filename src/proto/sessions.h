@@ -44,20 +44,20 @@ inline constexpr std::uint64_t kEndless = UINT64_MAX;
 enum class SessionKind : std::uint8_t { kHmac = 0, kPolicy = 1, kTrial = 3 };  // TPM_SE (Part 2, 6.11)
 enum class SessionState : std::uint8_t {
   kLoaded = 0,
-  kSaved = 1,        // by the manager
-  kClientSaved = 2,  // by its client
-  kAbandoned = 3,    // the same, and its connection is gone
-  kParked = 4,       // it has left the TPM until it is used
+  kSaved = 1,        // saved by the manager
+  kClientSaved = 2,  // saved by its client
+  kAbandoned = 3,    // saved by its client, and the connection is gone
+  kParked = 4,       // not in the TPM until the next use
 };
-// Whether it can leave the TPM when its number is needed, and be made again; or why it cannot.
+// Whether the session can leave the TPM when its number is needed, and be made again; or the obstacle.
 enum class Rebuildable : std::uint8_t {
   kYes = 0,
   kNotPolicy = 1,
   kSecret = 2,    // salted, bound, or started under another session
-  kHash = 3,      // its hash is none that the manager can compute
-  kReserved = 4,  // it may not be moved
-  kStep = 5,      // a step of its policy cannot be repeated, until the policy is set back
-  kFull = 6,      // too many steps, likewise
+  kHash = 3,      // the manager cannot compute its hash
+  kReserved = 4,  // the session may not be moved
+  kStep = 5,      // a step of its policy cannot be repeated, until the policy is reset
+  kFull = 6,      // too many steps, until the policy is reset
 };
 
 // The user of a TPM namespace, or of a listener with a profile of its own, is another one than outside
@@ -74,9 +74,9 @@ struct SessionEntry {
   SessionKind kind = SessionKind::kHmac;
   SessionState state = SessionState::kLoaded;
   std::uint32_t uid = 0;
-  std::uint64_t connection = 0;  // as the manager's log names it; 0: none
-  std::uint64_t age = 0;         // since it was started
-  std::uint64_t idle = 0;        // since it was used
+  std::uint64_t connection = 0;  // the connection's number in the manager's log; 0: none
+  std::uint64_t age = 0;         // time since the start
+  std::uint64_t idle = 0;        // time since the last use
   std::uint64_t lease = 0;       // idle for so long, it may be taken when somebody waits
   Rebuildable rebuildable = Rebuildable::kNotPolicy;
   bool parked = false;  // also of one that its client saved
