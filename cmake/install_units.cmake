@@ -11,6 +11,9 @@ if(NOT IS_ABSOLUTE "${bindir}")
 endif()
 file(READ "${TPMSPACE_UNITS}/tpmspaced.service" unit)
 string(REPLACE "/usr/bin/" "${bindir}/" unit "${unit}")
-file(WRITE "${TPMSPACE_MADE}/tpmspaced.service" "${unit}")
-file(INSTALL "${TPMSPACE_MADE}/tpmspaced.service" "${TPMSPACE_UNITS}/tpmspaced.socket"
+# Two installations at a time must not share the file.
+string(RANDOM LENGTH 16 name)
+file(WRITE "${TPMSPACE_MADE}/${name}/tpmspaced.service" "${unit}")
+file(INSTALL "${TPMSPACE_MADE}/${name}/tpmspaced.service" "${TPMSPACE_UNITS}/tpmspaced.socket"
   DESTINATION "${prefix}/lib/systemd/system")
+file(REMOVE_RECURSE "${TPMSPACE_MADE}/${name}")

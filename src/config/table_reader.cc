@@ -28,7 +28,9 @@ std::string joined(const std::vector<std::string>& names) {
 
 std::string unknown_key(const std::string& prefix, std::string_view key, const std::vector<std::string>& known) {
   // Its name before there was a release.
-  if (key == "door") return fmt::format("the key \"{0}door\" is now called \"{0}listener\"", prefix);
+  if (key == "door" && std::any_of(known.begin(), known.end(),
+                                   [](const auto& one) { return one == "listener" || one == "[[listener]]"; }))
+    return fmt::format("the key \"{0}door\" is now called \"{0}listener\"", prefix);
   return fmt::format("the key \"{}{}\" is unknown; known here: {}", prefix, key, joined(known));
 }
 

@@ -277,7 +277,7 @@ void Server::on_account(std::size_t chip, const observe::Account& account) {
   if (account.saved_by) {
     const auto& [owner, user, connection] = *account.saved_by;
     audit_refusal(account, observe::AuditEvent::kRefused,
-                  fmt::format("the session in the file was saved by {}, and only that user can load it",
+                  fmt::format("the session in the file was saved by {}, and no other client can load it",
                               describe({.owner = {owner}, .part = {.user = user, .connection = connection}})));
   }
   if (account.held) learn_held(account);

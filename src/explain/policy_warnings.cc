@@ -107,7 +107,10 @@ class Warner {
     const bool says_where =
         rule.names_place() || rule.names_program() || rule.listener || rule.lsm_label || rule.tpm_namespace;
     const auto takes_containers = [](const guard::Rule& earlier) {
-      return !earlier.only_narrows() && !earlier.uids && !earlier.gids && crowd_of(earlier) == "container";
+      guard::Rule all;
+      all.container = earlier.container;
+      return !earlier.only_narrows() && earlier.container && has_only(earlier.container->text(), "*") &&
+             earlier.covers(all);
     };
     const auto here = file_.rules.begin() + static_cast<std::ptrdiff_t>(i);
     if (rule.uids && rule.uids->contains(0) && !says_where && std::none_of(file_.rules.begin(), here, takes_containers))
@@ -120,8 +123,8 @@ class Warner {
   // "pod" of a rule about no matter which pod; nullopt: it says more. A user or group says nothing more of a pod or a
   // container: each one's root can become whichever it likes.
   static std::optional<std::string> crowd_of(const guard::Rule& rule) {
-    const bool says_more = rule.listener || rule.lsm_label || rule.tpm_namespace || rule.executable ||
-                           rule.user_namespace || rule.mount_namespace;
+    const bool says_more =
+        rule.listener || rule.lsm_label || rule.tpm_namespace || rule.user_namespace || rule.mount_namespace;
     if (says_more || !is_any(rule.container) || !is_any(rule.pod) || !is_any_unit(rule.unit)) return std::nullopt;
     if (is_any(rule.cgroup)) {
       if (rule.pod) return "pod";
@@ -140,14 +143,17 @@ class Warner {
   static bool is_any_unit(const std::optional<guard::Pattern>& pattern) {
     if (!pattern) return true;
     const std::string_view text = pattern->text();
-    return has_only(text.substr(0, text.rfind('.')), "*?-.@");
+    return text.find('*') != std::string_view::npos && has_only(text.substr(0, text.rfind('.')), "*?-.@");
   }
   // "/kubepods.slice" of "/kubepods.slice/**": the parent cgroup of a container manager's containers.
   static std::optional<std::string_view> root_of_containers(std::string_view pattern) {
     constexpr std::array<std::string_view, 6> kRoots = {"/kubepods.slice", "/kubepods", "/machine.slice",
                                                         "/docker",         "/lxc",      "/libpod_parent"};
+    if (pattern == "/system.slice/docker-*.scope") return "/system.slice";
     const auto has_all_of = [&](std::string_view root) {
-      return pattern.starts_with(root) && has_only(pattern.substr(root.size()), "*?/");
+      if (!pattern.starts_with(root)) return false;
+      const auto rest = pattern.substr(root.size());
+      return rest.find('*') != std::string_view::npos && has_only(rest, "*?/");
     };
     const auto found = std::find_if(kRoots.begin(), kRoots.end(), has_all_of);
     return found == kRoots.end() ? std::nullopt : std::optional(*found);

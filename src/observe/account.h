@@ -2,6 +2,7 @@
 // Units: TPM commands; nanoseconds of the engine's clock.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -64,8 +65,10 @@ struct Account {
 // (tpm/known_crashes.h). The test is exact: no TPM uses layer 11, and no row of that table is answered FAILURE (no
 // response) or CANCELED (never sent).
 [[nodiscard]] inline bool is_known_crash(const Account& account) {
-  if (account.tpm.empty() || account.tpm.back().cause != Cause::kClient) return false;
-  const wire::Rc code = account.tpm.back().rc;
+  const auto last = std::find_if(account.tpm.rbegin(), account.tpm.rend(),
+                                 [](const TpmUse& use) { return use.cause == Cause::kClient; });
+  if (last == account.tpm.rend()) return false;
+  const wire::Rc code = last->rc;
   return wire::layer_of(code) == wire::layer_of(wire::kManagerLayer) && code == account.rc &&
          code != wire::from_manager(wire::rc::kFailure) && code != wire::from_manager(wire::rc::kCanceled);
 }

@@ -105,18 +105,20 @@ class Libsubid {
 
 SubordinateIds SubordinateIds::parse(std::string_view text, const UidOf& uid_of) {
   SubordinateIds out;
-  std::map<std::string, std::optional<std::uint32_t>> known;  // each name is looked up once
+  std::map<std::string, std::uint32_t> holders;  // each name is looked up once
   for (std::size_t lines = 0; !text.empty() && lines < kMaxLoans; ++lines) {
     std::string_view line = take_before(text, '\n');
     const std::string name(take_before(line, ':'));
     const auto first = number(take_before(line, ':'));
     const auto count = number(line);
     if (name.empty() || !first || !count || *first == 0 || *count == 0 || *count - 1 > UINT32_MAX - *first) continue;
-    const auto asked = known.find(name);
-    const auto holder = number(name) ? number(name) : asked != known.end() ? asked->second : uid_of(name);
-    known.emplace(name, holder);
-    // A name that nobody knows now, since its directory does not answer: still one holder, and nobody else.
-    if (holder != 0U) out.loans_.push_back({*first, *first + (*count - 1), holder.value_or(*first)});
+    auto known = holders.find(name);
+    if (known == holders.end()) {
+      const auto uid = number(name) ? number(name) : uid_of(name);
+      // If the directory with this name does not answer, the first uid of the first loan stands for its holder.
+      known = holders.emplace(name, uid.value_or(*first)).first;
+    }
+    if (const auto holder = known->second; holder != 0) out.loans_.push_back({*first, *first + (*count - 1), holder});
   }
   return out;
 }

@@ -47,8 +47,9 @@ Recovery::HandedOut Recovery::hand_out(wire::TpmHandle handle) {
     return HandedOut::kNotBelieved;
   }
   const bool was_free = !has_in_use(handle);
-  const auto word = was_free ? std::nullopt : ask();
+  auto word = was_free ? std::nullopt : ask();
   if (word && since_last_look(*word) == Restarted::kNo && lists_what_nobody_knows(word->lists)) {
+    word->after_doubt = true;
     take_word(*word);
     return HandedOut::kNotBelieved;
   }
@@ -285,6 +286,7 @@ std::optional<Recovery::Lists> Recovery::read_lists() {
 // All answers are collected before the first is booked: otherwise the counters' information would be lost if a list
 // cannot be read.
 std::optional<Recovery::Word> Recovery::ask() {
+  const bool after_doubt = books_.in_doubt || port_.cost().distrusted;
   books_.in_doubt = true;
   if (port_.cost().tpm_lost) return std::nullopt;
   port_.cost().distrusted = false;
@@ -292,7 +294,7 @@ std::optional<Recovery::Word> Recovery::ask() {
   auto lists = read_lists();
   if (!lists || port_.cost().distrusted) return std::nullopt;
   books_.in_doubt = false;
-  return Word{as_optional(clocks), std::move(*lists)};
+  return Word{as_optional(clocks), std::move(*lists), after_doubt};
 }
 
 bool Recovery::resynchronise() {
@@ -304,23 +306,31 @@ bool Recovery::resynchronise() {
 void Recovery::take_word(const Word& word) {
   const Restarted restarted = since_last_look(word);
   note(restarted);
-  compare(word.lists, restarted, word.clocks && word.clocks->restart_count == 0);
+  compare(word, restarted);
   if (word.clocks) book_clocks(*word.clocks);
 }
 
 bool Recovery::lists_what_nobody_knows(const Lists& lists) const {
   const auto is_unknown = [&](std::uint32_t handle) { return !has_in_use(wire::TpmHandle{handle}); };
   return std::any_of(lists.objects.begin(), lists.objects.end(), is_unknown) ||
-         std::any_of(lists.loaded.begin(), lists.loaded.end(), is_unknown);
+         std::any_of(lists.loaded.begin(), lists.loaded.end(),
+                     [&](std::uint32_t handle) { return is_unknown(handle) && !was_there_before_us(handle); });
 }
 
-// `only_reset`: after a possible reset, no other event ended loaded entities and kept saved contexts.
-void Recovery::compare(const Lists& lists, Restarted restarted, bool only_reset) {
+bool Recovery::was_there_before_us(std::uint32_t session) const {
+  const auto& others = chip_.others_loaded_sessions;
+  return std::find(others.begin(), others.end(), session) != others.end();
+}
+
+void Recovery::compare(const Word& word, Restarted restarted) {
+  const Lists& lists = word.lists;
+  // After a possible reset, no other event ended loaded entities and kept saved contexts.
+  const bool only_reset = word.clocks && word.clocks->restart_count == 0;
   note_what_is_missing(lists);
   note_gone(books_.counters_read_at);
   const Ends ends{gone_after_, only_reset ? gone_after_ : books_.counters_read_at};
   compare_objects(lists, restarted, ends);
-  compare_sessions(lists, restarted, ends);
+  compare_sessions(word, restarted, ends);
   part_from_lost_sessions(restarted);
   if (restarted == Restarted::kKeptSaved && doubt_st_clear_objects(books_))
     books_.doubted_at = std::max<std::uint64_t>(books_.doubted_at, 1);
@@ -384,7 +394,8 @@ void Recovery::add_unwanted(const UnwantedSession& session) {
   books_.unwanted_sessions.push_back(session);
 }
 
-void Recovery::compare_sessions(const Lists& lists, Restarted restarted, const Ends& ends) {
+void Recovery::compare_sessions(const Word& word, Restarted restarted, const Ends& ends) {
+  const Lists& lists = word.lists;
   lose_sessions([&](std::uint32_t number, const Session& session) {
     if (lists.loaded_numbers.count(number) != 0) return restarted != Restarted::kNo && session.seen_at < ends.loaded;
     const bool is_saved = !session.loaded() && lists.saved_numbers.count(number) != 0;
@@ -399,21 +410,25 @@ void Recovery::compare_sessions(const Lists& lists, Restarted restarted, const E
     const auto number = wire::number_of(unwanted.handle);
     return lists.loaded_numbers.count(number) == 0 && lists.saved_numbers.count(number) == 0;
   });
-  // A session that no book knows came from a command with an unreadable response. Such a session is loaded: the kernel
-  // saves the sessions of its own users after each of their commands (docs/tpm-behaviour.md 35).
-  const auto is_others = [&](std::uint32_t handle) {
-    const auto& others = chip_.others_loaded_sessions;
-    return restarted == Restarted::kNo && std::find(others.begin(), others.end(), handle) != others.end();
-  };
-  for (const auto handle : lists.loaded)
-    if (!is_others(handle)) add_unwanted(UnwantedSession{handle, true});
-  const auto was_ours = [&](std::uint32_t handle) {
-    return restarted == Restarted::kNo && std::any_of(lost_.begin(), lost_.end(), [&](const Session& lost) {
-             return wire::number_of(lost.handle) == wire::number_of(handle);
-           });
-  };
-  for (const auto handle : lists.saved)
-    if (chip_.keep_free_sessions == 0 || was_ours(handle)) add_unwanted(UnwantedSession{handle, false});
+  if (chip_.keep_free_sessions == 0) {
+    for (const auto handle : lists.loaded) add_unwanted(UnwantedSession{handle, true});
+    for (const auto handle : lists.saved) add_unwanted(UnwantedSession{handle, false});
+  } else if (word.after_doubt) {
+    add_what_was_ours(word, restarted);
+  }
+}
+
+// On a TPM with other users, an unknown session is ours if its response was unreadable. Such a session is loaded: the
+// kernel saves the sessions of its own users after each of their commands (docs/tpm-behaviour.md 35). A saved session
+// is ours if the books have just lost it, and the TPM was surely not started up meanwhile.
+void Recovery::add_what_was_ours(const Word& word, Restarted restarted) {
+  for (const auto handle : word.lists.loaded)
+    if (restarted != Restarted::kNo || !was_there_before_us(handle)) add_unwanted(UnwantedSession{handle, true});
+  if (restarted != Restarted::kNo || !word.clocks) return;
+  for (const auto handle : word.lists.saved)
+    if (std::any_of(lost_.begin(), lost_.end(),
+                    [&](const Session& lost) { return wire::number_of(lost.handle) == wire::number_of(handle); }))
+      add_unwanted(UnwantedSession{handle, false});
 }
 
 // Rebuildable sessions are rebuilt at the next use. After a start-up a private TPM would not know the other sessions

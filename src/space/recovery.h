@@ -78,6 +78,7 @@ class Recovery {
   struct Word {
     std::optional<TpmPort::Clocks> clocks;
     Lists lists;
+    bool after_doubt = false;  // a response before it was missing or invalid
   };
   [[nodiscard]] Restarted since_last_look(const Word& word) const;
   [[nodiscard]] Restarted since_last_look(const TpmPort::Clocks& clocks) const;
@@ -93,10 +94,12 @@ class Recovery {
   [[nodiscard]] std::optional<Word> ask();
   void take_word(const Word& word);
   [[nodiscard]] bool lists_what_nobody_knows(const Lists& lists) const;
-  void compare(const Lists& lists, Restarted restarted, bool only_reset);
+  [[nodiscard]] bool was_there_before_us(std::uint32_t session) const;
+  void compare(const Word& word, Restarted restarted);
   void note_what_is_missing(const Lists& lists);
   void compare_objects(const Lists& lists, Restarted restarted, const Ends& ends);
-  void compare_sessions(const Lists& lists, Restarted restarted, const Ends& ends);
+  void compare_sessions(const Word& word, Restarted restarted, const Ends& ends);
+  void add_what_was_ours(const Word& word, Restarted restarted);
   [[nodiscard]] bool is_known(std::uint32_t session) const;
   void add_unwanted(const UnwantedSession& session);
   // Moves sessions for which `is_gone` holds from the books to `lost_`, for part_from_lost_sessions.

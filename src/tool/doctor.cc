@@ -361,7 +361,7 @@ void judge_machine(const Machine& machine, pid_t server, Findings& findings) {
   for (const Chip& chip : machine.chips) judge_chip(chip, findings);
   if (machine.chips.empty() && machine.raw.empty()) {
     if (server != 0)
-      add(findings, Level::kOk, "this machine has no TPM of its own; tpmspaced does not need one");
+      add(findings, Level::kOk, "no TPM is visible here; tpmspaced serves one");
     else
       add(findings, Level::kNote,
           "this machine shows no TPM; `tpmspaced --tpm embedded` and `tpmspace run -- CMD` need none");

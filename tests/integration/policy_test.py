@@ -434,12 +434,12 @@ class Lockout(RefusalTest):
 
     def test_a_pin_is_tried_by_its_users_alone(self):
         config = f"""
-            [profile.listener-lock]
+            [profile.door-lock]
             base = "safe"
             nv.pin = 0x01500020
             [[rule]]
             user = {ALICE}
-            profile = "listener-lock"
+            profile = "door-lock"
         """
         with contextlib.ExitStack() as stack:
             harness.need_root()

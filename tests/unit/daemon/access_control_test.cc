@@ -528,6 +528,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Loans{"# lent\n\nbob:1:2\nalice:100000:1\n", 100000, 1000}, Loans{"1001:200000:10\n", 200009, 1001},
                     // Of a name that cannot be looked up: one owner, not 65,536.
                     Loans{"bob:100000:65536\n", 100007, 100000}, Loans{"bob:100000:65536\n", 165535, 100000},
+                    Loans{"bob:100000:65536\nbob:300000:65536\n", 300005, 100000},
                     Loans{"alice:100000:0\n", 100000, 100000}, Loans{"alice:100000:4294967295\n", 100001, 100001},
                     Loans{"alice:0:10\n", 0, 0}, Loans{"alice:1\n", 1, 1}, Loans{"alice:x:10\n", 0, 0},
                     // What root is lent is not root.

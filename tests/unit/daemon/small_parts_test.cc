@@ -22,6 +22,7 @@
 #include "host/watchdog.h"
 #include "log/log.h"
 #include "log/timestamp.h"
+#include "observe/account.h"
 #include "peer/owner_numbers.h"
 #include "wire/command_table.h"
 
@@ -409,6 +410,23 @@ TEST(RoundRobin, ConnectionsThatHaveEndedTakeNoTurn) {
   most = 40;
   EXPECT_EQ(turns.next_that(is_there, most), 51U);
   EXPECT_EQ(most, 29U);
+}
+
+// The account of a refused command ends with whatever made room again.
+TEST(KnownCrash, IsFoundBehindWhatFollowedTheCommand) {
+  constexpr wire::Rc kRefusal = wire::from_manager(0x29C);
+  observe::Account account{.rc = kRefusal};
+  EXPECT_FALSE(observe::is_known_crash(account));
+  account.tpm = {{.code = 0x157, .cause = wire::Cause::kLoad},
+                 {.code = 0x197, .cause = wire::Cause::kClient, .rc = kRefusal}};
+  EXPECT_TRUE(observe::is_known_crash(account));
+  account.tpm.push_back({.code = 0x162, .cause = wire::Cause::kSave});
+  EXPECT_TRUE(observe::is_known_crash(account));
+  for (const wire::Rc other : {wire::rc::kSuccess, wire::Rc{0x29C}, wire::from_manager(wire::rc::kFailure),
+                               wire::from_manager(wire::rc::kCanceled)}) {
+    account.rc = account.tpm[1].rc = other;
+    EXPECT_FALSE(observe::is_known_crash(account)) << std::hex << other;
+  }
 }
 
 }  // namespace

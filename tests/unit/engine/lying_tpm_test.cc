@@ -42,6 +42,42 @@ class LyingTpm : public EngineBehindMeddler, public testing::WithParamInterface<
 
 INSTANTIATE_TEST_SUITE_P(KeepFree, LyingTpm, testing::Values(0U, 1U));
 
+// A TPM with other users, and their sessions.
+class SharedTpm : public EngineBehindMeddler {
+ protected:
+  std::uint32_t start_one_of_others() {
+    const auto answer = tpm_->transact(start_session(SessionType::kHmac), 0);
+    return wire::Reader(ByteView(*answer).subspan(wire::kHeaderSize)).u32().value_or(0);
+  }
+  using Handles = std::vector<std::uint32_t>;
+};
+
+TEST_F(SharedTpm, AfterASpoiltResponseOnlyOurSessionIsFlushed) {
+  const auto saved = start_one_of_others();
+  ASSERT_TRUE(tpm_->transact(context_save(saved), 0));
+  const auto loaded = start_one_of_others();
+  chip_.others_loaded_sessions = {loaded};
+  remake(1);
+  const auto before = held(0x03000000);
+  ASSERT_EQ(before.size(), 1U);
+  const auto client = open(1);
+  meddler_->put_handle_once(cc::kStartAuthSession, 0x80000000);
+  EXPECT_EQ(run(client, start_session(SessionType::kHmac)).code, kOurFailure);
+  EXPECT_EQ(held(0x02000000).size(), 2U) << "the session of the spoilt response";
+  rest_for(3 * kSecond);
+  EXPECT_EQ(held(0x02000000), Handles{loaded});
+  EXPECT_EQ(held(0x03000000), before);
+}
+
+TEST_F(SharedTpm, WithoutASpoiltResponseNoSessionOfOthersIsFlushed) {
+  remake(1);
+  const auto late = start_one_of_others();
+  const auto client = open(1);
+  (void)session(client, SessionType::kPolicy);
+  (void)engine_->flush_all(true);
+  EXPECT_EQ(held(0x02000000), Handles{late});
+}
+
 TEST_P(LyingTpm, AnObjectsHandleForASessionIsNoAnswer) {
   for (const std::uint32_t handle : {0x80000000U, 0x80000002U, 0x81000001U, 0x40000001U, 0U}) {
     meddler_->put_handle_once(cc::kStartAuthSession, handle);

@@ -73,6 +73,12 @@ TEST(PolicyWarnings, EachIsSaidWithItsLine) {
        {crowd(1, "rule", "container", "provision")}},
       {"[[rule]]\ncgroup = \"/kubepods.slice/**\"\nuser = 0\nprofile = \"admin\"\n",
        {crowd(1, "rule", "container under /kubepods.slice", "admin")}},
+      {"[[rule]]\ncgroup = \"/system.slice/docker-*.scope\"\nprofile = \"admin\"\n",
+       {crowd(1, "rule", "container under /system.slice", "admin")}},
+      {"[[rule]]\ncgroup = \"/kubepods.slice\"\nprofile = \"admin\"\n", {}},
+      {"[[rule]]\ncontainer = \"*\"\nunit = \"*.service\"\nprofile = \"safe\"\n[[rule]]\nuser = 0\nprofile = "
+       "\"admin\"\n",
+       {every_root(5, "admin")}},
       {"[[rule]]\ncgroup = \"/kubepods.slice/a/**\"\nprofile = \"admin\"\n", {}},
       {"[[rule]]\nunit = \"*.service\"\nprofile = \"attest\"\n", {crowd(1, "rule", "unit", "attest")}},
       {"[[rule]]\nunit = \"*.service\"\nuser = 3\nprofile = \"attest\"\n", {}},

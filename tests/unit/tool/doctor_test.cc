@@ -47,7 +47,7 @@ TEST_F(MachineTest, WithoutATpm) {
 }
 
 TEST_F(MachineTest, WithoutATpmButServed) {
-  EXPECT_EQ(judged(70), "ok       this machine has no TPM of its own; tpmspaced does not need one\n");
+  EXPECT_EQ(judged(70), "ok       no TPM is visible here; tpmspaced serves one\n");
 }
 
 TEST_F(MachineTest, WithATpmThatTpmspacedServes) {
