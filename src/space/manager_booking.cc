@@ -16,8 +16,19 @@ using wire::Effect;
 using wire::Response;
 namespace cc = wire::cc;
 
+namespace {
+
+// To all other commands of the specification a sequence is an object of the wrong type.
+bool may_change_a_sequence(wire::CommandCode code) {
+  constexpr wire::CommandCode kVendor = 0x2000'0000;
+  return code == cc::kSequenceUpdate || code == cc::kSequenceComplete || code == cc::kEventSequenceComplete ||
+         (code & kVendor) != 0;
+}
+
+}  // namespace
+
 void Manager::forget_copies_of_used_sequences(SpaceId space, const Command& command) {
-  if (command.row().effect == Effect::kContextSave) return;
+  if (!may_change_a_sequence(command.code())) return;
   const auto& objects = books_.spaces.at(space).objects;
   for (std::size_t i = 0; i < command.handle_count(); ++i) {
     const auto it = objects.find(command.handle(i).value);

@@ -361,6 +361,17 @@ TEST_F(StartedUpByOthers, ASequenceIsNeverSavedWhileItStaysLoaded) {
   expect_nothing_left_over();
 }
 
+// Found by a world: a command that cannot change the sequence made its client's copy void.
+TEST_F(StartedUpByOthers, ASequenceThatItsClientSavedSurvivesACommandThatIsNotForIt) {
+  const auto sequence = run(a_, hash_start()).handle;
+  EXPECT_EQ(run(a_, context_save(sequence)).code, 0U);
+  EXPECT_EQ(run(a_, policy_get_digest(sequence)).code, wire::rc::kValue | 0x100U) << "it is no session";
+  start_up(StartUp::kResume);
+  EXPECT_EQ(run(a_, sequence_update(sequence, Bytes(3, 1))).code, 0U);
+  start_up(StartUp::kResume);
+  EXPECT_EQ(run(a_, sequence_update(sequence, Bytes(3, 1))).code, kGone) << "it has changed since";
+}
+
 TEST_F(StartedUpByOthers, ThreeBusyClientsHaveTheTpmForThemselves) {
   const auto c = open(3);
   const std::array<std::pair<ConnectionId, std::uint32_t>, 3> clients{
