@@ -166,7 +166,7 @@ class SavedSessions(unittest.TestCase):
             (bob.directory / "theirs.ctx").write_bytes((alice.directory / "s.ctx").read_bytes())
             done = bob.run("tpm2_policypassword", "-S", "theirs.ctx")
             self.assertIn(b"0xb01cb", done.stderr.lower())
-            daemon.wait_for_log(f"the session in the file was saved by uid {ALICE}, and only that user can load it")
+            daemon.wait_for_log(f"the session in the file was saved by uid {ALICE}, and no other client can load it")
             alice("policypassword", "-S", "s.ctx")
 
 
