@@ -38,8 +38,8 @@ std::vector<double> beside_full_shares(Scene& scene) {
   });
 }
 
-// A user who has more connections that want something than it may have commands in the queue, is refused and asks again
-// at once. In the control all of them wait in the queue.
+// The other user has more connections than its share of the queue has places. Its commands above the share are refused,
+// and are sent again at once. In the control all of its commands wait in the queue.
 std::vector<double> beside_a_full_queue(Scene& scene) {
   const Crowd crowd{scene.is_control ? 2000U : 2800U, support::get_random(), 0, false};
   scene.others.emplace_back(kFirstHostile, [&](const Ready& ready) { keep_asking(scene.socket, crowd, ready); });

@@ -120,9 +120,9 @@ const char* no_joining(wire::Rc code) {
 std::optional<Error> path_error(const std::string& path) {
   std::string what;
   if (path.empty()) what = "the path of the socket is empty";
-  if (path.find('\0') != std::string::npos) what = "the path of the socket has a zero octet in it";
+  if (path.find('\0') != std::string::npos) what = "the path of the socket has a zero byte in it";
   if (path.size() > proto::kMaxSocketPath)
-    what = "the path of the socket is too long: it has " + std::to_string(path.size()) + " octets, at most " +
+    what = "the path of the socket is too long: it has " + std::to_string(path.size()) + " bytes, at most " +
            std::to_string(proto::kMaxSocketPath) + " are possible: " + path;
   if (what.empty()) return std::nullopt;
   return Error{Error::Kind::kBadPath, what + kNameAnother, 0};

@@ -98,7 +98,7 @@ void check_meaning(const TomlNode& root, const Settings& settings, Faults& fault
       faults.add(root.find("tpm")->place, fmt::format("\"tpm\": {}", spec.error()));
   if (settings.socket && settings.socket->size() > proto::kMaxSocketPath)
     faults.add(root.find("socket")->place,
-               fmt::format("\"socket\" is too long: it has {} octets, at most {} are possible", settings.socket->size(),
+               fmt::format("\"socket\" is too long: it has {} bytes, at most {} are possible", settings.socket->size(),
                            proto::kMaxSocketPath));
 }
 
@@ -130,7 +130,7 @@ tl::expected<std::string, std::string> read_file(const std::string& path) {
   }
   if (used > limits::kMaxConfigFile)
     return tl::unexpected(
-        fmt::format("the configuration {} is longer than {} octets: it is not ours", path, limits::kMaxConfigFile));
+        fmt::format("the configuration {} is longer than {} bytes: it is not ours", path, limits::kMaxConfigFile));
   text.resize(used);
   return text;
 }

@@ -67,9 +67,9 @@ Fault take_name(const TomlNode& node, std::string& out) {
 
 Fault take_text(const TomlNode& node, std::string& out, std::size_t most) {
   if (!node.is(TomlNode::Kind::kText) || node.text.empty()) return "must be a string that is not empty";
-  if (node.text.find('\0') != std::string::npos) return "must not contain a zero octet";
+  if (node.text.find('\0') != std::string::npos) return "must not contain a zero byte";
   if (node.text.size() > most)
-    return Wrong(fmt::format("is too long: it has {} octets, at most {} are possible", node.text.size(), most));
+    return Wrong(fmt::format("is too long: it has {} bytes, at most {} are possible", node.text.size(), most));
   out = node.text;
   return std::nullopt;
 }

@@ -121,7 +121,7 @@ class AccessControl {
   // The owner, as far as uid and listener determine the owner; nullopt: the process might be in a namespace, so only
   // `admit` can tell.
   [[nodiscard]] std::optional<space::OwnerId> owner_by_uid(std::uint32_t uid, const guard::Entrance& entrance);
-  // The user to whom the uid is lent, or the uid.
+  // The holder of a subordinate uid; of any other uid, the uid itself.
   [[nodiscard]] std::uint32_t holder_of(std::uint32_t uid) const { return subordinates_.holder_of(uid); }
   // PeerReader::sees_others.
   [[nodiscard]] bool sees_others() const { return reader_.sees_others(); }

@@ -125,7 +125,7 @@ class TpmThread::Worker {
   void apply(const Drain&) { draining_ = true; }
   void apply(const Stop&) { stopping_ = true; }
 
-  // The job has not started, but is in the queue or in the line.
+  // The job has not started, but waits in a queue.
   void drop_withdrawn(Client& client) {
     if (client.ticket == 0) return;
     engine_.cancel(client.ticket);

@@ -66,7 +66,7 @@ const sockaddr* generic(const sockaddr_un& address) {
 
 Done check_length(const std::string& path, std::string_view remedy) {
   if (path.size() <= proto::kMaxSocketPath) return {};
-  return fault("the socket's path is too long: it has {} octets, at most {} are possible: {}; {}", path.size(),
+  return fault("the socket's path is too long: it has {} bytes, at most {} are possible: {}; {}", path.size(),
                proto::kMaxSocketPath, path, remedy);
 }
 

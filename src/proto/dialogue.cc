@@ -137,7 +137,7 @@ void Dialogue::take(proto::Arrival arrival) {
                  [&](proto::TooLarge& bad) {
                    take_bad_size(bad.type, bad.control);
                    over_ = true;
-                   manager_.cut_off(fmt::format("sent a frame that claims to be {} octets long; {} are the most",
+                   manager_.cut_off(fmt::format("sent a frame that claims to be {} bytes long; {} are the most",
                                                 bad.size, proto::kMaxFrameSize));
                  },
              },

@@ -62,10 +62,10 @@ wire::Tpm::Answer Stream::receive_response() {
     if (have < wire::kHeaderSize) continue;
     const auto header = wire::read_header(ByteView(response).first(have));
     if (!header || header->size < wire::kHeaderSize || header->size > kMaxMessage)
-      return broken(fmt::format("sent a response that claims to be {} octets long", header ? header->size : 0));
+      return broken(fmt::format("sent a response that claims to be {} bytes long", header ? header->size : 0));
     want = header->size;
   }
-  if (have > want) return broken(fmt::format("sent {} octets after a response of {}", have - want, want));
+  if (have > want) return broken(fmt::format("sent {} bytes after a response of {}", have - want, want));
   response.resize(have);
   response.shrink_to_fit();
   return response;
@@ -123,7 +123,7 @@ tl::expected<std::size_t, Stream::Error> Stream::read_some(Bytes& into, std::siz
     const ssize_t got = ::read(fd_.get(), into.data() + at, into.size() - at);
     if (got > 0) return static_cast<std::size_t>(got);
     if (got == 0)
-      return broken(at == 0 ? "has closed the connection" : fmt::format("ended after {} octets of a message", at));
+      return broken(at == 0 ? "has closed the connection" : fmt::format("ended after {} bytes of a message", at));
     if (errno != EINTR && !would_block(errno)) return broken_by_errno("cannot be read", errno);
   }
 }

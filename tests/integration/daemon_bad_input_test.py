@@ -50,7 +50,7 @@ class BadInput(unittest.TestCase):
                 response = client.command(struct.pack(">HII", 0x8001, size, 0x17B))
                 self.assertEqual(harness.code_of(response), MANAGER | harness.COMMAND_SIZE)
                 self.assertTrue(client.is_closed())
-            self.daemon.wait_for_log(f"closed, because it sent a frame that claims to be {size} octets long")
+            self.daemon.wait_for_log(f"closed, because it sent a frame that claims to be {size} bytes long")
         self.goes_on()
 
     def test_oversized_control_frame(self):

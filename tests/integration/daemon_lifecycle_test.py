@@ -264,7 +264,7 @@ class CommandLine(unittest.TestCase):
         with tempfile.TemporaryDirectory() as directory:
             path = pathlib.Path(directory) / "c.toml"
             for text, wrong in (('tpm = "foo"\n', "1:7: \"tpm\": no TPM is called 'foo'"),
-                                (f'\nsocket = "/{"x" * 200}"\n', '2:10: "socket" is too long: it has 201 octets')):
+                                (f'\nsocket = "/{"x" * 200}"\n', '2:10: "socket" is too long: it has 201 bytes')):
                 path.write_text(text)
                 code, said = run_daemon("--config", str(path), "--tpm", "embedded", "--socket", f"{directory}/s")
                 self.assertEqual(code, 1)

@@ -271,7 +271,7 @@ TEST(Open, APathThatNoSocketCanHave) {
     EXPECT_EQ(Connection::open(path).error().kind, Kind::kBadPath);
   EXPECT_EQ(Connection::open("/" + std::string(102, 'x')).error().kind, Kind::kNoService);
   const std::string what = Connection::open("/" + std::string(103, 'x')).error().what;
-  EXPECT_TRUE(what.starts_with("the path of the socket is too long: it has 104 octets, at most 103 are possible: /x"))
+  EXPECT_TRUE(what.starts_with("the path of the socket is too long: it has 104 bytes, at most 103 are possible: /x"))
       << what;
 }
 

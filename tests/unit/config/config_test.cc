@@ -86,7 +86,7 @@ TEST(Config, AMistakeIsAnsweredWithItsPlaceAndASentence) {
       Broken{"tpm = \"\"", "f.toml:1:7: \"tpm\" must be a string that is not empty"},
       Broken{"tpm = \"embedded,latency=tomorrow\"",
              "f.toml:1:7: \"tpm\": no latency figures for 'tomorrow': write latency=slb9670 or latency=st33ktpm2x"},
-      Broken{"socket = \"a\\u0000b\"", "f.toml:1:10: \"socket\" must not contain a zero octet"},
+      Broken{"socket = \"a\\u0000b\"", "f.toml:1:10: \"socket\" must not contain a zero byte"},
       Broken{"version = 2", "f.toml:1:11: \"version\" must be 1: this tpmspaced knows no other"},
       Broken{"audit = \"log\"",
              "f.toml:1:9: \"audit\" must be \"journal\", an absolute path, or \"\" for lines of the log"},
@@ -253,7 +253,7 @@ TEST(Config, AFileIsReadWhole) {
   std::ofstream(path) << std::string(limits::kMaxConfigFile + 1, '#');
   const auto huge = read_settings(path);
   ASSERT_FALSE(huge);
-  EXPECT_NE(huge.error().find("is longer than 1048576 octets"), std::string::npos) << huge.error();
+  EXPECT_NE(huge.error().find("is longer than 1048576 bytes"), std::string::npos) << huge.error();
   (void)std::remove(path.c_str());
 }
 

@@ -143,7 +143,7 @@ TEST_F(ListeningSocketTest, TheLimitOfThePathIsSaid) {
     ASSERT_TRUE(socket->publish());
     EXPECT_TRUE(can_connect(longest));
   }
-  EXPECT_EQ(refusal(longest + "b"), "the socket's path is too long: it has 104 octets, at most 103 are possible: " +
+  EXPECT_EQ(refusal(longest + "b"), "the socket's path is too long: it has 104 bytes, at most 103 are possible: " +
                                         longest + "b; name another with --socket PATH");
   EXPECT_EQ(refusal(""), "the socket's path is empty: name one with --socket PATH");
 }

@@ -113,14 +113,14 @@ TEST(Device, NeverTrustsAMalformedResponse) {
     bool closes;
     const char* says;
   } cases[] = {
-      {"size below a header", wire::Writer().u16(0x8001).u32(9).u32(0).take(), false, "9 octets"},
-      {"size zero", wire::Writer().u16(0x8001).u32(0).u32(0).take(), false, "0 octets"},
+      {"size below a header", wire::Writer().u16(0x8001).u32(9).u32(0).take(), false, "9 bytes"},
+      {"size zero", wire::Writer().u16(0x8001).u32(0).u32(0).take(), false, "0 bytes"},
       {"giant size", wire::Writer().u16(0x8001).u32(0xFFFFFFFF).u32(0).take(), false, "4294967295"},
       {"just above 64 KiB", wire::Writer().u16(0x8001).u32(65537).u32(0).take(), false, "65537"},
-      {"more than it says", wire::Writer().u16(0x8001).u32(10).u32(0).u8(1).take(), false, "1 octets after"},
+      {"more than it says", wire::Writer().u16(0x8001).u32(10).u32(0).u8(1).take(), false, "1 bytes after"},
       {"death without a word", {}, true, "closed"},
-      {"death in the header", {0x80, 0x01, 0x00}, true, "after 3 octets"},
-      {"death in the body", wire::Writer().u16(0x8001).u32(100).u32(0).take(), true, "after 10 octets"},
+      {"death in the header", {0x80, 0x01, 0x00}, true, "after 3 bytes"},
+      {"death in the body", wire::Writer().u16(0x8001).u32(100).u32(0).take(), true, "after 10 bytes"},
   };
   for (const auto& row : cases) {
     const Answer answer = answer_to(row.response, row.closes);
