@@ -40,6 +40,10 @@ inline constexpr std::size_t kReplyPerFrame = 1024;
 // Connections with more frames to handle that get a turn before the loop looks at new events. During a flood every new
 // event waits that long, and a look costs less than one frame.
 inline constexpr std::size_t kTurnsPerRound = 2;
+// Frames that the daemon answers without a TPM (refusals, control replies) cost the loop about 25 microseconds each. An
+// owner may send the burst at once, then one frame each kFreeFrame: all owners together use a tenth of the loop.
+inline constexpr std::size_t kFreeFrameBurst = 64;
+inline constexpr std::chrono::microseconds kFreeFrame{250};
 // Entries of the turn queue that one round looks at, entries of ended connections included: more than can be added in a
 // round.
 inline constexpr std::size_t kTurnLooksPerRound = 64;

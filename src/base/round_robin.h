@@ -35,15 +35,6 @@ class RoundRobin {
       circle_.push_back(line->first);
     return out;
   }
-  // The first of the next `most` items that `is_there` keeps; items before it are dropped.
-  template <typename IsThere>
-  [[nodiscard]] std::optional<Item> next_that(const IsThere& is_there, std::size_t& most) {
-    while (most > 0 && size_ > 0) {
-      --most;
-      if (auto item = next(); is_there(*item)) return item;
-    }
-    return std::nullopt;
-  }
   [[nodiscard]] std::size_t size() const { return size_; }
   [[nodiscard]] std::size_t size(const Key& key) const {
     const auto line = lines_.find(key);

@@ -17,9 +17,11 @@ bool try_later(int error) {
 
 }  // namespace
 
-Connection::Connection(loop::EventLoop& loop, Host& host, base::Fd socket, host::ClientId id, ClientIdentity identity,
-                       std::optional<wire::Rc> refusal, const wire::CommandTable& table, std::size_t max_command)
-    : host_(host),
+Connection::Connection(loop::EventLoop& loop, Turns& turns, Host& host, base::Fd socket, host::ClientId id,
+                       ClientIdentity identity, std::optional<wire::Rc> refusal, const wire::CommandTable& table,
+                       std::size_t max_command)
+    : turns_(turns),
+      host_(host),
       id_(id),
       identity_(std::move(identity)),
       socket_(std::move(socket)),
@@ -36,7 +38,7 @@ void Connection::on_events(std::uint32_t events) {
 }
 
 void Connection::ask_for_turn() {
-  if (!std::exchange(has_asked_, true)) host_.again(*this);
+  if (!std::exchange(has_asked_, true)) turns_.put(identity_.owner, id_);
 }
 
 void Connection::turn() {
@@ -46,48 +48,63 @@ void Connection::turn() {
 
 void Connection::handle() {
   if (over_) return;
-  for (std::size_t handled = 0;; ++handled) {
-    handled += dialogue_.output().size() / limits::kReplyPerFrame;
-    if (!flush()) return end();
-    if (!dialogue_.output().empty()) break;
-    if (handled >= limits::kFramesPerTurn) {
+  const std::uint64_t answered = dialogue_.answered_here();
+  std::size_t long_replies = 0;
+  bool alive = true;
+  for (std::size_t frames = 0;; ++frames) {
+    long_replies += dialogue_.output().size() / limits::kReplyPerFrame;
+    alive = flush();
+    if (!alive || !dialogue_.output().empty()) break;
+    if (frames + long_replies >= limits::kFramesPerTurn) {
       ask_for_turn();
       break;
     }
     if (!dialogue_.step()) break;
   }
-  if (dialogue_.finished()) return end();
+  turns_.charge(identity_.owner, static_cast<std::size_t>(dialogue_.answered_here() - answered) + long_replies);
+  if (!alive || dialogue_.finished()) return end();
   update_watch();
+}
+
+void Connection::send_output() {
+  if (!flush() || dialogue_.finished()) return end();
+  if (dialogue_.has_frames()) ask_for_turn();
+  update_watch();
+}
+
+void Connection::send_reply() {
+  turns_.charge(identity_.owner, dialogue_.output().size() / limits::kReplyPerFrame);
+  send_output();
 }
 
 void Connection::deliver(wire::ByteView response) {
   if (over_) return;
   dialogue_.answer(response);
-  handle();
+  send_output();
 }
 
 void Connection::deliver_order(const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions) {
   if (over_) return;
   dialogue_.order_done(sessions);
-  handle();
+  send_reply();
 }
 
 void Connection::deliver_status(const proto::Status& status) {
   if (over_) return;
   dialogue_.status_done(status);
-  handle();
+  send_reply();
 }
 
 void Connection::deliver_sessions(const tl::expected<proto::Sessions, wire::Rc>& sessions) {
   if (over_) return;
   dialogue_.sessions_done(sessions);
-  handle();
+  send_reply();
 }
 
 void Connection::deliver_outcome(const proto::Outcome& outcome) {
   if (over_) return;
   dialogue_.reload_done(outcome);
-  handle();
+  send_reply();
 }
 
 void Connection::stop_reading() {

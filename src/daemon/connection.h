@@ -17,6 +17,7 @@
 
 #include "base/fd.h"
 #include "daemon/access_control.h"
+#include "daemon/turns.h"
 #include "explain/learning.h"
 #include "host/tpm_thread.h"
 #include "loop/event_loop.h"
@@ -56,15 +57,15 @@ class Connection final : private proto::Dialogue::Manager {
     virtual void answered_early(Connection& from, wire::Rc code) = 0;
     // `from` will be closed, for the reason `why`.
     virtual void cut_off(Connection& from, const std::string& why) = 0;
-    // Frames are left to handle; call `turn` after the turns of other connections.
-    virtual void again(Connection& from) = 0;
     // The connection is over: no further calls follow, and the host can destroy the connection after this callback.
     virtual void over(Connection& from) = 0;
   };
 
   // `refusal`: above a limit, see Dialogue.
-  Connection(loop::EventLoop& loop, Host& host, base::Fd socket, host::ClientId id, ClientIdentity identity,
-             std::optional<wire::Rc> refusal, const wire::CommandTable& table, std::size_t max_command);
+  // `turns` outlives the connection.
+  Connection(loop::EventLoop& loop, Turns& turns, Host& host, base::Fd socket, host::ClientId id,
+             ClientIdentity identity, std::optional<wire::Rc> refusal, const wire::CommandTable& table,
+             std::size_t max_command);
 
   [[nodiscard]] host::ClientId id() const { return id_; }
   [[nodiscard]] ClientIdentity& identity() { return identity_; }
@@ -125,10 +126,15 @@ class Connection final : private proto::Dialogue::Manager {
   [[nodiscard]] bool read();
   [[nodiscard]] bool flush();
   void handle();
+  // Sends the output. Frames that arrived meanwhile are handled in the next turn.
+  void send_output();
+  // A control reply for which the client waited.
+  void send_reply();
   void ask_for_turn();
   void end();
   void update_watch();
 
+  Turns& turns_;
   Host& host_;
   const host::ClientId id_;
   ClientIdentity identity_;

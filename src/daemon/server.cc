@@ -100,7 +100,13 @@ Server::Server(log::Log& log, log::AuditLog audit, Terms terms, loop::ListeningS
             arrivals_.add(std::move(client), entrance, listener);
           },
           [this] { return arrivals_.has_room(); }),
-      again_turn_(loop_.deferred([this] { take_turns(); })),
+      turns_(loop_,
+             [this](host::ClientId id) {
+               const auto client = clients_.find(id);
+               if (client == clients_.end()) return false;
+               client->second.connection->turn();
+               return true;
+             }),
       reaping_(loop_.deferred([this] { reap_closed(); })),
       refused_timer_(loop_.timer([this] { drop_slow_refused(); })),
       audit_timer_(loop_.timer([this] {
@@ -354,8 +360,8 @@ void Server::on_arrival(Arrival arrived) {
   const host::TpmHost& tpm = chips_.host(welcome ? identity->chip : 0);
   Connection::Host& host = *this;
   Client client;
-  client.connection = std::make_unique<Connection>(loop_, host, std::move(socket), id, std::move(*identity), refusal,
-                                                   tpm.table(), tpm.chip().chip.max_command);
+  client.connection = std::make_unique<Connection>(loop_, turns_, host, std::move(socket), id, std::move(*identity),
+                                                   refusal, tpm.table(), tpm.chip().chip.max_command);
   if (const auto error = client.connection->start()) {
     // The kernel's limit of watched descriptors: this client cannot be served, other clients are.
     if (const auto held_back = refused_lines_.allow(log::RateLimit::Clock::now()))
@@ -463,19 +469,6 @@ void Server::drop_slow_refused() {
   if (refused_now_ != 0) refused_timer_.arm(limits::kRefusedPatience);
 }
 
-// Some connections, so that new arrivals are handled in between; then the rest.
-void Server::take_turns() {
-  // A connection that has ended takes no turn: a flood of them would keep its owner's other connections waiting.
-  const auto is_there = [&](host::ClientId id) { return clients_.count(id) != 0; };
-  std::size_t looks = limits::kTurnLooksPerRound;
-  for (std::size_t n = limits::kTurnsPerRound; n > 0; --n) {
-    const auto id = turns_.next_that(is_there, looks);
-    if (!id) break;
-    clients_.at(*id).connection->turn();
-  }
-  if (turns_.size() != 0) again_turn_.ask();
-}
-
 void Server::reap_closed() {
   dead_.clear();
   listeners_.on_room();
@@ -491,11 +484,6 @@ void Server::cut_off(Connection& from, const std::string& why) {
   if (const auto held_back = cut_off_lines_.allow(log::RateLimit::Clock::now()))
     log_.info("the connection of uid {}, pid {} is closed, because it {}{}", from.identity().who.uid,
               from.identity().who.pid.value_or(0), why, log::held_back_text(*held_back));
-}
-
-void Server::again(Connection& from) {
-  turns_.put(from.identity().owner, from.id());
-  again_turn_.ask();
 }
 
 void Server::over(Connection& from) {

@@ -18,7 +18,6 @@
 #include <vector>
 
 #include "base/limits.h"
-#include "base/round_robin.h"
 #include "config/config.h"
 #include "daemon/access_control.h"
 #include "daemon/arrivals.h"
@@ -28,6 +27,7 @@
 #include "daemon/listeners.h"
 #include "daemon/rereading.h"
 #include "daemon/shared_tokens.h"
+#include "daemon/turns.h"
 #include "explain/last_refusals.h"
 #include "host/chips.h"
 #include "host/sleep_watch.h"
@@ -122,7 +122,6 @@ class Server final : private Connection::Host {
   void say_in_doubt(const ClientIdentity& identity);
   void drop_slow_refused();
   void reap_closed();
-  void take_turns();
   // --- Signals ---
   void on_stop_signal();
   void on_read_again(Rereading::Result read, const std::vector<host::ClientId>& for_whom);
@@ -148,8 +147,7 @@ class Server final : private Connection::Host {
   std::optional<wire::Rc> join(Connection& from, const proto::Join& what) override;
   void answered_early(Connection& from, wire::Rc code) override;
   void cut_off(Connection& from, const std::string& why) override;
-  void again(Connection& from) override;  // these two: server.cc
-  void over(Connection& from) override;
+  void over(Connection& from) override;  // server.cc
 
   void on_account(std::size_t chip, const observe::Account& account);
   // Records a refusal below the access_control, with a sentence.
@@ -220,15 +218,14 @@ class Server final : private Connection::Host {
   host::ClientId last_client_ = 0;
   std::uint64_t refused_ever_ = 0;
   std::size_t refused_now_ = 0;
-  base::RoundRobin<space::OwnerId, host::ClientId> turns_;  // connections with frames to handle
-  std::vector<Client> dead_;                                // to be destroyed outside their own callbacks
+  Turns turns_;               // of connections with frames to handle
+  std::vector<Client> dead_;  // to be destroyed outside their own callbacks
   log::RateLimit refused_lines_;
   log::RateLimit doubt_lines_;
   log::RateLimit cut_off_lines_;
   bool stopping_ = false;
   int exit_code_ = 0;
 
-  loop::Deferred again_turn_;
   loop::Deferred reaping_;
   loop::Timer refused_timer_;
   loop::Timer audit_timer_;

@@ -155,7 +155,10 @@ void Dialogue::take_command(wire::Bytes bytes) {
 
 void Dialogue::take_bad_size(std::uint32_t type, bool control) {
   const wire::Rc code = wire::from_manager(wire::rc::kCommandSize);
-  if (control) return put(proto::encode(proto::Reply(refusal(type, code))));
+  if (control) {
+    ++answered_here_;
+    return put(proto::encode(proto::Reply(refusal(type, code))));
+  }
   ++commands_taken_;
   answer_with(code);
 }
@@ -184,11 +187,13 @@ proto::Reply Dialogue::end_join(wire::Rc code) {
 }
 
 void Dialogue::answer_with(wire::Rc code) {
+  ++answered_here_;
   put(wire::error_response(code));
   manager_.answered_early(code);
 }
 
 void Dialogue::take_control(const proto::ControlFrame& frame) {
+  ++answered_here_;
   const auto request = proto::decode_request(frame);
   const bool is_hello = frame.type == static_cast<std::uint32_t>(proto::MessageType::kHello);
   if (!hello_said_ && !is_hello)

@@ -108,6 +108,10 @@ class Dialogue {
   [[nodiscard]] bool in_flight() const { return in_flight_; }
   // The number of received TPM frames, refused frames included.
   [[nodiscard]] std::uint64_t commands_taken() const { return commands_taken_; }
+  // The number of frames answered without a TPM.
+  [[nodiscard]] std::uint64_t answered_here() const { return answered_here_; }
+  // Received frames may be left to handle.
+  [[nodiscard]] bool has_frames() const { return held_ || !drained_; }
   [[nodiscard]] bool wants_input() const;
   // The dialogue is over and all output is sent.
   [[nodiscard]] bool finished() const;
@@ -141,6 +145,7 @@ class Dialogue {
   bool drained_ = true;  // the reader has no complete frame
   bool in_flight_ = false;
   std::uint64_t commands_taken_ = 0;
+  std::uint64_t answered_here_ = 0;
   bool belongs_ = false;  // its space and its TPM are settled: a command was taken, or the connection joined another
                           // connection
   bool joining_ = false;  // a join is in flight

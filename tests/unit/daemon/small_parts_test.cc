@@ -399,19 +399,6 @@ TEST(RoundRobin, AFloodOfOneOwnersWeighsAsOneOfAnothers) {
   EXPECT_EQ(turns.next(), 7U);
 }
 
-TEST(RoundRobin, ConnectionsThatHaveEndedTakeNoTurn) {
-  const space::OwnerId flood{1};
-  base::RoundRobin<space::OwnerId, host::ClientId> turns;
-  for (host::ClientId id = 1; id <= 100; ++id) turns.put(flood, id);
-  const auto is_there = [](host::ClientId id) { return id > 50; };
-  std::size_t most = 40;
-  EXPECT_EQ(turns.next_that(is_there, most), std::nullopt) << "no more than 40 are looked at";
-  EXPECT_EQ(turns.size(), 60U);
-  most = 40;
-  EXPECT_EQ(turns.next_that(is_there, most), 51U);
-  EXPECT_EQ(most, 29U);
-}
-
 // The account of a refused command ends with whatever made room again.
 TEST(KnownCrash, IsFoundBehindWhatFollowedTheCommand) {
   constexpr wire::Rc kRefusal = wire::from_manager(0x29C);
