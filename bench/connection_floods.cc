@@ -3,6 +3,8 @@
 #include <sys/un.h>
 
 #include <deque>
+#include <filesystem>
+#include <stdexcept>
 #include <thread>
 
 #include "base/fd.h"
@@ -17,6 +19,13 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using Ready = Process::Ready;
 
+sockaddr_un address_of(const std::string& socket) {
+  sockaddr_un out{};
+  out.sun_family = AF_UNIX;
+  socket.copy(out.sun_path, sizeof out.sun_path - 1);
+  return out;
+}
+
 // What a program that runs one command takes: connect, GetRandom, close.
 std::vector<double> short_lives(const Scene& scene) {
   return measured_as(kVictim, [&] {
@@ -24,11 +33,9 @@ std::vector<double> short_lives(const Scene& scene) {
   });
 }
 
-// Sends nothing, so that nothing but connecting and closing takes its time.
+// Connects and closes again, and sends nothing: nothing but connecting and closing takes time.
 [[noreturn]] void connect_and_close(const std::string& socket, const Ready& ready) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  socket.copy(address.sun_path, sizeof address.sun_path - 1);
+  const sockaddr_un address = address_of(socket);
   ready();
   for (;;) {
     const base::Fd one(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -36,16 +43,28 @@ std::vector<double> short_lives(const Scene& scene) {
   }
 }
 
-[[noreturn]] void ask_for_random(const std::string& socket, const Ready& ready) {
-  Socket own(socket);
+// A server that accepts and closes, and does nothing else.
+[[noreturn]] void accept_and_close(const std::string& socket, const Ready& ready) {
+  const sockaddr_un address = address_of(socket);
+  const base::Fd listening(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (::bind(listening.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+      ::listen(listening.get(), SOMAXCONN) != 0)
+    throw std::runtime_error("cannot listen at " + socket);
   ready();
-  for (;;) own.run(support::get_random());
+  for (;;) const base::Fd one(::accept4(listening.get(), nullptr, nullptr, SOCK_CLOEXEC));
 }
 
+// The flood takes a processor, and accepting it takes another. So the control is the same flood of another server.
 std::vector<double> beside_a_connect_loop(Scene& scene) {
-  scene.others.emplace_back(kFirstHostile, [&](const Ready& ready) {
-    scene.is_control ? ask_for_random(scene.socket, ready) : connect_and_close(scene.socket, ready);
-  });
+  std::string target = scene.socket;
+  const auto folder = std::filesystem::path(scene.socket).parent_path() / "others";
+  if (scene.is_control) {
+    std::filesystem::create_directory(folder);
+    std::filesystem::permissions(folder, std::filesystem::perms(0777));
+    target = folder / "socket";
+    scene.others.emplace_back(kFirstHostile, [&](const Ready& ready) { accept_and_close(target, ready); });
+  }
+  scene.others.emplace_back(kFirstHostile, [&](const Ready& ready) { connect_and_close(target, ready); });
   return short_lives(scene);
 }
 
@@ -75,7 +94,8 @@ std::vector<double> beside_full_connections(Scene& scene) {
 std::vector<Flood> connection_floods() {
   return {
       {"connect, GetRandom, close; another user connects and closes in a loop",
-       "the other user asks for GetRandom in a loop, by one connection", "", beside_a_connect_loop},
+       "the other user connects and closes in a loop at a server of its own, which only accepts", "",
+       beside_a_connect_loop},
       {"connect, GetRandom, close; 16 other users have filled their shares of 4000 connections and try for more, each "
        "100 times a second",
        "nobody else is there", "[limits]\nconnections = 4000\n", beside_full_connections},

@@ -67,9 +67,10 @@ inline constexpr unsigned kNarrowings = 16;
 // Different identities in a chain of connections, each of which joined the previous connection (docs/fork.md). Equal
 // processes count once, however often they forked.
 inline constexpr std::size_t kOpeners = 8;
-// Connections that a listening socket accepts before other work has its turn: some microseconds each. While
-// one user connects and closes in a loop, every other client waits that long several times for each command.
-inline constexpr unsigned kAcceptsPerTurn = 32;
+// Connections that a listening socket accepts before other work has its turn: six microseconds each. While one user
+// connects and closes in a loop, every other client waits that long several times for each command. With fewer accepts
+// in a turn, the loop accepts more slowly than a user connects, and the kernel's queue fills.
+inline constexpr unsigned kAcceptsPerTurn = 12;
 // Accepted connections that are not identified yet, with at least kManyDescriptors descriptors; with fewer descriptors
 // the limit is a sixteenth of the descriptors, at most kArrivals / 8. kArrivals is above the default of
 // `limits.connections_per_owner`, which ends the burst of one user, so the kernel's queue stays empty for other users.
