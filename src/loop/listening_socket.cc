@@ -225,7 +225,9 @@ tl::expected<ListeningSocket, std::string> ListeningSocket::inherit(int fd) {
   out.socket_.reset(fd);
   if (sd_is_socket_unix(fd, SOCK_STREAM, 1, nullptr, 0) <= 0)
     return fault("the descriptor that systemd handed over is not a listening Unix stream socket");
-  if (::fcntl(fd, F_SETFL, O_NONBLOCK) != 0 || ::fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
+  // systemd's own queue has 4096 places.
+  if (::fcntl(fd, F_SETFL, O_NONBLOCK) != 0 || ::fcntl(fd, F_SETFD, FD_CLOEXEC) != 0 ||
+      ::listen(fd, limits::kBacklog) != 0)
     return fault("the socket that systemd handed over cannot be set up: {}", last_error());
   sockaddr_un address{};
   socklen_t size = sizeof address;

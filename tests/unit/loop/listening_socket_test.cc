@@ -8,12 +8,15 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <vector>
 
 #include "base/fd.h"
+#include "base/limits.h"
 #include "proto/socket_path.h"
 
 namespace tpmspace::loop {
@@ -48,6 +51,17 @@ class ListeningSocketTest : public testing::Test {
     const base::Fd fd(::socket(AF_UNIX, SOCK_STREAM, 0));
     const auto to = address(path);
     return ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0;
+  }
+  // Connections to the socket that the kernel queues; nobody accepts them.
+  static int queued(const std::string& path) {
+    std::vector<base::Fd> out;
+    const auto to = address(path);
+    for (;;) {
+      out.emplace_back(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0));
+      if (::connect(out.back().get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) break;
+    }
+    EXPECT_EQ(errno, EAGAIN);
+    return static_cast<int>(out.size()) - 1;
   }
   static std::string refusal(const std::string& path) {
     auto got = ListeningSocket::claim({.path = path, .mode = 0600});
@@ -174,6 +188,19 @@ TEST_F(ListeningSocketTest, AnInheritedSocketIsNotOursToRemove) {
   EXPECT_EQ(files(), 1U);
   base::Fd not_listening = bound(path("t"), SOCK_STREAM, false);
   EXPECT_FALSE(ListeningSocket::inherit(::fcntl(not_listening.get(), F_DUPFD_CLOEXEC, 3)));
+}
+
+// Every client waits for the whole queue of the kernel, so one user's loop of connects must not make the queue long.
+TEST_F(ListeningSocketTest, TheKernelsQueueIsShort) {
+  auto own = ListeningSocket::claim({.path = path("own"), .mode = 0600});
+  ASSERT_TRUE(own && own->publish());
+  const base::Fd long_queue = bound(path("systemds"), SOCK_STREAM, false);
+  ASSERT_EQ(::listen(long_queue.get(), 8 * limits::kBacklog), 0);
+  auto inherited = ListeningSocket::inherit(::fcntl(long_queue.get(), F_DUPFD_CLOEXEC, 3));
+  ASSERT_TRUE(inherited);
+  // The kernel queues one more than it is told.
+  EXPECT_LE(queued(path("own")), limits::kBacklog + 1);
+  EXPECT_LE(queued(path("systemds")), limits::kBacklog + 1);
 }
 
 TEST_F(ListeningSocketTest, DirectoriesOfADefaultPlaceAreMadeAndStay) {
