@@ -53,7 +53,7 @@ void allow_many_descriptors() {
 
 }  // namespace
 
-tl::expected<std::vector<FloodRow>, std::string> measure_floods(Lab& lab, bool quick) try {
+tl::expected<std::vector<FloodRow>, std::string> measure_floods(Lab& lab, bool quick, const std::string& about) try {
   if (::geteuid() != 0) {
     std::cerr << "tpmspace-bench: SKIPPED: floods (only root can be several users)\n";
     return {};
@@ -61,6 +61,7 @@ tl::expected<std::vector<FloodRow>, std::string> measure_floods(Lab& lab, bool q
   allow_many_descriptors();
   std::vector<FloodRow> out;
   for (const Flood& flood : all_floods()) {
+    if (flood.what.find(about) == std::string::npos) continue;
     FloodRow row{flood.what, flood.control, measure(lab, flood, true, quick), measure(lab, flood, false, quick)};
     std::cerr << fmt::format("tpmspace-bench: {}: {} ms, control {} ms\n", row.what, figure(row.flood_ms),
                              figure(row.control_ms));

@@ -33,8 +33,10 @@ struct FloodRow {
 // More than this is a miss.
 inline constexpr double kMostOfControl = 3;
 
-// With a sentence on standard error for each row, since it takes minutes.
-[[nodiscard]] tl::expected<std::vector<FloodRow>, std::string> measure_floods(Lab& lab, bool quick);
+// With a sentence on standard error for each row, since it takes minutes. `about`: only floods whose `what` contains
+// it.
+[[nodiscard]] tl::expected<std::vector<FloodRow>, std::string> measure_floods(Lab& lab, bool quick,
+                                                                              const std::string& about = "");
 [[nodiscard]] std::vector<std::string> missed(const std::vector<FloodRow>& rows);
 
 // --- The floods; each file of them has a function here

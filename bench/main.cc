@@ -18,17 +18,19 @@ namespace tpmspace::bench {
 namespace {
 
 constexpr const char* kUsage =
-    R"(usage: tpmspace-bench [--quick] [--only counts | --only micro | --only floods] [--write FILE]
+    R"(usage: tpmspace-bench [--quick] [--only counts | --only micro | --only floods | --flood TEXT] [--write FILE]
   --quick        fewer repetitions: to see that it works, not to compare
   --only counts  only the TPM commands for each client command
   --only micro   only what the manager itself takes; needs no TPM and no peers
   --only floods  only what one user's flood does to another; needs root and swtpm
+  --flood TEXT   only the floods whose description contains TEXT; cannot be written
   --write FILE   also write the page to FILE; with "--only micro" or "--only floods", that section of it
 )";
 
 struct Options {
   bool quick = false;
   std::string only;
+  std::string flood;
   std::string write;
 };
 
@@ -85,7 +87,7 @@ int run(const Options& options) {
   }
   Figures figures;
   if (options.only == "floods") {
-    if (!take("floods", measure_floods(*lab, options.quick), figures.floods)) return 1;
+    if (!take("floods", measure_floods(*lab, options.quick, options.flood), figures.floods)) return 1;
     return show(to_markdown(figures.floods), options, true) && all_hold(missed(figures.floods)) ? 0 : 1;
   }
   if (!measure(*lab, options, figures)) return 1;
@@ -106,12 +108,19 @@ int main_of(const std::vector<std::string>& words) {
       options.quick = true;
     } else if (words[i] == "--only" && i + 1 < words.size() && is_part(words[i + 1])) {
       options.only = words[++i];
+    } else if (words[i] == "--flood" && i + 1 < words.size()) {
+      options.only = "floods";
+      options.flood = words[++i];
     } else if (words[i] == "--write" && i + 1 < words.size()) {
       options.write = words[++i];
     } else {
       (words[i] == "--help" ? std::cout : std::cerr) << kUsage;
       return words[i] == "--help" ? 0 : 2;
     }
+  }
+  if (!options.flood.empty() && !options.write.empty()) {
+    std::cerr << "tpmspace-bench: --flood measures a part of a section: without --write\n";
+    return 2;
   }
   return run(options);
 }
