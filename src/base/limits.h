@@ -78,10 +78,12 @@ inline constexpr unsigned kArrivals = 8192, kManyDescriptors = 16'384;
 // Accepted connections that one round identifies, and connections closed because the client hung up meanwhile.
 inline constexpr unsigned kIdentificationsPerRound = 8;
 inline constexpr unsigned kHangupsPerRound = 64;
-// Connections that the kernel holds until the daemon accepts them. The kernel's queue is first come, first served, so a
-// user who connects and closes in a loop makes every other client wait for the whole queue: six microseconds for each
-// connection. Behind a full queue `connect` waits (docs/decisions/0022).
-inline constexpr int kBacklog = 128;
+// Connections that the kernel holds until the daemon accepts them, first come, first served (the kernel caps the number
+// at net.core.somaxconn, 4096). If more than kBacklog connections came without a pause, someone connects faster than
+// the daemon accepts, and every other client would wait for the whole queue: six microseconds for each connection. Then
+// the queue is short for a while (docs/decisions/0022).
+inline constexpr int kBacklog = 4096, kShortBacklog = 128;
+inline constexpr seconds kShortBacklogFor{5};
 // Without free descriptors, accepting is tried again after a client left, or after this time.
 inline constexpr milliseconds kAcceptPause{1000};
 // Clients above a limit of connections are answered before their connection is closed. The daemon waits for this many

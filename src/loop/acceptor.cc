@@ -23,6 +23,7 @@ Acceptor::Acceptor(EventLoop& loop, log::Log& log, int fd, Callback callback, st
       callback_(std::move(callback)),
       has_room_(std::move(has_room)),
       resume_timer_(loop.timer([this] { resume(); })),
+      queue_timer_(loop.timer([this] { (void)::listen(fd_, limits::kBacklog); })),
       watch_(loop.idle_watch(fd, EPOLLIN, [this](std::uint32_t) { accept_some(); })) {
   resume();
 }
@@ -31,7 +32,16 @@ void Acceptor::accept_some() {
   for (unsigned i = 0; i < limits::kAcceptsPerTurn; ++i) {
     if (!has_room_()) return pause();
     if (!accept_one()) return;
+    if (++accepted_ >= limits::kBacklog) shorten_queue();
   }
+}
+
+void Acceptor::shorten_queue() {
+  accepted_ = 0;
+  if (!queue_timer_.armed() && ::listen(fd_, limits::kShortBacklog) == 0)
+    log_.warning("clients connect faster than tpmspaced can accept; for {} s the kernel queues only {} connections",
+                 limits::kShortBacklogFor.count(), limits::kShortBacklog);
+  queue_timer_.arm(limits::kShortBacklogFor);
 }
 
 bool Acceptor::accept_one() {
@@ -41,7 +51,10 @@ bool Acceptor::accept_one() {
     callback_(std::move(client));
     return true;
   }
-  if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
+  if (errno == EAGAIN || errno == EWOULDBLOCK) {
+    accepted_ = 0;
+    return false;
+  }
   if (concerns_one_client(errno)) return true;
   pause({errno, std::generic_category()});
   return false;

@@ -5,8 +5,10 @@
 // watched, so the loop does not spin. The watch resumes when a client has left or after limits::kAcceptPause, whichever
 // is first. If the kernel then refuses the watch, accepting pauses again. Accepting also pauses while there is no room
 // for new clients: no error.
-// Threads: belongs to the event loop.
-// Errors: logged once for each shortage; a client that left before it was accepted is no error.
+// If more clients came than the kernel's queue holds, and the queue was never empty meanwhile, then clients connect
+// faster than they can be accepted. So the queue is made short for a while: behind a full queue `connect` waits (or
+// gives EAGAIN), and no client waits for thousands of others. Threads: belongs to the event loop. Errors: logged once
+// for each shortage; a client that left before it was accepted is no error.
 #pragma once
 
 #include <functional>
@@ -39,6 +41,7 @@ class Acceptor {
   void pause(const std::error_code& error);
   void pause();
   void resume();
+  void shorten_queue();
 
   log::Log& log_;
   int fd_;
@@ -46,7 +49,9 @@ class Acceptor {
   std::function<bool()> has_room_;
   bool paused_ = false;
   bool shortage_said_ = false;
+  int accepted_ = 0;  // since the kernel's queue was empty; at most kBacklog
   Timer resume_timer_;
+  Timer queue_timer_;  // armed: the kernel's queue is short
   Watch watch_;
 };
 
