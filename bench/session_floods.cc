@@ -107,15 +107,22 @@ std::vector<double> through_the_line_for_numbers(Scene& scene) {
     }
 }
 
-std::vector<double> in_the_line_for_numbers(Scene& scene) {
-  if (scene.is_control)
-    scene.others.emplace_back(kFirstHostile, [&](const Ready& ready) { use_all_numbers(scene.socket, ready); });
-  else
-    want_numbers(scene);
+std::vector<double> number_times(const Scene& scene) {
   return measured_as(kVictim, [&] {
     Socket own(scene.socket);
     return times_of([&] { return comes_and_goes(own, one_number()); }, scene.span(seconds(10)));
   });
+}
+
+std::vector<double> in_the_line_for_numbers(Scene& scene) {
+  want_numbers(scene);
+  return number_times(scene);
+}
+
+std::vector<double> beside_all_numbers(Scene& scene) {
+  if (!scene.is_control)
+    scene.others.emplace_back(kFirstHostile, [&](const Ready& ready) { use_all_numbers(scene.socket, ready); });
+  return number_times(scene);
 }
 
 // A user who holds none starts one after the other. The first one, which has to be waited for, is not measured. In the
@@ -167,9 +174,10 @@ std::vector<Flood> session_floods() {
       {"GetRandom; 1500 connections of another user start policy sessions, for which the chip has no numbers, "
        "cancel and ask again, 5 each millisecond",
        "they ask for GetRandom", "", through_the_line_for_numbers},
-      {"StartAuthSession of a policy session and FlushContext; the same flood",
-       "the other user uses 64 policy sessions all the time and wants no more: a number is waited for up to 250 ms", "",
+      {"StartAuthSession of a policy session and FlushContext; the same flood", "they ask for GetRandom", "",
        in_the_line_for_numbers},
+      {"StartAuthSession of a policy session and FlushContext; another user uses 64 policy sessions all the time",
+       "nobody else is there", "", beside_all_numbers},
       {"StartAuthSession and FlushContext, once a second; another user has all sessions and wants more; not the first",
        "the other user has 52 and wants no more", "", one_after_the_other},
       {"GetRandom; 4 other users have 4096 parked sessions each", "nobody else is there", "", beside_parked_ones},

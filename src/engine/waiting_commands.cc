@@ -26,7 +26,7 @@ bool Engine::Impl::must_wait(Ticket ticket, Time now) {
   if (admission == SessionBook::Admission::kNever) return false;
   const Time deadline = space::after(now, terms.deadline);
   if (wish.want == SessionBook::Want::kNumber) {
-    const auto at = manager.session_book().number_at(now, wish.number);
+    const auto at = manager.session_book().number_at(now, connection.owner, wish.number);
     if (at && *at <= now && (wish.number || number_queue.empty())) return false;
     number_queue.add({.id = ticket,
                       .space = connection.space,

@@ -25,26 +25,28 @@ std::optional<NumberQueue::Id> NumberQueue::expired(std::uint64_t now) {
   return queue_.late();
 }
 
-std::optional<std::uint64_t> NumberQueue::due_at(const SessionBook& book, const WaitQueue::Kind& kind) const {
-  if (kind.what == kAny) return book.number_at(queue_.guests().begin()->second.since, std::nullopt);
-  return book.number_at(queue_.first_of(kind).since, static_cast<std::uint32_t>(kind.what));
+std::optional<std::uint64_t> NumberQueue::due_at(const SessionBook& book, const Heads& heads) const {
+  const auto& [shelf, by_turn] = heads;
+  const OwnerId asker = by_turn.begin()->owner;
+  if (shelf.kind.what == kAny) return book.number_at(queue_.guests().begin()->second.since, asker, std::nullopt);
+  return book.number_at(queue_.first_of(shelf.kind).since, asker, static_cast<std::uint32_t>(shelf.kind.what));
 }
 
 std::optional<NumberQueue::Id> NumberQueue::next(const SessionBook& book, std::uint64_t now) {
   queue_.advance(now);
   const WaitQueue::Head* first = nullptr;
-  for (const auto& [shelf, heads] : queue_.shelves()) {
+  for (const Heads& heads : queue_.shelves()) {
     ++looked_at_;
-    const auto at = due_at(book, shelf.kind);
-    if (at && *at <= now && (first == nullptr || *heads.begin() < *first)) first = &*heads.begin();
+    const auto at = due_at(book, heads);
+    const WaitQueue::Head& head = *heads.second.begin();
+    if (at && *at <= now && (first == nullptr || head < *first)) first = &head;
   }
   return first == nullptr ? std::nullopt : std::optional(queue_.at(first->arrival).id);
 }
 
 std::uint64_t NumberQueue::look_again(const SessionBook& book) const {
   std::uint64_t out = queue_.next_change();
-  for (const auto& [shelf, heads] : queue_.shelves())
-    out = std::min(out, due_at(book, shelf.kind).value_or(UINT64_MAX));
+  for (const Heads& heads : queue_.shelves()) out = std::min(out, due_at(book, heads).value_or(UINT64_MAX));
   return out;
 }
 

@@ -3,7 +3,8 @@
 //
 // Idea: a number is always available, but another client might notice the parking of a session. So the command waits
 // for a short, bounded time for a number missed by no client. Among commands for the same number, the wait of the first
-// command counts; among commands for any number, the wait of the first in the queue. Owners take turns: a thousand
+// command counts; among commands for any number, the wait of the first in the queue. An owner below its fair share does
+// not wait for an owner above. Owners take turns: a thousand
 // connections of one owner count as one waiter. The cost does not depend on how many commands wait: for each wanted
 // number only the first command by its owner's turn is looked at (space/wait_queue.h), and a chip has few numbers.
 // Threads: with the engine. Units: nanoseconds of the manager's clock. Limits: set by the owner of the queue.
@@ -50,7 +51,9 @@ class NumberQueue {
   [[nodiscard]] std::uint64_t looked_at() const { return looked_at_; }
 
  private:
-  [[nodiscard]] std::optional<std::uint64_t> due_at(const SessionBook& book, const WaitQueue::Kind& kind) const;
+  using Heads = WaitQueue::Shelves::value_type;
+  // When the first head of the shelf may have its number.
+  [[nodiscard]] std::optional<std::uint64_t> due_at(const SessionBook& book, const Heads& heads) const;
 
   WaitQueue queue_;
   std::uint64_t looked_at_ = 0;

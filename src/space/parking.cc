@@ -34,35 +34,62 @@ bool says_nothing_of_the_step(Rc code) {
   return Residency::is_for_another_try(code) || code == rc::kFailure || code == rc::kInitialize || unknown;
 }
 
-std::map<OwnerId, std::uint32_t> rebuildable_by_owner(const Books& books) {
-  std::map<OwnerId, std::uint32_t> out;
+using ByOwner = std::map<OwnerId, std::uint32_t>;
+
+ByOwner rebuildable_by_owner(const Books& books) {
+  ByOwner out;
   for (const auto& [number, session] : books.sessions) out[session.owner] += session.can_be_made_again() ? 1U : 0U;
   return out;
 }
+
+// Fair shares of the chip's sessions: equal for all owners with a session, and for the owner that asks.
+class Shares {
+ public:
+  Shares(ByOwner owners, OwnerId asker, std::uint32_t sessions) : owners_(std::move(owners)), sessions_(sessions) {
+    asker_has_room_ = (std::uint64_t{owners_[asker]} + 1) * owners_.size() <= sessions_;
+  }
+  // The asker stays within its share, and the holder of the session is above its own.
+  [[nodiscard]] bool gives_way(const Session& session) const {
+    return asker_has_room_ && std::uint64_t{owners_.at(session.owner)} * owners_.size() > sessions_;
+  }
+
+ private:
+  ByOwner owners_;
+  std::uint32_t sessions_;
+  bool asker_has_room_;
+};
 
 }  // namespace
 
 // --- numbers
 
-std::optional<std::uint64_t> Parking::number_at(std::uint64_t since) const {
+std::optional<std::uint64_t> Parking::number_at(std::uint64_t since, OwnerId asker) const {
   if (active() < chip_.active_sessions || !books_.unwanted_sessions.empty()) return 0;
+  const Shares shares(rebuildable_by_owner(books_), asker, chip_.active_sessions);
   std::optional<std::uint64_t> out;
   for (const auto& [number, session] : books_.sessions) {
     if (!session.can_be_made_again()) continue;
-    const std::uint64_t at = std::min(session.used_at, since) + kGrace;
+    const std::uint64_t at = shares.gives_way(session) ? 0 : std::min(session.used_at, since) + kGrace;
     out = std::min(out.value_or(at), at);
   }
   return out;
 }
 
-std::uint64_t Parking::number_at(std::uint64_t since, std::uint32_t number) const {
+std::uint64_t Parking::number_at(std::uint64_t since, OwnerId asker, std::uint32_t number) const {
   const auto holder = books_.sessions.find(number);
-  const bool leaves = holder != books_.sessions.end() && can_have_number(number);
-  return leaves ? std::min(holder->second.used_at, since) + kGrace : 0;
+  if (holder == books_.sessions.end() || !can_have_number(number)) return 0;
+  const Shares shares(rebuildable_by_owner(books_), asker, chip_.active_sessions);
+  return shares.gives_way(holder->second) ? 0 : std::min(holder->second.used_at, since) + kGrace;
+}
+
+bool Parking::can_free_a_number() const {
+  return active() < chip_.active_sessions || !books_.unwanted_sessions.empty() ||
+         std::any_of(books_.sessions.begin(), books_.sessions.end(),
+                     [](const auto& entry) { return entry.second.can_be_made_again(); });
 }
 
 std::vector<std::uint32_t> Parking::sessions_to_park() const {
-  const auto by_owner = rebuildable_by_owner(books_);
+  const ByOwner by_owner = rebuildable_by_owner(books_);
   const std::uint64_t now = port_.now();
   using Rank = std::tuple<bool, bool, bool, bool, std::uint64_t>;
   std::vector<std::pair<Rank, std::uint32_t>> ranked;

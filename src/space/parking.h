@@ -6,7 +6,8 @@
 // notice (space/stale_nonces.h). The order of parking: first the sessions of owners with more than their fair share;
 // then sessions unused for `kGrace`; then sessions of a client unlikely to notice (a step is done, and no parameters
 // are to be decrypted); then the longest idle. Sessions with a queued command come last. No command waits for longer
-// than `kGrace` to spare another session.
+// than `kGrace` to spare another session, and an owner with less than its fair share does not wait to spare the session
+// of an owner with more.
 // A parked session is rebuilt at its next use, under any number, or under its own number if an HMAC covers the number
 // (docs/tpm-behaviour.md 7). Its policy must then be the same as before, and no PCR of a PolicyPCR may have changed,
 // since the chip would have noticed the change.
@@ -41,10 +42,12 @@ class Parking {
   [[nodiscard]] static ShareRule rule(const Quota& quota, const Chip& chip);
 
   // --- Numbers
-  // When a number (any, or the given one) is available to a command that came at `since` without any client noticing;
-  // now or in the past: at once. Nullopt: unknown.
-  [[nodiscard]] std::optional<std::uint64_t> number_at(std::uint64_t since) const;
-  [[nodiscard]] std::uint64_t number_at(std::uint64_t since, std::uint32_t number) const;
+  // When a number (any, or the given one) is available to a command of `asker` that came at `since`, without any client
+  // noticing, except clients of owners above their fair share; now or in the past: at once. Nullopt: unknown.
+  [[nodiscard]] std::optional<std::uint64_t> number_at(std::uint64_t since, OwnerId asker) const;
+  [[nodiscard]] std::uint64_t number_at(std::uint64_t since, OwnerId asker, std::uint32_t number) const;
+  // Whether any session could leave for a number.
+  [[nodiscard]] bool can_free_a_number() const;
   // Frees a number for the space, even if a client notices. SESSION_HANDLES: none is left. FAILURE: the TPM cannot be
   // asked.
   wire::Rc free_a_number(SpaceId space);

@@ -87,7 +87,7 @@ SessionBook::Admission SessionBook::admission(SpaceId id, const Command& command
   if (space.given_up) return Admission::kNever;
   const bool starts = command.row().creates == wire::Creates::kSession;
   if (starts && sessions_of_space(books_, id) >= space.limits.sessions) return Admission::kNever;
-  if (want(id, command) == Want::kNumber) return parking_.number_at(0) ? Admission::kNow : Admission::kNotNow;
+  if (want(id, command) == Want::kNumber) return parking_.can_free_a_number() ? Admission::kNow : Admission::kNotNow;
   const auto going = left_behind_to_take(books_, id, port_.now());
   if (!going) return Admission::kNever;
   const auto by_space = ordinary_sessions_by_space(books_);

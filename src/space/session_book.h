@@ -53,9 +53,10 @@ class SessionBook {
   // Precondition: the command wants a session or number. For a number: even if a client notices (see
   // Parking::number_at). For a pool that is full of sessions without a space: as after `make_room_in_pools`.
   [[nodiscard]] Admission admission(SpaceId space, const wire::Command& command) const;
-  // When a number (any, or the given one) is available to a command that came at `since`.
-  [[nodiscard]] std::optional<std::uint64_t> number_at(std::uint64_t since, std::optional<std::uint32_t> which) const {
-    return which ? parking_.number_at(since, *which) : parking_.number_at(since);
+  // When a number (any, or the given one) is available to a command of `asker` that came at `since`.
+  [[nodiscard]] std::optional<std::uint64_t> number_at(std::uint64_t since, OwnerId asker,
+                                                       std::optional<std::uint32_t> which) const {
+    return which ? parking_.number_at(since, asker, *which) : parking_.number_at(since, asker);
   }
   // The bank for an owner without a kept place. Waiting commands need no new look until the bank changes.
   [[nodiscard]] Bank bank() const { return bank_without(0); }

@@ -82,6 +82,30 @@ TEST_F(Parking, LooksAtIt) {
   EXPECT_EQ(ask(c, policy_get_digest(policy)).parameters, digest);
 }
 
+// --- Sparing the sessions of others
+
+// All sessions of the chip are in use, so a number is free only after someone's session has left.
+TEST_F(Parking, AnOwnerBelowItsShareDoesNotWaitToSpareASessionOfAnOwnerAbove) {
+  constexpr std::uint64_t kHalfAGrace = 125'000'000;
+  for (int i = 0; i < 64; ++i) (void)stepped(open(1));
+  const auto waited_for = [&](std::uint64_t owner) {
+    const auto before = now_;
+    (void)stepped(open(owner));
+    return now_ - before;
+  };
+  EXPECT_LT(waited_for(2), kHalfAGrace);
+  EXPECT_EQ(parked(), 1U);
+  EXPECT_GT(waited_for(1), kHalfAGrace) << "an owner above its share spares its own sessions";
+}
+
+TEST_F(Parking, OwnersWithinTheirSharesAreSpared) {
+  constexpr std::uint64_t kHalfAGrace = 125'000'000;
+  for (std::uint64_t i = 0; i < 64; ++i) (void)stepped(open(1 + i % 4));
+  const auto before = now_;
+  (void)stepped(open(1));
+  EXPECT_GT(now_ - before, kHalfAGrace);
+}
+
 // --- PCRs
 
 TEST_F(Parking, APcrThatChangedMeanwhileIsNoticedAsByTheChip) {

@@ -120,9 +120,10 @@ TEST_F(Queues, WhoeverExpiresWithThousandsOfAnotherOwnersIsToldInTurn) {
 }
 
 TEST_F(Queues, TheChoiceForANumberCostsTheSameHoweverManyWaitForIt) {
-  // Every number is in use by a policy session that can be made again, used just now.
+  // Every number is in use by a policy session that can be made again, used just now, of an owner with no other.
   const SpaceId holder = space(1, 64);
   for (auto& [number, session] : books_.sessions) {
+    session.owner = OwnerId{10'000 + std::uint64_t{number}};
     session.kind = SessionKind::kPolicy;
     session.log.rebuildable = Rebuildable::kYes;
   }
