@@ -3,7 +3,7 @@
 //
 // Idea: the tables become values (`PolicyFile`) in which every name exists; `access_of` adds the standard rule behind
 // the tables and makes the daemon's `Access`. Valid but unlikely settings cause warnings (policy_warnings.h).
-// docs/policy.md explains each key.
+// The pages docs/policy-*.md explain each key.
 //
 // Threads: values. Units: as in guard/profile.h. Limits: profiles, rules, namespaces, listeners, entries of a list,
 // bytes of a name and of a pattern: base/limits.h. Errors: sentences with the place, in `Faults`; `access_of`: a

@@ -9,8 +9,8 @@
 // grow; limits and terms do not change. Commands disabled by a rule are not considered.
 //
 // Threads: pure. Costs: one `judge` for a command that is allowed already; otherwise well below a millisecond. Limits:
-// a set may have kMostEntries entries (docs/policy.md: as many as a list of the configuration), all sets together
-// kMostEntriesInAll. The caller checks (`has_room`).
+// a set may have kMostEntries entries (docs/policy-profiles.md: as many as a list of the configuration), all sets
+// together kMostEntriesInAll. The caller checks (`has_room`).
 #pragma once
 
 #include <cstddef>

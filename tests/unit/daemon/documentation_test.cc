@@ -1,4 +1,4 @@
-// What docs/ says of the configuration is what the daemon does: the same keys, the same defaults.
+// The pages of docs/ and the daemon agree: on keys, defaults, fields, classes and examples.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -34,7 +34,7 @@ std::string trimmed(std::string_view text) {
   return std::string(text);
 }
 
-// "limits.objects" -> "1000", as the example has it: lines "[limits]" and "objects = 1000  # why".
+// The values of the example's lines "[limits]" and "objects = 1000  # why": "limits.objects" -> "1000".
 std::map<std::string, std::string> example_values() {
   std::map<std::string, std::string> out;
   std::istringstream lines(contents("tpmspaced.example.toml"));
@@ -49,7 +49,7 @@ std::map<std::string, std::string> example_values() {
   return out;
 }
 
-// The same of the table of keys: lines "| `limits.objects` | `1000` | ...".
+// The values of the table of keys, with lines "| `limits.objects` | `1000` | ...".
 std::map<std::string, std::string> documented_values() {
   std::map<std::string, std::string> out;
   const std::string text = contents("configuration.md");
@@ -65,7 +65,7 @@ std::map<std::string, std::string> documented_values() {
   return out;
 }
 
-// What the tables of a page are about: lines "| `client_commands.by_manager` | ...".
+// The first cells of a page's tables: lines "| `client_commands.by_manager` | ...".
 std::set<std::string> documented(const std::string& page) {
   std::set<std::string> out;
   std::istringstream lines(contents(page));
@@ -75,7 +75,7 @@ std::set<std::string> documented(const std::string& page) {
   return out;
 }
 
-TEST(Documentation, EveryFieldOfTheStatusIsInIt) {
+TEST(Documentation, StatusPageHasEveryField) {
   std::set<std::string> known;
   const proto::Status status;
   proto::for_each_field(status, [&](const proto::StatusField& field, const auto&) {
@@ -87,7 +87,7 @@ TEST(Documentation, EveryFieldOfTheStatusIsInIt) {
 }
 
 // "NV_DefineSpace" for each command in the section's table.
-TEST(Documentation, EveryCommandThatIsAuditedIsInIt) {
+TEST(Documentation, AuditPageHasEveryAuditedCommand) {
   const std::string page = contents("audit.md");
   const auto begin = page.find("## Commands that affect all users\n");
   ASSERT_NE(begin, std::string::npos);
@@ -106,7 +106,7 @@ TEST(Documentation, EveryCommandThatIsAuditedIsInIt) {
   EXPECT_EQ(told, audited);
 }
 
-// What stands between the two, first of all after `heading`.
+// The text between the first `begin` after `heading` and the next `end`.
 std::string between(const std::string& text, std::string_view heading, std::string_view begin, std::string_view end) {
   const auto at = text.find(begin, text.find(heading));
   if (at == std::string::npos) {
@@ -124,13 +124,13 @@ guard::Access example(std::string_view heading) {
   if (!settings) return {};
   for (const auto& warning :
        explain::warnings_of(settings->policy, {.may_trace = false, .is_directory = [](const auto&) { return true; }}))
-    // A namespace that is named by its place always has this one.
+    // The only warning about a namespace with a condition on the place of its members.
     EXPECT_NE(warning.sentence.find("clients that ended before their cgroup could be read"), std::string::npos)
         << warning.sentence;
   return config::access_of(settings->policy, 120, "/run/main").value_or(guard::Access{});
 }
 
-// Whether that is allowed.
+// Whether the client `as` may send the command `words`.
 bool may(const guard::Access& access, std::string_view as, const std::vector<std::string>& words) {
   const auto visitor = explain::visitor_from(as, access, config::test_accounts());
   EXPECT_TRUE(visitor) << visitor.error();
@@ -139,20 +139,23 @@ bool may(const guard::Access& access, std::string_view as, const std::vector<std
   return got && got->verdict.allowed();
 }
 
-TEST(Documentation, EveryKeyOfPoliciesIsInIt) {
+TEST(Documentation, PolicyPagesHaveEveryKeyOfPolicies) {
+  std::set<std::string> on_pages;
+  for (const auto* page : {"profiles", "rules", "namespaces", "listeners", "chips"})
+    on_pages.merge(documented(fmt::format("policy-{}.md", page)));
   const auto keys = config::known_policy_keys();
-  EXPECT_EQ(documented("policy.md"), std::set<std::string>(keys.begin(), keys.end()));
+  EXPECT_EQ(on_pages, std::set<std::string>(keys.begin(), keys.end()));
 }
 
-TEST(Documentation, EveryClassOfCommandsIsInIt) {
-  std::istringstream text(between(contents("policy.md"), "**Commands** are", "The classes:", ". "));
+TEST(Documentation, PolicyPageHasEveryClassOfCommands) {
+  std::istringstream text(between(contents("policy-profiles.md"), "**Commands** are", "The classes:", ". "));
   std::set<std::string> documented, known = {std::string(wire::name_of(wire::PermissionClass::kVendor))};
   for (std::string word; text >> word;) documented.insert(word.substr(1, word.rfind('`') - 1));
   for (const auto& row : wire::CommandTable::builtin().rows()) known.emplace(wire::name_of(row.permission));
   EXPECT_EQ(documented, known);
 }
 
-TEST(Documentation, ALaptopsUserHasAListenerOfHisOwn) {
+TEST(Documentation, ALaptopsUserHasTheirOwnListener) {
   const guard::Access all = example("### A laptop's single user");
   ASSERT_EQ(all.listeners.size(), 1U);
   EXPECT_EQ(all.listeners[0].mode, mode_t{0600});
@@ -239,8 +242,8 @@ TEST(Documentation, TwoPodsWithTheirOwnKeys) {
   EXPECT_TRUE(may(all, "uid=0", {"ReadPublic", "0x81200001"}));
 }
 
-// What the example only shows.
-TEST(Documentation, TheExamplesCommentsCanBeUsed) {
+// The policy in the example's comments.
+TEST(Documentation, ThePolicyInTheExamplesCommentsIsValid) {
   std::istringstream lines(contents("tpmspaced.example.toml"));
   std::string text;
   bool policy = false;
@@ -257,7 +260,7 @@ TEST(Documentation, TheExamplesCommentsCanBeUsed) {
   EXPECT_EQ(got->policy.namespaces.size(), 1U);
 }
 
-TEST(Documentation, TheExampleIsTheDefaults) {
+TEST(Documentation, TheExampleHasTheDefaults) {
   const auto example = config::parse_settings(contents("tpmspaced.example.toml"), "the example");
   ASSERT_TRUE(example) << example.error();
   const config::Environment machine{
@@ -265,7 +268,7 @@ TEST(Documentation, TheExampleIsTheDefaults) {
   EXPECT_EQ(config::settle({}, *example, machine), config::settle({}, {}, machine));
 }
 
-TEST(Documentation, EveryKeyIsInIt) {
+TEST(Documentation, ConfigurationPageHasEveryKey) {
   const auto keys = config::known_keys();
   const auto example = example_values(), documented = documented_values();
   for (const auto& key : keys) EXPECT_TRUE(example.contains(key)) << key << " is not in tpmspaced.example.toml";
@@ -273,7 +276,7 @@ TEST(Documentation, EveryKeyIsInIt) {
   EXPECT_EQ(example.size(), keys.size());
 }
 
-// The documents are installed, the source is not.
+// Only the pages are installed, not the source.
 std::vector<std::filesystem::path> pages() {
   std::vector<std::filesystem::path> out;
   for (const auto& one : std::filesystem::recursive_directory_iterator(TPMSPACE_DOCS))
@@ -281,7 +284,7 @@ std::vector<std::filesystem::path> pages() {
   return out;
 }
 
-TEST(Documentation, LinksLeadToWhatIsInstalled) {
+TEST(Documentation, LinksLeadToInstalledFiles) {
   const std::filesystem::path docs(TPMSPACE_DOCS);
   for (const auto& page : pages()) {
     const std::string text = contents(std::filesystem::relative(page, docs).string());

@@ -11,8 +11,8 @@ namespace {
 
 constexpr std::string_view kBegin = R"(# Profiles
 
-A profile says what a client may do. tpmspace ships the profiles below. [Rules and listeners](policy.md) decide which client
-gets which profile.
+A profile is a named set of permissions and limits. tpmspace ships the profiles below. The [policy](policy.md) gives each
+client a profile.
 
 | Profile | For |
 |---|---|
@@ -30,7 +30,7 @@ Every list is an allow-list: an unlisted command or handle is refused.
 If a profile does not list TPM2_Startup, TPM2_Shutdown and TPM2_SelfTest(NO), tpmspaced itself answers these commands:
 [Startup and exit](startup.md).
 
-## What a refusal looks like
+## The form of a refusal
 
 A refusal is one of the TPM's own codes with tpmspace's layer (11: `0x000B…`), before the TPM sees the command. `n` is the
 number of the handle or parameter.
@@ -49,7 +49,7 @@ number of the handle or parameter.
 
 If a parameter must be judged and cannot be read, the command is refused with the TPM's code for the parameter.
 
-## What is judged in the parameters
+## Parameters that the guard judges
 
 The guard judges PCR selections of PCR_Read, Quote, PolicyPCR, Create and CreatePrimary (`pcr.read`: wherever values or their
 digest are returned); the hierarchy in LoadExternal, Hash, SequenceComplete and HierarchyControl; the handle in
@@ -58,8 +58,9 @@ sessions of the client's own space.
 
 ## Classes of commands
 
-`allow` and `deny` of a [profile](policy.md#profiles) take these names. A class with a set needs both: `allow`, and the set
-of handles for the commands. (`nv.define` decides on NV_ChangeAuth, which is in `nv-write`.)
+`allow` and `deny` of a [profile](policy-profiles.md) take these names. A class with a set needs both: `allow`, and
+the set of handles for the commands. (`nv.define` decides on NV_ChangeAuth, which is in `nv-write`.) A long list of commands
+continues in the next row.
 
 )";
 
@@ -100,24 +101,40 @@ constexpr ClassText kClasses[] = {
     {"vendor", "commands of the manufacturer, and those newer than tpmspace"},
 };
 
+// The names of the class's commands, in cells that tests/links.py permits.
+std::vector<std::string> cells_of_commands(std::string_view class_name) {
+  constexpr std::size_t kLongestCell = 200;
+  std::vector<std::string> cells;
+  for (const auto& command : wire::CommandTable::builtin().rows()) {
+    if (wire::name_of(command.permission) != class_name) continue;
+    const auto name = command.name.substr(std::string_view("TPM2_").size());
+    if (cells.empty() || cells.back().size() + 2 + name.size() > kLongestCell) cells.emplace_back();
+    cells.back() += fmt::format("{}{}", cells.back().empty() ? "" : ", ", name);
+  }
+  if (cells.empty()) cells.emplace_back("all others");
+  return cells;
+}
+
+// The set that decides on the class's commands, or "".
+std::string deciding_set(std::string_view class_name) {
+  for (const auto& command : wire::CommandTable::builtin().rows())
+    if (wire::name_of(command.permission) == class_name)
+      if (const SetOfProfile* set = main_set_of(command.permission)) return fmt::format("`{}`", set->name);
+  return "";
+}
+
 std::string classes() {
   std::string out = "| Class | For | Set | Commands |\n|---|---|---|---|\n";
   for (const ClassText& one : kClasses) {
-    std::string names;
-    const SetOfProfile* set = nullptr;
-    for (const auto& command : wire::CommandTable::builtin().rows()) {
-      if (wire::name_of(command.permission) != one.name) continue;
-      set = main_set_of(command.permission);
-      names += fmt::format("{}{}", names.empty() ? "" : ", ", command.name.substr(std::string_view("TPM2_").size()));
-    }
-    out += fmt::format("| `{}` | {} | {} | {} |\n", one.name, one.purpose,
-                       set == nullptr ? "" : fmt::format("`{}`", set->name), names.empty() ? "all others" : names);
+    const auto cells = cells_of_commands(one.name);
+    out += fmt::format("| `{}` | {} | {} | {} |\n", one.name, one.purpose, deciding_set(one.name), cells.front());
+    for (auto more = cells.begin() + 1; more != cells.end(); ++more) out += fmt::format("| | | | {} |\n", *more);
   }
   return out;
 }
 
 constexpr std::string_view kSetsBegin = R"(
-## What they may do it to
+## Sets of handles
 
 A handle outside of these sets is refused, except handles of the client's own space (transient objects, sequences, sessions).
 
@@ -133,7 +150,7 @@ A handle outside of these sets is refused, except handles of the client's own sp
 )";
 
 constexpr std::string_view kLimitsBegin = R"(
-## What they may have
+## Limits
 
 )";
 
