@@ -26,7 +26,7 @@ sockaddr_un address_of(const std::string& socket) {
   return out;
 }
 
-// What a program that runs one command takes: connect, GetRandom, close.
+// The work of a program that runs one command: connect, GetRandom, close.
 std::vector<double> short_lives(const Scene& scene) {
   return measured_as(kVictim, [&] {
     return times_of([&] { return Socket(scene.socket).run(support::get_random()).code == 0; }, scene.span(seconds(6)));
@@ -98,7 +98,7 @@ std::vector<Flood> connection_floods() {
        beside_a_connect_loop},
       {"connect, GetRandom, close; 16 other users have filled their shares of 4000 connections and try for more, each "
        "100 times a second",
-       "nobody else is there", "[limits]\nconnections = 4000\n", beside_full_connections},
+       "no other user is there", "[limits]\nconnections = 4000\n", beside_full_connections},
   };
 }
 

@@ -27,7 +27,7 @@ class Signer {
  public:
   Signer(const std::string& tcti, unsigned keys) : tpm_(tcti) {
     for (unsigned i = 0; i < keys; ++i) {
-      const demo::Octets unique{static_cast<std::uint8_t>(i + 1)};
+      const demo::Bytes unique{static_cast<std::uint8_t>(i + 1)};
       keys_.push_back(tpm_.create_primary(demo::KeyUse::kSigning, unique, {}, ESYS_TR_PASSWORD));
     }
   }
@@ -110,7 +110,7 @@ Bytes sealed_context(const std::string& tcti) {
   return context;
 }
 
-// What `tpm2_startauthsession -S`, a policy tool and `tpm2_unseal -p session:` send, each a process of its own.
+// The commands of `tpm2_startauthsession -S`, a policy tool and `tpm2_unseal -p session:`, each a separate process.
 Round policy_across_processes(const std::string& tcti) {
   return [tcti, sealed = sealed_context(tcti)] {
     using namespace support;

@@ -1,8 +1,8 @@
 // TPM commands for each command of a client, counted at the TPM.
 //
-// Idea: a workload is set up, gone through once to warm up, and then counted over several rounds; what the client sends
-// is known, what reaches the TPM is counted by a relay in front of it. On a bare TPM the two must be equal, which
-// proves that we know what the client sends. Threads: one. Errors: sentences.
+// Idea: a workload is set up, run once to warm up, and then counted over several rounds. The number of the client's
+// commands is known; a relay in front of the TPM counts the commands that reach the TPM. On a bare TPM the two numbers
+// must be equal, which proves the known number. Threads: one. Errors: sentences.
 #pragma once
 
 #include <optional>

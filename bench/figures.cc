@@ -11,13 +11,13 @@ namespace {
 
 constexpr const char* kOpening = R"(# Figures
 
-Made by `./dev bench`, all peers in one run on one machine, each with an swtpm of its own. "bare swtpm" is one client
+Made by `./dev bench`, all peers in one run on one machine, each with its own swtpm. "bare swtpm" is one client
 that has the TPM for itself.{} Here: {}.
 
 ## TPM commands for each command of a client
 
-Counted at the TPM by a relay in front of it, after one round to warm up. 1.00 means that nothing was added. On the bare
-swtpm it must be 1.00, which shows that the clients' commands are counted right. Clients use ESYS with HMAC sessions; the
+Counted at the TPM by a relay in front of it, after one round to warm up. 1.00 means that no command was added. On the bare
+swtpm it must be 1.00, which shows that the clients' commands are counted correctly. Clients use ESYS with HMAC sessions; the
 policy session goes by context files, as between tpm2-tools.
 
 | workload | tpmspace | tpm2-abrmd | bare swtpm | Linux /dev/tpmrm0 (measured elsewhere) |
@@ -28,7 +28,7 @@ constexpr const char* kTimes = R"(
 ## Time, as a ratio to the bare swtpm
 
 Each peer is visited in turn, {} times over, for each figure: within a visit the median of many, the ratio taken within a
-turn, and the median of those. For times less is better; for what is done in a second more is. Raw commands through each
+turn, and the median of those. For times less is better; for numbers in a second more is better. Raw commands through each
 peer's own TCTI. The last column is of one machine, for scale only: bare swtpm, tpmspace, tpm2-abrmd.
 
 Clients, managers and TPMs all on one CPU, so that only the work counts:
@@ -56,22 +56,22 @@ tpm2-abrmd.
 constexpr const char* kMicro = R"(
 ## In the manager alone
 
-Without clients' sockets, and with a TPM that answers at once. A verdict allocates nothing (a test counts). Who a peer is
-is read once, from the kernel and from /proc, of a process of our own user over a Unix socket. Of one machine, for scale.
+Without clients' sockets, and with a TPM that answers at once. A verdict allocates nothing (a test counts). The
+identity of a peer is read once, from the kernel and from /proc, of a process of our own user over a Unix socket. Of one machine, for scale.
 
 | | ns |
 |---|---|
 )";
 
 constexpr const char* kFloods = R"(
-## What one user's flood does to another
+## The effect of one user's flood on another
 
-How long a user waits for each thing while others do their worst, beside a control with a TPM and a tpmspaced of its own:
-the 90th percentile, since a flood shows in the slow ones. The ratio is to the control; a row above 3 is a fault,
+The time that a user waits for each thing while others do their worst, beside a control with its own TPM and tpmspaced:
+the 90th percentile, since a flood shows in the slow times. The ratio is to the control; a row above 3 is a fault,
 and `./dev bench` ends with an error. `./dev bench floods` measures this section in a run of its own. The last column is
 of one machine, for scale only: flood, control.
 
-| what is measured, and the flood | the control | ratio | for scale |
+| the measured work, and the flood | the control | ratio | for scale |
 |---|---|---|---|
 )";
 

@@ -1,7 +1,7 @@
 // All figures as one page of Markdown.
 //
-// Idea: ratios are what holds from machine to machine; absolute numbers are marked as what they are. Nothing is written
-// that was not measured in this run, but for Linux's column, which says so.
+// Idea: ratios hold from machine to machine; absolute numbers are marked. All numbers were measured in this run, except
+// Linux's column, which says so.
 // Threads: values.
 #pragma once
 

@@ -79,7 +79,7 @@ Socket::Answer to_answer(wire::ByteView response) {
   return out;
 }
 
-// Whole answers to TPM commands in what has come; what is not whole stays.
+// Takes the complete responses out of the received bytes; an incomplete response stays.
 std::vector<Socket::Answer> take_responses(wire::Bytes& in) {
   std::vector<Socket::Answer> out;
   std::size_t at = 0;
@@ -101,7 +101,7 @@ class Asker {
 
   [[nodiscard]] int fd() const { return socket_.fd(); }
   void send(wire::ByteView frame) { socket_.send(frame); }
-  // What has come; each answer is followed by the next command.
+  // Reads the received bytes; each response is followed by the next command.
   void go_on(const Crowd& crowd) {
     std::array<std::uint8_t, 4096> part{};
     const ssize_t size = ::recv(fd(), part.data(), part.size(), MSG_DONTWAIT);

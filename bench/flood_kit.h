@@ -1,5 +1,5 @@
-// What a flood is made of: connections as plain sockets, crowds of them in processes of other users, and the times of
-// a user who does one thing after the other.
+// The parts of a flood: connections as plain sockets, crowds of connections in processes of other users, and the times
+// of a user that does one thing after the other.
 //
 // Threads: each process has one. Errors: std::runtime_error with a sentence. Units: milliseconds.
 #pragma once
@@ -66,25 +66,25 @@ struct Scene {
   void check() const;
 };
 
-// Users: hostile ones have numbers from that one on.
+// Users: the hostile users have numbers from here on.
 inline constexpr uid_t kFirstHostile = 1001, kVictim = 6001;
 
-// What `work` gives in a process of that user.
+// The result of `work` in a process of that user.
 [[nodiscard]] std::vector<double> measured_as(uid_t uid, const std::function<std::vector<double>()>& work);
 
-// How long `work` takes, again and again, 10 ms apart, for that time. It says whether it was served: to be refused is
-// worth a minute, whatever was served before.
+// The times of `work`, repeated 10 ms apart for that time. `work` returns whether it was served: a refusal counts as a
+// minute, whatever was served before.
 [[nodiscard]] std::vector<double> times_of(const std::function<bool()>& work, std::chrono::milliseconds span);
 // Of the victim's GetRandom, by one connection.
 [[nodiscard]] std::vector<double> random_times(const Scene& scene, std::chrono::seconds span);
 
-// Many connections that each have a command under way, and send it again when it is answered; of those that were not,
-// so many are cancelled every millisecond. For ever.
+// Many connections, each with a command under way, which the connection sends again after the response; of the
+// unanswered commands, so many are cancelled every millisecond. For ever.
 struct Crowd {
   std::size_t connections = 0;
   wire::Bytes command;
   unsigned cancels = 0;
-  // The command makes something: each connection keeps what it made last, and flushes what it made before.
+  // The command makes an object or session: each connection keeps the last, and flushes the one before.
   bool makes = false;
 };
 void keep_asking(const std::string& socket, const Crowd& crowd, const Process::Ready& ready);

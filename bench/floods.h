@@ -1,10 +1,10 @@
-// What one user's flood does to another user, beside a control.
+// The effect of one user's flood on another user, beside a control.
 //
-// Idea: a flood is worked twice on sites of the same make, once as the control: the same crowd that asks for something
-// harmless, or nobody. What is measured is how long another user waits for one thing after the other; what counts is
-// the ratio of the slowest tenth's beginning (the 90th percentile), since a flood shows in the slow ones.
-// To add one: a `Flood` in a function that `all_floods` in floods.cc names.
-// Threads: one, and a process for each user: only root can be others. Errors: sentences.
+// Idea: a flood runs twice on sites of the same make, once as the control: with a crowd that sends harmless requests,
+// or without a crowd. The times that another user waits for one thing after the other are measured; the ratio of the
+// 90th percentiles counts, since a flood shows in the slow times. To add one: a `Flood` in a function that `all_floods`
+// in floods.cc names.
+// Threads: one, and a process for each user: only root can act as other users. Errors: sentences.
 #pragma once
 
 #include <functional>
@@ -18,10 +18,10 @@
 namespace tpmspace::bench {
 
 struct Flood {
-  std::string what;     // what is measured, and under what
-  std::string control;  // what the control is
+  std::string what;     // the measured work, and the flood
+  std::string control;  // the control
   std::string config;   // tpmspaced's configuration
-  // Milliseconds of what was measured there.
+  // Milliseconds of the measured work.
   std::function<std::vector<double>(Scene& scene)> run;
 };
 

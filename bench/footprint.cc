@@ -27,10 +27,10 @@ Memory memory(const Site& site) {
   std::vector<Link> links;
   links.emplace_back(site.tcti());
   links.back().run(support::get_random());
-  out.one_connection = static_cast<double>(site.resident_octets()) / kMegabyte;
+  out.one_connection = static_cast<double>(site.resident_bytes()) / kMegabyte;
   while (links.size() < kConnections) links.emplace_back(site.tcti());
   for (auto& link : links) hold_keys(link);
-  out.many_connections = static_cast<double>(site.resident_octets()) / kMegabyte;
+  out.many_connections = static_cast<double>(site.resident_bytes()) / kMegabyte;
   return out;
 }
 
@@ -43,7 +43,7 @@ double start_time(Site& site) {
   return std::chrono::duration<double, std::milli>(demo::Clock::now() - start).count();
 }
 
-// Of each site; one after the other in turn, so that what else the machine does meets all alike.
+// Of each site, one after the other in turn, so that other work of the machine affects all sites alike.
 std::vector<double> start_times(std::vector<Site>& sites, unsigned starts) {
   std::vector<std::vector<double>> times(sites.size());
   for (unsigned turn = 0; turn < starts; ++turn)

@@ -1,4 +1,4 @@
-// What a manager takes: memory with one client and with many, and the time from its start to the first answer.
+// The footprint of a manager: memory with one client and with many, and the time from its start to the first response.
 //
 // Threads: one. Units: as named. Errors: sentences.
 #pragma once

@@ -25,7 +25,7 @@ constexpr demo::milliseconds kTick(1);
 constexpr const char* kMaxConnections = "--max-connections=100";
 constexpr const char* kMaxTransients = "--max-transients=100";
 
-// Where a program lies; also in the places for administrators, which are not in everybody's PATH.
+// The path of a program; also searches the directories for administrators, which are not in every user's PATH.
 std::string find_program(const std::string& name) {
   const char* search = std::getenv("PATH");
   std::istringstream folders(std::string(search != nullptr ? search : "") + ":/usr/sbin:/usr/bin");
@@ -50,8 +50,8 @@ bool appears(const std::string& path) {
   return false;
 }
 
-// While it lives, what this process writes to standard error goes to a log: tpm2-abrmd's TCTI warns there whenever its
-// daemon is not up yet, which is what we wait for.
+// During its lifetime, standard error of this process goes to a log: tpm2-abrmd's TCTI warns there while its daemon is
+// not up yet, and we wait for the daemon.
 class QuietErrors {
  public:
   explicit QuietErrors(const std::string& log) : outer_(::dup(STDERR_FILENO)) {
@@ -80,7 +80,7 @@ const char* name_of(Peer peer) {
   return "tpm2-abrmd";
 }
 
-std::uint64_t Site::resident_octets() const {
+std::uint64_t Site::resident_bytes() const {
   if (!manager_) return 0;
   std::ifstream file("/proc/" + std::to_string(manager_->pid()) + "/statm");
   std::uint64_t all = 0, resident = 0;
@@ -173,7 +173,7 @@ demo::Program Lab::manager_for(Peer peer, const std::string& name, const std::st
             log,
             false};
   const std::string config = scratch_.file(name + ".toml");
-  std::ofstream(config) << settings;  // perhaps empty: what the system configures is not for us
+  std::ofstream(config) << settings;  // perhaps empty: the system's configuration is not for us
   return {{demo::own_directory() + "/tpmspaced", "--tpm", "swtpm:path=" + tpm_socket, "--socket",
            scratch_.file(name + ".sock"), "--config", config},
           {{"NOTIFY_SOCKET", std::nullopt}, {"LISTEN_PID", std::nullopt}, {"LISTEN_FDS", std::nullopt}},

@@ -26,8 +26,8 @@ class Site {
   // tpmspace's own; empty for others.
   [[nodiscard]] const std::string& socket() const { return socket_; }
   [[nodiscard]] Relay& relay() { return *relay_; }  // precondition: it was asked for
-  // Of the manager alone, its TPM not included. Octets; 0 for a bare TPM.
-  [[nodiscard]] std::uint64_t resident_octets() const;
+  // Of the manager alone, its TPM not included. Bytes; 0 for a bare TPM.
+  [[nodiscard]] std::uint64_t resident_bytes() const;
 
   // The manager stops; then it is started anew, on the same TPM. Precondition: there is one.
   void stop_manager() { manager_.reset(); }
@@ -49,7 +49,7 @@ class Lab {
   [[nodiscard]] static tl::expected<Lab, std::string> make();
 
   [[nodiscard]] bool has(Peer peer) const;
-  // What the program says of its version, in a queue; "" if it is not installed.
+  // The program's own words about its version; "" if it is not installed.
   [[nodiscard]] std::string version(Peer peer) const;
   // Ready for clients. `config`: of tpmspace.
   [[nodiscard]] tl::expected<Site, std::string> build(Peer peer, bool counted, const std::string& config = "");

@@ -1,7 +1,7 @@
-// A connection to a TPM as raw bytes through a TCTI: what every client library stands on.
+// A connection to a TPM as raw bytes through a TCTI, the basis of every client library.
 //
-// Idea: the same few lines reach a bare swtpm, tpmspace and tpm2-abrmd, so that what differs is not ours.
-// A failure ends the measurement: it throws std::runtime_error with a sentence.
+// Idea: the same few lines reach a bare swtpm, tpmspace and tpm2-abrmd, so that no difference is ours. A failure ends
+// the measurement: it throws std::runtime_error with a sentence.
 // Threads: an object is used by one thread at a time.
 #pragma once
 
@@ -17,7 +17,7 @@ namespace tpmspace::bench {
 class Link {
  public:
   explicit Link(const std::string& tcti);
-  // Nullopt instead of a throw: nobody is there (yet).
+  // Nullopt instead of a throw: no server is there (yet).
   [[nodiscard]] static std::optional<Link> try_open(const std::string& tcti);
   Link(Link&& other) noexcept;
   Link(const Link&) = delete;
@@ -29,7 +29,7 @@ class Link {
   wire::Bytes run(wire::ByteView command);
   // The handle of a response that has one.
   [[nodiscard]] std::uint32_t run_for_handle(wire::ByteView command);
-  // What follows a response's header (and parameter size, if the command had authorizations).
+  // The part after a response's header (and parameter size, if the command had authorizations).
   [[nodiscard]] wire::Bytes run_for_parameters(wire::ByteView command);
 
  private:

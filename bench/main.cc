@@ -22,7 +22,7 @@ constexpr const char* kUsage =
   --quick        fewer repetitions: to see that it works, not to compare
   --only counts  only the TPM commands for each client command
   --only micro   only what the manager itself takes; needs no TPM and no peers
-  --only floods  only what one user's flood does to another; needs root and swtpm
+  --only floods  only the effect of one user's flood on another; needs root and swtpm
   --flood TEXT   only the floods whose description contains TEXT; cannot be written
   --write FILE   also write the page to FILE; with "--only micro" or "--only floods", that section of it
 )";
@@ -79,7 +79,7 @@ bool all_hold(const std::vector<std::string>& misses) {
 int run(const Options& options) {
   if (options.only == "micro") return show(to_markdown(measure_micro()), options, true) ? 0 : 1;
   demo::notice_interrupts();
-  ::setenv("TSS2_LOG", "all+none", 1);  // tries to connect to what is not there yet are part of the work
+  ::setenv("TSS2_LOG", "all+none", 1);  // attempts to connect before the server is there are part of the work
   auto lab = Lab::make();
   if (!lab) {
     std::cerr << "tpmspace-bench: " << lab.error() << "\n";

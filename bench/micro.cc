@@ -126,7 +126,7 @@ void identity(benchmark::State& state) {
 
 BENCHMARK(parse)->Name("parse a Sign command");
 BENCHMARK(verdict)->Name("guard: a verdict on a Quote");
-BENCHMARK(identity)->Name("who a peer is, as it is read when it connects");
+BENCHMARK(identity)->Name("the identity of a peer, as it is read at connect");
 BENCHMARK(engine_random)->Name("engine: GetRandom");
 BENCHMARK(engine_policy)->Name("engine: a command with a session's handle");
 

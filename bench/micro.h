@@ -1,5 +1,5 @@
-// What the manager itself takes for a command, without a TPM and without clients' sockets; and to know who has
-// connected: Google Benchmark.
+// The manager's own time for a command, without a TPM and without clients' sockets, and for identifying a client:
+// Google Benchmark.
 //
 // Threads: one. Units: nanoseconds.
 #pragma once

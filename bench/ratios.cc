@@ -144,7 +144,7 @@ RatioRow measure_metric(const Metric& metric, const std::vector<Site>& sites, un
   return row;
 }
 
-// While it lives, this thread and what it starts stay on one CPU.
+// During its lifetime, this thread and its children stay on one CPU.
 class OneCpu {
  public:
   OneCpu() {

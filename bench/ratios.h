@@ -1,10 +1,10 @@
-// How long things take, against a client that has the TPM for itself.
+// The duration of commands, relative to a client that has the TPM for itself.
 //
-// Idea: one visit to each peer in turn, many times over, so that whatever else the machine does meets all alike. Within
-// a visit a figure is the median of many; a ratio is taken within one turn, and the median of those is what counts.
-// Where the scheduler puts the threads of a manager changes a short answer's time several times over: waking a thread
-// on another CPU costs more than all the work. So all is measured twice: with everything on one CPU, where only the
-// work counts, and as the scheduler likes it. Threads: one, and a thread for each connection where many work at a time.
+// Idea: one visit to each peer in turn, many times over, so that other work of the machine affects all alike. Within a
+// visit a figure is the median of many; a ratio is taken within one turn, and the median of the ratios counts. Where
+// the scheduler puts the threads of a manager changes a short answer's time several times over: waking a thread on
+// another CPU costs more than all the work. So all is measured twice: with everything on one CPU, where only the work
+// counts, and as the scheduler likes it. Threads: one, and a thread for each connection where many work at a time.
 // Errors: sentences.
 #pragma once
 

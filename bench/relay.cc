@@ -41,7 +41,7 @@ class Passage {
   [[nodiscard]] std::array<pollfd, 2> waiting() const {
     return {pollfd{client_.get(), POLLIN, 0}, pollfd{tpm_.get(), POLLIN, 0}};
   }
-  // False: it ended. Adds to `commands` what whole frames passed to the TPM.
+  // False: it ended. Adds the complete frames passed to the TPM to `commands`.
   bool pass(bool from_client, std::uint64_t& commands) {
     std::array<std::uint8_t, 8192> buffer{};
     const int from = (from_client ? client_ : tpm_).get(), to = (from_client ? tpm_ : client_).get();

@@ -22,7 +22,7 @@ class Relay {
  public:
   [[nodiscard]] static tl::expected<Relay, std::string> start(const std::string& listen_at, const std::string& tpm,
                                                               const std::string& log);
-  // TPM commands so far, once nothing has come for a little while: what is done after a client has left counts too.
+  // TPM commands so far, once no command has come for a little while: commands after a client's end count too.
   [[nodiscard]] std::uint64_t settled_count();
 
  private:

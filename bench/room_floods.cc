@@ -1,4 +1,4 @@
-// Floods of those that fill what all share.
+// Floods of users that fill the common room.
 #include <deque>
 #include <thread>
 
@@ -50,7 +50,7 @@ std::vector<double> beside_a_full_queue(Scene& scene) {
 
 std::vector<Flood> room_floods() {
   return {
-      {"CreatePrimary of a newcomer; 16 other users have filled their shares of the memory", "nobody else is there",
+      {"CreatePrimary of a newcomer; 16 other users have filled their shares of the memory", "no other user is there",
        "[limits]\nbytes = 4194304\n", beside_full_shares},
       {"GetRandom; another user fills its share of the queue of commands by 2800 connections, is refused and asks "
        "again",

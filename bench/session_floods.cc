@@ -1,5 +1,5 @@
-// Floods of those that want sessions: through the queues for them and for their numbers, by their deadlines, by holding
-// them all, by leaving them parked.
+// Floods of users that want sessions: through the queues for sessions and session numbers, by deadlines, by holding all
+// sessions, by leaving sessions parked.
 #include <array>
 #include <deque>
 #include <thread>
@@ -37,7 +37,7 @@ void hold_all_sessions(Scene& scene) {
   });
 }
 
-// Of one user, who cancels so many a millisecond.
+// Of one user, which cancels so many a millisecond.
 void want_sessions(Scene& scene, std::size_t connections, unsigned cancels) {
   const Crowd crowd{connections, scene.is_control ? support::get_random() : one_session(), cancels, false};
   scene.others.emplace_back(kFirstHostile, [&](const Ready& ready) { keep_asking(scene.socket, crowd, ready); });
@@ -76,8 +76,8 @@ void hoard(const std::string& socket, const Ready& ready) {
     }
 }
 
-// Of policy sessions that can be made again, so that each needs a number of the chip's and takes no session from
-// anybody.
+// Of policy sessions that can be rebuilt, so that each needs a number of the chip and takes no session from another
+// user.
 Bytes one_number() {
   return support::start_session(SessionType::kPolicy);
 }
@@ -125,8 +125,8 @@ std::vector<double> beside_all_numbers(Scene& scene) {
   return number_times(scene);
 }
 
-// A user who holds none starts one after the other. The first one, which has to be waited for, is not measured. In the
-// control the other user works as hard with 52 sessions, so that some are free.
+// A user without sessions starts one session after the other. The first session, which has to be waited for, is not
+// measured. In the control the other user works as hard with 52 sessions, so that some are free.
 std::vector<double> one_after_the_other(Scene& scene) {
   while (scene.others.size() < (scene.is_control ? 26 : 30))
     scene.others.emplace_back(kFirstHostile, [&](const Ready& ready) { hoard(scene.socket, ready); });
@@ -177,10 +177,10 @@ std::vector<Flood> session_floods() {
       {"StartAuthSession of a policy session and FlushContext; the same flood", "they ask for GetRandom", "",
        in_the_line_for_numbers},
       {"StartAuthSession of a policy session and FlushContext; another user uses 64 policy sessions all the time",
-       "nobody else is there", "", beside_all_numbers},
+       "no other user is there", "", beside_all_numbers},
       {"StartAuthSession and FlushContext, once a second; another user has all sessions and wants more; not the first",
        "the other user has 52 and wants no more", "", one_after_the_other},
-      {"GetRandom; 4 other users have 4096 parked sessions each", "nobody else is there", "", beside_parked_ones},
+      {"GetRandom; 4 other users have 4096 parked sessions each", "no other user is there", "", beside_parked_ones},
   };
 }
 

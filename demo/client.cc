@@ -14,13 +14,13 @@ namespace {
 constexpr unsigned kPcr = 7;
 constexpr std::size_t kPasswordSize = 16, kSecretSize = 48;
 
-Octets random_octets(std::size_t n) {
-  Octets out(n);
+Bytes random_bytes(std::size_t n) {
+  Bytes out(n);
   if (RAND_bytes(out.data(), static_cast<int>(n)) != 1) throw Failure{"random numbers", 0};
   return out;
 }
 
-Octets text_of(const std::string& text) {
+Bytes text_of(const std::string& text) {
   return {text.begin(), text.end()};
 }
 
@@ -40,12 +40,12 @@ class Client {
     const Blob sealed = tpm_.seal(parent, secret_, policy_of_secret(), session_);
     sealed_ = tpm_.load(parent, sealed, session_);
     tpm_.flush(parent.handle);
-    signing_ = tpm_.create_primary(KeyUse::kSigning, random_octets(32), random_octets(kPasswordSize), session_);
-    quoting_ = tpm_.create_primary(KeyUse::kQuoting, random_octets(32), random_octets(kPasswordSize), session_);
+    signing_ = tpm_.create_primary(KeyUse::kSigning, random_bytes(32), random_bytes(kPasswordSize), session_);
+    quoting_ = tpm_.create_primary(KeyUse::kQuoting, random_bytes(32), random_bytes(kPasswordSize), session_);
   }
 
   void go_round(unsigned round) {
-    const Octets message = text_of("client " + std::to_string(number_) + ", round " + std::to_string(round));
+    const Bytes message = text_of("client " + std::to_string(number_) + ", round " + std::to_string(round));
     const TPM2B_DIGEST digest = sha256(message);
     tally_.count(tally_.signatures, is_signed_by(signing_, digest, tpm_.sign(signing_, digest, session_)));
     tally_.count(tally_.quotes, is_quote_of(quoting_, message, tpm_.quote(quoting_, message, kPcr, session_)));
@@ -66,21 +66,21 @@ class Client {
     tpm_.flush(trial);
     return digest;
   }
-  Octets unseal() {
+  Bytes unseal() {
     const ESYS_TR policy = tpm_.start_policy_session(TPM2_SE_POLICY);
     fulfil_policy(policy);
     return tpm_.unseal(sealed_, policy, session_);
   }
 
   const unsigned number_;
-  const Octets secret_ = random_octets(kSecretSize);
+  const Bytes secret_ = random_bytes(kSecretSize);
   Tpm tpm_;
   ESYS_TR session_ = ESYS_TR_NONE, sealed_ = ESYS_TR_NONE;
   Key signing_, quoting_;
   Tally tally_;
 };
 
-// False: nobody is there any more to say it.
+// False: the demonstration is no longer there.
 bool wait_at(const std::string& place) {
   std::cout << "at " << place << std::endl;
   std::string line;

@@ -1,7 +1,7 @@
-// What a client and the demonstration say to each other, a line at a time.
+// The messages between a client and the demonstration, a line each.
 //
-// Idea: a client tells where it has come to and waits there until it is let go on, so that all clients do the same at
-// the same time.
+// Idea: a client reports each stage and waits for permission to continue, so that all clients do the same at the same
+// time.
 //   client                                      demonstration
 //   at connected                                go
 //   at ready                                    go

@@ -11,7 +11,7 @@ tl::expected<Crowd, std::string> Crowd::start(unsigned clients, const std::strin
   Crowd crowd(deadline);
   const std::string program = own_directory() + "/tpmspace-demo";
   for (unsigned i = 1; i <= clients; ++i) {
-    // What ESYS writes about a failure we say ourselves.
+    // ESYS's own lines about a failure are not needed: we report the failure.
     auto child = Child::start(
         {{program, "client", std::to_string(i), tcti, std::to_string(rounds)}, {{"TSS2_LOG", "all+none"}}, log, true});
     if (!child) return tl::unexpected(child.error());
@@ -46,7 +46,7 @@ void Crowd::gather() {
 }
 
 void Crowd::let_go() {
-  for (auto& client : clients_) (void)client.say(kGo);  // who is gone does not listen, which is no matter
+  for (auto& client : clients_) (void)client.say(kGo);  // a client that has ended does not read the message
 }
 
 void Crowd::see_off() {

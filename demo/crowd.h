@@ -1,7 +1,7 @@
-// Many clients at a time: started, led from place to place together, and what became of each.
+// Many clients at a time: started, led from stage to stage together, and the outcome of each.
 //
-// Idea: all wait at the same place until the last one has come there (or has failed), then all are let go at once, so
-// that they really compete. Nobody is waited for beyond the crowd's deadline.
+// Idea: all clients wait at the same stage until the last client has reached it (or has failed), then all continue at
+// once, so that they really compete. The crowd waits for no client beyond its deadline.
 // Threads: one. Errors: a client that fails is an outcome; a sentence if a client cannot even be started.
 #pragma once
 
@@ -25,16 +25,17 @@ struct Outcome {
 
 class Crowd {
  public:
-  // `log` takes what the clients write to their standard error.
+  // `log` gets the clients' standard error.
   [[nodiscard]] static tl::expected<Crowd, std::string> start(unsigned clients, const std::string& tcti,
                                                               unsigned rounds, const std::string& log,
                                                               Deadline deadline);
 
   // Until every client that still can waits at its next place.
   void gather();
-  // Lets them go on from there; those who had come to the end go home.
+  // Lets the clients go on from there; clients at the last stage end.
   void let_go();
-  // Until all have ended; whoever does not is killed. Who was done but does not end well has vanished.
+  // Until all have ended; a client that does not end is killed. A client that was done but does not end well has
+  // vanished.
   void see_off();
 
   [[nodiscard]] const std::vector<Outcome>& outcomes() const { return outcomes_; }

@@ -24,13 +24,13 @@ template <typename T, auto release>
 using Owned = std::unique_ptr<T, Release<release>>;
 using PublicKey = Owned<EVP_PKEY, EVP_PKEY_free>;
 
-void append(Octets& point, const TPM2B_ECC_PARAMETER& coordinate) {
+void append(Bytes& point, const TPM2B_ECC_PARAMETER& coordinate) {
   point.insert(point.end(), 32U - std::min<std::size_t>(coordinate.size, 32), 0);
   point.insert(point.end(), coordinate.buffer, coordinate.buffer + std::min<std::size_t>(coordinate.size, 32));
 }
 
 PublicKey public_key(const TPMS_ECC_POINT& at) {
-  Octets point{0x04};  // uncompressed
+  Bytes point{0x04};  // uncompressed
   append(point, at.x);
   append(point, at.y);
   const Owned<OSSL_PARAM_BLD, OSSL_PARAM_BLD_free> builder(OSSL_PARAM_BLD_new());
@@ -45,13 +45,13 @@ PublicKey public_key(const TPMS_ECC_POINT& at) {
 }
 
 // ECDSA's two numbers as OpenSSL wants them.
-Octets der(const TPMS_SIGNATURE_ECC& numbers) {
+Bytes der(const TPMS_SIGNATURE_ECC& numbers) {
   const Owned<ECDSA_SIG, ECDSA_SIG_free> signature(ECDSA_SIG_new());
   ECDSA_SIG_set0(signature.get(), BN_bin2bn(numbers.signatureR.buffer, numbers.signatureR.size, nullptr),
                  BN_bin2bn(numbers.signatureS.buffer, numbers.signatureS.size, nullptr));
   const int size = i2d_ECDSA_SIG(signature.get(), nullptr);
   if (size <= 0) return {};
-  Octets out(static_cast<std::size_t>(size));
+  Bytes out(static_cast<std::size_t>(size));
   unsigned char* end = out.data();
   i2d_ECDSA_SIG(signature.get(), &end);
   return out;
@@ -69,7 +69,7 @@ TPM2B_DIGEST sha256(View data) {
 bool is_signed_by(const Key& key, const TPM2B_DIGEST& digest, const TPMT_SIGNATURE& signature) {
   const PublicKey signer = public_key(key.area.publicArea.unique.ecc);
   if (!signer || signature.sigAlg != TPM2_ALG_ECDSA) return false;
-  const Octets numbers = der(signature.signature.ecdsa);
+  const Bytes numbers = der(signature.signature.ecdsa);
   const Owned<EVP_PKEY_CTX, EVP_PKEY_CTX_free> context(EVP_PKEY_CTX_new(signer.get(), nullptr));
   return EVP_PKEY_verify_init(context.get()) == 1 &&
          EVP_PKEY_verify(context.get(), numbers.data(), numbers.size(), digest.buffer, digest.size) == 1;

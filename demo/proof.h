@@ -1,4 +1,4 @@
-// Whether what came back is right, judged by OpenSSL and not by the TPM that said it.
+// Whether the TPM's results are right, judged by OpenSSL and not by the TPM.
 //
 // Threads: none shared. A proof that cannot be made (a malformed key, say) is no proof: false.
 #pragma once

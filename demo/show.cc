@@ -84,7 +84,7 @@ Result on_bare_tpm(unsigned clients) {
   return trial;
 }
 
-// What is left in the TPM is known when the daemon has put away what the last client left: soon, but not at once.
+// The objects left in the TPM are known when the daemon has flushed the last client's objects: soon, but not at once.
 tl::expected<proto::Status, std::string> status_when_empty(const Daemon& daemon) {
   const auto deadline = Clock::now() + seconds(5);
   for (;;) {
@@ -125,7 +125,7 @@ Result on_tpmspace(unsigned clients) {
   return trial;
 }
 
-// The chip is out of room: what a bare TPM says when clients share it.
+// The chip is out of room: the response of a bare TPM that clients share.
 bool is_out_of_room(const Outcome& outcome) {
   const TSS2_RC code = outcome.failure.code;
   return outcome.how == Outcome::How::kFailed &&

@@ -1,4 +1,4 @@
-// What `./dev run` shows: the same clients on a bare TPM and on tpmspace, side by side.
+// The demonstration of `./dev run`: the same clients on a bare TPM and on tpmspace, side by side.
 //
 // Threads: one; starts the daemon, the helper and the clients, and ends them all before it returns.
 #pragma once

@@ -1,4 +1,4 @@
-// One table: what was asked, what it cost, what came of it; a column for each trial.
+// One table with requests, cost and results; a column for each trial.
 //
 // Threads: values. Units: commands are counted, not estimated: by tpmspaced, or by the helper that takes turns.
 #pragma once
@@ -16,7 +16,7 @@ namespace tpmspace::demo {
 struct Trial {
   std::string name;  // "bare TPM"
   std::vector<Outcome> outcomes;
-  std::uint64_t client_commands = 0;                  // = without_tpm + those that went to the TPM
+  std::uint64_t client_commands = 0;                  // = without_tpm + commands that went to the TPM
   std::uint64_t without_tpm = 0;                      // of the client commands: answered by tpmspace itself
   std::uint64_t added = 0;                            // TPM commands that no client sent: saving, loading, flushing
   std::uint64_t objects_left = 0, sessions_left = 0;  // in the TPM, when all clients had gone

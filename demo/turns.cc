@@ -50,7 +50,7 @@ class Turns {
       for (const auto& guest : guests_) waiting.push_back({guest.socket.get(), POLLIN, 0});
       if (::poll(waiting.data(), waiting.size(), -1) < 0) continue;
       if (waiting[0].revents != 0) return;
-      // From behind, so that who leaves does not move those still to be looked at.
+      // From the end, so that a removed client does not move the clients still to be looked at.
       for (std::size_t i = guests_.size(); i-- > 0;)
         if (waiting[i + 2].revents != 0 && !serve(guests_[i])) guests_.erase(guests_.begin() + static_cast<long>(i));
       if (waiting[1].revents != 0) admit();

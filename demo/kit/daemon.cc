@@ -24,7 +24,7 @@ std::string tcti_for(const std::string& socket) {
 tl::expected<Daemon, std::string> Daemon::start(const Scratch& scratch, const std::string& tpm,
                                                 const std::string& name) {
   const std::string socket = scratch.file(name + ".sock"), log = scratch.file(name + ".log");
-  // An empty file: what the system configures is not for us.
+  // An empty file: the system's configuration is not for us.
   const std::string config = scratch.file(name + ".toml");
   std::ofstream{config};
   auto child =

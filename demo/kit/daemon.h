@@ -1,7 +1,7 @@
-// A tpmspaced of our own: started, waited for, asked for its status, stopped.
+// Our own tpmspaced: started, waited for, asked for its status, stopped.
 //
 // Idea: the daemon's socket appears only when it is ready, so that a connection is the sign of readiness.
-// Threads: one. Errors: sentences, with what the daemon wrote into its log.
+// Threads: one. Errors: sentences, with the daemon's log.
 #pragma once
 
 #include <string>
@@ -34,7 +34,7 @@ class Daemon {
   std::string socket_, log_;
 };
 
-// What tctildr wants to reach this socket with our library, wherever it is installed.
+// The TCTI configuration by which tctildr reaches this socket with our library, wherever the library is installed.
 [[nodiscard]] std::string tcti_for(const std::string& socket);
 
 }  // namespace tpmspace::demo

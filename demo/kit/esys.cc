@@ -16,7 +16,7 @@ constexpr ESYS_TR kNone = ESYS_TR_NONE;
 constexpr TPMA_SESSION kContinue = 0x01, kDecrypt = 0x20, kEncrypt = 0x40, kAllAttributes = 0xFF;
 constexpr TPMI_ALG_HASH kSha256 = TPM2_ALG_SHA256;
 
-// What ESYS hands out is malloc'ed.
+// ESYS's results are malloc'ed.
 struct Free {
   void operator()(void* memory) const { std::free(memory); }
 };
@@ -28,9 +28,9 @@ void check(const char* command, TSS2_RC code) {
 }
 
 template <typename Tpm2b>
-void fill(Tpm2b& target, View octets) {
-  target.size = static_cast<UINT16>(std::min(octets.size(), sizeof target.buffer));
-  std::copy_n(octets.begin(), target.size, std::begin(target.buffer));
+void fill(Tpm2b& target, View bytes) {
+  target.size = static_cast<UINT16>(std::min(bytes.size(), sizeof target.buffer));
+  std::copy_n(bytes.begin(), target.size, std::begin(target.buffer));
 }
 
 constexpr TPMA_OBJECT kOwnObject = TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT | TPMA_OBJECT_SENSITIVEDATAORIGIN |
@@ -73,7 +73,7 @@ TPML_PCR_SELECTION select_pcr(unsigned pcr) {
 }  // namespace
 
 std::string in_words(TSS2_RC code) {
-  // "tpm:warn(2.0): what it means": the part before the meaning says what the number says.
+  // "tpm:warn(2.0): what it means": the part before the meaning repeats the number.
   const std::string_view text = Tss2_RC_Decode(code);
   const auto colon = text.rfind(": ");
   return fmt::format("{} (0x{:08x})", colon == std::string_view::npos ? text : text.substr(colon + 2), code);
@@ -204,7 +204,7 @@ Quote Tpm::quote(const Key& key, View nonce, unsigned pcr, ESYS_TR session) {
   return {*Owned<TPM2B_ATTEST>(attested), *Owned<TPMT_SIGNATURE>(signature)};
 }
 
-Octets Tpm::unseal(ESYS_TR sealed, ESYS_TR policy, ESYS_TR encrypting) {
+Bytes Tpm::unseal(ESYS_TR sealed, ESYS_TR policy, ESYS_TR encrypting) {
   set_attributes(policy, 0);
   if (encrypting != kNone) set_attributes(encrypting, kContinue | kEncrypt);
   TPM2B_SENSITIVE_DATA* data = nullptr;
@@ -213,9 +213,9 @@ Octets Tpm::unseal(ESYS_TR sealed, ESYS_TR policy, ESYS_TR encrypting) {
   return {data->buffer, data->buffer + data->size};
 }
 
-Octets Tpm::get_random(std::uint16_t octets) {
+Bytes Tpm::get_random(std::uint16_t bytes) {
   TPM2B_DIGEST* random = nullptr;
-  check("GetRandom", Esys_GetRandom(esys_, kNone, kNone, kNone, octets, &random));
+  check("GetRandom", Esys_GetRandom(esys_, kNone, kNone, kNone, bytes, &random));
   const Owned<TPM2B_DIGEST> owned(random);
   return {random->buffer, random->buffer + random->size};
 }

@@ -1,9 +1,9 @@
 // A TPM as an ESYS program sees it: the few commands that the demonstration and the benchmarks send.
 //
-// Idea: thin and straight. A command that fails ends what its client is about, so it throws `Failure`, which is caught
-// in one place; everything returned is a value of the TSS's own types. Sessions sign every command with real HMACs and
-// ESYS checks the TPM's. Leaving: objects and sessions are *not* flushed when a `Tpm` goes, as they are not when a
-// program crashes. Threads: an object is used by one thread. Source: TCG TSS 2.0 Enhanced System API.
+// Idea: thin and straight. A command that fails ends its client's work, so it throws `Failure`, which is caught in one
+// place; everything returned is a value of the TSS's own types. Sessions sign every command with real HMACs and ESYS
+// checks the TPM's. Leaving: objects and sessions are *not* flushed when a `Tpm` goes, as they are not when a program
+// crashes. Threads: an object is used by one thread. Source: TCG TSS 2.0 Enhanced System API.
 #pragma once
 
 #include <tss2/tss2_esys.h>
@@ -15,7 +15,7 @@
 
 namespace tpmspace::demo {
 
-using Octets = std::vector<std::uint8_t>;
+using Bytes = std::vector<std::uint8_t>;
 using View = std::span<const std::uint8_t>;
 
 struct Failure {
@@ -65,8 +65,8 @@ class Tpm {
   [[nodiscard]] TPMT_SIGNATURE sign(const Key& key, const TPM2B_DIGEST& digest, ESYS_TR session);
   [[nodiscard]] Quote quote(const Key& key, View nonce, unsigned pcr, ESYS_TR session);
   // The policy session ends with it; `encrypting` hides the secret on its way.
-  [[nodiscard]] Octets unseal(ESYS_TR sealed, ESYS_TR policy, ESYS_TR encrypting);
-  [[nodiscard]] Octets get_random(std::uint16_t octets);
+  [[nodiscard]] Bytes unseal(ESYS_TR sealed, ESYS_TR policy, ESYS_TR encrypting);
+  [[nodiscard]] Bytes get_random(std::uint16_t bytes);
 
  private:
   void set_attributes(ESYS_TR session, TPMA_SESSION attributes);

@@ -6,7 +6,7 @@
 
 namespace tpmspace::demo {
 
-// Also ignores SIGPIPE: who does not listen any more is noticed by what `write` says.
+// Also ignores SIGPIPE: `write` reports a closed reader.
 void notice_interrupts();
 [[nodiscard]] bool interrupted();
 

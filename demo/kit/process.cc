@@ -32,7 +32,7 @@ Pipe make_pipe() {
   return {base::Fd(ends[0]), base::Fd(ends[1])};
 }
 
-// What C wants: pointers into the texts, and none at the end.
+// Pointers into the texts and a null pointer at the end, as execv needs.
 std::vector<char*> pointers(const std::vector<std::string>& texts) {
   std::vector<char*> out;
   for (const auto& text : texts) out.push_back(const_cast<char*>(text.c_str()));
@@ -136,7 +136,7 @@ Child& Child::operator=(Child&& other) noexcept {
 }
 
 bool Child::say(std::string_view text) {
-  // The main program ignores SIGPIPE. What is said is short: it fits the pipe.
+  // The main program ignores SIGPIPE. The message is short: it fits the pipe.
   return input_ && ::write(input_.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
 }
 

@@ -24,7 +24,7 @@ using Deadline = Clock::time_point;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-// Whole milliseconds until then, rounded up, never negative: what poll wants. 0 once we were told to stop.
+// Whole milliseconds until then, rounded up, never negative, for poll. 0 once we were told to stop.
 [[nodiscard]] int milliseconds_left(Deadline deadline);
 
 struct Variable {

@@ -23,10 +23,10 @@ Scratch::~Scratch() {
   if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
 }
 
-std::string tail_of(const std::string& path, std::size_t octets) {
+std::string tail_of(const std::string& path, std::size_t bytes) {
   std::ifstream file(path);
   std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  return text.size() > octets ? text.substr(text.size() - octets) : text;
+  return text.size() > bytes ? text.substr(text.size() - bytes) : text;
 }
 
 }  // namespace tpmspace::demo

@@ -25,7 +25,7 @@ class Scratch {
   std::string path_;
 };
 
-// What a file holds, at most its last `octets`; for error sentences.
-[[nodiscard]] std::string tail_of(const std::string& path, std::size_t octets = 2000);
+// The contents of a file, at most the last `bytes`; for error sentences.
+[[nodiscard]] std::string tail_of(const std::string& path, std::size_t bytes = 2000);
 
 }  // namespace tpmspace::demo

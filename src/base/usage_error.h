@@ -86,9 +86,9 @@ inline std::string misplaced(const CLI::App& app, const std::vector<std::string>
     const bool is_of_some =
         std::any_of(all.begin(), all.end(), [&](const CLI::App* sub) { return knows(sub, option); });
     if (called->get_parent() != nullptr && knows(called, option))
-      return fmt::format("{} belongs behind the subcommand: {} {} {}", option, app.get_name(), path_of(called), option);
+      return fmt::format("{} must follow the subcommand: {} {} {}", option, app.get_name(), path_of(called), option);
     if (called->get_parent() == nullptr && is_of_some)
-      return fmt::format("{} belongs behind a subcommand, as in {} status {}", option, app.get_name(), option);
+      return fmt::format("{} must follow a subcommand, as in {} status {}", option, app.get_name(), option);
   }
   return "";
 }

@@ -38,7 +38,7 @@ std::string reason(int error) {
 }
 
 constexpr const char* kStartOne = "; start one, or use `tpmspace run -- CMD`";
-constexpr const char* kNameAnother = "; name another with TPMSPACE_SOCKET or the program's own option";
+constexpr const char* kNameAnother = "; name another socket with TPMSPACE_SOCKET or the program's own option";
 
 std::string what_it_is(mode_t mode) {
   if (S_ISREG(mode)) return "a plain file";
@@ -53,7 +53,7 @@ Error refused_connection(const std::string& path) {
     return {Error::Kind::kNoService,
             "no tpmspaced at " + path + ": that is " + what_it_is(info.st_mode) + ", not a socket" + kNameAnother, 0};
   return {Error::Kind::kNoService,
-          "no tpmspaced at " + path + ": the socket is there, but nobody serves it" + kStartOne, 0};
+          "no tpmspaced at " + path + ": the socket exists, but no process serves it" + kStartOne, 0};
 }
 
 // The mode of the socket, or of a folder on the way, forbids the access.
@@ -66,7 +66,7 @@ Error forbidden(const std::string& path, int error) {
     why += ", its mode is " + std::string(mode.data()) + ", its owner uid " + std::to_string(info.st_uid) +
            ", its group gid " + std::to_string(info.st_gid);
   } else {
-    why += ", a folder on the way to it cannot be entered";
+    why += ", a directory of its path cannot be entered";
   }
   return {Error::Kind::kForbidden,
           "cannot connect to tpmspaced at " + path + ": " + why +
@@ -96,24 +96,24 @@ Error connect_error(const std::string& path, int error) {
 
 // The reason of a refused UseChip if the chip is at fault; otherwise null.
 const char* no_such_chip(wire::Rc code) {
-  if (code == wire::from_manager(wire::rc::kValue)) return "is not one that its configuration names";
+  if (code == wire::from_manager(wire::rc::kValue)) return "is not in its configuration";
   if (code == wire::from_manager(wire::rc::kDisabled))
-    return "is another one than is meant for you, and only administrators choose; there may be a listener to it";
-  if (code == wire::from_manager(wire::rc::kFailure)) return "is not there; its log says why";
+    return "is not your chip, and only administrators can choose a chip; use a listener of that chip, if one exists";
+  if (code == wire::from_manager(wire::rc::kFailure)) return "is missing; the log of tpmspaced says why";
   return nullptr;
 }
 
 // The reason of a refused Join if one of the two connections is at fault; otherwise null.
 const char* no_joining(wire::Rc code) {
   if (code == wire::from_manager(wire::rc::kValue))
-    return ": the connection that it was to join is not there any more; it ends when every process that has it has "
-           "closed it, and with tpmspaced";
+    return ": the connection to join no longer exists; a connection ends when all of its processes have closed it, or "
+           "with tpmspaced";
   if (code == wire::from_manager(wire::rc::kDisabled))
-    return ": it is of another chip, namespace or listener than the connection that it was to join, or one of the two "
+    return ": the new connection and the connection to join differ in chip, namespace or listener, or one of the two "
            "was narrowed";
   if (code == wire::from_manager(wire::rc::kObjectMemory))
-    return ": the objects of the connection that it was to join do not fit into what its profile allows it, or what is "
-           "left for its owner";
+    return ": the objects of the connection to join are more than the new connection's profile allows, or more than "
+           "its owner has room for";
   return nullptr;
 }
 
@@ -172,10 +172,9 @@ tl::expected<base::Fd, Error> connect_socket(const std::string& path) {
 Error no_place(const std::string& name) {
   return {Error::Kind::kRefused,
           "tpmspaced at " + name +
-              " refuses more connections: it has as many as limits.connections (in all), limits.connections_per_owner "
-              "(of one user), or \"connections\" of a profile, namespace or listener allow, its log says which; end "
-              "programs "
-              "that hold some, or raise the limit in its configuration",
+              " refuses further connections: limits.connections (in all), limits.connections_per_owner (of one user), "
+              "or \"connections\" of a profile, namespace or listener is reached; the log of tpmspaced says which; end "
+              "programs that hold connections, or raise the limit in the configuration",
           kNoPlace};
 }
 
@@ -198,7 +197,7 @@ tl::expected<Connection, Error> Connection::share(int fd) {
   struct stat info {};
   if (fstat(fd, &info) != 0 || !S_ISSOCK(info.st_mode))
     return tl::make_unexpected(
-        Error{Error::Kind::kBadPath, name + " is no socket; `tpmspace open` passes one on to its command", 0});
+        Error{Error::Kind::kBadPath, name + " is not a socket; `tpmspace open` passes a socket to its command", 0});
   base::Fd own(fcntl(fd, F_DUPFD_CLOEXEC, 0));
   if (!own) return tl::make_unexpected(Error{Error::Kind::kSystem, name + ": " + reason(errno), 0});
   return adopt(std::move(own), name);
@@ -217,13 +216,15 @@ Error Connection::closed() const {
   if (hello_refusal_) return hello_refused(*hello_refusal_);
   return {Error::Kind::kClosed,
           "tpmspaced at " + name_ +
-              " closed the connection; its log says why (it may have been stopped, or refuse more connections)",
+              " closed the connection; the log of tpmspaced says why (it may have been stopped, or refuse further "
+              "connections)",
           0};
 }
 
 Error Connection::not_our_protocol() const {
   return {Error::Kind::kProtocol,
-          "what came from " + name_ + " is not the protocol of tpmspaced; is something else serving this socket?", 0};
+          "the data from " + name_ + " is not in the protocol of tpmspaced; does another program serve this socket?",
+          0};
 }
 
 Error Connection::timed_out(int timeout_ms) const {
@@ -482,9 +483,10 @@ tl::expected<void, Error> Connection::begin_turn(int timeout_ms) {
        pause = std::min(2 * pause, kLongestPause)) {
     if (deadline && Clock::now() >= *deadline)
       return tl::make_unexpected(Error{Error::Kind::kTimeout,
-                                       name_ + " is used by process " + std::to_string(lock_holder(fd())) +
-                                           ", which awaits a response, and has been for " + std::to_string(timeout_ms) +
-                                           " ms; give each process a connection of its own (docs/fork.md)",
+                                       name_ + " is in use by process " + std::to_string(lock_holder(fd())) +
+                                           ", which awaits a response, and did not become free within " +
+                                           std::to_string(timeout_ms) +
+                                           " ms; give each process its own connection (docs/fork.md)",
                                        0});
     const timespec time{0, std::chrono::nanoseconds(pause).count()};
     nanosleep(&time, nullptr);
@@ -512,8 +514,8 @@ void Connection::end_turn() {
 Error Connection::turn_lost() const {
   return {Error::Kind::kSystem,
           name_ +
-              " is used by another process before the response to this one's command came: this process closed a "
-              "descriptor of the socket meanwhile; close none of them before the response",
+              " is in use by another process before the response to this process came, because this process closed a "
+              "descriptor of the socket; close no descriptor of the socket before the response",
           0};
 }
 
@@ -534,9 +536,8 @@ tl::expected<void, Error> Connection::drop_what_is_anothers(const Deadline& dead
     if (!more) return tl::make_unexpected(more.error());
     if (!*more)
       return broken({Error::Kind::kTimeout,
-                     "a process that used " + name_ +
-                         " before ended in the middle of a "
-                         "command, and tpmspaced does not say that it has done with it",
+                     "a process ended in the middle of a command on " + name_ +
+                         ", and tpmspaced does not report the end of the command",
                      0});
   }
   return {};

@@ -11,7 +11,7 @@ namespace {
 
 Fault take_chip_name(const TomlNode& node, std::string& out) {
   if (node.is(TomlNode::Kind::kText) && node.text == guard::kMainChip)
-    return "is \"main\", which is the name of the TPM that \"tpm\" names; take another one";
+    return "is \"main\", the name of the TPM that \"tpm\" names; choose another name";
   return take_name(node, out);
 }
 
@@ -52,13 +52,13 @@ std::vector<ChipTable> read_chips(const TomlNode& root, Faults& faults) {
     if (const TomlNode* tpm = table->find("tpm")) chip.tpm_place = tpm->place;
     if (const TomlNode* ledger = table->find("ledger")) chip.ledger_place = ledger->place;
     if (table->find("name") == nullptr)
-      faults.add(table->place, "this chip has no \"name\": listeners, namespaces and rules need one");
+      faults.add(table->place, "this chip has no \"name\": listeners, namespaces and rules need the name");
     else if (table->find("tpm") == nullptr)
-      faults.add(table->place, "this chip has no \"tpm\": say which TPM it is, as \"device:/dev/tpm1\"");
+      faults.add(table->place, "this chip has no \"tpm\": name its TPM, such as \"device:/dev/tpm1\"");
     for (const ChipTable& other : out)
       if (!chip.name.empty() && other.name == chip.name)
         faults.add(table->find("name")->place,
-                   fmt::format("the chip on line {} has the same name: each needs its own", other.line));
+                   fmt::format("the chip on line {} has the same name: each chip needs its own name", other.line));
     out.push_back(std::move(chip));
   }
   return out;

@@ -10,7 +10,7 @@ Fault take_some(const TomlNode& node, const NumberKind& kind, std::optional<Numb
                 const Accounts::Look& named) {
   return take_into(out, [&](Numbers& numbers) -> Fault {
     if (auto wrong = take_numbers(node, kind, numbers, named)) return wrong;
-    return numbers.empty() ? Fault("is empty, and would match nobody") : std::nullopt;
+    return numbers.empty() ? Fault("is empty, and would never match") : std::nullopt;
   });
 }
 
@@ -25,7 +25,7 @@ Fault take_path_pattern(const TomlNode& node, std::optional<Pattern>& out) {
 Fault take_name_pattern(const TomlNode& node, std::optional<Pattern>& out) {
   std::string text;
   if (auto wrong = take_text(node, text, limits::kMaxPattern)) return wrong;
-  if (text.find('/') != std::string::npos) return "must be a name, which has no \"/\"; for a path say \"cgroup\"";
+  if (text.find('/') != std::string::npos) return "must be a name without \"/\"; for a path use \"cgroup\"";
   out = Pattern(std::move(text));
   return std::nullopt;
 }

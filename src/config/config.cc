@@ -52,7 +52,7 @@ Fault take_audit(const TomlNode& node, std::optional<std::string>& out) {
 Fault check_version(const TomlNode& node) {
   std::uint32_t version = 0;
   if (take_number(node, version, 1U) || version != kConfigVersion)
-    return fmt::format("must be {}: this tpmspaced knows no other", kConfigVersion);
+    return fmt::format("must be {}: this tpmspaced knows no other version", kConfigVersion);
   return std::nullopt;
 }
 
@@ -130,7 +130,7 @@ tl::expected<std::string, std::string> read_file(const std::string& path) {
   }
   if (used > limits::kMaxConfigFile)
     return tl::unexpected(
-        fmt::format("the configuration {} is longer than {} bytes: it is not ours", path, limits::kMaxConfigFile));
+        fmt::format("the configuration {} is longer than {} bytes, the limit", path, limits::kMaxConfigFile));
   text.resize(used);
   return text;
 }
@@ -139,15 +139,15 @@ tl::expected<std::string, std::string> default_socket(const Environment& environ
   if (environment.is_system) return proto::kSystemSocket;
   if (environment.xdg_runtime_dir && !environment.xdg_runtime_dir->empty())
     return *environment.xdg_runtime_dir + proto::kUserSocket;
-  return tl::unexpected(
-      std::string("there is no default place for the socket, because XDG_RUNTIME_DIR is not set; say --socket PATH"));
+  return tl::unexpected(std::string(
+      "the socket has no default path, because XDG_RUNTIME_DIR is not set; name a path with --socket PATH"));
 }
 
 tl::expected<std::string, std::string> default_tpm(const Environment& environment) {
   if (environment.exists(kDefaultDevice)) return fmt::format("device:{}", kDefaultDevice);
   return tl::unexpected(
-      fmt::format("there is no {}, so there is no TPM to serve; say --tpm SPEC, for example --tpm embedded, which "
-                  "needs no hardware",
+      fmt::format("there is no {}, so there is no TPM to serve; name a TPM with --tpm SPEC, for example --tpm "
+                  "embedded, which needs no hardware",
                   kDefaultDevice));
 }
 
@@ -187,12 +187,13 @@ std::optional<Clash> clash_between(const guard::Chip& chip, const guard::Chip& o
   if (!a || !b) return std::nullopt;
   if (a->kind() == tpm::Kind::kEmbedded && b->kind() == tpm::Kind::kEmbedded)
     return Clash{fmt::format(
-        "is embedded, and so is \"{}\": one tpmspaced can have one such TPM; let the other be an swtpm", other.name)};
+        "is embedded, and so is \"{}\": one tpmspaced can have one embedded TPM; use swtpm for the other chip",
+        other.name)};
   if (plain(*a).backend == plain(*b).backend)
-    return Clash{fmt::format("is the same TPM as \"{}\", {}: name another one", other.name, other.tpm)};
+    return Clash{fmt::format("is the same TPM as \"{}\", {}: name another TPM", other.name, other.tpm)};
   if (!chip.ledger.empty() && chip.ledger == other.ledger)
     return Clash{
-        fmt::format("has the ledger of \"{}\", {}: give it another one with \"ledger\"", other.name, other.ledger),
+        fmt::format("has the ledger of \"{}\", {}: give the chip its own with \"ledger\"", other.name, other.ledger),
         true};
   return std::nullopt;
 }
@@ -256,7 +257,7 @@ std::optional<std::string> admin_clash(const guard::Listener& admin, std::string
   if (other == others.end()) return std::nullopt;
   return fmt::format(
       "the listener on line {} of the configuration has the path of the listener for administrators, {}: give it "
-      "another one, or write another \"admin_socket\"",
+      "another \"path\", or change \"admin_socket\"",
       other->line, admin.path);
 }
 
@@ -319,7 +320,7 @@ constexpr std::array kStartKeys{
     StartKey{"idle.save_sessions", [](const Config& c) { return text_of_duration(c.idle.save_sessions); }},
 };
 
-// Those of one that the other has not, or has otherwise; the main one has keys of its own.
+// The chips of `chips` that `than` lacks or has with other values. The main chip has its own keys.
 void add_other_chips(const std::vector<guard::Chip>& chips, const std::vector<guard::Chip>& than,
                      std::vector<PendingKey>& out) {
   for (std::size_t i = 1; i < chips.size(); ++i) {

@@ -27,7 +27,7 @@ std::optional<std::uint32_t> handle_in(const TomlNode& node) {
 
 Fault take_window(const TomlNode& node, std::optional<Numbers::Range>& out) {
   const auto base = handle_in(node);
-  if (!base) return "must be the first of its persistent handles, like \"0x81200000\"";
+  if (!base) return "must be the first persistent handle of the namespace, like \"0x81200000\"";
   if (!wire::is_persistent(*base) || !space::View{.persistent_base = *base}.is_possible())
     return Wrong(
         fmt::format("is {:#010x}, where no window can begin: it has {:#x} handles, all of them from 0x81000000 to "
@@ -88,7 +88,7 @@ std::optional<guard::Namespace> read_namespace(const TomlNode& table, const Acco
   const bool says_who = std::any_of(kConditions.begin(), kConditions.end(),
                                     [&](std::string_view key) { return table.find(key) != nullptr; });
   if (table.find("name") == nullptr)
-    faults.add(table.place, "this namespace has no \"name\": rules and people need one");
+    faults.add(table.place, "this namespace has no \"name\": rules and records need the name");
   else if (!says_who)
     faults.add(table.place, fmt::format("this namespace has no membership condition: it needs one of {}",
                                         joined(std::vector<std::string>(kConditions.begin(), kConditions.end()))));

@@ -49,7 +49,7 @@ Fault out_of_range(const TomlNode& entry, const NumberKind& kind) {
 
 Fault take_range(const TomlNode& entry, const NumberKind& kind, Range range, std::vector<Range>& out) {
   if (range.first > range.last)
-    return Wrong(fmt::format("has {}, which is no range: the smaller number comes first", shown(entry, kind)),
+    return Wrong(fmt::format("has {}, which is not a range: the smaller number comes first", shown(entry, kind)),
                  entry.place);
   if (!is_possible(kind, range)) return out_of_range(entry, kind);
   out.push_back(range);
@@ -173,7 +173,7 @@ Fault take_commands(const TomlNode& node, Numbers& out) {
       return Wrong("must be a list of texts: classes, names and codes of commands", entry.place);
     const auto named = guard::commands_named(entry.text);
     if (!named)
-      return Wrong(fmt::format("has \"{}\", which is no command: write a class like \"use-keys\", a name like "
+      return Wrong(fmt::format("has \"{}\", which is not a command: write a class like \"use-keys\", a name like "
                                "\"TPM2_NV_Read\", a code like \"0x2000010a\", or \"all\"",
                                entry.text),
                    entry.place);

@@ -55,7 +55,7 @@ constexpr std::array kRuleKeys{
 Fault take_listener_name(const TomlNode& node, std::string& out) {
   if (node.is(TomlNode::Kind::kText) && guard::is_reserved_listener(node.text))
     return Wrong(
-        fmt::format("is \"{}\", which is the name of a listener of tpmspaced's own; take another one", node.text));
+        fmt::format("is \"{}\", the name of a listener that tpmspaced makes itself; choose another name", node.text));
   return take_name(node, out);
 }
 
@@ -153,7 +153,8 @@ class PolicyReader {
       return faults_.add(table.place, "this listener has neither \"name\" nor \"path\": give it a name");
     if (listener.default_path && !is_directory_name(listener.name)) {
       if (!listener.name.empty())
-        faults_.add(table.find("name")->place, "\"listener.name\" cannot be the name of a directory; take another one");
+        faults_.add(table.find("name")->place,
+                    "\"listener.name\" cannot be the name of a directory; choose another name");
       return;
     }
     if (!listener.default_path && listener.path.empty()) return;
@@ -165,14 +166,16 @@ class PolicyReader {
     if (listener.chip) check_chip("listener.chip", *listener.chip, *table.find("chip"));
     if (listener.separate_users && !listener.profile)
       faults_.add(table.find("separate_users")->place,
-                  "\"listener.separate_users\" is for a listener with a \"profile\": without one each user is the same "
-                  "owner as on tpmspaced's own socket");
+                  "\"listener.separate_users\" is for a listener with a \"profile\": without a profile each user is "
+                  "the same owner as on tpmspaced's own socket");
     for (const guard::Listener& other : out_.listeners)
       if (!listener.path.empty() && same_place(other.path, listener.path))
-        faults_.add(path, fmt::format("the listener on line {} has the same path: each needs its own", other.line));
+        faults_.add(path, fmt::format("the listener on line {} has the same path: each listener needs its own path",
+                                      other.line));
       else if (other.name == listener.name)
-        faults_.add(table.place,
-                    fmt::format("the listener on line {} has the same name: each needs its own", other.line));
+        faults_.add(
+            table.place,
+            fmt::format("the listener on line {} has the same name: each listener needs its own name", other.line));
     out_.listeners.push_back(std::move(listener));
   }
 
@@ -185,8 +188,9 @@ class PolicyReader {
       check_listener("namespace.listener", *read->members.listener, table.find("listener")->place);
     for (const guard::Namespace& other : out_.namespaces)
       if (other.name == read->name)
-        faults_.add(table.find("name")->place,
-                    fmt::format("the namespace on line {} has the same name: each needs its own", other.line));
+        faults_.add(
+            table.find("name")->place,
+            fmt::format("the namespace on line {} has the same name: each namespace needs its own name", other.line));
       else if (overlap(other, *read))
         faults_.add(table.find("persistent_base")->place,
                     fmt::format("the namespace on line {} has some of these persistent handles: each window has {:#x}",
@@ -204,7 +208,7 @@ class PolicyReader {
     guard::Rule& rule = draft.rule;
     rule.line = static_cast<int>(table.place.line);
     if (table.find("profile") == nullptr)
-      return faults_.add(table.place, "this rule has no \"profile\": say which one it gives");
+      return faults_.add(table.place, "this rule has no \"profile\": name the profile that it gives");
     if (!draft.profile) return;
     check_profile("rule.profile", *draft.profile, *table.find("profile"));
     if (rule.chip) check_chip("rule.chip", *rule.chip, *table.find("chip"));
@@ -287,15 +291,15 @@ tl::expected<std::vector<guard::Listener>, std::string> listeners_of(const Polic
                       listener->line, listener->path, proto::kMaxSocketPath));
     if (same_place(listener->path, socket))
       return tl::unexpected(
-          fmt::format("the listener on line {} of the configuration has the path of tpmspaced's own "
-                      "socket, {}: give it another one",
+          fmt::format("the listener on line {} of the configuration has the path of tpmspaced's own socket, {}: give "
+                      "it another \"path\"",
                       listener->line, socket));
     const auto other = std::find_if(out.begin(), listener,
                                     [&](const guard::Listener& one) { return same_place(one.path, listener->path); });
     if (other != listener)
       return tl::unexpected(
-          fmt::format("the listeners on lines {} and {} of the configuration have the same path, {}: "
-                      "each needs its own",
+          fmt::format("the listeners on lines {} and {} of the configuration have the same path, {}: each listener "
+                      "needs its own path",
                       other->line, listener->line, listener->path));
   }
   return out;

@@ -146,13 +146,14 @@ class ProfileReader {
     if (const auto again = std::find(begun_.begin(), begun_.end(), node.text); again != begun_.end()) {
       std::vector<std::string> circle(again, begun_.end());
       circle.push_back(node.text);
-      faults_.add(node.place, fmt::format("\"profile.{}.base\" goes round in a circle: {}", name, joined(circle)));
+      faults_.add(node.place,
+                  fmt::format("\"profile.{}.base\" leads back to the profile itself: {}", name, joined(circle)));
       return nullptr;
     }
     const auto* found = profile(node.text);
     if (found == nullptr)
       faults_.add(node.place, fmt::format("\"profile.{}.base\" is \"{}\", and there is no such profile{}", name,
-                                          node.text, node.text == kDefault ? ": \"default\" has terms alone" : ""));
+                                          node.text, node.text == kDefault ? ": \"default\" has only terms" : ""));
     return found;
   }
 
@@ -183,7 +184,7 @@ void read_profiles(const TomlNode& root, PolicyFile& out, Faults& faults) {
   for (const auto& [name, place, node] : profiles->members) {
     if (name == kDefault) continue;
     if (!is_name(name))
-      faults.add(place, fmt::format("\"{}\" is no name for a profile: {} are possible", name, name_rule()));
+      faults.add(place, fmt::format("\"{}\" cannot be the name of a profile: {} are possible", name, name_rule()));
     else if (guard::shipped_profile(name) != nullptr)
       faults.add(place, fmt::format("the profile \"{}\" is built in; give yours another name", name));
     else if (!node.is(TomlNode::Kind::kTable))

@@ -56,13 +56,14 @@ std::string_view meant_by(std::string_view word, const wire::CommandTable& table
 
 std::string no_such_command(const std::string& word, const wire::CommandTable& table) {
   if (word.find(' ') != std::string::npos)
-    return fmt::format("\"{}\" is more than one word: the shell is to see the spaces, so leave its quotes out", word);
+    return fmt::format("\"{}\" is more than one word: leave the quotes out, so that the shell separates the words",
+                       word);
   for (const wire::CommandRow& row : table.rows())
     if (wire::name_of(row.permission) == word)
-      return fmt::format("\"{}\" is a class of commands: name one of them, as {}", word, row.name);
+      return fmt::format("\"{}\" is a class of commands: name a command of the class, such as {}", word, row.name);
   if (const auto meant = meant_by(word, table); !meant.empty())
-    return fmt::format("\"{}\" is no command: is {} meant?", word, meant);
-  return fmt::format("\"{}\" is no command: write a name like TPM2_NV_Write or a code like 0x137", word);
+    return fmt::format("\"{}\" is not a command: is {} meant?", word, meant);
+  return fmt::format("\"{}\" is not a command: write a name like TPM2_NV_Write or a code like 0x137", word);
 }
 
 }  // namespace tpmspace::explain

@@ -38,7 +38,8 @@ struct ClientDraft {
 UsageError take_uid(const std::string& value, const config::Accounts& accounts, ClientDraft& out) {
   const auto number = config::number_in(value);
   const auto uid = number ? number : accounts.user(value);
-  if (!uid) return fmt::format("this machine knows no user \"{}\": write a number, or a name that it knows", value);
+  if (!uid)
+    return fmt::format("this machine has no user \"{}\": write a number, or the name of a user of this machine", value);
   if (*uid == UINT32_MAX) return fmt::format("no user has the uid {}", *uid);
   if (out.uid) return "a client has one uid: remove the other";
   out.uid = uid;
@@ -48,7 +49,9 @@ UsageError take_uid(const std::string& value, const config::Accounts& accounts, 
 UsageError take_gid(const std::string& value, const config::Accounts& accounts, ClientDraft& out) {
   const auto number = config::number_in(value);
   const auto gid = number ? number : accounts.group(value);
-  if (!gid) return fmt::format("this machine knows no group \"{}\": write a number, or a name that it knows", value);
+  if (!gid)
+    return fmt::format("this machine has no group \"{}\": write a number, or the name of a group of this machine",
+                       value);
   if (*gid == UINT32_MAX) return fmt::format("no group has the gid {}", *gid);
   out.gids.push_back(*gid);
   return std::nullopt;
@@ -63,19 +66,20 @@ UsageError take_text(const std::string& value, std::optional<Text>& out) {
 
 UsageError take_path(const std::string& value, std::string_view example, std::optional<Text>& out) {
   if (value.front() != '/' && value != kUnknownWord)
-    return fmt::format("a path that begins with a slash is wanted: {}", example);
+    return fmt::format("the path must begin with a slash: {}", example);
   return take_text(value, out);
 }
 
 UsageError take_inode(const std::string& value, std::optional<Inode>& out) {
   if (value == kUnknownWord) return take_once(std::optional(Inode()), "", out);
   const auto number = config::number_in(value);
-  return take_once(number ? std::optional(Inode(*number)) : std::nullopt, "a number is wanted: the namespace's inode",
-                   out);
+  return take_once(number ? std::optional(Inode(*number)) : std::nullopt,
+                   "the value must be a number, the namespace's inode", out);
 }
 
 UsageError take_process(const std::string& value, ClientDraft& out) {
-  if (value != kUnknownWord) return "only process=unknown can be said: that it was gone before it could be read";
+  if (value != kUnknownWord)
+    return "the only value is process=unknown: the process was gone before tpmspaced could read its facts";
   out.is_unidentified = true;
   return std::nullopt;
 }
@@ -133,8 +137,9 @@ constexpr std::array kOtherWords{
     OtherWord{"unit", "the unit follows from the cgroup: write cgroup=/system.slice/nginx.service"},
     OtherWord{"container", "the container follows from the cgroup: write cgroup=/system.slice/docker-ID.scope"},
     OtherWord{"pod", "the pod follows from the cgroup: write cgroup= and its path"},
-    OtherWord{"namespace", "the namespace follows from the rest: leave it out, and the answer names it"},
-    OtherWord{"profile", "the profile follows from the rest: leave it out, and the answer names it"},
+    OtherWord{"namespace",
+              "the namespace follows from the other facts: leave it out, and the answer names the namespace"},
+    OtherWord{"profile", "the profile follows from the other facts: leave it out, and the answer names the profile"},
 };
 
 std::string unknown_argument(std::string_view name) {
@@ -143,16 +148,16 @@ std::string unknown_argument(std::string_view name) {
   std::vector<std::string> examples;
   examples.reserve(kWords.size());
   for (const Word& word : kWords) examples.emplace_back(word.example);
-  return fmt::format("this says nothing of a visitor; known are {}", config::joined(examples));
+  return fmt::format("this is not a fact about a client; the facts are {}", config::joined(examples));
 }
 
 UsageError take(std::string_view name, const std::string& value, const config::Accounts& accounts, ClientDraft& out) {
   const auto found = std::find_if(kWords.begin(), kWords.end(), [&](const Word& word) { return word.name == name; });
   if (found == kWords.end()) return unknown_argument(name);
-  if (value.empty()) return fmt::format("nothing stands behind it: write {}, or leave it out", found->example);
+  if (value.empty()) return fmt::format("the value is missing: write {}, or leave the fact out", found->example);
   // "uid=33 gid=33": a label may contain such a text.
   if (name != "label" && value.find_first_of(" ;") < value.find('=') && value.find('=') != std::string::npos)
-    return "this is more than one thing: write commas between them";
+    return "this is more than one fact: separate facts by commas";
   return found->take(value, accounts, out);
 }
 
@@ -164,17 +169,17 @@ Result<ClientDraft> draft_from(std::string_view as, const config::Accounts& acco
     word.remove_prefix(std::min(word.find_first_not_of(' '), word.size()));
     const auto equals = word.find('=');
     if (equals == std::string_view::npos)
-      return tl::unexpected(fmt::format("\"{}\" has no name: write uid=33, with commas between several", word));
+      return tl::unexpected(fmt::format("\"{}\" has no name: write uid=33, and separate facts by commas", word));
     if (const auto wrong = take(word.substr(0, equals), std::string(word.substr(equals + 1)), accounts, out))
       return tl::unexpected(fmt::format("\"{}\": {}", word, *wrong));
   }
-  if (!out.uid) return tl::unexpected(std::string("a client has a uid: write uid=33"));
+  if (!out.uid) return tl::unexpected(std::string("the uid is missing: write uid=33"));
   return out;
 }
 
 std::string line_of(const guard::Rule& rule, const std::string& file) {
   if (rule.line == 0)
-    return fmt::format("the standard one, of root and tpmspaced's own user (taken to be {})",
+    return fmt::format("the standard rule for root and tpmspaced's own user (assumed to be {})",
                        rule.uids->ranges().back().last);
   return fmt::format("{}:{}", file, rule.line);
 }
@@ -192,9 +197,8 @@ UsageError choose_chip(const std::string& name, const guard::Access& access, Vis
     return fmt::format("there is no chip \"{}\"; there are: {}", name, config::names_of(access.chips));
   if (!access.choose(visitor.principal, visitor.listener).profile.administer)
     return fmt::format(
-        "uid {} cannot choose the chip \"{}\", for its profile does not administer: it uses \"{}\", which its listener "
-        "or "
-        "namespace gives; leave chip= out, or name a listener to that chip with listener=",
+        "uid {} cannot choose the chip \"{}\", because only administrators choose a chip: the client uses \"{}\", the "
+        "chip of its listener or namespace; leave chip= out, or name a listener of that chip with listener=",
         visitor.principal.uid, name, *chip);
   chip = name;
   visitor.chose_chip = true;
@@ -224,10 +228,10 @@ guard::Principal principal_of(const ClientDraft& draft) {
 // The source of the chip.
 std::string origin_of_chip(const Visitor& visitor, const guard::Access& access, const guard::Namespace* home) {
   const guard::Listener* listener = access.listener(visitor.listener);
-  if (visitor.chose_chip) return "as it chooses itself, for it may administer";
+  if (visitor.chose_chip) return "chosen by the client, which may administer";
   if (listener != nullptr && listener->chip) return fmt::format("of the listener \"{}\"", listener->name);
   if (home != nullptr && home->chip) return fmt::format("of the namespace \"{}\"", home->name);
-  return "for no listener or namespace gives it another one";
+  return "because its listener and namespace have no chip";
 }
 
 }  // namespace
@@ -244,8 +248,7 @@ Result<Visitor> visitor_from(std::string_view as, const guard::Access& access, c
         fmt::format("there is no listener \"{}\"; there are: {}", out.listener, names_of(access.listeners)));
   const std::optional<std::uint8_t> fixed = listener == nullptr ? std::nullopt : listener->locality;
   if (fixed && draft->locality.value_or(*fixed) != *fixed)
-    return tl::unexpected(
-        fmt::format("each client of the listener \"{}\" has locality {}, and keeps it", out.listener, *fixed));
+    return tl::unexpected(fmt::format("the listener \"{}\" has the fixed locality {}", out.listener, *fixed));
   out.locality = fixed.value_or(static_cast<std::uint8_t>(draft->locality.value_or(0)));
   const auto homes = access.policy.homes_of(out.principal, out.listener);
   const auto* home = homes.front();
@@ -266,8 +269,8 @@ Result<Explanation> explain_choice(guard::Choice choice, std::uint8_t locality, 
   if (!out.verdict.allowed()) out.answer = guard::sentence_of_answer(sample->command.code(), out.verdict.reason);
   out.answered = !out.answer.empty() && guard::commands_of_everybody().contains(sample->command.code());
   if (out.verdict.reason == guard::Reason::kUnreadable && !sample->wanted.empty())
-    return tl::unexpected(fmt::format("the profile \"{}\" judges what the parameters of {} name: say {}",
-                                      out.choice.profile.name, sample->text, sample->wanted));
+    return tl::unexpected(fmt::format("the profile \"{}\" judges parameters of {}: add {}", out.choice.profile.name,
+                                      sample->text, sample->wanted));
   out.pins = guard::tried_indices(sample->command) - out.choice.profile.nv_pin;
   out.command = std::move(sample->text);
   return out;
@@ -334,10 +337,11 @@ std::optional<std::string> why_no_administrator(const guard::Principal& principa
   const bool is_left_to_it = choice.by_default || (choice.in_doubt && !choice.by_listener);
   if (!is_named || !is_left_to_it || choice.profile.administer) return std::nullopt;
   const std::string user = principal.uid == 0 ? "root" : "tpmspaced's own user";
-  const auto none = [&](std::string_view where) { return fmt::format("{} {} is no administrator", user, where); };
+  const auto none = [&](std::string_view where) { return fmt::format("{} {} is not an administrator", user, where); };
   if (principal.is_unidentified || principal.is_native == guard::Match::kMaybe)
     return fmt::format(
-        "{} is an administrator only if it is known to be the machine's own; of this process that is unknown", user);
+        "{} is an administrator only if the process is known to be the machine's own, which is unknown of this process",
+        user);
   if (principal.container.value() || principal.pod.value()) return none("in a container or pod");
   if (principal.is_native == guard::Match::kNo) {
     if (!principal.cgroup.is_known()) return none("in another user namespace than tpmspaced's, or in a container,");
@@ -345,14 +349,14 @@ std::optional<std::string> why_no_administrator(const guard::Principal& principa
     return none(is_contained ? "in a container" : "in another user namespace than tpmspaced's");
   }
   if (home == nullptr) return std::nullopt;
-  return none(fmt::format("in the namespace \"{}\", which asks where its members are,", home->name));
+  return none(fmt::format("in the namespace \"{}\", which has a condition on the place of its members,", home->name));
 }
 
 std::string text_of(const Explanation& explanation, const guard::Access& access, const std::string& file) {
   const guard::Namespace* home = explanation.home;
   std::string out = verdict_text(explanation);
   const guard::Choice& choice = explanation.choice;
-  if (choice.in_doubt) out += "  doubt    what is unknown of it decides: it gets the least of what it could be\n";
+  if (choice.in_doubt) out += "  doubt    an unknown fact decides: the client gets the least of all possible results\n";
   for (const auto place : choice.homes)
     out += fmt::format("  perhaps  member of the namespace \"{}\", {}:{}\n", access.policy.namespaces()[place].name,
                        file, access.policy.namespaces()[place].line);

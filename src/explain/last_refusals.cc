@@ -10,32 +10,32 @@ std::string_view reason_of(wire::Rc code) {
   const wire::Rc base = wire::base_code(code);
   const auto is_reference = [&](wire::Rc first) { return base >= first && base < first + 7; };
   if (base == wire::rc::kHandle || is_reference(wire::rc::kReferenceH0) || is_reference(wire::rc::kReferenceS0))
-    return "a handle names nothing that this connection has: another connection made it, or it was flushed or taken";
+    return "the connection has no object or session of this handle: another connection made it, or it was flushed or "
+           "reclaimed";
   switch (base) {
     case wire::rc::kObjectMemory:
       return "a limit of objects, or of saved contexts, is reached: of the space, the user, the namespace or the "
              "profile";
     case wire::rc::kSessionMemory:
     case wire::rc::kSessionHandles:
-      return "no session was free in time, or a limit of sessions is reached: tpmspace sessions shows who has them";
+      return "no session was free in time, or a limit of sessions is reached: `tpmspace sessions` lists the sessions";
     case wire::rc::kMemory:
-      return "too many commands of this user wait already, or a limit of connections is reached";
+      return "too many commands of this user are queued, or a limit of connections is reached";
     case wire::rc::kFailure:
-      return "the TPM does not answer: tpmspace doctor says more";
+      return "the TPM does not answer: `tpmspace doctor` says more";
     case wire::rc::kCommandCode:
       return "the TPM has no such command";
     default:
-      return "tpmspaced answered it without the TPM: docs/transparency.md lists what it refuses and why";
+      return "tpmspaced answered the command without the TPM: docs/transparency.md lists such commands with the "
+             "reasons";
   }
 }
 
 std::string sentence_of_lockout(bool by_own_share, std::uint32_t interval) {
   return fmt::format(
-      "no failed authorization is left for this client: {}; one comes back after each {} s without a failure, and `{}` "
-      "as "
-      "root "
-      "gives back all",
-      by_own_share ? "its owner's share is used up" : "what all users without privileges have together is used up",
+      "this client has no try of an authorization left: {}; one try comes back after each {} s without a failure, and "
+      "`{}` as root gives back all tries",
+      by_own_share ? "its owner's share is used up" : "the common share of all users without privileges is used up",
       interval, "tpm2_dictionarylockout -c");
 }
 

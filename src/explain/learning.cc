@@ -76,10 +76,12 @@ void Learning::record(const observe::Held& held) {
 
 std::string Learning::report(const std::string& name) const {
   std::string out = fmt::format("# Learned from {} TPM command{}.\n", commands_, commands_ == 1 ? "" : "s");
-  if (full_) out += "# NOT COMPLETE: more was used than a profile can list. Write classes and ranges instead.\n";
-  if (!refused_.empty()) out += "# Refused meanwhile, and allowed by this profile:\n";
+  if (full_)
+    out += "# NOT COMPLETE: the command used more than a profile can list. Write classes and ranges instead.\n";
+  if (!refused_.empty()) out += "# Commands refused during the run, and allowed by this profile:\n";
   for (const auto& [command, code] : refused_) out += fmt::format("#   {} ({:#010x})\n", command, code);
-  if (!everything_.empty()) out += "# \"all\", because it cannot be told what that command names there:\n";
+  if (!everything_.empty())
+    out += "# \"all\", because the parameters of the command, which name the handles, could not be read:\n";
   for (const auto& [set, command] : everything_) out += fmt::format("#   {}: {}\n", set, command);
   const std::string held = held_text(most_);
   if (!held.empty())

@@ -24,9 +24,8 @@ std::optional<std::string> trouble_with_locality(const guard::Listener& listener
   });
   if (by_rule || by_namespace || lists_it(guard::safe().name)) return std::nullopt;
   return fmt::format(
-      "clients of this listener that are no administrators are refused everything: it has locality {}, which no "
-      "profile "
-      "that applies there lists; give the listener a \"profile\" that lists it",
+      "all commands of clients of this listener, except administrators, are refused: the listener has locality {}, and "
+      "no profile that applies there lists this locality; give the listener a \"profile\" that lists it",
       *listener.locality);
 }
 

@@ -14,7 +14,7 @@
 namespace tpmspace::explain {
 
 // Of a listener without a profile: no rule or namespace gives its visitors a profile that lists its locality. `rules`:
-// those that somebody wrote are looked at.
+// the standard rules in the list are ignored.
 using ProfileOf = std::function<const guard::Profile&(const std::string& name)>;
 [[nodiscard]] std::optional<std::string> trouble_with_locality(const guard::Listener& listener,
                                                                const std::vector<guard::Rule>& rules,

@@ -40,7 +40,7 @@ std::string counted(std::size_t n, std::string_view what) {
 
 int check(const PolicyQuestion& question, const config::PolicyFile& policy, const std::string& file) {
   if (::access(file.c_str(), F_OK) != 0)
-    return print(question, fmt::format("{}: is not there, so the defaults hold\n", file), kExitAllowed);
+    return print(question, fmt::format("{}: does not exist, so the defaults hold\n", file), kExitAllowed);
   std::string out = fmt::format("{}: ok, {}, {}, {}, {}, {}\n", file, counted(policy.profiles.size(), "profile"),
                                 counted(policy.rules.size(), "rule"), counted(policy.namespaces.size(), "namespace"),
                                 counted(policy.listeners.size(), "listener"), counted(policy.chips.size(), "chip"));
@@ -69,7 +69,7 @@ int answer(const PolicyQuestion& question, const std::optional<std::string>& con
     const std::string file = config_file.value_or(std::string(config::kConfigFile));
     return question.as ? explain_command(question, config->access, file) : check(question, settings->policy, file);
   } catch (const std::exception& e) {
-    return fail(question, fmt::format("something that should not fail has failed: {}", e.what()));
+    return fail(question, fmt::format("internal error: {}", e.what()));
   }
 }
 

@@ -78,16 +78,15 @@ class Warner {
     look_at_patterns(rule, rule.line, "rule");
     if (const auto* earlier = taken_by(rule, i))
       warn(rule.line,
-           fmt::format("this rule is unreachable: it is shadowed by the rule on line {} first", earlier->line));
+           fmt::format("this rule is unreachable: its clients match the rule on line {} first", earlier->line));
     if (!around_.may_trace && rule.names_program())
-      warn(
-          rule.line,
-          "this rule names an executable or a namespace, which are unknown of other users' programs without "
-          "CAP_SYS_PTRACE, so that it may be about each of them and takes away from all; only root and tpmspaced's own "
-          "user get more than it says: docs/identity.md says what the unit needs");
+      warn(rule.line,
+           "this rule names an executable or a kernel namespace; without CAP_SYS_PTRACE tpmspaced does not know this "
+           "fact of other users' programs, so the rule may match each of these programs and narrows all of them, "
+           "except root and tpmspaced's own user: docs/identity.md says what the unit needs");
     if (!rule.only_narrows() && profile_of(file_, rule.profile).localities.empty())
-      warn(rule.line, fmt::format("clients that match this rule are refused everything: its profile \"{}\" lists no "
-                                  "localities; 0 is what programs use",
+      warn(rule.line, fmt::format("all commands of clients that match this rule are refused: its profile \"{}\" lists "
+                                  "no localities; programs use locality 0",
                                   rule.profile));
     guard::Rule everybody;
     everybody.uids = Numbers{{0, UINT32_MAX - 1}};
@@ -114,10 +113,9 @@ class Warner {
     };
     const auto here = file_.rules.begin() + static_cast<std::ptrdiff_t>(i);
     if (rule.uids && rule.uids->contains(0) && !says_where && std::none_of(file_.rules.begin(), here, takes_containers))
-      warn(rule.line,
-           fmt::format("this rule gives \"{}\" to the root of every container, too, that may connect; a rule "
-                       "before it with container = \"*\" gives containers another profile",
-                       rule.profile));
+      warn(rule.line, fmt::format("this rule also gives \"{}\" to the root of every container that may connect; a rule "
+                                  "before it with container = \"*\" gives containers another profile",
+                                  rule.profile));
   }
 
   // "pod" of a rule about no matter which pod; nullopt: it says more. A user or group says nothing more of a pod or a
@@ -162,7 +160,7 @@ class Warner {
   // Names that nothing has.
   void look_at_patterns(const guard::Rule& conditions, int line, std::string_view what) {
     const auto never = [&](std::string_view key, const std::optional<guard::Pattern>& pattern, std::string_view form) {
-      warn(line, fmt::format("this {} matches nobody: {} \"{}\" is not {}", what, key, pattern->text(), form));
+      warn(line, fmt::format("this {} never matches: {} \"{}\" is not {}", what, key, pattern->text(), form));
     };
     if (conditions.container && !can_be_id(conditions.container->text()))
       never("container", conditions.container, "a container's id, which is 64 hexadecimal digits, or a pattern of one");
@@ -177,7 +175,7 @@ class Warner {
   static bool has_only(std::string_view text, std::string_view characters) {
     return text.find_first_not_of(characters) == std::string_view::npos;
   }
-  // What a pattern says must fit in, and fill it if it leaves nothing open.
+  // Whether the pattern can match a text of `length`: a pattern without stars must have this length.
   static bool fits(std::string_view pattern, std::size_t length) {
     const auto stars = static_cast<std::size_t>(std::count(pattern.begin(), pattern.end(), '*'));
     return stars == 0 ? pattern.size() == length : pattern.size() - stars <= length;
@@ -201,19 +199,18 @@ class Warner {
     const auto earlier = std::find_if(file_.namespaces.begin(), end,
                                       [&](const guard::Namespace& other) { return other.members.covers(one.members); });
     if (earlier != end)
-      warn(one.line, fmt::format("this namespace is unreachable: it is shadowed by the namespace on line {} first",
+      warn(one.line, fmt::format("this namespace is unreachable: its clients match the namespace on line {} first",
                                  earlier->line));
     look_at_patterns(one.members, one.line, "namespace");
     if (!around_.may_trace && one.members.user_namespace)
       warn(one.line,
-           "this namespace names a user namespace, which without CAP_SYS_PTRACE is known only of programs that are in "
-           "tpmspaced's own, so that everybody in another one may belong to it and gets the least: docs/identity.md "
-           "says "
-           "what the unit needs");
+           "this namespace names a user namespace; without CAP_SYS_PTRACE tpmspaced knows the user namespace only of "
+           "programs in its own, so every program in another user namespace may be a member and gets the least: "
+           "docs/identity.md says what the unit needs");
     if (one.members.names_place() && one.quotas != guard::Quotas{} && !std::exchange(said_of_doubt_, true))
       warn(one.line,
-           "clients that ended before their cgroup could be read share the quotas of this namespace once more among "
-           "them; a namespace with \"listener\" has no such clients (this holds for each namespace by place; see "
+           "clients that ended before their cgroup could be read have together the quotas of this namespace once more; "
+           "a namespace with \"listener\" has no such clients (this warning concerns each namespace by place; see "
            "docs/identity.md)");
     if (const auto crowd = crowd_of(one.members); crowd && one.profile && exceeds_safe(file_, *one.profile))
       warn(one.line,
@@ -255,19 +252,18 @@ class Warner {
                        *listener.profile));
     if (const auto locality = listener.locality.value_or(0);
         !profile_of(file_, *listener.profile).localities.contains(locality))
-      warn(listener.line, fmt::format("clients of this listener are refused everything: it has locality {}, which its "
-                                      "profile \"{}\" does not list",
+      warn(listener.line, fmt::format("all commands of clients of this listener are refused: the listener has locality "
+                                      "{}, which its profile \"{}\" does not list",
                                       locality, *listener.profile));
   }
 
-  // Of a path that somebody wrote.
+  // Of a listener whose path the file gives.
   void look_at_directory(const guard::Listener& listener) {
     const std::string directory = parent_of(listener.path);
     if (directory != parent_of(file_.socket) && !around_.is_directory(directory))
-      warn(listener.line,
-           fmt::format("this listener is to be {}, and there is no directory {} now: tpmspaced does not start "
-                       "without it",
-                       listener.path, directory));
+      warn(listener.line, fmt::format("the socket of this listener is {}, but the directory {} does not exist: "
+                                      "tpmspaced does not start without the directory",
+                                      listener.path, directory));
     const auto is_there = [&](const guard::Listener& other) {
       return &other != &listener && !other.default_path && parent_of(other.path) == directory;
     };
@@ -275,24 +271,22 @@ class Warner {
     const bool is_main = directory == parent_of(file_.socket);
     if (!is_main && other == file_.listeners.end()) return;
     warn(listener.line,
-         fmt::format(
-             "the socket of {} is in the same directory, {}: a container that has this directory mounted reaches "
-             "both; leave \"path\" out, and tpmspaced makes a directory for this listener alone",
-             is_main ? "tpmspaced itself" : fmt::format("the listener on line {}", other->line), directory));
+         fmt::format("the socket of {} is in the same directory, {}: a container with this directory mounted reaches "
+                     "both sockets; leave \"path\" out, and tpmspaced makes a directory for this listener alone",
+                     is_main ? "tpmspaced itself" : fmt::format("the listener on line {}", other->line), directory));
   }
 
-  // Whoever comes by a listener with a profile is an owner of his own there.
+  // At each listener with a profile, the same user is a different owner.
   void look_at_shares(const guard::Listener& listener) {
     const auto is_for_all = [](const guard::Listener& one) { return one.profile && (one.mode & S_IWOTH) != 0; };
     const auto earlier = std::find_if(file_.listeners.begin(), file_.listeners.end(), is_for_all);
     if (is_for_all(listener) && earlier->line != listener.line)
-      warn(listener.line,
-           fmt::format("every user may open this listener and the one on line {}, so a user has a share of wrong "
-                       "authorizations at each; set \"owner\", \"group\" or \"mode\"",
-                       earlier->line));
+      warn(listener.line, fmt::format("every user may open this listener and the listener on line {}, so a user has a "
+                                      "share of wrong authorizations at each; set \"owner\", \"group\" or \"mode\"",
+                                      earlier->line));
   }
 
-  // By tpmspaced's own socket, of whom nothing is known but that he is root.
+  // Root at tpmspaced's own socket, with no further known fact.
   void look_for_administrators() {
     guard::Rule root;
     root.uids = Numbers::one(0);
@@ -317,7 +311,7 @@ class Warner {
                          chip.name));
   }
 
-  // Of files that a TPM needs. What nobody named has a place that is made.
+  // Files that a TPM needs. tpmspaced makes the directories of default paths.
   void look_at_places(const config::ChipTable& chip) {
     const auto spec = tpm::parse_spec(chip.tpm);
     const auto* embedded = spec ? std::get_if<tpm::EmbeddedSpec>(&spec->backend) : nullptr;
@@ -330,13 +324,13 @@ class Warner {
   void look_at_place(config::Place where, const std::string& what, const std::string& path) {
     const int line = static_cast<int>(where.line);
     if (path[0] != '/')
-      return warn(line, fmt::format("{} has the relative path \"{}\", so where it is depends on where tpmspaced is "
-                                    "started: begin it with \"/\"",
+      return warn(line, fmt::format("{} has the relative path \"{}\", which depends on the directory in which "
+                                    "tpmspaced starts: begin the path with \"/\"",
                                     what, path));
     const std::string directory = parent_of(path);
     if (directory == parent_of(proto::kSystemSocket) || around_.is_directory(directory)) return;
-    warn(line, fmt::format("{} is to be {}, and there is no directory {} now: make it before tpmspaced starts", what,
-                           path, directory));
+    warn(line, fmt::format("{} is {}, but the directory {} does not exist: make the directory before tpmspaced starts",
+                           what, path, directory));
   }
 
   void look_for_idle_profiles() {
@@ -377,7 +371,7 @@ class Warner {
     return 2 * allowed < all;
   }
 
-  // What its base has is not looked at again. What others are based on may be a part.
+  // Leaves out the sets of the base. A profile that is a base of others need not be complete.
   void look_at_profile(const std::string& name, const config::PolicyFile::Own& own) {
     const guard::Profile base = own.base ? profile_of(file_, *own.base) : guard::Profile();
     const bool is_base = std::any_of(file_.profiles.begin(), file_.profiles.end(),
@@ -404,7 +398,7 @@ class Warner {
     if (idle.empty()) return;
     const bool is_one = idle.size() == 1;
     warn(own.line, fmt::format("the profile \"{}\" allows {}, which {} refused all the same, because \"{}\" is empty: "
-                               "list there what {} may be used for",
+                               "list there the handles that {} may use",
                                name, some_of(idle), is_one ? "is" : "are", set.name, is_one ? "it" : "they"));
   }
 
@@ -414,7 +408,7 @@ class Warner {
     const auto rows = wire::CommandTable::builtin().rows();
     const auto needs_it = [&](const wire::CommandRow& row) { return guard::needs(row, set.set); };
     const bool is_needed = std::any_of(rows.begin(), rows.end(), needs_it);
-    Numbers of_nobody = own.profile.commands;  // of vendors: nobody knows what they use
+    Numbers of_nobody = own.profile.commands;  // of vendors: with unknown uses
     std::vector<std::string_view> classes;
     for (const auto& row : rows) {
       of_nobody = of_nobody - Numbers::one(row.code);
@@ -429,11 +423,11 @@ class Warner {
     }
     if (!of_nobody.empty()) return;
     const bool is_one = classes.size() == 1;
-    warn(own.line, fmt::format("the profile \"{}\" lists something under \"{}\", and allows no command that it is "
-                               "for: add {} to \"allow\"",
+    warn(own.line, fmt::format("the profile \"{}\" lists handles under \"{}\", but allows no command that uses the "
+                               "set: add {} to \"allow\"",
                                name, set.name,
                                is_one            ? fmt::format("\"{}\"", classes.front())
-                               : classes.empty() ? "one that uses it"
+                               : classes.empty() ? "a command that uses the set"
                                                  : fmt::format("one of \"{}\"", fmt::join(classes, "\", \""))));
   }
 

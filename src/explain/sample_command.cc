@@ -71,7 +71,7 @@ UsageError take_handle_of(const config::NumberKind& kind, std::string_view value
                           std::optional<std::uint32_t>& out) {
   return take_once(
       number_of_kind(config::number_in(value), kind),
-      fmt::format("this is no {}: write {}; there are {}", kind.singular, example, config::possible_of(kind)), out);
+      fmt::format("this is no {}: write {}; possible are {}", kind.singular, example, config::possible_of(kind)), out);
 }
 
 struct Parameter {
@@ -82,7 +82,7 @@ constexpr std::array kParameters{
     Parameter{"hierarchy", "hierarchy=owner",
               [](std::string_view value, Said& out) {
                 return take_once(number_of_kind(handle_in(value), config::kHierarchies),
-                                 "a hierarchy is wanted: owner, endorsement, platform, lockout or null", out.hierarchy);
+                                 "write a hierarchy: owner, endorsement, platform, lockout or null", out.hierarchy);
               }},
     Parameter{"persistent", "persistent=0x81000001",
               [](std::string_view value, Said& out) {
@@ -113,7 +113,7 @@ UsageError take_parameter(std::string_view name, std::string_view value, Said& o
   std::vector<std::string> examples;
   examples.reserve(kParameters.size());
   for (const Parameter& parameter : kParameters) examples.emplace_back(parameter.example);
-  return fmt::format("this is nothing that a command's parameters name: write {}", config::joined(examples));
+  return fmt::format("this is not a parameter that the guard reads: write {}", config::joined(examples));
 }
 
 UsageError take_handle(std::string_view word, Said& out) {
@@ -123,8 +123,8 @@ UsageError take_handle(std::string_view word, Said& out) {
     return std::nullopt;
   }
   if (word.find(':') != std::string_view::npos)
-    return "this is no handle: write a PCR's number alone, as 16 for a handle or pcr=16 for a parameter";
-  return "this is no handle: write it as 0x81000001, or owner, endorsement, platform, lockout, null";
+    return "this is not a handle: write a PCR's number alone, as 16 for a handle or pcr=16 for a parameter";
+  return "this is not a handle: write it as 0x81000001, or owner, endorsement, platform, lockout, null";
 }
 
 Result<Said> said_in(std::span<const std::string> words) {
@@ -156,7 +156,8 @@ Result<const CommandRow*> row_of(const std::string& word, std::size_t handles, w
   if (table.find(*code) == nullptr && (*code & ~0x2000FFFFU) == 0 && handles <= wire::kMaxHandles)
     add_unknown(table, *code, handles);
   if (const CommandRow* row = table.find(*code)) return row;
-  return tl::unexpected(fmt::format("\"{}\" can be no command's code, or has too many handles", word));
+  return tl::unexpected(
+      fmt::format("\"{}\" cannot be the code of a command, or the command has too many handles", word));
 }
 
 // --- Handles.
@@ -225,7 +226,7 @@ std::string_view parameter_of(Names names) {
   return "";
 }
 
-// What was said of a parameter and is a handle of this kind of place; nullopt: nothing.
+// The value of a named parameter that belongs among the handles, at a place for such handles; nullopt: no such value.
 std::optional<std::uint32_t> said_as_parameter(HandleUse use, const CommandRow& row, const Said& said) {
   const auto is_free = [&](std::string_view name) { return !parameter_of(row.names.what).starts_with(name); };
   const config::NumberKind* kind = kind_of(use);
@@ -241,7 +242,7 @@ std::string shown(std::uint32_t handle, HandleUse use) {
   return kind_of(use) == &config::kPcrs ? fmt::format("{}", handle) : fmt::format("{:#010x}", handle);
 }
 
-// With what was said as a parameter in the place where it belongs.
+// The usage of the command, with such a value in its place among the handles.
 std::string usage_of(const CommandRow& row, const Said& said = {}) {
   std::string out(row.name);
   for (std::size_t i = 0; i < row.handles; ++i) {
@@ -261,7 +262,7 @@ std::string wrong_count(const CommandRow& row, const Said& said, std::size_t nee
   const bool is_misplaced = std::any_of(uses.begin(), uses.end(),
                                         [&](HandleUse use) { return said_as_parameter(use, row, said).has_value(); });
   if (is_misplaced && said.handles.size() < needed)
-    return fmt::format("{} has that among its handles, which stand alone: write {}", row.name, usage_of(row, said));
+    return fmt::format("{} takes this as a handle, without a name: write {}", row.name, usage_of(row, said));
   const std::string wanted =
       needed == row.handles ? counted(needed) : fmt::format("{} or {}", needed, counted(row.handles));
   return fmt::format("{} has {}, not {}: write {}", row.name, row.handles == 0 ? "no handles" : wanted,
@@ -272,7 +273,7 @@ std::optional<std::string> wrong_kind(const CommandRow& row, const std::vector<s
   for (std::size_t i = 0; i < row.handles; ++i) {
     const config::NumberKind* kind = kind_of(row.uses[i]);
     if (kind != nullptr && !config::is_possible(*kind, {handles[i], handles[i]}))
-      return fmt::format("{:#010x} is no {} (there are {}): write {}", handles[i], kind->singular,
+      return fmt::format("{:#010x} is no {} (possible are {}): write {}", handles[i], kind->singular,
                          config::possible_of(*kind), usage_of(row));
   }
   return std::nullopt;
@@ -305,7 +306,7 @@ Result<std::vector<std::uint32_t>> handles_of(const CommandRow& row, const Said&
 
 // --- Parameters.
 
-Bytes scheme_octets(std::uint16_t scheme) {
+Bytes scheme_bytes(std::uint16_t scheme) {
   Writer out;
   out.u16(scheme);
   if (scheme != kNoScheme) out.u16(kSha256);
@@ -313,16 +314,16 @@ Bytes scheme_octets(std::uint16_t scheme) {
   return out.take();
 }
 
-Bytes selection_octets(std::uint64_t pcrs) {
+Bytes selection_bytes(std::uint64_t pcrs) {
   if (pcrs == 0) return Writer().u32(0).take();
   Writer out;
   out.u32(1).u16(kSha256).u8(sizeof pcrs);
-  for (unsigned octet = 0; octet < sizeof pcrs; ++octet) out.u8(static_cast<std::uint8_t>(pcrs >> (8 * octet)));
+  for (unsigned byte = 0; byte < sizeof pcrs; ++byte) out.u8(static_cast<std::uint8_t>(pcrs >> (8 * byte)));
   return out.take();
 }
 
 // TPMS_NV_PUBLIC: index, hash, attributes, no policy, size of data.
-Bytes nv_public_octets(std::uint32_t index, bool with_kind) {
+Bytes nv_public_bytes(std::uint32_t index, bool with_kind) {
   constexpr std::uint16_t kSize = 14;
   Writer out;
   out.u16(static_cast<std::uint16_t>(with_kind ? kSize + 1 : kSize));
@@ -330,22 +331,22 @@ Bytes nv_public_octets(std::uint32_t index, bool with_kind) {
   return out.u32(index).u16(kSha256).u32(0).u16(0).u16(0).take();
 }
 
-// What stands behind the TPM2Bs, as far as it was said; the other one says what was not.
+// The parameter that the guard reads, after the TPM2Bs; `wanted` names it if the words do not give it.
 struct Named {
-  Bytes octets;
+  Bytes bytes;
   std::string wanted;
 };
 
-template <typename T, typename Octets>
-Named named(const std::optional<T>& said, std::string wanted, const Octets& octets) {
+template <typename T, typename Bytes>
+Named named(const std::optional<T>& said, std::string wanted, const Bytes& bytes) {
   if (!said) return {{}, std::move(wanted)};
-  return {octets(*said), ""};
+  return {bytes(*said), ""};
 }
 
 Named named_in(Names names, const Said& said) {
   constexpr const char *kHierarchy = "hierarchy=owner", *kPcr = "pcr=NUMBER, or pcr=none";
   const auto handle = [](std::uint32_t value) { return Writer().u32(value).take(); };
-  const Bytes scheme = scheme_octets(said.scheme.value_or(kNoScheme));
+  const Bytes scheme = scheme_bytes(said.scheme.value_or(kNoScheme));
   switch (names) {
     case Names::kNothing:
       return {};
@@ -359,14 +360,14 @@ Named named_in(Names names, const Said& said) {
     case Names::kNvPublic:
     case Names::kNvPublic2:
       return named(said.index, "index=0x01500016",
-                   [&](std::uint32_t index) { return nv_public_octets(index, names == Names::kNvPublic2); });
+                   [&](std::uint32_t index) { return nv_public_bytes(index, names == Names::kNvPublic2); });
     case Names::kPcrs:
-      return named(said.pcrs, kPcr, selection_octets);
+      return named(said.pcrs, kPcr, selection_bytes);
     case Names::kScheme:
       return {scheme, ""};
     case Names::kSchemeAndPcrs: {
-      Named out = named(said.pcrs, kPcr, selection_octets);
-      out.octets.insert(out.octets.begin(), scheme.begin(), scheme.end());
+      Named out = named(said.pcrs, kPcr, selection_bytes);
+      out.bytes.insert(out.bytes.begin(), scheme.begin(), scheme.end());
       return out;
     }
   }
@@ -387,7 +388,7 @@ std::optional<std::string> too_much(const CommandRow& row, const Said& said) {
   return std::nullopt;
 }
 
-Bytes octets_of(const CommandRow& row, const std::vector<std::uint32_t>& handles, wire::ByteView parameters) {
+Bytes bytes_of(const CommandRow& row, const std::vector<std::uint32_t>& handles, wire::ByteView parameters) {
   Writer body;
   for (const auto handle : handles) body.u32(handle);
   if (row.auth_handles > 0) {
@@ -408,7 +409,8 @@ Bytes octets_of(const CommandRow& row, const std::vector<std::uint32_t>& handles
 }  // namespace
 
 Result<SampleCommand> sample_command(std::span<const std::string> words, wire::CommandTable& table) {
-  if (words.empty()) return tl::unexpected(std::string("there is no command: write one like TPM2_NV_Write 0x01500016"));
+  if (words.empty())
+    return tl::unexpected(std::string("the command is missing: write a command like TPM2_NV_Write 0x01500016"));
   const auto said = said_in(words.subspan(1));
   if (!said) return tl::unexpected(said.error());
   const auto row = row_of(words[0], said->handles.size(), table);
@@ -425,8 +427,9 @@ Result<SampleCommand> sample_command(std::span<const std::string> words, wire::C
   for (const auto handle : *handles) text += fmt::format(" {:#010x}", handle);
   for (const std::string& word : words)
     if (word.find('=') != std::string::npos) text += " " + word;
-  auto command = wire::Command::parse(octets_of(**row, *handles, named.octets), table, kMaxCommand);
-  if (!command) return tl::unexpected(fmt::format("no such command can be made: {}", wire::describe(command.error())));
+  auto command = wire::Command::parse(bytes_of(**row, *handles, named.bytes), table, kMaxCommand);
+  if (!command)
+    return tl::unexpected(fmt::format("cannot compose such a command: {}", wire::describe(command.error())));
   return SampleCommand{std::move(text), *std::move(command), std::move(named.wanted)};
 }
 

@@ -4,7 +4,7 @@
 // to the client (the index's own authorization, a session, a sequence) can be omitted. Parameters that the guard reads
 // are given by name: "index=0x1500016". An unnamed parameter is left out, so that a guard that must read the parameter
 // reports the omission.
-// Threads: functions of their arguments. Limits: those of a command line. Errors: a sentence.
+// Threads: functions of their arguments. Limits: of a command line. Errors: a sentence.
 // Source: TPM 2.0 library, Part 3 (handle areas and parameters of each command).
 #pragma once
 

@@ -1,7 +1,7 @@
-// The configured permissions and TPMs as a value: which client may do what, and with which TPM.
+// The configured permissions and TPMs as a value: the permissions and the TPM of each client.
 //
 // Idea: a policy, the listeners by which clients connect, and the chips (TPMs) that are served. `choose` alone decides
-// what a client of a listener gets; each connection and `policy explain` call it.
+// on the permissions of a client of a listener; each connection and `policy explain` call `choose`.
 // Threads: values; functions of their arguments. Limits: of the configuration.
 #pragma once
 

@@ -1,13 +1,13 @@
 // The profiles that tpmspace comes with. docs/profiles.md shows them whole; a test compares it with this.
 //
-//   safe       everybody's: keys of one's own, sealing, policy sessions, quotes, random numbers, public reads. Nothing
-//              that changes what others see, spends what others share, or uses what others put there
+//   safe       for all users: their own keys, sealing, policy sessions, quotes, random numbers, public reads. Nothing
+//              that changes the view of other users, spends a shared resource, or uses their objects
 //   storage    keeps keys and data: as safe without attestation, and writes NV indices by their own authorization
-//   attest     says what this machine is: as safe, with the persistent keys of the endorsement range, anonymous
+//   attest     attests the machine: as safe, with the persistent keys of the endorsement range, anonymous
 //              signatures (Commit) and the audit of commands
 //   provision  sets up: as safe, with NV indices and persistent objects made, used and removed, and the authorizations
 //              of owner and endorsement hierarchy changed. No lockout, no platform, no PCR
-//   admin      everything, vendor commands and what is newer than the table included
+//   admin      everything, vendor commands and commands newer than the table included
 //
 // Threads: constants.
 #pragma once

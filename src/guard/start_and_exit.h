@@ -1,4 +1,4 @@
-// What programs send when they start and when they exit, as if they had a TPM of their own: Startup, SelfTest and
+// The commands that programs send at start and exit, as if they had their own TPM: Startup, SelfTest and
 // Shutdown.
 //
 // Idea: the TPM was started long ago and goes on running when a client leaves, so a client that may not send these

@@ -179,8 +179,7 @@ Verdict judge_pcrs(const Profile& profile, wire::Reader& in, unsigned n) {
     if (*size > sizeof selected) return unreadable(rc::kValue, n);
     const auto select = in.take(*size);
     if (!select) return unreadable(rc::kInsufficient, n);
-    for (std::size_t octet = 0; octet < select->size(); ++octet)
-      selected |= std::uint64_t{(*select)[octet]} << (8 * octet);
+    for (std::size_t byte = 0; byte < select->size(); ++byte) selected |= std::uint64_t{(*select)[byte]} << (8 * byte);
   }
   for (; selected != 0; selected &= selected - 1)
     if (!profile.pcr_read.contains(static_cast<std::uint32_t>(std::countr_zero(selected))))
@@ -303,20 +302,20 @@ std::string sentence(const Verdict& verdict) {
     case Reason::kNoSuchCommand:
       return fmt::format("the profile does not list this command, which is of the class {}", verdict.key);
     case Reason::kDisabled:
-      return "a rule takes this command away";
+      return "a rule disables this command";
     case Reason::kLocality:
       return fmt::format("the profile does not list this locality under {}", verdict.key);
     case Reason::kHierarchy:
       return fmt::format("the profile does not list this hierarchy under {}", verdict.key);
     case Reason::kPersistent:
       return fmt::format(
-          "the profile does not list this persistent object under {}, or there is none of that number for this client: "
+          "the profile does not list this persistent object under {}, or this client has no object of that number: "
           "namespaces have handles of their own",
           verdict.key);
     case Reason::kNv:
       return fmt::format("the profile does not list this NV index under {}", verdict.key);
     case Reason::kEveryNv:
-      return fmt::format("the command is about all NV indices, and the profile does not list all of them under {}",
+      return fmt::format("the command concerns all NV indices, and the profile does not list all of them under {}",
                          verdict.key);
     case Reason::kNvAuthority:
       return fmt::format(
@@ -328,7 +327,8 @@ std::string sentence(const Verdict& verdict) {
     case Reason::kCommitment:
       return "this scheme spends a counter that all clients share, which needs TPM2_Commit";
     case Reason::kUnknownUse:
-      return "the effect of the command on this handle is unknown, and the profile does not allow everything for it";
+      return "the effect of the command on this handle is unknown, and the profile does not list the handle in every "
+             "set";
     case Reason::kHidden:
       return "the parameter that must be judged is encrypted";
     case Reason::kUnreadable:

@@ -48,9 +48,9 @@ void Chips::on_ready(std::size_t chip) {
   if (again) callbacks_.replaced(chip);
   if (open_) {
     if (again)
-      log_.notice("{} is there again: the chip \"{}\"; spaces in it are empty", host(chip).name(), name(chip));
+      log_.notice("{}, the chip \"{}\", is there again; its spaces are empty", host(chip).name(), name(chip));
     else
-      log_.notice("{} serves now, too: the chip \"{}\"", host(chip).name(), name(chip));
+      log_.notice("{}, the chip \"{}\", is there now", host(chip).name(), name(chip));
     callbacks_.changed();
   }
   // After the patience has passed, missing TPMs are no longer waited for.
@@ -76,8 +76,8 @@ void Chips::on_failed(std::size_t chip, const std::string& why) {
   }
   open_if_settled();
   if (std::exchange(one.why, why) == why) return;
-  log_.error("{}: {}; until it is there, whoever wants the chip \"{}\" {}", host(chip).name(), why, name(chip),
-             one.state == State::kServing ? "is answered FAILURE" : "is refused");
+  log_.error("{}: {}; until the TPM is there, clients of the chip \"{}\" {}", host(chip).name(), why, name(chip),
+             one.state == State::kServing ? "get FAILURE" : "are refused");
   if (open_) callbacks_.changed();
 }
 

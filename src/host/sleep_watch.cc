@@ -58,7 +58,7 @@ void SleepWatch::notice_end_of_bus() {
   const auto on_end = [](sd_bus_message*, void* data, sd_bus_error*) {
     auto& self = *static_cast<SleepWatch*>(data);
     self.lock_.reset();
-    self.log_.notice("the system bus is gone, so tpmspaced is not told when the machine sleeps until it starts again");
+    self.log_.notice("the system bus is gone, so until its restart tpmspaced is not told when the machine sleeps");
     return 0;
   };
   constexpr const char* kLocal = "org.freedesktop.DBus.Local";
@@ -81,7 +81,7 @@ void SleepWatch::ask_for_lock() {
   };
   sd_bus_slot* slot = nullptr;
   const int result = sd_bus_call_method_async(bus_.get(), &slot, kService, kPath, kInterface, "Inhibit", on_reply, this,
-                                              "ssss", "sleep", "tpmspaced", "what is in the TPM is saved", "delay");
+                                              "ssss", "sleep", "tpmspaced", "save the contents of the TPM", "delay");
   if (result >= 0) asked_.reset(slot);
 }
 

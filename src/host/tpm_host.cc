@@ -318,9 +318,8 @@ void TpmHost::report_restart(const observe::Account& account) {
   if (reset)
     log_.warning("{}: the TPM was reset: {} are gone{}", name_, lost, log::held_back_text(*held_back));
   else
-    log_.warning(
-        "{}: the TPM was restarted, or resumed after a suspend: {}, of which there was no saved copy, are gone{}",
-        name_, lost, log::held_back_text(*held_back));
+    log_.warning("{}: the TPM was restarted, or resumed after a suspend: {} without a saved copy are gone{}", name_,
+                 lost, log::held_back_text(*held_back));
 }
 
 void TpmHost::deliver(const TpmThread::Answer& answer) {
@@ -337,7 +336,7 @@ void TpmHost::look_at_deadline() {
 
 void TpmHost::lose_chip(const engine::Gate::Running& running) {
   lost_ = true;
-  log_.error("{}: no answer to {} for {} s; the TPM is held to be lost, {} commands are answered FAILURE", name_,
+  log_.error("{}: no answer to {} for {} s; the TPM counts as lost; {} commands get FAILURE", name_,
              name_of_code(table(), running.code), running.deadline_ms / 1000, jobs_.size());
   std::vector<JobId> waiting;
   for (const auto& [id, job] : jobs_)
@@ -373,8 +372,8 @@ void TpmHost::handle(TpmThread::Drained&) {
 }
 
 void TpmHost::leave_chip() {
-  log_.error("{}: the TPM is gone; every command is answered FAILURE {}, and what clients had in it is lost", name_,
-             source_.can_return ? "until it is back" : "until tpmspaced is restarted");
+  log_.error("{}: the TPM is gone; every command gets FAILURE {}, and the clients' objects and sessions are lost",
+             name_, source_.can_return ? "until it is back" : "until tpmspaced is restarted");
   lost_ = false;
   std::vector<JobId> waiting;
   for (const auto& [id, job] : jobs_) waiting.push_back(id);
@@ -415,7 +414,7 @@ void TpmHost::open_again() {
   try {
     thread_ = std::make_unique<TpmThread>(events_, source_, terms_.engine, true);
   } catch (const std::system_error& e) {
-    TpmThread::Failed no_thread{fmt::format("there is no thread for it: {}", e.what())};
+    TpmThread::Failed no_thread{fmt::format("cannot start a thread for the TPM: {}", e.what())};
     handle(no_thread);
   }
 }
@@ -435,13 +434,13 @@ void TpmHost::stop() {
 void TpmHost::escalate_stop() {
   if (stopping_ == Stopping::kWaiting) {
     stopping_ = Stopping::kCancelled;
-    log_.warning("{}: the command at the TPM takes too long: cancelled", name_);
+    log_.warning("{}: the TPM's current command takes too long: cancelled", name_);
     for (const auto& [job, unused] : jobs_) ask_to_give_up(job);
     stop_timer_.arm(limits::kStopCancel);
     return;
   }
   stopping_ = Stopping::kLeft;
-  if (state_ == State::kServing) log_.warning("{}: the TPM does not answer: left as it is", name_);
+  if (state_ == State::kServing) log_.warning("{}: the TPM does not answer: stopping without it", name_);
   thread_->hang_up();
 }
 

@@ -39,11 +39,10 @@ space::Chip chip_of(const tpm::ChipFacts& facts, tpm::Kind kind) {
 std::vector<std::string> notes_of(const tpm::ChipFacts& facts) {
   std::vector<std::string> out;
   if (facts.flushed != 0)
-    out.push_back(fmt::format("objects and sessions that were left in the TPM and are flushed: {}", facts.flushed));
+    out.push_back(fmt::format("objects and sessions that were left in the TPM and are now flushed: {}", facts.flushed));
   if (facts.foreign_loaded.size() + facts.foreign_saved != 0)
-    out.push_back(
-        fmt::format("sessions in the TPM that are not ours, are left alone and are counted out of what we can use: {}",
-                    facts.foreign_loaded.size() + facts.foreign_saved));
+    out.push_back(fmt::format("sessions of other programs in the TPM, which tpmspaced leaves alone and cannot use: {}",
+                              facts.foreign_loaded.size() + facts.foreign_saved));
   return out;
 }
 

@@ -147,7 +147,8 @@ bool AuditLog::say_held_back(Clock::time_point now) {
 void AuditLog::open_anew() {
   if (!file_) return;
   if (const auto why = file_->open_anew())
-    log_->error("the audit file {} cannot be opened anew, so the old one goes on: {}", file_->path(), *why);
+    log_->error("the audit file {} cannot be opened anew, so the old file gets further records: {}", file_->path(),
+                *why);
 }
 
 void AuditLog::last_words() {

@@ -37,10 +37,10 @@ std::string sentence_of(const proto::SessionOrder& order) {
 }
 
 std::string sentence_of_end(const std::string& order, wire::Rc code, const std::optional<std::size_t>& sessions) {
-  if (code != wire::rc::kSuccess) return fmt::format("{}: it could not be done: {}", order, wire::describe(code));
-  if (!sessions) return order + ": the client disconnected before it was done";
-  if (*sessions == 0) return order + ": there was no such session";
-  return fmt::format("{}: it concerned {} session{}", order, *sessions, *sessions == 1 ? "" : "s");
+  if (code != wire::rc::kSuccess) return fmt::format("{}: the order failed: {}", order, wire::describe(code));
+  if (!sessions) return order + ": the client disconnected before the end of the order";
+  if (*sessions == 0) return order + ": no such session existed";
+  return fmt::format("{}: {} session{}", order, *sessions, *sessions == 1 ? "" : "s");
 }
 
 std::optional<std::uint32_t> handle_of(const proto::SessionOrder& order) {
@@ -84,30 +84,33 @@ std::optional<std::uint32_t> handle_of(const wire::Command& command) {
 
 std::string sentence_of(const observe::Reclaimed& session, const std::string& waiter) {
   using Why = observe::Taker::Why;
-  const std::string left_behind = session.space == 0 ? ", and the connection that had it is gone" : "";
+  const std::string left_behind = session.space == 0 ? ", and its connection is closed" : "";
   switch (session.by.why) {
     case Why::kLease:
-      return fmt::format("it was idle for longer than its lease, and {} waits for one{}", waiter, left_behind);
+      return fmt::format("the session was idle for longer than its lease, and {} waits for a session{}", waiter,
+                         left_behind);
     case Why::kShare:
-      return fmt::format("its owner has more than the fair share, and {} has waited for one{}", waiter, left_behind);
+      return fmt::format("the session's owner has more than the fair share, and {} has waited for a session{}", waiter,
+                         left_behind);
     case Why::kPool:
       return fmt::format(
-          "the connection that had it is gone, its lease is over, and a quota that it counts for was full for {}",
+          "the session's connection is closed, the lease is over, and a quota with this session was full for {}",
           waiter);
     case Why::kRoom:
       return fmt::format(
-          "it was idle for longer than its lease, its owner holds the most bytes of keys, and there was no room for {}",
+          "the object was idle for longer than its lease, its owner holds the most bytes of keys, and there was no "
+          "room for {}",
           waiter);
     case Why::kOrder:
-      return "an administrator said so";
+      return "by order of an administrator";
     case Why::kNotSame:
       return "the session was parked and could not be rebuilt: the state that its policy checked has changed";
     case Why::kLost:
-      return "the TPM does not know it any more";
+      return "the TPM no longer has the session";
     case Why::kLeft:
-      return "its connection is closed, and its owner left too many sessions behind";
+      return "the session's connection is closed, and its owner left too many sessions behind";
     case Why::kAllLeft:
-      return "the connection that had it is gone, and all owners together left more sessions behind than they may";
+      return "the session's connection is closed, and all owners together left too many sessions behind";
   }
   return "";
 }

@@ -23,12 +23,12 @@ inline constexpr std::size_t kMostHandles = 16;
 // number is unknown, since the client left before the end of the order.
 [[nodiscard]] std::string sentence_of_end(const std::string& order, wire::Rc code,
                                           const std::optional<std::size_t>& sessions);
-// Of the session that an order to keep it, or not any more, is about.
+// The session of an order to reserve or release a session.
 [[nodiscard]] std::optional<std::uint32_t> handle_of(const proto::SessionOrder& order);
-// What a command that affects all users is about: the hierarchy, NV index, persistent object or PCR. Nullopt: the whole
+// The target of a command that affects all users: the hierarchy, NV index, persistent object or PCR. Nullopt: the whole
 // TPM, or it cannot be read.
 [[nodiscard]] std::optional<std::uint32_t> handle_of(const wire::Command& command);
-// `waiter`: who waits for one, in words.
+// `waiter`: the client or user that waits for a session, in words.
 [[nodiscard]] std::string sentence_of(const observe::Reclaimed& session, const std::string& waiter);
 
 }  // namespace tpmspace::log

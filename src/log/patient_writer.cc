@@ -16,7 +16,7 @@
 namespace tpmspace::log {
 namespace {
 
-std::size_t octets_of(const PatientWriter::Record& record) {
+std::size_t bytes_of(const PatientWriter::Record& record) {
   std::size_t out = sizeof(PatientWriter::Record);
   for (const auto& part : record) out += part.size();
   return out;
@@ -33,14 +33,14 @@ struct PatientWriter::State {
   };
 
   void push(Record record, std::uint64_t losses) {
-    octets += octets_of(record);
+    bytes += bytes_of(record);
     waiting.push_back({std::move(record), losses});
   }
   void push_loss() {
     if (const auto losses = std::exchange(unsaid, 0); losses != 0) push(sink.loss(losses), losses);
   }
   void note(const Item& item, const std::optional<std::string>& error) {
-    octets -= octets_of(item.record);
+    bytes -= bytes_of(item.record);
     if (!error) {
       troubled = false;
       return;
@@ -56,7 +56,7 @@ struct PatientWriter::State {
   std::condition_variable work, done;
   // Guarded by mutex.
   std::deque<Item> waiting;
-  std::size_t octets = 0;    // bytes that wait or are being written
+  std::size_t bytes = 0;     // bytes that wait or are being written
   std::uint64_t lost = 0;    // since the start
   std::uint64_t unsaid = 0;  // lost records not reported yet
   bool troubled = false;     // the last record could not be written
@@ -119,7 +119,7 @@ void PatientWriter::put(Record record) {
   const std::lock_guard lock(state_->mutex);
   State& state = *state_;
   const std::size_t most = state.unsaid == 0 || state.troubled ? limits::kMaxUnwritten : limits::kMaxUnwritten / 2;
-  if (state.octets + octets_of(record) > most) {
+  if (state.bytes + bytes_of(record) > most) {
     ++state.lost;
     ++state.unsaid;
     return;
@@ -131,7 +131,7 @@ void PatientWriter::put(Record record) {
 
 void PatientWriter::flush() {
   std::unique_lock lock(state_->mutex);
-  state_->done.wait_for(lock, limits::kLastWords, [this] { return state_->octets == 0; });
+  state_->done.wait_for(lock, limits::kLastWords, [this] { return state_->bytes == 0; });
 }
 
 std::uint64_t PatientWriter::lost() const {

@@ -62,7 +62,8 @@ bool Acceptor::accept_one() {
 
 void Acceptor::pause(const std::error_code& error) {
   if (!shortage_said_)
-    log_.warning("no new clients can be accepted for now: {}; they wait until others leave", error.message());
+    log_.warning("tpmspaced cannot accept new clients for now: {}; new clients wait until others disconnect",
+                 error.message());
   shortage_said_ = true;
   pause();
 }

@@ -80,8 +80,8 @@ Done make_directories(const std::string& directory, unsigned levels) {
     return {};
   }
   if (errno == EEXIST) return {};
-  return fault("the directory {} cannot be made: {}; make it, and let {} write in it", directory, last_error(),
-               "tpmspaced's user");
+  return fault("the directory {} cannot be made: {}; make the directory, and let {} write in it", directory,
+               last_error(), "tpmspaced's user");
 }
 
 Done check_directory(const std::string& path) {
@@ -89,8 +89,9 @@ Done check_directory(const std::string& path) {
   struct stat info {};
   if (::stat(directory.c_str(), &info) != 0) {
     if (errno == ENOENT)
-      return fault("the directory {} does not exist, so the socket {} cannot be made: make it, or name another path",
-                   directory, path);
+      return fault(
+          "the directory {} does not exist, so the socket {} cannot be made: make the directory, or name another path",
+          directory, path);
     return fault("the directory {} cannot be used for the socket: {}", directory, last_error());
   }
   if (!S_ISDIR(info.st_mode)) return fault("{} is not a directory, so the socket {} cannot be made", directory, path);
@@ -111,8 +112,8 @@ Done check_care(const ListeningSocket::Place& place) {
   std::string directory = directory_of(place.path);
   for (unsigned level = 0; level < std::max(place.make_directories, 1U); ++level, directory = directory_of(directory))
     if (!is_ours(directory))
-      return fault("others may write in {}, so the socket {} would not be safe there: name another path", directory,
-                   place.path);
+      return fault("other users may write in {}, so the socket {} would not be safe there: name another path",
+                   directory, place.path);
   return {};
 }
 
@@ -128,7 +129,8 @@ Done check_place(const std::string& path) {
     if (errno == ENOENT) return {};
     return fault("{} cannot be looked at: {}", path, last_error());
   }
-  if (!S_ISSOCK(info.st_mode)) return fault("{} is there and is not a socket: remove it, or name another path", path);
+  if (!S_ISSOCK(info.st_mode))
+    return fault("{} exists and is not a socket: remove the file, or name another path", path);
 
   const base::Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!probe) return fault("no socket can be made: {}", last_error());
@@ -195,8 +197,8 @@ Done set_up(const ListeningSocket::Place& place, int fd, const std::string& temp
   if ((place.owner || place.group) &&
       ::lchown(temporary.c_str(), place.owner.value_or(kSame), place.group.value_or(kSame)) != 0)
     return fault(
-        "the socket {} cannot be given to user {}, group {}: {}; tpmspaced must be root for that, or the group "
-        "one of its own",
+        "the socket {} cannot be given to user {}, group {}: {}; run tpmspaced as root, or choose a group of "
+        "tpmspaced's user",
         place.path, id_text(place.owner), id_text(place.group), last_error());
   if (::lstat(temporary.c_str(), &info) != 0 || ::listen(fd, limits::kBacklog) != 0)
     return fault("the socket {} cannot be set up: {}", place.path, last_error());
@@ -207,8 +209,9 @@ Done set_up(const ListeningSocket::Place& place, int fd, const std::string& temp
 
 tl::expected<ListeningSocket, std::string> ListeningSocket::claim(const Place& place) {
   const std::string& path = place.path;
-  if (path.empty()) return fault("the socket's path is empty: name one with --socket PATH");
-  if (auto fits = check_length(path, "name another with --socket PATH"); !fits) return tl::unexpected(fits.error());
+  if (path.empty()) return fault("the socket's path is empty: name a path with --socket PATH");
+  if (auto fits = check_length(path, "name another path with --socket PATH"); !fits)
+    return tl::unexpected(fits.error());
   if (auto ok = make_directories(directory_of(path), place.make_directories); !ok) return tl::unexpected(ok.error());
   if (auto ok = check_directory(path); !ok) return tl::unexpected(ok.error());
   if (auto ok = check_care(place); !ok) return tl::unexpected(ok.error());

@@ -56,7 +56,7 @@ enum class AuditEvent : std::uint8_t {
 
 struct AuditRecord {
   AuditEvent event = AuditEvent::kRefused;
-  // Who. The owner serves only to limit records, and is not written; 0: use the uid.
+  // The client. The owner serves only to limit records, and is not written; 0: use the uid.
   std::uint64_t owner = 0;
   std::optional<std::uint32_t> uid = {};
   std::optional<std::int32_t> pid = {};
@@ -66,10 +66,10 @@ struct AuditRecord {
   std::string listener = {};
   std::string chip = {};  // the TPM's name
   std::uint64_t connection = 0;
-  // What.
+  // The event.
   std::string command = {};                  // "TPM2_Clear"
   std::optional<std::uint32_t> code = {};    // the response code for the client
-  std::optional<std::uint32_t> handle = {};  // the subject: a session, or what the command changes
+  std::optional<std::uint32_t> handle = {};  // a session, or the target of the command
   // Why.
   std::string profile = {};
   std::optional<int> rule = {};   // the line of the rule

@@ -30,7 +30,7 @@ bool is_hexadecimal(char c) {
   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
 }
 
-bool is_unit_octet(char c) {
+bool is_unit_byte(char c) {
   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
          std::string_view(":-_.\\@").find(c) != std::string_view::npos;
 }
@@ -82,7 +82,7 @@ bool is_unit(std::string_view name) {
   if (dot == std::string_view::npos || dot == 0 || name.size() > kMaxUnitName) return false;
   constexpr std::array<std::string_view, 5> kTypes = {"service", "scope", "socket", "mount", "swap"};
   return std::find(kTypes.begin(), kTypes.end(), name.substr(dot + 1)) != kTypes.end() &&
-         std::all_of(name.begin(), name.end(), is_unit_octet);
+         std::all_of(name.begin(), name.end(), is_unit_byte);
 }
 
 // systemd puts a "_" before names that the kernel would take for its own files ("cpu.service").

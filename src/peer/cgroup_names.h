@@ -1,15 +1,15 @@
-// Who the cgroups of a process say it is: a systemd unit, a container, a pod; and whether it is in any container.
+// The identity of a process by its cgroups: systemd unit, container, pod; and whether the process is in any container.
 //
 // Idea: only the outermost part of the path is read, which root's programs named (systemd, a container engine). Below a
-// unit or a container its owner may name cgroups as he likes: app.slice/nginx.service below user@1000.service is
+// unit or a container its owner may name cgroups freely: app.slice/nginx.service below user@1000.service is
 // user@1000.service, and no nginx.service. So a container in a container is the outer one, and a container of a user
-// without privileges (rootless) is none; rules about those name the path.
+// without privileges (rootless) is none; rules for such containers name the path.
 // Where there is no cgroup v2, or it is mounted and not used ("/"), systemd's own hierarchy of v1 says the path. A
 // container or pod may stand in any hierarchy: on a machine with v1 an engine may use only some.
 // Whether a process is in a container asks for less certainty and more care: every part of each path counts that the
 // daemon is not in itself, and every name that an engine is known to give. This takes rights away and gives none.
-// Threads: functions of their arguments. Errors: what is not known says so (guard/known.h).
-// Source: systemd.slice(5), and what the engines do; the tests have a path of each.
+// Threads: functions of their arguments. Errors: unknown facts are values (guard/known.h).
+// Source: systemd.slice(5), and the engines' behaviour; the tests have a path of each engine.
 //
 //   /system.slice/nginx.service                         unit nginx.service
 //   /system.slice/docker-<id>.scope                     unit docker-<id>.scope, container <id>; likewise

@@ -128,7 +128,7 @@ TSS2_RC init(TSS2_TCTI_CONTEXT* opaque, const char* text) {
     const TSS2_RC set = session->set_locality(*config->locality);
     if (set != TSS2_RC_SUCCESS) {
       const std::string where = config->fd ? "fd " + std::to_string(*config->fd) : config->path;
-      log_error("tpmspaced at " + where + " does not give locality " + std::to_string(*config->locality));
+      log_error("tpmspaced at " + where + " refuses locality " + std::to_string(*config->locality));
       return set;
     }
   }
@@ -142,8 +142,7 @@ const TSS2_TCTI_INFO kInfo = {
     "tcti-space",
     "TCTI for tpmspaced, the TPM 2.0 access broker and resource manager.",
     "Nothing (the default socket), a path, or key=value pairs separated by commas: path=PATH,locality=N,chip=NAME or "
-    "fd=N. "
-    "The default is $TPMSPACE_SOCKET, else $XDG_RUNTIME_DIR/tpmspace/tpm.sock if it is there, else "
+    "fd=N. The default is $TPMSPACE_SOCKET, else $XDG_RUNTIME_DIR/tpmspace/tpm.sock if it exists, else "
     "/run/tpmspace/tpm.sock.",
     Tss2_Tcti_Space_Init,
 };

@@ -26,7 +26,7 @@ std::optional<T> number(std::string_view text) {
 // The bus of tpm2-abrmd.
 tl::expected<void, std::string> pass_over(std::string_view item, std::string_view key, std::string_view value) {
   if (key == "bus_type" && value != "system" && value != "session")
-    return bad(item, "a bus_type is system or session, and tpmspaced needs none");
+    return bad(item, "bus_type must be system or session (it has no effect)");
   return {};
 }
 
@@ -45,7 +45,7 @@ tl::expected<void, std::string> take(std::string_view item, KnownKeys keys, Conf
   if (key == "locality") {
     if (config.locality) return bad(item, "a second locality");
     config.locality = number<std::uint8_t>(value);
-    if (!config.locality) return bad(item, "a locality is a number from 0 to 255");
+    if (!config.locality) return bad(item, "the locality must be a number from 0 to 255");
     return {};
   }
   if (key == "chip") {
@@ -56,7 +56,7 @@ tl::expected<void, std::string> take(std::string_view item, KnownKeys keys, Conf
   if (key == "fd") {
     if (config.fd) return bad(item, "a second descriptor");
     config.fd = number<int>(value);
-    if (!config.fd || *config.fd < 0) return bad(item, "a descriptor is a number from 0 on");
+    if (!config.fd || *config.fd < 0) return bad(item, "the descriptor must be a number from 0 on");
     return {};
   }
   if (keys == KnownKeys::kOursAndAbrmds && (key == "bus_name" || key == "bus_type")) return pass_over(item, key, value);
@@ -76,9 +76,9 @@ tl::expected<Config, std::string> parse_config(std::string_view text, KnownKeys 
     if (auto taken = take(text.substr(0, comma), keys, config); !taken) return Failure(std::move(taken.error()));
     if (comma == std::string_view::npos) break;
     text.remove_prefix(comma + 1);
-    if (text.empty()) return bad(",", "nothing after the last comma");
+    if (text.empty()) return bad(",", "nothing follows the last comma");
   }
-  if (config.fd && !config.path.empty()) return bad("fd", "it stands instead of a path, not beside one");
+  if (config.fd && !config.path.empty()) return bad("fd", "a descriptor and a path exclude each other");
   if (config.path.empty() && !config.fd) config.path = client::default_socket_path();
   return config;
 }

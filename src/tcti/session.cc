@@ -94,7 +94,7 @@ tl::expected<client::Connection, client::Error> Session::connect_again() const {
   using Kind = client::Error::Kind;
   if (!origin_) {
     if (stream_->connection.is_still_there()) return client::Connection::share(stream_->connection.fd());
-    return tl::make_unexpected(client::Error{Kind::kClosed, "it has closed the descriptor that was given as fd=N", 0});
+    return tl::make_unexpected(client::Error{Kind::kClosed, "the descriptor of fd=N was closed", 0});
   }
   auto out = client::Connection::open(origin_->path);
   if (!out) return out;
@@ -103,7 +103,8 @@ tl::expected<client::Connection, client::Error> Session::connect_again() const {
   if (!origin_->chip.empty()) done = out->use_chip(origin_->chip, kControlTimeoutMs);
   // Before its first command, the parent had no objects to inherit.
   if (done && sent > 0) {
-    if (!token_) return tl::make_unexpected(client::Error{Kind::kSystem, "there were no random bytes for a token", 0});
+    if (!token_)
+      return tl::make_unexpected(client::Error{Kind::kSystem, "the parent had no random bytes for a token", 0});
     done = out->join(*token_, sent, kJoinTimeoutMs);
   }
   if (done && locality_ != 0) done = out->set_locality(locality_, kControlTimeoutMs);
@@ -129,7 +130,7 @@ TSS2_RC Session::follow_fork() {
 
 void Session::say_why_not(const client::Error& error) {
   if (std::exchange(said_why_not_, true)) return;
-  log_error("after fork() this process can have no connection of its own in place of its parent's: " + error.what +
+  log_error("after fork() this process cannot replace its parent's connection by its own: " + error.what +
             "; initialise another TCTI context after the fork (docs/fork.md)");
 }
 

@@ -30,12 +30,13 @@ void add_socket(CLI::App* sub, ManagerPlace& manager) {
 
 void add_place(CLI::App* sub, ManagerPlace& manager) {
   add_socket(sub, manager);
-  sub->add_option("--chip", manager.chip, "another TPM than your own (administrators only)")->type_name("NAME");
+  sub->add_option("--chip", manager.chip, "the TPM to use instead of your own (administrators only)")
+      ->type_name("NAME");
 }
 
 // CLI11 takes an error text for a value as a string that is not empty.
 std::string said(const std::string& text) {
-  return text.empty() ? "it says nothing" : "";
+  return text.empty() ? "the value is empty" : "";
 }
 
 using Words = std::vector<std::string>;
@@ -110,7 +111,8 @@ constexpr const char* kOwnConnection =
 constexpr const char* kConfiguration = "configuration file (default: /etc/tpmspace/tpmspace.toml)";
 
 std::string exit_codes(const std::string& ours) {
-  return "Exit code: that of the command; 125 " + ours + " failed, 126 CMD cannot be executed, 127 CMD does not exist.";
+  return "Exit code: the exit code of CMD; 125 " + ours +
+         " failed, 126 CMD cannot be executed, 127 CMD does not exist.";
 }
 
 // Every subcommand with its options.
@@ -201,9 +203,11 @@ class Grammar {
   }
 
   void add_connect() {
-    add_place(add(app_, "connect",
-                  "connect standard input and output to tpmspaced; TPM2TOOLS_TCTI=\"cmd:tpmspace connect\"", connect_),
-              connect_.manager);
+    CLI::App* app =
+        add(app_, "connect",
+            "connect standard input and output to tpmspaced, for TPM2TOOLS_TCTI=\"cmd:tpmspace connect\"", connect_);
+    add_place(app, connect_.manager);
+    app->footer("");
   }
 
   void add_status() {
@@ -213,8 +217,9 @@ class Grammar {
   }
 
   void add_sessions() {
-    CLI::App* app = add(app_, "sessions",
-                        "list the sessions in the TPM, their users, and the clients that wait for one", sessions_);
+    CLI::App* app =
+        add(app_, "sessions", "list the sessions in the TPM, their users, and the clients that wait for a session",
+            sessions_);
     add_place(app, sessions_.manager);
     app->add_flag("--json", sessions_.json, "print JSON");
   }
@@ -227,7 +232,7 @@ class Grammar {
     app->add_flag("--abandoned", flush_.abandoned, "sessions saved by clients that have disconnected");
     app->add_option("--owner", flush_.owner, "sessions of this user")->type_name("USER");
     app->footer(
-        "If a client uses a session that was ended, the command fails with 0x000b0910 or 0x000b0918.\n"
+        "If a client uses an ended session, the client's command fails with 0x000b0910 or 0x000b0918.\n"
         "Exit code: 0 success; 1 refused, no tpmspaced, or a named session does not exist; 2 usage error.");
   }
 
@@ -241,8 +246,8 @@ class Grammar {
         ->type_name("HANDLE");
     app->add_flag("--release", reserve_.release, "stop keeping the session loaded");
     app->footer(
-        "The program of the session must stay connected. At most two of three session slots can be kept. For each kept "
-        "slot\nthe commands of other programs can use one session less at a time.\n"
+        "The program of the session must stay connected. At most two of three session slots can be kept. For each\n"
+        "kept slot, a command of another program can use one session less.\n"
         "Exit code: 0 success; 1 refused, no tpmspaced, or the session does not exist; 2 usage error.");
   }
 
@@ -251,10 +256,9 @@ class Grammar {
     add_place(app, clients_.manager);
     app->add_flag("--json", clients_.json, "print JSON");
     app->footer(
-        "Administrators see all clients, other users their own. Each client has its connection's number (conn), its\n"
-        "user and process, the TPM commands that it sent, the time that these took at the TPM, how long it waits for "
-        "a\n"
-        "response now, and the objects and sessions that it had after its last command.");
+        "Administrators see all clients, other users their own clients. The columns: number of the connection\n"
+        "(conn), user, process, TPM commands sent, time of these commands in the TPM, time since the client began\n"
+        "to wait for its current response, and objects and sessions after its last command.");
   }
 
   void add_whoami() {
@@ -262,7 +266,7 @@ class Grammar {
         add(app_, "whoami", "show your permissions, their origin, and why your last command was refused", whoami_);
     add_socket(app, whoami_.manager);
     app->add_flag("--json", whoami_.json, "print JSON");
-    app->footer("The last refusal is the newest one of any of your programs within an hour.");
+    app->footer("The last refusal is the newest refusal of any of your programs within an hour.");
   }
 
   void add_help() {
@@ -280,8 +284,8 @@ class Grammar {
         ->type_name("NAME");
     app->footer(std::string(kOwnConnection) +
                 " The narrowing is permanent.\n"
-                "CMD and its child processes share this one connection: they see the same keys and sessions,\nand only "
-                "one process at a time may use the connection.\n" +
+                "CMD and its child processes share this one connection: they see the same keys and sessions,\n"
+                "and only one process at a time may use the connection.\n" +
                 exit_codes("open itself"));
   }
 
@@ -302,28 +306,31 @@ class Grammar {
     make->add_option("--owner", listener_.owner, "owner of the socket")->type_name("USER");
     make->add_option("--group", listener_.group, "group of the socket")->type_name("GROUP");
     make->add_option("--profile", listener_.profile,
-                     "profile for clients that match no rule (default: that of the standard rule)")
+                     "profile for clients that match no rule (default: the profile by the standard rule)")
         ->type_name("NAME");
-    make->add_option("--locality", listener_.locality, "fixed locality of its clients")->type_name("N");
-    make->add_option("--chip", listener_.chip, "TPM of its clients (default: that of their namespace, or the main one)")
+    make->add_option("--locality", listener_.locality, "fixed locality of the listener's clients")->type_name("N");
+    make->add_option("--chip", listener_.chip,
+                     "TPM of the listener's clients (default: the TPM of their namespace, else the main TPM)")
         ->type_name("NAME");
     make->add_option("--connections", listener_.connections, "largest number of simultaneous connections; 0: no limit")
         ->type_name("N");
     make->add_flag("--separate-users", listener_.separate_users,
                    "account each uid separately (not for containers, whose root can become any uid)");
     CLI::App* remove = add(*listeners, "remove", "remove a listening socket; its connections are kept", listener_);
-    remove->add_option("name", listener_.name)->required()->type_name("NAME");
+    remove->add_option("name", listener_.name, "name of the listener")->required()->type_name("NAME");
     for (CLI::App* one : {list, make, remove}) add_socket(one, listener_.manager);
     make->parse_complete_callback([this] { listener_.what = ListenerOptions::What::kAdd; });
     remove->parse_complete_callback([this] { listener_.what = ListenerOptions::What::kRemove; });
   }
 
   void add_policy() {
-    CLI::App* policy = subcommand(app_, "policy", "check, explain and reload the policy");
+    CLI::App* policy = subcommand(app_, "policy", "check, explain, learn and reload the policy");
     policy->require_subcommand(1);
     CLI::App* check = add(*policy, "check", "check the configuration for errors and likely mistakes", policy_);
     check->add_option("FILE", policy_.config, kConfiguration);
-    CLI::App* explain = add(*policy, "explain", "show whether a client may run a command, and by which rule", policy_);
+    check->footer("Exit code: 0 correct; 1 wrong; 2 usage error.");
+    CLI::App* explain =
+        add(*policy, "explain", "show whether a client may send a TPM command, and the deciding rule", policy_);
     explain
         ->add_option(
             "--as", policy_.as,
@@ -345,7 +352,8 @@ class Grammar {
   }
 
   void add_learn(CLI::App& policy) {
-    CLI::App* app = add(policy, "learn", "run a command and print the narrowest profile that allows it", learn_);
+    CLI::App* app =
+        add(policy, "learn", "run a command and print the narrowest profile that allows its TPM commands", learn_);
     takes_command(app, learn_.command, "[--name NAME]");
     add_place(app, learn_.manager);
     app->add_option("--name", learn_.name, "name of the profile")->type_name("NAME")->capture_default_str();

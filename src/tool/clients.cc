@@ -36,7 +36,7 @@ constexpr const char* kClientRow = "{:<6}{:<12}{:<9}{:>9}{:>10}{:>10}{:>9}{:>10}
 
 std::string clients_error(const client::Error& error) {
   if (error.code != wire::from_manager(wire::rc::kDisabled)) return error.what;
-  return error.what + ": this connection has given rights away, so it is told of no other";
+  return error.what + ": this connection is narrowed, so tpmspaced shows it no other connection";
 }
 
 std::string pid_text(std::uint32_t pid) {
@@ -258,13 +258,12 @@ int show_whoami(const ManagerPlace& manager, bool json) {
 int explain_process(const ManagerPlace& manager, std::uint32_t pid, const std::vector<std::string>& words) {
   auto connection = connect_to_administer(manager);
   if (!connection) return fail(connection.error().what);
-  if (words.size() > proto::kMaxWords) return fail("too many words");
+  if (words.size() > proto::kMaxWords) return fail("the command has too many words");
   const auto report = connection->who({.pid = pid, .words = words}, kAnswerMs);
   if (!report && report.error().code == wire::from_manager(wire::rc::kValue))
     return fail(
-        fmt::format("process {} is not connected to tpmspaced, or belongs to another user: `tpmspace clients` "
-                    "lists the clients; to ask about a client that is not connected, say who it is, as in "
-                    "--as uid=33",
+        fmt::format("process {} is not connected to tpmspaced, or belongs to another user: `tpmspace clients` lists "
+                    "the clients; to ask about a client that is not connected, give its facts, as in --as uid=33",
                     pid));
   if (!report) return fail(clients_error(report.error()));
   if (report->outcome == WhoReport::Outcome::kCannotBeSaid) return fail(report->text);

@@ -53,7 +53,7 @@ void judge_chip(const Chip& chip, Findings& findings) {
                     chip.name, what));
   } else {
     add(findings, Level::kNote,
-        fmt::format("{} does not tell its version{}; it is probably a TPM 1.2", chip.name, what));
+        fmt::format("{} does not report its version{}; it is probably a TPM 1.2", chip.name, what));
   }
 }
 
@@ -62,9 +62,8 @@ void judge_access(const Device& device, Findings& findings) {
       fmt::format("{} has mode {:04o}, owner {}, group {}", device.path, device.mode, device.owner, device.group);
   if ((device.mode & kOthers) != 0) {
     add(findings, Level::kProblem,
-        fmt::format("{}: every user can use the TPM directly, without tpmspaced; chmod 0660 {}, and look for the udev "
-                    "rule that "
-                    "opened it",
+        fmt::format("{}: every user can use the TPM directly, without tpmspaced; run chmod 0660 {}, and look for the "
+                    "udev rule that set this mode",
                     who, device.path));
   } else if ((device.mode & kGroup) != 0) {
     add(findings, Level::kNote, fmt::format("{}: members of that group can use the TPM beside tpmspaced", who));
@@ -81,12 +80,13 @@ void judge_holders(const Device& device, bool raw, pid_t server, Findings& findi
     } else if (holder.program == "tpm2-abrmd") {
       add(findings, Level::kProblem,
           who +
-              ": tpmspaced cannot have it meanwhile; systemctl disable --now tpm2-abrmd, or let its clients use it on");
+              ": tpmspaced cannot open the TPM beside tpm2-abrmd; run systemctl disable --now tpm2-abrmd, or use only "
+              "tpm2-abrmd");
     } else if (raw) {
       add(findings, Level::kProblem,
-          who + ": no other program can open it meanwhile; end that program, or let it use tpmspaced (space:)");
+          who + ": no other program can open the TPM meanwhile; end this program, or let it use tpmspaced (space:)");
     } else {
-      add(findings, Level::kNote, who + ", beside tpmspaced; space: would be the shared way");
+      add(findings, Level::kNote, who + ", beside tpmspaced; let this program use tpmspaced (space:)");
     }
   }
 }
@@ -104,7 +104,7 @@ void judge_socket(const std::string& path, Findings& findings) {
   } else if ((info.st_mode & 020) != 0) {
     add(findings, Level::kOk, fmt::format("{}: {} and members of {} may connect", who, owner, group));
   } else {
-    add(findings, Level::kOk, fmt::format("{}: {} alone may connect", who, owner));
+    add(findings, Level::kOk, fmt::format("{}: only {} may connect", who, owner));
   }
 }
 
@@ -154,8 +154,8 @@ void judge_contents(const Contents& contents, Findings& findings) {
   if (contents.properties) return judge_lockout(*contents.properties, findings);
   const bool is_a_list = contents.lists.size() < std::size(kLists);
   add(findings, Level::kProblem,
-      fmt::format("the TPM does not tell its {}; `tpmspace whoami` says whether this was "
-                  "refused to you, else see the log of tpmspaced",
+      fmt::format("the TPM does not report its {}; `tpmspace whoami` shows whether tpmspaced refused the command; "
+                  "otherwise see the log of tpmspaced",
                   is_a_list ? kLists[contents.lists.size()].second : "properties"));
 }
 
@@ -289,8 +289,8 @@ void judge_library(const LibraryPlaces& library, const Surroundings& around, Fin
         fmt::format("TSS programs can load {} (\"space:\") from {}", kLibrary, library.by_itself));
   } else if (!library.beside.empty()) {
     add(findings, Level::kNote,
-        fmt::format("{} is at {}, where programs do not look by themselves; set LD_LIBRARY_PATH (`tpmspace run` does), "
-                    "or install it",
+        fmt::format("{} is at {}, where programs do not look by default; set LD_LIBRARY_PATH (`tpmspace run` does), or "
+                    "install it",
                     kLibrary, library.beside));
   } else {
     add(findings, Level::kProblem,
@@ -303,36 +303,35 @@ void judge_library(const LibraryPlaces& library, const Surroundings& around, Fin
 // A TPM that has gone comes back by itself; a TPM that hangs, or a descriptor that was handed over, does not. A
 // software TPM needs no restart of the machine.
 std::string_view remedy_for_lost(std::string_view back_end) {
-  if (back_end.starts_with("embedded")) return "if it does not come back by itself, restart tpmspaced";
-  if (back_end.starts_with("swtpm")) return "start swtpm again if it has ended: tpmspaced finds it";
-  return "if it does not come back by itself, restart tpmspaced, and the machine if that does not help";
+  if (back_end.starts_with("embedded")) return "if the TPM does not come back by itself, restart tpmspaced";
+  if (back_end.starts_with("swtpm")) return "if swtpm has ended, start it again: tpmspaced finds it";
+  return "if the TPM does not come back by itself, restart tpmspaced; if that does not help, restart the machine";
 }
 
 // The sums of all spaces: for administrators.
 void judge_all_spaces(const proto::Status& status, Findings& findings) {
   add(findings, Level::kOk,
       fmt::format(
-          "all its spaces together: {} ({} in {}), {} ({} loaded, {} saved by clients; the TPM knows {} at most)",
+          "all spaces of this TPM together: {} ({} in {}), {} ({} loaded, {} saved by clients; the TPM can have {})",
           counted(status.spaces_objects, "object"), status.spaces_objects_loaded,
           counted(status.chip_object_slots, "slot"), counted(status.spaces_sessions, "session"),
           status.spaces_sessions_loaded, status.spaces_sessions_client_saved, status.chip_active_sessions));
   if (status.spaces_sessions >= status.chip_active_sessions && status.chip_active_sessions != 0)
     add(findings, Level::kProblem,
         fmt::format(
-            "all {} active sessions of the chip are taken ({} of them saved by clients), so no program can start "
-            "another one; end the programs that hold them, let those that leave sessions in files flush them "
-            "(tpm2_flushcontext), or lower limits.sessions and limits.client_saved_sessions in "
-            "/etc/tpmspace/tpmspace.toml",
+            "all {} active sessions of the chip are in use ({} saved by clients), so no program can start a further "
+            "session; end programs that hold sessions, flush sessions left in files (tpm2_flushcontext), or lower "
+            "limits.sessions and limits.client_saved_sessions in /etc/tpmspace/tpmspace.toml",
             status.chip_active_sessions, status.spaces_sessions_client_saved));
   if (status.connections_now >= status.limits_connections && status.limits_connections != 0)
     add(findings, Level::kProblem,
         fmt::format(
-            "all {} connections are taken; raise the limit in /etc/tpmspace/tpmspace.toml, or see `tpmspace clients`",
+            "all {} connections are in use; raise the limit in /etc/tpmspace/tpmspace.toml, or see `tpmspace clients`",
             status.limits_connections));
 }
 
 std::string_view how_to_see_it() {
-  return ::geteuid() == 0 ? kWhenRootIsNone : "run doctor as root to see it";
+  return ::geteuid() == 0 ? kWhenRootIsNone : "run doctor as root to see them";
 }
 
 // An ordinary user sees nothing of other users' spaces.
@@ -350,9 +349,9 @@ void judge_other_chips(const proto::Status& status, Findings& findings) {
   for (std::string name; lost >> name;)
     if (name != status.tpm_chip)
       add(findings, Level::kProblem,
-          fmt::format(
-              "the chip \"{}\" does not answer, or is not there; tpmspaced tries it again, and its log says why",
-              name));
+          fmt::format("the chip \"{}\" does not answer, or is missing; tpmspaced tries this chip again, and the log of "
+                      "tpmspaced says why",
+                      name));
 }
 
 }  // namespace
@@ -361,10 +360,10 @@ void judge_machine(const Machine& machine, pid_t server, Findings& findings) {
   for (const Chip& chip : machine.chips) judge_chip(chip, findings);
   if (machine.chips.empty() && machine.raw.empty()) {
     if (server != 0)
-      add(findings, Level::kOk, "no TPM is visible here; tpmspaced serves one");
+      add(findings, Level::kOk, "no TPM is visible here, but tpmspaced serves a TPM");
     else
       add(findings, Level::kNote,
-          "this machine shows no TPM; `tpmspaced --tpm embedded` and `tpmspace run -- CMD` need none");
+          "this machine shows no TPM; `tpmspaced --tpm embedded` and `tpmspace run -- CMD` need no TPM");
   }
   for (const Device& device : machine.raw) {
     judge_access(device, findings);
@@ -376,26 +375,26 @@ void judge_machine(const Machine& machine, pid_t server, Findings& findings) {
   }
   if (machine.processes_hidden && !(machine.raw.empty() && machine.managed.empty()))
     add(findings, Level::kNote,
-        "not all processes can be looked into, so others may have the TPM open; run doctor as root");
+        "doctor cannot examine all processes, so other programs may have the TPM open; run doctor as root");
   for (const pid_t pid : machine.abrmd)
     add(findings, Level::kNote,
-        fmt::format("tpm2-abrmd runs (pid {}); its clients and those of tpmspaced cannot share one TPM", pid));
+        fmt::format("tpm2-abrmd runs (pid {}); its clients and the clients of tpmspaced cannot share one TPM", pid));
 }
 
 std::optional<std::string> note_of_other_manager(std::string_view variable, std::string_view tcti,
                                                  const std::string& default_socket, const std::string& socket) {
   const auto route = route_of(tcti, default_socket);
   if (route && same_socket(route->socket, socket)) return std::nullopt;
-  const std::string is = fmt::format("{} is \"{}\": programs that read it ", variable, tcti);
-  if (!route) return is + fmt::format("do not use tpmspaced, and this is about the one at {}", socket);
-  return is + fmt::format("use {}, and this is about {}; to ask about theirs add --socket {}", route->socket, socket,
-                          route->socket);
+  const std::string is = fmt::format("{} is \"{}\": programs that read the variable ", variable, tcti);
+  if (!route) return is + fmt::format("do not use tpmspaced; this report is about tpmspaced at {}", socket);
+  return is + fmt::format("use {}; this report is about {}; for a report about their socket add --socket {}",
+                          route->socket, socket, route->socket);
 }
 
 void judge_tcti(const Surroundings& around, Findings& findings) {
   const std::string remedy = "export TPM2TOOLS_TCTI=" + wanted_tcti(around);
   if (!around.tcti)
-    return add(findings, Level::kNote, "TPM2TOOLS_TCTI is not set: tpm2-tools choose for themselves; " + remedy);
+    return add(findings, Level::kNote, "TPM2TOOLS_TCTI is not set: tpm2-tools choose a TCTI by themselves; " + remedy);
   const std::string is = fmt::format("TPM2TOOLS_TCTI is \"{}\"", *around.tcti);
   const auto route = route_of(*around.tcti, around.default_socket);
   if (!route) return add(findings, Level::kNote, is + ": tpm2-tools do not use tpmspaced; " + remedy);
@@ -415,24 +414,24 @@ void judge_tcti(const Surroundings& around, Findings& findings) {
 void judge_status(const proto::Status& status, Findings& findings) {
   if (status.tpm_lost) {
     add(findings, Level::kProblem,
-        fmt::format("the TPM ({}) does not answer any more; {}", status.tpm_backend,
-                    remedy_for_lost(status.tpm_backend)));
+        fmt::format("the TPM ({}) no longer answers; {}", status.tpm_backend, remedy_for_lost(status.tpm_backend)));
   } else {
     add(findings, Level::kOk,
-        fmt::format("its TPM: {}, {} {} {}", status.tpm_backend, status.tpm_manufacturer, status.tpm_vendor,
+        fmt::format("the TPM: {}, {} {} {}", status.tpm_backend, status.tpm_manufacturer, status.tpm_vendor,
                     status.tpm_firmware));
   }
   judge_other_chips(status, findings);
   if (status.tpm_resets != 0)
     add(findings, Level::kNote,
-        fmt::format("the TPM was reset or resumed {} behind tpmspaced's back", counted(status.tpm_resets, "time")));
+        fmt::format("the TPM was reset, restarted or resumed {} while tpmspaced served it",
+                    counted(status.tpm_resets, "time")));
   if (status.server_own_only)
     judge_own_part(status, findings);
   else
     judge_all_spaces(status, findings);
   if (status.current_command != 0)
     add(findings, Level::kNote,
-        fmt::format("{} has been at the TPM for {}", command_name(status.current_command),
+        fmt::format("the TPM has been executing {} for {}", command_name(status.current_command),
                     duration_text(status.current_time)));
 }
 
@@ -447,11 +446,11 @@ void judge_lockout(const std::map<std::uint32_t, std::uint32_t>& properties, Fin
   const std::string counter = fmt::format("{} of {} authorization failures are counted", failures, limit);
   if ((value(property::kPermanent) & kInLockout) != 0) {
     add(findings, Level::kProblem,
-        fmt::format("the TPM is locked out: {}; one is forgiven every {} s, or use tpm2_dictionarylockout "
-                    "--clear-lockout with the lockout authorization",
+        fmt::format("the TPM is locked out: {}; the TPM forgives one failure every {} s; to end the lockout now, use "
+                    "tpm2_dictionarylockout --clear-lockout with the lockout authorization",
                     counter, interval));
   } else if (failures != 0) {
-    add(findings, Level::kNote, fmt::format("{}; one is forgiven every {} s", counter, interval));
+    add(findings, Level::kNote, fmt::format("{}; the TPM forgives one failure every {} s", counter, interval));
   } else {
     add(findings, Level::kOk,
         fmt::format("{}; recovery of the lockout authorization takes {} s", counter,

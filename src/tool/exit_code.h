@@ -20,18 +20,18 @@ inline constexpr int kExitSignalBase = 128;
 
 // When the manager treats root as an ordinary user, and which command shows the reason.
 inline constexpr std::string_view kWhenRootIsNone =
-    "root is no administrator if it is in a container or in another user namespace than tpmspaced, if tpmspaced cannot "
-    "tell whose process it is, or if a rule, namespace or listener of the configuration gives it another profile; "
-    "`tpmspace whoami` says which of these it is";
+    "root is not an administrator in a container or in another user namespace than tpmspaced, if tpmspaced cannot "
+    "identify the process, or if a rule, namespace or listener of the configuration gives root another profile; "
+    "`tpmspace whoami` shows the reason";
 
 // The text for an order that the manager refuses as DISABLED.
 [[nodiscard]] inline std::string only_administrators() {
-  return ": only an administrator may do that, that is whose profile has administer = true: root (use sudo) and the "
-         "user that tpmspaced runs as; " +
+  return ": only administrators may do this: clients whose profile has administer = true, which are root (use sudo) "
+         "and the user that tpmspaced runs as; " +
          std::string(kWhenRootIsNone) + ". If the configuration is wrong, correct it and send SIGHUP to tpmspaced";
 }
 
-// A sentence on stderr: what happened, why, what to do.
+// Prints a sentence to stderr.
 inline void print_error(const std::string& sentence) {
   (void)std::fprintf(stderr, "tpmspace: %s\n", sentence.c_str());
 }

@@ -41,8 +41,8 @@ tl::expected<void, std::string> write_fapi_config(const FapiPlaces& places) {
        {places.keystore + "/user/policy", places.keystore + "/system/policy", places.scratch + "/log", profiles}) {
     fs::create_directories(folder, failed);
     if (failed)
-      return tl::make_unexpected("cannot make the folder " + folder + " for FAPI: " + failed.message() +
-                                 "; look at the rights of the folders above it, and whether the disk is full");
+      return tl::make_unexpected("cannot make the directory " + folder + " for FAPI: " + failed.message() +
+                                 "; check the permissions of the directories above it, and whether the disk is full");
   }
   if (!write_file(places.config, config_text(places, profiles)))
     return tl::make_unexpected("cannot write FAPI's configuration " + places.config + "; is the disk full?");

@@ -29,7 +29,7 @@ std::optional<std::uint32_t> parse_handle(std::string_view text) {
 }
 
 std::string not_a_handle(const std::string& text) {
-  return "\"" + text + "\" is no session's handle: those are 0x02... or 0x03..., as `tpmspace sessions` shows them";
+  return "\"" + text + "\" is not a session handle: session handles are 0x02... or 0x03..., as in `tpmspace sessions`";
 }
 
 tl::expected<proto::SessionOrder, std::string> these(const std::vector<std::string>& handles) {
@@ -47,13 +47,13 @@ tl::expected<proto::SessionOrder, std::string> these(const std::vector<std::stri
 std::string flush_error(const client::Error& error) {
   if (error.code == wire::from_manager(wire::rc::kDisabled)) return error.what + only_administrators();
   if (error.code == wire::from_manager(wire::rc::kReferenceH0))
-    return error.what + ": no program has such a session in the TPM now; `tpmspace sessions` shows them";
+    return error.what + ": no program has this session in the TPM; `tpmspace sessions` lists the sessions";
   if (error.code == wire::from_manager(wire::rc::kSessionMemory))
-    return error.what + ": no more sessions can be reserved: the chip has few slots, and other clients need one";
+    return error.what + ": no more sessions can be reserved: the chip has few slots, and other clients need a slot";
   if (error.code == wire::from_manager(wire::rc::kMemory))
-    return error.what + ": too many such orders are under way; try again";
+    return error.what + ": too many orders about sessions are pending; try again";
   if (error.code == wire::from_manager(wire::rc::kFailure))
-    return error.what + ": the TPM does not answer; `tpmspace status` and the log of tpmspaced tell more";
+    return error.what + ": the TPM does not answer; see `tpmspace status` and the log of tpmspaced";
   return error.what;
 }
 
@@ -75,7 +75,7 @@ tl::expected<proto::SessionOrder, std::string> what_to_flush(const FlushOptions&
 }
 
 std::string flushed_text(const std::vector<proto::SessionEntry>& flushed) {
-  if (flushed.empty()) return "flushed nothing: there is no such session\n";
+  if (flushed.empty()) return "flushed nothing: no such session exists\n";
   std::string out;
   for (const auto& entry : flushed)
     out += fmt::format("flushed 0x{:08x}: {}, {}, of uid {}, idle for {}\n", entry.handle, kind_name(entry.kind),
@@ -141,8 +141,9 @@ int reserve_session(const ReserveOptions& options) {
   }
   std::string out;
   for (const auto& entry : *done)
-    out += fmt::format("0x{:08x} of uid {} {}\n", entry.handle, entry.uid,
-                       options.release ? "may be moved and taken again" : "stays loaded until it is released or ends");
+    out +=
+        fmt::format("0x{:08x} of uid {} {}\n", entry.handle, entry.uid,
+                    options.release ? "may be moved and reclaimed again" : "stays loaded until it is released or ends");
   return print(out) ? kExitOk : kExitFailure;
 }
 

@@ -23,7 +23,8 @@ std::string learn_error(const client::Error& error, const std::string& name) {
            "\": at most 64 letters, digits, \"-\", \"_\" and \".\" are possible, and safe, storage, attest, provision, "
            "admin and default are taken";
   if (error.code == wire::from_manager(wire::rc::kCommandCode))
-    return error.what + ": it cannot learn, so it is older than this program; install both from the same release";
+    return error.what +
+           ": this tpmspaced cannot learn profiles, so it is older than tpmspace; install both from the same release";
   return error.what;
 }
 
@@ -62,13 +63,12 @@ int learn(const LearnOptions& options) {
 
   const auto profile = connection->learn(options.name, kChangeMs);
   if (!profile)
-    return fail("the report of what the command used is not available: " + profile.error().what, kExitRunFailed);
+    return fail("tpmspaced did not report the command's use of the TPM: " + profile.error().what, kExitRunFailed);
   if (profile->starts_with(proto::kLearnedNothing)) {
     print_error(
-        "nothing was learned, for \"" + options.command[0] +
-        "\" sent no TPM command by the connection that it was given: maybe it needed no TPM, or it uses another "
-        "way to one, named on its command line (-T, --tcti) or in its configuration, not that in TSS2_TCTI and "
-        "TPM2TOOLS_TCTI; or it ended before it came so far");
+        "nothing was learned: \"" + options.command[0] +
+        "\" sent no TPM command over its connection; perhaps the program needs no TPM, ended early, or has another "
+        "TCTI on its command line (-T, --tcti) or in its configuration than in TSS2_TCTI and TPM2TOOLS_TCTI");
     return *code == kExitOk ? kExitRunFailed : *code;
   }
   if (options.output.empty()) return print(*profile) ? *code : kExitRunFailed;

@@ -39,12 +39,12 @@ tl::expected<proto::ListenerEntry, std::string> entry_of(const ListenerOptions& 
   }
   const auto mode = options.mode.empty() ? proto::usual_mode(!options.owner.empty(), !options.group.empty())
                                          : number_of(options.mode, 8);
-  if (!mode || *mode > 0777U) return fault("--mode: permission bits in octal are wanted, such as 0660");
+  if (!mode || *mode > 0777U) return fault("--mode: the value must be permission bits in octal, such as 0660");
   out.mode = *mode;
   out.profile = options.profile;
   const int locality = options.locality;
   if (locality > 255 || (locality > 4 && locality < 32))
-    return fault("--locality: it is a number from 0 to 4, or from 32 to 255");
+    return fault("--locality: the value must be a number from 0 to 4 or from 32 to 255");
   if (locality >= 0) out.locality = static_cast<std::uint8_t>(locality);
   out.limit = options.connections;
   out.chip = options.chip;
@@ -81,8 +81,8 @@ int tell_of_new(client::Connection& connection, const std::string& name) {
 std::string how_to_use(const std::string& path) {
   // A comma ends path=.
   const std::string tcti = path.find(',') == std::string::npos ? "space:path=" + path : "space:" + path;
-  return fmt::format("programs use it after: export TPMSPACE_SOCKET={} TPM2TOOLS_TCTI={}\n", for_shell(path),
-                     for_shell(tcti));
+  return fmt::format("for programs that use this listener: export TPMSPACE_SOCKET={} TPM2TOOLS_TCTI={}\n",
+                     for_shell(path), for_shell(tcti));
 }
 
 std::string listeners_text(const std::vector<proto::ListenerEntry>& listeners) {

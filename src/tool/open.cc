@@ -17,8 +17,8 @@ namespace {
 std::string open_error(const client::Error& error, const std::string& profile) {
   if (error.code == wire::from_manager(wire::rc::kValue))
     return error.what + ": there is no profile \"" + profile +
-           "\"; those that come with tpmspace are safe, storage, attest, provision and admin, others are in its "
-           "configuration";
+           "\"; tpmspace ships safe, storage, attest, provision and admin, and the configuration of tpmspaced may have "
+           "others";
   return error.what;
 }
 

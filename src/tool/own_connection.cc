@@ -14,7 +14,7 @@ tl::expected<OwnConnection, std::string> own_connection(const client::Connection
   constexpr int kLowest = 10;  // programs expect lower numbers to be free
   OwnConnection out;
   out.fd.reset(::fcntl(connection.fd(), F_DUPFD, kLowest));
-  if (!out.fd) return tl::make_unexpected(std::string("no descriptor is left: ") + std::strerror(errno));
+  if (!out.fd) return tl::make_unexpected(std::string("no descriptor is free: ") + std::strerror(errno));
   out.environment = client_environment("space:fd=" + std::to_string(out.fd.get()), find_library());
   return out;
 }

@@ -31,7 +31,7 @@ int ask_daemon(const PolicyOptions& options) {
   if (options.as.starts_with(kProcess)) {
     const auto pid = number_of(std::string_view(options.as).substr(kProcess.size()), 10);
     if (pid && *pid != 0) return explain_process(options.manager, *pid, options.words);
-    print_error("--as " + options.as + ": a process's number is wanted, as in pid=4711, and nothing else beside it");
+    print_error("--as " + options.as + ": write the number of a process and no other fact, as in pid=4711");
     return kExitUsage;
   }
   if (!options.as.empty() && options.words.empty()) {

@@ -169,7 +169,7 @@ std::optional<std::string> PrivateDaemon::look() {
   const auto status = reap(pid_);
   if (!status) return std::nullopt;
   pid_ = -1;
-  return "tpmspaced " + how_it_ended(*status) + " while the command was running, which has no TPM any more";
+  return "tpmspaced " + how_it_ended(*status) + " while the command was running; the command has no TPM any more";
 }
 
 void PrivateDaemon::stop(const Signals& signals) {

@@ -27,14 +27,14 @@ constexpr std::size_t kAtOnce = 4096;
 class FirstAnswer {
  public:
   void add(wire::ByteView data) {
-    const std::size_t n = std::min(data.size(), kEnough - octets_.size());
-    octets_.insert(octets_.end(), data.begin(), data.begin() + static_cast<std::ptrdiff_t>(n));
+    const std::size_t n = std::min(data.size(), kEnough - bytes_.size());
+    bytes_.insert(bytes_.end(), data.begin(), data.begin() + static_cast<std::ptrdiff_t>(n));
   }
   // Whether the output is exactly a "no place" refusal.
   [[nodiscard]] bool is_refusal() const {
-    if (octets_.size() == kEnough) return false;
+    if (bytes_.size() == kEnough) return false;
     proto::FrameReader reader(proto::kMaxFrameSize);
-    reader.feed(octets_);
+    reader.feed(bytes_);
     const auto arrival = reader.next();
     if (!arrival || reader.buffered() != 0) return false;
     if (const auto* response = std::get_if<proto::TpmFrame>(&*arrival)) {
@@ -49,7 +49,7 @@ class FirstAnswer {
 
  private:
   static constexpr std::size_t kEnough = 64;  // a refusal has 10 to 16
-  wire::Bytes octets_;
+  wire::Bytes bytes_;
 };
 
 // One direction. Reads only when its buffer is empty, writes only when it is not.
@@ -165,7 +165,7 @@ class Relay {
   void lost() {
     print_error(first_answer_.is_refusal()
                     ? client::no_place(name_).what
-                    : "tpmspaced closed the connection while input was still open; its log says why");
+                    : "tpmspaced closed the connection before the end of the input; the log of tpmspaced says why");
     end(kExitFailure);
   }
   void fail(const std::string& what) {
@@ -199,7 +199,7 @@ int connect_to_manager(const ManagerPlace& manager) {
   }
   base::Fd socket(::fcntl(connected->fd(), F_DUPFD_CLOEXEC, 0));
   if (!socket) {
-    print_error(std::string("no descriptor is left: ") + std::strerror(errno));
+    print_error(std::string("no descriptor is free: ") + std::strerror(errno));
     return kExitFailure;
   }
   return relay(STDIN_FILENO, STDOUT_FILENO, std::move(socket), socket_of(manager));

@@ -54,9 +54,9 @@ int run(const RunOptions& options) {
   const LibraryPlaces library = find_library();
   if (library.beside.empty() && library.by_itself.empty())
     return fail(
-        std::string(kLibrary) + ", by which TPM programs would use this TPM, cannot be loaded: it is neither " +
+        std::string(kLibrary) + ", the library by which programs use this TPM, cannot be loaded: it is neither " +
             "beside this program nor where the dynamic linker looks; install it (cmake --install, ldconfig), or " +
-            "name its folder in LD_LIBRARY_PATH",
+            "name its directory in LD_LIBRARY_PATH",
         kExitRunFailed);
   const auto workplace = Workplace::make();
   if (!workplace) return fail(workplace.error(), kExitRunFailed);

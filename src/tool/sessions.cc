@@ -73,7 +73,7 @@ std::string waiting_text(const proto::Sessions& sessions, std::size_t width) {
 std::string hidden_text(const proto::Sessions& sessions) {
   if (sessions.hidden_sessions == 0 && sessions.hidden_waiting == 0) return "";
   return fmt::format(
-      "\nnot shown, because they are of other users: sessions {}, waiting {}; root and the user that tpmspaced runs as "
+      "\nhidden, because they belong to other users: sessions {}, waiting {}; root and the user that tpmspaced runs as "
       "see all\n",
       sessions.hidden_sessions, sessions.hidden_waiting);
 }

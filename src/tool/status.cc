@@ -137,7 +137,7 @@ std::string status_text(const proto::Status& status) {
     }
     out += fmt::format("{:<18}{}\n", spoken(group.name), line);
   }
-  if (status.server_own_only) out += "\nThe counts are your own; \"-\" is for administrators alone.\n";
+  if (status.server_own_only) out += "\nThe counts are your own; only administrators see the values shown as \"-\".\n";
   return out + uses_text(status.tpm_commands_by_code);
 }
 

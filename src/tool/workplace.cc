@@ -32,7 +32,7 @@ tl::expected<Workplace, std::string> Workplace::make() {
   std::string name = base_directory() + kPattern;
   if (mkdtemp(name.data()) == nullptr)
     return tl::make_unexpected("cannot make the directory " + name + ": " + std::strerror(errno) +
-                               "; set XDG_RUNTIME_DIR to one that can be written");
+                               "; set XDG_RUNTIME_DIR to a writable directory");
   auto cleanup_process = CleanupProcess::start(name);
   if (!cleanup_process) {
     rmdir(name.c_str());

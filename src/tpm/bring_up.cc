@@ -59,8 +59,7 @@ std::string refusal(const char* asked, wire::Rc code) {
   if (code == wire::rc::kFailure)
     return fmt::format(
         "the TPM is in failure mode (0x101 to {}): a self test has failed. Switch the machine off and on; if that does "
-        "not "
-        "help the TPM is broken, or its stored state is",
+        "not help, the TPM is broken, or its stored state is damaged",
         asked);
   return fmt::format("the TPM answered {:#x} to {}", code, asked);
 }
@@ -77,7 +76,7 @@ class Asker {
     const auto header = wire::read_header(*answer);
     if (!header || header->size != answer->size() ||
         (header->tag != wire::kTagNoSessions && header->code == wire::rc::kSuccess))
-      return Failure(fmt::format("what answers to {} is no TPM 2.0: its response is malformed", name));
+      return Failure(fmt::format("this is not a TPM 2.0: the response to {} is malformed", name));
     return Reply{header->code, Bytes(answer->begin() + wire::kHeaderSize, answer->end())};
   }
   // The parameters of a success.
@@ -154,7 +153,8 @@ Expected<std::vector<std::uint32_t>> handles(Asker& tpm, std::uint32_t first) {
   if (!listed) return listed;
   for (const std::uint32_t handle : *listed)
     if (wire::is_session(handle) != wire::is_session(first) || wire::is_transient(handle) != wire::is_transient(first))
-      return Failure(fmt::format("the TPM lists {:#010x} where it was asked for handles like {:#010x}", handle, first));
+      return Failure(
+          fmt::format("the TPM lists {:#010x} in response to a request for handles like {:#010x}", handle, first));
   return listed;
 }
 
@@ -247,8 +247,8 @@ std::optional<std::uint32_t> property(const Properties& properties, std::uint32_
 std::string text_of(std::uint32_t word) {
   std::string text;
   for (int shift = 24; shift >= 0; shift -= 8) {
-    const auto octet = static_cast<char>(word >> shift & 0xFF);
-    if (octet >= ' ' && octet <= '~') text.push_back(octet);
+    const auto byte = static_cast<char>(word >> shift & 0xFF);
+    if (byte >= ' ' && byte <= '~') text.push_back(byte);
   }
   return text;
 }
@@ -288,17 +288,15 @@ Expected<void> read_limits(const Properties& properties, ChipFacts& facts) {
   facts.max_auth_fail = property(properties, kMaxAuthFail).value_or(facts.max_auth_fail);
   facts.lockout_interval = property(properties, kLockoutInterval).value_or(facts.lockout_interval);
   facts.lockout_counter = property(properties, kLockoutCounter).value_or(facts.lockout_counter);
-  if (facts.object_slots == 0) return Failure("the TPM has no free object slot even now that it is empty");
+  if (facts.object_slots == 0) return Failure("the TPM has no free object slot, although its objects were flushed");
   if (facts.loaded_sessions == 0 || facts.active_sessions == 0)
     return Failure(
-        fmt::format("the TPM has no room for a session: others hold {} loaded and {} saved ones. Stop those programs, "
-                    "or restart the "
-                    "machine",
+        fmt::format("the TPM has no room for a session: other programs hold {} loaded and {} saved sessions. Stop "
+                    "these programs, or restart the machine",
                     facts.foreign_loaded.size(), facts.foreign_saved));
   if (facts.max_command < kSmallestBuffer || facts.max_response < kSmallestBuffer)
-    return Failure(
-        fmt::format("the TPM says that its buffers are {} and {} octets large, which is too little to be true",
-                    facts.max_command, facts.max_response));
+    return Failure(fmt::format("the TPM reports buffers of {} and {} bytes, less than any TPM has", facts.max_command,
+                               facts.max_response));
   return {};
 }
 

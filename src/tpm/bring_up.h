@@ -6,7 +6,7 @@
 // transient objects are flushed, and sessions that an earlier tpmspaced left behind (`left_behind`); other sessions are
 // subtracted from the capacity.
 // Threads: only the thread that owns the TPM.
-// Errors: a sentence: what the TPM did, and what to do.
+// Errors: a sentence with the TPM's behaviour and the remedy.
 // Source: TPM 2.0 library, Part 2, 6.13 (TPM_PT), 8.9 (TPMA_CC), 10.11 (TPMS_CLOCK_INFO); Part 3, 9.3, 28.4, 29.1,
 // 30.2.
 #pragma once

@@ -29,7 +29,7 @@ using Clock = std::chrono::steady_clock;
 using Fault = tl::unexpected<std::string>;
 
 constexpr const char* kNobodyAccepts = "the connection is not accepted";
-constexpr const char* kGivenUp = "this process does not want it any more";
+constexpr const char* kGivenUp = "this process gave up";
 // How often a full Unix socket is tried again.
 constexpr std::chrono::milliseconds kTryAgain{20};
 
@@ -142,7 +142,7 @@ tl::expected<Addresses, std::string> addresses_of(const std::string& host, std::
   }
   std::unique_lock lock(lookup->mutex);
   if (!lookup->done.wait(lock, given_up, [&] { return lookup->is_done; })) return Fault(kGivenUp);
-  if (lookup->failure != 0) return Fault(fmt::format("its host is not found: {}", ::gai_strerror(lookup->failure)));
+  if (lookup->failure != 0) return Fault(fmt::format("the host is not found: {}", ::gai_strerror(lookup->failure)));
   return std::move(lookup->addresses);
 }
 
@@ -152,7 +152,7 @@ tl::expected<base::Fd, std::string> connect_unix(const std::string& path, const 
   sockaddr_un address = {};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof address.sun_path)
-    return Fault(fmt::format("the path is too long for a Unix socket: at most {} octets", sizeof address.sun_path - 1));
+    return Fault(fmt::format("the path is too long for a Unix socket: at most {} bytes", sizeof address.sun_path - 1));
   path.copy(address.sun_path, path.size());
   return connect_within_limit(AF_UNIX, as_sockaddr(address), sizeof address, given_up);
 }

@@ -16,21 +16,21 @@ std::string why_not(const std::string& path, int number) {
   switch (number) {
     case EBUSY:
       return fmt::format(
-          "{} is in use by another program, and it opens once only: tpm2-abrmd, another tpmspaced, a virtual machine "
-          "or "
-          "a tool with the device transport may hold it ('fuser {}' tells). Stop that, or let it use our socket",
+          "{} is in use by another program, and only one program can open the device: perhaps tpm2-abrmd, another "
+          "tpmspaced, a virtual machine or a tool with the device transport ('fuser {}' tells). Stop this program, or "
+          "let it use tpmspaced's socket",
           path, path);
     case ENOENT:
     case ENXIO:
     case ENODEV:
       return fmt::format(
-          "there is no TPM at {}: look whether the firmware's setup has it switched on, name another device, or take "
-          "--tpm embedded, which needs no hardware",
+          "there is no TPM at {}: switch the TPM on in the firmware's setup, name another device, or use --tpm "
+          "embedded, which needs no hardware",
           path);
     case EACCES:
     case EPERM:
       return fmt::format(
-          "no permission to open {}: run as root, or as a member of the group that owns it (often 'tss')", path);
+          "no permission to open {}: run as root, or as a member of the group of the device (often 'tss')", path);
     default:
       return fmt::format("cannot open {}: {}", path, base::errno_text(number));
   }
@@ -47,7 +47,7 @@ tl::expected<std::unique_ptr<DeviceTpm>, std::string> DeviceTpm::open(const std:
   base::Fd fd(raw);
   struct stat status = {};
   if (::fstat(fd.get(), &status) != 0 || !S_ISCHR(status.st_mode))
-    return tl::unexpected(fmt::format("{} is no character device: name a TPM such as /dev/tpm0", path));
+    return tl::unexpected(fmt::format("{} is not a character device: name a TPM such as /dev/tpm0", path));
   return adopt(std::move(fd), fmt::format("the TPM at {}", path));
 }
 

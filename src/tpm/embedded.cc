@@ -99,9 +99,9 @@ struct EmbeddedTpm::Library {
 tl::expected<std::unique_ptr<EmbeddedTpm>, std::string> EmbeddedTpm::open(const std::string& directory,
                                                                           const News& news) {
   if (in_use.exchange(true))
-    return tl::unexpected(std::string(
-        "this process has an embedded TPM already, and libtpms can be only one: start another tpmspaced for "
-        "a second one"));
+    return tl::unexpected(
+        std::string("this process has an embedded TPM already, and libtpms can be only one TPM: start another "
+                    "tpmspaced for a second TPM"));
   std::unique_ptr<StateStore> store = memory_store();
   if (!directory.empty()) {
     auto kept = directory_store(directory);
@@ -204,7 +204,7 @@ wire::Tpm::Answer EmbeddedTpm::process(ByteView command) {
   }
   if (result != TPM_SUCCESS || response_ == nullptr || size > response_capacity_)
     return tl::unexpected(
-        Error{Error::Kind::kGone, fmt::format("libtpms gave up on a command (result {:#x})", result)});
+        Error{Error::Kind::kGone, fmt::format("libtpms did not execute a command (result {:#x})", result)});
   return Bytes(response_, response_ + size);
 }
 

@@ -182,7 +182,7 @@ wire::Tpm::Answer SlowTpm::transact(wire::ByteView command, std::uint8_t localit
   }
   const std::lock_guard lock(mutex_);
   phase_ = Phase::kIdle;
-  if (hung_up_) return tl::unexpected(Error{Error::Kind::kGone, "the TPM was hung up on by this process"});
+  if (hung_up_) return tl::unexpected(Error{Error::Kind::kGone, "this process closed the connection to the TPM"});
   return answer;
 }
 

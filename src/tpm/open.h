@@ -2,7 +2,7 @@
 //
 // Idea: the caller gets a chain: known crashes → retry → latency (if requested) → back end. Each link owns the next.
 // Threads: as backend.h. Limits: a process can open only one embedded TPM.
-// Errors: a sentence: what could not be opened, why, and what to do.
+// Errors: a sentence with the failure, the reason and the remedy.
 #pragma once
 
 #include <memory>

@@ -32,7 +32,8 @@ Backoff backoff_for(const wire::Bytes& response) {
 }
 
 tl::unexpected<wire::Tpm::Error> gone() {
-  return tl::unexpected(wire::Tpm::Error{wire::Tpm::Error::Kind::kGone, "the TPM was hung up on by this process"});
+  return tl::unexpected(
+      wire::Tpm::Error{wire::Tpm::Error::Kind::kGone, "this process closed the connection to the TPM"});
 }
 
 }  // namespace

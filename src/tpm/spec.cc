@@ -16,9 +16,8 @@ using Values = std::map<std::string_view, std::string_view>;
 
 std::string forms() {
   return fmt::format(
-      "write embedded[:DIR], swtpm:path=SOCKET, swtpm:host=HOST,port=PORT, device:/dev/tpm0 or device:fd=N, followed "
-      "by "
-      "a comma and {} if it is to be as slow as a chip",
+      "write embedded[:DIR], swtpm:path=SOCKET, swtpm:host=HOST,port=PORT, device:/dev/tpm0 or device:fd=N, and append "
+      "a comma and {} for the speed of a chip",
       latency_choices());
 }
 
@@ -40,7 +39,7 @@ tl::expected<Values, std::string> read_values(std::string_view text, const std::
     if (equals == std::string_view::npos || equals == 0 || equals + 1 == word.size())
       return Failure(fmt::format("'{}' in the TPM '{}' is not KEY=VALUE: {}", word, text, forms()));
     if (!values.emplace(word.substr(0, equals), word.substr(equals + 1)).second)
-      return Failure(fmt::format("the TPM '{}' gives '{}' twice: give it once", text, word.substr(0, equals)));
+      return Failure(fmt::format("the TPM '{}' gives '{}' twice: give the key once", text, word.substr(0, equals)));
   }
   return values;
 }
@@ -64,7 +63,7 @@ std::optional<Number> to_number(std::string_view digits) {
 
 tl::expected<std::uint16_t, std::string> to_port(std::string_view digits) {
   const auto port = to_number<std::uint16_t>(digits);
-  if (!port || *port == 0) return Failure(fmt::format("'{}' is no TCP port: give a number from 1 to 65535", digits));
+  if (!port || *port == 0) return Failure(fmt::format("'{}' is not a TCP port: give a number from 1 to 65535", digits));
   return *port;
 }
 
@@ -90,7 +89,8 @@ tl::expected<Spec, std::string> tcp_swtpm(std::string_view host, std::string_vie
     return Spec{SwtpmTcpSpec{std::string(host), *port, *control}, {}};
   }
   if (*port == std::numeric_limits<std::uint16_t>::max())
-    return Failure("port 65535 has no successor for the control channel: name it with ctrl=PORT");
+    return Failure(
+        "port 65535 has no successor for the control channel: name the control channel's port with ctrl=PORT");
   return Spec{SwtpmTcpSpec{std::string(host), *port, static_cast<std::uint16_t>(*port + 1)}, {}};
 }
 
@@ -100,9 +100,10 @@ tl::expected<Spec, std::string> read_swtpm(std::string_view text, Values& values
   const auto port = take(values, "port");
   if (path && !host && !port) return unix_swtpm(*path, values);
   if (host && port && !path) return tcp_swtpm(*host, *port, values);
-  return Failure(fmt::format(
-      "the TPM '{}' does not say where swtpm is: write swtpm:path=SOCKET, or swtpm:host=HOST,port=PORT, not both",
-      text));
+  return Failure(
+      fmt::format("the TPM '{}' does not name swtpm's socket or host: write swtpm:path=SOCKET, or "
+                  "swtpm:host=HOST,port=PORT, not both",
+                  text));
 }
 
 // `place`: the text after "device:", up to the first comma.
@@ -111,14 +112,13 @@ tl::expected<Spec, std::string> read_device(std::string_view text, std::string_v
   if (place.starts_with(kFd)) {
     const auto fd = to_number<int>(place.substr(kFd.size()));
     if (!fd || *fd < 0)
-      return Failure(fmt::format("'{}' in the TPM '{}' is no descriptor: give its number, as in device:fd=3",
+      return Failure(fmt::format("'{}' in the TPM '{}' is not a descriptor: give a number, as in device:fd=3",
                                  place.substr(kFd.size()), text));
     return Spec{DescriptorSpec{*fd}, {}};
   }
-  if (place.empty())
-    return Failure(fmt::format("the TPM '{}' does not say which device: write device:/dev/tpm0", text));
+  if (place.empty()) return Failure(fmt::format("the TPM '{}' names no device: write device:/dev/tpm0", text));
   if (place.front() != '/')
-    return Failure(fmt::format("'{}' is no absolute path: write device:/dev/tpm0, or device:fd=N", place));
+    return Failure(fmt::format("'{}' is not an absolute path: write device:/dev/tpm0, or device:fd=N", place));
   return Spec{DeviceSpec{std::string(place)}, {}};
 }
 
@@ -161,7 +161,7 @@ Kind Spec::kind() const {
 }
 
 tl::expected<Spec, std::string> parse_spec(std::string_view text) {
-  if (text.find('\0') != std::string_view::npos) return Failure("a TPM's name cannot contain a NUL octet");
+  if (text.find('\0') != std::string_view::npos) return Failure("a TPM's name cannot contain a zero byte");
   auto words = split(text);
   const std::string_view head = words.front();
   const std::size_t colon = head.find(':');
@@ -176,13 +176,13 @@ tl::expected<Spec, std::string> parse_spec(std::string_view text) {
   const auto latency = read_latency(*values);
   if (!latency) return Failure(latency.error());
 
-  tl::expected<Spec, std::string> spec = Failure(fmt::format("no TPM is called '{}': {}", name, forms()));
+  tl::expected<Spec, std::string> spec = Failure(fmt::format("'{}' is not a kind of TPM: {}", name, forms()));
   if (name == "embedded") spec = read_embedded(place);
   if (name == "swtpm") spec = read_swtpm(text, *values);
   if (name == "device") spec = read_device(text, place.value_or(""));
   if (!spec) return spec;
   if (!values->empty())
-    return Failure(fmt::format("'{}' means nothing in the TPM '{}': {}", values->begin()->first, text, forms()));
+    return Failure(fmt::format("'{}' is unknown in the TPM '{}': {}", values->begin()->first, text, forms()));
   spec->latency = *latency;
   return spec;
 }

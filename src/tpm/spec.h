@@ -9,7 +9,7 @@
 // `device:fd=N`: an open descriptor that behaves like a device; tpmspaced takes over and closes the descriptor.
 // Each may be followed by `,latency=slb9670` or `,latency=st33ktpm2x`: as slow as that chip. A comma ends a value.
 // Threads: values.
-// Errors: sentences for the author of the line: what is wrong, and what to write instead.
+// Errors: sentences for the author of the line, with the fault and the correct form.
 #pragma once
 
 #include <array>

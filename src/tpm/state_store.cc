@@ -92,9 +92,9 @@ class DirectoryStore final : public StateStore {
     if (!fd) return cannot("read", file, base::errno_text(errno));
     struct stat status = {};
     if (::fstat(fd.get(), &status) != 0) return cannot("read", file, base::errno_text(errno));
-    if (!S_ISREG(status.st_mode)) return cannot("read", file, "it is no regular file");
+    if (!S_ISREG(status.st_mode)) return cannot("read", file, "it is not a regular file");
     if (status.st_size <= 0 || static_cast<std::size_t>(status.st_size) > kMaxBlob)
-      return cannot("read", file, fmt::format("{} octets cannot be a TPM's state", status.st_size));
+      return cannot("read", file, fmt::format("{} bytes cannot be a TPM's state", status.st_size));
     auto blob = read_all(fd.get(), static_cast<std::size_t>(status.st_size));
     if (!blob) return cannot("read", file, base::errno_text(errno));
     return blob;
@@ -145,10 +145,9 @@ tl::expected<base::Fd, std::string> open_private_directory(const std::string& pa
   // Creates only the last component: a mistyped parent must not create a tree of folders.
   if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
     if (errno == ENOENT)
-      return Failure(
-          fmt::format("the TPM's directory {} cannot be made, because there is no {}: make that, or name "
-                      "another directory",
-                      path, parent_of(path)));
+      return Failure(fmt::format(
+          "the TPM's directory {} cannot be made, because there is no {}: make that directory, or name another", path,
+          parent_of(path)));
     return Failure(fmt::format("cannot make the TPM's directory {}: {}", path, base::errno_text(errno)));
   }
   base::Fd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -156,13 +155,13 @@ tl::expected<base::Fd, std::string> open_private_directory(const std::string& pa
   if (!directory || ::fstat(directory.get(), &status) != 0)
     return Failure(fmt::format("cannot open the TPM's directory {}: {}", path, base::errno_text(errno)));
   if (status.st_uid != ::geteuid())
-    return Failure(fmt::format("the TPM's directory {} belongs to the user {}, not to us ({}): name one of your own",
-                               path, status.st_uid, ::geteuid()));
+    return Failure(fmt::format(
+        "the TPM's directory {} belongs to the user {}, not to tpmspaced's user ({}): name a directory of this user",
+        path, status.st_uid, ::geteuid()));
   if ((status.st_mode & 077) != 0)
-    return Failure(
-        fmt::format("the TPM's directory {} is open to others (mode {:04o}), and it holds secret keys: "
-                    "'chmod 700 {}'",
-                    path, status.st_mode & 07777, path));
+    return Failure(fmt::format(
+        "the TPM's directory {} holds secret keys and is open to other users (mode {:04o}): run 'chmod 700 {}'", path,
+        status.st_mode & 07777, path));
   return directory;
 }
 
@@ -181,7 +180,7 @@ tl::expected<std::unique_ptr<StateStore>, std::string> directory_store(const std
     if (errno != EWOULDBLOCK)
       return Failure(fmt::format("cannot lock {}/{}: {}", path, kLockFile, base::errno_text(errno)));
     return Failure(
-        fmt::format("the TPM in {} is in use by another process ('fuser {}/{}' tells): stop it, use its "
+        fmt::format("the TPM in {} is in use by another process ('fuser {}/{}' tells): stop this process, use its "
                     "socket, or name another directory",
                     path, path, kLockFile));
   }

@@ -75,10 +75,10 @@ wire::Tpm::Answer Stream::receive_response() {
 tl::expected<void, Stream::Error> Stream::nothing_unasked() {
   if (!why_broken_.empty()) return broken(why_broken_);
   if (!is_socket_) return {};
-  std::uint8_t octet = 0;
+  std::uint8_t byte = 0;
   ssize_t got = 0;
   do {
-    got = ::recv(fd_.get(), &octet, 1, MSG_PEEK | MSG_DONTWAIT);
+    got = ::recv(fd_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
   } while (got < 0 && errno == EINTR);
   if (got > 0) return broken("sent bytes that were not requested");
   if (got == 0) return broken("has closed the connection");
@@ -89,7 +89,7 @@ tl::expected<void, Stream::Error> Stream::nothing_unasked() {
 tl::expected<void, Stream::Error> Stream::send(ByteView data) {
   if (!why_broken_.empty()) return broken(why_broken_);
   while (!data.empty()) {
-    if (hung_up_) return broken("was hung up on by this process");
+    if (hung_up_) return broken("was closed by this process");
     const ssize_t sent = is_socket_ ? ::send(fd_.get(), data.data(), data.size(), MSG_NOSIGNAL)
                                     : ::write(fd_.get(), data.data(), data.size());
     if (sent >= 0) {
@@ -131,7 +131,7 @@ tl::expected<std::size_t, Stream::Error> Stream::read_some(Bytes& into, std::siz
 tl::expected<void, Stream::Error> Stream::wait_for(short events, const Deadline& deadline) {
   std::array<pollfd, 2> waiting{{{fd_.get(), events, 0}, {wake_.get(), POLLIN, 0}}};
   for (;;) {
-    if (hung_up_) return broken("was hung up on by this process");
+    if (hung_up_) return broken("was closed by this process");
     int limit = -1;
     if (deadline) {
       const auto left = std::chrono::ceil<std::chrono::milliseconds>(*deadline - std::chrono::steady_clock::now());

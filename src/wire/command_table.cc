@@ -186,8 +186,9 @@ bool is_spoken_by_us(CommandCode code) {
 void adopt_row(CommandRow& row, const CommandAttributes& chip, std::vector<std::string>& differences) {
   if (is_spoken_by_us(row.code)) return;
   const auto say = [&](std::string_view what, unsigned ours, unsigned theirs) {
-    differences.push_back(fmt::format("{}: the TPM says {} {}, the specification says {}; the TPM's word is taken",
-                                      row.name, what, theirs, ours));
+    differences.push_back(
+        fmt::format("{}: the TPM says {} {}, the specification says {}; tpmspaced uses the TPM's number", row.name,
+                    what, theirs, ours));
   };
   if (chip.handles() != row.handles && chip.handles() <= kMaxHandles) {
     say("command handles", row.handles, chip.handles());
@@ -253,7 +254,7 @@ std::vector<std::string> CommandTable::adopt(std::span<const CommandAttributes> 
     } else {
       adopted.push_back(row_from_chip(attributes));
       differences.push_back(
-          fmt::format("command {:#x} is not in the table ({}); it is let through as the TPM describes it",
+          fmt::format("command {:#x} is not in the table ({}); tpmspaced passes it on as the TPM describes it",
                       attributes.code(), adopted.back().name));
     }
   }

@@ -1,4 +1,4 @@
-// The builtin table against what libtpms says of itself, and against what it does.
+// The builtin table against libtpms' description of itself, and against its behaviour.
 
 #include "wire/command_table.h"
 
@@ -30,7 +30,7 @@ std::vector<CommandAttributes> commands_of(const World& world) {
   return out;
 }
 
-TEST(Table, SaysWhatLibtpmsSaysOfItself) {
+TEST(Table, AgreesWithLibtpms) {
   const World world;
   EXPECT_GT(world.facts().commands.size(), 100U);
   for (const auto& chip : commands_of(world)) {

@@ -38,13 +38,13 @@ Bytes child_blob(World& w) {
 Bytes sign_parameters(World& w) {
   return Writer().raw(w.material().digest).u16(kEcdsa).u16(kSha256).u16(kStHashCheck).u32(kNull).u16(0).take();
 }
-Bytes octets(World&) {
+Bytes bytes(World&) {
   return Writer().tpm2b(Bytes(8, 7)).take();
 }
-Bytes octets_at_0(World&) {
+Bytes bytes_at_0(World&) {
   return Writer().tpm2b(Bytes(8, 7)).u16(0).take();
 }
-Bytes octets_and_sha256(World&) {
+Bytes bytes_and_sha256(World&) {
   return Writer().tpm2b(Bytes(8, 7)).u16(kSha256).take();
 }
 Bytes eight_at_0(World&) {
@@ -53,7 +53,7 @@ Bytes eight_at_0(World&) {
 Bytes compare_at_0(World&) {  // operandB, offset, TPM_EO_NEQ
   return Writer().tpm2b(Bytes(8, 9)).u16(0).u16(1).take();
 }
-Bytes clear_octet(World&) {
+Bytes clear_byte(World&) {
   return Writer().u8(0).take();
 }
 Bytes digest_32(World&) {
@@ -81,7 +81,7 @@ Bytes policy_secret(World&) {
 Bytes auth_and_sha256(World&) {
   return Writer().u16(0).u16(kSha256).take();
 }
-Bytes last_octets(World&) {
+Bytes last_bytes(World&) {
   return Writer().tpm2b(Bytes(8, 7)).u32(kNull).take();
 }
 Bytes rewrap_parameters(World& w) {
@@ -157,7 +157,7 @@ const std::vector<Example> kExamples = {
     {cc::kChangeEPS, {kPlatformH}},
     {cc::kChangePPS, {kPlatformH}},
     {cc::kClear, {kLockoutH}},
-    {cc::kClearControl, {kPlatformH}, clear_octet},
+    {cc::kClearControl, {kPlatformH}, clear_byte},
     {cc::kClockSet, {kOwnerH}, [](World&) { return Writer().u64(0x100000000).take(); }},
     {cc::kHierarchyChangeAuth, {kOwnerH}, empty_2b},
     {cc::kNVDefineSpace, {kOwnerH}, nv_definition},
@@ -167,31 +167,31 @@ const std::vector<Example> kExamples = {
     {cc::kPCRSetAuthPolicy, {kPlatformH}, [](World&) { return Writer().u16(0).u16(kAlgNull).u32(16).take(); }, 0x3C4},
     {cc::kPPCommands, {kPlatformH}, [](World&) { return Writer().u32(0).u32(0).take(); }, 0x990},
     {cc::kSetPrimaryPolicy, {kOwnerH}, no_duplication_key},
-    {cc::kClockRateAdjust, {kOwnerH}, clear_octet},
+    {cc::kClockRateAdjust, {kOwnerH}, clear_byte},
     {cc::kCreatePrimary, {kOwnerH}, creation_parameters},
     {cc::kNVGlobalWriteLock, {kOwnerH}},
     {cc::kGetCommandAuditDigest, {kEndorsementH, kSignerT}, qualifying_and_scheme},
     {cc::kGetCommandAuditDigest, {kEndorsementH, kSignerP}, qualifying_and_scheme},
     {cc::kNVIncrement, {kOwnerH, {W::kNvCounter}}},
     {cc::kNVSetBits, {kOwnerH, {W::kNvBits}}, [](World&) { return Writer().u64(1).take(); }},
-    {cc::kNVExtend, {kOwnerH, {W::kNvExtend}}, octets},
-    {cc::kNVWrite, {kOwnerH, kPlain}, octets_at_0},
-    {cc::kNVWrite, {kPlain, kPlain}, octets_at_0},
+    {cc::kNVExtend, {kOwnerH, {W::kNvExtend}}, bytes},
+    {cc::kNVWrite, {kOwnerH, kPlain}, bytes_at_0},
+    {cc::kNVWrite, {kPlain, kPlain}, bytes_at_0},
     {cc::kNVWriteLock, {kOwnerH, {W::kNvLock}}},
     {cc::kDictionaryAttackLockReset, {kLockoutH}},
     {cc::kDictionaryAttackParameters, {kLockoutH}, [](World&) { return Writer().u32(1'000'000).u32(1).u32(1).take(); }},
     {cc::kNVChangeAuth, {{W::kNvChangeable}}, empty_2b, 0, {}, true},
-    {cc::kPCREvent, {kPcrH}, octets},
+    {cc::kPCREvent, {kPcrH}, bytes},
     {cc::kPCRReset, {kPcrH}},
-    {cc::kSequenceComplete, {{W::kHashSequence}}, last_octets},
-    {cc::kSequenceComplete, {{W::kMacSequence}}, last_octets},
+    {cc::kSequenceComplete, {{W::kHashSequence}}, last_bytes},
+    {cc::kSequenceComplete, {{W::kMacSequence}}, last_bytes},
     {cc::kSetAlgorithmSet, {kPlatformH}, [](World&) { return Writer().u32(0).take(); }},
     {cc::kSetCommandCodeAuditStatus, {kOwnerH}, [](World&) { return Writer().u16(kAlgNull).u32(0).u32(0).take(); }},
     {cc::kIncrementalSelfTest, {}, [](World&) { return Writer().u32(1).u16(kSha256).take(); }},
-    {cc::kSelfTest, {}, clear_octet},
+    {cc::kSelfTest, {}, clear_byte},
     {cc::kStartup, {}, [](World&) { return Writer().u16(0).take(); }, 0x100},
     {cc::kShutdown, {}, [](World&) { return Writer().u16(0).take(); }},
-    {cc::kStirRandom, {}, octets},
+    {cc::kStirRandom, {}, bytes},
     {cc::kActivateCredential, {kSignerT, kStorageT}, credential},
     {cc::kActivateCredential, {kSignerP, kStorageP}, credential},
     {cc::kCertify, {kSealedT, kSignerT}, qualifying_and_scheme},
@@ -234,8 +234,8 @@ const std::vector<Example> kExamples = {
     {cc::kCreate, {kStorageP}, creation_parameters},
     {cc::kECDHZGen, {kDhT}, point},
     {cc::kECDHZGen, {kDhP}, point},
-    {cc::kHMAC, {kMacT}, octets_and_sha256},
-    {cc::kHMAC, {kMacP}, octets_and_sha256},
+    {cc::kHMAC, {kMacT}, bytes_and_sha256},
+    {cc::kHMAC, {kMacP}, bytes_and_sha256},
     {cc::kImport, {kStorageT}, import_parameters},
     {cc::kImport, {kStorageP}, import_parameters},
     {cc::kLoad, {kStorageT}, child_blob},
@@ -246,7 +246,7 @@ const std::vector<Example> kExamples = {
     {cc::kRSADecrypt, {kRsaP}, rsa_cipher},
     {cc::kHMACStart, {kMacT}, auth_and_sha256},
     {cc::kHMACStart, {kMacP}, auth_and_sha256},
-    {cc::kSequenceUpdate, {{W::kHashSequence}}, octets},
+    {cc::kSequenceUpdate, {{W::kHashSequence}}, bytes},
     {cc::kSign, {kSignerT}, sign_parameters},
     {cc::kSign, {kSignerP}, sign_parameters},
     {cc::kUnseal, {kSealedT}},
@@ -315,7 +315,7 @@ const std::vector<Example> kExamples = {
     {cc::kNVCertify,
      {kSignerP, kOwnerH, kPlain},
      [](World&) { return Writer().u16(0).u16(kAlgNull).u16(8).u16(0).take(); }},
-    {cc::kEventSequenceComplete, {kPcrH, {W::kEventSequence}}, octets},
+    {cc::kEventSequenceComplete, {kPcrH, {W::kEventSequence}}, bytes},
     {cc::kHashSequenceStart, {}, auth_and_sha256},
     {cc::kPolicyPhysicalPresence, {kPolicy}},
     {cc::kPolicyDuplicationSelect,
@@ -329,7 +329,7 @@ const std::vector<Example> kExamples = {
     {cc::kZGen2Phase, {kDhT}, two_phase},
     {cc::kZGen2Phase, {kDhP}, two_phase},
     {cc::kECEphemeral, {}, [](World&) { return Writer().u16(kP256).take(); }},
-    {cc::kPolicyNvWritten, {kPolicy}, clear_octet},
+    {cc::kPolicyNvWritten, {kPolicy}, clear_byte},
     {cc::kPolicyTemplate, {kPolicy}, digest_32},
     {cc::kCreateLoaded,
      {kOwnerH},

@@ -1,4 +1,4 @@
-// What the guard reads in a command's parameters stands where libtpms reads it.
+// The guard reads a command's parameters at the same places as libtpms.
 
 #include <gtest/gtest.h>
 
@@ -37,7 +37,7 @@ Profile without(Numbers Profile::*set, const Numbers& numbers) {
   return out;
 }
 
-TEST(Guard, CanReadWhateverLibtpmsAccepts) {
+TEST(Guard, CanReadEveryCommandThatLibtpmsAccepts) {
   World world;
   for_each_example(
       world, [](const wire::CommandRow&) { return true; },
@@ -50,7 +50,7 @@ TEST(Guard, CanReadWhateverLibtpmsAccepts) {
       });
 }
 
-TEST(Guard, SeesWhatTheParametersName) {
+TEST(Guard, SeesTheHandlesInTheParameters) {
   const struct {
     wire::CommandCode code;
     Numbers Profile::*set;
@@ -72,7 +72,7 @@ TEST(Guard, SeesWhatTheParametersName) {
         });
 }
 
-// Their examples name the owner or TPM_RH_NULL: whatever else were read in its place would be refused.
+// Their examples name the owner or TPM_RH_NULL: any other value in its place would be refused.
 TEST(Guard, SeesTheHierarchyThatAnObjectOrATicketIsFor) {
   World world;
   for_each_example(

@@ -20,7 +20,7 @@ namespace {
 
 constexpr Rc kExclusive = 0x121, kNonce = 0x08F, kSymmetric = 0x096;
 
-// --- what a format-one code speaks of
+// --- the subject of a format-one code
 
 bool is_format_one(Rc code) {
   return (code & 0x080) != 0;
@@ -107,7 +107,7 @@ bool is_fault_of_handle(Rc answer, Rc refusal, const Outline& command, const Out
   return unknown || std::count(std::begin(kFaults), std::end(kFaults), wire::base_code(answer)) != 0;
 }
 
-// What libtpms says of an authorization whose form is right; empty: nothing is wrong with it.
+// libtpms' objection to an authorization of a correct form; empty: none.
 std::set<Rc> faults_of_authorization(const Outline& command, std::size_t index) {
   constexpr std::uint32_t kNumbers = 64, kLoaded = 2;
   const auto& one = command.authorizations[index];
@@ -170,7 +170,7 @@ Agreement judge_refusal(const Case& one, const wire::CommandTable& table) {
   if (one.answer == refusal) return Agreement::kSameCode;
   if (given_before_handles(refusal) || one.command.size() < wire::kHeaderSize) return Agreement::kDisagreement;
   const Outline command = outline(one.command, table), seed = outline(one.seed, table);
-  // A started TPM answers every Startup so, whatever is in it.
+  // A started TPM answers every Startup in this way, with any parameters.
   if (one.answer == rc::kInitialize && command.row->code == cc::kStartup) return Agreement::kEarlier;
   if (is_of_encrypted_parameter(refusal, command) && is_fault_before_decryption(one.answer, command))
     return Agreement::kEarlier;
@@ -243,7 +243,7 @@ std::string inconsistency(const wire::Command& parsed, ByteView command) {
   if (again.bytes().size() != parsed.parameters_at()) return "something lies between authorizations and parameters";
   again.raw(parsed.parameters());
   if (!wire::same_bytes(again.bytes(), command)) return "the parts do not make the whole";
-  if (!wire::same_bytes(parsed.bytes(), command)) return "the octets were changed";
+  if (!wire::same_bytes(parsed.bytes(), command)) return "the bytes were changed";
   return {};
 }
 

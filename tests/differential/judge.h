@@ -38,7 +38,7 @@ enum class Agreement : std::uint8_t {
 
 struct Case {
   ByteView seed;     // a well-formed command whose handles all name something
-  ByteView command;  // what was made of it
+  ByteView command;  // the parsed form
   const tl::expected<wire::Command, wire::Rc>& parsed;
   wire::Rc answer = 0;  // libtpms's
 };
@@ -46,7 +46,8 @@ struct Case {
 // The world's sessions are loaded: number 0 is the HMAC session, 1 the policy session.
 [[nodiscard]] Agreement judge(const Case& one, const wire::CommandTable& table);
 
-// What an accepted command must be: its parts lie one behind the other and are the whole of `command`. Empty: they are.
+// The rule for an accepted command: its parts lie one behind the other and are the whole of `command`. Empty: the rule
+// holds.
 [[nodiscard]] std::string inconsistency(const wire::Command& parsed, ByteView command);
 
 }  // namespace tpmspace::differential

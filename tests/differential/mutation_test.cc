@@ -36,7 +36,7 @@ std::uint64_t setting(const char* name, std::uint64_t otherwise) {
 
 std::string hex(ByteView data) {
   std::string out;
-  for (const auto octet : data) out += fmt::format("{:02x}", octet);
+  for (const auto byte : data) out += fmt::format("{:02x}", byte);
   return out;
 }
 
@@ -52,7 +52,7 @@ struct Tally {
   std::map<Rc, std::uint64_t> same_by_code;
 };
 
-// Handles that a swapped one may become: what is there, what is not, what cannot be.
+// Handles that a swapped handle may become: existing, missing and impossible handles.
 std::vector<std::uint32_t> handle_pool(const World& world) {
   std::vector<std::uint32_t> out = {0x80000000, 0x80000001, 0x80000002, 0x80000003, 0x80123456, 0x81000077, 0x02000000,
                                     0x02000001, 0x03000000, 0x03000001, 0x02000002, 0x0300003F, 0x02000040, 0x01800077,
@@ -124,7 +124,7 @@ class Duel {
     if (++tally_.failures >= 20) FAIL() << "that is enough";
   }
 
-  // Brings the world back after what the TPM really did.
+  // Restores the world after commands that the TPM executed.
   bool stage_survives(const wire::Command& command, Rc answer) {
     // lockoutAuth is refused for a while after one wrong try; failure mode ends with the power.
     const bool locked = answer == rc::kLockout || (wire::base_code(answer) == rc::kAuthFail && names_lockout(command));

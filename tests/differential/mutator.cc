@@ -82,7 +82,7 @@ void Mutator::damage(Damage kind, Bytes& command) {
     case Damage::kBits:
       command[place] ^= static_cast<std::uint8_t>(1U << random_.below(8));
       return;
-    case Damage::kOctet:
+    case Damage::kByte:
       command[place] = static_cast<std::uint8_t>(random_.next());
       return;
     case Damage::kTruncate:
@@ -161,7 +161,7 @@ Bytes Mutator::authorization() {
                                           0x80, 0x81, 0x85, 0x83, 0x08, 0x10, 0xFF};
   constexpr std::uint16_t kLengths[] = {1, 16, 32, 63, 64, 65, 0xFFFF};
   const auto length = [&] { return random_.one_in(4) ? random_.pick(kLengths) : std::uint16_t{0}; };
-  // What is announced is mostly there.
+  // Announced bytes are mostly there.
   const auto field = [&](std::uint16_t n) {
     const std::size_t there = n > 100 || random_.one_in(8) ? static_cast<std::size_t>(random_.below(8)) : n;
     return Writer().u16(n).raw(Bytes(there, 0x77)).take();

@@ -36,7 +36,7 @@ class Random {
 
 class Mutator {
  public:
-  // `handles`: what a swapped handle may become.
+  // `handles`: the replacements of a swapped handle.
   Mutator(const wire::CommandTable& table, std::vector<std::uint32_t> handles);
 
   // The mutation with that number of a well-formed command.
@@ -45,7 +45,7 @@ class Mutator {
  private:
   enum class Damage : std::uint8_t {
     kBits,
-    kOctet,
+    kByte,
     kTruncate,
     kExtend,
     kSizeField,

@@ -1,5 +1,5 @@
-// How many free object slots a command needs, by experiment: `scratch_slots` of the table is what persistent handles
-// and the returned object do not explain (TPM 2.0 library, Part 1, 30.3: a TPM may need room while it works).
+// How many free object slots a command needs, by experiment: `scratch_slots` of the table is the part that persistent
+// handles and the returned object do not explain (TPM 2.0 library, Part 1, 30.3: a TPM may need room while it works).
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>

@@ -39,7 +39,7 @@ std::uint32_t offset(Who who, Who from) {
 
 [[noreturn]] void fail(std::string_view what, ByteView command, wire::Rc code) {
   std::string hex;
-  for (const auto octet : command) hex += fmt::format("{:02x}", octet);
+  for (const auto byte : command) hex += fmt::format("{:02x}", byte);
   throw std::runtime_error(fmt::format("the world cannot be built: {} ({:#x}) to {}", what, code, hex));
 }
 

@@ -1,12 +1,12 @@
 // A small world inside libtpms: the TPM in this process with one of each thing that a command can name.
 //
-// Idea: libtpms is the judge of wire's parser and table, so it must have what the commands name, always under the same
-// handles. Keys exist twice: as a saved context that is loaded when a command's cast wants it (transient), and as a
-// persistent object. Every authorization value is empty; nothing that is used counts against the dictionary-attack
-// limit. `arrange` puts exactly the wanted things on stage; `stage_is_intact` and `house_is_intact` tell whether a
-// command left the world as it was; `rebuild` makes a new TPM. Threads: one. There is at most one World in a process
-// (libtpms is global to it). Errors: a world that cannot be built throws std::runtime_error: then there is nothing to
-// test against.
+// Idea: libtpms is the judge of wire's parser and table, so it must have the entities that the commands name, always
+// under the same handles. Keys exist twice: as a saved context that is loaded when a command's cast wants it
+// (transient), and as a persistent object. Every authorization value is empty; nothing that is used counts against the
+// dictionary-attack limit. `arrange` puts exactly the wanted things on stage; `stage_is_intact` and `house_is_intact`
+// tell whether a command left the world as it was; `rebuild` makes a new TPM. Threads: one. There is at most one World
+// in a process (libtpms is global to it). Errors: a world that cannot be built throws std::runtime_error: then there is
+// nothing to test against.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +33,7 @@ enum class Who : std::uint8_t {
   kPlatform,
   kLockout,
   kNull,
-  kPcr,  // 16, which everybody may reset
+  kPcr,  // 16, which all users may reset
   // Keys, each transient or persistent.
   kStorage,     // a restricted decryption key: parent of the children
   kSigner,      // ECDSA
@@ -76,7 +76,7 @@ struct Answer {
   Bytes parameters;
 };
 
-// What the examples' parameters are made of: made once for each TPM.
+// The parts of the examples' parameters: made once for each TPM.
 struct Material {
   Bytes child;              // TPM2B_PRIVATE and TPM2B_PUBLIC of the sealed object
   Bytes duplicate_public;   // TPM2B_PUBLIC
@@ -121,8 +121,7 @@ class World {
   [[nodiscard]] std::uint32_t handle(Party party) const;
   // Whether the stage is as `arrange` left it.
   [[nodiscard]] bool stage_is_intact();
-  // Whether persistent objects, NV indices, enabled hierarchies and what has an authorization value are as they were
-  // built.
+  // Whether persistent objects, NV indices, enabled hierarchies and authorization values are as they were built.
   [[nodiscard]] bool house_is_intact();
   // The policy session then permits the command with that code.
   void permit(wire::CommandCode code);
@@ -148,7 +147,7 @@ class World {
   void clear_stage();
   std::uint32_t load(ByteView context);
   Bytes digest_of_policy(wire::CommandCode code);
-  // What exists and what is enabled, as octets that are equal iff it is the same.
+  // The existing and enabled entities, as bytes that are equal iff the entities are the same.
   Bytes survey_stage();
   Bytes survey_house();
 

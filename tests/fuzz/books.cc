@@ -1,5 +1,4 @@
-// space::decode is total, what decodes re-encodes to the same octets, and check never falls over what a damaged image
-// says.
+// space::decode is total, a decoded image re-encodes to the same bytes, and check never fails on a damaged image.
 
 #include "books/books.h"
 

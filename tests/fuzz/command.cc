@@ -1,5 +1,5 @@
-// wire::Command::parse is total, whatever the octets and whatever a chip says of its commands; what it accepts lies in
-// the message without gaps and re-serialises to it.
+// wire::Command::parse is total for any bytes and any chip's list of commands; an accepted command lies in the message
+// without gaps and re-serialises to the message.
 //
 // Input: how many TPMA_CC words follow, those words (a chip's own list, adopted), the message.
 

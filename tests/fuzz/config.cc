@@ -1,6 +1,6 @@
-// The daemon's configuration file: any octets are answered with a configuration within its limits or with a sentence
-// that says where; what was taken settles into a configuration that the daemon can start with or says why not. Rules
-// name what exists, listeners can be made, whoever comes gets a profile, and what looks odd has its line.
+// The daemon's configuration file: any bytes give a configuration within its limits, or a sentence with a place; an
+// accepted file settles into a configuration with which the daemon can start, or gives the reason. Rules name existing
+// things, listeners can be made, every client gets a profile, and every warning has a line.
 
 #include "config/config.h"
 
@@ -27,7 +27,7 @@ void check_sentence(const std::string& sentence) {
 void check_limits(const config::Limits& limits) {
   require(limits.connections_per_owner >= 1 && limits.objects >= 1 && limits.sessions >= 1 && limits.queue >= 1,
           "no limit shuts everybody out");
-  require(limits.bytes >= 1U << 16U && limits.bytes <= INT64_MAX, "octets are within their bounds");
+  require(limits.bytes >= 1U << 16U && limits.bytes <= INT64_MAX, "bytes are within their bounds");
 }
 
 void check_texts(const Settings& settings) {
@@ -93,7 +93,7 @@ void check_listeners(const std::vector<guard::Listener>& listeners, const std::s
   }
 }
 
-// Whoever comes by whichever listener.
+// Any client of any listener.
 void check_access(const guard::Access& access) {
   require(!access.policy.rules().empty() && access.policy.rules().back().line == 0, "the standard rule is the last");
   for (const auto& rule : access.policy.rules())
@@ -134,7 +134,7 @@ void check_settled(const Settings& settings) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace tpmspace;
   std::string text;
-  for (const auto octet : std::span(data, size)) text.push_back(static_cast<char>(octet));
+  for (const auto byte : std::span(data, size)) text.push_back(static_cast<char>(byte));
   const auto settings = config::parse_settings(text, fuzz::kName, fuzz::few_accounts());
   if (!settings) {
     fuzz::check_sentence(settings.error());

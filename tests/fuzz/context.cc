@@ -1,4 +1,4 @@
-// space::read_context is total, and what it accepts is exactly one TPMS_CONTEXT of a known kind.
+// space::read_context is total, and an accepted context is exactly one TPMS_CONTEXT of a known kind.
 
 #include "books/context.h"
 
@@ -17,6 +17,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   wire::Writer plain;
   plain.u64(info->sequence).u32(info->saved_handle).u32(info->hierarchy).tpm2b(blob.subspan(18));
   fuzz::require(wire::same_bytes(plain.bytes(), blob), "the plain fields are where they are said to be");
-  fuzz::require(space::digest_of(blob) == space::digest_of(plain.bytes()), "equal octets, equal digests");
+  fuzz::require(space::digest_of(blob) == space::digest_of(plain.bytes()), "equal bytes, equal digests");
   return 0;
 }

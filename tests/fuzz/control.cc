@@ -1,4 +1,5 @@
-// Decoding control messages is total in both directions; what decodes is encoded again to what decodes to the same.
+// Decoding control messages is total in both directions; a decoded message encodes to bytes that decode to the same
+// message.
 //
 // Input: the message's type, its body.
 
@@ -14,13 +15,13 @@ namespace {
 
 using proto::ControlFrame;
 
-// The frame's octets as the other side's reader gives them.
-std::optional<ControlFrame> arrive(ByteView octets) {
+// The frame's bytes as the other side's reader gives them.
+std::optional<ControlFrame> arrive(ByteView bytes) {
   proto::FrameReader reader(4096, proto::kMaxReplySize);
-  reader.feed(octets);
+  reader.feed(bytes);
   auto arrival = reader.next();
   if (!arrival || !std::holds_alternative<ControlFrame>(*arrival)) return std::nullopt;
-  require(reader.buffered() == 0, "a frame is its own octets");
+  require(reader.buffered() == 0, "a frame is its own bytes");
   return std::get<ControlFrame>(std::move(*arrival));
 }
 
@@ -35,28 +36,28 @@ void check_request(const ControlFrame& frame) {
     require(reply && proto::type_of(*reply) == refusal.type, "a refusal is understood");
     return;
   }
-  const auto octets = proto::encode(*request);
-  require(wire::same_bytes(octets, proto::encode_control(frame.type, frame.body)), "a request re-encodes identically");
+  const auto bytes = proto::encode(*request);
+  require(wire::same_bytes(bytes, proto::encode_control(frame.type, frame.body)), "a request re-encodes identically");
 }
 
 void check_reply(const ControlFrame& frame) {
   const auto reply = proto::decode_reply(frame);
   if (!reply) return;
-  const auto octets = proto::encode(*reply);
-  require(octets.size() <= proto::kMaxReplySize, "a reply fits");
-  const auto arrived = arrive(octets);
+  const auto bytes = proto::encode(*reply);
+  require(bytes.size() <= proto::kMaxReplySize, "a reply fits");
+  const auto arrived = arrive(bytes);
   require(arrived.has_value(), "a reply can be sent");
   const auto again = proto::decode_reply(*arrived);
   require(again.has_value(), "a reply is understood again");
-  require(wire::same_bytes(proto::encode(*again), octets), "a reply re-encodes to itself");
+  require(wire::same_bytes(proto::encode(*again), bytes), "a reply re-encodes to itself");
 }
 
 void check_status(ByteView body) {
   const auto status = proto::decode_status(body);
   if (!status) return;
-  const auto octets = proto::encode_status(*status);
-  const auto again = proto::decode_status(octets);
-  require(again && wire::same_bytes(proto::encode_status(*again), octets), "a status re-encodes to itself");
+  const auto bytes = proto::encode_status(*status);
+  const auto again = proto::decode_status(bytes);
+  require(again && wire::same_bytes(proto::encode_status(*again), bytes), "a status re-encodes to itself");
 }
 
 }  // namespace

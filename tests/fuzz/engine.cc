@@ -110,7 +110,7 @@ class Play {
     owners_[connection] = owner;
   }
 
-  // It begins with what another one of its owner has.
+  // It begins with the objects of another connection of its owner.
   void fork_into(ConnectionId connection, space::OwnerId owner, std::uint64_t known) {
     for (const ConnectionId parent : connections_) {
       if (owners_.at(parent) != owner) continue;
@@ -140,7 +140,7 @@ class Play {
     waiting_.erase(connection);
   }
 
-  // What the outside does to a command in the queue, to the TPM, and to the engine itself.
+  // Outside events for a command in the queue, for the TPM, and for the engine itself.
   void disturb() {
     switch (input_.below(5)) {
       case 0:
@@ -188,7 +188,7 @@ class Play {
     require(tickets_.insert(waiting_[connection]).second, "a ticket is new");
   }
 
-  // --- steps and what must be true of them
+  // --- steps and their invariants
 
   void step() {
     const auto before = tpm_->transacts();
@@ -220,7 +220,7 @@ class Play {
 
   void finish() {
     tpm_->calm_down();
-    // Whoever waits for a session does so for 30 s.
+    // A client waits for a session for 30 s.
     for (std::size_t i = 0; i < 200 && !waiting_.empty(); ++i) {
       step();
       clock_.advance(1'000'000'000);

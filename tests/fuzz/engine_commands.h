@@ -1,5 +1,5 @@
-// What the clients of the engine's fuzzers say: octets of the input become commands about few objects and sessions, so
-// that they meet.
+// The commands of the clients of the engine's fuzzers: bytes of the input become commands about few objects and
+// sessions, so that the clients meet.
 // Threads: one.
 #pragma once
 
@@ -37,7 +37,7 @@ class Commands {
     }
   }
 
-  // What came behind the header of a good answer may be said again: saved contexts, wrapped keys.
+  // The body of a successful response may be sent again: saved contexts, wrapped keys.
   void learn(ByteView response) {
     const auto header = wire::read_header(response);
     const std::size_t skip = wire::kHeaderSize + (header->tag == wire::kTagSessions ? 4 : 0);
@@ -180,7 +180,7 @@ class Commands {
         return command(cc::kChangeEPS, {kPlatform}, password(), {});
     }
   }
-  // Any octets behind a right header.
+  // Any bytes behind a right header.
   Bytes raw() {
     const auto rows = wire::CommandTable::builtin().rows();
     const auto code = rows[input_.below(rows.size())].code;

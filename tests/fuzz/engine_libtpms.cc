@@ -171,7 +171,7 @@ class Play {
     waiting_[connection] = {engine_->submit(connection, std::move(*parsed), 0, now_), code};
   }
 
-  // --- steps and what must be true of them
+  // --- steps and their invariants
 
   bool step() {
     const auto done = engine_->step(now_);
@@ -212,7 +212,7 @@ class Play {
     return wire::to_bytes(response.first(std::min(size, response.size())));
   }
 
-  // What libtpms itself lists. It ends an exclusive audit; nobody here depends on one.
+  // libtpms' own list. The request ends an exclusive audit; no client here depends on one.
   std::size_t listed(std::uint32_t first) {
     const auto answer = tpm_->transact(get_capability(1, first, 64), 0);
     require(answer.has_value(), "libtpms answers");
@@ -235,7 +235,7 @@ class Play {
   }
 
   void finish() {
-    // Whoever waits for a session does so for 30 s.
+    // A client waits for a session for 30 s.
     for (std::size_t i = 0; i < 200 && !waiting_.empty(); ++i) {
       step();
       now_ += 1'000'000'000;

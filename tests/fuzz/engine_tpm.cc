@@ -69,7 +69,7 @@ wire::Tpm::Answer PlayedTpm::play(ByteView command, std::uint8_t locality) {
   const std::uint8_t mood = input_.u8();
   if (mood < 0xC0) return model_->transact(command, locality);
   if (mood < 0xE0) return lie(command);
-  auto answer = model_->transact(command, locality);  // it is done, but what comes back is spoilt
+  auto answer = model_->transact(command, locality);  // executed, but the response is spoilt
   if (!answer || mood < 0xE8) return lie(command);
   if (mood < 0xF0) answer->resize(std::min<std::size_t>(answer->size(), input_.u8()));
   if (mood >= 0xF0 && !answer->empty()) (*answer)[input_.below(answer->size())] ^= input_.u8();

@@ -1,8 +1,8 @@
 // The TPM that the engine fuzzer plays.
 //
-// Idea: three characters. The liar answers whatever the input says: plausible, refusing, truncated, garbage, nothing.
-// The honest one is the model TPM, so that states are reached which no liar finds. The moody one is the model, but now
-// and then the input answers in its place, or spoils what it answered.
+// Idea: three characters. The liar answers as the input says: plausible, refusing, truncated, garbage, nothing. The
+// honest one is the model TPM, so that states are reached which no liar finds. The moody one is the model, but now and
+// then the input answers in its place, or spoils its response.
 // Threads: one.
 #pragma once
 

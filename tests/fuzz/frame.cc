@@ -1,6 +1,6 @@
 // proto::FrameReader gives the same frames however the stream is cut, and never holds more than its limits.
 //
-// Input: which limits, two octets that say how to cut, the stream.
+// Input: which limits, two bytes that say how to cut, the stream.
 
 #include "proto/frame.h"
 
@@ -19,7 +19,7 @@ struct Limits {
 };
 constexpr Limits kLimits[] = {{4096, proto::kMaxControlSize}, {64, 32}, {10, 10}, {1 << 20, proto::kMaxReplySize}};
 
-// An arrival as octets, so that two can be compared.
+// An arrival as bytes, so that two can be compared.
 struct Flatten {
   Bytes operator()(const proto::TpmFrame& one) const { return wire::Writer().u8(0).raw(one.bytes).take(); }
   Bytes operator()(const proto::ControlFrame& one) const {
@@ -61,7 +61,7 @@ Outcome read(ByteView stream, const Limits& limits, NextCut next_cut) {
     reader.feed(stream.first(n));
     stream = stream.subspan(n);
     drain(reader, limits, out);
-    // All complete frames are out, so what is held is one that is not.
+    // All complete frames are out, so the held bytes are an incomplete frame.
     require(reader.buffered() < std::max({limits.control, limits.frame, proto::kFrameHeaderSize}) ||
                 reader.buffered() < proto::kFrameHeaderSize,
             "no more is held than one unfinished frame");
@@ -80,11 +80,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::uint32_t state = input.u16() | 1U;
   const auto stream = input.rest();
   const auto whole = read(stream, limits, [&] { return stream.size(); });
-  const auto octets = read(stream, limits, [] { return std::size_t{1}; });
+  const auto bytes = read(stream, limits, [] { return std::size_t{1}; });
   const auto pieces = read(stream, limits, [&] {
     state = state * 1664525U + 1013904223U;
     return std::size_t{1} + (state >> 16) % 37;
   });
-  require(whole == octets && whole == pieces, "the cuts do not matter");
+  require(whole == bytes && whole == pieces, "the cuts do not matter");
   return 0;
 }

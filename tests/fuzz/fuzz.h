@@ -1,4 +1,4 @@
-// What every fuzzer here shares: reading its input piece by piece, and saying what must be true.
+// Shared by all fuzzers: reading the input piece by piece, and stating invariants.
 //
 // Idea: an input that is used up goes on giving zeros, so every prefix of an interesting input is an input too.
 // Threads: values.
@@ -33,7 +33,7 @@ inline void trace(const char* what, ByteView data) {
   static const bool wanted = std::getenv("TPMSPACE_FUZZ_TRACE") != nullptr;
   if (!wanted) return;
   std::fprintf(stderr, "%s ", what);
-  for (const auto octet : data) std::fprintf(stderr, "%02x", octet);
+  for (const auto byte : data) std::fprintf(stderr, "%02x", byte);
   std::fputc('\n', stderr);
 }
 
@@ -56,7 +56,7 @@ class Input {
     const std::uint32_t high = u16();
     return high << 16 | u16();
   }
-  // At most n octets.
+  // At most n bytes.
   ByteView take(std::size_t n) {
     const auto out = rest_.first(std::min(n, rest_.size()));
     rest_ = rest_.subspan(out.size());

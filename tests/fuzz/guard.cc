@@ -1,5 +1,5 @@
-// guard::judge is total, whatever the octets and whatever a chip says of its commands; admin is stopped by nothing; and
-// a narrowed profile allows exactly what both allow; what is learned from a command allows it.
+// guard::judge is total for any bytes and any chip's list of commands; admin allows everything; a narrowed profile
+// allows exactly the intersection; a profile learned from a command allows the command.
 //
 // Input: how many TPMA_CC words follow, those words (a chip's own list, adopted), the locality, which two of the
 // shipped profiles, the message.

@@ -1,4 +1,4 @@
-// The texts that a peer is known by (peer/proc_text.h, peer/cgroup_names.h): any octets are answered, and what is
+// The texts that a peer is known by (peer/proc_text.h, peer/cgroup_names.h): any bytes are answered, and what is
 // answered says the same when it is written down again, stands in the text, and can be used as a C string.
 // The whole input is each of the texts.
 
@@ -77,7 +77,7 @@ void check_link_and_label(const std::string& text) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace tpmspace;
   std::string text;
-  for (const auto octet : std::span(data, size)) text.push_back(static_cast<char>(octet));
+  for (const auto byte : std::span(data, size)) text.push_back(static_cast<char>(byte));
   fuzz::check_process(text);
   fuzz::check_cgroups(text);
   fuzz::check_link_and_label(text);

@@ -1,4 +1,4 @@
-// wire::Response::parse is total for every row, with and without sessions; what it believes lies in the message.
+// wire::Response::parse is total for every row, with and without sessions; an accepted response lies in the message.
 
 #include "wire/response.h"
 
@@ -11,7 +11,7 @@ namespace {
 void check(ByteView message, const wire::CommandRow& row, bool with_sessions) {
   auto response = wire::Response::parse(wire::to_bytes(message), row, with_sessions);
   if (!response) return;
-  require(wire::same_bytes(response->bytes(), message), "the octets are kept");
+  require(wire::same_bytes(response->bytes(), message), "the bytes are kept");
   const auto parameters = response->parameters();
   const auto whole = response->bytes();
   require(parameters.empty() || (parameters.data() >= whole.data() &&

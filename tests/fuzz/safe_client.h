@@ -1,4 +1,4 @@
-// A client under `safe` that means no good: it knows what it has in the TPM, and sends random commands with it.
+// A hostile client under `safe`: it knows its objects and sessions in the TPM, and sends random commands with them.
 //
 // Idea: commands come from the command table, as far as a profile allows them; their handles from what the client owns
 // and what is there for everybody, as the row's uses say; their authorizations are passwords and policy sessions that
@@ -18,7 +18,7 @@ namespace tpmspace::fuzz {
 
 class SafeClient {
  public:
-  // `nv`, `persistent`: what an administrator has put there.
+  // `nv`, `persistent`: provided by an administrator.
   SafeClient(std::uint64_t seed, const guard::Profile& profile, std::vector<std::uint32_t> nv,
              std::vector<std::uint32_t> persistent);
 

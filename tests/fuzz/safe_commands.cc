@@ -1,4 +1,4 @@
-// What `safe` lets through must not end, hang or disable a TPM.
+// Commands allowed by `safe` must not end, hang or disable a TPM.
 //
 // A random client (safe_client.h) sends commands that the profile `safe` allows to an swtpm process of its own, through
 // what tpmspaced has in front of it: the parser, the guard and the filter of known crashes. It proves that swtpm lives,
@@ -95,7 +95,7 @@ class SwtpmProcess {
   pid_t pid_ = -1;
 };
 
-// A TPM with what an administrator provides: an NV index that everybody may read, and a storage key.
+// A TPM with an administrator's entities: an NV index that all users may read, and a storage key.
 class Target {
  public:
   explicit Target(bool embedded) {
@@ -110,7 +110,7 @@ class Target {
   wire::Tpm::Answer ask(ByteView command) { return filter_->transact(command, 0); }
   wire::Tpm::Answer ask_past_the_filter(ByteView command) { return raw_->transact(command, 0); }
   std::optional<std::string> end() { return process_ ? process_->end() : std::nullopt; }
-  // What the TPM says of it: of libtpms the function's address, the line and the kind. Empty: it is in order.
+  // The TPM's report on the failure: of libtpms the function's address, the line and the kind. Empty: no failure.
   [[nodiscard]] Bytes failure() {
     const auto answer = ask(command(cc::kGetTestResult, {}, {}, {}));
     const bool failed =

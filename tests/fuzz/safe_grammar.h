@@ -38,7 +38,7 @@ class Dice {
   std::mt19937_64 engine_;
 };
 
-// What the TPM has made. Each list keeps the newest kMost.
+// Results of the TPM. Each list keeps the newest kMost.
 struct Pool {
   static constexpr std::size_t kMost = 24;
 
@@ -47,7 +47,7 @@ struct Pool {
   std::deque<Bytes> contexts;  // TPMS_CONTEXT
   std::deque<Bytes> names;     // TPM2B_NAME
   std::deque<Bytes> pieces;    // TPM2Bs of any kind: signatures' digests, ciphertexts, points, seeds
-  std::deque<Bytes> tails;     // what stands at a response's end: tickets, signatures
+  std::deque<Bytes> tails;     // the end of a response: tickets, signatures
 
   static void keep(std::deque<Bytes>& list, Bytes one);
   void learn(wire::CommandCode code, ByteView parameters);

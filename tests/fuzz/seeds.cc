@@ -31,7 +31,7 @@ class Corpus {
   }
   void add(ByteView data) {
     std::ofstream file(directory_ / fmt::format("seed-{:03}", count_++), std::ios::binary);
-    for (const auto octet : data) file.put(static_cast<char>(octet));
+    for (const auto byte : data) file.put(static_cast<char>(byte));
   }
   void add(const std::string& text) {
     std::ofstream(directory_ / fmt::format("seed-{:03}", count_++), std::ios::binary) << text;
@@ -231,7 +231,7 @@ Bytes parkers(std::initializer_list<std::uint8_t> head, std::uint8_t run, std::u
     seed = seed * 1664525 + 1013904223;
     return static_cast<std::uint8_t>((seed >> 16) % below);
   };
-  const auto add = [&](std::initializer_list<std::uint8_t> octets) { out.insert(out.end(), octets); };
+  const auto add = [&](std::initializer_list<std::uint8_t> bytes) { out.insert(out.end(), bytes); };
   for (int i = 0; i < 6; ++i) add({0, 0x7F});  // open
   for (int i = 0; i < 60; ++i) {
     const std::uint8_t who = draw(6), number = draw(8);
@@ -259,14 +259,14 @@ Bytes parkers(std::initializer_list<std::uint8_t> head, std::uint8_t run, std::u
   return out;
 }
 
-// A client's life, as engine.cc reads it: octets that mean steps. See there.
+// A client's life, as engine.cc reads it: bytes that mean steps. See there.
 void write_engine(const fs::path& directory) {
   Corpus engine(directory, "engine");
   for (std::uint8_t mode = 0; mode < 3; ++mode) {
     Bytes life = {mode, 2, 2, 60, 0, 0};
     for (std::uint8_t i = 0; i < 120; ++i)
-      for (const std::uint8_t octet : {std::uint8_t(i % 11), i, std::uint8_t(i * 7), std::uint8_t(i % 5)})
-        life.push_back(octet);
+      for (const std::uint8_t byte : {std::uint8_t(i % 11), i, std::uint8_t(i * 7), std::uint8_t(i % 5)})
+        life.push_back(byte);
     engine.add(life);
     for (std::uint8_t i = 0; i < 12; ++i)
       engine.add(parkers({mode, 0, 0, std::uint8_t(1 + i % 4), 0, 0}, 1, i * 3U + mode));
@@ -289,7 +289,7 @@ void write_engine_libtpms(const fs::path& directory) {
   }
 }
 
-// found.txt: what once broke something.
+// found.txt: inputs that once found a fault.
 void write_found(const fs::path& list, const fs::path& directory) {
   std::ifstream in(list);
   for (std::string line; std::getline(in, line);) {

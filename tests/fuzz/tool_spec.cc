@@ -6,7 +6,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace tpmspace;
   std::string text;
-  for (const auto octet : std::span(data, size)) text.push_back(static_cast<char>(octet));
+  for (const auto byte : std::span(data, size)) text.push_back(static_cast<char>(byte));
   const auto spec = tpm::parse_spec(text);
   if (!spec) {
     fuzz::require(!spec.error().empty(), "an error is a sentence");

@@ -49,7 +49,7 @@ class AuditTest(unittest.TestCase):
         line = [harness.program("tpmspace"), *words, "--socket", daemon.path]
         return subprocess.run(line, capture_output=True, text=True, timeout=harness.TIMEOUT, check=False)
 
-    def test_an_order_says_which_and_on_what(self):
+    def test_the_record_of_an_order_names_order_and_target(self):
         with self.daemon() as daemon, daemon.connect() as client:
             handles = [harness.handle_of(client.run(harness.start_auth_session())) for _ in range(3)]
             named = [f"0x{handle:08x}" for handle in handles]
@@ -58,20 +58,20 @@ class AuditTest(unittest.TestCase):
                 self.tool(daemon, *words)
             orders = self.wait_for(daemon, "order", 6)
             self.assertEqual([order["reason"] for order in orders[:5]],
-                             [f"reservation of {named[2]}: it concerned 1 session",
-                              f"release of {named[2]}: it concerned 1 session",
-                              f"flush of {named[0]}, {named[1]}: it concerned 2 sessions",
-                              "flush of the sessions of uid 0: it concerned 1 session",
-                              "flush of the abandoned sessions: there was no such session"])
-            self.assertTrue(orders[5]["reason"].startswith(f"reservation of {named[0]}: it could not be done: "))
+                             [f"reservation of {named[2]}: 1 session",
+                              f"release of {named[2]}: 1 session",
+                              f"flush of {named[0]}, {named[1]}: 2 sessions",
+                              "flush of the sessions of uid 0: 1 session",
+                              "flush of the abandoned sessions: no such session existed"])
+            self.assertTrue(orders[5]["reason"].startswith(f"reservation of {named[0]}: the order failed: "))
             self.assertEqual(orders[5]["handle"], named[0])
             self.assertIn("code", orders[5])
             self.assertEqual({order["uid"] for order in orders}, {0})
             taken = self.wait_for(daemon, "reclaimed", 3)
-            self.assertEqual({record["reason"] for record in taken}, {"an administrator said so"})
+            self.assertEqual({record["reason"] for record in taken}, {"by order of an administrator"})
             self.assertEqual({record["handle"] for record in taken}, set(named))
 
-    def test_who_may_not_order_is_recorded(self):
+    def test_a_refused_order_is_recorded(self):
         with self.daemon() as daemon:
             with harness.effective_user(ALICE), daemon.connect() as client:
                 client.hello()
@@ -80,7 +80,7 @@ class AuditTest(unittest.TestCase):
             self.assertEqual((refused["uid"], refused["code"]), (ALICE, f"0x{harness.MANAGER | DISABLED:08x}"))
             self.assertEqual(refused["reason"], "only an administrator orders a flush of the abandoned sessions")
 
-    def test_a_session_that_is_taken_says_why_and_for_whom(self):
+    def test_the_record_of_a_reclaimed_session_gives_cause_and_waiter(self):
         with self.daemon('[profile.default]\nlease = "1ms"\n') as daemon, daemon.connect() as hoarder:
             for _ in range(harness.SESSIONS_TO_GIVE):
                 hoarder.run(harness.start_auth_session())
@@ -88,9 +88,9 @@ class AuditTest(unittest.TestCase):
                 client.run(harness.start_auth_session())
             taken = self.wait_for(daemon, "reclaimed")[0]
             self.assertEqual((taken["uid"], taken["reason"]),
-                             (0, f"it was idle for longer than its lease, and uid {ALICE} waits for one"))
+                             (0, f"the session was idle for longer than its lease, and uid {ALICE} waits for a session"))
 
-    def test_what_was_left_behind_and_goes_is_recorded(self):
+    def test_the_flush_of_an_abandoned_session_is_recorded(self):
         with self.daemon("[limits]\nclient_saved_sessions = 1\n") as daemon:
             with daemon.connect() as client:
                 handles = [harness.handle_of(client.run(harness.start_auth_session())) for _ in range(2)]
@@ -99,7 +99,7 @@ class AuditTest(unittest.TestCase):
             (gone,) = self.wait_for(daemon, "reclaimed")
             self.assertEqual((gone["uid"], gone["handle"]), (0, f"0x{handles[0]:08x}"))
             self.assertEqual(gone["reason"],
-                             "its connection is closed, and its owner left too many sessions behind")
+                             "the session's connection is closed, and its owner left too many sessions behind")
 
     def test_a_choice_of_a_tpm_is_recorded(self):
         with harness.Swtpm() as swtpm:
@@ -122,14 +122,14 @@ class AuditTest(unittest.TestCase):
             for _ in range(count):
                 client.command(harness.self_test())
 
-    def test_what_is_held_back_is_said_though_nothing_follows(self):
+    def test_the_count_of_held_back_records_needs_no_further_record(self):
         with self.daemon() as daemon:
             self.flood(daemon, LINES_PER_PERIOD + 4)
             (held_back,) = self.wait_for(daemon, "held_back")
             self.assertEqual((held_back["uid"], held_back["held_back"]), (ALICE, 4))
             self.assertEqual(len(self.records("refused")), LINES_PER_PERIOD)
 
-    def test_what_is_held_back_is_counted_for_who_caused_it(self):
+    def test_held_back_records_are_counted_for_their_owner(self):
         with self.daemon() as daemon:
             self.flood(daemon, LINES_PER_PERIOD + 4)
             status = daemon.status()
@@ -174,7 +174,7 @@ class AuditTest(unittest.TestCase):
             self.assertIn("may have done it", record["reason"])
             tpm.release()
 
-    def test_what_is_held_back_is_said_at_the_end(self):
+    def test_the_count_of_held_back_records_is_written_at_the_end(self):
         with self.daemon() as daemon:
             self.flood(daemon, LINES_PER_PERIOD + 4)
         said = len(self.records("refused")) + sum(record.get("held_back", 0) for record in self.records())
@@ -198,7 +198,7 @@ class AuditTest(unittest.TestCase):
             self.file.rename(new)
             self.file.mkdir()
             daemon.signal(signal.SIGHUP)
-            daemon.wait_for_log("cannot be opened anew, so the old one goes on: Is a directory")
+            daemon.wait_for_log("cannot be opened anew, so the old file gets further records: Is a directory")
             daemon.wait_until(lambda: len(self.records("policy", new)) == 2, "the second reading")
 
 

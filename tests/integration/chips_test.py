@@ -88,7 +88,7 @@ class ChipsTest(RefusalTest):
             here("evictcontrol", "-C", "o", "-c", "p.ctx", KEY, "-Q")
             self.assertIn(KEY, here("getcap", "handles-persistent").decode())
             self.assertNotIn(KEY, there("getcap", "handles-persistent").decode())
-            # What was saved here cannot be loaded there.
+            # A context saved here cannot be loaded there.
             with self.assertRaises(Refused):
                 there("flushcontext", str(here.directory / "p.ctx"))
 
@@ -101,7 +101,7 @@ class ChipsTest(RefusalTest):
             self.assertEqual(status["tpm"]["all_chips"], "")
             self.assertTrue(status["tpm"]["backend"].startswith("swtpm:"), status["tpm"])
 
-    def test_an_administrator_chooses_and_nobody_else_does(self):
+    def test_only_an_administrator_chooses_a_chip(self):
         with self.two() as (daemon, _, _):
             root = daemon.connect()
             self.assertEqual(use_chip(root, "other"), 0)
@@ -116,8 +116,8 @@ class ChipsTest(RefusalTest):
             self.assertEqual(use_chip(alice, "main"), 0)
             self.assertEqual(harness.code_of(alice.command(harness.get_random())), 0)
 
-    def test_who_may_do_everything_with_one_chip_has_no_other(self):
-        """A container's own TPM: `admin` by its listener is no administrator of tpmspaced."""
+    def test_all_permissions_on_one_chip_give_no_other_chip(self):
+        """A container's own TPM: `admin` by its listener is not an administrator of tpmspaced."""
         with self.two(more=OWN_TPM) as (daemon, other, _), User(daemon, CAROL) as carol:
             own = str(pathlib.Path(other).parent / "own.sock")
             carol.environment["TPM2TOOLS_TCTI"] = f"space:path={own}"
@@ -126,7 +126,7 @@ class ChipsTest(RefusalTest):
             carol.environment["TPM2TOOLS_TCTI"] = f"space:path={own},chip=other"
             carol("pcrread", "sha256:0")
             carol.environment["TPM2TOOLS_TCTI"] = f"space:path={own},chip=main"
-            with self.assertRaisesRegex(Refused, "only administrators choose"):
+            with self.assertRaisesRegex(Refused, "only administrators can choose"):
                 carol("pcrread", "sha256:0")
             for words in (("listener", "list"), ("policy", "reload"), ("status", "--chip", "main")):
                 done = carol.run(harness.program("tpmspace"), *words, "--socket", own)
@@ -142,10 +142,10 @@ class ChipsTest(RefusalTest):
             self.assertIn("no sessions", self.tool(daemon, "sessions"))
             self.tool(daemon, "flush", "--abandoned", "--chip", "other")
             self.assertIn("no sessions", self.tool(daemon, "sessions", "--chip", "other"))
-            self.assertIn("is not one that its configuration names",
+            self.assertIn("is not in its configuration",
                           self.tool(daemon, "status", "--chip", "nowhere", code=1))
             alice.environment["TPM2TOOLS_TCTI"] = f"space:path={daemon.path},chip=other"
-            with self.assertRaisesRegex(Refused, "only administrators choose"):
+            with self.assertRaisesRegex(Refused, "only administrators can choose"):
                 alice("getrandom", "8")
             connected = f"cmd:{harness.program('tpmspace')} connect --socket {daemon.path} --chip other"
             root.environment["TPM2TOOLS_TCTI"] = connected
@@ -164,7 +164,7 @@ class ChipsTest(RefusalTest):
             self.assertIn('there is no chip "x"; there are: main, other',
                           self.tool(daemon, "listener", "add", "x", path + "x", "--chip", "x", code=1))
 
-    def test_one_that_hangs_or_is_gone_costs_the_others_nothing(self):
+    def test_a_chip_that_hangs_or_is_gone_costs_the_others_nothing(self):
         """An swtpm that is stopped while it has a command, and then killed: who uses the other TPM sees nothing."""
         with self.two() as (daemon, other, swtpm):
             here, there = daemon.connect(), harness.Client(other)
@@ -223,9 +223,9 @@ class ChipsTest(RefusalTest):
             self.assertEqual((tpm["lost"], tpm["lost_chips"]), (False, ""))
             self.assertNotIn("does not answer", self.tool(daemon, "listener", "list"))
             self.assertNotIn("does not answer", self.doctor(daemon))
-            daemon.wait_for_log('is there again: the chip "other"')
+            daemon.wait_for_log('the chip "other", is there again')
 
-    def test_the_main_one_comes_back_by_itself(self):
+    def test_the_main_chip_comes_back_by_itself(self):
         with harness.Swtpm() as swtpm, harness.Daemon(swtpm.spec) as daemon:
             client = daemon.connect()
             client.run(harness.create_primary())
@@ -235,7 +235,7 @@ class ChipsTest(RefusalTest):
             self.wait_until_served(daemon, daemon.path)
             client.run(harness.create_primary())
 
-    def test_one_that_is_gone_while_it_hangs_comes_back(self):
+    def test_a_chip_that_goes_while_it_hangs_comes_back(self):
         """Commands that wait in it are answered, and so are their clients later."""
         with self.two() as (daemon, other, swtpm):
             waiting = [harness.Client(other) for _ in range(5)]
@@ -255,7 +255,7 @@ class ChipsTest(RefusalTest):
         status = json.loads(self.tool(daemon, "status", "--json", "--chip", "other"))
         return status["queue"]["now"] + (status["current"]["command"] != 0)
 
-    def test_it_ends_while_one_is_gone(self):
+    def test_it_ends_while_a_chip_is_gone(self):
         with self.two() as (daemon, other, swtpm):
             there = harness.Client(other)
             swtpm.kill()
@@ -263,7 +263,7 @@ class ChipsTest(RefusalTest):
             self.assertEqual(daemon.stop(), 0)
             self.assertTrue(there.is_closed())
 
-    def test_it_ends_while_one_is_being_opened(self):
+    def test_it_ends_while_a_chip_is_being_opened(self):
         """An swtpm that takes the connection, or does not, and says nothing."""
         with tempfile.TemporaryDirectory(prefix="tpmspace-mute-") as directory, socket.socket(socket.AF_UNIX) as mute:
             mute.bind(f"{directory}/data")
@@ -285,8 +285,9 @@ class ChipsTest(RefusalTest):
                 self.assertEqual(harness.code_of(there.command(harness.get_random())),
                                  harness.MANAGER | harness.FAILURE)
                 self.assertTrue(there.is_closed())
-                self.assertIn("is not there; its log says why", self.tool(daemon, "status", "--chip", "other", code=1))
-                self.assertIn('whoever wants the chip "other" is refused', daemon.log())
+                self.assertIn("is missing; the log of tpmspaced says why",
+                              self.tool(daemon, "status", "--chip", "other", code=1))
+                self.assertIn('clients of the chip "other" are refused', daemon.log())
                 swtpm.start()
                 self.wait_until_served(daemon, other)
 
@@ -302,7 +303,7 @@ class ChipsTest(RefusalTest):
             self.assertIn('the namespace "n" has the chip "third", which is served as the configuration says from the next start',
                           self.tool(daemon, "policy", "reload", code=1))
 
-    def test_who_is_at_another_chip_has_its_own_turns_and_tries(self):
+    def test_a_client_of_another_chip_has_its_own_turns_and_tries(self):
         """Wrong authorizations at one TPM cost nothing at the other."""
         with self.two() as (daemon, other, _), User(daemon, ALICE) as here, User(daemon, ALICE, path=other) as there:
             for user in (here, there):

@@ -93,7 +93,7 @@ class ClientsTest(RefusalTest):
             numbers = [client["connection"] for client in shown["clients"]]
             self.assertEqual(numbers, sorted(set(numbers)))
 
-    def test_objects_and_sessions_are_those_of_now(self):
+    def test_objects_and_sessions_are_the_current_numbers(self):
         with self.daemon.connect() as client:
             primary = client.run(harness.create_primary())
             handle = harness.handle_of(primary)
@@ -103,7 +103,7 @@ class ClientsTest(RefusalTest):
             client.run(harness.flush_context(handle))
             self.assertEqual((mine()["objects"], mine()["sessions"]), (0, 1))
 
-    def test_whoami_says_why_the_last_command_was_refused_of_a_program_that_has_ended(self):
+    def test_whoami_explains_the_last_refusal_of_an_ended_program(self):
         with User(self.daemon, ALICE) as alice, User(self.daemon, BOB) as bob:
             self.assertIsNone(self.whoami(alice)["last_refusal"])
             self.refused(0x143, alice, "clear")
@@ -131,7 +131,7 @@ class ClientsTest(RefusalTest):
         with User(self.daemon, BOB) as bob:
             with self.assertRaises(Exception):
                 bob("readpublic", "-c", "0x80ffffff")
-            self.assertIn("a handle names nothing", self.whoami(bob)["last_refusal"]["reason"])
+            self.assertIn("the connection has no object or session of this handle", self.whoami(bob)["last_refusal"]["reason"])
 
     def test_the_running_daemon_explains_a_connected_process(self):
         with self.connected_as(ALICE) as alices, User(self.daemon, BOB) as bob:
@@ -145,7 +145,7 @@ class ClientsTest(RefusalTest):
             self.assertEqual(allowed.returncode, 0, allowed.stderr)
             wrong = self.tell("policy", "explain", "--as", f"pid={alices}", "frobnicate")
             self.assertEqual(wrong.returncode, 1)
-            self.assertIn('tpmspace: "frobnicate" is no command', wrong.stderr)
+            self.assertIn('tpmspace: "frobnicate" is not a command', wrong.stderr)
             done = bob.run(harness.program("tpmspace"), "policy", "explain", "--as", f"pid={alices}", "--socket",
                            self.daemon.path)
             self.assertEqual(done.returncode, 1, "Bob is not told of Alice's process")

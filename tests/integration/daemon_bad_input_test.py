@@ -72,7 +72,7 @@ class BadInput(unittest.TestCase):
             "size 8": struct.pack(">I", 8) + bytes(8),
             "too long": struct.pack(">I", 5000) + one,
             "missing": b"",
-            "two octets": b"\0\0",
+            "two bytes": b"\0\0",
             "truncated": struct.pack(">I", 9) + one[:5],
             "truncated inside": struct.pack(">I", 7) + one[:7],
             "four": struct.pack(">I", 36) + one * 4,
@@ -90,7 +90,7 @@ class BadInput(unittest.TestCase):
             area = struct.pack(">I", 9 * n) + one * n
             self.failed(command(harness.GET_RANDOM, area + b"\0\x08", tag=0x8002))
 
-    def test_a_handle_nobody_has(self):
+    def test_an_unknown_handle_is_refused(self):
         for handle in (0x80123456, 0x80FFFFFF, 0x80000000):
             code = self.refused(command(harness.READ_PUBLIC, struct.pack(">I", handle)))
             self.assertEqual(code, 0x910)
@@ -116,7 +116,7 @@ class BadInput(unittest.TestCase):
             with self.subTest(code=hex(code)):
                 self.assertEqual(self.client.command(command(code)).hex(), "80010000000a000b0143")
 
-    def test_garbage_hurts_nobody_else(self):
+    def test_garbage_hurts_no_other_client(self):
         dice = random.Random(1)
         for _ in range(200):
             with self.daemon.connect() as client:

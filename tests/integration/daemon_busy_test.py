@@ -28,7 +28,7 @@ class SlowChip(unittest.TestCase):
         self.assertEqual(harness.code_of(self.client.frame()) & 0xFFFF, harness.CANCELED)
         self.client.run(get_random())
 
-    def test_everybody_else_is_answered_before_it_ends(self):
+    def test_other_clients_are_answered_before_it_ends(self):
         leaving = self.daemon.connect()
         leaving.run(get_random())
         self.start_keygen()
@@ -48,7 +48,7 @@ class SlowChip(unittest.TestCase):
         self.assertEqual(harness.code_of(self.client.frame()), 0)
         self.assertEqual(harness.code_of(waiting.frame()), 0)
 
-    def test_a_cancel_of_somebody_else_leaves_it_alone(self):
+    def test_a_cancel_of_another_client_leaves_it_alone(self):
         self.start_keygen()
         waiting = self.enterContext(self.daemon.connect())
         waiting.hello()
@@ -80,7 +80,7 @@ class HeldChip(unittest.TestCase):
         self.client.send(data)
         self.assertTrue(self.tpm.held.wait(harness.TIMEOUT))
 
-    def test_everybody_else_is_answered_while_it_works(self):
+    def test_other_clients_are_answered_while_it_works(self):
         self.hold(harness.CREATE_PRIMARY, harness.create_primary())
         leaving = self.daemon.connect()
         leaving.send(get_random())
@@ -102,11 +102,11 @@ class HeldChip(unittest.TestCase):
         other.send(get_random())
         for client in (self.client, other):
             self.assertEqual(harness.code_of(client.frame()), MANAGER | harness.FAILURE)
-        # Whoever comes now is answered at once; status says why.
+        # A new client is answered at once; status shows the reason.
         self.assertEqual(harness.code_of(other.command(get_random())), MANAGER | harness.FAILURE)
         self.assertEqual(self.client.status()["tpm_lost"], 1)
-        self.daemon.wait_for_log("held to be lost")
-        self.assertEqual(self.daemon.log().count("held to be lost"), 1)
+        self.daemon.wait_for_log("counts as lost")
+        self.assertEqual(self.daemon.log().count("counts as lost"), 1)
         self.tpm.release()
         self.daemon.wait_for_log("answers again")
         self.client.run(get_random())
@@ -126,11 +126,11 @@ class HeldChip(unittest.TestCase):
         self.hold(harness.GET_RANDOM, get_random())
         self.assertEqual(harness.code_of(self.client.frame()), MANAGER | harness.FAILURE)
         self.assertEqual(self.daemon.stop(), 0)
-        self.assertIn("left as it is", self.daemon.log())
+        self.assertIn("stopping without it", self.daemon.log())
 
 
 class Swtpm(unittest.TestCase):
-    def test_a_tpm_that_dies_is_said_once_and_nobody_hangs(self):
+    def test_a_dead_tpm_is_logged_once_and_no_client_hangs(self):
         with harness.Swtpm() as tpm, harness.Daemon(tpm.spec) as daemon:
             with daemon.connect() as client, daemon.connect() as other:
                 client.run(harness.create_primary())
@@ -154,7 +154,7 @@ class Swtpm(unittest.TestCase):
                 daemon.process.wait()
                 daemon.exit_code = 0
             with harness.Daemon(tpm.spec) as daemon, daemon.connect() as client:
-                daemon.wait_for_log("were left in the TPM and are flushed")
+                daemon.wait_for_log("were left in the TPM and are now flushed")
                 for _ in range(harness.SESSIONS_TO_GIVE):
                     client.run(harness.start_auth_session())
 

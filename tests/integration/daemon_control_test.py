@@ -65,7 +65,7 @@ class Control(unittest.TestCase):
             lambda: (lambda s: (s["connections_now"], s["spaces_objects"], s["spaces_objects_loaded"]))(
                 self.daemon.status()) == (2, 0, 0), "the other's space is empty")
 
-    def test_a_locality_that_is_none_is_refused(self):
+    def test_an_invalid_locality_is_refused(self):
         self.client.hello()
         for locality in (5, 31):
             rc, _ = self.client.control(harness.LOCALITY_MESSAGE, bytes([locality]))

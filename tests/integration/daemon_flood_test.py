@@ -10,7 +10,7 @@ import unittest
 import harness
 from harness import MANAGER, get_random
 
-# Orders that may wait for the TPM's thread (base/limits.h). Who connects, submits and leaves causes two that count.
+# Orders that may wait for the TPM's thread (base/limits.h). A client that connects, submits and leaves causes two orders.
 ORDERS = 20_000
 TAKEN_AT_MOST = ORDERS // 2 + 1
 CHURNED = TAKEN_AT_MOST + 700
@@ -53,7 +53,7 @@ class WhileACommandRuns(unittest.TestCase):
         self.tpm.release()
         self.assertEqual(harness.code_of(self.client.frame()), 0)
 
-    def test_who_submits_and_leaves_is_refused_in_the_end(self):
+    def test_a_user_that_submits_and_leaves_is_refused_in_the_end(self):
         self.start()
         waiting = self.enterContext(self.daemon.connect())
         self.assertTrue(self.submit(waiting))
@@ -71,7 +71,7 @@ class WhileACommandRuns(unittest.TestCase):
         self.assertEqual(status["queue_now"], 0)
         self.assertEqual(status["tpm_commands_by_code"][harness.GET_RANDOM], 2, "commands of nobody reached the TPM")
 
-    def test_another_owner_is_not_refused_for_what_left(self):
+    def test_another_owner_is_not_refused_for_commands_of_closed_connections(self):
         harness.need_root()
         self.start("--socket-mode", "0666")
         early = self.connect_as(65534)
@@ -83,7 +83,7 @@ class WhileACommandRuns(unittest.TestCase):
         for client in (early, late):
             self.assertEqual(harness.code_of(client.frame()), 0)
 
-    def test_another_owner_is_not_refused_for_what_waits(self):
+    def test_another_owner_is_not_refused_for_waiting_commands(self):
         harness.need_root()
         queue = 20
         self.start("--socket-mode", "0666", config=f"[limits]\nqueue = {queue}\n")
@@ -151,7 +151,7 @@ class WhileACommandRuns(unittest.TestCase):
         return answers
 
     def memory(self):
-        """What of the daemon is in memory, octets."""
+        """The memory of the daemon, in bytes."""
         pages = pathlib.Path(f"/proc/{self.daemon.pid}/statm").read_text().split()[1]
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 

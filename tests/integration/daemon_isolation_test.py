@@ -16,7 +16,7 @@ class Isolation(unittest.TestCase):
         self.daemon = self.enterContext(harness.Daemon(tpm))
         return self.enterContext(self.daemon.connect())
 
-    def test_five_octets_then_silence(self):
+    def test_five_bytes_then_silence(self):
         good = self.start()
         stalled = [self.enterContext(self.daemon.connect()) for _ in range(20)]
         for n, client in enumerate(stalled):
@@ -106,7 +106,7 @@ class Isolation(unittest.TestCase):
         good.run(get_random())
         self.assertEqual(good.status()["tpm_commands_by_code"][harness.CREATE_PRIMARY], 1)
 
-    def test_who_stops_sending_still_gets_his_answers(self):
+    def test_a_client_that_stops_sending_still_gets_its_responses(self):
         self.start()
         client = self.enterContext(self.daemon.connect())
         client.send(get_random(4) + get_random(5) + get_random(6))

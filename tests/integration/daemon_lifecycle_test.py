@@ -35,7 +35,7 @@ class Socket(unittest.TestCase):
             self.assertEqual(daemon.stop(), 0)
             self.assertEqual(os.listdir(self.directory), [])
 
-    def test_it_is_everybodys_unless_said(self):
+    def test_it_is_open_to_all_users_by_default(self):
         with harness.Daemon(socket_path=self.path):
             self.assertEqual(stat.S_IMODE(os.stat(self.path).st_mode), 0o666)
 
@@ -59,14 +59,14 @@ class Socket(unittest.TestCase):
                 self.assertNotIn("takes too long", daemon.log())  # no client waits: it gets no grace
                 self.assertEqual(os.listdir(self.directory), [])
 
-    def test_a_live_one_is_left_alone(self):
+    def test_a_live_socket_is_left_alone(self):
         with harness.Daemon(socket_path=self.path) as daemon:
             said = self.refused(self.path)
             self.assertIn(f"another tpmspaced (pid {daemon.pid}) serves {self.path}", said)
             with daemon.connect() as client:
                 client.run(get_random())
 
-    def test_a_stale_one_is_replaced(self):
+    def test_a_stale_socket_is_replaced(self):
         with harness.Daemon(socket_path=self.path) as daemon:
             daemon.process.kill()
             daemon.process.wait()
@@ -75,7 +75,7 @@ class Socket(unittest.TestCase):
         with harness.Daemon(socket_path=self.path) as daemon, daemon.connect() as client:
             client.run(get_random())
 
-    def test_what_is_not_a_socket_is_refused(self):
+    def test_a_file_that_is_no_socket_is_refused(self):
         pathlib.Path(self.path).write_text("precious")
         self.assertIn("is not a socket", self.refused(self.path))
         self.assertEqual(pathlib.Path(self.path).read_text(), "precious")
@@ -87,7 +87,7 @@ class Socket(unittest.TestCase):
         self.assertIn("does not exist", self.refused(str(self.directory / "no" / "s")))
 
     def test_the_default_place_is_made(self):
-        # Root's default is outside of this test's reach, so root runs it as nobody.
+        # Root's default is outside of this test's reach, so root runs it as the user nobody.
         user = {"user": 65534} if os.geteuid() == 0 else {}
         if user:
             os.chown(self.directory, 65534, -1)
@@ -124,7 +124,7 @@ class Socket(unittest.TestCase):
                 daemon.clean_up()
         self.assertEqual(codes, [0, 1, 1, 1, 1, 1])
 
-    def test_somebody_elses_socket_is_not_removed(self):
+    def test_another_programs_socket_is_not_removed(self):
         with harness.Daemon(socket_path=self.path) as daemon:
             os.unlink(self.path)
             other = self.enterContext(socket.socket(socket.AF_UNIX))
@@ -202,7 +202,7 @@ class Signals(unittest.TestCase):
             with daemon.connect() as client:
                 client.run(get_random())
 
-    def test_what_clients_held_is_given_back_at_the_end(self):
+    def test_the_clients_objects_and_sessions_are_flushed_at_the_end(self):
         with harness.HeldTpm() as tpm:
             with harness.Daemon(tpm.spec, pass_fds=tpm.pass_fds) as daemon, daemon.connect() as client:
                 for _ in range(5):
@@ -242,7 +242,7 @@ class CommandLine(unittest.TestCase):
                             "--socket is given more than once: give it once; `tpmspaced --help` tells more")):
             self.assertEqual(run_daemon(*line), (2, f"tpmspaced: {said}\n"))
         code, said = run_daemon("--tpm", "foo")
-        self.assertRegex(said, r"\Atpmspaced: --tpm: no TPM is called 'foo': .*\n\Z")
+        self.assertRegex(said, r"\Atpmspaced: --tpm: 'foo' is not a kind of TPM: .*\n\Z")
         self.assertNotIn("--help", said)
 
     def test_without_a_chip_the_embedded_tpm_is_named(self):
@@ -263,7 +263,7 @@ class CommandLine(unittest.TestCase):
     def test_a_broken_value_is_said_with_its_place_though_the_command_line_wins(self):
         with tempfile.TemporaryDirectory() as directory:
             path = pathlib.Path(directory) / "c.toml"
-            for text, wrong in (('tpm = "foo"\n', "1:7: \"tpm\": no TPM is called 'foo'"),
+            for text, wrong in (('tpm = "foo"\n', "1:7: \"tpm\": 'foo' is not a kind of TPM"),
                                 (f'\nsocket = "/{"x" * 200}"\n', '2:10: "socket" is too long: it has 201 bytes')):
                 path.write_text(text)
                 code, said = run_daemon("--config", str(path), "--tpm", "embedded", "--socket", f"{directory}/s")

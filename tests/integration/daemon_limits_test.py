@@ -59,7 +59,7 @@ class Descriptors(unittest.TestCase):
             self.assertGreater(served, 5)
             self.assertLess(served, limit)
             self.administrate(daemon)
-            self.assertNotIn("no new clients", daemon.log())
+            self.assertNotIn("cannot accept new clients", daemon.log())
 
     def test_above_the_limit_of_connections_too(self):
         harness.need_root()
@@ -93,7 +93,7 @@ class Descriptors(unittest.TestCase):
             self.look_once(daemon)
             resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (limit, limit))
             clients = [self.enterContext(daemon.connect()) for _ in range(limit)]
-            daemon.wait_for_log("no new clients can be accepted for now")
+            daemon.wait_for_log("tpmspaced cannot accept new clients for now")
             for client in clients:
                 client.send(get_random())
             served = self.answered(clients)
@@ -103,9 +103,9 @@ class Descriptors(unittest.TestCase):
             before = cpu_seconds(daemon.pid)
             time.sleep(2)
             self.assertLess(cpu_seconds(daemon.pid) - before, 1.0, "it spins")
-            self.assertLessEqual(daemon.log().count("no new clients"), 2)
+            self.assertLessEqual(daemon.log().count("cannot accept new clients"), 2)
 
-            # Whoever leaves makes room for those who wait.
+            # A client that leaves makes room for a waiting client.
             while served:
                 for client in served:
                     client.frame()
@@ -178,7 +178,7 @@ class Connections(unittest.TestCase):
             for client in clients:
                 client.close()
 
-    def test_our_own_client_says_what_refused_it(self):
+    def test_our_own_client_names_the_limit_that_refused_it(self):
         if not os.path.exists(harness.program("tpmspace")):
             self.skipTest("this build has no tpmspace")
         with harness.Daemon(config="[limits]\nconnections = 1\n") as daemon:
@@ -190,17 +190,17 @@ class Connections(unittest.TestCase):
                                           input=get_random(), capture_output=True, timeout=harness.TIMEOUT, check=False)
                     said = (done.stdout + done.stderr).decode(errors="replace")
                     self.assertEqual(done.returncode, 1)
-                    self.assertIn("refuses more connections: it has as many as limits.connections", said)
+                    self.assertIn("refuses further connections: limits.connections", said)
                     self.assertNotIn("version 1", said)
 
-    def test_of_one_owner(self):
+    def test_the_limit_of_one_owner(self):
         with harness.Daemon(config="[limits]\nconnections_per_owner = 2\n") as daemon:
             for _ in range(2 + ADMINISTRATORS):
                 self.enterContext(daemon.connect()).run(get_random())
             self.refused(daemon)
             daemon.wait_for_log("the limit of connections of one owner is 2")
 
-    def test_silent_ones_above_the_limit_do_not_stay(self):
+    def test_silent_connections_above_the_limit_do_not_stay(self):
         with harness.Daemon(config="[limits]\nconnections = 1\n") as daemon, daemon.connect() as client:
             client.run(get_random())
             for _ in range(ADMINISTRATORS):

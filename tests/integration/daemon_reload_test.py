@@ -44,7 +44,7 @@ class NameServiceThatHangs(unittest.TestCase):
         self.daemon.wait_until(lambda: self.threads() - before, "it is read again")
         return asking
 
-    def test_everybody_else_is_served_meanwhile(self):
+    def test_other_clients_are_served_meanwhile(self):
         before = self.enterContext(self.daemon.connect())
         asking = self.ask_for_reload()
         for _ in range(20):
@@ -54,7 +54,7 @@ class NameServiceThatHangs(unittest.TestCase):
                 newcomer.run(get_random())
                 newcomer.status()
         self.assertFalse(asking.ready())
-        # A pipe is no file for the name service, so it knows nobody; the next one finds the file.
+        # A pipe is no file for the name service, so it knows no user; the next lookup finds the file.
         in_mounts_of(self.daemon.process, "umount", "--lazy", "/etc/passwd")
         with open(self.pipe, "wb"):
             rc, body = asking.control_reply(RELOAD)

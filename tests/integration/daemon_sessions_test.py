@@ -55,14 +55,14 @@ class Short(unittest.TestCase):
         return hoarder, [handle_of(hoarder.run(start_auth_session())) for _ in range(count)]
 
     @unittest.skipUnless(os.geteuid() == 0, "needs root, to be two users")
-    def test_a_hoarder_loses_one_to_another_user(self):
+    def test_a_hoarder_loses_a_session_to_another_user(self):
         self.start()
         hoarder, hoard = self.hoard()
         with effective_user(OTHER_USER):
             victim = self.enterContext(self.daemon.connect())
         mine = handle_of(victim.run(start_auth_session()))
         self.assertEqual(mine, hoard[0], "the hoarder's oldest")
-        # He hears of it from the manager, before the TPM, and can let go of it.
+        # The client hears of the loss from the manager, before the TPM, and can flush the session.
         self.assertEqual(harness.code_of(hoarder.command(with_session(hoard[0]))), GONE)
         hoarder.run(flush_context(hoard[0]))
         victim.run(flush_context(mine))
@@ -85,14 +85,15 @@ class Short(unittest.TestCase):
             hoarder.send(start_auth_session())
         self.daemon.wait_until(lambda: self.observer.status()["sessions_waiting"] > 0, "they have all that can be had")
         served = handle_of(second.run(start_auth_session()))
-        # They are many, and one user: he does not wait behind each of them, and keeps what he had.
+        # The namespaces are many, and one user: the other user does not wait behind each of them, and keeps their
+        # sessions.
         status = self.observer.status()
         self.assertGreater(status["sessions_waiting"], 0)
         for client, handle in ((victim, idle), (second, served)):
             client.run(with_session(handle))
 
     @unittest.skipUnless(os.geteuid() == 0, "needs root, to be two users")
-    def test_who_waits_blocks_nobody(self):
+    def test_a_waiting_client_blocks_no_other(self):
         self.start('[profile.default]\nexhaustion = "wait"\n')
         hoarder, hoard = self.hoard()
         with effective_user(OTHER_USER):
@@ -140,7 +141,7 @@ class Short(unittest.TestCase):
             client.send(start_auth_session())
         left = list(clients)
         while left:
-            # Whoever has its session works and leaves; nobody may be left waiting for those behind it.
+            # A client with its session works and leaves; no client may be left waiting.
             select.select([client.socket for client in left], [], [])
             served = [client for client in left if client.ready()]
             for client in served:

@@ -65,7 +65,7 @@ class Sinks(unittest.TestCase):
             self.assertEqual(rc, 0)
             return client.status()
 
-    def test_a_log_that_nobody_reads_keeps_nobody_waiting(self):
+    def test_an_unread_log_keeps_no_client_waiting(self):
         reader, writer = os.pipe()
         fill(writer)
         with harness.Daemon("embedded", preexec=lambda: os.dup2(writer, 2)) as daemon:
@@ -76,7 +76,7 @@ class Sinks(unittest.TestCase):
             self.assertLess(said.index("client 1:"), said.index("client 50:"))
         os.close(reader)
 
-    def test_lines_that_nobody_takes_are_counted_while_clients_go_on(self):
+    def test_lost_lines_are_counted_while_clients_go_on(self):
         """A stopped journald, for long: each reload that fails says a long line."""
         reader, writer = os.pipe()
         fill(writer)
@@ -117,7 +117,7 @@ class Sinks(unittest.TestCase):
                     other.send(b"")
             yield manager, {"NOTIFY_SOCKET": f"{directory}/notify"}
 
-    def test_a_service_manager_that_is_stopped_keeps_nobody_waiting(self):
+    def test_a_stopped_service_manager_keeps_no_client_waiting(self):
         with self.stopped_manager() as (manager, environment), \
                 harness.Daemon("embedded", wait=False, environment=environment) as daemon:
             daemon.wait_until(lambda: os.path.exists(daemon.path), "it serves")
@@ -147,7 +147,7 @@ class Sinks(unittest.TestCase):
             self.assertEqual(daemon.stop(), 0)
             self.assertTrue(daemon.log().strip().endswith("tpmspaced: info: stopped"), daemon.log()[-300:])
 
-    def test_an_audit_pipe_that_nobody_reads_keeps_nobody_waiting(self):
+    def test_an_unread_audit_pipe_keeps_no_client_waiting(self):
         with tempfile.TemporaryDirectory(prefix="tpmspace-audit-") as directory:
             path = pathlib.Path(directory) / "audit"
             os.mkfifo(path, 0o600)

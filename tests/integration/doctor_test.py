@@ -23,19 +23,20 @@ class Doctor(unittest.TestCase):
             with daemon.connect() as client:
                 client.run(get_random())
             self.assertIn("persistent objects: none", [one["text"] for one in findings(daemon)])
-            swtpm.kill()  # nobody has noticed yet
+            swtpm.kill()  # not noticed yet
             problems = [one["text"] for one in findings(daemon) if one["level"] == "problem" and "TPM" in one["text"]]
             about_it = [text for text in problems if "libtss2" not in text and "TPM2TOOLS_TCTI" not in text]
             self.assertEqual(len(about_it), 1, problems)
-            self.assertIn("does not answer any more; start swtpm again", about_it[0])
+            self.assertIn("no longer answers; if swtpm has ended, start it again", about_it[0])
 
     def test_an_ordinary_user_is_not_told_that_there_are_no_sessions(self):
         with harness.Daemon("embedded") as daemon, daemon.connect() as root, User(daemon, ALICE) as alice:
             root.run(harness.start_auth_session())
             self.assertIn("1 session (", " ".join(one["text"] for one in findings(daemon)))
             texts = [one["text"] for one in findings(daemon, alice)]
-            self.assertIn("objects and sessions of other users are not shown to you; run doctor as root to see it", texts)
-            self.assertFalse([text for text in texts if "all its spaces" in text], texts)
+            self.assertIn("objects and sessions of other users are not shown to you; run doctor as root to see them",
+                          texts)
+            self.assertFalse([text for text in texts if "all spaces of this TPM" in text], texts)
 
 
 if __name__ == "__main__":

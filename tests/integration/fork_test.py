@@ -72,9 +72,9 @@ class Tcti:
         response = self.ask(command)
         return harness.code_of(response) if isinstance(response, bytes) else response
 
-    def random(self, octets):
+    def random(self, count):
         """How many random bytes came."""
-        return struct.unpack(">H", self.run(harness.get_random(octets))[10:12])[0]
+        return struct.unpack(">H", self.run(harness.get_random(count))[10:12])[0]
 
     def finalize(self):
         self._finalize(ctypes.addressof(self._memory))
@@ -151,21 +151,21 @@ class Fork(ForkCase):
     def test_three_children_get_their_own_responses(self):
         self.tcti.random(4)
 
-        def asks(octets):
+        def asks(count):
             for _ in range(200):
-                assert self.tcti.random(octets) == octets
+                assert self.tcti.random(count) == count
 
-        self.end_well(*[child(lambda octets=octets: asks(octets)) for octets in (5, 8, 11)])
+        self.end_well(*[child(lambda count=count: asks(count)) for count in (5, 8, 11)])
         self.assertEqual(self.tcti.random(16), 16)
 
     def test_parent_and_children_ask_at_once(self):
         self.tcti.random(4)
 
-        def asks(octets):
+        def asks(count):
             for _ in range(100):
-                assert self.tcti.random(octets) == octets
+                assert self.tcti.random(count) == count
 
-        children = [child(lambda octets=octets: asks(octets)) for octets in (5, 8)]
+        children = [child(lambda count=count: asks(count)) for count in (5, 8)]
         asks(11)
         self.end_well(*children)
 
@@ -217,7 +217,7 @@ class Fork(ForkCase):
         ended.open()
         done.wait()
 
-    def test_a_child_that_flushes_and_finalizes_disturbs_nobody(self):
+    def test_a_child_that_flushes_and_finalizes_disturbs_no_other(self):
         key = harness.handle_of(self.tcti.run(harness.create_primary()))
 
         def lets_go():
@@ -229,7 +229,7 @@ class Fork(ForkCase):
         self.tcti.run(sign(key))
         self.end_well(child(lambda: self.tcti.run(sign(key))))
 
-    def test_what_dead_workers_made_is_gone(self):
+    def test_objects_of_dead_workers_are_gone(self):
         key = harness.handle_of(self.tcti.run(harness.create_primary()))
 
         def works():
@@ -286,7 +286,7 @@ class Fork(ForkCase):
 
             said = stderr_of(lambda: self.end_well(child(asks)))
         self.assertIn("fork()", said)
-        self.assertIn("not there any more", said)
+        self.assertIn("no longer exists", said)
 
 
 class Identity(ForkCase):
@@ -375,7 +375,7 @@ class Protocol(ForkCase):
     def join(self, client, token=None, sent=1):
         return client.control(JOIN, (token or self.token) + struct.pack(">Q", sent))[0]
 
-    def test_who_knows_the_token_has_the_key(self):
+    def test_a_process_with_the_token_has_the_key(self):
         _, key = self.shared()
         client = self.joining()
         self.assertEqual(self.join(client), 0)
@@ -401,7 +401,7 @@ class Protocol(ForkCase):
         self.assertEqual(narrowed.control(NARROW, struct.pack(">H", 4) + b"safe")[0], 0)
         self.assertEqual(narrowed.control(SHARE, bytes(32))[0], harness.MANAGER | DISABLED)
 
-    def test_a_guest_of_another_user_is_not_told_what_the_owner_has(self):
+    def test_a_guest_of_another_user_does_not_see_the_owners_share(self):
         harness.need_root()
         os.chmod(self.daemon.directory, 0o755)
         _, key = self.shared()
@@ -442,9 +442,9 @@ class OneDescriptor(ForkCase):
         self.run_in_open("ask_after_one_closed_the_descriptor")
 
 
-def asks_in(tcti, octets):
+def asks_in(tcti, count):
     for _ in range(100):
-        assert tcti.random(octets) == octets
+        assert tcti.random(count) == count
 
 
 def wait_for(*children):
@@ -453,13 +453,13 @@ def wait_for(*children):
 
 
 def ask_from_three_contexts(config):
-    wait_for(*[child(lambda octets=octets: asks_in(Tcti(config), octets)) for octets in (5, 8, 11)])
+    wait_for(*[child(lambda count=count: asks_in(Tcti(config), count)) for count in (5, 8, 11)])
 
 
 def ask_from_one_context(config):
     tcti = Tcti(config)
     tcti.random(4)
-    children = [child(lambda octets=octets: asks_in(tcti, octets)) for octets in (5, 8)]
+    children = [child(lambda count=count: asks_in(tcti, count)) for count in (5, 8)]
     asks_in(tcti, 11)
     wait_for(*children)
 

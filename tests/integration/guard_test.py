@@ -14,7 +14,7 @@ import tempfile
 import harness
 from users import ALICE, BOB, CAROL, RefusalTest, User
 
-# Control messages, and what they are refused with.
+# Control messages, and the codes of their refusals.
 SESSIONS, ORDER, NARROW, RELOAD, LISTENERS, LISTENER = 5, 6, 7, 8, 9, 10
 DISABLED, HIERARCHY, PCR, HANDLE = 0x120, 0x085, 0x127, 0x08B
 OWNER, LOCKOUT, NULL = 0x40000001, 0x4000000A, 0x40000007
@@ -55,7 +55,7 @@ class AsInstalled(RefusalTest):
             alice("createprimary", "-C", "n", "-G", "ecc", "-c", "n.ctx")
             alice("testparms", "ecc")
 
-    def test_what_others_see_cannot_be_changed(self):
+    def test_the_view_of_others_cannot_be_changed(self):
         with self.everybody() as (_, root, alice):
             root("nvdefine", "0x1500016", "-C", "o", "-s", "8", "-a", "ownerread|ownerwrite|authread|authwrite")
             root("createprimary", "-C", "o", "-G", "ecc", "-c", "p.ctx")
@@ -69,7 +69,7 @@ class AsInstalled(RefusalTest):
             self.refused(no_such, alice, "pcrreset", "16")
             self.refused(no_such, alice, "changeauth", "-c", "o", "secret")
             self.refused(no_such, alice, "evictcontrol", "-C", "o", "-c", "0x81000001")
-            # By owner's authorization, which is empty: whose index it is nobody asked.
+            # By the owner's authorization, which is empty, with any user's index.
             self.refused(0x149, alice, "nvread", "0x1500016", "-C", "o", "-s", "1")
             # Another's key: it can be a parent, and no more.
             alice("create", "-C", "0x81000001", "-G", "ecc", "-u", "k.pub", "-r", "k.priv")
@@ -84,7 +84,7 @@ class AsInstalled(RefusalTest):
             text = subprocess.run(["tpm2_rc_decode", hex(code)], capture_output=True, text=True, check=True).stdout
             self.assertIn(words.lower(), text.lower())
 
-    def test_a_user_who_is_no_administrator_sees_his_own_only(self):
+    def test_an_ordinary_user_sees_only_their_own(self):
         with self.everybody() as (daemon, root, alice):
             with daemon.connect() as roots:
                 roots.run(harness.start_auth_session())
@@ -97,7 +97,7 @@ class AsInstalled(RefusalTest):
                     self.assertEqual(status["client_commands"]["answered"] > 0, not own_only)
                 done = alice.run(harness.program("tpmspace"), "listener", "list", "--socket", daemon.path)
                 self.assertEqual(done.returncode, 1)
-                self.assertIn(b"only an administrator", done.stderr)
+                self.assertIn(b"only administrators", done.stderr)
 
 
 class StartAndExit(RefusalTest):
@@ -142,7 +142,7 @@ class StartAndExit(RefusalTest):
                     self.assert_started_already(client)
             self.assertNotIn("refused TPM2_Startup", daemon.log())
 
-    def test_an_ordinary_user_ends_only_what_is_theirs(self):
+    def test_an_ordinary_user_ends_only_their_own_sessions(self):
         harness.need_root()
         with harness.Daemon("embedded", "--socket-mode", "0666") as daemon:
             os.chmod(daemon.directory, 0o755)
@@ -240,7 +240,7 @@ class Attacks(RefusalTest):
             self.assert_code(client.command(complete(16)), PCR)
             client.run(complete(NULL))
 
-    def test_who_is_not_asked_for_control_messages_gets_none(self):
+    def test_a_client_without_control_messages_gets_none(self):
         with self.somebody() as (_, client):
             client.hello()
             for kind, body in ((ORDER, b"\x02"), (RELOAD, b""), (LISTENERS, b""), (LISTENER, b"\x02\x00\x01x")):
@@ -265,9 +265,9 @@ class Attacks(RefusalTest):
             self.assertEqual(client.control(harness.CANCEL)[0], 0)
             self.assert_code(client.command(harness.command(0x126, struct.pack(">I", LOCKOUT) + harness.password(),
                                                             tag=0x8002)), harness.COMMAND_CODE)  # Clear
-            client.run(harness.command(harness.READ_PUBLIC, struct.pack(">I", kept)))  # what it loaded stays its own
+            client.run(harness.command(harness.READ_PUBLIC, struct.pack(">I", kept)))  # its loaded objects stay its own
 
-    def test_a_daemon_of_nobodys_is_administered_by_root_alone(self):
+    def test_a_daemon_of_the_user_nobody_is_administered_by_root_alone(self):
         """As uid 65534 the kernel shows everybody whom it cannot name."""
         harness.need_root()
         harness.need("setpriv")
@@ -340,11 +340,11 @@ class Listeners(RefusalTest):
             for locality in ("5", "9", "31", "256"):
                 done = self.tell(daemon, "listener", "add", "far", path + "4", "--locality", locality)
                 self.assertEqual(done.returncode, 2, locality)
-                self.assertIn("from 0 to 4, or from 32 to 255", done.stderr)
+                self.assertIn("from 0 to 4 or from 32 to 255", done.stderr)
             done = self.tell(daemon, "listener", "add", "far", path + "4", "--locality", "2")
             self.assertEqual(done.returncode, 0, done.stderr)
-            self.assertIn("warning: clients of this listener that are no administrators are refused everything: it has "
-                          "locality 2, which no profile that applies there lists", done.stdout)
+            self.assertIn("warning: all commands of clients of this listener, except administrators, are refused: the "
+                          "listener has locality 2, and no profile that applies there lists this locality", done.stdout)
             self.assertEqual(self.tell(daemon, "listener", "remove", "far").returncode, 0)
             for again, sentence in ((line, "there is a listener"), (("listener", "add", "main", path), "name of a listener of tpmspaced's own"),
                                     (("listener", "add", "x", path + "x", "--profile", "no"), "\"no\""),
@@ -363,7 +363,7 @@ class Listeners(RefusalTest):
                     self.assertTrue(second.is_closed())
                 self.assertEqual(self.tell(daemon, "listener", "remove", "two").returncode, 0)
                 self.assertFalse(os.path.exists(path))
-                # Who came by it stays, and stays what he was, also when the policy is looked at anew.
+                # Its clients stay connected with the same profile, also when the policy is looked at anew.
                 daemon.signal(1)
                 daemon.wait_for_log("read again")
                 self.assert_code(client.command(harness.self_test()), harness.COMMAND_CODE)

@@ -1,4 +1,4 @@
-"""What every integration test needs: a daemon of its own, clients that speak raw octets, and TPM commands to send.
+"""What every integration test needs: a daemon of its own, clients that speak raw bytes, and TPM commands to send.
 
 A test file is `NAME_test.py`, imports this module, and ends with `if __name__ == "__main__": harness.main()`.
 Each test method starts what it needs and is run by ctest as a process of its own. TPMSPACE_BUILD names the build
@@ -24,7 +24,7 @@ import unittest
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("TPMSPACE_BUILD", SOURCE / "build"))
-# The release library: a sanitized one cannot be loaded into somebody else's program.
+# The release library: a sanitized library cannot be loaded into another project's program.
 LIBRARY = pathlib.Path(os.environ.get("TPMSPACE_TCTI", SOURCE / "build/lib"))
 TIMEOUT = 120  # seconds; a cap for anything that is waited for
 SKIPPED = 77
@@ -39,7 +39,7 @@ GET_RANDOM, GET_CAPABILITY, START_AUTH_SESSION, READ_PUBLIC = 0x17B, 0x17A, 0x17
 COMMAND_SIZE, COMMAND_CODE, MEMORY, CANCELED, FAILURE, SEQUENCE = 0x142, 0x143, 0x904, 0x909, 0x101, 0x103
 REFERENCE_H0 = 0x910
 VALUE, LOCALITY = 0x084, 0x907
-MANAGER = 0x000B0000  # the layer of what the manager answers itself
+MANAGER = 0x000B0000  # the layer of the manager's own responses
 # Control messages.
 CONTROL_TAG, HELLO, CANCEL, LOCALITY_MESSAGE, STATUS, REPLY = 0x5350, 1, 2, 3, 4, 0x80000000
 
@@ -66,8 +66,8 @@ def command(code, body=b"", tag=0x8001):
     return struct.pack(">HII", tag, 10 + len(body), code) + body
 
 
-def get_random(octets=8):
-    return command(GET_RANDOM, struct.pack(">H", octets))
+def get_random(count=8):
+    return command(GET_RANDOM, struct.pack(">H", count))
 
 
 def self_test():
@@ -102,7 +102,7 @@ def create_primary(rsa=False):
     return command(CREATE_PRIMARY, body, tag=0x8002)
 
 
-# HMAC sessions that can be had: the chip's 64, less those that are kept for policy sessions that come back.
+# Available HMAC sessions: the chip's 64, less the sessions kept for policy sessions that come back.
 SESSIONS_TO_GIVE = 61
 
 
@@ -138,7 +138,7 @@ class Closed(Exception):
 
 
 class Client:
-    """A connection that speaks raw octets. `frame` waits for one whole frame."""
+    """A connection that speaks raw bytes. `frame` waits for one whole frame."""
 
     def __init__(self, path):
         """`path`: of the socket to connect to; or one that is connected."""

@@ -150,7 +150,7 @@ class Orphans(RefusalTest):
             self.assertEqual(code_of_client(daemon.path, CLEAR, lambda: go_to(procs)), NO_SUCH_COMMAND)
             self.assertEqual(code_of_client(daemon.path, CLEAR), SUCCESS)
 
-    def test_of_a_user_to_whom_a_rule_gives_more_get_no_more_than_safe(self):
+    def test_of_a_user_with_more_by_a_rule_get_no_more_than_safe(self):
         config = f'[[rule]]\nuser = {ALICE}\nprofile = "admin"\n[[rule]]\nuser = 0\nprofile = "admin"\n'
         with self.daemon(config) as daemon:
             self.assertEqual(codes_of_orphans(daemon, CLEAR, lambda: os.setuid(ALICE)),
@@ -158,7 +158,7 @@ class Orphans(RefusalTest):
             self.assertEqual(codes_of_orphans(daemon, CLEAR), {NO_SUCH_COMMAND: ORPHANS})
             self.assertEqual(code_of_client(daemon.path, CLEAR, lambda: os.setuid(ALICE)), SUCCESS)
 
-    def test_by_a_listener_with_a_profile_get_what_the_listener_gives(self):
+    def test_by_a_listener_with_a_profile_get_the_listeners_profile(self):
         """Unless they may be in a namespace instead: then no more than safe."""
         extend = harness.command(0x182, struct.pack(">I", 16) + harness.password() + struct.pack(">I", 0), tag=0x8002)
         profile = '[profile.extends]\nbase = "safe"\nallow = ["pcr-extend"]\npcr.extend = [16]\n'
@@ -172,7 +172,7 @@ class Orphans(RefusalTest):
                         self.assertEqual(codes_of_orphans(daemon, CLEAR, before, path=path), {NO_SUCH_COMMAND: ORPHANS})
                         self.assertEqual(codes_of_orphans(daemon, extend, before, path=path), {code: ORPHANS})
 
-    def test_of_another_user_namespace_are_nobodys_administrators(self):
+    def test_of_another_user_namespace_are_no_administrators(self):
         with self.daemon() as daemon:
             self.assertEqual(code_of_client(daemon.path, CLEAR, unshare_user), NO_SUCH_COMMAND)
             self.assertEqual(codes_of_orphans(daemon, CLEAR, unshare_user), {NO_SUCH_COMMAND: ORPHANS})
@@ -303,7 +303,7 @@ class Subordinates(RefusalTest):
         }
     """
 
-    def test_of_a_directory_service_are_the_users_whom_they_are_lent_to(self):
+    def test_of_a_directory_service_count_as_the_user_they_are_lent_to(self):
         harness.need_root()
         harness.need("cc")
         if subprocess.run(["sh", "-c", "ldconfig -p | grep -q libsubid.so"], check=False).returncode != 0:

@@ -47,13 +47,13 @@ class InstallTest(unittest.TestCase):
             prefix = self.directory / name
             self.assertEqual(self.program_of(self.install(prefix)), f"{prefix}/bin/tpmspaced")
 
-    def test_systemd_finds_no_fault_in_what_is_installed(self):
+    def test_systemd_finds_no_fault_in_the_installed_units(self):
         harness.need("systemd-analyze")
         for prefix in PREFIXES:
             with self.subTest(prefix):
                 root = self.directory / f"root{len(prefix)}"
                 self.install(prefix, root)
-                # What the units need and others install.
+                # Files that the units need and other packages install.
                 sysinit = root / "etc/systemd/system/sysinit.target"
                 sysinit.parent.mkdir(parents=True)
                 sysinit.write_text("[Unit]\n")
@@ -106,7 +106,7 @@ class LibraryLinksTest(unittest.TestCase):
             self.assertEqual(os.readlink(installed / name), "libtss2-tcti-space.so.0")
             self.assertTrue((installed / name).is_file())
 
-    def test_what_is_installed_serves_programs_without_a_setting_and_those_set_to_abrmd(self):
+    def test_the_installation_serves_programs_without_a_setting_and_with_abrmds(self):
         harness.need("tpm2_getrandom")
         daemon = self.enterContext(harness.Daemon())
         environment = {"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": str(self.install("default;tabrmd")),
@@ -122,7 +122,7 @@ class LibraryLinksTest(unittest.TestCase):
         self.assertEqual({path.name for path in self.install("").iterdir()},
                          {"libtss2-tcti-space.so.0", "libtss2-tcti-space.so"})
 
-    def test_a_name_that_is_none_is_refused(self):
+    def test_an_unknown_name_is_refused(self):
         refused = self.configure("default;abrmd")
         self.assertNotEqual(refused.returncode, 0)
         self.assertIn('"abrmd" is neither "default" nor "tabrmd"', " ".join(refused.stderr.split()))

@@ -73,7 +73,7 @@ class KnownCrashesTest(unittest.TestCase):
                 victim.run(harness.flush_context(session))
             self.assertEqual(daemon.status()["tpm_resets"], 0)
 
-    def test_what_was_kept_from_the_tpm_is_in_the_audit_trail(self):
+    def test_a_command_kept_from_the_tpm_is_in_the_audit_trail(self):
         with tempfile.TemporaryDirectory(prefix="tpmspace-audit-") as directory, harness.Swtpm() as swtpm:
             trail = pathlib.Path(directory, "audit.jsonl")
             with harness.Daemon(swtpm.spec, config=f'audit = "{trail}"\n{RIGHT}') as daemon:
@@ -96,7 +96,7 @@ class KnownCrashesTest(unittest.TestCase):
             self.assertEqual(harness.code_of(answer), harness.MANAGER | expected)
         return act
 
-    def test_certify_x509_is_not_for_everybody(self):
+    def test_certify_x509_is_not_for_all_users(self):
         with harness.Swtpm() as swtpm:
             self.attack(swtpm.spec, self.certify_without_a_key(DISABLED_COMMAND))
 
@@ -113,7 +113,7 @@ class KnownCrashesTest(unittest.TestCase):
         with harness.Swtpm() as swtpm:
             self.attack(swtpm.spec, act)
 
-    def test_what_is_no_ciphertext_does_not_reset_an_embedded_tpm(self):
+    def test_an_invalid_ciphertext_does_not_reset_an_embedded_tpm(self):
         def act(client):
             key = harness.handle_of(client.run(decryption_key()))
             nonsense = tpm2b(b"\x05" * 128) + struct.pack(">HH", 0x17, 0xB) + tpm2b(b"")

@@ -55,11 +55,11 @@ class LearnTest(unittest.TestCase):
                               check=False)
         self.assertEqual(done.returncode, 0, done.stderr + text)
 
-    def test_a_script_passes_under_what_was_learned_of_it_and_nothing_else_does(self):
+    def test_a_script_passes_under_its_learned_profile_and_no_other_command_does(self):
         harness.need("tpm2_createprimary")
         harness.need_root()
         with harness.Daemon("embedded") as daemon:
-            # Not the library beside a program with sanitizers, if that is what is tested.
+            # Not the library beside the tested program, if the program has sanitizers.
             done = learn(daemon, self.directory, "env", f"LD_LIBRARY_PATH={harness.LIBRARY}", "sh", "-c", SIGNER,
                          options=["--name", "signer"])
             self.assertEqual((done.returncode, done.stderr), (0, ""))
@@ -86,7 +86,7 @@ class LearnTest(unittest.TestCase):
             done = learn(daemon, self.directory, "sh", "-c", "echo out; echo err >&2; exit 7",
                          options=["--output", "learned.toml"])
             self.assertEqual((done.returncode, done.stdout), (7, "out\n"))
-            self.assertTrue(done.stderr.startswith("err\ntpmspace: nothing was learned, for \"sh\" sent no TPM command"),
+            self.assertTrue(done.stderr.startswith("err\ntpmspace: nothing was learned: \"sh\" sent no TPM command"),
                             done.stderr)
             self.assertFalse((self.directory / "learned.toml").exists(), "what was there would be lost")
             for words, options, code, sentence in ((["/nowhere"], (), 127, "cannot run /nowhere"),
@@ -98,7 +98,7 @@ class LearnTest(unittest.TestCase):
                 self.assertEqual(done.returncode, code, done.stderr)
                 self.assertIn(sentence, done.stderr)
 
-    def test_what_cannot_be_written_is_shown(self):
+    def test_a_profile_that_cannot_be_written_is_shown(self):
         with harness.Daemon("embedded") as daemon:
             done = learn(daemon, self.directory, "env", f"LD_LIBRARY_PATH={harness.LIBRARY}", "tpm2_getrandom", "--hex", "2",
                          options=["--output", "/nowhere/x"])
@@ -110,11 +110,11 @@ class LearnTest(unittest.TestCase):
         with harness.Daemon("embedded") as daemon:
             done = learn(daemon, self.directory, "kill", "-KILL", str(daemon.pid))
             self.assertEqual(done.returncode, 125)
-            self.assertIn("the report of what the command used is not available", done.stderr)
-            daemon.exit_code = 0  # that it was killed is what was wanted
+            self.assertIn("tpmspaced did not report the command's use of the TPM", done.stderr)
+            daemon.exit_code = 0  # killed as intended
             daemon.process.wait(harness.TIMEOUT)
 
-    def test_who_is_no_administrator_learns_of_his_own_what_is_refused_to_him(self):
+    def test_an_ordinary_user_learns_their_own_refused_commands(self):
         harness.need_root()
         with harness.Daemon("embedded") as daemon:
             os.chmod(daemon.directory, 0o755)
@@ -132,19 +132,19 @@ class LearnTest(unittest.TestCase):
                 client.run(harness.command(harness.GET_CAPABILITY, struct.pack(">III", 6, 0x100, 1)))
                 text = text_of(client.control(LEARN, name("p")))
                 self.assertEqual(text, "# Learned from 2 TPM commands.\n"
-                                       "# Refused meanwhile, and allowed by this profile:\n"
+                                       "# Commands refused during the run, and allowed by this profile:\n"
                                        "#   TPM2_Clear (0x000b0143)\n"
                                        "[profile.p]\n"
                                        "allow = [\n  \"TPM2_Clear\",\n  \"TPM2_GetCapability\",\n]\n"
                                        "localities = [0]\n"
                                        "hierarchies = [\"lockout\"]\n")
                 self.checked(text)
-                # Another connection's is not his.
+                # Another connection's object is not the user's.
                 with daemon.connect() as other:
                     other.hello()
                     self.assertEqual(text_of(other.control(LEARN, name("p"))), "")
 
-    def test_nobody_makes_the_daemon_learn_without_end(self):
+    def test_learning_has_an_end(self):
         with harness.Daemon("embedded") as daemon, daemon.connect() as client:
             client.hello()
             self.assertEqual(text_of(client.control(LEARN, name("p"))), "")

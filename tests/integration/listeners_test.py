@@ -76,7 +76,7 @@ class Directories(unittest.TestCase):
         code, said = harness.run_daemon("--tpm", "embedded", "--socket", str(self.main / "tpm.sock"), "--config",
                                         str(self.main / "c.toml"))
         self.assertEqual(code, 1)
-        self.assertIn(f"others may write in {self.listeners}/shop", said)
+        self.assertIn(f"other users may write in {self.listeners}/shop", said)
 
     def test_a_relative_path_is_refused_in_the_file_and_at_run_time(self):
         with self.daemon() as daemon:
@@ -95,7 +95,7 @@ class ForAdministrators(unittest.TestCase):
     def setUp(self):
         harness.need_root()
 
-    def test_nobody_else_can_open_it(self):
+    def test_no_other_user_can_open_it(self):
         with tempfile.TemporaryDirectory(prefix="tpmspace-") as directory:
             os.chmod(directory, 0o755)
             path = f"{directory}/admin.sock"
@@ -182,7 +182,7 @@ class OfTheSystem(unittest.TestCase):
             self.assertEqual(listeners["main"]["path"], "/run/tpmspace/tpm.sock")
             self.assertEqual(listeners["admin"]["connections"], 1)
 
-    def test_it_goes_on_without_one_if_its_directory_cannot_be_made(self):
+    def test_it_goes_on_without_a_listener_whose_directory_cannot_be_made(self):
         start = (f"mkdir /run/tpmspace && chown {ALICE} /run/tpmspace && unset XDG_RUNTIME_DIR && "
                  f"RUNTIME_DIRECTORY=/run/tpmspace exec setpriv --reuid={ALICE} --regid={ALICE} --clear-groups "
                  f"{harness.program('tpmspaced')} --tpm embedded")

@@ -18,7 +18,7 @@ from users import Refused, RefusalTest, User
 LEFT, RIGHT, OUTSIDE = 22001, 22002, 22003
 KEY = "0x81000001"
 AT_CHIP = {LEFT: "0x81200001", RIGHT: "0x81220001"}
-# Both may make persistent keys and NV indices, which nobody may outside.
+# Both may make persistent keys and NV indices; no user outside may.
 CONFIG = """
 [[namespace]]
 name = "left"
@@ -122,7 +122,7 @@ class Keys(NamespacesTest):
 
 
 class Quotas(NamespacesTest):
-    def test_one_that_is_full_hinders_nobody_else(self):
+    def test_a_full_namespace_hinders_no_other_user(self):
         with self.both() as (daemon, left, right):
             with self.client(daemon, LEFT) as full:
                 for _ in range(3):
@@ -172,7 +172,7 @@ class Quotas(NamespacesTest):
                 left("getrandom", "-S", kept, "4")
 
 
-# One user, who is in a namespace by the listener that he takes.
+# One user, in a namespace by the listener of the connection.
 BY_LISTENER = """
 [[listener]]
 name = "in"
@@ -195,7 +195,7 @@ class Sessions(NamespacesTest):
                 with User(daemon, LEFT) as outside, User(daemon, LEFT, path=path) as inside:
                     yield daemon, outside, inside
 
-    def test_a_saved_one_is_for_its_namespace_alone(self):
+    def test_a_saved_session_is_for_its_namespace_alone(self):
         """Whoever is in a namespace is another owner there: a user carries no session across."""
         with self.one_user_outside_and_inside() as (_, outside, inside):
             for ours, theirs in ((outside, inside), (inside, outside)):
@@ -240,7 +240,7 @@ class Sessions(NamespacesTest):
                 self.assertEqual([one["listener"] for one in json.loads(done.stdout)["sessions"]],
                                  [path.replace(" \u00e4", "???")])
 
-    def test_who_is_no_administrator_lists_those_of_his_namespace(self):
+    def test_an_ordinary_member_lists_the_sessions_of_the_namespace(self):
         with self.one_user_outside_and_inside() as (daemon, outside, inside):
             outside("startauthsession", "--policy-session", "-S", "s.ctx")
             listed = []
@@ -250,7 +250,7 @@ class Sessions(NamespacesTest):
             self.assertEqual(listed, [1, 0])
 
 
-# Everybody is an administrator now, and the window is another namespace's.
+# All users are administrators now, and the window is another namespace's.
 CHANGED = """
 [[rule]]
 profile = "admin"
@@ -263,7 +263,7 @@ SELF_TEST = harness.self_test()
 
 
 class Reload(NamespacesTest):
-    def test_members_of_one_that_is_gone_get_at_most_safe(self):
+    def test_members_of_a_removed_namespace_get_at_most_safe(self):
         with self.both() as (daemon, left, _):
             self.make_key(left, KEY)
             read, read_at_chip = (harness.command(harness.READ_PUBLIC, struct.pack(">I", int(handle, 16)))
@@ -279,7 +279,7 @@ class Reload(NamespacesTest):
                 with self.client(daemon, LEFT) as later:  # is in the other
                     later.run(read)
                     later.run(SELF_TEST)
-                # It is there again, and so is what it had.
+                # The namespace is there again, and so are its keys.
                 (daemon.directory / "config.toml").write_text(CONFIG)
                 daemon.signal(signal.SIGHUP)
                 daemon.wait_until(lambda: daemon.log().count("read again") == 2, "the policy is read again")

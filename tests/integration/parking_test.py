@@ -92,7 +92,7 @@ class Storm:
 
     def __init__(self, daemon, mode, **settings):
         words = [f"{name}={value}" for name, value in settings.items()]
-        # What ESYS writes about a failure is in the result.
+        # ESYS's lines about a failure are in the result.
         environment = {**os.environ, "LD_LIBRARY_PATH": str(harness.LIBRARY), "TSS2_LOG": "all+none"}
         environment.pop("LD_PRELOAD", None)
         self.process = subprocess.Popen(
@@ -175,7 +175,7 @@ class ParkingTest(unittest.TestCase):
     def test_sessions_that_are_kept_begin_anew_after_each_use(self):
         self.hold("hold", many(200), rounds=4)
 
-    def test_nobody_is_answered_wrongly_in_a_storm(self):
+    def test_every_response_is_right_in_a_storm(self):
         self.start()
         clients = many(100)
         result = self.storm("storm", clients=clients, others=many(26), hmac=4, rounds=6)
@@ -219,7 +219,7 @@ class ParkingTest(unittest.TestCase):
         self.assertTrue(result["moved"])
         self.assert_pcr_changed(result["first"], 2)
         self.assertEqual(result["again"]["right"], 2, result)
-        crowd = result["crowd"]  # those with a PCR in their policy, and nobody else
+        crowd = result["crowd"]  # only clients with a PCR in their policy
         self.assertEqual(crowd["wrong"], 0, result)
         self.assert_pcr_changed({**crowd, "right": 0}, sum(crowd["failures"].values()))
         self.assertLessEqual({where.split()[0] for where in crowd["where"]}, {"pcr", "authorize", "several"})

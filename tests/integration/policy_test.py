@@ -16,7 +16,7 @@ from examples import example, examples
 from users import ALICE, BOB, CAROL, Refused, RefusalTest, User
 
 WEB = 21033
-# What tpm2-openssl signs with the TPM; handshakes are not hashed and encrypted there.
+# tpm2-openssl only signs with the TPM; handshakes are hashed and encrypted outside.
 OPENSSL_CONF = """
 openssl_conf = all
 [all]
@@ -157,7 +157,7 @@ class Examples(RefusalTest):
             self.refused(0x127, orchestrator, "pcrextend", "17:sha256" + one)
             self.refused(harness.COMMAND_CODE, guest, "pcrextend", "16:sha256" + one)
             self.assertIn(b"16: 0x", guest("pcrread", "sha256:16"))
-            # GetCapability agrees with what is refused.
+            # GetCapability agrees with the refusals.
             self.assertIn(b"TPM2_CC_PCR_Extend", orchestrator("getcap", "commands"))
             self.assertNotIn(b"TPM2_CC_PCR_Extend", guest("getcap", "commands"))
 
@@ -186,7 +186,7 @@ class Examples(RefusalTest):
                     with contextlib.suppress(Refused):
                         secret[user] = user("unseal", "-c", "d.ctx", "-p", "session:s")
                 self.assertEqual(secret, {member: b"secret"})
-                # Nobody chooses another one: neither the listener's visitors, nor those outside.
+                # No client chooses another chip: neither at the listener, nor outside.
                 for where in (path, daemon.path):
                     with contextlib.ExitStack() as stack:
                         stack.enter_context(harness.effective_user(ALICE if where == daemon.path else 0))
@@ -377,7 +377,7 @@ class Reload(RefusalTest):
                     daemon.wait_until(lambda: not os.path.exists(daemon.directory / "listener"), "the listener is gone")
                     visitor.run(harness.get_random())
 
-    def test_audit_records_say_who_what_and_why(self):
+    def test_audit_records_name_client_command_and_reason(self):
         harness.need_root()
         with tempfile.TemporaryDirectory(prefix="tpmspace-audit-") as directory:
             file = pathlib.Path(directory, "audit.jsonl")
@@ -397,7 +397,7 @@ class Reload(RefusalTest):
 
 
 class Lockout(RefusalTest):
-    def test_four_users_who_guess_passwords_lock_nobody_out(self):
+    def test_four_users_that_guess_passwords_lock_no_other_user_out(self):
         with contextlib.ExitStack() as stack:
             harness.need_root()
             daemon = stack.enter_context(harness.Daemon("embedded"))
@@ -420,7 +420,8 @@ class Lockout(RefusalTest):
             counter = int(properties.split("TPM2_PT_LOCKOUT_COUNTER:")[1].split()[0], 16)
             self.assertLess(counter, 32)
             self.assertIn("inLockout:                 0", properties)
-            # Whoever did not guess is not stopped; who did is stopped also with the right password, and told so.
+            # A user without wrong guesses is not stopped; a guessing user is stopped also with the right password, and
+            # told so.
             with User(daemon, ALICE) as alice:
                 alice("createprimary", "-C", "o", "-G", "ecc", "-c", "p.ctx")
                 (alice.directory / "secret").write_text("secret")
@@ -430,7 +431,8 @@ class Lockout(RefusalTest):
             self.refused(0x921, guessers[0], "unseal", "-c", "d.ctx", "-p", "right")
             root("dictionarylockout", "-c")
             self.assertEqual(guessers[0]("unseal", "-c", "d.ctx", "-p", "right"), b"secret")
-            daemon.wait_for_log("no failed authorization is left for this client: its owner's share is used up; one comes back after each")
+            daemon.wait_for_log("this client has no try of an authorization left: its owner's share is used up; one try "
+                                "comes back after each")
 
     def test_a_pin_is_tried_by_its_users_alone(self):
         config = f"""

@@ -110,11 +110,11 @@ def audited_get_random(session):
     return command(harness.GET_RANDOM, struct.pack(">I", len(area)) + area + struct.pack(">H", 8), tag=0x8002)
 
 
-# What the client has from before the start-up.
+# The client's entities from before the start-up.
 NOTHING, CONTEXT, KEY, HMAC, POLICY = "nothing", "context", "key", "hmac", "policy"
 
 
-# What the client must hear: the response code. `saved`: everything was saved before the start-up.
+# The expected response code. `saved`: everything was saved before the start-up.
 def success(is_reset, saved):
     return 0
 
@@ -145,7 +145,7 @@ def success_unless_reset_of_unsaved(is_reset, saved):
     return GONE if is_reset and not saved else 0
 
 
-# By name: what the client has, the command about it, and what the client must hear.
+# By name: the client's entity, the command about it, and the expected response.
 FIRST_COMMANDS = {
     # It makes or asks for something new.
     "CreatePrimary": (NOTHING, lambda had: harness.create_primary(), success),
@@ -255,7 +255,7 @@ class PowerCycle(unittest.TestCase):
         self.daemon.stop()
         self.assertEqual(self.device.everything(), [])
 
-    def test_after_it_what_was_never_saved_is_gone_and_nothing_else(self):
+    def test_after_it_only_unsaved_entities_are_gone(self):
         self.serve('[idle]\nput_away = "endless"\nsave_objects = "endless"\nsave_sessions = "endless"\n')
         self.run_matrix(FIRST_COMMANDS, saved=False)
         self.daemon.stop()

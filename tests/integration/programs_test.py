@@ -78,7 +78,7 @@ class OrdinaryUser(unittest.TestCase):
                                  timeout=harness.TIMEOUT, check=False)
         self.assertNotEqual(refused.returncode, 0, "provisioning changes the owner hierarchy: it is for root")
         self.run_as(self.root, "tss2_provision")
-        # What docs/compatibility.md says of the system keystore: everybody may read it.
+        # As docs/compatibility.md says of the system keystore: all users may read it.
         self.run_as(self.root, "chmod", "-R", "a+rX", str(alice.directory / "system"))
         self.run_as(alice, "tss2_createkey", "--path=HS/SRK/mine", "--type=sign,noda", "--authValue=")
         self.write(alice, "digest", bytes(32))
@@ -158,7 +158,7 @@ class OrdinaryUser(unittest.TestCase):
 
 
 class SavedSessions(unittest.TestCase):
-    def test_the_log_says_whose_a_session_file_is(self):
+    def test_the_log_names_the_owner_of_a_session_file(self):
         harness.need_root()
         with harness.Daemon("embedded", "--socket-mode", "0666") as daemon, User(daemon, ALICE) as alice, \
                 User(daemon, BOB) as bob:

@@ -94,7 +94,7 @@ class RestartTest(unittest.TestCase):
 class SharedDevice(unittest.TestCase):
     """On a device others have sessions too; a tpmspaced that was killed leaves its own."""
 
-    def test_after_a_kill_the_next_one_flushes_what_is_ours_and_nothing_else(self):
+    def test_after_a_kill_the_next_daemon_flushes_only_our_sessions(self):
         with harness.HeldTpm() as tpm, tempfile.TemporaryDirectory() as directory:
             tpm.direct(command(0x144, struct.pack(">H", 0)))  # Startup(CLEAR)
             foreign = tpm.direct(harness.start_auth_session())
@@ -109,8 +109,8 @@ class SharedDevice(unittest.TestCase):
             client.close()
             killed.clean_up()
             with harness.Daemon(tpm.spec, config=ledger, pass_fds=tpm.pass_fds) as daemon:
-                daemon.wait_for_log("left in the TPM and are flushed: 5")
-                daemon.wait_for_log("not ours, are left alone")
+                daemon.wait_for_log("left in the TPM and are now flushed: 5")
+                daemon.wait_for_log("sessions of other programs in the TPM")
                 with daemon.connect() as client:
                     client.run(harness.start_auth_session())
             left = tpm.handles(0x02000000) + tpm.handles(0x03000000)

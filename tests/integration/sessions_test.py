@@ -88,7 +88,7 @@ class SessionsTest(unittest.TestCase):
         self.daemon.wait_until(lambda: self.only_session()["state"] == "abandoned", "its connection is gone")
         self.assertIsNone(self.only_session()["connection"])
 
-    def test_what_the_manager_saved_itself(self):
+    def test_sessions_saved_by_the_manager(self):
         self.start()
         client = self.enterContext(self.daemon.connect())
         for _ in range(5):
@@ -112,7 +112,7 @@ class SessionsTest(unittest.TestCase):
         self.assertIsNone(self.only_session()["lease_ns"])
         self.assertIn(" endless ", self.tool("sessions"))
 
-    def test_those_that_wait(self):
+    def test_waiting_clients_are_listed(self):
         self.start(config='[profile.default]\nexhaustion = "wait"\n')
         hoarder, waiter = (self.enterContext(self.daemon.connect()) for _ in range(2))
         for _ in range(harness.SESSIONS_TO_GIVE):
@@ -150,7 +150,7 @@ class SessionsTest(unittest.TestCase):
         rc, listed = admin.control_reply(SESSIONS)
         self.assertEqual((rc, struct.unpack(">H", listed[14:16])[0]), (0, 0))
 
-    def test_nobody_sees_anothers(self):
+    def test_a_user_does_not_see_other_users_sessions(self):
         self.start("embedded", "--socket-mode", "0666")
         mine = self.enterContext(self.daemon.connect())
         mine.run(start_auth_session())
@@ -177,7 +177,7 @@ class SessionsTest(unittest.TestCase):
         client.run(flush_context(taken))
         client.run(use(kept))
 
-    def test_flush_of_what_is_not_there(self):
+    def test_flush_of_an_unknown_session(self):
         self.start()
         client = self.enterContext(self.daemon.connect())
         there = handle_of(client.run(start_auth_session()))
@@ -186,9 +186,9 @@ class SessionsTest(unittest.TestCase):
                          (1, "", "tpmspace: there is no session 0x03000042\n"))
         done = self.run_tool("flush", "0x03000042", f"0x{there:08x}")
         self.assertEqual((done.returncode, done.stdout.count("flushed"), done.stderr.count("0x03000042")), (1, 1, 1))
-        self.assertEqual(self.tool("flush", "--abandoned"), "flushed nothing: there is no such session\n")
+        self.assertEqual(self.tool("flush", "--abandoned"), "flushed nothing: no such session exists\n")
 
-    def test_flush_of_the_abandoned_ones(self):
+    def test_flush_of_the_abandoned_sessions(self):
         self.start()
         client = self.enterContext(self.daemon.connect())
         client.run(start_auth_session())
@@ -227,7 +227,7 @@ class SessionsTest(unittest.TestCase):
                                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=harness.TIMEOUT,
                                check=False, preexec_fn=self.become_other)
         self.assertEqual(done.returncode, 1)
-        self.assertIn("only an administrator may do that", done.stderr)
+        self.assertIn("only administrators may do this", done.stderr)
 
     # --- reserved ones
 
@@ -246,7 +246,7 @@ class SessionsTest(unittest.TestCase):
         self.assertIn("no more sessions can be reserved", full.stderr)
         none = self.run_tool("reserve", "0x0200003f")
         self.assertEqual(none.returncode, 1)
-        self.assertIn("no program has such a session", none.stderr)
+        self.assertIn("no program has this session", none.stderr)
         self.assertIn("may be moved", self.tool("reserve", "--release", f"0x{kept:08x}"))
         for handle in others:
             client.run(use(handle))
@@ -266,7 +266,7 @@ class SessionsTest(unittest.TestCase):
         self.assertEqual(admin.control(SESSIONS, b"x")[0], MANAGER | SIZE)
         admin.run(get_random())
 
-    def test_who_hangs_up_while_it_flushes_harms_nobody(self):
+    def test_a_disconnect_during_a_flush_harms_no_other_client(self):
         tpm = self.enterContext(harness.HeldTpm())
         self.start(tpm.spec, pass_fds=tpm.pass_fds)
         client, busy = (self.enterContext(self.daemon.connect()) for _ in range(2))

@@ -47,7 +47,7 @@ OBJECT_MEMORY = harness.MANAGER | 0x902
 
 
 def read_with(password):
-    """NV_Read of eight octets by the index's own authorization."""
+    """NV_Read of eight bytes by the index's own authorization."""
     area = struct.pack(">IHBH", 0x40000009, 0, 1, len(password)) + password
     return harness.command(0x14E, struct.pack(">III", INDEX, INDEX, len(area)) + area + struct.pack(">HH", 8, 0), 0x8002)
 
@@ -81,11 +81,11 @@ class Tenants(RefusalTest):
                     tries += 1
         return tries
 
-    def test_who_can_be_several_users_has_the_tries_of_one(self):
+    def test_a_tenant_with_several_uids_has_the_tries_of_one_user(self):
         with self.daemon() as (daemon, directory), User(daemon, 0) as root:
             root("dictionarylockout", "-s", "-n", str(TRIES), "-t", "100000", "-l", "100000")
             root("nvdefine", hex(INDEX), "-C", "o", "-s", "8", "-p", "right", "-a", "authread|authwrite|ownerwrite")
-            root("nvwrite", hex(INDEX), "-C", "o", "-i", self.eight_octets(root))
+            root("nvwrite", hex(INDEX), "-C", "o", "-i", self.eight_bytes(root))
             for users, path, tries in ((BOX, daemon.path, SHARE), (OTHERS, f"{directory}/box", SHARE),
                                        (PEOPLE, daemon.path, OF_ALL), (OTHERS, f"{directory}/people", OF_ALL)):
                 with self.subTest(users=users, path=path):
@@ -97,7 +97,7 @@ class Tenants(RefusalTest):
                 self.assertEqual(harness.code_of(other.command(read_with(b"right"))), 0)
 
     @staticmethod
-    def eight_octets(user):
+    def eight_bytes(user):
         (user.directory / "eight").write_bytes(bytes(8))
         return "eight"
 
@@ -123,12 +123,12 @@ class Tenants(RefusalTest):
             self.assertEqual(box, alone)
             self.assertGreater(people, alone * 3 // 2)
 
-    def test_what_one_user_of_a_namespace_saves_is_not_the_others(self):
+    def test_sessions_saved_by_one_user_of_a_namespace_are_not_the_others(self):
         with self.daemon() as (daemon, _):
             with User(daemon, BOX[0]) as one, User(daemon, BOX[1]) as other:
                 self.keeps_its_saved_session(one, other)
 
-    def test_lists_name_the_user_and_show_him_his_own(self):
+    def test_lists_name_the_user_and_show_their_own_sessions(self):
         with self.daemon() as (daemon, _), contextlib.ExitStack() as keep:
             users = [keep.enter_context(User(daemon, uid)) for uid in BOX[:2]]
             for user in users:

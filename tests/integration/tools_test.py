@@ -30,7 +30,7 @@ class Tools:
         self.directory = pathlib.Path(self._temporary.name)
         self.environment = {**os.environ, "TPM2TOOLS_TCTI": f"space:path={daemon.path}",
                             "LD_LIBRARY_PATH": str(harness.LIBRARY)}
-        # A sanitizer's preload must not reach somebody else's program.
+        # A sanitizer's preload must not reach another project's program.
         self.environment.pop("LD_PRELOAD", None)
 
     def __enter__(self):
@@ -255,7 +255,7 @@ class ToolsTest(unittest.TestCase):
             tools("policyrestart", "-S", "old.ctx")
         tools("policyrestart", "-S", "s.ctx")
 
-    def test_what_a_tool_is_told_reads_sensibly(self):
+    def test_a_tools_error_messages_read_sensibly(self):
         said = self.tools("rc_decode", "0xb0143")
         self.assertIn(b"command code not supported", said)
         with self.assertRaises(ToolFailed) as failure:

@@ -9,7 +9,7 @@ import unittest
 
 import harness
 
-# Users without an account: what counts is the number.
+# Users without an account: only the number counts.
 ALICE, BOB, CAROL = 21001, 21002, 21003
 
 
@@ -33,7 +33,7 @@ class User:
         self.environment = {**os.environ, "TPM2TOOLS_TCTI": f"space:path={path or daemon.path}",
                             "LD_LIBRARY_PATH": str(harness.LIBRARY)}
         self.environment.pop("LD_PRELOAD", None)
-        # Whoever makes the daemon's directory keeps it to himself.
+        # The daemon's directory is closed to other users by default.
         os.chmod(daemon.directory, 0o755)
 
     def __enter__(self):

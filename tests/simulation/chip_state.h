@@ -1,4 +1,4 @@
-// What of a TPM does not belong to any client: hierarchies, PCRs, persistent objects, wrong tries, reset counts.
+// The parts of a TPM that belong to no client: hierarchies, PCRs, persistent objects, wrong tries, reset counts.
 //
 // Idea: this part stands alone so that several model TPMs can share it. The world compares every client with a private
 // TPM; all private TPMs share one ChipState, so that a Clear or an extended PCR of one client is there for all, as on
@@ -20,7 +20,7 @@
 namespace tpmspace::simulation {
 
 inline constexpr std::size_t kPcrs = 24;
-inline constexpr std::uint32_t kSavedPcrs = 16;  // the first ones survive a Resume
+inline constexpr std::uint32_t kSavedPcrs = 16;  // the first PCRs survive a Resume
 inline constexpr std::uint32_t kFirstPlatformPersistent = 0x81800000;
 
 struct HierarchyState {
@@ -30,11 +30,11 @@ struct HierarchyState {
   std::uint64_t epoch = 0;  // changes whenever the loaded objects of this hierarchy are flushed
 };
 
-// How many wrong authorizations of what is protected the chip has counted, and when it will be too many.
+// The chip's count of wrong authorizations of protected entities, and its limit.
 struct TryCount {
   std::uint32_t failed = 0, max = 3;
   std::uint64_t recovery = 0;          // nanoseconds until one is forgotten; 0: nothing is counted
-  std::uint64_t lockout_recovery = 0;  // likewise, of lockoutAuth; nobody here tries that wrongly
+  std::uint64_t lockout_recovery = 0;  // likewise, of lockoutAuth; no client here tries lockoutAuth wrongly
   std::uint64_t since = 0;             // that time began
   // Something protected was used since the start; and that is written down, so that a disorderly end costs a try.
   bool protected_used = false, marked = false;
@@ -69,7 +69,7 @@ struct ChipState {
   std::uint64_t restarts = 0;         // Restarts and Resumes, ever
   std::uint64_t object_contexts = 0;  // sequence number of saved objects
 
-  // Null for what is no hierarchy.
+  // Null: not a hierarchy.
   [[nodiscard]] HierarchyState* find(std::uint32_t handle) {
     switch (static_cast<wire::Hierarchy>(handle)) {
       case wire::Hierarchy::kOwner:

@@ -52,7 +52,7 @@ Page session_page(const ModelState& tpm, std::uint32_t first, std::uint32_t coun
   for (std::uint32_t number = 0; number < tpm.sessions.limit(); ++number)
     if (loaded ? tpm.sessions.is_loaded(number) : tpm.sessions.is_saved(number)) numbers.push_back(number);
   Page page = page_of(numbers, wire::number_of(first), count);
-  // Loaded ones with their true type, saved ones always as HMAC sessions.
+  // Loaded sessions with their true type, saved sessions always as HMAC sessions.
   for (auto& value : page.values) value = loaded ? session_handle(value, tpm.sessions.get(value)) : 0x02000000 | value;
   return page;
 }

@@ -1,4 +1,4 @@
-// What concerns the whole chip: power, hierarchies, capabilities, clock, random numbers.
+// Commands about the whole chip: power, hierarchies, capabilities, clock, random numbers.
 // Source: TPM 2.0 library, Part 3, 9, 10, 16.1, 24, 29.1, 30.2. tpm-behaviour 11, 16.
 #include <algorithm>
 #include <utility>
@@ -14,7 +14,7 @@ using wire::Rc;
 
 constexpr std::uint16_t kClearType = 0;
 constexpr std::uint16_t kStateType = 1;
-// Initializing a PCR counts as a change of it, for those that count at all (tpm-behaviour 23).
+// Initializing a PCR counts as a change of it, for PCRs that count at all (tpm-behaviour 23).
 constexpr std::uint32_t kCountedPcrs = 20;
 
 void power_on_hierarchies(ChipState& chip) {
@@ -59,7 +59,7 @@ void tpm_restart(ModelState& tpm, bool resume) {
   power_on_hierarchies(chip);
 }
 
-// Whoever cuts the power before a failure is written down gains nothing by it.
+// Cutting the power before a failure is recorded gains nothing.
 void start_counting_tries(ModelState& tpm) {
   TryCount& tries = tpm.chip->tries;
   tries.since = tpm.clock.now();
@@ -208,7 +208,7 @@ Rc hierarchy_control(Call& call) {
   HierarchyState* hierarchy = call.tpm.chip->find(target);
   bool& enabled = hierarchy != nullptr ? hierarchy->enabled : call.tpm.chip->platform_nv_enabled;
   const bool wanted = state == 1;
-  // Only the platform can switch on what is off; who is off could not have authorized anyway.
+  // Only the platform can enable a disabled hierarchy; a disabled hierarchy could not have authorized anyway.
   if (!enabled && wanted && authority != kRhPlatform) return codes::kAuthType;
   if (enabled == wanted) return wire::rc::kSuccess;
   enabled = wanted;

@@ -82,7 +82,7 @@ Rc flush_context(Call& call) {
     call.tpm.objects.remove(handle);
     return wire::rc::kSuccess;
   }
-  // The type octet is not looked at (tpm-behaviour 11), except for the exclusive audit session.
+  // The type byte is not looked at (tpm-behaviour 11), except for the exclusive audit session.
   if (!call.tpm.sessions.is_active(number)) return not_there;
   if (call.tpm.exclusive_audit_session == handle) call.tpm.exclusive_audit_session = 0;
   call.tpm.sessions.flush(number);

@@ -132,7 +132,7 @@ Rc pcr_read(Call& call) {
   constexpr std::size_t kMostDigests = 8;
   PcrSelection selection = take_selection(call.in);
   if (const Rc code = call.in.end(); code != 0) return code;
-  if (selection.pcrs.size() > kMostDigests) return wire::rc::kFailure;  // nobody here asks for so many
+  if (selection.pcrs.size() > kMostDigests) return wire::rc::kFailure;  // no client here requests so many
   call.out.u32(call.tpm.chip->pcr_counter).raw(selection.marshalled);
   call.out.u32(static_cast<std::uint32_t>(selection.pcrs.size()));
   for (const auto pcr : selection.pcrs) call.out.tpm2b(pcr_value(*call.tpm.chip, pcr));
@@ -154,7 +154,7 @@ PcrSelection take_selection(Parameters& in) {
   const std::uint32_t count = in.u32();
   wire::Writer marshalled;
   marshalled.u32(count);
-  if (count > 1) in.fail(wire::rc::kValue);  // there may be as many as banks; nobody here says so
+  if (count > 1) in.fail(wire::rc::kValue);  // as many as banks are possible; no client here uses this
   if (count == 1) {
     const std::uint16_t hash = in.u16();
     if (hash != alg::kSha256) in.fail(codes::kHash);

@@ -200,7 +200,7 @@ Rc policy_secret(Call& call) {
   call.in.next();
   const std::uint32_t expiration = call.in.u32();
   if (const Rc code = call.in.end(); code != 0) return code;
-  // Nonces, cpHashes and expirations are not what the model is for.
+  // The model does not cover nonces, cpHashes and expirations.
   if (!nonce.empty()) return wire::rc::in_parameter(codes::kNonce, 1);
   if (!cp_hash.empty()) return wire::rc::in_parameter(wire::rc::kSize, 2);
   if (expiration != 0) return wire::rc::in_parameter(wire::rc::kValue, 4);

@@ -1,4 +1,4 @@
-// What the numbers of a step mean, and the two commands they become. Private to ReferenceClient.
+// The meaning of a step's numbers, and the two resulting commands. Private to ReferenceClient.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -23,7 +23,7 @@ constexpr std::uint32_t kLockout = 0x4000000A;
 constexpr std::uint32_t kEndorsement = 0x4000000B;
 constexpr std::uint32_t kPlatform = 0x4000000C;
 constexpr std::array kHierarchies = {kOwner, kNull, kEndorsement, kPlatform};
-// Those behind the third one only where many are wanted: the ends of a window, and what is behind it.
+// Handles after the third only where many are wanted: the ends of a window, and handles behind the window.
 constexpr std::array kPersistentHandles = {0x81000000U, 0x81000001U, 0x81800000U, 0x8101FFFFU, 0x81020000U};
 constexpr std::size_t kFewPersistent = 3;
 constexpr std::array kStrangeHandles = {0x80000000U, 0x80000001U, 0x80000002U, 0x81000000U, 0x81000007U, 0x01500000U,
@@ -211,7 +211,7 @@ class ReferenceClient::Composer {
 
   [[nodiscard]] bool wild(std::uint16_t number) const { return client_.weights_.wild && number % 16 >= 14; }
 
-  // Whoever is careful names nothing that he knows nothing of.
+  // A careful client names only known entities.
   [[nodiscard]] Handles strange(std::uint16_t number) const {
     if (client_.weights_.careful) return both(kNull);
     const std::size_t index = number / 16;
@@ -309,7 +309,7 @@ class ReferenceClient::Composer {
       if (*policy == Entity::Policy::kPassword) use.secret = password;
       return use;
     }
-    // Nobody here computes an HMAC with a key.
+    // No client here computes an HMAC with a key.
     if (client_.weights_.careful && !use.secret.empty()) return use;
     if (client_.weights_.protects && !client_.weights_.careful && number % 4 == 3) use.secret = Bytes{1, 2, 3};
     switch (number % 16) {
@@ -604,7 +604,7 @@ class ReferenceClient::Composer {
     if (may_bind && step_.c % 8 == 7) bind = choose(step_.a, is_object);
     if (may_bind && step_.c % 16 == 14) bind = both(kHierarchies[step_.a % kHierarchies.size()]);
     if (step_.c % 32 == 5) key = choose(step_.a, is_object);
-    // One wrong HMAC of a session bound to lockout disables lockout for everybody (tpm-behaviour 34).
+    // One wrong HMAC of a session bound to lockout disables lockout for all users (tpm-behaviour 34).
     if (bind[0] == kLockout) bind = both(kNull);
     said_.handle = bind;
     will_make(EntityKind::kSession, Template::kSealed, {}, 0);
@@ -651,7 +651,7 @@ class ReferenceClient::Composer {
         if (!object) chosen_ = nullptr;
         said_.handle = session;
         said_.policy = Entity::Policy::kOther;
-        // A wrong secret for lockout would disable it for everybody.
+        // A wrong secret for lockout would disable lockout for all users.
         if (!object && entity[0] == kLockout)
           uses_.assign(1, Use{});
         else
@@ -661,12 +661,12 @@ class ReferenceClient::Composer {
     }
   }
 
-  // Mostly of a PCR that nobody extends, so that its policy opens something.
+  // Mostly of a PCR that no client extends, so that its policy can succeed.
   void policy_pcr() {
     std::optional<std::uint32_t> pcr = speech::kUntouchedPcr;
     Bytes expected;
     if (step_.b % 8 == 5) pcr = std::nullopt;
-    if (step_.b % 8 == 6) pcr = step_.c % 2 == 0 ? 16 : step_.c / 2U % 4;  // what PCR_Extend extends
+    if (step_.b % 8 == 6) pcr = step_.c % 2 == 0 ? 16 : step_.c / 2U % 4;  // the PCRs that PCR_Extend extends
     if (step_.b % 8 == 7) expected = sha256({Bytes(kDigestSize, step_.c % 2 == 0 ? 0 : 1)});
     said_.handle = choose(step_.a, is_policy);
     said_.policy = pcr == speech::kUntouchedPcr ? Entity::Policy::kPcr : Entity::Policy::kOther;

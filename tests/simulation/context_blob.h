@@ -1,8 +1,8 @@
-// Saved contexts: sealing what leaves the TPM, and opening what somebody brings back.
+// Saved contexts: sealing contexts that leave the TPM, and opening contexts that come back.
 //
 // Idea: the same checks in the same order as the reference code. The integrity value depends on the hierarchy's proof,
 // on the count of resets, for stClear objects on the count of restarts, on sequence and savedHandle, and on the
-// content; so a changed blob fails, and so does one that the chip has outlived. Threads: none. Sizes: `padding` octets
+// content; so a changed blob fails, and so does one that the chip has outlived. Threads: none. Sizes: `padding` bytes
 // are added to the content, so that blobs can be as large as a real TPM's. Source: TPM 2.0 library, Part 2, 14
 // (TPMS_CONTEXT); Part 3, 28.2 and 28.3; tpm-behaviour 12 to 16.
 #pragma once

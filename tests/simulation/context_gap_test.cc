@@ -60,7 +60,7 @@ class ContextGap : public EngineOnModelTpm {
   }
 
   std::uint64_t last_owner_ = 0;
-  int gaps_met_ = 0;  // how often the TPM said CONTEXT_GAP, whoever asked
+  int gaps_met_ = 0;  // the number of CONTEXT_GAP responses, to any sender
   std::vector<Client> busy_;
   std::vector<wire::Bytes> digests_;
 };
@@ -95,7 +95,7 @@ TEST_F(ContextGap, SavedSessionsThatCannotBeFlushedForAWhileDoNotCloseIt) {
   expect_busy_clients_served();
 }
 
-TEST_F(ContextGap, AnOldestThatSomebodyElseFlushedDoesNotStopTheRefreshing) {
+TEST_F(ContextGap, AnOldestSessionFlushedByOthersDoesNotStopTheRefreshing) {
   const auto dead = client();
   const auto idle = client();
   open_busy_clients();
@@ -107,7 +107,7 @@ TEST_F(ContextGap, AnOldestThatSomebodyElseFlushedDoesNotStopTheRefreshing) {
   EXPECT_EQ(gaps_met_, 0);
 }
 
-TEST_F(ContextGap, ManyOldOnesThatSomebodyElseFlushedDoNotStopTheRefreshing) {
+TEST_F(ContextGap, ManyOldSessionsFlushedByOthersDoNotStopTheRefreshing) {
   std::vector<Client> dead;
   dead.reserve(20);
   for (int i = 0; i < 20; ++i) dead.push_back(client());
@@ -119,8 +119,8 @@ TEST_F(ContextGap, ManyOldOnesThatSomebodyElseFlushedDoNotStopTheRefreshing) {
   EXPECT_EQ(engine_->snapshot().sessions, 5U);
 }
 
-// The refresh's ContextLoad is answered with the number of a session of somebody else.
-TEST_F(ContextGap, ARefreshThatComesBackWithAnothersNumberSavesNobodyElsesSession) {
+// The refresh's ContextLoad is answered with the number of another client's session.
+TEST_F(ContextGap, ARefreshThatComesBackWithAnothersNumberSavesNoOtherSession) {
   const auto idle = client();
   open_busy_clients();
   int lies = 0;

@@ -1,5 +1,5 @@
-// SHA-256 and HMAC-SHA-256, for everything in which the model must say what a real TPM says: policy digests, Names,
-// hash sequences, signatures of keyed-hash keys. Threads: any. Sizes: 32 octets out. Source: FIPS 180-4, FIPS 198-1.
+// SHA-256 and HMAC-SHA-256, for all results in which the model must agree with a real TPM: policy digests, Names, hash
+// sequences, signatures of keyed-hash keys. Threads: any. Sizes: 32 bytes out. Source: FIPS 180-4, FIPS 198-1.
 #pragma once
 
 #include <initializer_list>
@@ -22,7 +22,7 @@ inline constexpr std::size_t kDigestSize = 32;
   while (!value.empty() && value.back() == 0) value.pop_back();
   return value;
 }
-// The first eight octets of a digest, as a number.
+// The first eight bytes of a digest, as a number.
 [[nodiscard]] std::uint64_t short_digest(std::initializer_list<wire::ByteView> parts);
 
 }  // namespace tpmspace::simulation

@@ -17,7 +17,7 @@ class Duel {
   // Both are new and started. `limits` must be libtpms' own.
   explicit Duel(const Weights& weights, const ModelTpm::Limits& limits = {});
 
-  // Empty, or what differed. Now and then a step is a power cycle instead of a command.
+  // Empty, or the difference. Now and then a step is a power cycle instead of a command.
   [[nodiscard]] std::string step(const Step& step);
 
   [[nodiscard]] ModelTpm& model() { return model_; }

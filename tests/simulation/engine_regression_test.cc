@@ -1,4 +1,4 @@
-// What the simulated worlds found wrong in the engine, each as the few commands that show it. A found fault is a test
+// Faults of the engine that the simulated worlds found, each as the few commands that show it. A found fault is a test
 // for ever; the worlds' seeds are kept too (seeds.txt), but a seed means something else as soon as a generator changes.
 #include <gtest/gtest.h>
 
@@ -45,14 +45,14 @@ class EngineOnModel : public EngineOnModelTpm {
   }
 };
 
-TEST_F(EngineOnModel, AnEmptiedHierarchyAlsoEmptiesSlotsThatNobodyWantsAnyMore) {
+TEST_F(EngineOnModel, AnEmptiedHierarchyAlsoEmptiesUnwantedSlots) {
   const auto leaving = open();
   const auto staying = open();
   ASSERT_TRUE(primary(leaving, kEndorsement, 1).ok());
   engine_->close(leaving);
   ASSERT_TRUE(say(staying, speech::clear(kPlatform, kEmptyPassword)).ok());
   expect_books_agree();
-  // The slot is taken again; nothing must flush it on behalf of the one who left.
+  // The slot is taken again; no cleanup for the closed connection may flush it.
   const auto key = primary(staying, kOwner, 2);
   idle();
   EXPECT_TRUE(sign(staying, key.handle).ok());
@@ -88,7 +88,7 @@ TEST_F(EngineOnModel, ClearIsNotTakenForAResetLater) {
   ASSERT_TRUE(say(a, speech::clear(kPlatform, kEmptyPassword)).ok());
   const auto key = primary(a, kOwner, 1);
   const auto session = start_session(a);
-  model_.faults().script({Fault{Fault::Kind::kGarbage}});  // makes the engine ask the TPM what it holds
+  model_.faults().script({Fault{Fault::Kind::kGarbage}});  // makes the engine ask the TPM for its contents
   EXPECT_EQ(say(a, speech::get_random(8)).code, wire::from_manager(wire::rc::kFailure));
   EXPECT_TRUE(sign(a, key.handle).ok());
   EXPECT_TRUE(say(a, speech::flush_context(session.handle)).ok());
@@ -112,7 +112,7 @@ TEST_F(EngineOnModel, AFlushThatMeetsARestartIsDoneAfterwards) {
   for (int i = 0; i < 6; ++i) ASSERT_TRUE(start_session(leaving).ok());
   ASSERT_EQ(model_.saved_session_numbers().size(), 3U);
   engine_->close(leaving);
-  // Saved sessions survive a TPM Restart, loaded ones do not (tpm-behaviour 16).
+  // Saved sessions survive a TPM Restart, loaded sessions do not (tpm-behaviour 16).
   static_cast<void>(model_.transact(speech::shutdown(true), 0));
   model_.power_cycle();
   idle();
@@ -145,7 +145,7 @@ class ParkedFiles : public EngineOnModel {
   void crowd() {
     std::vector<ConnectionId> others;
     for (std::uint32_t i = 0; i < chip_.active_sessions; ++i) {
-      others.push_back(open(100 + i));  // each is below his share
+      others.push_back(open(100 + i));  // each owner is below the share
       ASSERT_TRUE(step(others.back(), policy_session(others.back()).handle).ok());
     }
     EXPECT_GT(engine_->snapshot().sessions_parked, 0U);
@@ -187,7 +187,7 @@ TEST_F(ParkedFiles, OfSeveralByOneNumberAllAreFlushedWhereverTheyAre) {
   EXPECT_EQ(say(a, speech::context_load(older_file)).code, 0x000B01CBU);
 }
 
-TEST_F(EngineOnModel, WhatHasNoAuthorizationValueIsNotAnsweredLockout) {
+TEST_F(EngineOnModel, AnEntityWithoutAnAuthorizationValueIsNotAnsweredLockout) {
   space::SpaceLimits limits;
   limits.shares_tries = true;
   const auto who = engine_->open(space::OwnerId{1}, limits);
@@ -213,7 +213,7 @@ class ParkedOnOldChip : public ParkedFiles {
   }
 };
 
-TEST_F(ParkedOnOldChip, WhatStandsInTheWayOfANumberStaysThereWhenTheGapMustBeKeptOpen) {
+TEST_F(ParkedOnOldChip, ASessionInTheWayOfANumberStaysWhenTheGapMustBeKeptOpen) {
   // A cluster of old contexts, so that keeping the gap open takes many saves.
   const auto old = open(3);
   for (int i = 0; i < 40; ++i) ASSERT_TRUE(say(old, speech::context_save(start_session(old).handle)).ok());

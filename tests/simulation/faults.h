@@ -1,4 +1,4 @@
-// What may go wrong at a transact, drawn from a seed.
+// The faults of a transact, drawn from a seed.
 //
 // Idea: a plan is asked before every command that reaches the model. It can answer in the TPM's place, spoil an answer,
 // take the power away, or break the back end. Probabilities are per mille; zero is the default, so a plan without
@@ -20,7 +20,7 @@ struct Fault {
   enum class Kind : std::uint8_t {
     kNone,
     kAnswer,        // `code`, and nothing is done
-    kGarbage,       // random octets, and nothing is done
+    kGarbage,       // random bytes, and nothing is done
     kDoneThenLost,  // the command is done, its answer becomes garbage
     kTruncated,     // the command is done, its answer is cut short
     kPowerLoss,     // reset, then the command meets a TPM that wants Startup

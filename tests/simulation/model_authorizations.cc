@@ -122,7 +122,7 @@ Rc check_policy(const Call& call, const Session& session, const Entity& entity) 
   return wire::rc::kSuccess;
 }
 
-// Nobody computes an HMAC here: the one that is right without computing is the empty one of an empty key.
+// No client computes an HMAC here: the empty HMAC of an empty key is right without computing.
 bool secret_is_right(const SessionUse& use, const Session* session, const Entity& entity) {
   const bool password = session == nullptr || session->password_needed;
   if (password) return without_trailing_zeros(use.hmac) == entity.auth();

@@ -1,4 +1,4 @@
-// What a model TPM consists of, and what one command sees of it while it runs. Private to the model's own files.
+// The parts of a model TPM, and a running command's view of them. Private to the model's own files.
 // Threads: none.
 #pragma once
 
@@ -22,7 +22,7 @@ inline constexpr std::uint32_t kRhEndorsement = 0x4000000B;
 inline constexpr std::uint32_t kRhPlatform = 0x4000000C;
 inline constexpr std::uint32_t kRhPlatformNv = 0x4000000D;
 
-// What Shutdown(STATE) puts aside, to be found again by a Restart or a Resume.
+// The state that Shutdown(STATE) saves, for a Restart or a Resume.
 struct SavedState {
   SessionSlots sessions;
   HierarchyState owner, endorsement;
@@ -52,7 +52,7 @@ struct ModelState {
   std::uint64_t seen_restarts = 0, seen_clears = 0;
   std::uint64_t random = 1;  // nonces and GetRandom
 
-  // Drops what the chip lost since the last command: by a reset, or with a hierarchy.
+  // Drops entities that the chip lost since the last command: by a reset, or with a hierarchy.
   void catch_up();
   // As the manufacturer made it.
   void begin_tries_anew();
@@ -72,7 +72,7 @@ struct SessionUse {
 };
 
 // Reads parameters in order. The first failure sticks and is numbered by the parameter it happened in; `end` adds the
-// one for octets left over.
+// one for bytes left over.
 class Parameters {
  public:
   explicit Parameters(wire::ByteView area) : in_(area) {}
@@ -127,7 +127,7 @@ struct Call {
 
 using Handler = wire::Rc (*)(Call&);
 
-// What a command accepts in its handle area (TPMI_..., Part 2, 9).
+// The handles that a command accepts in its handle area (TPMI_..., Part 2, 9).
 enum class HandleType : std::uint8_t {
   kObject,
   kObjectOrNull,
@@ -168,7 +168,7 @@ struct ModelRow {
 [[nodiscard]] bool sessions_allowed(wire::CommandCode code);
 // The value of a PCR; it need not have been set since the start.
 [[nodiscard]] wire::Bytes pcr_value(const ChipState& chip, std::size_t pcr);
-// TPML_PCR_SELECTION, of the one bank that is kept: what was selected of those that there are, as it is hashed.
+// TPML_PCR_SELECTION, of the only bank: the selected existing PCRs, as they are hashed.
 struct PcrSelection {
   std::vector<std::size_t> pcrs;
   wire::Bytes marshalled;

@@ -32,7 +32,7 @@ std::uint64_t nanoseconds_of(wire::CommandCode code) {
   return kMillisecond;
 }
 
-// Header and handle area judged; what is left is the authorization and parameter area.
+// Header and handle area judged; the authorization and parameter areas are left.
 Rc judge_header(const ModelTpm::Limits& limits, ByteView command, wire::Header& header) {
   const auto found = wire::read_header(command);
   if (command.size() >= 2) {

@@ -1,11 +1,11 @@
-// A TPM made of bookkeeping: everything a resource manager can trip over, and no cryptography.
+// A TPM made of bookkeeping: all properties that matter to a resource manager, and no cryptography.
 //
 // Idea: the manager's rules are about slots, numbers, contexts and resets, so exactly those are modelled, check for
 // check in the reference code's order; model_tpm_test.cc holds the model against libtpms. A key is an id, an
 // authorization is right if it equals the (usually empty) auth value, an HMAC is right only where a real one may be
 // empty. Time passes on a virtual clock, faults are injected where a FaultPlan says. With `Limits::endless()` it is the
 // private TPM with room for everything that a client of the manager is promised. Threads: one, and `cancel` does
-// nothing. Units: entities, octets, nanoseconds of virtual time. Source: TPM 2.0 library, Parts 1 to 4;
+// nothing. Units: entities, bytes, nanoseconds of virtual time. Source: TPM 2.0 library, Parts 1 to 4;
 // docs/tpm-behaviour.md.
 #pragma once
 
@@ -33,16 +33,16 @@ class ModelTpm final : public wire::Tpm {
     std::uint32_t context_gap = 65535;  // or 255
     std::uint32_t max_command = 4096;
     std::uint32_t max_response = 4096;
-    std::size_t context_padding = 0;  // octets added to every saved context
-    // What Clear sets: so many wrong tries lock the TPM, each is forgotten after so long. 0: none is counted.
+    std::size_t context_padding = 0;  // bytes added to every saved context
+    // The values after Clear: so many wrong tries lock the TPM, each is forgotten after so long. 0: none is counted.
     std::uint32_t max_tries = 3, recovery_seconds = 1000;
     std::uint32_t shelf = 0;  // of the chip's persistent objects: the one that this TPM knows
     // Copies of persistent objects take the last slot, not the first free one, so that they never shift a new handle.
     bool copies_at_the_top = false;
-    // Somebody holds a saved copy of everything in it: a TPM Restart takes only stClear objects, a Resume nothing.
+    // A client holds a saved copy of everything in it: a TPM Restart takes only stClear objects, a Resume nothing.
     bool all_saved = false;
 
-    // Every 0x80xxxxxx is a slot, every session may be loaded, nobody is locked out.
+    // Every 0x80xxxxxx is a slot, every session may be loaded, no client is locked out.
     [[nodiscard]] static Limits endless() {
       Limits limits;
       limits.object_slots = 1U << 24;
@@ -64,9 +64,9 @@ class ModelTpm final : public wire::Tpm {
   [[nodiscard]] FaultPlan& faults() { return faults_; }
   void set_faults(FaultPlan plan) { faults_ = std::move(plan); }
 
-  // Notices what a shared chip lost since this model's last command, without a command.
+  // Notices losses of a shared chip since this model's last command, without a command.
   void catch_up();
-  // What is in the TPM, for assertions. Handles as the TPM itself knows them.
+  // The contents of the TPM, for assertions. Handles as the TPM itself knows them.
   [[nodiscard]] std::vector<std::uint32_t> loaded_objects() const;
   [[nodiscard]] std::vector<std::uint32_t> loaded_sessions() const;
   [[nodiscard]] std::vector<std::uint32_t> saved_session_numbers() const;

@@ -66,7 +66,7 @@ TEST(ModelTpm, LongRunsDoEverythingSuccessfullyAtLeastOnce) {
 
 // --- scripted: the same script on both, and the same story must come out
 
-// One client's conversation with one TPM; what it heard is the story.
+// One client's conversation with one TPM; the responses are the story.
 class Conversation {
  public:
   explicit Conversation(wire::Tpm& tpm) : tpm_(tpm) {}
@@ -120,7 +120,7 @@ TEST(ModelTpm, SessionsOfAllKindsShareOneNumberSpaceLowestFirst) {
     const auto policy = c.session(speech::SessionKind::kPolicy);
     c.session(speech::SessionKind::kTrial);
     c.session(speech::SessionKind::kHmac);  // SESSION_MEMORY
-    c.flush(0x02000001);                    // the type octet does not matter
+    c.flush(0x02000001);                    // the type byte does not matter
     c.flush(policy.handle);
     c.session(speech::SessionKind::kPolicy);
     c.add(c.say(speech::get_capability(1, 0x02000000, 10)).parameters);
@@ -201,7 +201,7 @@ void save_and_start_again(Conversation& c, Duel& duel, bool orderly, bool state)
   c.flush(loaded.handle);
 }
 
-TEST(ModelTpm, ContextsOutliveARestartAndAResumeAsRealOnesDoAndNoneAReset) {
+TEST(ModelTpm, ContextsOutliveARestartAndAResumeButNoReset) {
   expect_same_story([](Conversation& c, Duel& duel) { save_and_start_again(c, duel, false, false); });
   expect_same_story([](Conversation& c, Duel& duel) { save_and_start_again(c, duel, true, false); });
   expect_same_story([](Conversation& c, Duel& duel) { save_and_start_again(c, duel, true, true); });
@@ -270,7 +270,7 @@ TEST(ModelTpm, AnOldChipsGapClosesAfter255Contexts) {  // tpm-behaviour 25
   EXPECT_FALSE(c.save(young).empty());
 }
 
-// --- what only the model can do
+// --- features of the model alone
 
 TEST(ModelTpm, HasNoNvIndices) {
   expect_same_story([](Conversation& c, Duel&) {

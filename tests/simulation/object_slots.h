@@ -1,7 +1,7 @@
-// A model TPM's objects: what one is, and the few slots that loaded ones sit in.
+// A model TPM's objects, and the few slots of loaded objects.
 //
-// Idea: a key is an id; two keys are the same iff their ids are. What a real TPM would answer deterministically (Names,
-// keyed-hash signatures, sequences) is answered as a real one would, so that libtpms can be compared with.
+// Idea: a key is an id; two keys are the same iff their ids are. Deterministic answers of a real TPM (Names, keyed-hash
+// signatures, sequences) is answered as a real one would, so that libtpms can be compared with.
 // Threads: none. Errors: an absent value. Source: TPM 2.0 library, Part 2, 12.2 (TPMT_PUBLIC); Part 1, 27 and 30.4.
 #pragma once
 
@@ -66,7 +66,7 @@ enum class SequenceKind : std::uint8_t { kNone, kHash, kHmac, kEvent };
 
 struct Object {
   PublicArea area;
-  wire::Bytes id;              // tells keys apart; 32 octets
+  wire::Bytes id;              // tells keys apart; 32 bytes
   wire::Bytes auth;            // without trailing zeros
   wire::Bytes sensitive;       // sealed data, or the key of a keyed hash
   wire::Bytes qualified_name;  // proves the parent

@@ -54,7 +54,7 @@ void ReferenceClient::forget_volatile() {
 
 namespace {
 
-// What a policy is after a step that makes `step` of an empty one.
+// The digest of a policy after a step that turns an empty policy into `step`.
 Entity::Policy after(Entity::Policy before, Entity::Policy step) {
   using Policy = Entity::Policy;
   if (step == Policy::kNothing) return step;  // set back
@@ -99,7 +99,7 @@ void ReferenceClient::learn(const Utterance& utterance, const std::array<Heard, 
       blob.serial = pool_->next_serial++;
       if (Entity* session = wire::is_session(utterance.handle[0]) ? find_session(utterance.handle[0], 0) : nullptr)
         session->saved = true;
-      // A manager may give the very same octets again: then this is the blob, and the older one is no other.
+      // A manager may give the very same bytes again: then this is the blob, and the older one is no other.
       std::erase_if(pool_->blobs, [&](const Blob& other) { return other.context[0] == blob.context[0]; });
       pool_->blobs.push_back(std::move(blob));
       keep_newest(pool_->blobs);

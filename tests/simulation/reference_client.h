@@ -1,6 +1,6 @@
-// A client that says the same to two TPMs and remembers what each answered.
+// A client that sends the same to two TPMs and remembers each response.
 //
-// Idea: a generated `Step` is numbers only. What they mean is decided when the step is said, by what the client knows
+// Idea: a generated `Step` is numbers only. Their meaning is decided when the step is sent, by the client's knowledge
 // then: "the third living session", "a stale handle", "the blob from before". So a shrunk sequence stays meaningful,
 // and one step becomes two commands, each with that side's own handles and blobs. Side 0 is the subject, side 1 the
 // reference. Most choices are sensible ones; some are wild on purpose: handles that are stale, of the wrong kind or
@@ -23,7 +23,7 @@ namespace tpmspace::simulation {
 inline constexpr std::size_t kSides = 2;
 inline constexpr std::size_t kRemembered = 24;
 
-// What a client does next, as a generator makes it. Any numbers are a valid step.
+// A client's next step, as a generator makes it. Any numbers are a valid step.
 struct Step {
   std::uint16_t what = 0;
   std::uint16_t a = 0, b = 0, c = 0;
@@ -75,11 +75,11 @@ inline constexpr std::size_t kVerbs = 34;
 struct Weights {
   unsigned ordinary = 4;
   unsigned persist = 1;
-  unsigned sessions = 1;         // starting, saving and using them, times `ordinary`
-  unsigned policies = 1;         // policy sessions, their steps and what they open; above 1 most sessions are such
-  unsigned global = 1;           // Clear, HierarchyControl, ChangeEPS, ChangePPS, in thirds of `ordinary`
-  bool wild = true;              // stale, foreign and garbage handles
-  bool protects = false;         // many objects are protected from guessing
+  unsigned sessions = 1;  // starting, saving and using them, times `ordinary`
+  unsigned policies = 1;  // policy sessions, their steps and their objects; above 1 most sessions are policy sessions
+  unsigned global = 1;    // Clear, HierarchyControl, ChangeEPS, ChangePPS, in thirds of `ordinary`
+  bool wild = true;       // stale, foreign and garbage handles
+  bool protects = false;  // many objects are protected from guessing
   unsigned lock_resets = 0;      // DictionaryAttackLockReset, in thirds of `ordinary`
   bool careful = false;          // no wrong authorization is ever said knowingly or by chance; wants `wild` off, too
   bool more_persistent = false;  // handles at the ends of windows, and how many objects there are
@@ -102,7 +102,7 @@ struct Entity {
   std::uint64_t individual = 0;
   bool alive = true;                           // as far as the client knows
   std::array<std::uint32_t, kSides> parent{};  // of an object that was made under another one; 0: none
-  // Of a policy session, as far as the client knows: what its digest stands for.
+  // Of a policy session, as far as the client knows: the meaning of its digest.
   enum class Policy : std::uint8_t { kNothing, kUnseal, kPcr, kPassword, kBranch, kOther };
   Policy policy = Policy::kNothing;
   bool saved = false;  // a session that was put into a blob
@@ -111,7 +111,7 @@ struct Entity {
 struct Blob {
   std::array<wire::Bytes, kSides> context;
   Entity about;
-  std::uint64_t client = 0;  // who saved it
+  std::uint64_t client = 0;  // the saving client
   std::uint64_t serial = 0;  // never reused
 };
 
@@ -121,7 +121,7 @@ struct Wrapped {
   Entity about;
 };
 
-// What clients can hand to each other: files.
+// Files, which clients can hand to each other.
 struct Pool {
   std::vector<Blob> blobs;
   std::vector<Wrapped> wrapped;
@@ -132,11 +132,11 @@ struct Pool {
 struct Utterance {
   Verb verb = Verb::kGetRandom;
   std::array<wire::Bytes, kSides> bytes;
-  std::array<std::uint32_t, kSides> handle{};                      // what it is mainly about: saved, flushed, completed
+  std::array<std::uint32_t, kSides> handle{};                      // the main entity: saved, flushed, completed
   std::vector<std::array<std::uint32_t, kSides>> ending_sessions;  // used with continueSession clear
   std::vector<std::array<std::uint32_t, kSides>> used_sessions;
   std::uint32_t persistent = 0;          // that EvictControl names
-  std::optional<Entity::Policy> policy;  // what success makes of the session `handle`
+  std::optional<Entity::Policy> policy;  // the state of the session `handle` after success
   std::optional<Entity> makes;
   std::optional<Blob> blob;  // the one to be loaded, as it was saved
   bool blob_changed = false;
@@ -153,7 +153,7 @@ class ReferenceClient {
 
   // How a session handle of side 0 is said on side 1. Default: the same.
   void set_session_map(SessionMap map) { session_map_ = std::move(map); }
-  // Session handles of somebody else, to be tried.
+  // Session handles of other clients, to be tried.
   void set_foreign_sessions(std::vector<std::uint32_t> handles) { foreign_ = std::move(handles); }
 
   [[nodiscard]] Utterance say(const Step& step);
@@ -168,14 +168,14 @@ class ReferenceClient {
   [[nodiscard]] const std::vector<Entity>& entities() const { return entities_; }
   [[nodiscard]] Pool& pool() { return *pool_; }
   [[nodiscard]] Entity* find_session(std::uint32_t handle, std::size_t side);
-  // Sessions that are gone, though nobody told the client (limits, resets, an answer that never arrived): it would go
-  // on saying their handles, which may be somebody else's by now.
+  // Sessions that are gone without the client's knowledge (limits, resets, a response that never arrived): it would
+  // continue to use their handles, which may be another client's by now.
   template <typename Predicate>
   void forget_sessions_unless(Predicate exists) {
     for (auto& entity : entities_)
       if (entity.kind == EntityKind::kSession && entity.alive && !exists(entity)) entity.alive = false;
   }
-  // A blob of ours was taken over by somebody else's load, or flushed.
+  // Another client loaded our blob, or the session was flushed.
   void lose_session(std::uint32_t handle, std::size_t side = 0);
 
  private:
@@ -196,9 +196,9 @@ class ReferenceClient {
   std::uint64_t individuals_ = 0;
 };
 
-// Whether two answers to the same utterance say the same, where they can: codes, object handles, and whatever is not
-// random. Empty if they do, else a sentence. `exact`: both sides are models with one idea of keys, so that names, keys
-// and lists must agree, too. `same_sessions`: session handles must agree.
+// Whether two answers to the same utterance say the same, where they can: codes, object handles, and values that are
+// not random. Empty if they do, else a sentence. `exact`: both sides are models with one idea of keys, so that names,
+// keys and lists must agree, too. `same_sessions`: session handles must agree.
 struct Likeness {
   bool exact = false;
   bool same_sessions = true;

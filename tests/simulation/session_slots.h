@@ -1,9 +1,9 @@
-// Where a TPM keeps its sessions: a few loaded ones, and for every active one an entry that says where it is.
+// A TPM's sessions: a few loaded sessions, and for every active session an entry with its place.
 //
-// Idea: the reference code's contextArray, entry for entry, because its corners are what the manager must live with. An
-// entry is 0 (free), 1..loaded (in that slot), or the low bits of the sequence number the session was last saved under.
-// Sequence numbers only grow; as entries keep the low bits only, the oldest saved session must be refreshed before the
-// counter comes round to it: CONTEXT_GAP.
+// Idea: the reference code's contextArray, entry for entry, because the manager must live with its corners. An entry is
+// 0 (free), 1..loaded (in that slot), or the low bits of the sequence number the session was last saved under. Sequence
+// numbers only grow; as entries keep the low bits only, the oldest saved session must be refreshed before the counter
+// comes round to it: CONTEXT_GAP.
 // Threads: none. Units: sessions. Errors: TPM response codes.
 // Source: TPM 2.0 library, Part 1, 30.5 (context management); Part 4, 8.9 (Session.c). tpm-behaviour 10, 25, 26.
 #pragma once
@@ -20,7 +20,7 @@ namespace tpmspace::simulation {
 
 enum class SessionType : std::uint8_t { kHmac = 0, kPolicy = 1, kTrial = 3 };
 
-// What a saved context holds of a session.
+// A session's data in a saved context.
 struct Session {
   SessionType type = SessionType::kHmac;
   std::uint16_t nonce_size = 0;
@@ -36,7 +36,7 @@ struct Session {
   wire::Bytes policy_digest;
 
   [[nodiscard]] bool is_policy() const { return type != SessionType::kHmac; }
-  // What PolicyRestart and a successful use in the authorization area forget (tpm-behaviour 22).
+  // The data that PolicyRestart and a successful use in the authorization area forget (tpm-behaviour 22).
   void reset_policy();
 
   [[nodiscard]] wire::Bytes serialize() const;

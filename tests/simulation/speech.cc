@@ -60,7 +60,7 @@ Bytes sealed_with(ByteView policy, std::uint32_t extra = attribute::kNoDa) {
   return public_area(alg::kKeyedHash, kFixed | extra, policy).u16(alg::kNull).u16(0).take();
 }
 
-// The policy of one step: what is hashed behind its code.
+// The policy of one step: the data hashed after its code.
 Bytes one_step(std::uint32_t code, ByteView behind) {
   return sha256({Bytes(kDigestSize, 0), Writer().u32(code).bytes(), behind});
 }

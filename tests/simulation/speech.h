@@ -1,4 +1,4 @@
-// What a client of ours says: TPM commands built from values, and the answers taken apart.
+// The commands of our clients: TPM commands built from values, and parsed responses.
 //
 // Idea: one function for each command. Everything is authorized with `Auth` values; the key templates are few and cheap
 // (symmetric parents, keyed-hash keys), so that libtpms answers thousands of commands a second.
@@ -34,7 +34,7 @@ enum class Template : std::uint8_t {
   kPcrSealed,       // data, opened with PolicyPCR
   kPasswordSealed,  // data, opened with PolicyPassword
   kBranchSealed,    // data, opened with one of two branches of a PolicyOR
-  // As those above, and wrong authorizations are counted.
+  // As the templates above, and wrong authorizations are counted.
   kProtectedKey,
   kProtectedSealed,
   kProtectedPasswordSealed,
@@ -45,7 +45,7 @@ inline constexpr std::size_t kTemplates = 13;
 // The key or data that such an object is created with; empty where the TPM makes it.
 [[nodiscard]] wire::Bytes secret_of(Template kind, std::uint64_t individual);
 [[nodiscard]] wire::Bytes unseal_policy();
-// PolicyPCR of a PCR that nobody extends.
+// PolicyPCR of a PCR that no client extends.
 [[nodiscard]] wire::Bytes pcr_policy();
 inline constexpr std::uint32_t kUntouchedPcr = 11;
 // The branches of kBranchSealed: PolicyCommandCode(Unseal), PolicyPCR.
@@ -91,10 +91,10 @@ enum class SessionKind : std::uint8_t { kHmac = 0, kPolicy = 1, kTrial = 3 };
 [[nodiscard]] wire::Bytes policy_command_code(std::uint32_t session, std::uint32_t code);
 // PolicyPassword, PolicyAuthValue, PolicyRestart, PolicyGetDigest: nothing but the session.
 [[nodiscard]] wire::Bytes policy_plain(std::uint32_t code, std::uint32_t session);
-// `expected`: of the PCR; empty: whatever it is now.
+// `expected`: of the PCR; empty: the present value.
 [[nodiscard]] wire::Bytes policy_pcr(std::uint32_t session, std::optional<std::uint32_t> pcr, wire::ByteView expected);
 [[nodiscard]] wire::Bytes policy_or(std::uint32_t session, const std::vector<wire::Bytes>& branches);
-// PolicyNvWritten, PolicyLocality: an octet.
+// PolicyNvWritten, PolicyLocality: an byte.
 [[nodiscard]] wire::Bytes policy_octet(std::uint32_t code, std::uint32_t session, std::uint8_t octet);
 [[nodiscard]] wire::Bytes policy_secret(std::uint32_t entity, std::uint32_t session, const Auths& auths);
 [[nodiscard]] wire::Bytes clear(std::uint32_t authority, const Auths& auths);

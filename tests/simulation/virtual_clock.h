@@ -1,4 +1,4 @@
-// Time that passes only when somebody says so: a model TPM adds what its commands would take, the world adds idle time.
+// Time that passes only on request: a model TPM adds what its commands would take, the world adds idle time.
 // Threads: none; a simulation is one thread. Units: nanoseconds from a zero that means nothing.
 #pragma once
 

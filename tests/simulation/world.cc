@@ -23,7 +23,7 @@ constexpr std::size_t kMostTpmCommandsAStep = 400;
 // Asks again where a TPM says "later", as the transport's own decorator does (tpm/retry.h), in virtual time.
 class Patient final : public wire::Tpm {
  public:
-  // `meanwhile`: what happens elsewhere while a command is at the TPM.
+  // `meanwhile`: events elsewhere while a command is at the TPM.
   Patient(wire::Tpm& inner, VirtualClock& clock, std::function<void()> meanwhile)
       : inner_(inner), clock_(clock), meanwhile_(std::move(meanwhile)) {}
 
@@ -172,7 +172,7 @@ void World::trace_account(const observe::Account& account) const {
   if (!line.empty()) trace("  TPM:" + line);
 }
 
-// --- who there is
+// --- the clients
 
 bool World::administers(space::OwnerId owner) const {
   return config_.guessing && owner.value == config_.owners;
@@ -257,7 +257,7 @@ World::Known* World::usable(Connection& connection, std::uint32_t shared_handle)
   return const_cast<Known*>(usable(std::as_const(connection), shared_handle));
 }
 
-// A session handle as the private TPM knows it; what is not this client's own becomes one that nobody has there.
+// A session handle as the private TPM knows it; another client's handle becomes an unused handle there.
 std::uint32_t World::to_private(Connection& connection, std::uint32_t shared_handle) const {
   const std::uint32_t number = wire::number_of(shared_handle);
   if (number >= chip_.session_numbers) return shared_handle;
@@ -270,7 +270,7 @@ std::uint32_t World::to_private(Connection& connection, std::uint32_t shared_han
   return type | unused;
 }
 
-// --- what happens
+// --- events
 
 std::string World::step(const WorldStep& step) {
   std::string trouble = act(step);
@@ -334,7 +334,7 @@ std::string World::close(Connection& connection) {
   engine_->close(connection.engine_id);
   connection.open = false;
   connection.pending.reset();
-  // What it had put into blobs stays for its owner; all else goes.
+  // Its blobs stay for its owner; all other entities go.
   std::erase_if(connection.sessions, [&](const auto& entry) {
     const std::uint32_t own = wire::number_of(entry.second.own);
     if (connection.own_tpm->is_saved(own)) return false;
@@ -345,8 +345,9 @@ std::string World::close(Connection& connection) {
   return {};
 }
 
-// Each owner's oldest go first; then, with more than half of the chip's in all, the oldest of who left the most behind.
-// Those that can be made again hold nothing of the chip's; so many of them that theirs would matter no world has.
+// Each owner's oldest go first; then, with more than half of the chip's in all, the oldest of the owner that left the
+// most behind. Those that can be made again hold nothing of the chip's; so many of them that theirs would matter no
+// world has.
 void World::enforce_abandoned_limits() {
   struct Left {
     std::uint64_t saved_at = 0;
@@ -420,9 +421,9 @@ std::string World::cancel(Connection& connection) {
   return engine_->cancel(connection.pending->ticket) ? "" : "a waiting command could not be cancelled";
 }
 
-// What the engine took from somebody is gone for the private TPM too, whether the client knows it or not. Where nobody
-// takes from anybody only those go that cannot come back (what a PolicyPCR saw is not so any more), or that a fault
-// met. For who is answered in the same step only those go that nobody holds any more, and whose lease is over.
+// A session that the engine took is gone for the private TPM too, whether the client knows it or not. Where no client's
+// session is taken only those go that cannot come back (what a PolicyPCR saw is not so any more), or that a fault met.
+// For who is answered in the same step only those go that nobody holds any more, and whose lease is over.
 std::string World::take_away(const Moment& moment) {
   const observe::Account& account = *moment.step.account;
   const bool faults = moment.faults != 0;
@@ -467,7 +468,7 @@ bool World::pcrs_have_changed(const Known& session) const {
                      [this](const auto& seen) { return private_chip_->pcrs[seen.first] != seen.second; });
 }
 
-// An answer nobody waits for any more: the daemon has answered at the deadline, or its client is gone.
+// An answer without a waiter: the daemon has answered at the deadline, or its client is gone.
 void World::abandon(Connection& connection) {
   if (!connection.pending || connection.pending->cancelled) return;
   connection.pending->leaving = true;
@@ -493,7 +494,7 @@ void World::change_limits(Connection& connection, const Step& step) {
   connection.limits.objects = 1 + step.a % 12U;
   connection.limits.sessions = 1 + step.b % 8U;
   engine_->set_limits(connection.engine_id, connection.limits);
-  // What is held already stays.
+  // Entities held already stay.
   connection.limits.objects = std::max(connection.limits.objects, held);
 }
 
@@ -537,7 +538,7 @@ void World::start_up_by_somebody(std::uint16_t how) {
   reset_unnoticed_ = ghosts_ = true;
 }
 
-// What is in the TPM and nowhere else, as the books have it.
+// Entities in the TPM and nowhere else, by the books.
 void World::lose_what_is_not_saved() {
   const auto books = space::decode(engine_->save_books());
   const auto lose = [&](Connection& connection, std::uint32_t own) {
@@ -623,7 +624,7 @@ std::string World::run_until_quiet() {
   return trouble;
 }
 
-// Once the engine has come to rest, only what somebody has is in the TPM.
+// Once the engine has come to rest, only clients' entities are in the TPM.
 std::string World::check_nothing_is_left_behind() {
   if (reset_unnoticed_ || model_->gone()) return {};
   const std::size_t active = model_->loaded_sessions().size() + model_->saved_session_numbers().size();
@@ -661,7 +662,7 @@ std::string World::round_trip_books() {
   return {};
 }
 
-// As whoever starts tpmspaced asks it. A TPM without power says nothing.
+// As tpmspaced asks it at its start. A TPM without power says nothing.
 std::optional<std::uint32_t> World::counter_of_chip() {
   constexpr std::uint32_t kLockoutCounter = 0x20E;
   const auto question = speech::get_capability(6, kLockoutCounter, 1);
@@ -671,7 +672,7 @@ std::optional<std::uint32_t> World::counter_of_chip() {
   return heard && heard->ok() ? std::optional(speech::property_value(*heard)) : std::nullopt;
 }
 
-// Libtpms' own, which nobody sees into.
+// Libtpms' own, which cannot be inspected.
 std::string World::check_counter_of_chip() {
   if (!embedded_ || !config_.guessing) return {};
   const std::uint32_t count = counter_of_chip().value_or(0);
@@ -715,7 +716,7 @@ std::string World::finish() {
   return {};
 }
 
-// --- what is true after every step
+// --- invariants after every step
 
 std::string World::check_invariants() {
   if (const auto wrong = engine_->check()) return "the books: " + *wrong;
@@ -742,7 +743,7 @@ std::string World::check_invariants() {
   return check_against_subject();
 }
 
-// What private TPMs have is on the chip where their windows are, and nothing else is there.
+// The private TPMs' persistent objects are on the chip in their windows, and no other object is there.
 std::string World::check_windows() const {
   if (!model_) return {};
   const auto& shelves = model_->chip().shelves;
@@ -765,7 +766,7 @@ std::uint32_t World::tries_left_to_all() const {
   return tries.max - std::min(tries.max, used_up);
 }
 
-// Whoever does not administer never has the chip's last tries (docs/lockout.md). A disorderly end may.
+// A client that does not administer never has the chip's last tries (docs/lockout.md). A disorderly end may.
 std::string World::check_tries() const {
   if (!model_ || !config_.guessing || config_.power_cycles) return {};
   const auto& tries = model_->chip().tries;
@@ -773,7 +774,7 @@ std::string World::check_tries() const {
   return tries.failed + last <= tries.max ? "" : fmt::format("{} of {} tries are used up", tries.failed, tries.max);
 }
 
-// At rest: whoever is beyond a pool has been told so.
+// At rest: a client beyond a pool has been told so.
 std::string World::check_nobody_waits_for_a_pool() {
   if (config_.pools[0].id.value == 0) return {};
   for (const auto& waiting : engine_->sessions().waiting) {

@@ -1,12 +1,12 @@
 // Many clients, one engine, one TPM, and for each client a private TPM with endless room to compare with.
 //
-// Idea: what a client of the engine sees must be what a TPM of its own would have answered. So every command runs
-// twice: through the engine, and on the client's private model; codes, handles and digests must agree, but for the few
-// documented differences (`permitted` in world_judge.cc). All private models share one ChipState, as the clients really
-// share one chip's hierarchies, PCRs and persistent objects. After every step the invariants of the engine (books,
-// TPM and clients agree) are checked from three sides: the engine's own books, the subject TPM's contents, and the
-// private models' contents. The subject TPM is the model (with faults, and any limits) or libtpms. Threads: one. Time:
-// virtual. Errors: a step returns "" or a sentence about what went wrong; then the world is over.
+// Idea: a client of the engine must get the responses of its own TPM. So every command runs twice: through the engine,
+// and on the client's private model; codes, handles and digests must agree, but for the few documented differences
+// (`permitted` in world_judge.cc). All private models share one ChipState, as the clients really share one chip's
+// hierarchies, PCRs and persistent objects. After every step the invariants of the engine (books, TPM and clients
+// agree) are checked from three sides: the engine's own books, the subject TPM's contents, and the private models'
+// contents. The subject TPM is the model (with faults, and any limits) or libtpms. Threads: one. Time: virtual. Errors:
+// a step returns "" or a sentence about what went wrong; then the world is over.
 #pragma once
 
 #include <cstdint>
@@ -39,7 +39,7 @@ struct WorldConfig {
   engine::Config engine;
   bool power_cycles = false;
   bool restarts = false;  // Shutdown(STATE) behind the engine's back, then Startup(CLEAR)
-  // The TPM is reset, restarted or suspended now and then, and somebody else starts it up. The engine is not told.
+  // The TPM is reset, restarted or suspended now and then, and another program starts it up. The engine is not told.
   bool started_up_by_others = false;
   bool changing_limits = false;
   bool busy = false;     // the engine never comes to idle work
@@ -50,11 +50,11 @@ struct WorldConfig {
   // The first owner's spaces are in both, the second one's in the second; the others are outside. No id: none.
   std::array<space::Pool, 2> pools = {};
   // Owners share wrong tries, and guess, but for the last two: these never say a wrong authorization, and the very last
-  // one administers, so that nobody stops him.
+  // owner administers, so that it is never stopped.
   bool guessing = false;
 };
 
-// What happens next in the world. Any numbers are valid.
+// The next event in the world. Any numbers are valid.
 struct WorldStep {
   std::uint16_t action = 0;
   std::uint16_t who = 0;
@@ -67,10 +67,10 @@ class World {
   ~World();
 
   [[nodiscard]] std::string step(const WorldStep& step);
-  // Everybody leaves; the TPM must be as empty as it was.
+  // All clients leave; the TPM must be as empty as before.
   [[nodiscard]] std::string finish();
 
-  // What was tried, so that a test can see that it tested something.
+  // Counts of tried cases, so that a test can see that it tested them.
   struct Tally {
     std::array<std::uint64_t, kVerbs> succeeded{};  // client commands, by verb
     std::uint64_t client_commands = 0;
@@ -78,13 +78,14 @@ class World {
     std::array<std::uint64_t, wire::kCauses> tpm_commands{};  // by cause
     std::uint64_t resets = 0;
     std::uint64_t faults = 0;
-    std::uint64_t taken = 0;  // sessions, because somebody waited
+    std::uint64_t taken = 0;  // sessions, because a client waited
     std::uint64_t parks = 0, rebuilds = 0;
     std::uint64_t through_windows = 0;  // EvictControl
-    std::uint64_t beyond_pools = 0;     // commands of who had room of his own
-    std::uint64_t taken_for_pools = 0;  // sessions that nobody held any more
+    std::uint64_t beyond_pools = 0;     // commands of owners with room of their own
+    std::uint64_t taken_for_pools = 0;  // abandoned sessions
     std::uint64_t guesses = 0, stopped = 0;
-    // Start-ups by others; what they took from clients, and what clients still have since it had been saved.
+    // Start-ups by others; entities that they took from clients, and entities that clients still have since these had
+    // been saved.
     std::uint64_t start_ups = 0, lost = 0, kept = 0;
 
     Tally& operator+=(const Tally& other);
@@ -108,8 +109,8 @@ class World {
     bool repeatable = true;      // and so is its policy; until that is set back
     std::uint32_t steps = 0;     // of its policy
     std::uint64_t nonce_at = 0;  // parks there had been when its client got its newest nonce
-    bool nonce_lost = false;     // with an answer that nobody wanted
-    // What its PolicyPCRs saw, if there was any: the chip's counter, and the PCRs.
+    bool nonce_lost = false;     // with an unwanted answer
+    // The state that its PolicyPCRs saw, if there was any: the chip's counter, and the PCRs.
     std::optional<std::uint32_t> pcr_counter;
     std::map<std::uint32_t, wire::Bytes> pcrs;
     std::uint64_t pcrs_at = 0;  // parks there had been then
@@ -123,7 +124,7 @@ class World {
     engine::Time said_at = 0;
     bool cancelled = false;
     bool leaving = false;    // will be abandoned as soon as it is at the TPM
-    bool abandoned = false;  // its answer is not wanted any more; what it did must be undone
+    bool abandoned = false;  // its answer is not wanted any more; its effects must be undone
   };
   struct Connection {
     std::uint64_t id = 0;  // of the client, never reused
@@ -137,7 +138,7 @@ class World {
     std::optional<Pending> pending;
     bool open = true;
   };
-  // What one engine step told us, while its reply is judged.
+  // The reports of one engine step, while its reply is judged.
   struct Moment {
     engine::Step step;
     std::uint64_t faults = 0;  // injected meanwhile
@@ -155,7 +156,7 @@ class World {
   void abandon(Connection& connection);
   void abandon_what_is_served();
   [[nodiscard]] std::string take_away(const Moment& moment);
-  [[nodiscard]] std::uint32_t ordinary_sessions() const;  // of everybody
+  [[nodiscard]] std::uint32_t ordinary_sessions() const;  // of all clients
   [[nodiscard]] std::size_t all_sessions() const;         // likewise, parked ones and files included
   [[nodiscard]] bool bank_admits(const Connection& connection) const;
   void change_limits(Connection& connection, const Step& step);
@@ -189,7 +190,7 @@ class World {
   [[nodiscard]] std::vector<const Known*> sessions_named(const Connection& connection, const wire::Command& said) const;
   [[nodiscard]] bool becomes_ordinary(const Connection& connection, const wire::Command& said) const;
   [[nodiscard]] bool wants_ordinary_session(const Connection& connection, const Utterance& said) const;
-  // What its pools have left, as the world counts it.
+  // The room left in its pools, as the world counts it.
   struct Room {
     std::size_t objects = SIZE_MAX, sessions = SIZE_MAX;
     bool bytes = true;  // for one more context, however large all are
@@ -257,7 +258,7 @@ class World {
   wire::CommandTable table_ = wire::CommandTable::builtin();
   std::unique_ptr<engine::Engine> engine_;
   std::shared_ptr<ChipState> private_chip_;
-  std::unique_ptr<ModelTpm> witness_;  // shares the private chip, and belongs to nobody
+  std::unique_ptr<ModelTpm> witness_;  // shares the private chip, and belongs to no client
   std::shared_ptr<Pool> pool_;
   std::list<Connection> connections_;  // closed ones stay while they left saved sessions behind
   std::uint64_t next_client_ = 1;
@@ -267,12 +268,13 @@ class World {
   // Since then the chip may have counted what no owner did, or the engine has forgotten whose failures they are.
   bool tries_are_nobodys_ = false;
   bool reset_unnoticed_ = false;
-  // The engine may hold what is gone since somebody started the TPM up; until it has noticed and has looked after it.
+  // The engine may hold entities that are gone since another program started the TPM up; until it has noticed and has
+  // looked after it.
   bool ghosts_ = false;
   bool answered_without_tpm_ = false;  // the command that is judged
   bool came_to_rest_ = false;
   bool finishing_ = false;  // no faults any more
-  // After an answer was lost nobody knows what was done: only the invariants are checked from then on.
+  // After an answer was lost, its effects are unknown: only the invariants are checked from then on.
   bool blurred_ = false;
   Tally tally_;
 };

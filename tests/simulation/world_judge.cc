@@ -1,4 +1,4 @@
-// How a World judges what a client hears. The one list of permitted differences is here: `permitted`.
+// A World's judgement of a client's responses. The one list of permitted differences is here: `permitted`.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -26,7 +26,7 @@ std::uint32_t saved_handle_of(wire::ByteView context) {
   return in.u32().value_or(0);
 }
 
-// What only the transport, the chip's state or somebody's limits decide; nothing was done.
+// Refusals by the transport, the chip's state or limits alone; the command was not executed.
 bool is_passing_trouble(Rc code) {
   switch (wire::without_layer(code)) {
     case wire::rc::kRetry:
@@ -43,8 +43,8 @@ bool is_passing_trouble(Rc code) {
   }
 }
 
-// What the manager may say on the TPM's behalf (tpm-behaviour 32). Anything else with our layer is an inner trouble of
-// ours that got out.
+// The codes that the manager may give on the TPM's behalf (tpm-behaviour 32). Anything else with our layer is an inner
+// trouble of ours that got out.
 bool is_ours_to_say(Rc code) {
   switch (wire::base_code(code)) {
     case wire::rc::kValue:
@@ -237,8 +237,8 @@ bool is_of_uncounted_pcr(const wire::Command& policy_pcr) {
   return selected && selected->size() > kByteOf16 && ((*selected)[kByteOf16] & 1) != 0;
 }
 
-// Whether anybody can do that step of a policy in the client's place. A trial session asks nobody for an authorization,
-// but it would look at the PCRs again.
+// Whether the manager can do that step of a policy in the client's place. A trial session needs no authorization, but
+// it would look at the PCRs again.
 bool can_be_repeated(const wire::Command& step, bool trial) {
   if (step.code() == wire::cc::kPolicyAuthValue) return trial;
   if (step.code() == wire::cc::kPolicyPCR)
@@ -297,7 +297,7 @@ std::size_t World::all_sessions() const {
   return out;
 }
 
-// Those that it may use or has in files, and those that were taken from it and that it does not know of.
+// Sessions that it may use or has in files, and sessions taken from it without its knowledge.
 bool World::knows_all_numbers(const Connection& connection) const {
   std::set<std::uint32_t> numbers = connection.taken;
   for (const auto& [own, known] : connection.sessions) numbers.insert(wire::number_of(known.shared));
@@ -331,7 +331,7 @@ bool World::wants_ordinary_session(const Connection& connection, const Utterance
   return becomes_ordinary(connection, *command);
 }
 
-// Those that stay in the TPM count, also when their connections are gone. Of contexts it is only known that none is
+// Sessions that stay in the TPM count, also when their connections are gone. Of contexts it is only known that none is
 // larger than a response.
 World::Room World::room_in_pools(const Connection& connection, engine::Time at) const {
   Room room;
@@ -383,7 +383,7 @@ std::optional<std::string> World::permitted_by_window(const Connection& connecti
   return std::nullopt;
 }
 
-// Whoever never guessed wrongly is never stopped for what others did, unless nobody can say who it was: then all are,
+// A client without wrong guesses is never stopped for others' guesses, unless the guesser is unknown: then all are,
 // when they are used up. (That the chip forgot one meanwhile the engine may not know yet.) A session that is bound to
 // an object may be bound to a protected one: what comes from a file the engine does not know then.
 bool World::permitted_by_tries(const Connection& connection, const Utterance& said) const {
@@ -467,8 +467,8 @@ bool World::names_too_many_sessions(const Utterance& said) const {
   return numbers.size() > chip_.loaded_sessions;
 }
 
-// We refuse what names nothing before the TPM sees it. Where a command has several faults, the TPM might have named
-// another one first; ours must be there all the same.
+// We refuse an unknown handle before the TPM sees the command. Where a command has several faults, the TPM might have
+// named another one first; ours must be there all the same.
 bool World::claim_is_true(const Connection& connection, const Utterance& said, Rc code) const {
   const Rc plain = wire::without_layer(code);
   const auto parsed = wire::Command::parse(said.bytes[1], wire::CommandTable::builtin(), chip_.max_command);
@@ -485,7 +485,7 @@ bool World::claim_is_true(const Connection& connection, const Utterance& said, R
   }
   if (plain >= wire::rc::kReferenceS0 && plain - wire::rc::kReferenceS0 < parsed->authorizations().size())
     return session_missing(parsed->authorizations()[plain - wire::rc::kReferenceS0].handle.value);
-  // An HMAC that is not what it should be is found before the TPM looks at the policy.
+  // A wrong HMAC is found before the TPM looks at the policy.
   if (wire::base_code(plain) == wire::rc::kBadAuth)
     return std::any_of(parsed->authorizations().begin(), parsed->authorizations().end(), [&](const auto& one) {
       const auto known = connection.sessions.find(wire::number_of(one.handle.value));
@@ -543,7 +543,7 @@ bool World::is_of_the_past(const Utterance& said, const std::array<Heard, kSides
 }
 
 // An abandoned command was done, and what it made is given back at once; a session that it put away is there again,
-// since nobody has the context.
+// since no client has the context.
 void World::give_back(Connection& connection, const Utterance& said, const Heard& heard) {
   const auto command = wire::Command::parse(said.bytes[0], table_, chip_.max_command);
   for (const auto& one : command->authorizations()) {
@@ -574,7 +574,7 @@ std::string World::compare_lists(const Connection& connection, const Utterance& 
     const bool loaded = said.handle[0] == 0x203;  // HR_LOADED: the usable sessions of the space
     if (loaded && speech::property_value(heard[0]) != speech::property_value(heard[1]))
       return said.text + ": other numbers of sessions";
-    const bool persistent = said.handle[0] == 0x208;  // HR_PERSISTENT: those that the space sees
+    const bool persistent = said.handle[0] == 0x208;  // HR_PERSISTENT: the objects that the space sees
     if (persistent && speech::property_value(heard[0]) != speech::property_value(heard[1]))
       return said.text + ": other numbers of persistent objects";
     const std::size_t left = std::min(connection.limits.objects - connection.own_tpm->loaded_objects().size(),
@@ -603,7 +603,7 @@ std::string World::compare_lists(const Connection& connection, const Utterance& 
   return expected == std::set<std::uint32_t>(shared.begin(), shared.end()) ? "" : said.text + ": session lists differ";
 }
 
-// While the command waited, somebody may have been given the very same octets as a new context.
+// While the command waited, another client may have been given the very same bytes as a new context.
 void World::take_newest_twin(Utterance& said) const {
   for (const auto& blob : pool_->blobs) {
     if (said.blob_changed || blob.context[0] != said.blob->context[0] || blob.serial == said.blob->serial) continue;
@@ -613,7 +613,7 @@ void World::take_newest_twin(Utterance& said) const {
   }
 }
 
-// A session blob is the owner's: it loads through any of the owner's connections, once, and through nobody else's.
+// A session blob is the owner's: it loads through any of the owner's connections, once, and through no other owner's.
 std::string World::load_foreign_session(Connection& connection, const Pending& pending, const Heard& heard) {
   constexpr Rc kUnknown = wire::from_manager(wire::rc::in_parameter(wire::rc::kHandle, 1));
   const Utterance& said = pending.said;
@@ -623,11 +623,11 @@ std::string World::load_foreign_session(Connection& connection, const Pending& p
     if (heard.ok()) return said.text + ": a changed session context was loaded";
     return {};
   }
-  if (saver == nullptr && ghosts_) return {};  // who saved it left nothing else
+  if (saver == nullptr && ghosts_) return {};  // the saving client left nothing else
   if (saver == nullptr || saver->owner != connection.owner)
     return heard.code == kUnknown ? "" : fmt::format("{}: another owner's session: {:#x}", said.text, heard.code);
   if (saver == &connection) {
-    // The manager says 1CB for whatever a TPM may find wrong with a session's blob.
+    // The manager answers 1CB for any fault that a TPM may find in a session's blob.
     if (heard.code == kUnknown) {
       const Heard own = ask_private(connection, said.bytes[1]);
       return own.ok() ? said.text + ": a good session context was refused" : "";
@@ -673,7 +673,7 @@ std::optional<std::string> World::flush_owners_file(Connection& connection, cons
   return "";
 }
 
-// --- what the world knows of sessions
+// --- the world's knowledge of sessions
 
 void World::note_sessions(Connection& connection, const Utterance& said, const std::array<Heard, kSides>& heard) {
   if (!heard[0].ok()) return;

@@ -212,7 +212,7 @@ void pools_of_hoarders(WorldConfig& config) {
   short_terms(config, space::Exhaustion::kReclaim);
   pools(config);
 }
-// Whoever goes leaves sessions behind; the chip has enough of them.
+// A leaving client leaves sessions behind; the chip has enough sessions.
 void pools_of_files(WorldConfig& config) {
   short_terms(config, space::Exhaustion::kReclaim);
   pools(config);
@@ -311,7 +311,7 @@ std::vector<WorldStep> random_world_steps(std::uint64_t seed, std::size_t count)
   return steps;
 }
 
-// "" or what went wrong, and where.
+// "" or the fault and its place.
 std::string run(const WorldConfig& config, const std::vector<WorldStep>& steps, World::Tally* tally = nullptr) {
   World world(config);
   std::size_t at = 0;
@@ -394,7 +394,7 @@ TEST(World, WorldsDoEverythingSuccessfullyAtLeastOnce) {
   EXPECT_GT(tally.compared, tally.client_commands / 2);
 }
 
-TEST(World, ClimatesAreWhatTheyAreCalled) {
+TEST(World, ClimatesMatchTheirNames) {
   EXPECT_GT(tally_of("OldChip", 2).tpm_commands[static_cast<std::size_t>(wire::Cause::kRefresh)], 0U);
   EXPECT_GT(tally_of("HesitantChip", 2).faults, 0U);
   EXPECT_GT(tally_of("Hoarders", 2).taken, 0U);

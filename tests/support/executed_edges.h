@@ -2,7 +2,7 @@
 // machine, and sees a loop wherever it is.
 //
 // Idea: the sanitizers' build has a counter for each edge (-fsanitize=fuzzer-no-link), which fuzzers read; a test can
-// read them as well. A counter has 8 bits, so what is compared must differ by less than 256 for each edge.
+// read them as well. A counter has 8 bits, so compared counts must differ by less than 256 for each edge.
 // Threads: one. Include it in one file of a program, and only where TPMSPACE_COUNTS_EDGES is defined.
 // Source: clang's SanitizerCoverage, "Inline 8bit-counters".
 #pragma once

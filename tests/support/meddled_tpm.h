@@ -1,4 +1,4 @@
-// A TPM between the engine and a real or a model one: a test answers in its place, or changes what it answered.
+// A TPM between the engine and a real or model TPM: a test answers in its place, or changes its responses.
 // Threads: one.
 #pragma once
 
@@ -70,7 +70,7 @@ class MeddledTpm final : public wire::Tpm {
   }
 
   std::function<void()> on_command;
-  std::map<std::uint32_t, std::uint64_t> sent;  // by command code, the refused ones too
+  std::map<std::uint32_t, std::uint64_t> sent;  // by command code, refused commands too
   std::uint64_t meddled = 0;
 
  private:

@@ -158,8 +158,8 @@ inline Bytes sequence_complete(std::uint32_t sequence, ByteView data = {}) {
   return command(cc::kSequenceComplete, {sequence}, password(), Writer().tpm2b(data).u32(kNull).take());
 }
 
-inline Bytes get_random(std::uint16_t octets = 8) {
-  return command(cc::kGetRandom, {}, {}, Writer().u16(octets).take());
+inline Bytes get_random(std::uint16_t bytes = 8) {
+  return command(cc::kGetRandom, {}, {}, Writer().u16(bytes).take());
 }
 inline Bytes get_capability(std::uint32_t capability, std::uint32_t property, std::uint32_t count) {
   return command(cc::kGetCapability, {}, {}, Writer().u32(capability).u32(property).u32(count).take());

@@ -9,7 +9,7 @@
 namespace tpmspace::storm {
 namespace {
 
-Octets secret_of(const char* kind, unsigned number) {
+Bytes secret_of(const char* kind, unsigned number) {
   const std::string text = fmt::format("the secret of client {}, who comes with {}", number, kind);
   return {text.begin(), text.end()};
 }

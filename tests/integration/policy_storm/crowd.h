@@ -1,7 +1,7 @@
 // Many clients, each with a connection, an errand and a secret of its own, that take each step together.
 //
 // Idea: `all` lets every client take one step, on a few threads, and returns when the last has taken it: the barrier
-// between steps. A client whose step fails takes no further one until it is `renew`ed; what failed is in the tally.
+// between steps. A client whose step fails takes no further one until it is `renew`ed; the tally has the failures.
 // Threads: `all` is called by one thread; a client is used by one thread at a time.
 #pragma once
 
@@ -17,12 +17,12 @@
 
 namespace tpmspace::storm {
 
-// What came of the errands.
+// The results of the errands.
 struct Tally {
-  unsigned right = 0;                     // secrets that were what they must be
+  unsigned right = 0;                     // correct secrets
   unsigned wrong = 0;                     // or were not
   std::map<TSS2_RC, unsigned> failures;   // by response code
-  std::map<std::string, unsigned> where;  // by kind and command; wrong ones too
+  std::map<std::string, unsigned> where;  // by kind and command; wrong secrets too
 
   void add(const Tally& other);
 };
@@ -44,7 +44,7 @@ class Client {
   void fulfil() {
     take([this] { errand_->fulfil(*tpm_); });
   }
-  // As a step: the session's policyDigest is what it must be.
+  // As a step: the session's policyDigest is correct.
   void compare_digest();
   void use(bool keep);
   void restart_policy() {
@@ -66,7 +66,7 @@ class Client {
 
   const char* kind_;
   std::unique_ptr<Errand> errand_;
-  const Octets secret_;
+  const Bytes secret_;
   std::unique_ptr<Tpm> tpm_;
   bool prepared_ = false, failed_ = false;
   Tally tally_;

@@ -1,7 +1,7 @@
-// What one client of the storm is about: something of its own that opens to a session, and the way to open it.
+// The task of one client of the storm: its own secret that opens to a session, and the way to open it.
 //
 // Idea: an errand is prepared once; then its session is started, its policy fulfilled, and it is used, each as a step
-// of its own, so that the steps of a thousand clients can be interleaved as one likes. `use` gives back what it opened,
+// of its own, so that the steps of a thousand clients can be interleaved as one likes. `use` returns the opened secret,
 // which must be the client's secret. Threads: as its `Tpm`. Errors: `Failure`.
 #pragma once
 
@@ -21,21 +21,21 @@ class Errand {
   virtual ~Errand() = default;
 
   [[nodiscard]] virtual unsigned locality() const { return 0; }
-  // What must be there before there is a session.
+  // Preparation before the session.
   virtual void prepare(Tpm& tpm, View secret) = 0;
   virtual void start(Tpm& tpm) { session_ = tpm.start(TPM2_SE_POLICY, cipher_); }
   virtual void fulfil(Tpm& tpm) = 0;
-  // What was opened. `keep`: the session stays, without its policy; else it is gone.
-  [[nodiscard]] virtual Octets use(Tpm& tpm, bool keep) = 0;
-  // What is left of its sessions goes.
+  // The opened secret. `keep`: the session stays, without its policy; else it is gone.
+  [[nodiscard]] virtual Bytes use(Tpm& tpm, bool keep) = 0;
+  // Flushes the rest of its sessions.
   virtual void drop(Tpm& tpm) {
     if (session_ != ESYS_TR_NONE) tpm.forget(session_);
     session_ = ESYS_TR_NONE;
   }
-  // What would outlive the connection goes.
+  // Removes entities that would outlive the connection.
   virtual void finish(Tpm&) {}
 
-  // What the session's policyDigest must be after `fulfil`.
+  // The expected policyDigest of the session after `fulfil`.
   [[nodiscard]] const TPM2B_DIGEST& digest() const { return digest_; }
   [[nodiscard]] ESYS_TR session() const { return session_; }
 
@@ -68,7 +68,7 @@ struct Kind {
 [[nodiscard]] std::unique_ptr<Errand> make_pcr_errand(unsigned pcr, Cipher cipher);
 // Whose sessions cannot, or where ESYS needs to know the newest nonce.
 [[nodiscard]] std::span<const Kind> unreplayable_kinds();
-// An HMAC session that authorizes with a password nobody may guess wrong.
+// An HMAC session that authorizes with a password, which must not be guessed wrong.
 [[nodiscard]] const Kind& hmac_kind();
 
 }  // namespace tpmspace::storm

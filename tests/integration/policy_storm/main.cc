@@ -119,7 +119,7 @@ class Work {
   std::jthread thread_;
 };
 
-// Sessions that cannot be rebuilt come and go: `rounds` times, whatever came of the last.
+// Sessions that cannot be rebuilt come and go: `rounds` times, with any result of the last round.
 void come_and_go(Crowd& others, unsigned rounds) {
   for (unsigned round = 0; round < rounds; ++round) {
     others.all([](Client& client) { client.start(); });

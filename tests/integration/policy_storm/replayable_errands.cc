@@ -6,12 +6,12 @@ namespace tpmspace::storm {
 namespace {
 
 constexpr unsigned kPcr = 5;
-const Octets kPassword{'w', 'o', 'r', 'd'};
+const Bytes kPassword{'w', 'o', 'r', 'd'};
 
 // A sealed object whose policy is a function of the session alone.
 class SealedErrand : public Errand {
  public:
-  SealedErrand(Cipher cipher, Tpm::Policy policy, Octets password = {}, unsigned locality = 0)
+  SealedErrand(Cipher cipher, Tpm::Policy policy, Bytes password = {}, unsigned locality = 0)
       : Errand(cipher), policy_(std::move(policy)), password_(std::move(password)), locality_(locality) {}
 
   unsigned locality() const override { return locality_; }
@@ -20,21 +20,21 @@ class SealedErrand : public Errand {
     object_ = tpm.seal(secret, {.policy = digest_, .password = password_});
   }
   void fulfil(Tpm& tpm) override { policy_(tpm, session_); }
-  Octets use(Tpm& tpm, bool keep) override {
+  Bytes use(Tpm& tpm, bool keep) override {
     set_attributes(tpm, keep);
-    Octets secret = tpm.unseal(object_, {.first = session_});
+    Bytes secret = tpm.unseal(object_, {.first = session_});
     used(keep);
     return secret;
   }
 
  protected:
   explicit SealedErrand(Cipher cipher) : SealedErrand(cipher, {}) {}
-  // After PolicyPassword ESYS (3.2.1) does not take the response's nonce, so that what it decrypts is rubbish with
-  // every TPM.
+  // After PolicyPassword ESYS (3.2.1) does not take the response's nonce, so that decrypted data is rubbish with every
+  // TPM.
   bool can_decrypt() const override { return password_.empty(); }
 
   Tpm::Policy policy_;
-  const Octets password_;
+  const Bytes password_;
   const unsigned locality_;
   ESYS_TR object_ = ESYS_TR_NONE;
 };
@@ -48,7 +48,7 @@ void either(Tpm& tpm, ESYS_TR session, const Tpm::Policy& branch) {
   branch(tpm, session);
   TPML_DIGEST branches{};
   branches.count = 2;
-  branches.digests[0] = sha256({octets(0)});
+  branches.digests[0] = sha256({bytes(0)});
   branches.digests[1] = tpm.policy_digest(session);
   tpm.policy_or(session, branches);
 }
@@ -60,8 +60,8 @@ void several(Tpm& tpm, ESYS_TR session) {
   tpm.policy_password(session);
 }
 
-// A sealed object whose policy is whatever an authority approves. The approval comes after the object, so that it may
-// name it.
+// A sealed object whose policy is any policy that an authority approves. The approval comes after the object, so that
+// it may name it.
 class ApprovedErrand : public SealedErrand {
  public:
   using Conditions = void (*)(Tpm& tpm, ESYS_TR session, const TPM2B_NAME& object);
@@ -93,7 +93,7 @@ class ApprovedErrand : public SealedErrand {
 };
 
 void this_command(Tpm& tpm, ESYS_TR session, const TPM2B_NAME& object) {
-  tpm.policy_cp_hash(session, sha256({octets(TPM2_CC_Unseal), view(object)}));
+  tpm.policy_cp_hash(session, sha256({bytes(TPM2_CC_Unseal), view(object)}));
 }
 
 void this_object(Tpm& tpm, ESYS_TR session, const TPM2B_NAME& object) {
@@ -114,7 +114,7 @@ class SignedErrand : public SealedErrand {
   void prepare(Tpm& tpm, View secret) override {
     key_ = tpm.create_primary(KeyUse::kSigning);
     authority_ = tpm.name_of(key_);
-    signature_ = tpm.sign(key_, sha256({octets(static_cast<std::uint32_t>(expiration_))}));
+    signature_ = tpm.sign(key_, sha256({bytes(static_cast<std::uint32_t>(expiration_))}));
     policy_ = [this](Tpm& some, ESYS_TR session) { sign(some, session); };
     SealedErrand::prepare(tpm, secret);
     if (!keeps_key()) tpm.flush(key_);
@@ -140,7 +140,7 @@ class SignedErrand : public SealedErrand {
   TPMT_SIGNATURE signature_{};
 };
 
-// PolicyTicket with what a PolicySigned gave.
+// PolicyTicket with the ticket of a PolicySigned.
 class TicketErrand : public SignedErrand {
  public:
   explicit TicketErrand(Cipher cipher) : SignedErrand(cipher, -24 * 3600) {}  // below 0: a ticket is wanted
@@ -160,15 +160,15 @@ class DuplicationErrand : public Errand {
   using Errand::Errand;
 
   void prepare(Tpm& tpm, View secret) override {
-    const Octets unique{'n', 'e', 'w'};
+    const Bytes unique{'n', 'e', 'w'};
     new_parent_ = tpm.create_primary(KeyUse::kStorage, {}, unique);
     digest_ = tpm.digest_of([this](Tpm& some, ESYS_TR session) { select(some, session, {}); });
     object_ = tpm.seal(secret, {.policy = digest_, .password_too = true, .may_leave = true});
   }
   void fulfil(Tpm& tpm) override { select(tpm, session_, tpm.name_of(object_)); }
-  Octets use(Tpm& tpm, bool keep) override {
+  Bytes use(Tpm& tpm, bool keep) override {
     set_attributes(tpm, keep);
-    Octets secret = tpm.unseal_duplicate(object_, new_parent_, session_);
+    Bytes secret = tpm.unseal_duplicate(object_, new_parent_, session_);
     used(keep);
     return secret;
   }
@@ -193,12 +193,12 @@ class TemplateErrand : public Errand {
     parent_ = tpm.create_primary(KeyUse::kStorage, {.policy = digest_, .password_too = true});
   }
   void fulfil(Tpm& tpm) override { only_such(tpm, session_); }
-  Octets use(Tpm& tpm, bool keep) override {
+  Bytes use(Tpm& tpm, bool keep) override {
     set_attributes(tpm, keep);
     const Blob blob = tpm.create(parent_, secret_, {}, {.first = session_});
     used(keep);
     const ESYS_TR object = tpm.load(parent_, blob);
-    Octets secret = tpm.unseal(object);
+    Bytes secret = tpm.unseal(object);
     tpm.flush(object);
     return secret;
   }
@@ -206,7 +206,7 @@ class TemplateErrand : public Errand {
  private:
   static void only_such(Tpm& tpm, ESYS_TR session) { tpm.policy_template(session, template_hash(sealed_template({}))); }
 
-  Octets secret_;
+  Bytes secret_;
   ESYS_TR parent_ = ESYS_TR_NONE;
 };
 
@@ -221,9 +221,9 @@ class NvErrand : public Errand {
     index_ = tpm.define_index(kFirstIndex + number_, secret, digest_);
   }
   void fulfil(Tpm& tpm) override { written(tpm, session_); }
-  Octets use(Tpm& tpm, bool keep) override {
+  Bytes use(Tpm& tpm, bool keep) override {
     set_attributes(tpm, keep);
-    Octets secret = tpm.read_index(index_, size_, session_);
+    Bytes secret = tpm.read_index(index_, size_, session_);
     used(keep);
     return secret;
   }
@@ -247,7 +247,7 @@ Made make_locality(unsigned, Cipher cipher) {
     return std::make_unique<SealedErrand>(
         cipher, [](Tpm& tpm, ESYS_TR session) { tpm.policy_locality(session, TPMA_LOCALITY_TPM2_LOC_ZERO); });
   const auto three = [](Tpm& tpm, ESYS_TR session) { tpm.policy_locality(session, TPMA_LOCALITY_TPM2_LOC_THREE); };
-  return std::make_unique<SealedErrand>(cipher, three, Octets{}, 3);
+  return std::make_unique<SealedErrand>(cipher, three, Bytes{}, 3);
 }
 
 constexpr Kind kReplayable[] = {

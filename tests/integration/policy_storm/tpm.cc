@@ -15,7 +15,7 @@ namespace {
 constexpr ESYS_TR kNone = ESYS_TR_NONE;
 constexpr TPMI_ALG_HASH kSha256 = TPM2_ALG_SHA256;
 
-// What ESYS hands out is malloc'ed.
+// ESYS's results are malloc'ed.
 struct Free {
   void operator()(void* memory) const { std::free(memory); }
 };
@@ -27,18 +27,18 @@ void check(const char* command, TSS2_RC code) {
 }
 
 template <typename Tpm2b>
-Tpm2b filled(View octets) {
+Tpm2b filled(View bytes) {
   Tpm2b out{};
-  out.size = static_cast<UINT16>(std::min(octets.size(), sizeof out.buffer));
-  std::copy_n(octets.begin(), out.size, std::begin(out.buffer));
+  out.size = static_cast<UINT16>(std::min(bytes.size(), sizeof out.buffer));
+  std::copy_n(bytes.begin(), out.size, std::begin(out.buffer));
   return out;
 }
 
 template <typename Tpm2b>
-Octets taken(Tpm2b* tpm2b) {
+Bytes taken(Tpm2b* tpm2b) {
   const Owned<Tpm2b> owned(tpm2b);
-  const View octets = view(*owned);
-  return {octets.begin(), octets.end()};
+  const View bytes = view(*owned);
+  return {bytes.begin(), bytes.end()};
 }
 
 TPMA_OBJECT attributes_of(const Terms& terms) {
@@ -87,7 +87,7 @@ TPML_PCR_SELECTION select_pcr(unsigned pcr) {
 }  // namespace
 
 TPM2B_DIGEST sha256(std::initializer_list<View> parts) {
-  Octets all;
+  Bytes all;
   for (const View part : parts) all.insert(all.end(), part.begin(), part.end());
   TPM2B_DIGEST out{};
   unsigned size = 0;
@@ -96,7 +96,7 @@ TPM2B_DIGEST sha256(std::initializer_list<View> parts) {
   return out;
 }
 
-Octets octets(std::uint32_t number) {
+Bytes bytes(std::uint32_t number) {
   return {static_cast<std::uint8_t>(number >> 24), static_cast<std::uint8_t>(number >> 16),
           static_cast<std::uint8_t>(number >> 8), static_cast<std::uint8_t>(number)};
 }
@@ -174,13 +174,13 @@ ESYS_TR Tpm::seal(View secret, const Terms& terms) {
   return object;
 }
 
-Octets Tpm::unseal(ESYS_TR object, Sessions sessions) {
+Bytes Tpm::unseal(ESYS_TR object, Sessions sessions) {
   TPM2B_SENSITIVE_DATA* data = nullptr;
   check("Unseal", Esys_Unseal(esys_, object, sessions.first, sessions.second, kNone, &data));
   return taken(data);
 }
 
-Octets Tpm::unseal_duplicate(ESYS_TR object, ESYS_TR new_parent, ESYS_TR session) {
+Bytes Tpm::unseal_duplicate(ESYS_TR object, ESYS_TR new_parent, ESYS_TR session) {
   const TPM2B_DATA no_key{};
   TPMT_SYM_DEF_OBJECT no_cipher{};
   no_cipher.algorithm = TPM2_ALG_NULL;
@@ -199,7 +199,7 @@ Octets Tpm::unseal_duplicate(ESYS_TR object, ESYS_TR new_parent, ESYS_TR session
   check("Import", Esys_Import(esys_, new_parent, ESYS_TR_PASSWORD, kNone, kNone, &no_key, area, duplicate.get(), seed,
                               &no_cipher, &imported));
   const ESYS_TR there = load(new_parent, {*Owned<TPM2B_PRIVATE>(imported), *area});
-  Octets secret = unseal(there);
+  Bytes secret = unseal(there);
   flush(there);
   return secret;
 }
@@ -248,7 +248,7 @@ ESYS_TR Tpm::define_index(TPM2_HANDLE index, View data, const TPM2B_DIGEST& poli
   return out;
 }
 
-Octets Tpm::read_index(ESYS_TR index, std::uint16_t size, ESYS_TR session) {
+Bytes Tpm::read_index(ESYS_TR index, std::uint16_t size, ESYS_TR session) {
   TPM2B_MAX_NV_BUFFER* data = nullptr;
   check("NV_Read", Esys_NV_Read(esys_, index, index, session, kNone, kNone, size, 0, &data));
   return taken(data);

@@ -1,4 +1,4 @@
-// A TPM as an ESYS program sees it: what the clients of the storm send.
+// A TPM as an ESYS program sees it: the commands of the storm's clients.
 //
 // Idea: thin and straight. A command that fails throws `Failure`, which is caught where one client's step ends. Objects
 // and sessions are not flushed when a `Tpm` goes: its connection is, and that must be enough.
@@ -16,7 +16,7 @@
 
 namespace tpmspace::storm {
 
-using Octets = std::vector<std::uint8_t>;
+using Bytes = std::vector<std::uint8_t>;
 using View = std::span<const std::uint8_t>;
 
 struct Failure {
@@ -25,7 +25,7 @@ struct Failure {
 };
 
 [[nodiscard]] TPM2B_DIGEST sha256(std::initializer_list<View> parts);
-[[nodiscard]] Octets octets(std::uint32_t number);  // big-endian
+[[nodiscard]] Bytes bytes(std::uint32_t number);  // big-endian
 template <typename Tpm2b>
 [[nodiscard]] View view(const Tpm2b& tpm2b) {
   return {&tpm2b.buffer[0], tpm2b.size};
@@ -35,10 +35,10 @@ template <typename Tpm2b>
 }
 
 enum class KeyUse : std::uint8_t { kStorage, kSigning };
-// Who may use an object. With a policy the password does only if `password_too`.
+// The authorization of an object. With a policy the password counts only if `password_too`.
 struct Terms {
   TPM2B_DIGEST policy{};
-  Octets password{};
+  Bytes password{};
   bool password_too = false;
   bool counts = false;  // a wrong password is a dictionary attack
   bool may_leave = false;
@@ -47,7 +47,7 @@ struct Blob {
   TPM2B_PRIVATE secret{};
   TPM2B_PUBLIC area{};
 };
-// What authorizes a command, and what goes with it.
+// The sessions that authorize a command or go with it.
 struct Sessions {
   ESYS_TR first = ESYS_TR_PASSWORD;
   ESYS_TR second = ESYS_TR_NONE;
@@ -56,7 +56,7 @@ struct Ticket {
   TPM2B_TIMEOUT timeout{};
   TPMT_TK_AUTH ticket{};
 };
-struct Approval {  // what PolicyAuthorize is given
+struct Approval {  // the arguments of PolicyAuthorize
   TPM2B_DIGEST approved{};
   TPM2B_NONCE reference{};
   TPM2B_NAME authority{};
@@ -81,9 +81,9 @@ class Tpm {
   [[nodiscard]] ESYS_TR load(ESYS_TR parent, const Blob& blob, View password = {});
   // Create and Load under a primary key of its own, which goes again.
   [[nodiscard]] ESYS_TR seal(View secret, const Terms& terms);
-  [[nodiscard]] Octets unseal(ESYS_TR object, Sessions sessions = {});
+  [[nodiscard]] Bytes unseal(ESYS_TR object, Sessions sessions = {});
   // Duplicates the object to another parent and opens it there.
-  [[nodiscard]] Octets unseal_duplicate(ESYS_TR object, ESYS_TR new_parent, ESYS_TR session);
+  [[nodiscard]] Bytes unseal_duplicate(ESYS_TR object, ESYS_TR new_parent, ESYS_TR session);
   [[nodiscard]] TPM2B_NAME name_of(ESYS_TR object);
   void flush(ESYS_TR handle);
 
@@ -92,7 +92,7 @@ class Tpm {
 
   // An index that is written with the owner's password and read by policy.
   [[nodiscard]] ESYS_TR define_index(TPM2_HANDLE index, View data, const TPM2B_DIGEST& policy);
-  [[nodiscard]] Octets read_index(ESYS_TR index, std::uint16_t size, ESYS_TR session);
+  [[nodiscard]] Bytes read_index(ESYS_TR index, std::uint16_t size, ESYS_TR session);
   void undefine_index(ESYS_TR index);
 
   // --- sessions
@@ -100,12 +100,12 @@ class Tpm {
                               ESYS_TR bound_to = ESYS_TR_NONE);
   void set_attributes(ESYS_TR session, TPMA_SESSION attributes);
   [[nodiscard]] TPM2B_NONCE nonce_of(ESYS_TR session);
-  // FlushContext; whatever the TPM says, ESYS forgets it.
+  // FlushContext; ESYS forgets the handle in any case.
   void forget(ESYS_TR session) noexcept;
 
   // --- policies
   using Policy = std::function<void(Tpm&, ESYS_TR session)>;
-  // What a policy comes to, by a trial session.
+  // A policy's digest, by a trial session.
   [[nodiscard]] TPM2B_DIGEST digest_of(const Policy& policy);
   [[nodiscard]] TPM2B_DIGEST policy_digest(ESYS_TR session);
   void policy_restart(ESYS_TR session);
@@ -136,7 +136,7 @@ class Tpm {
   ESYS_CONTEXT* esys_ = nullptr;
 };
 
-// What Create is asked for a sealed object on these terms, and the hash that PolicyTemplate wants of it.
+// The template of a sealed object on these terms, and its hash for PolicyTemplate.
 [[nodiscard]] TPM2B_PUBLIC sealed_template(const Terms& terms);
 [[nodiscard]] TPM2B_DIGEST template_hash(const TPM2B_PUBLIC& wanted);
 

@@ -6,7 +6,7 @@ namespace tpmspace::storm {
 namespace {
 
 // Everything here is protected against guessing: a password that arrives wrong is counted by the TPM.
-const Octets kGuardedPassword{'r', 'i', 'g', 'h', 't'};
+const Bytes kGuardedPassword{'r', 'i', 'g', 'h', 't'};
 
 void only_unseal(Tpm& tpm, ESYS_TR session) {
   tpm.policy_command_code(session, TPM2_CC_Unseal);
@@ -29,10 +29,10 @@ class AuthValueErrand : public Errand {
     only_unseal(tpm, session_);
     if (!late_) tpm.policy_auth_value(session_);
   }
-  Octets use(Tpm& tpm, bool keep) override {
+  Bytes use(Tpm& tpm, bool keep) override {
     if (late_) tpm.policy_auth_value(session_);
     set_attributes(tpm, keep);
-    Octets secret = tpm.unseal(object_, {.first = session_});
+    Bytes secret = tpm.unseal(object_, {.first = session_});
     used(keep);
     return secret;
   }
@@ -42,7 +42,7 @@ class AuthValueErrand : public Errand {
   ESYS_TR object_ = ESYS_TR_NONE;
 };
 
-// A parent, and Create under it with the secret encrypted on its way: what is opened in the end is what arrived.
+// A parent, and Create under it with the secret encrypted on its way: the opened secret is the secret that arrived.
 class CreatingErrand : public Errand {
  public:
   explicit CreatingErrand() : Errand(Cipher::kAes) {}
@@ -54,9 +54,9 @@ class CreatingErrand : public Errand {
   }
 
  protected:
-  Octets create_and_unseal(Tpm& tpm, Sessions sessions) {
+  Bytes create_and_unseal(Tpm& tpm, Sessions sessions) {
     const ESYS_TR object = tpm.load(parent_, tpm.create(parent_, secret_, {}, sessions));
-    Octets secret = tpm.unseal(object);
+    Bytes secret = tpm.unseal(object);
     tpm.flush(object);
     return secret;
   }
@@ -64,7 +64,7 @@ class CreatingErrand : public Errand {
   ESYS_TR parent_ = ESYS_TR_NONE;
 
  private:
-  Octets secret_;
+  Bytes secret_;
 };
 
 class PolicyDecryptErrand : public CreatingErrand {
@@ -74,9 +74,9 @@ class PolicyDecryptErrand : public CreatingErrand {
     CreatingErrand::prepare(tpm, secret);
   }
   void fulfil(Tpm& tpm) override { create_only(tpm, session_); }
-  Octets use(Tpm& tpm, bool keep) override {
+  Bytes use(Tpm& tpm, bool keep) override {
     tpm.set_attributes(session_, kDecrypt | (keep ? kContinue : 0));
-    Octets secret = create_and_unseal(tpm, {.first = session_});
+    Bytes secret = create_and_unseal(tpm, {.first = session_});
     used(keep);
     return secret;
   }
@@ -99,11 +99,11 @@ class BesideErrand : public CreatingErrand {
     authorizing_ = tpm.start(TPM2_SE_HMAC, Cipher::kNone);
   }
   void fulfil(Tpm&) override {}
-  Octets use(Tpm& tpm, bool keep) override {
+  Bytes use(Tpm& tpm, bool keep) override {
     tpm.set_attributes(session_, direction_ | (keep ? kContinue : 0));
     tpm.set_attributes(authorizing_, kContinue);
     const Sessions both{.first = authorizing_, .second = session_};
-    Octets secret = direction_ == kDecrypt ? create_and_unseal(tpm, both) : tpm.unseal(object_, both);
+    Bytes secret = direction_ == kDecrypt ? create_and_unseal(tpm, both) : tpm.unseal(object_, both);
     used(keep);
     return secret;
   }
@@ -117,7 +117,7 @@ class BesideErrand : public CreatingErrand {
   ESYS_TR object_ = ESYS_TR_NONE, authorizing_ = ESYS_TR_NONE;
 };
 
-// An HMAC session, as it is or salted or bound, that decrypts what it authorizes.
+// An HMAC session, as it is or salted or bound, that decrypts the responses of the commands that it authorizes.
 enum class Root : std::uint8_t { kNothing, kSalt, kBinding };
 class HmacErrand : public CreatingErrand {
  public:
@@ -129,9 +129,9 @@ class HmacErrand : public CreatingErrand {
     session_ = tpm.start(TPM2_SE_HMAC, cipher_, salting, binding);
   }
   void fulfil(Tpm&) override {}
-  Octets use(Tpm& tpm, bool keep) override {
+  Bytes use(Tpm& tpm, bool keep) override {
     tpm.set_attributes(session_, kDecrypt | (keep ? kContinue : 0));
-    Octets secret = create_and_unseal(tpm, {.first = session_});
+    Bytes secret = create_and_unseal(tpm, {.first = session_});
     used(keep);
     return secret;
   }
@@ -151,9 +151,9 @@ class SaltedPolicyErrand : public Errand {
   }
   void start(Tpm& tpm) override { session_ = tpm.start(TPM2_SE_POLICY, cipher_, salting_); }
   void fulfil(Tpm& tpm) override { only_unseal(tpm, session_); }
-  Octets use(Tpm& tpm, bool keep) override {
+  Bytes use(Tpm& tpm, bool keep) override {
     set_attributes(tpm, keep);
-    Octets secret = tpm.unseal(object_, {.first = session_});
+    Bytes secret = tpm.unseal(object_, {.first = session_});
     used(keep);
     return secret;
   }
@@ -173,9 +173,9 @@ class SignedNonceErrand : public Errand {
     object_ = tpm.seal(secret, {.policy = digest_});
   }
   void fulfil(Tpm& tpm) override { sign(tpm, session_); }
-  Octets use(Tpm& tpm, bool keep) override {
+  Bytes use(Tpm& tpm, bool keep) override {
     set_attributes(tpm, keep);
-    Octets secret = tpm.unseal(object_, {.first = session_});
+    Bytes secret = tpm.unseal(object_, {.first = session_});
     used(keep);
     return secret;
   }
@@ -183,7 +183,7 @@ class SignedNonceErrand : public Errand {
  private:
   void sign(Tpm& tpm, ESYS_TR session) {
     const TPM2B_NONCE nonce = tpm.nonce_of(session);
-    (void)tpm.policy_signed(session, key_, nonce, 0, tpm.sign(key_, sha256({view(nonce), octets(0)})));
+    (void)tpm.policy_signed(session, key_, nonce, 0, tpm.sign(key_, sha256({view(nonce), bytes(0)})));
   }
 
   ESYS_TR key_ = ESYS_TR_NONE, object_ = ESYS_TR_NONE;
@@ -211,9 +211,9 @@ class SecretErrand : public Errand {
     if (how_ == How::kByHmac) tpm.set_attributes(authorizing_, kContinue);
     tpm.policy_secret(session_, entity_, how_ == How::kByHmac ? authorizing_ : ESYS_TR_PASSWORD, nonce);
   }
-  Octets use(Tpm& tpm, bool keep) override {
+  Bytes use(Tpm& tpm, bool keep) override {
     set_attributes(tpm, keep);
-    Octets secret = tpm.unseal(object_, {.first = session_});
+    Bytes secret = tpm.unseal(object_, {.first = session_});
     used(keep);
     return secret;
   }

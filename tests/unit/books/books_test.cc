@@ -48,7 +48,7 @@ TEST(Books, ASpaceIsInEachPoolOnce) {
   EXPECT_EQ(check(books, Chip{}), "a space is in one pool twice");
 }
 
-TEST(Books, WhoSecludesHimselfTakesAlongWhatHeUses) {
+TEST(Books, ASecludedSpaceTakesItsEntitiesAlong) {
   Books books;
   const SpaceId one = open_space(books, OwnerId{7}, {}), two = open_space(books, OwnerId{7}, {});
   const auto session = [&](std::uint32_t number, bool client_saved) -> Session& {
@@ -112,7 +112,7 @@ TEST(Books, NoPartOfAnImageIsAnImage) {
   EXPECT_FALSE(decode(image)) << "another version";
 }
 
-TEST(Books, CheckFindsWhatMustNotBe) {
+TEST(Books, CheckFindsInvalidStates) {
   const Chip chip;
   EXPECT_EQ(check(some_books(), chip), std::nullopt);
   const auto broken = [&](auto change) {
@@ -163,7 +163,7 @@ TEST(Books, CheckFindsWhatMustNotBe) {
   EXPECT_TRUE(broken([](Books& b) { b.sessions.at(4).left_pools[0] = PoolId{5}; })) << "left what it is in";
 }
 
-TEST(Books, WhatOwnersHoldIsAddedUp) {
+TEST(Books, OwnersTotalsAreRight) {
   Books books;
   const SpaceId first = open_space(books, OwnerId{1}, {});
   const SpaceId second = open_space(books, OwnerId{1}, {});
@@ -190,7 +190,7 @@ TEST(Books, WhatOwnersHoldIsAddedUp) {
   EXPECT_EQ(books.held, (Holding{1, 1, 0}));
 }
 
-TEST(Books, WhatPoolsHoldIsAddedUp) {
+TEST(Books, PoolsTotalsAreRight) {
   const auto in = [](std::uint64_t one, std::uint64_t other = 0) {
     SpaceLimits out;
     out.pools = {Pool{.id = {one}}, Pool{.id = {other}}};

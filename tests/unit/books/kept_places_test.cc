@@ -28,7 +28,7 @@ TEST(KeptPlaces, ItIsKeptUntilItsTime) {
   EXPECT_EQ(places.size(), 0U);
 }
 
-TEST(KeptPlaces, NobodyFillsTheTable) {
+TEST(KeptPlaces, NoOwnerFillsTheTable) {
   KeptPlaces places;
   for (int i = 0; i < 100; ++i) (void)places.keep({kOne, 100, 7}, 16);
   EXPECT_EQ(places.of(kOne), 8U) << "half of it";

@@ -72,7 +72,7 @@ TEST(SharedRoom, AdmitsByTheRule) {
   }
 }
 
-TEST(SharedRoom, WhatIsWantedAtOnceFitsOrIsRefused) {
+TEST(SharedRoom, ARequestFitsOrIsRefused) {
   SharedRoom room(ShareRule{.size = 100, .for_administrators = 10, .minimum = 10, .owners = 3});
   EXPECT_TRUE(room.admits(owner(1), 10));
   EXPECT_TRUE(room.admits(owner(1), 70));
@@ -94,7 +94,7 @@ TEST(SharedRoom, NoNumberOfOwnersThatFillTheirSharesKeepsOutTheNextOrAnAdministr
   EXPECT_LE(room.taken(), rule.size);
 }
 
-TEST(SharedRoom, WhatIsGivenBackIsThereForOthers) {
+TEST(SharedRoom, ReturnedRoomIsThereForOthers) {
   SharedRoom room(ShareRule{.size = 100, .for_administrators = 10, .minimum = 10, .owners = 3});
   EXPECT_EQ(fill(room, owner(1)), 40U);
   EXPECT_EQ(fill(room, owner(2)), 25U);

@@ -31,7 +31,7 @@ using testing_support::Variable;
 using wire::Bytes;
 using Kind = Error::Kind;
 
-constexpr int kPatient = 60'000;  // a bound for what comes at once
+constexpr int kPatient = 60'000;  // a bound for data that comes at once
 
 const Bytes kCommand = {0x80, 0x01, 0, 0, 0, 12, 0, 0, 0x01, 0x7B, 0, 8};
 const Bytes kResponse = {0x80, 0x01, 0, 0, 0, 10, 0, 0, 0, 0};
@@ -67,10 +67,10 @@ TEST_F(ConnectionTest, SendsAndReceives) {
   EXPECT_EQ(connection_.receive(-1).value(), kResponse);
 }
 
-TEST_F(ConnectionTest, ATimeoutKeepsWhatCame) {
-  for (const std::uint8_t octet : kResponse) {
+TEST_F(ConnectionTest, ATimeoutKeepsTheReceivedBytes) {
+  for (const std::uint8_t byte : kResponse) {
     ASSERT_EQ(connection_.receive(0).value(), std::nullopt);
-    peer_.send(Bytes{octet});
+    peer_.send(Bytes{byte});
   }
   EXPECT_EQ(connection_.receive(0).value(), kResponse);
   EXPECT_EQ(connection_.receive(1).value(), std::nullopt);
@@ -87,7 +87,7 @@ TEST_F(ConnectionTest, SaysHelloBeforeTheFirstControlMessage) {
   EXPECT_FALSE(peer_.has_more());
 }
 
-TEST_F(ConnectionTest, HelloTellsWhoServes) {
+TEST_F(ConnectionTest, HelloNamesTheServer) {
   peer_.send(kHelloReply);
   const auto hello = connection_.hello(kPatient);
   ASSERT_TRUE(hello);
@@ -155,18 +155,18 @@ TEST_F(ConnectionTest, AManagerWithoutAPlaceIsNoOtherVersion) {
   for (const auto& error : {connection_.hello(kPatient).error(), connection_.status(kPatient).error()}) {
     EXPECT_EQ(error.code, kNoPlace);
     EXPECT_EQ(error.kind, Kind::kRefused);
-    EXPECT_NE(error.what.find("refuses more connections"), std::string::npos) << error.what;
+    EXPECT_NE(error.what.find("refuses further connections"), std::string::npos) << error.what;
     EXPECT_NE(error.what.find("limits.connections"), std::string::npos) << error.what;
     EXPECT_EQ(error.what.find("version"), std::string::npos) << error.what;
   }
 }
 
-TEST_F(ConnectionTest, AManagerWithoutAPlaceIsNamedToWhoAsksForMoreThanHello) {
+TEST_F(ConnectionTest, AFullManagerIsNamedToLaterRequests) {
   peer_.send(encode(Reply(proto::Refusal{1, kNoPlace})));
   peer_.hang_up();
   const auto status = connection_.status(kPatient);
   ASSERT_FALSE(status);
-  EXPECT_NE(status.error().what.find("refuses more connections"), std::string::npos) << status.error().what;
+  EXPECT_NE(status.error().what.find("refuses further connections"), std::string::npos) << status.error().what;
 }
 
 TEST_F(ConnectionTest, AClosedConnectionIsAnErrorAndNoSignal) {
@@ -185,13 +185,13 @@ TEST_F(ConnectionTest, AResponseBeforeTheEndIsStillReceived) {
   EXPECT_EQ(connection_.receive(-1).error().kind, Kind::kClosed);
 }
 
-TEST_F(ConnectionTest, WhatIsNotOurProtocolEndsIt) {
-  for (const Bytes& octets :
+TEST_F(ConnectionTest, DataOfAnotherProtocolEndsIt) {
+  for (const Bytes& bytes :
        {Bytes{0x80, 0x01, 0, 0, 0, 3, 0, 0, 0, 0}, kCancelReply, Bytes{0x80, 0x01, 0x7F, 0, 0, 0, 0, 0, 0, 0},
         Bytes{0x53, 0x50, 0, 0, 0, 10, 0, 0, 0, 1}}) {
     Peer peer{base::Fd()};
     Connection connection = make(peer);
-    peer.send(octets);
+    peer.send(bytes);
     EXPECT_EQ(connection.receive(-1).error().kind, Kind::kProtocol);
     EXPECT_EQ(connection.send(kCommand).error().kind, Kind::kProtocol);
   }
@@ -204,7 +204,7 @@ TEST_F(ConnectionTest, UnaskedResponsesAreBounded) {
 
 void nothing(int) {}
 
-// More than a socket holds, with signals that interrupt: every octet arrives, in order.
+// More than a socket holds, with signals that interrupt: every byte arrives, in order.
 TEST_F(ConnectionTest, InterruptedCallsGoOn) {
   struct sigaction action {};
   action.sa_handler = nothing;
@@ -219,9 +219,9 @@ TEST_F(ConnectionTest, InterruptedCallsGoOn) {
       pthread_kill(self, SIGUSR1);
       EXPECT_EQ(peer_.read(60'000), frame.bytes());
     }
-    for (const std::uint8_t octet : kResponse) {
+    for (const std::uint8_t byte : kResponse) {
       pthread_kill(self, SIGUSR1);
-      peer_.send(Bytes{octet});
+      peer_.send(Bytes{byte});
     }
   });
   for (int i = 0; i < kFrames; ++i) EXPECT_TRUE(connection_.send(frame.bytes()));
@@ -248,7 +248,7 @@ TEST(Open, ConnectsToASocket) {
   EXPECT_EQ(peer.read(12), kCommand);
 }
 
-TEST(Open, NobodyThereIsASentence) {
+TEST(Open, AMissingServerIsASentence) {
   const TempDir dir;
   const auto connection = Connection::open(dir.path("s"));
   ASSERT_FALSE(connection);
@@ -263,7 +263,7 @@ TEST(Open, AStaleSocketIsNamed) {
   const auto connection = Connection::open(dir.path("s"));
   ASSERT_FALSE(connection);
   EXPECT_EQ(connection.error().kind, Kind::kNoService);
-  EXPECT_NE(connection.error().what.find("nobody serves it"), std::string::npos);
+  EXPECT_NE(connection.error().what.find("no process serves it"), std::string::npos);
 }
 
 TEST(Open, APathThatNoSocketCanHave) {
@@ -280,9 +280,9 @@ std::string said_of(const std::string& path) {
   return connection ? "connected" : connection.error().what;
 }
 
-TEST(Open, WhatIsNoSocketIsCalledByItsName) {
+TEST(Open, AFileThatIsNoSocketIsNamed) {
   const TempDir dir;
-  const std::string remedy = "; name another with TPMSPACE_SOCKET or the program's own option";
+  const std::string remedy = "; name another socket with TPMSPACE_SOCKET or the program's own option";
   EXPECT_EQ(said_of(dir.path()), "no tpmspaced at " + dir.path() + ": that is a directory, not a socket" + remedy);
   std::ofstream(dir.path("file")) << "x";
   EXPECT_EQ(said_of(dir.path("file")),
@@ -291,8 +291,8 @@ TEST(Open, WhatIsNoSocketIsCalledByItsName) {
             "no tpmspaced at " + dir.path("file/s") + ": a part of that path is not a directory" + remedy);
 }
 
-// Root may connect to anything, so a child that is nobody asks.
-TEST(Open, WhoMayNotIsToldWhy) {
+// Root may connect to anything, so a child of the user nobody asks.
+TEST(Open, AForbiddenUserIsToldTheReason) {
   const TempDir dir;
   const Service service(dir.path("s"));
   std::filesystem::create_directory(dir.path("closed"));
@@ -311,7 +311,7 @@ TEST(Open, WhoMayNotIsToldWhy) {
   chmod(dir.path("s").c_str(), 0000);
   EXPECT_EQ(as_nobody(dir.path("s"), ": Permission denied, its mode is 0000, its owner uid "), 0);
   chmod(dir.path("closed").c_str(), 0000);
-  EXPECT_EQ(as_nobody(dir.path("closed/s"), ": Permission denied, a folder on the way to it cannot be entered; "), 0);
+  EXPECT_EQ(as_nobody(dir.path("closed/s"), ": Permission denied, a directory of its path cannot be entered; "), 0);
   chmod(dir.path("closed").c_str(), 0700);
 }
 
@@ -359,8 +359,8 @@ TEST_F(ConnectionTest, JoiningSaysWhyNot) {
   EXPECT_TRUE(connection_.join(kToken, 7, kPatient));
   const Bytes expected = join({kHello, encode(Request(proto::Join{kToken, 7}))});
   EXPECT_EQ(peer_.read(expected.size()), expected);
-  for (const auto& [code, words] : {std::pair(0x000B0084U, "not there any more"), std::pair(0x000B0120U, "narrowed"),
-                                    std::pair(0x000B0902U, "do not fit")}) {
+  for (const auto& [code, words] : {std::pair(0x000B0084U, "no longer exists"), std::pair(0x000B0120U, "narrowed"),
+                                    std::pair(0x000B0902U, "has room for")}) {
     peer_.send(encode(Reply(proto::Refusal{14, code})));
     const auto refused = connection_.join(kToken, 7, kPatient);
     ASSERT_FALSE(refused);

@@ -35,19 +35,19 @@ class TempDir {
   std::string path_;
 };
 
-// The manager's end of a connection, driven by the test itself: what the kernel buffers needs no thread.
+// The manager's end of a connection, driven by the test itself: data in the kernel's buffers needs no thread.
 class Peer {
  public:
   explicit Peer(base::Fd fd) : fd_(std::move(fd)) {}
 
-  void send(wire::ByteView octets) {
-    while (!octets.empty()) {
-      const ssize_t n = ::send(fd_.get(), octets.data(), octets.size(), MSG_NOSIGNAL);
+  void send(wire::ByteView bytes) {
+    while (!bytes.empty()) {
+      const ssize_t n = ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
       ASSERT_GT(n, 0);
-      octets = octets.subspan(static_cast<std::size_t>(n));
+      bytes = bytes.subspan(static_cast<std::size_t>(n));
     }
   }
-  // Exactly n octets.
+  // Exactly n bytes.
   wire::Bytes read(std::size_t n) {
     wire::Bytes out(n);
     EXPECT_EQ(recv(fd_.get(), out.data(), n, MSG_WAITALL), static_cast<ssize_t>(n));
@@ -63,12 +63,12 @@ class Peer {
   }
   // Whether something is there to be read.
   bool has_more() {
-    std::uint8_t octet = 0;
-    return recv(fd_.get(), &octet, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
+    std::uint8_t byte = 0;
+    return recv(fd_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
   }
   [[nodiscard]] bool closed() {
-    std::uint8_t octet = 0;
-    return recv(fd_.get(), &octet, 1, MSG_PEEK) == 0;
+    std::uint8_t byte = 0;
+    return recv(fd_.get(), &byte, 1, MSG_PEEK) == 0;
   }
   void hang_up() { fd_.reset(); }
 
@@ -76,7 +76,7 @@ class Peer {
   base::Fd fd_;
 };
 
-// A socket that somebody serves: connecting succeeds at once, `accept` gives the other end.
+// A served socket: connecting succeeds at once, `accept` gives the other end.
 class Service {
  public:
   explicit Service(const std::string& path) : fd_(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {

@@ -1,4 +1,4 @@
-// Broken configurations, one a file in broken_policies/: the first line says what is answered, behind "# ".
+// Broken configurations, one a file in broken_policies/: the first line has the error message, after "# ".
 #include <gtest/gtest.h>
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// The configuration: what is read, what wins, and what each mistake is answered with.
+// The configuration: the values read, their precedence, and the error message of each mistake.
 #include "config/config.h"
 
 #include <fmt/format.h>
@@ -87,7 +87,7 @@ TEST(Config, AMistakeIsAnsweredWithItsPlaceAndASentence) {
       Broken{"tpm = \"embedded,latency=tomorrow\"",
              "f.toml:1:7: \"tpm\": no latency figures for 'tomorrow': write latency=slb9670 or latency=st33ktpm2x"},
       Broken{"socket = \"a\\u0000b\"", "f.toml:1:10: \"socket\" must not contain a zero byte"},
-      Broken{"version = 2", "f.toml:1:11: \"version\" must be 1: this tpmspaced knows no other"},
+      Broken{"version = 2", "f.toml:1:11: \"version\" must be 1: this tpmspaced knows no other version"},
       Broken{"audit = \"log\"",
              "f.toml:1:9: \"audit\" must be \"journal\", an absolute path, or \"\" for lines of the log"},
       Broken{"socket_mode = 660",
@@ -124,7 +124,7 @@ TEST(Config, AMistakeIsAnsweredWithItsPlaceAndASentence) {
   }
 }
 
-TEST(Config, WhatIsNotTomlIsSaidWithItsPlace) {
+TEST(Config, AFileThatIsNotTomlIsReportedWithThePlace) {
   const auto got = parse_settings("tpm = \"a\"\nsocket = \n", "f.toml");
   ASSERT_FALSE(got);
   EXPECT_TRUE(got.error().starts_with("f.toml:2:")) << got.error();
@@ -182,14 +182,13 @@ TEST(Config, NoTwoChipsAreTheSameTpm) {
   EXPECT_NE(clash("device:/dev/tpm0", "device:/dev/tpmrm0").find(kSame), std::string::npos);
   EXPECT_EQ(clash("device:/dev/tpm0", "device:/dev/tpmrm1"), "");
   EXPECT_EQ(clash("device:/dev/tpm0", "device:/other/tpm0"),
-            "f:3:7: the chip \"a\" has the ledger of \"main\", /run/tpmspace/sessions-tpm0: give it another one with "
+            "f:3:7: the chip \"a\" has the ledger of \"main\", /run/tpmspace/sessions-tpm0: give the chip its own with "
             "\"ledger\"");
   EXPECT_EQ(clash("device:/dev/tpm1", "device:/dev/tpm1,latency=slb9670"),
-            "f:3:7: the chip \"a\" is the same TPM as \"main\", device:/dev/tpm1: name another one");
-  EXPECT_EQ(
-      clash("embedded", "embedded:/b"),
-      "f:3:7: the chip \"a\" is embedded, and so is \"main\": one tpmspaced can have one such TPM; let the other be an "
-      "swtpm");
+            "f:3:7: the chip \"a\" is the same TPM as \"main\", device:/dev/tpm1: name another TPM");
+  EXPECT_EQ(clash("embedded", "embedded:/b"),
+            "f:3:7: the chip \"a\" is embedded, and so is \"main\": one tpmspaced can have one embedded TPM; use swtpm "
+            "for the other chip");
 }
 
 TEST(Config, DefaultsFollowTheMachine) {
@@ -206,7 +205,7 @@ TEST(Config, DefaultsFollowTheMachine) {
   EXPECT_EQ(user->socket, "/run/user/7/tpmspace/tpm.sock");
 }
 
-// Who writes the default down says the same as who leaves it out.
+// A written default means the same as a missing key.
 TEST(Config, TheDefaultSocketIsTheDefaultAlsoWhenItIsNamed) {
   Settings named;
   named.socket = "/run/tpmspace/tpm.sock";
@@ -221,10 +220,9 @@ TEST(Config, TheDefaultSocketIsTheDefaultAlsoWhenItIsNamed) {
 TEST(Config, WithoutAChipTheErrorNamesTheEmbeddedTpm) {
   const auto got = settle({}, {}, machine(true, false));
   ASSERT_FALSE(got);
-  EXPECT_EQ(
-      got.error(),
-      "there is no /dev/tpm0, so there is no TPM to serve; say --tpm SPEC, for example --tpm embedded, which needs "
-      "no hardware");
+  EXPECT_EQ(got.error(),
+            "there is no /dev/tpm0, so there is no TPM to serve; name a TPM with --tpm SPEC, for example --tpm "
+            "embedded, which needs no hardware");
 }
 
 TEST(Config, WithoutARuntimeDirectoryTheErrorNamesTheOption) {
@@ -244,7 +242,7 @@ TEST(Config, AFileThatWasNamedMustBeThere) {
   EXPECT_EQ(directory.error(), "the configuration / is not a file");
 }
 
-TEST(Config, AFileIsReadWhole) {
+TEST(Config, AFileIsReadCompletely) {
   const std::string path = testing::TempDir() + "/config_test.toml";
   std::ofstream(path) << "tpm = \"embedded\"\n";
   const auto got = read_settings(path);
@@ -288,7 +286,7 @@ TEST(Config, NoOtherListenerIsWhereTheOneForAdministratorsIs) {
   };
   EXPECT_EQ(error_of("[[listener]]\npath = \"/run/tpmspace-listeners/./admin/tpm.sock\""),
             "the listener on line 1 of the configuration has the path of the listener for administrators, "
-            "/run/tpmspace-listeners/admin/tpm.sock: give it another one, or write another \"admin_socket\"");
+            "/run/tpmspace-listeners/admin/tpm.sock: give it another \"path\", or change \"admin_socket\"");
   EXPECT_EQ(error_of("socket = \"/a/s\"\nadmin_socket = \"/a/./s\""),
             "\"admin_socket\" is tpmspaced's own socket, /a/s: give it another path, or \"\" for none");
 }
@@ -312,7 +310,7 @@ TEST(Config, AnInheritedSocketHasAListenerForAdministratorsOnlyAtTheSystemDefaul
   EXPECT_EQ(listeners.access.listener("a")->path, "/tmp/x-listeners/a/tpm.sock") << "beside the socket that is served";
 }
 
-// --- What a reload does not change.
+// --- Changes that a reload does not make.
 
 Config settled(const std::string& text) {
   const auto settings = parse_settings(text, "f");
@@ -344,7 +342,7 @@ TEST(Config, EveryKeyThatNeedsARestartIsNamed) {
   }
 }
 
-TEST(Config, WhatIsPendingIsSaidWithBothValues) {
+TEST(Config, APendingKeyIsReportedWithBothValues) {
   const auto pending =
       pending_keys(settled("audit = \"\"\n[limits]\nqueue = 5"), settled("audit = \"/a\"\n[limits]\nqueue = 6"));
   EXPECT_EQ(text_of(pending),

@@ -1,4 +1,4 @@
-// Profiles, rules and listeners as the configuration says them: what each key means, in which order rules stand.
+// Profiles, rules and listeners of the configuration: the meaning of each key, and the order of rules.
 #include "config/policy_file.h"
 
 #include <gtest/gtest.h>
@@ -124,7 +124,7 @@ TEST(PolicyFile, ProfilesAreBasedOnProfiles) {
   EXPECT_EQ(file.profiles.at("b").base, "a");
 }
 
-TEST(PolicyFile, WhatAProfileDoesNotSayIsWhatIsSaidForAll) {
+TEST(PolicyFile, AProfileWithoutATermHasTheDefaultTerm) {
   const auto got = access(
       "[profile.mine]\nbase = \"safe\"\nclaim = 1\n[profile.default]\nclaim = 4\nlease = \"1s\"\n"
       "[limits]\nobjects = 77\nsessions = 7\nbytes = 70000\n");
@@ -141,7 +141,7 @@ TEST(PolicyFile, WhatAProfileDoesNotSayIsWhatIsSaidForAll) {
 
 // --- Rules
 
-TEST(PolicyFile, ARuleNamesWhatItSays) {
+TEST(PolicyFile, ARuleHasItsConditions) {
   const struct {
     const char* text;
     void (*names)(guard::Rule&);
@@ -207,7 +207,7 @@ TEST(PolicyFile, WhereNothingIsWrittenThePolicyIsTheStandardOne) {
 
 // --- Listeners
 
-TEST(PolicyFile, AListenerIsWhatItSays) {
+TEST(PolicyFile, AListenerHasItsKeys) {
   const auto file = parsed(
       "[[listener]]\nname = \"tss\"\npath = \"/run/t\"\nmode = 0o640\nowner = \"alice\"\ngroup = \"114\"\n"
       "profile = \"attest\"\nlocality = 2\nconnections = 10\nseparate_users = true\n");
@@ -225,7 +225,7 @@ TEST(PolicyFile, AListenerIsWhatItSays) {
   EXPECT_EQ(file.listeners[0], wanted);
 }
 
-TEST(PolicyFile, AListenerIsOpenToThoseForWhomItIsMade) {
+TEST(PolicyFile, AListenersDefaultModeFollowsOwnerAndGroup) {
   const struct {
     const char* keys;
     mode_t mode;
@@ -245,17 +245,16 @@ TEST(PolicyFile, AListenerIsOpenToThoseForWhomItIsMade) {
 TEST(PolicyFile, NoListenerHasThePathOfTheMainSocket) {
   const auto got = access_of(parsed("[[listener]]\npath = \"/run/main.sock\"\n"), kOwnUid, "/run/main.sock");
   ASSERT_FALSE(got);
-  EXPECT_EQ(
-      got.error(),
-      "the listener on line 1 of the configuration has the path of tpmspaced's own socket, /run/main.sock: give it "
-      "another one");
+  EXPECT_EQ(got.error(),
+            "the listener on line 1 of the configuration has the path of tpmspaced's own socket, /run/main.sock: give "
+            "it another \"path\"");
 }
 
 // --- Bounds
 
 // --- Namespaces
 
-TEST(PolicyFile, ANamespaceIsWhatItSays) {
+TEST(PolicyFile, ANamespaceHasItsKeys) {
   const auto file = parsed(
       "[[namespace]]\nname = \"n\"\nuser = [\"alice\", \"2000-2999\"]\ncgroup = \"/a/**\"\nunit = \"u.service\"\n"
       "container = \"c*\"\npod = \"p\"\nuser_namespace = 7\nlistener = \"d\"\nprofile = \"storage\"\nconnections = 1\n"
@@ -370,10 +369,9 @@ TEST(PolicyFile, AListenerThatHasANameAloneHasADirectoryOfItsOwn) {
       "the listener on line 1 of the configuration would be at /" + std::string(78, 'a') +
           "-listeners/build/tpm.sock, and a socket's path has at most 103 bytes: give it a shorter \"name\", or a "
           "\"path\"");
-  EXPECT_EQ(
-      access("[[listener]]\nname = \"a\"\n[[listener]]\npath = \"/b-listeners/a/tpm.sock\"\n", "/b/s").error(),
-      "the listeners on lines 1 and 3 of the configuration have the same path, /b-listeners/a/tpm.sock: each needs "
-      "its own");
+  EXPECT_EQ(access("[[listener]]\nname = \"a\"\n[[listener]]\npath = \"/b-listeners/a/tpm.sock\"\n", "/b/s").error(),
+            "the listeners on lines 1 and 3 of the configuration have the same path, /b-listeners/a/tpm.sock: each "
+            "listener needs its own path");
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// ClientIdentitys: who gets which profile at the listener, and what a new policy, a listener's locality and narrowing
-// make of it.
+// ClientIdentitys: the profile of a client at the listener, and the effects of a new policy, a listener's locality and
+// narrowing.
 #include "daemon/access_control.h"
 
 #include <gtest/gtest.h>
@@ -67,7 +67,7 @@ TEST_F(AccessControlTest, TheDaemonsOwnUserIsTheAdministrator) {
   EXPECT_TRUE(identity.permissions->profile().administer);
 }
 
-TEST_F(AccessControlTest, ThoseOfEqualRightsShareThem) {
+TEST_F(AccessControlTest, ClientsOfEqualRightsShareThem) {
   AccessControl keeper(policy({}, ::geteuid()), kChips, most_, kBytes);
   const ClientIdentity one = admit(keeper), two = admit(keeper);
   EXPECT_EQ(one.permissions, two.permissions);
@@ -91,7 +91,7 @@ TEST_F(AccessControlTest, AListenersLocalityIsTheOnlyOne) {
   EXPECT_EQ(identity.permissions->profile().localities, wire::Numbers::one(2));
 }
 
-TEST_F(AccessControlTest, WhatWasNarrowedNeverWidens) {
+TEST_F(AccessControlTest, ANarrowedClientNeverWidens) {
   AccessControl keeper(policy({everybody("storage")}), kChips, most_, kBytes);
   ClientIdentity identity = admit(keeper);
   ASSERT_EQ(keeper.narrow(identity, "safe", 7), AccessControl::Narrowing::kDone);
@@ -157,7 +157,7 @@ TEST_F(AccessControlTest, JudgesByTheIdentity) {
   EXPECT_EQ(AccessControl::judge(identity, command(wire::cc::kStartup), 0).rc, wire::rc::kCommandCode);
 }
 
-TEST_F(AccessControlTest, TheListOfCommandsHasThoseThatAreAnsweredForEverybody) {
+TEST_F(AccessControlTest, TheListOfCommandsHasTheCommandsAnsweredForAllClients) {
   AccessControl keeper(policy({everybody("safe")}), kChips, most_, kBytes);
   const auto identity = admit(keeper);
   const auto& shown = identity.permissions->limits.view->commands;
@@ -167,7 +167,7 @@ TEST_F(AccessControlTest, TheListOfCommandsHasThoseThatAreAnsweredForEverybody) 
   EXPECT_FALSE(shown.contains(wire::cc::kClear));
 }
 
-// A container's root is root, too; and a listener that is gone is what it was for who came by it.
+// A container's root is root, too; and a removed listener stays the same for its clients.
 TEST_F(AccessControlTest, AListenersProfileIsRootsAlso) {
   AccessControl keeper(policy({}, ::geteuid()), kChips, most_, kBytes);
   ClientIdentity identity = admit(keeper, {.listener = "containers", .profile = "storage"});
@@ -284,7 +284,7 @@ TEST_F(AccessControlTest, ATenantsUsersAreOneOwnerUnlessTheyAreSeparate) {
   EXPECT_EQ(keeper.owner_by_uid(uid, behind_listeners.entrance), behind_listeners.owner);
 }
 
-// Else a container's root would have us keep as many as he has uids.
+// Else a container's root would have us keep as many as the root has uids.
 TEST_F(AccessControlTest, AllUsersOfATenantSharePermissions) {
   AccessControl keeper(with_namespaces({here("box")}), kChips, most_, kBytes);
   const ClientIdentity one = admit(keeper);
@@ -295,7 +295,7 @@ TEST_F(AccessControlTest, AllUsersOfATenantSharePermissions) {
   EXPECT_NE(one.limits().part, other.limits().part);
 }
 
-TEST_F(AccessControlTest, WhoNarrowsHimselfStaysTheUserHeIs) {
+TEST_F(AccessControlTest, ANarrowedClientStaysTheSameUser) {
   AccessControl keeper(with_namespaces({here("box")}), kChips, most_, kBytes);
   ClientIdentity identity = admit(keeper);
   const space::Holder user = identity.holder();
@@ -345,7 +345,7 @@ TEST_F(AccessControlTest, AReloadKeepsMembersWhereTheyAre) {
   ClientIdentity identity = admit(keeper);
   const auto owner = identity.owner;
 
-  auto moved = one;  // the name counts, and not who would belong to it now
+  auto moved = one;  // the name counts, and not the present members
   moved.members.listener = "elsewhere";
   moved.window = {kBase + 0x100000, kBase + 0x100000 + (space::View::kWindow - 1)};
   keeper.set_policy(with_namespaces({here("new"), moved}));
@@ -370,7 +370,7 @@ TEST_F(AccessControlTest, AReloadKeepsMembersWhereTheyAre) {
   EXPECT_EQ(admit(keeper).owner, owner) << "its number is as before";
 }
 
-TEST_F(AccessControlTest, AnAdministratorWhoNarrowsHimselfSeesNoWindowAnyMore) {
+TEST_F(AccessControlTest, ANarrowedAdministratorSeesNoWindow) {
   auto one = here("one");
   one.window = {kBase, kBase + (space::View::kWindow - 1)};
   AccessControl keeper(with_namespaces({one}), kChips, most_, kBytes);
@@ -444,7 +444,7 @@ TEST_F(UnknownClient, IsAnOwnerOfItsOwnWithAllOthers) {
       << "an administrator's order finds it";
 }
 
-TEST_F(UnknownClient, AtAListenerWithAProfileIsWhoeverComesThere) {
+TEST_F(UnknownClient, AtAListenerWithAProfileIsTheListenersOwner) {
   AccessControl keeper(policy({}, ::geteuid()), kChips, most_, kBytes);
   const guard::Entrance listener{.listener = "d", .profile = "storage"};
   const ClientIdentity known = admit(keeper, listener), unknown = admit_orphan(keeper, listener);
@@ -452,7 +452,7 @@ TEST_F(UnknownClient, AtAListenerWithAProfileIsWhoeverComesThere) {
   EXPECT_EQ(unknown.permissions->profile(), guard::storage());
 }
 
-TEST_F(UnknownClient, HasTheLeastOfWhatTheNamespacesHaveThatItMayBeIn) {
+TEST_F(UnknownClient, HasTheLeastOfItsPossibleNamespaces) {
   auto one = of_pods("one"), two = of_pods("two");
   one.members.listener = two.members.listener = "main";
   one.quotas = {.connections = 4, .sessions = 3, .objects = 200, .bytes = 90'000};
@@ -484,7 +484,7 @@ TEST_F(UnknownClient, ThatMayHaveDifferentChipsGetsNothing) {
   EXPECT_EQ(identity.permissions->profile().commands, guard::safe().commands) << "it stays unidentified";
 }
 
-// --- What is read later
+// --- Facts that are read later
 
 TEST_F(AccessControlTest, TheProgramIsReadWhenThePolicyNamesItOrTheFirstCommandComes) {
   AccessControl keeper(policy({}, ::geteuid()), kChips, most_, kBytes, 1);
@@ -507,7 +507,7 @@ TEST_F(AccessControlTest, TheProgramIsReadWhenThePolicyNamesItOrTheFirstCommandC
 }
 
 // The listener's, else the namespace's, else the main one.
-TEST_F(AccessControlTest, EverybodyHasOneChip) {
+TEST_F(AccessControlTest, EachClientHasOneChip) {
   guard::Namespace here;
   here.name = "here";
   here.members.uids = wire::Numbers::one(::geteuid());
@@ -523,7 +523,7 @@ TEST_F(AccessControlTest, EverybodyHasOneChip) {
   EXPECT_EQ(admit(keeper, {.listener = "x", .chip = "other"}).who.chip, "other");
 }
 
-TEST_F(AccessControlTest, WhatIsAllowedCanDependOnTheChip) {
+TEST_F(AccessControlTest, PermissionsCanDependOnTheChip) {
   guard::Rule rule = everybody("storage");
   rule.chip = "other";
   AccessControl keeper(policy({rule}, ::geteuid()), kChips, most_, kBytes);
@@ -533,7 +533,7 @@ TEST_F(AccessControlTest, WhatIsAllowedCanDependOnTheChip) {
   EXPECT_EQ(identity.chip, 0U);
   EXPECT_TRUE(keeper.change_chip(identity, "other"));
   EXPECT_EQ(identity.permissions->profile(), guard::storage());
-  // Those of equal rights there do not share them with those here.
+  // Clients of equal rights there do not share them with clients here.
   EXPECT_EQ(admit(keeper).permissions->profile(), guard::admin());
   EXPECT_EQ(admit(keeper, {.listener = "main", .chip = "other"}).permissions, identity.permissions);
 }
@@ -556,7 +556,7 @@ class JoiningIdentities : public AccessControlTest {
   }
 };
 
-TEST_F(JoiningIdentities, ItMayDoWhatBothMay) {
+TEST_F(JoiningIdentities, ItHasThePermissionsOfBoth) {
   AccessControl keeper(policy({of_uid(10, "admin"), of_uid(33, "attest")}), kChips, most_, kBytes);
   const ClientIdentity root = come_as(keeper, admit(keeper), 10), worker = come_as(keeper, root, 33);
   EXPECT_TRUE(root.permissions->profile().administer);

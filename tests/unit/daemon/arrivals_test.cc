@@ -1,4 +1,4 @@
-// Those who were accepted: in which order they are identified, and which of them are not at all.
+// Accepted connections: the order of identification, and connections that are not identified.
 #include "daemon/arrivals.h"
 
 #include <gtest/gtest.h>
@@ -80,7 +80,7 @@ TEST_F(ArrivalsTest, AFloodOfOneUserWaitsBehindItself) {
   EXPECT_EQ(arrivals.size(), 503U - limits::kIdentificationsPerRound);
 }
 
-TEST_F(ArrivalsTest, WhatIsLentToAUserTakesTurnsWithIt) {
+TEST_F(ArrivalsTest, SubordinateUidsTakeTurnsWithTheirUser) {
   if (::geteuid() != 0) GTEST_SKIP() << "only root has other users";
   auto arrivals = make();
   for (int i = 0; i < 5; ++i) stay(come(arrivals, "main", kFlooder));
@@ -97,7 +97,7 @@ TEST_F(ArrivalsTest, AFloodOfOneListenerDoesNotDelayAnother) {
   EXPECT_EQ(order[1], "admin/" + std::to_string(::geteuid()));
 }
 
-TEST_F(ArrivalsTest, WhatHasHungUpIsNotIdentified) {
+TEST_F(ArrivalsTest, AClosedConnectionIsNotIdentified) {
   auto arrivals = make();
   for (int i = 0; i < 100; ++i) (void)come(arrivals, "left while it waited");
   stay(come(arrivals, "stays"));
@@ -114,7 +114,7 @@ TEST_F(ArrivalsTest, WhatHasHungUpIsNotIdentified) {
 }
 
 // It wants an answer: only its own direction is closed.
-TEST_F(ArrivalsTest, WhatHasStoppedSendingIsIdentified) {
+TEST_F(ArrivalsTest, AConnectionThatStoppedSendingIsIdentified) {
   auto arrivals = make();
   base::Fd client = come(arrivals, "asks");
   ::shutdown(client.get(), SHUT_WR);
@@ -122,7 +122,7 @@ TEST_F(ArrivalsTest, WhatHasStoppedSendingIsIdentified) {
   EXPECT_EQ(identified(1).size(), 1U);
 }
 
-TEST_F(ArrivalsTest, WithoutRoomNobodyIsAcceptedUntilThereIsSome) {
+TEST_F(ArrivalsTest, WithoutRoomNoConnectionIsAccepted) {
   auto arrivals = make(limits::kIdentificationsPerRound + 1);
   while (arrivals.has_room()) stay(come(arrivals, "main"));
   EXPECT_EQ(arrivals.size(), limits::kIdentificationsPerRound + 1);

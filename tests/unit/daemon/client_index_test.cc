@@ -1,4 +1,4 @@
-// Who is found among the connected clients, and what is remembered of refusals.
+// Finding connected clients, and remembering refusals.
 #include "daemon/client_index.h"
 
 #include <gtest/gtest.h>
@@ -115,8 +115,10 @@ TEST_F(LastRefusalsTest, OfManyOwnersTheOneThatWasRefusedLongestAgoGoes) {
 }
 
 TEST(ReasonOf, SaysSomethingOfEveryCode) {
-  EXPECT_NE(explain::reason_of(0x000B018B).find("a handle names nothing"), std::string_view::npos);
-  EXPECT_NE(explain::reason_of(0x000B0910).find("a handle names nothing"), std::string_view::npos);
+  EXPECT_NE(explain::reason_of(0x000B018B).find("the connection has no object or session of this handle"),
+            std::string_view::npos);
+  EXPECT_NE(explain::reason_of(0x000B0910).find("the connection has no object or session of this handle"),
+            std::string_view::npos);
   EXPECT_NE(explain::reason_of(0x000B0902).find("a limit of objects"), std::string_view::npos);
   EXPECT_NE(explain::reason_of(0x000B0905).find("no session was free"), std::string_view::npos);
   EXPECT_NE(explain::reason_of(0x000B0777).find("docs/transparency.md"), std::string_view::npos);

@@ -95,7 +95,7 @@ TEST(Documentation, AuditPageHasEveryAuditedCommand) {
   std::set<std::string> told;
   std::istringstream lines(section);
   for (std::string line; std::getline(lines, line);) {
-    if (!line.starts_with("| ") || line.starts_with("| What")) continue;
+    if (!line.starts_with("| ") || line.starts_with("| Target")) continue;
     std::istringstream words(line.substr(line.find('|', 1) + 1));
     for (std::string word; words >> word;)
       if (word != "|") told.insert(word.substr(0, word.find(',')));

@@ -1,4 +1,4 @@
-// What becomes of the listeners when the configuration is read again.
+// The listeners when the configuration is read again.
 #include "daemon/listeners.h"
 
 #include <fcntl.h>
@@ -53,7 +53,7 @@ class ListenersTest : public testing::Test {
     struct stat info {};
     return ::stat(path.c_str(), &info) == 0 ? info.st_mode & 0777U : 0;
   }
-  // Through which listeners those came who wait: so many. Once: a loop that was stopped is over.
+  // The listeners of so many waiting connections. Once: a stopped loop is over.
   std::vector<std::string> let_in(std::size_t count) {
     expected_ = count;
     if (came_in_.size() < count) (void)loop_.run();
@@ -76,9 +76,10 @@ class ListenersTest : public testing::Test {
 
 TEST_F(ListenersTest, OneThatCannotMoveStaysWhereItWas) {
   ASSERT_EQ(listeners_->replace({listener("a", "a")}), Texts{});
-  EXPECT_EQ(listeners_->replace({listener("a", "no/a"), listener("b", "b")}),
-            Texts{"the listener \"a\" stays as it was: the directory " + path("no") +
-                  " does not exist, so the socket " + path("no/a") + " cannot be made: make it, or name another path"});
+  EXPECT_EQ(
+      listeners_->replace({listener("a", "no/a"), listener("b", "b")}),
+      Texts{"the listener \"a\" stays as it was: the directory " + path("no") + " does not exist, so the socket " +
+            path("no/a") + " cannot be made: make the directory, or name another path"});
   EXPECT_TRUE(connected(path("a")));
   EXPECT_EQ(names(), (Texts{"main", "a", "b"}));
   EXPECT_EQ(listeners_->replace({listener("a", "elsewhere")}), Texts{});
@@ -97,7 +98,7 @@ TEST_F(ListenersTest, OtherRightsComeWithoutAMomentWithoutASocket) {
   EXPECT_EQ(let_in(2), (Texts{"a/", "a/"}));
 }
 
-TEST_F(ListenersTest, OneThatCannotHaveOtherRightsKeepsThoseItHad) {
+TEST_F(ListenersTest, AListenerWhoseRightsCannotChangeKeepsItsRights) {
   ASSERT_EQ(listeners_->replace({listener("a", "a", 0600)}), Texts{});
   std::filesystem::create_directory(path("a.new"));  // in the way
   auto other = listener("a", "a", 0666);
@@ -128,7 +129,7 @@ TEST_F(ListenersTest, NamesAndProfilesChangeInPlace) {
   EXPECT_FALSE(std::filesystem::exists(path("1")));
 }
 
-TEST_F(ListenersTest, WhatWasMadeAtRunTimeIsNotTheConfigurations) {
+TEST_F(ListenersTest, AListenerMadeAtRunTimeIsNotTheConfigurations) {
   ASSERT_TRUE(listeners_->add(listener("a", "a"), true));
   EXPECT_EQ(listeners_->replace({listener("a", "b")}),
             Texts{"the listener \"a\": there is a listener \"a\" already: give this one another name"});

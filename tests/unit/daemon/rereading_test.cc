@@ -1,5 +1,5 @@
-// The configuration is read again beside the loop: one reading at a time, and everybody gets one that began after he
-// asked.
+// The configuration is read again beside the loop: one reading at a time, and every request gets a reading that began
+// after the request.
 #include "daemon/rereading.h"
 
 #include <gtest/gtest.h>
@@ -35,7 +35,7 @@ struct SlowReader {
   }
 };
 
-TEST(Rereading, WhoAsksMeanwhileGetsTheNextOne) {
+TEST(Rereading, ARequestMeanwhileGetsTheNextReading) {
   using Told = std::vector<std::pair<std::string, std::vector<host::ClientId>>>;
   const auto slow = std::make_shared<SlowReader>();
   loop::EventLoop loop;
@@ -57,7 +57,7 @@ TEST(Rereading, WhoAsksMeanwhileGetsTheNextOne) {
   EXPECT_EQ(slow->begun, 2);
 }
 
-TEST(Rereading, WhoNeverComesBackIsLeft) {
+TEST(Rereading, AReadingThatNeverEndsIsLeft) {
   const auto slow = std::make_shared<SlowReader>();
   {
     loop::EventLoop loop;

@@ -49,7 +49,7 @@ TEST(SharedTokens, BelongToTheConnectionThatSharedThem) {
   EXPECT_TRUE(tokens.share(one, 8));
 }
 
-TEST(StatusCounters, AddUpWhatAccountsSay) {
+TEST(StatusCounters, AddUpAccounts) {
   host::StatusCounters counters;
   observe::Account account;
   account.client_code = wire::cc::kSign;
@@ -65,7 +65,7 @@ TEST(StatusCounters, AddUpWhatAccountsSay) {
   counters.add(account, true);
   account.rc = 0x101;
   account.tpm.clear();
-  counters.add(account, false);  // nobody got this answer
+  counters.add(account, false);  // no client got this response
   counters.add_early_answer(0x000B0143);
   counters.add_queue_length(3);
   counters.add_queue_length(2);
@@ -104,7 +104,7 @@ TEST(RetryPace, WaitsLongerEachTimeAndBeginsAnewAfterOneThatServedLong) {
   EXPECT_EQ(pace.left(now + 60s), 2s) << "it was not there meanwhile";
 }
 
-TEST(RetryPace, TriesSoonWhatAppearsAndNotForEverWhatComesAndGoes) {
+TEST(RetryPace, TriesANewTpmSoonAndAFlappingTpmLessOften) {
   host::RetryPace pace({.first = 1s, .most = 30s});
   const Clock::time_point now = {};
   EXPECT_EQ(pace.left(now), 1s);
@@ -199,7 +199,7 @@ TEST(ClientLimits, PlacesGiveThemselvesBack) {
   const auto c = limits.take({.owner = bob, .part = {}}), d = limits.take({.owner = bob, .part = {}});
   EXPECT_EQ(limits.judge(bob, 9), Verdict::kTooMany);
   auto moved = std::move(a);
-  a.reset();  // NOLINT(bugprone-use-after-move): what is moved from must not give a place back
+  a.reset();  // NOLINT(bugprone-use-after-move): a moved-from object must not give a place back
   EXPECT_EQ(limits.total(), 4U);
   EXPECT_EQ(limits.total_of(alice), 2U);
   moved.reset();
@@ -225,7 +225,7 @@ TEST(ClientLimits, OneOwnerDoesNotKeepOthersOut) {
   EXPECT_EQ(limits.judge(greedy, 1000), Verdict::kWelcome);
 }
 
-TEST(ClientLimits, ANamespacesPlacesAreThoseOfAllItsOwners) {
+TEST(ClientLimits, ANamespacesPlacesAreShared) {
   using Verdict = ClientLimits::Verdict;
   ClientLimits limits(0);
   const auto alice = peer::owner_of(1, 7), bob = peer::owner_of(2, 7), outside = peer::owner_of(1),
@@ -240,7 +240,7 @@ TEST(ClientLimits, ANamespacesPlacesAreThoseOfAllItsOwners) {
 }
 
 // A profile's limit is each user's, also where several are one owner.
-TEST(ClientLimits, AUsersPlacesAreHisOwn) {
+TEST(ClientLimits, AUsersPlacesAreTheirOwn) {
   using Verdict = ClientLimits::Verdict;
   ClientLimits limits(0);
   const auto alice = peer::part_of_tenant(1, 7), bob = peer::part_of_tenant(2, 7);
@@ -251,7 +251,7 @@ TEST(ClientLimits, AUsersPlacesAreHisOwn) {
   EXPECT_EQ(limits.judge(peer::part_of_tenant(1, 8), 9, 1, 9), Verdict::kWelcome);
 }
 
-TEST(ClientLimits, KeptPlacesTakeNobodyElses) {
+TEST(ClientLimits, KeptPlacesTakeNoOtherPlaces) {
   using Verdict = ClientLimits::Verdict;
   const space::OwnerId alice{1}, root{2};
   ClientLimits limits(1);
@@ -272,7 +272,7 @@ TEST(ClientLimits, KeptPlacesTakeNobodyElses) {
   EXPECT_FALSE(limits.is_full());
 }
 
-TEST(OwnerNumbers, SayWhoItIsAndWhere) {
+TEST(OwnerNumbers, NameUserAndPlace) {
   for (const std::uint32_t uid : {0U, 1000U, UINT32_MAX - 1})
     for (const peer::TenantNumber in : {0U, 1U, 70'000U}) {
       EXPECT_EQ(peer::uid_of({.owner = peer::owner_of(uid, in), .part = {}}), uid);
@@ -285,7 +285,7 @@ TEST(OwnerNumbers, SayWhoItIsAndWhere) {
     }
 }
 
-TEST(RateLimit, CountsWhatItHoldsBack) {
+TEST(RateLimit, CountsHeldBackLines) {
   log::RateLimit rate;
   const auto start = Clock::now();
   for (unsigned i = 0; i < limits::kLinesPerPeriod; ++i) EXPECT_EQ(rate.allow(start), 0U);
@@ -295,7 +295,7 @@ TEST(RateLimit, CountsWhatItHoldsBack) {
   EXPECT_EQ(rate.allow(start + limits::kLinePeriod), 0U);
 }
 
-// What a log that writes to a pipe says.
+// The lines of a log that writes to a pipe.
 std::string logged(const std::function<void(log::Log&)>& say, bool is_journal = false) {
   int ends[2];
   EXPECT_EQ(::pipe2(ends, O_CLOEXEC), 0);
@@ -399,8 +399,8 @@ TEST(RoundRobin, AFloodOfOneOwnersWeighsAsOneOfAnothers) {
   EXPECT_EQ(turns.next(), 7U);
 }
 
-// The account of a refused command ends with whatever made room again.
-TEST(KnownCrash, IsFoundBehindWhatFollowedTheCommand) {
+// The account of a refused command ends with the events that made room again.
+TEST(KnownCrash, IsFoundBehindLaterEvents) {
   constexpr wire::Rc kRefusal = wire::from_manager(0x29C);
   observe::Account account{.rc = kRefusal};
   EXPECT_FALSE(observe::is_known_crash(account));

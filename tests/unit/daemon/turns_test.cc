@@ -68,7 +68,7 @@ TEST_F(TurnQueueTest, AnotherOwnerDoesNotPay) {
   }
 }
 
-TEST_F(TurnQueueTest, ManyOwnersInDebtShareWhatOneMayUse) {
+TEST_F(TurnQueueTest, ManyOwnersInDebtShareTheTimeOfOne) {
   constexpr std::uint32_t kOwners = 16;
   for (std::uint32_t owner = 1; owner <= kOwners; ++owner)
     for (host::ClientId id = 1; id <= 10; ++id) queue_.put({owner}, owner * 100 + id, now_);

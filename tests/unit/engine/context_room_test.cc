@@ -1,5 +1,5 @@
-// Room for the contexts of keys and hash sequences, on libtpms: what is kept for administrators and for owners that
-// come next, and whose idle objects are dropped.
+// Room for the contexts of keys and hash sequences, on libtpms: the room kept for administrators and for new owners,
+// and the choice of dropped idle objects.
 #include "engine_on_libtpms.h"
 
 namespace tpmspace::engine {
@@ -53,7 +53,7 @@ TEST_F(ContextRoom, AnIdleHoarderGivesBackItsOldestObjectsAndIsToldOfEachOnce) {
   ASSERT_GE(account_.reclaimed.size(), 2U);
   const auto second = account_.reclaimed[1].handle;
 
-  // Nothing else stands under those handles until the client knows.
+  // The handles mean no other object until the client knows.
   EXPECT_EQ(run(hoarder, flush_context(hoard.back())).code, 0U);
   EXPECT_EQ(run(hoarder, flush_context(hoard[hoard.size() - 2])).code, 0U);
   EXPECT_EQ(run(hoarder, sequence_update(hoard[1], Bytes(4))).code, kGone);
@@ -91,7 +91,7 @@ TEST_F(ContextRoom, NothingIsTakenFromAnEndlessLease) {
   EXPECT_EQ(run(other, hash_start()).code, kNoContextRoom);
 }
 
-TEST_F(ContextRoom, WhatWasTakenIsPartOfTheBooks) {
+TEST_F(ContextRoom, TakenObjectsArePartOfTheBooks) {
   const auto hoarder = open(1), other = open(2);
   const auto hoard = fill(hoarder);
   (void)fill(other);

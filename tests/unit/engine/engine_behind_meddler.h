@@ -47,7 +47,7 @@ class EngineBehindMeddler : public EngineOnLibtpms {
     ASSERT_GE(now_, end) << "the engine finds no rest";
   }
 
-  // What the TPM itself says that it holds.
+  // The TPM's own list of its contents.
   std::vector<std::uint32_t> held(std::uint32_t first) {
     const auto answer = tpm_->transact(get_capability(1, first, 64), 0);
     wire::Reader in(*answer);
@@ -59,7 +59,7 @@ class EngineBehindMeddler : public EngineOnLibtpms {
   std::size_t objects_held() { return held(0x80000000).size(); }
   std::size_t sessions_held() { return held(0x02000000).size() + held(0x03000000).size(); }
 
-  // The Name of what an object's handle means to that client; empty: it means nothing.
+  // The Name of the object of a client's handle; empty: no object.
   Bytes public_of(ConnectionId connection, std::uint32_t handle) {
     const auto answer = run(connection, read_public(handle));
     return answer.code == 0 ? answer.parameters : Bytes{};
@@ -72,7 +72,7 @@ class EngineBehindMeddler : public EngineOnLibtpms {
   }
   static Bytes unlike_others(std::uint8_t individual) {
     const Bytes usual = ecc_signing_template();
-    const Bytes unique(32, individual);  // what a primary key is made from, in the place of a point
+    const Bytes unique(32, individual);  // the data for a primary key, in the place of a point
     const auto without_point = ByteView(usual).first(usual.size() - 4);
     return create_primary(kOwner, Writer().raw(without_point).tpm2b(unique).tpm2b(unique).take());
   }

@@ -1,5 +1,5 @@
 // The engine with a real TPM behind it (libtpms in the process), one command at a time, in virtual time (it jumps to
-// when the engine wants to be woken); what reaches the TPM is counted, and the books are checked after every step.
+// when the engine wants to be woken); commands at the TPM are counted, and the books are checked after every step.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -20,7 +20,7 @@ namespace tpmspace::engine {
 using namespace support;
 using wire::Rc;
 
-// Counts what reaches the TPM, whoever sends it; and lets a test come between.
+// Counts the commands that reach the TPM, of any sender; and lets a test come between.
 class CountingTpm : public wire::Tpm {
  public:
   explicit CountingTpm(wire::Tpm& tpm) : tpm_(tpm) {}
@@ -31,14 +31,14 @@ class CountingTpm : public wire::Tpm {
     return tpm_.transact(bytes, locality);
   }
   std::uint64_t count = 0;
-  // What the TPM shall answer instead of doing that command.
+  // The TPM's response instead of executing the command.
   std::function<std::optional<Rc>(wire::CommandCode)> meddle;
 
  private:
   wire::Tpm& tpm_;
 };
 
-// What the bank gives out: the chip's 64, less those that are kept for rebuilding.
+// The sessions that the bank gives out: the chip's 64, less the sessions kept for rebuilding.
 inline constexpr int kToGive = 61;
 
 struct Answered {
@@ -51,7 +51,7 @@ class EngineOnLibtpms : public testing::Test {
  protected:
   void SetUp() override { start(); }
 
-  // Over again with another idea of what the chip can hold.
+  // Starts again with other limits of the chip.
   void start(std::uint32_t context_gap = 65535, const Config& config = {}) {
     engine_.reset();
     tpm_.reset();

@@ -9,7 +9,7 @@ TEST_F(EngineOnLibtpms, SixtyKeysOfOneClientAllSign) {
   for (std::uint32_t i = 0; i < 60; ++i) EXPECT_EQ(run(c, sign(0x80000000 + i)).code, 0U) << i;
 }
 
-TEST_F(EngineOnLibtpms, WhatFitsCostsNothing) {
+TEST_F(EngineOnLibtpms, ObjectsThatFitCostNothing) {
   const auto c = open();
   const auto key = primary(c);
   EXPECT_DOUBLE_EQ(per_command(2,
@@ -211,7 +211,7 @@ TEST_F(EngineOnLibtpms, CapabilitiesShowTheSpaceInPages) {
   EXPECT_TRUE(wire::same_bytes(room.parameters, Writer().u8(1).u32(6).u32(1).u32(0x207).u32(999).take()));
 }
 
-TEST_F(EngineOnLibtpms, AnAccountSaysWhatASpaceHoldsAfterEachCommand) {
+TEST_F(EngineOnLibtpms, AnAccountHasTheContentsOfASpaceAfterEachCommand) {
   const auto c = open(), other = open(2);
   (void)primary(other);
   const auto key = primary(c);

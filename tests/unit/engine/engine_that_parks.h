@@ -1,4 +1,5 @@
-// Policy sessions on libtpms that leave the TPM and come back: what such tests send, and how they make sessions leave.
+// Policy sessions on libtpms that leave the TPM and come back: the commands of these tests, and the ways to make
+// sessions leave.
 #pragma once
 
 #include <openssl/evp.h>
@@ -16,7 +17,7 @@ constexpr Rc kPcrChanged = 0x000B0128;
 constexpr Rc kBadAuth = 0x9A2, kStopped = 0x000B0921;
 constexpr std::uint64_t kSecond = 1'000'000'000;
 
-// A password authorization, and those of the entities that these tests make.
+// A password authorization, and the authorizations of these tests' entities.
 inline Bytes with_password(std::string_view value) {
   return Writer().u32(wire::kPasswordSession).u16(0).u8(0).tpm2b(Bytes(value.begin(), value.end())).take();
 }
@@ -72,7 +73,7 @@ struct UnsealWithHmac {
     const auto& answered = response.authorizations().at(0);
     return wire::to_bytes(response.bytes().subspan(answered.hmac_at, answered.hmac_size));
   }
-  // What its HMAC must be.
+  // Its expected HMAC.
   [[nodiscard]] Bytes right_hmac_of(const wire::Response& response) const {
     const Bytes covered = digest(Writer().u32(0).u32(cc::kUnseal).raw(response.parameters()).take());
     const std::uint8_t answered = response.authorizations().at(0).attributes;
@@ -101,7 +102,7 @@ class EngineThatParks : public EngineOnLibtpms {
     EXPECT_EQ(run(c, policy_command_code(one, cc::kUnseal)).code, 0U);
     return one;
   }
-  // Owners of one session each, which they all use: what was used before that has left the TPM.
+  // Owners of one session each, which all of them use: sessions used before have left the TPM.
   std::vector<ConnectionId> crowd(std::size_t size = 64) {
     std::vector<ConnectionId> out;
     for (std::uint64_t owner = 100; out.size() < size; ++owner) (void)stepped(out.emplace_back(open(owner)));

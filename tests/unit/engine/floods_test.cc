@@ -1,4 +1,4 @@
-// What one owner can do to another by how it asks, not by what: judged by the order of answers, never by time.
+// The effect of one owner on another by the pattern of requests: judged by the order of responses, never by time.
 #include <map>
 
 #include "engine_behind_meddler.h"
@@ -44,7 +44,7 @@ class Floods : public EngineBehindMeddler {
   std::vector<Ticket> tickets_;
 };
 
-TEST_F(Floods, WhoJoinsAndLeavesTheSessionLineForEverHoldsNobodyUp) {
+TEST_F(Floods, JoiningAndLeavingTheSessionQueueForEverHoldsNoClientUp) {
   fill_queue(500);
   const auto modest = open(kModest);
   std::size_t which = 0;
@@ -72,17 +72,17 @@ TEST_F(Floods, ClosingConnectionsThatWaitIsPaidFor) {
   const auto modest = open(kModest);
   int steps = 0;
   for (int i = 0; i < 15; ++i) steps += steps_to_answer(submit(modest, get_random()));
-  // The session that nobody wants any more is flushed in between.
+  // The unwanted session is flushed in between.
   EXPECT_LE(steps, 15 + 3);
 }
 
-TEST_F(Floods, ThousandsOfDeadlinesThatPassTogetherHoldNobodyUp) {
+TEST_F(Floods, ThousandsOfDeadlinesThatPassTogetherHoldNoClientUp) {
   fill_queue(2000);
   const auto modest = open(kModest), waits = open(kModest);
   const auto own = submit(waits, start_session(SessionType::kHmac));
   (void)engine_->step(now_);
   now_ += 31 * kSecond;
-  // Whoever is told so as well is told at once.
+  // The others are told at once.
   std::map<Ticket, int> answered_after;
   const auto ticket = submit(modest, get_random());
   for (int steps = 1; steps <= 10; ++steps) {
@@ -94,7 +94,7 @@ TEST_F(Floods, ThousandsOfDeadlinesThatPassTogetherHoldNobodyUp) {
   for (int i = 0; i < 500; ++i) EXPECT_LE(steps_to_answer(submit(modest, get_random())), 2);
 }
 
-TEST_F(Floods, ThousandsOfAnswersToCancelledCommandsHoldNobodyUp) {
+TEST_F(Floods, ThousandsOfResponsesToCancelledCommandsHoldNoClientUp) {
   std::vector<Ticket> cancelled;
   cancelled.reserve(2000);
   for (int i = 0; i < 2000; ++i) cancelled.push_back(submit(open(kHostile), get_random()));

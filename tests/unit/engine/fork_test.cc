@@ -1,5 +1,5 @@
-// A process that was forked has a connection of its own, whose space begins with what its parent's has: on libtpms in
-// virtual time (space/inheritance.h).
+// A forked process has its own connection, whose space begins with its parent's objects: on libtpms in virtual time
+// (space/inheritance.h).
 #include "engine_on_libtpms.h"
 
 namespace tpmspace::engine {
@@ -16,7 +16,7 @@ Bytes random_under(std::uint32_t session) {
 
 class Fork : public EngineOnLibtpms {
  protected:
-  // A connection that begins with what `parent` has; the code it was answered with.
+  // A connection that begins with the objects of `parent`; the response code.
   std::pair<ConnectionId, Rc> fork(ConnectionId parent, std::uint64_t known = kAll, std::uint64_t owner = 1,
                                    const space::SpaceLimits& limits = {}) {
     const ConnectionId child = open(owner, limits);
@@ -87,7 +87,7 @@ TEST_F(Fork, TheKeyOutlivesTheParent) {
   EXPECT_EQ(run(grandchild, sign(key)).code, 0U);
 }
 
-TEST_F(Fork, WhatOneFlushesTheOthersKeep) {
+TEST_F(Fork, AnObjectFlushedByOneProcessStaysWithTheOthers) {
   const auto parent = open();
   const std::uint32_t key = primary(parent);
   const auto child = child_of(parent), other = child_of(parent);
@@ -98,7 +98,7 @@ TEST_F(Fork, WhatOneFlushesTheOthersKeep) {
   EXPECT_EQ(run(other, sign(key)).code, 0U);
 }
 
-TEST_F(Fork, WhatAChildMadeEndsWithIt) {
+TEST_F(Fork, AChildsObjectsEndWithTheChild) {
   const auto parent = open();
   (void)primary(parent);
   const auto before = engine_->snapshot();
@@ -113,7 +113,7 @@ TEST_F(Fork, WhatAChildMadeEndsWithIt) {
   EXPECT_EQ(engine_->snapshot().sessions, 0U);
 }
 
-TEST_F(Fork, WhatOneMakesLaterIsNotTheOthers) {
+TEST_F(Fork, AnObjectMadeLaterIsNotTheOthers) {
   const auto parent = open();
   const auto child = child_of(parent);
   const std::uint32_t key = primary(parent);
@@ -161,7 +161,7 @@ TEST_F(Fork, TheNumberOfAnInheritedSessionStandsForNothingElse) {
   EXPECT_NE(session(grandchild), session_of_parent);
 }
 
-TEST_F(Fork, ASequenceStaysWithWhoBeganIt) {
+TEST_F(Fork, ASequenceStaysWithItsMaker) {
   const auto parent = open();
   const auto started = run(parent, hash_start());
   ASSERT_EQ(started.code, 0U);
@@ -257,7 +257,7 @@ TEST_F(Fork, OneThatLeavesBeforeItsTurnIsForgotten) {
   EXPECT_EQ(wire::read_header(engine_->step(now_).reply->response)->code, wire::from_manager(wire::rc::kCanceled));
 }
 
-TEST_F(Fork, TheBooksRememberWhoSharesWhat) {
+TEST_F(Fork, TheBooksRememberSharedObjects) {
   const auto parent = open();
   const std::uint32_t key = primary(parent);
   const auto child = child_of(parent);

@@ -1,5 +1,5 @@
-// What the event loop may do to a command while the engine's thread has it: withdraw, cancel, abandon. And what the
-// manager makes of a TPM that cannot make room.
+// The event loop's actions on a command in the engine's thread: withdraw, cancel, abandon. And the manager with a TPM
+// that cannot make room.
 #include "engine_on_libtpms.h"
 
 namespace tpmspace::engine {
@@ -25,7 +25,7 @@ class Gates : public EngineOnLibtpms {
   Gate& gate() { return engine_->gate(); }
 };
 
-TEST_F(Gates, WhatWasWithdrawnNeverRuns) {
+TEST_F(Gates, AWithdrawnJobNeverRuns) {
   const auto a = open(1), b = open(2);
   const Ticket dropped = submit(a, create_primary(kOwner));
   submit(b, get_random());
@@ -36,7 +36,7 @@ TEST_F(Gates, WhatWasWithdrawnNeverRuns) {
   EXPECT_EQ(run(a, get_random()).code, 0U);
 }
 
-TEST_F(Gates, WhatWasWithdrawnCanBeTakenOutOfTheQueue) {
+TEST_F(Gates, AWithdrawnJobCanBeTakenOutOfTheQueue) {
   const auto a = open();
   const Ticket dropped = submit(a, create_primary(kOwner));
   EXPECT_TRUE(gate().withdraw(dropped));
@@ -69,7 +69,7 @@ TEST_F(Gates, ACancelWhileRoomIsMadeKeepsTheCommandFromTheTpm) {
   EXPECT_EQ(run(b, get_random()).code, 0U) << "the next one is not cancelled";
 }
 
-// The answer to an abandoned ContextSave reaches nobody, so the session must stay where it is.
+// The response to an abandoned ContextSave reaches no client, so the session must stay where it is.
 TEST_F(Gates, AnAbandonedContextSaveLeavesTheSessionUsable) {
   const auto a = open();
   const auto policy = session(a, SessionType::kPolicy);
@@ -85,7 +85,7 @@ TEST_F(Gates, AnAbandonedContextSaveLeavesTheSessionUsable) {
   EXPECT_EQ(run(a, policy_get_digest(policy)).code, 0U);
 }
 
-TEST_F(Gates, WhatAnAbandonedCommandMadeIsGone) {
+TEST_F(Gates, AnAbandonedCommandsObjectIsGone) {
   const auto a = open();
   for (const Bytes& bytes : {create_primary(kOwner), start_session(SessionType::kHmac)}) {
     const Ticket ticket = submit(a, bytes);

@@ -1,13 +1,13 @@
-// What a hostile review of parking broke, each as the few commands that show it: clients that spin, wait, and fill the
-// books, a TPM that loses an answer or has less room than it said, and images that nobody vouches for. A found fault is
-// a test for ever.
+// Faults found by a hostile review of parking, each as the few commands that show it: clients that spin, wait, and fill
+// the books, a TPM that loses an answer or has less room than it said, and untrusted images. A found fault is a test
+// for ever.
 #include "books/books.h"
 #include "engine_that_parks.h"
 
 namespace tpmspace::engine {
 namespace {
 
-// What becomes of a command on its way.
+// The fate of a command on its way.
 struct Fault {
   enum class Kind : std::uint8_t { kRefused, kNotDelivered, kAnswerLost, kGone } kind = Kind::kRefused;
   Rc code = 0;  // of one that is refused
@@ -51,7 +51,7 @@ class HostileParking : public EngineThatParks {
     faulty_->fault = {.kind = Fault::Kind::kAnswerLost};
     faulty_->strikes = [which](wire::CommandCode code) { return code == which; };
   }
-  // Until there is nothing to do, also after what was lost.
+  // Until no work is left, also after a loss.
   void recover() {
     now_ += 2'000'000'000;
     idle();
@@ -80,7 +80,7 @@ class HostileParking : public EngineThatParks {
 
 // --- clients that push others out
 
-TEST_F(HostileParking, WhoStartsAgainAndAgainTakesNobodysNextStep) {
+TEST_F(HostileParking, StartingAgainAndAgainTakesNoOtherClientsNextStep) {
   for (int i = 0; i < 64; ++i) (void)policy(open(2));
   const auto spinner = open(2), victim = open(1);
   for (const bool secret : {false, true, false, true}) {
@@ -95,7 +95,7 @@ TEST_F(HostileParking, WhoStartsAgainAndAgainTakesNobodysNextStep) {
   }
 }
 
-TEST_F(HostileParking, WhoHasMoreThanHisShareLosesHisOwnFirst) {
+TEST_F(HostileParking, AnOwnerAboveTheShareLosesTheirOwnFirst) {
   const auto c = open();
   const auto one = stepped(c);
   for (int i = 0; i < 70; ++i) (void)stepped(open(2));
@@ -103,7 +103,7 @@ TEST_F(HostileParking, WhoHasMoreThanHisShareLosesHisOwnFirst) {
   EXPECT_EQ(parked(), 7U);
 }
 
-TEST_F(HostileParking, WhoseNumberIsWantedIsSparedForAMoment) {
+TEST_F(HostileParking, ASessionWhoseNumberIsWantedIsSparedForAMoment) {
   const auto attacker = open(2), victim = open(1);
   const auto wanted = stepped(attacker), hmac = session(attacker);
   crowd_passes();
@@ -119,7 +119,7 @@ TEST_F(HostileParking, WhoseNumberIsWantedIsSparedForAMoment) {
   EXPECT_EQ(wire::read_header(reply->response)->code, 0U);
 }
 
-TEST_F(HostileParking, WhoWaitsForTheBankKeepsTheSessionHeWaitsWith) {
+TEST_F(HostileParking, AClientThatWaitsForTheBankKeepsItsSession) {
   const auto crowd = open(2), victim = open(1);
   const auto held = session(crowd);
   for (int i = 1; i < kToGive; ++i) (void)session(crowd);
@@ -208,7 +208,7 @@ TEST_F(HostileParking, TheDearestStepHasAnEnd) {
 
 // --- numbers
 
-TEST_F(HostileParking, TheNumberOfOnesFileIsNotGivenAgain) {
+TEST_F(HostileParking, TheNumberOfAClientsFileIsNotGivenAgain) {
   const auto c = open();
   const auto one = stepped(c);
   const auto file = run(c, context_save(one)).parameters;
@@ -218,7 +218,7 @@ TEST_F(HostileParking, TheNumberOfOnesFileIsNotGivenAgain) {
   EXPECT_EQ(run(c, context_load(file)).handle, one);
 }
 
-TEST_F(HostileParking, NorThatOfAFileWhoseSessionIsBackUnderAnotherNumber) {
+TEST_F(HostileParking, NorTheNumberOfAFileWhoseSessionIsBackUnderAnotherNumber) {
   const auto c = open(), other = open(2);
   const auto one = stepped(c);
   crowd_passes();
@@ -247,7 +247,7 @@ TEST_F(HostileParking, AFlushMeansTheFileOfItsOwnConnection) {
   EXPECT_EQ(run(b, context_load(second_file)).handle, second);
 }
 
-TEST_F(HostileParking, WhatIsSavedIsSavedUnderTheNumberThatItsClientKnows) {
+TEST_F(HostileParking, ASessionIsSavedUnderItsClientsNumber) {
   const auto c = open();
   const auto one = policy(c);
   ASSERT_EQ(run(c, policy_pcr(one)).code, 0U);
@@ -290,7 +290,7 @@ TEST_F(HostileParking, AWrongTypeOctetIsAnsweredAsByTheTpm) {
   EXPECT_EQ(run(c, policy_get_digest(wrong)).code, answer);
 }
 
-// --- reserved ones, trials, nonces, hierarchies
+// --- reserved sessions, trials, nonces, hierarchies
 
 TEST_F(HostileParking, AReservedOneThatIsSetBackStaysWhereItIs) {
   const auto c = open();
@@ -438,7 +438,7 @@ TEST_F(HostileParking, AFillerMayMeetTheEndOfTheGap) {
 }
 
 // The probe of a session that leaves is a step of its policy.
-TEST_F(HostileParking, ALostAnswerToAProbeLeavesNobodyAWrongPolicy) {
+TEST_F(HostileParking, ALostResponseToAProbeLeavesNoWrongPolicy) {
   start_on_faulty_tpm();
   const auto c = open();
   const auto one = policy(c);
@@ -450,7 +450,7 @@ TEST_F(HostileParking, ALostAnswerToAProbeLeavesNobodyAWrongPolicy) {
   EXPECT_EQ(run(c, policy_get_digest(one)).code, kReferenceH0);
 }
 
-TEST_F(HostileParking, ALostAnswerToALoadLosesNobodysSession) {
+TEST_F(HostileParking, ALostResponseToALoadLosesNoSession) {
   start_on_faulty_tpm();
   const auto c = open();
   const auto one = stepped(c);
@@ -475,7 +475,7 @@ TEST_F(HostileParking, OneThatIsDeadWhenItShouldLeaveLeavesATombstone) {
   EXPECT_EQ(run(c, policy_nv_written(one)).code, kReferenceH0);
 }
 
-// A fault at every command while a session leaves and comes back: then it is what its client was told, or gone.
+// A fault at every command while a session leaves and comes back: then the session is as its client was told, or gone.
 TEST_F(HostileParking, AFaultAnywhereLosesNoStepAndAddsNone) {
   using Kind = Fault::Kind;
   const Fault faults[] = {{Kind::kNotDelivered, 0}, {Kind::kAnswerLost, 0},  {Kind::kGone, 0},
@@ -507,7 +507,7 @@ TEST_F(HostileParking, AFaultAnywhereLosesNoStepAndAddsNone) {
       const auto now = run(c, policy_get_digest(one));
       const bool own = faulty_->struck == cc::kPolicyNvWritten;
       if (now.code == kReferenceH0) {
-        const bool is_a_step = faulty_->struck == cc::kPolicyPCR;  // of which nobody knows whether it was done
+        const bool is_a_step = faulty_->struck == cc::kPolicyPCR;  // possibly executed
         EXPECT_TRUE(fault.kind == Kind::kGone || (fault.kind != Kind::kRefused && is_a_step)) << "for nothing";
       } else {
         const bool done = used.code == 0 || (own && now.parameters != before);

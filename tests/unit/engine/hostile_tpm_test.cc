@@ -1,5 +1,5 @@
-// What a hostile review broke, each as the few commands that show it: a TPM that lies at the worst moment, and moments
-// between the engine's thread and the event loop. A found fault is a test for ever.
+// Faults found by a hostile review, each as the few commands that show it: a TPM that lies at the worst moment, and
+// moments between the engine's thread and the event loop. A found fault is a test for ever.
 #include "engine_behind_meddler.h"
 
 namespace tpmspace::engine {
@@ -74,7 +74,7 @@ TEST_F(HostileTpm, ItMayListMoreSessionsThanItCanHave) {
   EXPECT_GE(asked, 3);
 }
 
-TEST_F(HostileTpm, ASessionsHandleThatAnotherClientHasGivesNobodyItsSession) {
+TEST_F(HostileTpm, ASessionHandleOfAnotherClientGivesNoOtherClientItsSession) {
   const auto victim = open(1), liar = open(2);
   const auto policy = session(victim, SessionType::kPolicy);
   EXPECT_EQ(run(victim, policy_command_code(policy, cc::kUnseal)).code, 0U);
@@ -84,7 +84,7 @@ TEST_F(HostileTpm, ASessionsHandleThatAnotherClientHasGivesNobodyItsSession) {
   EXPECT_EQ(meddler_->meddled, 1U);
   EXPECT_NE(made.code, 0U);
   EXPECT_EQ(run(liar, policy_get_digest(policy)).code, 0x000B0910U);
-  // Nor does the victim meet what may be another session now: its own is rebuilt from its log.
+  // Nor does the victim use a session that may be another now: its own is rebuilt from its log.
   const auto again = run(victim, policy_get_digest(policy));
   EXPECT_EQ(again.code, 0U);
   EXPECT_EQ(again.parameters, digest);
@@ -96,7 +96,7 @@ TEST_F(HostileTpm, OneThatCannotBeFlushedDoesNotKeepTheOthers) {
   (void)primary(b);
   engine_->close(a);
   engine_->close(b);
-  Bytes stuck;  // whatever it was asked for first, for ever
+  Bytes stuck;  // the first response, for every request
   meddler_->refuse_command = [&](wire::ByteView bytes) -> std::optional<Rc> {
     if (wire::read_header(bytes)->code != cc::kFlushContext) return std::nullopt;
     if (stuck.empty()) stuck = wire::to_bytes(bytes);

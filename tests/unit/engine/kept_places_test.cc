@@ -1,4 +1,4 @@
-// Who waited for a session does not wait again for the next one while its owner had too few all the time.
+// An owner that waited for a session and has too few does not wait again for the next session.
 #include <algorithm>
 
 #include "engine_behind_meddler.h"
@@ -54,7 +54,7 @@ class KeptPlaces : public EngineBehindMeddler {
   std::uint32_t handle_ = 0;
 };
 
-TEST_F(KeptPlaces, WhoStartsOneSessionAfterTheOtherWaitsForTheTenureOnce) {
+TEST_F(KeptPlaces, AClientThatStartsManySessionsWaitsForTheTenureOnce) {
   hoard();
   const auto modest = open(kNewcomer);
   EXPECT_GE(until_answered(modest, start_session(SessionType::kHmac)), 9 * kSecond);
@@ -65,7 +65,7 @@ TEST_F(KeptPlaces, WhoStartsOneSessionAfterTheOtherWaitsForTheTenureOnce) {
   }
 }
 
-TEST_F(KeptPlaces, SoDoesOneWhoseProgramsConnectForEachSession) {
+TEST_F(KeptPlaces, AnOwnerWhoseProgramsConnectForEachSessionWaitsForTheTenureOnce) {
   hoard();
   auto modest = open(kNewcomer);
   EXPECT_GE(until_answered(modest, start_session(SessionType::kHmac)), 9 * kSecond);
@@ -88,8 +88,8 @@ TEST_F(KeptPlaces, AfterATenureThePlaceIsFree) {
   EXPECT_EQ(waiting_of(kHoarder), waited - 1);
 }
 
-// Places that are kept are of no more use than sessions: whoever is above the fair share has neither.
-TEST_F(KeptPlaces, WhatIsKeptForOneWhoHasTooMuchGoesToTheNextOwnerAtOnce) {
+// Kept places are of no more use than sessions: an owner above the fair share has neither.
+TEST_F(KeptPlaces, APlaceKeptForAnOwnerWithTooMuchGoesToTheNextOwner) {
   hoard();
   std::vector<ConnectionId> modest;
   for (int i = 0; i < 6; ++i) {

@@ -1,5 +1,5 @@
-// What closed connections leave in the TPM is flushed in the name of the owner that left it, on libtpms. The clock
-// moves only while the TPM flushes, so that the order of turns shows who has paid.
+// The owner of a closed connection pays for flushing its entities, on libtpms. The clock moves only while the TPM
+// flushes, so that the order of turns shows the payer.
 #include "engine_on_libtpms.h"
 
 namespace tpmspace::engine {
@@ -25,7 +25,7 @@ class LeftBehind : public EngineOnLibtpms {
     for (std::uint32_t i = 0; i < chip_.object_slots; ++i) (void)primary(c);
     engine_->close(c);
   }
-  // Who is served, in this order, while both have commands that cost the same.
+  // The served owners, in order, while both have commands of equal cost.
   std::vector<std::uint64_t> turns(std::size_t count) {
     std::map<Ticket, std::uint64_t> whose;
     for (std::size_t i = 0; i < count; ++i)
@@ -46,7 +46,7 @@ TEST_F(LeftBehind, IdleFlushesArePaidForByTheOwnerThatLeftThem) {
   EXPECT_EQ(turns(8), std::vector<std::uint64_t>(8, kAnother)) << "the one that left keys comes after";
 }
 
-TEST_F(LeftBehind, SoAreThoseThatAnothersCommandHasToWaitFor) {
+TEST_F(LeftBehind, EntitiesThatAnothersCommandWaitsForArePaidLikewise) {
   leave_keys();
   const auto other = open(kAnother);
   EXPECT_EQ(run(other, create_primary(kOwner)).code, 0U) << "it needs one of the places";
@@ -61,7 +61,7 @@ TEST_F(LeftBehind, SoAreSessions) {
   EXPECT_EQ(turns(8), std::vector<std::uint64_t>(8, kAnother));
 }
 
-TEST_F(LeftBehind, NobodyPaysForWhatAnotherFlushesHimself) {
+TEST_F(LeftBehind, AClientsOwnFlushIsNotPaidByOthers) {
   const auto c = open(kLeaver);
   const auto key = primary(c);
   EXPECT_EQ(run(c, flush_context(key)).code, 0U);
@@ -88,7 +88,7 @@ TEST_F(LeftBehind, ASessionThatIsTakenIsPaidForByTheOwnerThatWantedOne) {
   EXPECT_EQ(turns(8), std::vector<std::uint64_t>(8, kLeaver)) << "the one that it was taken for comes after";
 }
 
-TEST_F(LeftBehind, TheBooksKeepWhoPays) {
+TEST_F(LeftBehind, TheBooksKeepThePayer) {
   leave_keys();
   const Bytes books = engine_->save_books();
   ASSERT_TRUE(engine_->restore_books(books));

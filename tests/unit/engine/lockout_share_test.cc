@@ -1,4 +1,4 @@
-// The guard against a chip that counts: whatever unprivileged owners do, the last tries stay.
+// The guard against a chip that counts: the last tries stay, whatever unprivileged owners do.
 #include "engine/lockout_share.h"
 
 #include <gtest/gtest.h>
@@ -44,7 +44,7 @@ TEST(LockoutShare, StopsAnOwnerAtItsShareUntilItsFailuresAgeOut) {
   EXPECT_EQ(shares.failures(1, 5000), 4U);
 }
 
-TEST(LockoutShare, SaysWhoseTriesAreUsedUp) {
+TEST(LockoutShare, NamesTheShareThatIsUsedUp) {
   using Shortage = LockoutShare::Shortage;
   LockoutShare shares = of(3);  // 2 for all
   EXPECT_EQ(shares.shortage(1, 0), Shortage::kNone);
@@ -75,7 +75,7 @@ TEST(LockoutShare, FourOwnersAtOnceDoNotLockAChipOfThreeTries) {
   EXPECT_EQ(failures, 2) << "the third try is nobody's but the administrator's";
 }
 
-TEST(LockoutShare, WhoeverComesNextFindsSome) {
+TEST(LockoutShare, TheNextClientFindsTries) {
   LockoutShare shares = of(32);  // 24 for all
   std::map<Owner, int> failures;
   for (Owner owner = 1; owner <= 10; ++owner)
@@ -85,7 +85,7 @@ TEST(LockoutShare, WhoeverComesNextFindsSome) {
   EXPECT_EQ(shares.wait(7, 0), 1000U) << "the seventh has to wait for one of the others' to age out";
 }
 
-TEST(LockoutShare, WhatSpendsSomethingElseIsCountedBeside) {
+TEST(LockoutShare, TriesOfOtherCountersAreCountedSeparately) {
   LockoutShare shares = of(32);
   for (int i = 0; i < 8; ++i) {
     EXPECT_TRUE(shares.may_try(1, 0)) << i;
@@ -101,7 +101,7 @@ TEST(LockoutShare, WhatSpendsSomethingElseIsCountedBeside) {
   EXPECT_TRUE(shares.may_try(1, 0));
 }
 
-TEST(LockoutShare, WhatThePrivilegedFailCountsForAll) {
+TEST(LockoutShare, PrivilegedFailuresCountForAll) {
   LockoutShare shares = of(4);
   for (int i = 0; i < 3; ++i) shares.privileged_failed(0);
   EXPECT_FALSE(shares.may_try(1, 0));
@@ -109,9 +109,9 @@ TEST(LockoutShare, WhatThePrivilegedFailCountsForAll) {
   EXPECT_TRUE(shares.may_try(1, 1000));
 }
 
-TEST(LockoutShare, TakesOverWhatTheChipSays) {
+TEST(LockoutShare, TakesOverTheChipsCounter) {
   LockoutShare shares = of(32);
-  shares.counter_read(24, 0);  // somebody beside us
+  shares.counter_read(24, 0);  // a program beside us
   EXPECT_FALSE(shares.may_try(1, 0));
   EXPECT_TRUE(shares.may_try(1, 1000));
   for (int i = 0; i < 8; ++i) shares.failed(1, 1000);
@@ -146,7 +146,7 @@ TEST(LockoutShare, NewParametersKeepTheFailures) {
   EXPECT_EQ(shares.failures(1, 1520), 1U) << "the same ones: no recovery time begins anew";
 }
 
-// Whoever asks for the counter all the time keeps nobody's failures from being forgotten.
+// Asking for the counter all the time does not keep failures from being forgotten.
 TEST(LockoutShare, ACounterThatIsAsKnownBeginsNoRecoveryTime) {
   LockoutShare shares = of(32);
   shares.failed(1, 0);
@@ -243,7 +243,7 @@ RC_GTEST_PROP(LockoutShare, NoCrowdTakesTheLastTries, ()) {
   }
 }
 
-// What a simulated world found: owners were forgiven one failure each while the chip forgot one in all, so three that
+// Found by a simulated world: owners were forgiven one failure each while the chip forgot one in all, so three that
 // took their turns patiently had all of the tries after a while.
 RC_GTEST_PROP(LockoutShare, AFewThatGoOnForEverLeaveSomethingForWhoHasNotFailed, ()) {
   constexpr Owner kInnocent = 9;

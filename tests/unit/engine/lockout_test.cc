@@ -46,7 +46,7 @@ class Lockout : public EngineThatParks {
   }
   ConnectionId user(std::uint64_t owner) { return open(owner, {.shares_tries = true}); }
 
-  // libtpms wants the first use of what counts to be sent again.
+  // libtpms answers the first use of a counting entity with RETRY.
   Answered ask(ConnectionId c, const Bytes& bytes) {
     Answered answer = run(c, bytes);
     for (int i = 0; i < 3 && answer.code == kRetry; ++i) answer = run(c, bytes);
@@ -58,7 +58,7 @@ class Lockout : public EngineThatParks {
     EXPECT_EQ(made.code, 0U);
     return made.handle;
   }
-  // What the chip itself says, past the engine.
+  // The chip's own counter, past the engine.
   std::uint32_t counter() {
     const auto answer = tpm_->transact(get_capability(6, 0x20E, 1), 0);
     return *wire::Reader(ByteView(*answer).subspan(wire::kHeaderSize + 13)).u32();
@@ -75,7 +75,7 @@ class Lockout : public EngineThatParks {
   }
   void use_up(ConnectionId c) { EXPECT_EQ(fail(c, sign(key(c), kWrong)), 8); }
 
-  // What the last client's command cost, swapping aside.
+  // The cost of the last client's command, without swapping.
   std::vector<wire::CommandCode> sent() const {
     std::vector<wire::CommandCode> out;
     for (const auto& use : account_.tpm)
@@ -152,7 +152,7 @@ TEST_F(Lockout, AClientInDoubtHasNoSecondShareOfTheOwnersItMayBe) {
   EXPECT_EQ(ask(other, sign(key_of_other, kRight)).code, 0U) << "another user goes on";
 }
 
-TEST_F(Lockout, WhatAClientInDoubtFailsCountsForTheOwnersItMayBe) {
+TEST_F(Lockout, AFailureOfAClientInDoubtCountsForItsPossibleOwners) {
   begin(3);
   const auto known = user(1), other = user(2);
   const auto doubtful = open(9, {.shares_tries = true, .may_be = {space::OwnerId{1}}});
@@ -174,7 +174,7 @@ TEST_F(Lockout, FailuresAgeOut) {
   EXPECT_EQ(counter(), 12U) << "its own time does not jump";
 }
 
-// --- who is tried
+// --- the tried entity
 
 TEST_F(Lockout, TheBindEntityOfASession) {
   const auto c = user(1);
@@ -188,11 +188,11 @@ TEST_F(Lockout, TheBindEntityOfASession) {
   const auto audited = command(cc::kGetRandom, {}, authorization(bound, 0x81), Writer().u16(8).take());
   EXPECT_EQ(ask(c, audited).code, kStopped) << "also where it authorizes nothing";
   EXPECT_EQ(ask(c, sign(does_not, kRight)).code, 0U);
-  // From a file it is still what it was.
+  // From a file it is unchanged.
   const auto file = run(c, context_save(bound)).parameters;
   const auto again = run(c, context_load(file)).handle;
   EXPECT_EQ(ask(c, sign(does_not, authorization(again))).code, kStopped);
-  // What it is bound to is not known of a persistent key.
+  // The bound entity is unknown for a persistent key.
   ASSERT_EQ(run(root_, evict_control(key(root_, kDoesNot), 0x81000001)).code, 0U);
   const auto unknown = run(c, start_session(SessionType::kHmac, kNull, 0x81000001)).handle;
   EXPECT_EQ(ask(c, sign(does_not, authorization(unknown))).code, kStopped);
@@ -244,14 +244,14 @@ TEST_F(Lockout, APolicySessionTriesNothingUnlessItsPolicySaysSo) {
   EXPECT_EQ(fail(c, unseal(by_value, wrong(with_value))), 4);
   EXPECT_EQ(ask(c, unseal(by_password, wrong(with_password_step))).code, kStopped);
   EXPECT_TRUE(is_secret(ask(c, unseal(free, authorization(plain)))));
-  // A policy that is set back tries nothing: the TPM says what is wrong with it.
+  // A policy that is set back tries nothing: the TPM reports its fault.
   EXPECT_EQ(ask(c, policy_restart(with_value)).code, 0U);
   EXPECT_EQ(ask(c, unseal(by_value, authorization(with_value))).code, 0x99DU);
   now_ += kInterval * kSecond;
   EXPECT_TRUE(is_secret(ask(c, unseal(by_password, right(with_password_step)))));
 }
 
-TEST_F(Lockout, WhatIsNotKnownIsAskedOnce) {
+TEST_F(Lockout, AnUnknownObjectIsAskedAboutOnce) {
   const auto c = user(1);
   const auto counts = key(c), does_not = key(c, kDoesNot);
   const auto one = run(c, context_load(run(c, context_save(counts)).parameters)).handle;
@@ -365,7 +365,7 @@ TEST_F(Lockout, ASpaceThatIsNarrowed) {
   EXPECT_EQ(ask(c, sign(mine, kRight)).code, kStopped);
 }
 
-// --- what the chip does besides
+// --- other changes in the chip
 
 TEST_F(Lockout, AnAdministratorResetsIt) {
   const auto c = user(1);
@@ -390,7 +390,7 @@ TEST_F(Lockout, ClearSetsTheParametersBack) {
   EXPECT_EQ(fail(c, sign(key(c), kWrong)), 1) << "of the three of a fresh TPM";
 }
 
-TEST_F(Lockout, WhatSomebodyReadsIsTakenOver) {
+TEST_F(Lockout, ACounterThatAClientReadsIsTakenOver) {
   const auto c = user(1), other = user(2);
   const auto mine = key(c);
   // Beside us, through another listener of the same chip.
@@ -442,7 +442,7 @@ class Patient final : public wire::Tpm {
 };
 
 // A disorderly end is counted by the chip itself, and the command that meets it must not be one try too many.
-TEST_F(Lockout, WhatAPowerLossCostIsKnownBeforeTheNextTry) {
+TEST_F(Lockout, TheCostOfAPowerLossIsKnownBeforeTheNextTry) {
   begin(4);
   constexpr std::uint32_t kStored = 0x81000000;
   ASSERT_EQ(run(root_, evict_control(key(root_), kStored)).code, 0U);
@@ -457,7 +457,7 @@ TEST_F(Lockout, WhatAPowerLossCostIsKnownBeforeTheNextTry) {
   EXPECT_EQ(counter(), 3U);
   const auto root = open(0);
   EXPECT_EQ(run(root, sign(kStored, kRight)).code, 0U) << "an administrator has the last one";
-  // One that costs nothing is no reason to stop anybody.
+  // A power loss that costs nothing is no reason to stop a client.
   ASSERT_EQ(run(root, lock_reset()).code, 0U);
   ASSERT_TRUE(tpm_->transact(command(cc::kShutdown, {}, {}, Writer().u16(0).take()), 0));
   ASSERT_TRUE(tpm_->power_cycle());
@@ -466,7 +466,7 @@ TEST_F(Lockout, WhatAPowerLossCostIsKnownBeforeTheNextTry) {
 }
 
 // What cannot be asked before the TPM is started again is asked then, not taken for something that counts.
-TEST_F(Lockout, APowerLossStopsNobody) {
+TEST_F(Lockout, APowerLossStopsNoClient) {
   const auto c = user(1);
   use_up(c);
   EXPECT_EQ(ask(c, sign(0x81000000, kWrong)).code, 0x18BU) << "there is none";
@@ -495,7 +495,7 @@ TEST_F(Lockout, OthersTryToo) {
   EXPECT_EQ(ask(c, sign(mine, kWrong)).code, kStopped);
 }
 
-// --- what does not count, and what it costs
+// --- entities that do not count, and their cost
 
 TEST_F(Lockout, OurOwnAnswersDoNotCount) {
   const auto c = user(1);

@@ -1,5 +1,5 @@
-// Answers that cannot be: a handle of the wrong kind, one that is taken, no context where one must be. They are not
-// believed, the TPM is asked what it holds, and what belongs to somebody else stays as it was.
+// Answers that cannot be: a handle of the wrong kind, one that is taken, no context where one must be. The engine does
+// not believe them, asks the TPM for its contents, and other clients' entities stay as they were.
 #include "engine_behind_meddler.h"
 
 namespace tpmspace::engine {
@@ -28,7 +28,7 @@ class LyingTpm : public EngineBehindMeddler, public testing::WithParamInterface<
     EXPECT_EQ(run(victim_, sign(key_)).code, 0U);
     EXPECT_TRUE(wire::same_bytes(run(victim_, policy_get_digest(policy_)).parameters, digest_));
   }
-  // The TPM holds what the books say, no more: the answer nobody believed left nothing behind.
+  // The TPM holds the entities of the books, and no more: the rejected response left no entity behind.
   void expect_nothing_left_over() {
     rest_for(3 * kSecond);
     EXPECT_EQ(objects_held(), engine_->snapshot().objects_loaded);
@@ -122,8 +122,8 @@ TEST_P(LyingTpm, ASessionsHandleForAnObjectIsNoAnswer) {
   expect_victim_unharmed();
 }
 
-// Somebody else on the chip flushed it, and the TPM is right to give the handle again.
-TEST_P(LyingTpm, AHandleThatIsGivenAgainIsWhoseItWasGivenTo) {
+// Another user of the chip flushed it, and the TPM is right to give the handle again.
+TEST_P(LyingTpm, AHandleThatIsGivenAgainBelongsToItsNewClient) {
   (void)tpm_->transact(flush_context(0x80000000), 0);
   const auto made = run(liar_, unlike_others(2));
   ASSERT_EQ(made.code, 0U);
@@ -153,7 +153,7 @@ TEST_P(LyingTpm, AnObjectThatIsSavedComesBackWhenItsHandleWasGivenAgain) {
 }
 
 // A garbled answer: the handle in it is that of another client's object, which is there and well.
-TEST_P(LyingTpm, AHandleThatAnotherClientHasGivesNobodyItsKey) {
+TEST_P(LyingTpm, AHandleOfAnotherClientGivesNoOtherClientItsKey) {
   meddler_->put_handle_once(cc::kCreatePrimary, 0x80000000);
   const auto made = run(liar_, unlike_others(2));
   EXPECT_EQ(meddler_->meddled, 1U);

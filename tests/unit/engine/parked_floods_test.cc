@@ -1,5 +1,4 @@
-// Sessions that other users have parked and do not use cost nobody anything: what a step executes does not grow with
-// their number.
+// Unused parked sessions of other users cost nothing: the work of a step does not grow with their number.
 #include "../../support/executed_edges.h"
 #include "engine_that_parks.h"
 
@@ -62,7 +61,7 @@ class ParkedFloods : public EngineThatParks {
     run_until_idle();
   }
 
-  // What the TPM's thread does for a command, from taking the order to reporting the step.
+  // The work of the TPM's thread for a command, from taking the order to reporting the step.
   Edges edges_of(ConnectionId connection, const Bytes& bytes, Bytes& answer) {
     return ExecutedEdges::of([&] {
       answer = wire::to_bytes(answered(connection, bytes).bytes());
@@ -71,7 +70,7 @@ class ParkedFloods : public EngineThatParks {
     });
   }
 
-  // A modest client's commands, and steps that nobody causes.
+  // A modest client's commands, and steps without a cause.
   EdgesByStep edges_of_round() {
     EdgesByStep out;
     const auto modest = open(kModest);
@@ -134,7 +133,7 @@ class ParkedFloods : public EngineThatParks {
 
 TEST_F(ParkedFloods, AStepCostsTheSameHoweverManySessionsOthersHaveParked) {
   park(kParked[0]);
-  (void)edges_of_round();  // what is done once
+  (void)edges_of_round();  // work done once
   EdgesByStep before;
   for (const std::uint32_t count : kParked) {
     park(count);

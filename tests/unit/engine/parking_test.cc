@@ -173,7 +173,7 @@ TEST_F(Parking, AStepThatCannotBeRepeatedAsksTheBank) {
   EXPECT_EQ(engine_->sessions().sessions.front().rebuildable, space::Rebuildable::kYes);
 }
 
-TEST_F(Parking, WhatCannotBeMadeAgain) {
+TEST_F(Parking, SessionsThatCannotBeRebuilt) {
   const auto c = open();
   const auto why = [&](std::uint32_t handle) {
     for (const auto& one : engine_->sessions().sessions)
@@ -214,7 +214,7 @@ TEST_F(Parking, ASessionThatHidesParametersByXorLeavesAndComesBackAsOthersDo) {
 
 // --- nonces
 
-TEST_F(Parking, WhatDependsOnTheOldNonceNeverReachesTheTpm) {
+TEST_F(Parking, ACommandWithTheOldNonceNeverReachesTheTpm) {
   const auto c = open();
   const auto policy = session(c, SessionType::kPolicy);
   ASSERT_EQ(ask(c, policy_command_code(policy, cc::kCreate)).code, 0U);
@@ -374,7 +374,7 @@ TEST_F(Parking, ANumberThatAnHmacCoversIsHad) {
   EXPECT_EQ(ask(c, policy_get_digest(policy)).code, 0U);
 }
 
-TEST_F(Parking, ANumberThatSomebodyElseHasIsSaidToBeGone) {
+TEST_F(Parking, ANumberOfAnotherClientIsReportedGone) {
   const auto c = open(), crowd = open(2), others = open(3);
   const auto hmac = session(c);
   const auto policy = session(c, SessionType::kPolicy);
@@ -396,7 +396,7 @@ TEST_F(Parking, ANumberThatSomebodyElseHasIsSaidToBeGone) {
 }
 
 // One connection may have as many as there are numbers, though all but three are somebody else's.
-TEST_F(Parking, WhatTheSpaceKnowsIsNotGivenItAgain) {
+TEST_F(Parking, AKnownNumberIsNotGivenToTheSpaceAgain) {
   const auto crowd = open(2), c = open();
   for (int i = 0; i < kToGive; ++i) (void)session(crowd);
   std::set<std::uint32_t> numbers;
@@ -443,7 +443,7 @@ TEST_F(Parking, AReservedOneStaysWhereItIs) {
   EXPECT_EQ(order(third, true), 0U) << "now there is a place";
 }
 
-TEST_F(Parking, ReservedOnesAreNobodysToGive) {
+TEST_F(Parking, ReservedSessionsAreNotGivenAway) {
   const auto c = open(), crowd = open(2, {.terms = {.exhaustion = space::Exhaustion::kRefuse}});
   const auto mine = session(c);
   engine_->order_sessions(1, ReserveSession{mine, true});

@@ -1,4 +1,4 @@
-// What other managers do badly (each row was seen on one of them), as tests of this one.
+// Faults of other managers (each row was seen on one of them), as tests of this manager.
 
 #include "engine_on_libtpms.h"
 
@@ -41,7 +41,7 @@ TEST_F(PeersRows, BeyondTheLimitIsRefusedNotAnsweredWithADeadHandle) {
   EXPECT_EQ(run(a, hash_start()).handle, 0x80000001U) << "the lowest free handle";
 }
 
-TEST_F(PeersRows, NobodyFlushesOrLoadsAnothersSession) {
+TEST_F(PeersRows, NoClientFlushesOrLoadsAnothersSession) {
   const auto a = open(1), b = open(2);
   const auto mine = session(a, SessionType::kPolicy);
   const auto saved = run(a, context_save(mine)).parameters;

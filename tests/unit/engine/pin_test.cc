@@ -1,4 +1,4 @@
-// PIN Fail indices, on libtpms: who may not try one spends none of its tries.
+// PIN Fail indices, on libtpms: a client without permission to try an index spends none of its tries.
 #include <utility>
 
 #include "engine_that_parks.h"
@@ -90,15 +90,15 @@ TEST_F(Pins, ThreeOwnersCannotUseUpTheTriesOfItsUser) {
   EXPECT_FALSE(account_.kept_from_pin);
 }
 
-// As it was before: what the others are kept from.
-TEST_F(Pins, WhoMayTryItMayUseItUp) {
+// The former behaviour, from which the other clients are kept.
+TEST_F(Pins, AClientThatMayTryItMayUseItUp) {
   const auto one = user(1, Numbers::one(kPinIndex)), two = user(2, {{0x01000000, 0x01FFFFFF}});
   for (const auto c : {one, two, one, two}) EXPECT_EQ(run(c, read(kPinIndex, kWrong)).code, kBadAuth);
   EXPECT_EQ(count(), kPinLimit);
   EXPECT_NE(run(one, read(kPinIndex, kRight)).code, 0U);
 }
 
-TEST_F(Pins, WhateverTriesItsAuthorization) {
+TEST_F(Pins, EveryCommandThatTriesItsAuthorization) {
   ASSERT_EQ(run(root_, define(kOtherPinIndex, kOrdinary)).code, 0U);
   ASSERT_EQ(run(root_, write(kOtherPinIndex)).code, 0U);
   const auto c = user(1);
@@ -170,7 +170,7 @@ TEST_F(Pins, APolicyIsATryOnlyIfItAsksForTheValue) {
   }
 }
 
-// --- what is known of an index
+// --- the known facts of an index
 
 TEST_F(Pins, AnIndexIsAskedForOnce) {
   ASSERT_EQ(run(root_, define(kOtherPinIndex, kOrdinary)).code, 0U);
@@ -205,7 +205,7 @@ TEST_F(Pins, AnIndexThatIsDefinedAgainIsAnotherOne) {
 }
 
 // A command whose answer is lost may have been done.
-TEST_F(Pins, ADefinitionThatNobodyHeardOf) {
+TEST_F(Pins, ADefinitionWithoutAResponse) {
   ASSERT_EQ(run(root_, undefine(kPinIndex)).code, 0U);
   ASSERT_EQ(run(root_, define(kPinIndex, kOrdinary)).code, 0U);
   ASSERT_EQ(run(root_, write(kPinIndex)).code, 0U);
@@ -242,7 +242,7 @@ TEST_F(Pins, OnADeviceOneWrongTryAtMostGetsThrough) {
   EXPECT_EQ(run(c, read(kPinIndex, kRight)).code, 0U) << "and nobody is kept from what is none any more";
 }
 
-TEST_F(Pins, WhatTheTpmCannotSayIsNotTried) {
+TEST_F(Pins, AnIndexThatTheTpmCannotReportIsNotTried) {
   const auto c = user(1);
   for (const Rc code : {Rc{0x101}, Rc{0x923}, Rc{0x922}}) {
     counting_->meddle = [&](wire::CommandCode sent) {
@@ -292,7 +292,7 @@ TEST_F(Pins, ASpaceThatIsNarrowed) {
   EXPECT_EQ(count(), 0U);
 }
 
-TEST_F(Pins, WhoHasNoTriesLeftIsToldWhatIsNotForHimAtAll) {
+TEST_F(Pins, AClientWithoutTriesStillGetsTheGuardsRefusals) {
   const auto c = user(1, Numbers::one(kOtherPinIndex));
   const auto made = run(
       c, command(cc::kCreatePrimary, {kOwner}, password(), creation(sensitive(), ecc_signing_template(0x00040072))));

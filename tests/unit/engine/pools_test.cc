@@ -1,4 +1,4 @@
-// Quotas of sets of spaces, on libtpms: what all spaces of a pool hold together.
+// Quotas of sets of spaces, on libtpms: the entities of all spaces of a pool together.
 #include "engine_that_parks.h"
 
 namespace tpmspace::engine {
@@ -54,7 +54,7 @@ TEST_F(Pools, OctetsOfAllSpacesCount) {
     for (int i = 0; i < 3; ++i) EXPECT_EQ(run(free, sign(0x80000000U + static_cast<std::uint32_t>(i))).code, 0U);
   };
   for (int i = 0; i < 3; ++i) EXPECT_EQ(key(free), 0U);
-  // What is loaded may become as long as any.
+  // A loaded context may become as long as any.
   for (const auto c : {a, b, a}) EXPECT_EQ(key(c), 0U);
   EXPECT_EQ(key(b), kNoMoreObjects);
   push_out();
@@ -78,7 +78,7 @@ TEST_F(Pools, OctetsOfAllSpacesCount) {
   EXPECT_EQ(key(a), 0U);
 }
 
-TEST_F(Pools, OrdinarySessionsOfAllSpacesCountAndNobodyWaits) {
+TEST_F(Pools, OrdinarySessionsOfAllSpacesCountAndNoClientWaits) {
   const Pool three{.id = {7}, .sessions = 3};
   const auto a = open_in(1, three), b = open_in(2, three), free = open(3);
   for (const auto c : {a, b, a}) EXPECT_EQ(hmac_session(c), 0U);
@@ -87,7 +87,7 @@ TEST_F(Pools, OrdinarySessionsOfAllSpacesCountAndNobodyWaits) {
   EXPECT_EQ(hmac_session(b), kNoMoreSessions);
   EXPECT_LT(now_ - before, 1'000'000U) << "at once";
   EXPECT_EQ(hmac_session(free), 0U);
-  // What can be made again takes nothing, in the TPM or not, and comes back.
+  // A rebuildable session takes no place, in the TPM or not, and comes back.
   const auto one = stepped(b);
   crowd_passes();
   ASSERT_TRUE(is_parked(b, one));
@@ -138,7 +138,7 @@ TEST_F(Pools, ASessionWhoseConnectionIsGoneMakesRoomAfterItsLease) {
   ASSERT_EQ(account_.reclaimed.size(), 1U);
   EXPECT_EQ(account_.reclaimed[0].owner, 1U);
   EXPECT_EQ(engine_->sessions().waiting.size(), 0U);
-  // The oldest has gone; who comes back for it is told, and the other one is as it was.
+  // The oldest is gone; its client is told, and the other session is unchanged.
   const auto back = open_in(1, two);
   EXPECT_EQ(run(back, context_load(older)).code, kUnknownFile);
   EXPECT_EQ(run(back, context_load(newer)).code, 0U);
@@ -146,7 +146,7 @@ TEST_F(Pools, ASessionWhoseConnectionIsGoneMakesRoomAfterItsLease) {
   EXPECT_EQ(hmac_session(b), kNoMoreSessions) << "it is somebody's again";
 }
 
-TEST_F(Pools, WhatIsPutAwayIsPromisedForALeaseFromThen) {
+TEST_F(Pools, ASavedSessionIsPromisedForALeaseFromThen) {
   const Pool one{.id = {7}, .sessions = 1};
   for (const bool loaded : {true, false}) {
     const auto a = open_in(1, one), other = open(9), b = open_in(2, one);
@@ -178,7 +178,7 @@ TEST_F(Pools, APolicyThatBecomesOrdinaryMakesRoomAsWell) {
 }
 
 // The chip is used up as well: what is left behind in the pool was all that the bank could not count on.
-TEST_F(Pools, WhatMakesRoomInAPoolMakesRoomInTheChip) {
+TEST_F(Pools, RoomInAPoolIsRoomInTheChip) {
   const Pool one{.id = {7}, .sessions = 1};
   const auto a = open_in(1, one), b = open_in(2, one);
   EXPECT_EQ(run(a, context_save(session(a))).code, 0U);
@@ -205,7 +205,7 @@ TEST_F(Pools, ASpaceOfTwoPoolsHasTheLessOfBoth) {
   EXPECT_EQ(key(b), kNoMoreObjects);
 }
 
-TEST_F(Pools, NewLimitsTakeWhatIsHeldAlong) {
+TEST_F(Pools, NewLimitsCountTheSessionsHeld) {
   const Pool two{.id = {7}, .sessions = 2, .objects = 2}, other{.id = {8}, .sessions = 2, .objects = 2};
   const auto a = open_in(1, two), b = open_in(2, two), c = open_in(3, other);
   EXPECT_EQ(key(a), 0U);

@@ -1,4 +1,4 @@
-// What the engine tells of its sessions, and what an administrator takes away.
+// The engine's list of sessions, and an administrator's flush.
 #include "engine_on_libtpms.h"
 
 namespace tpmspace::engine {
@@ -55,7 +55,7 @@ TEST_F(SessionListTest, HasEachKindAndState) {
   EXPECT_EQ(engine_->sessions().sessions[0].connection, 0U);
 }
 
-TEST_F(SessionListTest, NamesSomeOfThoseThatWaitAndCountsTheOthers) {
+TEST_F(SessionListTest, NamesSomeWaitersAndCountsTheOthers) {
   const auto hoarder = open(1);
   for (int i = 0; i < kToGive; ++i) (void)session(hoarder);
   for (std::size_t i = 0; i < SessionList::kMaxWaiting + 5; ++i) {
@@ -82,8 +82,8 @@ TEST_F(SessionListTest, AUserIsToldOfItsOwnAndHowManyOthersThereAre) {
   EXPECT_EQ(engine_->sessions().hidden_sessions, 0U);
 }
 
-// The list is made on request only, and its turn is that of its payer: a flood of requests delays the one who sends it.
-TEST_F(SessionListTest, AListTakesItsTurnAmongCommandsAndIsPaidForByWhoeverAsks) {
+// The list is made on request only, and its turn is that of its payer: a flood of requests delays its sender.
+TEST_F(SessionListTest, AListTakesItsTurnAmongCommandsAndTheRequesterPays) {
   const auto victim = open(1);
   constexpr std::uint64_t kFlood = 50;
   for (std::uint64_t i = 1; i <= kFlood; ++i) engine_->ask_for_sessions({.id = i, .payer = {2}, .only = {}});
@@ -108,10 +108,10 @@ TEST_F(SessionListTest, AListTakesItsTurnAmongCommandsAndIsPaidForByWhoeverAsks)
   EXPECT_TRUE(engine_->step(now_).idle);
 }
 
-TEST_F(SessionListTest, WhatIsFlushedLeavesATombstone) {
+TEST_F(SessionListTest, AFlushedSessionLeavesATombstone) {
   const auto one = open(1);
   const auto taken = session(one), kept = session(one);
-  // The type octet does not matter; what is not there is not flushed.
+  // The type byte does not matter; a missing session is not flushed.
   const auto flushed = flush(TheseSessions{{taken ^ 0x01000000, 0x03000022}});
   ASSERT_EQ(flushed->sessions.size(), 1U);
   EXPECT_EQ(flushed->sessions[0].handle, taken);
@@ -149,7 +149,7 @@ TEST_F(SessionListTest, ClientsHaveEveryOtherStep) {
   EXPECT_GT(engine_->sessions().sessions.size(), 4U);
 }
 
-TEST_F(SessionListTest, WhatItsClientEndedMeanwhileIsNotTold) {
+TEST_F(SessionListTest, ASessionEndedByItsClientMeanwhileIsNotTold) {
   const auto one = open(1);
   const auto first = session(one), second = session(one);
   engine_->order_sessions(1, SessionsOf{{{.owner = {1}, .part = {}}}});
@@ -165,7 +165,7 @@ TEST_F(SessionListTest, WhatItsClientEndedMeanwhileIsNotTold) {
   EXPECT_EQ(step.order_done->sessions[0].handle, second);
 }
 
-// What a hostile review found.
+// Found by a hostile review.
 
 TEST_F(SessionListTest, AnotherProgramsSessionUnderATakenNumberIsPassedOver) {
   space::Chip chip = chip_;
@@ -201,7 +201,7 @@ TEST_F(SessionListTest, AnAbandonedSessionThatWasTakenUpAgainIsNotFlushed) {
   EXPECT_EQ(step.order_done->sessions.size(), 1U);
 }
 
-TEST_F(SessionListTest, NobodyClaimsMoreThanTheChipHas) {
+TEST_F(SessionListTest, NoClaimExceedsTheChip) {
   space::SpaceLimits limits;
   limits.terms.claim = 65;
   const auto one = open(1, limits);

@@ -1,5 +1,5 @@
-// Global session exhaustion, on libtpms in virtual time: who waits, who is served, who loses one, and that nobody is
-// confused by it.
+// Global session exhaustion, on libtpms in virtual time: waiting, service, reclaiming, and no confusion of clients by
+// it.
 #include <map>
 #include <set>
 
@@ -23,7 +23,7 @@ class Sessions : public EngineOnLibtpms {
     asked_[connection] = wire::read_header(bytes)->code;
     (void)engine_->submit(connection, *wire::Command::parse(bytes, wire::CommandTable::builtin(), 4096), 0, now_);
   }
-  // One step; its answer and what was taken are noted.
+  // One step; its response and the taken sessions are noted.
   bool step() {
     const auto done = engine_->step(now_);
     EXPECT_EQ(engine_->check(), std::nullopt) << *engine_->check();
@@ -83,7 +83,7 @@ Bytes audited_by(std::uint32_t session) {
 
 // --- waiting
 
-TEST_F(Sessions, WhoWaitsBlocksNobody) {
+TEST_F(Sessions, AWaitingClientBlocksNoOther) {
   const auto hoarder = open(1), waiter = open(2, on_terms(space::Exhaustion::kWait)), other = open(3);
   for (int i = 0; i < kToGive; ++i) (void)session(hoarder);
   ask_for_session(waiter);
@@ -98,7 +98,7 @@ TEST_F(Sessions, WhoWaitsBlocksNobody) {
   EXPECT_EQ(handles_[waiter], 0x02000007U);
 }
 
-TEST_F(Sessions, WaitingEndsAtTheDeadlineAndTakesFromNobody) {
+TEST_F(Sessions, WaitingEndsAtTheDeadlineAndTakesNoSession) {
   const auto hoarder = open(1), waiter = open(2, on_terms(space::Exhaustion::kWait));
   for (int i = 0; i < kToGive; ++i) (void)session(hoarder);
   ask_for_session(waiter);
@@ -189,7 +189,7 @@ TEST_F(Sessions, TwoHundredClientsAllFinish) {
   EXPECT_TRUE(taken_.empty()) << "nobody had to lose one";
 }
 
-// --- who hoards takes from himself
+// --- a hoarder loses their own sessions
 
 TEST_F(Sessions, AHoarderThatTouchesItsSessionsLosesOneWithinTheTenure) {
   std::vector<ConnectionId> hoarder;
@@ -227,7 +227,7 @@ TEST_F(Sessions, AHoarderThatTouchesItsSessionsLosesOneWithinTheTenure) {
   EXPECT_EQ(answer_of(idle), 0U) << "what the victim had idle is still there";
 }
 
-TEST_F(Sessions, AHoarderInOneConnectionDoesNotGetBackWhatWasTaken) {
+TEST_F(Sessions, AHoarderInOneConnectionDoesNotGetBackItsSession) {
   const auto hoarder = open(1, space::SpaceLimits{.objects = 10, .sessions = 200}), victim = open(2);
   for (int i = 0; i < kToGive; ++i) (void)session(hoarder);
   ask_for_session(hoarder);
@@ -237,7 +237,7 @@ TEST_F(Sessions, AHoarderInOneConnectionDoesNotGetBackWhatWasTaken) {
   EXPECT_EQ(answer_of(hoarder), std::nullopt);
 }
 
-TEST_F(Sessions, WhileNobodyIsAboveHisShareOnlyWhatIsIdleIsTaken) {
+TEST_F(Sessions, WhileNoOwnerIsAboveTheShareOnlyIdleSessionsAreTaken) {
   const auto a = open(1), b = open(2), c = open(3);
   for (int i = 0; i < 30; ++i) (void)session(a), (void)session(b);
   (void)session(a);
@@ -252,7 +252,7 @@ TEST_F(Sessions, WhileNobodyIsAboveHisShareOnlyWhatIsIdleIsTaken) {
   EXPECT_EQ(taken_.size(), 1U);
 }
 
-TEST_F(Sessions, AbandonedOnesGoFirst) {
+TEST_F(Sessions, AbandonedSessionsGoFirst) {
   for (int i = 0; i < 64; ++i) {
     const auto c = open(1 + static_cast<std::uint64_t>(i) / 16);
     const auto handle = session(c);
@@ -266,7 +266,7 @@ TEST_F(Sessions, AbandonedOnesGoFirst) {
   EXPECT_EQ(answer_of(newcomer), 0U);
 }
 
-// --- nobody is confused
+// --- no confusion
 
 // Byte by byte: a client whose session was reclaimed never meets another session under the old handle.
 TEST_F(Sessions, ATakenHandleNeverStandsForAnotherSession) {
@@ -284,7 +284,7 @@ TEST_F(Sessions, ATakenHandleNeverStandsForAnotherSession) {
   EXPECT_EQ(run(thief, flush_context(0x02000000)).code, 0U);
   EXPECT_EQ(session(victim, SessionType::kPolicy), 0x03000001U) << "not 0, which is the lowest";
   EXPECT_EQ(session(victim, SessionType::kHmac), 0x02000002U);
-  // The old handle: refused by the manager, before the TPM, whatever it is used for.
+  // The old handle: refused by the manager, before the TPM, in any use.
   const auto before = counting_->count;
   EXPECT_EQ(run(victim, policy_get_digest(mine)).code, 0x000B0910U);
   EXPECT_EQ(run(victim, command(cc::kGetRandom, {}, authorization(mine), Writer().u16(4).take())).code, 0x000B0918U);
@@ -297,9 +297,9 @@ TEST_F(Sessions, ATakenHandleNeverStandsForAnotherSession) {
   EXPECT_EQ(in_tpm(), 3U) << "nothing of ours stays to keep numbers occupied";
 }
 
-// Another program of a shared chip may flush what is ours. Its client was not told, so the handle stands for nothing
-// else; however we find out.
-TEST_F(Sessions, WhatAnotherProgramFlushedIsNotGivenAgainUntold) {
+// Another program of a shared chip may flush our session. The session's client was not told, so the handle means no
+// other session, however we find out.
+TEST_F(Sessions, ASessionFlushedByAnotherProgramIsNotGivenAgainUntold) {
   const auto victim = open(1), other = open(2);
   const auto flush_behind_our_back = [&](std::uint32_t handle) {
     ASSERT_EQ(wire::read_header(*tpm_->transact(flush_context(handle), 0))->code, 0U);
@@ -309,7 +309,7 @@ TEST_F(Sessions, WhatAnotherProgramFlushedIsNotGivenAgainUntold) {
     EXPECT_EQ(run(victim, audited_by(handle)).code, 0x000B0918U);
     EXPECT_EQ(run(victim, flush_context(handle)).code, 0U);
   };
-  // The TPM gives its number to somebody else.
+  // The TPM gives its number to another client.
   const auto given = session(victim);
   flush_behind_our_back(given);
   (void)run(other, start_session(SessionType::kHmac));
@@ -323,7 +323,7 @@ TEST_F(Sessions, WhatAnotherProgramFlushedIsNotGivenAgainUntold) {
   lost(listed);
 }
 
-TEST_F(Sessions, WhatARefreshFindsGoneIsNotGivenAgainUntold) {
+TEST_F(Sessions, ASessionThatARefreshFindsGoneIsNotGivenAgainUntold) {
   start(255);
   const auto victim = open(1), other = open(2);
   const auto mine = session(victim);

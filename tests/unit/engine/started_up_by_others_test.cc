@@ -1,6 +1,6 @@
-// A TPM that lost power and was started up by somebody else (firmware, the kernel) between two commands of clients.
-// Nothing that the TPM answers says so. Whatever the first command is, its client gets what a TPM would answer,
-// nobody's object or session becomes another's, and nothing stays in the TPM that nobody has.
+// A TPM that lost power and was started up by another program (firmware, the kernel) between two commands of clients.
+// No response of the TPM says so. For any first command, its client gets a TPM's response, no client's object or
+// session becomes another's, and no unowned entity stays in the TPM.
 #include "engine_behind_meddler.h"
 
 namespace tpmspace::engine {
@@ -57,7 +57,7 @@ class StartedUpByOthers : public EngineBehindMeddler {
     tell(cc::kStartup, how == StartUp::kResume ? kState : kClear);
   }
 
-  // Everybody leaves: the TPM is as empty as it was.
+  // All clients leave: the TPM is as empty as before.
   void expect_nothing_left_over() {
     engine_->close(a_);
     engine_->close(b_);
@@ -72,14 +72,14 @@ class StartedUpByOthers : public EngineBehindMeddler {
 
 // --- every kind of first command
 
-// What B has from before the start-up.
+// B's entities from before the start-up.
 enum class From : std::uint8_t { kNothing, kContext, kKey, kHmacSession, kPolicySession };
 struct Had {
   std::uint32_t handle = 0;  // of the key or session
   Bytes context;             // of an object that it had saved itself
 };
 
-// What B must hear. `saved`: everything was saved before the start-up.
+// The response for B. `saved`: everything was saved before the start-up.
 using Hears = Rc (*)(StartUp how, bool saved);
 constexpr Rc success(StartUp /*how*/, bool /*saved*/) {
   return 0;
@@ -199,7 +199,7 @@ class FirstCommandAfter : public StartedUpByOthers, public testing::WithParamInt
     return had;
   }
 
-  // A context that B got loads if it would with a TPM. What B let go of is not there.
+  // A context of B loads if it would with a TPM. Entities that B flushed are gone.
   void expect_after_effects(const Had& had, const Bytes& first, const Answered& answer, StartUp how) {
     const auto code = wire::read_header(first)->code;
     if (code == cc::kContextSave && answer.code == 0) {
@@ -215,7 +215,7 @@ class FirstCommandAfter : public StartedUpByOthers, public testing::WithParamInt
   }
 };
 
-TEST_P(FirstCommandAfter, GetsWhatATpmWouldAnswerAndHarmsNobody) {
+TEST_P(FirstCommandAfter, GetsATpmsResponseAndHarmsNoClient) {
   const auto& [how, first, was_idle] = GetParam();
   const auto mine = key_of_its_own(a_, 1), other = key_of_its_own(a_, 2);
   const auto session_of_a = session(a_, SessionType::kPolicy);
@@ -236,7 +236,7 @@ TEST_P(FirstCommandAfter, GetsWhatATpmWouldAnswerAndHarmsNobody) {
     }
   }
 
-  // What was saved in time is usable after a restart or resume, and nothing is after a reset.
+  // A context saved in time is usable after a restart or resume, and none after a reset.
   const Rc expected = was_idle && !is_reset(how) ? 0U : kGone;
   for (const auto key : {mine, other}) EXPECT_EQ(run(a_, sign(key)).code, expected);
   if (expected == 0) {
@@ -247,7 +247,7 @@ TEST_P(FirstCommandAfter, GetsWhatATpmWouldAnswerAndHarmsNobody) {
   EXPECT_EQ(run(a_, context_save(hmac_session)).code, expected);
   EXPECT_EQ(run(a_, flush_context(hmac_session)).code == 0U, expected == 0U);
   expect_after_effects(had, said, answer, how);
-  // And what was given out since is still there.
+  // And later objects are still there.
   if (answer.handle != 0 && wire::is_transient(answer.handle) && said != hash_start()) {
     EXPECT_EQ(run(b_, read_public(answer.handle)).code, 0U);
   }
@@ -265,7 +265,7 @@ INSTANTIATE_TEST_SUITE_P(Power, FirstCommandAfter,
                                   (std::get<2>(one.param) ? "WithAllSaved" : "WithNothingSaved");
                          });
 
-// --- what is moved by us
+// --- entities that we move
 
 TEST_F(StartedUpByOthers, FourKeysInThreeSlotsAreUsableAfterAResume) {
   for (const bool was_idle : {false, true}) {
@@ -292,7 +292,7 @@ TEST_F(StartedUpByOthers, ASaveThatMeetsItFirstDoesNotFailTheCommand) {
   }
 }
 
-TEST_F(StartedUpByOthers, WhatWasMadeAfterAResetIsKeptWhenTheResetIsNoticed) {
+TEST_F(StartedUpByOthers, AnObjectMadeAfterAResetIsKeptWhenTheResetIsNoticed) {
   make_suspendable(1);
   const auto old_key = key_of_its_own(a_, 1);
   rest_for(kSecond);  // it is put away

@@ -10,7 +10,8 @@ constexpr std::uint64_t kGreedy = 1, kPatient = 2;
 
 class Turns : public EngineBehindMeddler {
  protected:
-  // Steps until `whom` has so many answers; whoever is answered asks again at once. The number of answers to others.
+  // Steps until `whom` has so many responses; a client with a response asks again at once. Returns the number of
+  // responses to others.
   int answers_to_others(ConnectionId whom, int wanted, const Bytes& greedy_command, const Bytes& modest_command) {
     int others = 0, own = 0;
     for (const auto connection : greedy_) at_[submit(connection, greedy_command)] = connection;
@@ -45,7 +46,7 @@ TEST_F(Turns, CommandsThatTakeNoTpmTimeTakeTurnsAllTheSame) {
   EXPECT_LE(others, 20 * 50 + 50);
 }
 
-TEST_F(Turns, WhoTakesNoTpmTimeIsNotHeldUpByOneWhoTakesMuch) {
+TEST_F(Turns, AClientWithoutTpmTimeIsNotHeldUpByAClientWithMuch) {
   open_greedy(3);
   const auto modest = open(kPatient);
   const int others = answers_to_others(modest, 1000, get_random(), get_capability(1, 0x80000000, 10));
@@ -61,7 +62,7 @@ TEST_F(Turns, RefusalsTakeTurnsAllTheSame) {
 }
 
 // The answer to a cancelled command is a turn of its owner.
-TEST_F(Turns, WhoSubmitsAndCancelsForEverDoesNotStarveOthers) {
+TEST_F(Turns, SubmittingAndCancellingForEverDoesNotStarveOthers) {
   open_greedy(2);
   const auto modest = open(kPatient);
   const auto submit_and_cancel = [&](ConnectionId connection) {
@@ -111,13 +112,13 @@ TEST_F(Turns, CancellingLeavesTheOrderOfAllOthersAlone) {
   EXPECT_EQ(codes.size(), 7U) << "one answer for each";
   EXPECT_EQ(codes[of_greedy[1]], 0x000B0909U);
   EXPECT_EQ(codes[of_modest[1]], 0x000B0909U);
-  // The cancelled ones were answered first: that was a turn of each owner.
+  // The cancelled commands were answered first: a turn of each owner.
   EXPECT_EQ(order, (std::vector<Ticket>{of_greedy[0], of_modest[0], of_greedy[2], of_modest[2], of_greedy[3]}));
   EXPECT_TRUE(engine_->step(now_).idle);
 }
 
-// Time that was used is not forgotten because what came after it was cancelled.
-TEST_F(Turns, CancellingIsNoWayToLoseOnesCharge) {
+// Used time is not forgotten because a later command was cancelled.
+TEST_F(Turns, CancellingDoesNotRemoveTheCharge) {
   open_greedy(2);
   const auto modest = open(kPatient);
   int own = 0, others = 0;

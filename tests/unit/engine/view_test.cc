@@ -1,4 +1,4 @@
-// What a space sees of the chip, and its window of persistent handles, on libtpms.
+// A space's view of the chip, and its window of persistent handles, on libtpms.
 #include "books/view.h"
 
 #include <set>
@@ -111,7 +111,7 @@ class Views : public EngineThatParks {
 // --- lists
 
 // It goes through the sieve, and nothing that the chip has is hidden.
-TEST_F(Views, WhoseViewHidesNothingOfTheChipSeesTheChip) {
+TEST_F(Views, AViewThatHidesNothingShowsTheChip) {
   const auto all = open();
   View view = everything();
   view.commands = ~Numbers::one(0x10001FFF);
@@ -146,7 +146,7 @@ TEST_F(Views, WhoseViewHidesNothingOfTheChipSeesTheChip) {
       }
 }
 
-TEST_F(Views, WhatIsHiddenNeverAppears) {
+TEST_F(Views, AHiddenHandleNeverAppears) {
   const auto all = open();
   View view;
   view.commands = Numbers{{0x11F, 0x121}, {0x12E, 0x131}, {0x144, 0x144}, {0x17A, 0x17C}, {0x20000000, 0x2FFFFFFF}};
@@ -180,7 +180,7 @@ TEST_F(Views, WhatIsHiddenNeverAppears) {
   EXPECT_TRUE(walk(c, kCapCommands, 0).empty());
 }
 
-TEST_F(Views, WhoMayReadNoPcrSeesNoneAllocated) {
+TEST_F(Views, AClientWithoutPcrsSeesNoneAllocated) {
   View one = everything(), none = everything();
   one.pcrs = Numbers::one(7);
   none.pcrs = {};
@@ -253,7 +253,7 @@ TEST_F(Views, TwoWindowsHaveDifferentKeysUnderOneNumber) {
   EXPECT_EQ(property(all, 0x208), 2U);
 }
 
-TEST_F(Views, WhatIsOutsideOfTheWindowDoesNotExist) {
+TEST_F(Views, AHandleOutsideOfTheWindowDoesNotExist) {
   const auto a = open_with(window(0x81100000), 1), all = open(2);
   (void)make_persistent(all, 0x81000001);
   (void)make_persistent(all, 0x81120000);  // the first one behind it
@@ -278,7 +278,7 @@ TEST_F(Views, WhatIsOutsideOfTheWindowDoesNotExist) {
   EXPECT_EQ(run(all, read_public(0x8111FFFF)).code, 0U);
 }
 
-// Part 1, 16: a Name does not depend on the handle, so what covers Names holds.
+// Part 1, 16: a Name does not depend on the handle, so checks of Names hold.
 TEST_F(Views, AnHmacHoldsThroughTheWindow) {
   const auto a = open_with(window(0x81100000));
   const Bytes auth{'s', 'e', 's', 'a', 'm', 'e'};
@@ -389,7 +389,7 @@ TEST_F(Views, APolicyAuthorizesThroughTheWindow) {
   EXPECT_EQ(UnsealWithHmac::hmac_of(*response),
             hmac({}, Writer().raw(covered).raw(UnsealWithHmac::nonce_of(*response)).raw(Bytes(16, 0x55)).u8(1).take()));
 
-  // As newer ones do: none. The key is persistent now, and is taken out by its own number.
+  // As newer TPMs do: none. The key is persistent now, and is taken out by its own number.
   step();
   EXPECT_EQ(run(a, evict_under(0x81000001, 0x81000001, authorization(policy))).code, 0U);
   EXPECT_EQ(run(a, read_public(0x81000001)).code, 0x18BU);
@@ -407,7 +407,7 @@ TEST_F(Views, APolicyAuthorizesThroughTheWindow) {
   EXPECT_EQ(run(a, evict_under(key, 0x81000002, authorized(nonce_in(started)))).code, kNoSessionsHere);
 }
 
-// What the manager does again for a session, it does to the same key.
+// The manager repeats a session's commands on the same key.
 TEST_F(Views, AParkedPolicyIsMadeAgainWithTheKeyOfItsWindow) {
   const auto a = open_with(window(0x81100000)), all = open(2);
   (void)make_persistent(all, 0x81000001);
@@ -434,7 +434,7 @@ TEST_F(Views, AParkedPolicyIsMadeAgainWithTheKeyOfItsWindow) {
   EXPECT_EQ(run(a, policy_get_digest(trial)).parameters, expected);
 }
 
-// The Names in the HMAC that is checked here are of what the window shows.
+// The Names in the HMAC checked here are Names of the window's handles.
 TEST_F(Views, AnHmacThatIsPutRightIsOfTheWindowsKey) {
   const auto a = open_with(window(0x81100000)), all = open(2);
   (void)make_persistent(all, 0x81000001);

@@ -1,4 +1,4 @@
-// `--explain` says what the guard says, and refuses to guess.
+// `--explain` gives the guard's decision, and refuses to guess.
 #include "explain/explain.h"
 
 #include <fmt/format.h>
@@ -53,8 +53,8 @@ guard::Access access() {
 
 constexpr const char* kNginx = "uid=33,gid=33,cgroup=/system.slice/nginx.service,exe=/usr/sbin/nginx";
 
-Bytes selection(std::uint8_t octet) {
-  return Writer().u32(1).u16(support::kSha256).u8(1).u8(octet).take();
+Bytes selection(std::uint8_t byte) {
+  return Writer().u32(1).u16(support::kSha256).u8(1).u8(byte).take();
 }
 Bytes with(wire::CommandCode code, std::initializer_list<std::uint32_t> handles, const Bytes& parameters = {}) {
   return support::command(code, handles, support::password(), parameters);
@@ -166,7 +166,8 @@ const char* handle_for(wire::HandleUse use) {
   return nv ? "0x01500016" : "0x80000000";
 }
 
-// So that no row is forgotten: whoever may do everything may do each, with handles and parameters of the right kind.
+// So that no row is forgotten: a client that may do everything may send each command, with handles and parameters of
+// the right kind.
 TEST(Explain, EveryCommandCanBeNamed) {
   const guard::Access all = {guard::Policy::standard(0), {}};
   for (const auto& row : wire::CommandTable::builtin().rows()) {
@@ -178,7 +179,7 @@ TEST(Explain, EveryCommandCanBeNamed) {
   }
 }
 
-// What is said of a parameter arrives there: a profile that allows one thing alone judges it.
+// A named parameter reaches the guard: a profile that allows one value judges it.
 TEST(Explain, EveryNamedParameterIsRead) {
   using wire::Names;
   guard::Policy::Profiles profiles = {{"one", guard::admin()}, {"none", guard::admin()}};
@@ -221,30 +222,34 @@ TEST(Explain, EveryNamedParameterIsRead) {
   EXPECT_GE(seen, 12U);
 }
 
-TEST(Explain, WhatIsNeededAndNotSaidIsAskedFor) {
+TEST(Explain, MissingParametersAreAskedFor) {
   const guard::Access all = access();
   const struct {
     const char* as;
     Words words;
     const char* message;
   } cases[] = {
-      {kNginx,
-       {"PCR_Read"},
-       "the profile \"web\" judges what the parameters of TPM2_PCR_Read name: say pcr=NUMBER, or pcr=none"},
-      {"uid=5", {"Hash"}, "the profile \"safe\" judges what the parameters of TPM2_Hash name: say hierarchy=owner"},
-      {"uid=5", {}, "there is no command: write one like TPM2_NV_Write 0x01500016"},
-      {"uid=5", {"NV_Wriet"}, "\"NV_Wriet\" is no command: is TPM2_NV_Write meant?"},
-      {"uid=5", {"tpm2_nvraed"}, "\"tpm2_nvraed\" is no command: is TPM2_NV_Read meant?"},
-      {"uid=5", {"tpm2_getcap"}, "\"tpm2_getcap\" is no command: is TPM2_GetCapability meant?"},
-      {"uid=5", {"nv-read"}, "\"nv-read\" is a class of commands: name one of them, as TPM2_NV_Read"},
-      {"uid=5", {"frobnicate"}, "\"frobnicate\" is no command: write a name like TPM2_NV_Write or a code like 0x137"},
+      {kNginx, {"PCR_Read"}, "the profile \"web\" judges parameters of TPM2_PCR_Read: add pcr=NUMBER, or pcr=none"},
+      {"uid=5", {"Hash"}, "the profile \"safe\" judges parameters of TPM2_Hash: add hierarchy=owner"},
+      {"uid=5", {}, "the command is missing: write a command like TPM2_NV_Write 0x01500016"},
+      {"uid=5", {"NV_Wriet"}, "\"NV_Wriet\" is not a command: is TPM2_NV_Write meant?"},
+      {"uid=5", {"tpm2_nvraed"}, "\"tpm2_nvraed\" is not a command: is TPM2_NV_Read meant?"},
+      {"uid=5", {"tpm2_getcap"}, "\"tpm2_getcap\" is not a command: is TPM2_GetCapability meant?"},
+      {"uid=5", {"nv-read"}, "\"nv-read\" is a class of commands: name a command of the class, such as TPM2_NV_Read"},
+      {"uid=5",
+       {"frobnicate"},
+       "\"frobnicate\" is not a command: write a name like TPM2_NV_Write or a code like 0x137"},
       {"uid=5",
        {"PCR_Extend 16"},
-       "\"PCR_Extend 16\" is more than one word: the shell is to see the spaces, so leave its quotes out"},
-      {"uid=5", {""}, "\"\" is no command: write a name like TPM2_NV_Write or a code like 0x137"},
-      {"uid=5", {"0x100000000"}, "\"0x100000000\" is no command: write a name like TPM2_NV_Write or a code like 0x137"},
-      {"uid=5", {"0x80000001"}, "\"0x80000001\" can be no command's code, or has too many handles"},
-      {"uid=5", {"0x20000001", "1", "2", "3", "4"}, "\"0x20000001\" can be no command's code, or has too many handles"},
+       "\"PCR_Extend 16\" is more than one word: leave the quotes out, so that the shell separates the words"},
+      {"uid=5", {""}, "\"\" is not a command: write a name like TPM2_NV_Write or a code like 0x137"},
+      {"uid=5",
+       {"0x100000000"},
+       "\"0x100000000\" is not a command: write a name like TPM2_NV_Write or a code like 0x137"},
+      {"uid=5", {"0x80000001"}, "\"0x80000001\" cannot be the code of a command, or the command has too many handles"},
+      {"uid=5",
+       {"0x20000001", "1", "2", "3", "4"},
+       "\"0x20000001\" cannot be the code of a command, or the command has too many handles"},
       {"uid=5", {"NV_Write"}, "TPM2_NV_Write has 1 or 2 handles, not 0: write TPM2_NV_Write [AUTHORITY] INDEX"},
       {"uid=5",
        {"EvictControl", "owner", "persistent=0x81000001"},
@@ -252,32 +257,31 @@ TEST(Explain, WhatIsNeededAndNotSaidIsAskedFor) {
       {"uid=5", {"GetRandom", "owner"}, "TPM2_GetRandom has no handles, not 1: write TPM2_GetRandom"},
       {"uid=5",
        {"PCR_Extend", "pcr=16"},
-       "TPM2_PCR_Extend has that among its handles, which stand alone: write TPM2_PCR_Extend 16"},
+       "TPM2_PCR_Extend takes this as a handle, without a name: write TPM2_PCR_Extend 16"},
       {"uid=5", {"PCR_Extend", "pcr=0-7"}, "TPM2_PCR_Extend has 1 handle, not 0: write TPM2_PCR_Extend PCR"},
       {"uid=5",
        {"PCR_Extend", "24x"},
-       "\"24x\": this is no handle: write it as 0x81000001, or owner, endorsement, platform, lockout, null"},
-      {"uid=5", {"PCR_Extend", "64"}, "0x00000040 is no PCR (there are 0-63): write TPM2_PCR_Extend PCR"},
+       "\"24x\": this is not a handle: write it as 0x81000001, or owner, endorsement, platform, lockout, null"},
+      {"uid=5", {"PCR_Extend", "64"}, "0x00000040 is no PCR (possible are 0-63): write TPM2_PCR_Extend PCR"},
       {"uid=5",
        {"PCR_Extend", "sha256:16"},
-       "\"sha256:16\": this is no handle: write a PCR's number alone, as 16 for a handle or pcr=16 for a parameter"},
+       "\"sha256:16\": this is not a handle: write a PCR's number alone, as 16 for a handle or pcr=16 for a parameter"},
       {"uid=5",
        {"NV_Read", "index=0x1500016"},
-       "TPM2_NV_Read has that among its handles, which stand alone: write TPM2_NV_Read [AUTHORITY] 0x01500016"},
+       "TPM2_NV_Read takes this as a handle, without a name: write TPM2_NV_Read [AUTHORITY] 0x01500016"},
       {"uid=5",
        {"NV_Read", "0x01500016", "owner"},
-       "0x40000001 is no NV index (there are 0x01000000 to 0x01ffffff, 0x11000000 to 0x11ffffff, 0x12000000 to "
+       "0x40000001 is no NV index (possible are 0x01000000 to 0x01ffffff, 0x11000000 to 0x11ffffff, 0x12000000 to "
        "0x12ffffff): write TPM2_NV_Read [AUTHORITY] INDEX"},
       {"uid=5",
        {"Sign", "persistent=0x81000001"},
-       "TPM2_Sign has that among its handles, which stand alone: write TPM2_Sign 0x81000001"},
+       "TPM2_Sign takes this as a handle, without a name: write TPM2_Sign 0x81000001"},
       {"uid=5",
        {"CreatePrimary", "hierarchy=owner"},
-       "TPM2_CreatePrimary has that among its handles, which stand alone: write TPM2_CreatePrimary 0x40000001 "
-       "pcr=NUMBER"},
+       "TPM2_CreatePrimary takes this as a handle, without a name: write TPM2_CreatePrimary 0x40000001 pcr=NUMBER"},
       {"uid=5",
        {"NV_Write", "ownr", "3"},
-       "\"ownr\": this is no handle: write it as 0x81000001, or owner, endorsement, platform, lockout, null"},
+       "\"ownr\": this is not a handle: write it as 0x81000001, or owner, endorsement, platform, lockout, null"},
       {"uid=5", {"NV_Write", "0x01500016", "pcr=1"}, "the parameters of TPM2_NV_Write name no PCR: leave pcr= out"},
       {"uid=5",
        {"PCR_Read", "pcr=64"},
@@ -287,16 +291,15 @@ TEST(Explain, WhatIsNeededAndNotSaidIsAskedFor) {
        "\"pcr=7-0\": write pcr=16, pcr=0-7 (again for more) or pcr=none; PCRs are 0 to 63"},
       {"uid=5",
        {"PCR_Read", "pcrs=1"},
-       "\"pcrs=1\": this is nothing that a command's parameters name: write hierarchy=owner, persistent=0x81000001, "
+       "\"pcrs=1\": this is not a parameter that the guard reads: write hierarchy=owner, persistent=0x81000001, "
        "index=0x01500016, pcr=16, pcr=0-7, pcr=none, scheme=null or scheme=ecdaa"},
       {"uid=5",
        {"NV_DefineSpace", "owner", "index=0x81000001"},
-       "\"index=0x81000001\": this is no NV index: write index=0x01500016; there are 0x01000000 to 0x01ffffff, "
-       "0x11000000 "
-       "to 0x11ffffff, 0x12000000 to 0x12ffffff"},
+       "\"index=0x81000001\": this is no NV index: write index=0x01500016; possible are 0x01000000 to 0x01ffffff, "
+       "0x11000000 to 0x11ffffff, 0x12000000 to 0x12ffffff"},
       {"uid=5",
        {"Hash", "hierarchy=ownr"},
-       "\"hierarchy=ownr\": a hierarchy is wanted: owner, endorsement, platform, lockout or null"},
+       "\"hierarchy=ownr\": write a hierarchy: owner, endorsement, platform, lockout or null"},
       {"uid=5", {"Hash", "hierarchy=owner", "hierarchy=null"}, "\"hierarchy=null\": this is said twice: say it once"},
       {"uid=5",
        {"Sign", "0x81000001", "scheme="},
@@ -318,7 +321,7 @@ TEST(Explain, ACommandIsNamedInAnyCaseAndAsTpm2ToolsNameIt) {
   }
 }
 
-TEST(Explain, ACommandThatNobodyKnowsIsJudgedAsTheChipWouldDescribeIt) {
+TEST(Explain, AnUnknownCommandIsJudgedAsTheChipWouldDescribeIt) {
   const guard::Access all = access();
   const auto judged = [&](const char* as) {
     return explain(all, visitor_from(as, all, config::test_accounts()).value(), Words{"0x20000001", "0x81000001"});
@@ -328,7 +331,7 @@ TEST(Explain, ACommandThatNobodyKnowsIsJudgedAsTheChipWouldDescribeIt) {
   EXPECT_EQ(judged("uid=0")->command, "0x20000001 0x81000001");
 }
 
-TEST(Explain, AVisitorIsWhatIsSaidOfHim) {
+TEST(Explain, AVisitorHasTheGivenFacts) {
   const guard::Access all = access();
   const auto got =
       visitor_from(std::string(kNginx) + ",gid=tss,label=a b,user_namespace=7,mount_namespace=8,listener=two", all,
@@ -363,39 +366,41 @@ TEST(Explain, AVisitorIsWhatIsSaidOfHim) {
   EXPECT_EQ(visitor_from("uid=5,process=unknown", all, config::test_accounts())->principal, unknown);
 }
 
-TEST(Explain, WhatSaysNothingOfAVisitorIsRefusedWithWhatToWrite) {
+TEST(Explain, AnUnknownFactIsRefusedWithTheCorrectForm) {
   const guard::Access all = access();
   const std::pair<const char*, const char*> cases[] = {
-      {"", "a client has a uid: write uid=33"},
-      {"gid=3", "a client has a uid: write uid=33"},
-      {"uid=", "\"uid=\": nothing stands behind it: write uid=33, or leave it out"},
-      {"uid", "\"uid\" has no name: write uid=33, with commas between several"},
-      {"root", "\"root\" has no name: write uid=33, with commas between several"},
-      {",uid=5", "\"\" has no name: write uid=33, with commas between several"},
-      {"uid=nobdy", "\"uid=nobdy\": this machine knows no user \"nobdy\": write a number, or a name that it knows"},
-      {"uid=-1", "\"uid=-1\": this machine knows no user \"-1\": write a number, or a name that it knows"},
+      {"", "the uid is missing: write uid=33"},
+      {"gid=3", "the uid is missing: write uid=33"},
+      {"uid=", "\"uid=\": the value is missing: write uid=33, or leave the fact out"},
+      {"uid", "\"uid\" has no name: write uid=33, and separate facts by commas"},
+      {"root", "\"root\" has no name: write uid=33, and separate facts by commas"},
+      {",uid=5", "\"\" has no name: write uid=33, and separate facts by commas"},
+      {"uid=nobdy",
+       "\"uid=nobdy\": this machine has no user \"nobdy\": write a number, or the name of a user of this machine"},
+      {"uid=-1", "\"uid=-1\": this machine has no user \"-1\": write a number, or the name of a user of this machine"},
       {"uid=4294967295", "\"uid=4294967295\": no user has the uid 4294967295"},
       {"uid=5,uid=6", "\"uid=6\": a client has one uid: remove the other"},
-      {"uid=5,gid=x", "\"gid=x\": this machine knows no group \"x\": write a number, or a name that it knows"},
-      {"uid=5 gid=5", "\"uid=5 gid=5\": this is more than one thing: write commas between them"},
-      {"uid=5;gid=5", "\"uid=5;gid=5\": this is more than one thing: write commas between them"},
-      {"uid=5,exe=nginx", "\"exe=nginx\": a path that begins with a slash is wanted: exe=/usr/sbin/nginx"},
-      {"uid=5,cgroup=a", "\"cgroup=a\": a path that begins with a slash is wanted: cgroup=/system.slice/nginx.service"},
+      {"uid=5,gid=x",
+       "\"gid=x\": this machine has no group \"x\": write a number, or the name of a group of this machine"},
+      {"uid=5 gid=5", "\"uid=5 gid=5\": this is more than one fact: separate facts by commas"},
+      {"uid=5;gid=5", "\"uid=5;gid=5\": this is more than one fact: separate facts by commas"},
+      {"uid=5,exe=nginx", "\"exe=nginx\": the path must begin with a slash: exe=/usr/sbin/nginx"},
+      {"uid=5,cgroup=a", "\"cgroup=a\": the path must begin with a slash: cgroup=/system.slice/nginx.service"},
       {"uid=5,locality=9", "\"locality=9\": localities are 0 to 4 and 32 to 255"},
       {"uid=5,locality=256", "\"locality=256\": localities are 0 to 4 and 32 to 255"},
       {"uid=5,locality=x", "\"locality=x\": localities are 0 to 4 and 32 to 255"},
       {"uid=5,listener=three", "there is no listener \"three\"; there are: main, two"},
       {"uid=5,listener=two,listener=two", "\"listener=two\": this is said twice: say it once"},
-      {"uid=5,listener=two,locality=0", "each client of the listener \"two\" has locality 2, and keeps it"},
+      {"uid=5,listener=two,locality=0", "the listener \"two\" has the fixed locality 2"},
       {"uid=5,unit=", "\"unit=\": the unit follows from the cgroup: write cgroup=/system.slice/nginx.service"},
       {"user=5", "\"user=5\": write uid=33, or uid= and a user's name"},
       {"uid=5,chip=x", "there is no chip \"x\"; there are: main"},
-      {"uid=5,chip=", "\"chip=\": nothing stands behind it: write chip=main, or leave it out"},
-      {"uid=5,user_namespace=x", "\"user_namespace=x\": a number is wanted: the namespace's inode"},
+      {"uid=5,chip=", "\"chip=\": the value is missing: write chip=main, or leave the fact out"},
+      {"uid=5,user_namespace=x", "\"user_namespace=x\": the value must be a number, the namespace's inode"},
       {"uid=5,colour=red",
-       "\"colour=red\": this says nothing of a visitor; known are uid=33, gid=33, cgroup=/system.slice/nginx.service, "
-       "exe=/usr/sbin/nginx, label=TEXT, user_namespace=4026531837, mount_namespace=4026531841, process=unknown, "
-       "listener=main, chip=main, locality=0"},
+       "\"colour=red\": this is not a fact about a client; the facts are uid=33, gid=33, "
+       "cgroup=/system.slice/nginx.service, exe=/usr/sbin/nginx, label=TEXT, user_namespace=4026531837, "
+       "mount_namespace=4026531841, process=unknown, listener=main, chip=main, locality=0"},
   };
   for (const auto& [as, sentence] : cases) {
     const auto got = visitor_from(as, all, config::test_accounts());
@@ -432,9 +437,10 @@ TEST(Explain, OnlyAnAdministratorChoosesAChip) {
   const guard::Access& all = config->access;
   const auto got = visitor_from("uid=5,chip=build", all, config::test_accounts());
   ASSERT_FALSE(got);
-  EXPECT_EQ(got.error(),
-            "uid 5 cannot choose the chip \"build\", for its profile does not administer: it uses \"main\", which its "
-            "listener or namespace gives; leave chip= out, or name a listener to that chip with listener=");
+  EXPECT_EQ(
+      got.error(),
+      "uid 5 cannot choose the chip \"build\", because only administrators choose a chip: the client uses \"main\", "
+      "the chip of its listener or namespace; leave chip= out, or name a listener of that chip with listener=");
   EXPECT_FALSE(visitor_from("uid=33,chip=main", all, config::test_accounts())) << "its namespace's is another";
   const auto chip = [&](const std::string& as) {
     const auto visitor = visitor_from(as, all, config::test_accounts());
@@ -443,11 +449,11 @@ TEST(Explain, OnlyAnAdministratorChoosesAChip) {
     const auto at = text.find("  chip     ");
     return at == std::string::npos ? text : text.substr(at + 11, text.find('\n', at) - at - 11);
   };
-  EXPECT_EQ(chip("uid=5"), "main, for no listener or namespace gives it another one");
-  EXPECT_EQ(chip("uid=5,chip=main"), "main, for no listener or namespace gives it another one");
+  EXPECT_EQ(chip("uid=5"), "main, because its listener and namespace have no chip");
+  EXPECT_EQ(chip("uid=5,chip=main"), "main, because its listener and namespace have no chip");
   EXPECT_EQ(chip("uid=5,listener=two"), "build, of the listener \"two\"");
   EXPECT_EQ(chip("uid=33"), "build, of the namespace \"shop\"");
-  EXPECT_EQ(chip("uid=0,chip=build"), "build, as it chooses itself, for it may administer");
+  EXPECT_EQ(chip("uid=0,chip=build"), "build, chosen by the client, which may administer");
 }
 
 TEST(Explain, TheTextNamesTheNamespace) {
@@ -485,11 +491,12 @@ TEST(Explain, TheTextSaysWhyRootIsNoAdministrator) {
   const struct {
     std::string as, why;
   } cases[] = {
-      {"uid=0,cgroup=/system.slice/docker-" + id + ".scope", "root in a container or pod is no administrator"},
-      {"uid=0,cgroup=/machine.slice/x.scope", "root in a container is no administrator"},
+      {"uid=0,cgroup=/system.slice/docker-" + id + ".scope", "root in a container or pod is not an administrator"},
+      {"uid=0,cgroup=/machine.slice/x.scope", "root in a container is not an administrator"},
       {"uid=0,process=unknown",
-       "root is an administrator only if it is known to be the machine's own; of this process that is unknown"},
-      {"uid=120,cgroup=/machine.slice/x.scope", "tpmspaced's own user in a container is no administrator"},
+       "root is an administrator only if the process is known to be the machine's own, which is unknown of this "
+       "process"},
+      {"uid=120,cgroup=/machine.slice/x.scope", "tpmspaced's own user in a container is not an administrator"},
   };
   for (const auto& [as, why] : cases)
     EXPECT_TRUE(text_for(as, standard).ends_with("  because  " + why + "\n")) << as << "\n" << text_for(as, standard);
@@ -500,20 +507,20 @@ TEST(Explain, TheTextSaysWhyRootIsNoAdministrator) {
   away.cgroup = guard::Known<std::string>("/system.slice/x.service");
   away.is_native = guard::Match::kNo;
   EXPECT_EQ(why_no_administrator(away, standard.choose(away, guard::kMainListener), standard.policy, nullptr),
-            "root in another user namespace than tpmspaced's is no administrator");
+            "root in another user namespace than tpmspaced's is not an administrator");
   away.cgroup = {};
   EXPECT_EQ(why_no_administrator(away, standard.choose(away, guard::kMainListener), standard.policy, nullptr),
-            "root in another user namespace than tpmspaced's, or in a container, is no administrator");
+            "root in another user namespace than tpmspaced's, or in a container, is not an administrator");
 
   const auto placed =
       config::parse_settings("[[namespace]]\nname = \"web\"\nunit = \"nginx.service\"\n", "f", config::test_accounts());
   const guard::Access with_namespace = config::access_of(placed->policy, 120, "/run/main").value();
   EXPECT_TRUE(text_for("uid=0,cgroup=/system.slice/nginx.service", with_namespace)
-                  .ends_with("  because  root in the namespace \"web\", which asks where its members are, is no "
-                             "administrator\n"));
+                  .ends_with("  because  root in the namespace \"web\", which has a condition on the place of its "
+                             "members, is not an administrator\n"));
 }
 
-TEST(Explain, TheTextNamesWhatOnlyTheTpmKnows) {
+TEST(Explain, TheTextNamesThePinFailIndex) {
   const guard::Access all = access();
   const auto text = [&](const Words& words) {
     return text_of(*explain(all, visitor_from("uid=5", all, config::test_accounts()).value(), words), all, "/f");
@@ -527,7 +534,7 @@ TEST(Explain, TheTextNamesWhatOnlyTheTpmKnows) {
   EXPECT_EQ(text({"NV_Write", "0x1500016"}).find("unless"), std::string::npos) << "it is refused anyway";
 }
 
-TEST(Explain, TheTextSaysWhatTpmspacedAnswersItself) {
+TEST(Explain, TheTextNamesTpmspacedsOwnAnswers) {
   const guard::Access all = access();
   const auto text = [&](const Words& words) {
     return text_of(*explain(all, visitor_from("uid=5", all, config::test_accounts()).value(), words), all, "/f");
@@ -563,9 +570,8 @@ TEST(Explain, TheTextNamesCodeReasonProfileAndRules) {
             "  profile  host\n"
             "  rule     /f:21, the profile of the listener \"two\": gives \"host\"\n");
   EXPECT_EQ(text("uid=0", {"GetRandom"}),
-            "TPM2_GetRandom: allowed\n"
-            "  profile  admin\n"
-            "  rule     the standard one, of root and tpmspaced's own user (taken to be 120): gives \"admin\"\n");
+            "TPM2_GetRandom: allowed\n  profile  admin\n  rule     the standard rule for root and tpmspaced's own user "
+            "(assumed to be 120): gives \"admin\"\n");
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// What was learned, as text: the configuration reads it again as the same profile.
+// A learned profile as text: the configuration reads the text as the same profile.
 #include "explain/learning.h"
 
 #include <fmt/format.h>
@@ -55,7 +55,7 @@ TEST(ProfileText, SaysItAsPeopleWriteIt) {
   EXPECT_EQ(read_again(config::to_toml(profile, "a.b"), "a.b"), profile);
 }
 
-TEST(ProfileText, WhatNoEntryCanStandForIsAll) {
+TEST(ProfileText, ASetWithoutAPossibleEntryIsAll) {
   guard::Profile profile;
   profile.nv_read = wire::Numbers::one(kKey);
   EXPECT_EQ(config::to_toml(profile, "p"), "[profile.p]\nnv.read = [\"all\"]\n");
@@ -92,7 +92,7 @@ TEST(ProfileText, IsReadAgainAsTheSameProfile) {
   }
 }
 
-TEST(Learning, SaysHowManyCommandsAndWhatWasRefused) {
+TEST(Learning, CountsCommandsAndListsRefusals) {
   Learning learning;
   EXPECT_EQ(learning.report("p"), "# Learned from 0 TPM commands.\n[profile.p]\n");
   EXPECT_TRUE(learning.report("p").starts_with(proto::kLearnedNothing)) << "the tool looks for that";
@@ -100,18 +100,14 @@ TEST(Learning, SaysHowManyCommandsAndWhatWasRefused) {
   learning.record(parsed(clear()), 0, 0x000B0143);
   learning.record(parsed(clear()), 0, 0x000B0120);
   EXPECT_EQ(learning.report("p"),
-            "# Learned from 3 TPM commands.\n"
-            "# Refused meanwhile, and allowed by this profile:\n"
-            "#   TPM2_Clear (0x000b0143)\n"
-            "[profile.p]\n"
-            "allow = [\n  \"TPM2_Clear\",\n  \"TPM2_GetRandom\",\n]\n"
-            "localities = [0]\n"
-            "hierarchies = [\"platform\"]\n");
+            "# Learned from 3 TPM commands.\n# Commands refused during the run, and allowed by this profile:\n#   "
+            "TPM2_Clear (0x000b0143)\n[profile.p]\nallow = [\n  \"TPM2_Clear\",\n  \"TPM2_GetRandom\",\n]\nlocalities "
+            "= [0]\nhierarchies = [\"platform\"]\n");
   EXPECT_EQ(read_again(learning.report("p"), "p").commands,
             wire::Numbers({{cc::kClear, cc::kClear}, {cc::kGetRandom, cc::kGetRandom}}));
 }
 
-TEST(Learning, WhatEverybodyIsAnsweredNeedsNoPermission) {
+TEST(Learning, CommandsAnsweredForAllNeedNoPermission) {
   Learning learning;
   learning.record(parsed(startup_clear()), 0, wire::rc::kSuccess);
   learning.record(parsed(startup_clear()), 0, wire::from_manager(wire::rc::kCommandCode));
@@ -122,7 +118,7 @@ TEST(Learning, WhatEverybodyIsAnsweredNeedsNoPermission) {
   EXPECT_EQ(report.find("Startup"), std::string::npos) << report;
 }
 
-TEST(Learning, LimitsAreTwiceWhatThereWas) {
+TEST(Learning, LimitsAreTwiceTheMostThatExisted) {
   Learning learning;
   learning.record(observe::Held{.objects = 1});
   EXPECT_EQ(learning.report("p"),
@@ -139,12 +135,12 @@ TEST(Learning, LimitsAreTwiceWhatThereWas) {
   EXPECT_EQ(limits.sessions, 4U);
 }
 
-TEST(Learning, SaysWhatCouldNotBeLearnedNarrowly) {
+TEST(Learning, ListsSetsThatCouldNotBeLearnedNarrowly) {
   Learning learning;
   learning.record(parsed(command(cc::kEvictControl, {kOwner, kTransient}, authorization(0x02000000, 0x21),
                                  Writer().u32(kKey).take())),
                   0, wire::rc::kSuccess);
-  EXPECT_NE(learning.report("p").find("cannot be told what that command names there:\n"
+  EXPECT_NE(learning.report("p").find("of the command, which name the handles, could not be read:\n"
                                       "#   persistent.evict: TPM2_EvictControl\n"),
             std::string::npos)
       << learning.report("p");

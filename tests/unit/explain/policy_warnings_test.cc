@@ -1,4 +1,4 @@
-// Warnings: each for what it is about, and none for what is meant.
+// Warnings: each for its mistake, and none for a sensible policy.
 #include "explain/policy_warnings.h"
 
 #include <gtest/gtest.h>
@@ -19,17 +19,17 @@ std::vector<Warning> warnings(const std::string& text, bool may_trace = true) {
 }
 
 constexpr const char* kUntraced =
-    "this rule names an executable or a namespace, which are unknown of other users' programs without CAP_SYS_PTRACE, "
-    "so that it may be about each of them and takes away from all; only root and tpmspaced's own user get more than it "
-    "says: docs/identity.md says what the unit needs";
+    "this rule names an executable or a kernel namespace; without CAP_SYS_PTRACE tpmspaced does not know this fact of "
+    "other users' programs, so the rule may match each of these programs and narrows all of them, except root and "
+    "tpmspaced's own user: docs/identity.md says what the unit needs";
 
 Warning every_root(int line, const std::string& profile) {
-  return {line, "this rule gives \"" + profile +
-                    "\" to the root of every container, too, that may connect; a rule "
+  return {line, "this rule also gives \"" + profile +
+                    "\" to the root of every container that may connect; a rule "
                     "before it with container = \"*\" gives containers another profile"};
 }
 Warning never(int line, const std::string& what, const std::string& condition, const std::string& form) {
-  return {line, "this " + what + " matches nobody: " + condition + " is not " + form};
+  return {line, "this " + what + " never matches: " + condition + " is not " + form};
 }
 constexpr const char* kContainerId = "a container's id, which is 64 hexadecimal digits, or a pattern of one";
 constexpr const char* kPodUid = "a pod's uid, like 1f5b0a4e-1111-2222-3333-444455556666, or a pattern of one";
@@ -39,8 +39,8 @@ Warning crowd(int line, const std::string& what, const std::string& of, const st
 }
 
 constexpr const char* kNoLocality =
-    "clients of this listener that are no administrators are refused everything: it has locality 2, which no profile "
-    "that applies there lists; give the listener a \"profile\" that lists it";
+    "all commands of clients of this listener, except administrators, are refused: the listener has locality 2, and no "
+    "profile that applies there lists this locality; give the listener a \"profile\" that lists it";
 
 // By a rule on line 1 or wherever.
 Warning no_root(int line, const std::string& profile) {
@@ -56,7 +56,7 @@ TEST(PolicyWarnings, EachIsSaidWithItsLine) {
       {"", {}},
       {"[[rule]]\nprofile = \"safe\"\n[[rule]]\nuser = 0\nprofile = \"admin\"\n",
        {no_root(1, "safe"),
-        {3, "this rule is unreachable: it is shadowed by the rule on line 1 first"},
+        {3, "this rule is unreachable: its clients match the rule on line 1 first"},
         every_root(3, "admin")}},
       {"[[rule]]\nuser = 0\nprofile = \"admin\"\n[[rule]]\nprofile = \"safe\"\n", {every_root(1, "admin")}},
       {"[[rule]]\ncontainer = \"*\"\nprofile = \"safe\"\n[[rule]]\nuser = 0\nprofile = \"admin\"\n", {}},
@@ -103,25 +103,24 @@ TEST(PolicyWarnings, EachIsSaidWithItsLine) {
               "a path from the root of the hierarchy, like /system.slice/nginx.service")}},
       {"[[namespace]]\nname = \"a\"\nunit = \"a.service\"\nsessions = 3\n",
        {{1,
-         "clients that ended before their cgroup could be read share the quotas of this namespace once more among "
-         "them; a namespace with \"listener\" has no such clients (this holds for each namespace by place; see "
+         "clients that ended before their cgroup could be read have together the quotas of this namespace once more; a "
+         "namespace with \"listener\" has no such clients (this warning concerns each namespace by place; see "
          "docs/identity.md)"}}},
       {"[[namespace]]\nname = \"a\"\nunit = \"a.service\"\n[[namespace]]\nname = \"b\"\nunit = \"b.service\"\n"
        "sessions = 3\n[[namespace]]\nname = \"c\"\nunit = \"c.service\"\nsessions = 3\n",
        {{4,
-         "clients that ended before their cgroup could be read share the quotas of this namespace once more among "
-         "them; a namespace with \"listener\" has no such clients (this holds for each namespace by place; see "
+         "clients that ended before their cgroup could be read have together the quotas of this namespace once more; a "
+         "namespace with \"listener\" has no such clients (this warning concerns each namespace by place; see "
          "docs/identity.md)"}}},
       {"[[namespace]]\nname = \"a\"\nuser = 3\nsessions = 3\n", {}},
       {"[[rule]]\nuser = \"root\"\nlistener = \"main\"\nprofile = \"storage\"\n", {no_root(1, "storage")}},
       {"[profile.none]\nallow = [\"random\"]\n[[rule]]\nuser = 3\nprofile = \"none\"\n",
        {{3,
-         "clients that match this rule are refused everything: its profile \"none\" lists no localities; 0 is what "
-         "programs "
-         "use"}}},
+         "all commands of clients that match this rule are refused: its profile \"none\" lists no localities; programs "
+         "use locality 0"}}},
       {"[[rule]]\nuser = \"1000-1999\"\nprofile = \"safe\"\n[[rule]]\nuser = 1001\ngroup = \"tss\"\nprofile = "
        "\"attest\"\n",
-       {{4, "this rule is unreachable: it is shadowed by the rule on line 1 first"}}},
+       {{4, "this rule is unreachable: its clients match the rule on line 1 first"}}},
       {"[[rule]]\nprofile = \"attest\"\n",
        {{1, "this rule gives every client \"attest\", which allows more than \"safe\""}, no_root(1, "attest")}},
       {"[[rule]]\nuser = \"0-4294967294\"\nprofile = \"provision\"\n",
@@ -143,15 +142,15 @@ TEST(PolicyWarnings, EachIsSaidWithItsLine) {
         {3, "the profile of this listener is unreachable: its clients match the rule on line 1 first"}}},
       {"[[listener]]\npath = \"/run/a\"\nprofile = \"safe\"\nlocality = 2\n",
        {{1,
-         "clients of this listener are refused everything: it has locality 2, which its profile \"safe\" does not "
-         "list"}}},
+         "all commands of clients of this listener are refused: the listener has locality 2, which its profile "
+         "\"safe\" does not list"}}},
       {"[profile.two]\nbase = \"safe\"\nlocalities = 2\n[[listener]]\npath = \"/run/a\"\nmode = \"0600\"\nprofile = "
        "\"two\"\n",
        {{4,
-         "clients of this listener are refused everything: it has locality 0, which its profile \"two\" does not "
-         "list"}}},
+         "all commands of clients of this listener are refused: the listener has locality 0, which its profile \"two\" "
+         "does not list"}}},
       {"[[namespace]]\nname = \"a\"\nuser = \"1-9\"\n[[namespace]]\nname = \"b\"\nuser = 3\nlistener = \"main\"\n",
-       {{4, "this namespace is unreachable: it is shadowed by the namespace on line 1 first"}}},
+       {{4, "this namespace is unreachable: its clients match the namespace on line 1 first"}}},
       {"[[namespace]]\nname = \"a\"\nuser = 3\n[[namespace]]\nname = \"b\"\nuser = \"1-9\"\n", {}},
       {"[[namespace]]\nname = \"a\"\nuser = 3\nprofile = \"p\"\n[profile.p]\n", {}},
       {"[[rule]]\nuser = \"1-9\"\nprofile = \"safe\"\n[[namespace]]\nname = \"a\"\nuser = 3\nprofile = \"safe\"\n",
@@ -165,27 +164,28 @@ TEST(PolicyWarnings, EachIsSaidWithItsLine) {
          "0x81800000 on"}}},
       {"[[listener]]\npath = \"/run/tpmspace/a\"\n",
        {{1,
-         "the socket of tpmspaced itself is in the same directory, /run/tpmspace: a container that has this directory "
-         "mounted reaches both; leave \"path\" out, and tpmspaced makes a directory for this listener alone"}}},
+         "the socket of tpmspaced itself is in the same directory, /run/tpmspace: a container with this directory "
+         "mounted reaches both sockets; leave \"path\" out, and tpmspaced makes a directory for this listener alone"}}},
       {"socket = \"/run/s\"\n[[listener]]\npath = \"/run/a\"\n",
        {{2,
-         "the socket of tpmspaced itself is in the same directory, /run: a container that has this directory mounted "
-         "reaches both; leave \"path\" out, and tpmspaced makes a directory for this listener alone"}}},
+         "the socket of tpmspaced itself is in the same directory, /run: a container with this directory mounted "
+         "reaches both sockets; leave \"path\" out, and tpmspaced makes a directory for this listener alone"}}},
       {"[[listener]]\npath = \"/run/a\"\n[[listener]]\npath = \"/run/b\"\n[[listener]]\nname = \"c\"\n",
        {{1,
-         "the socket of the listener on line 3 is in the same directory, /run: a container that has this directory "
-         "mounted reaches both; leave \"path\" out, and tpmspaced makes a directory for this listener alone"},
+         "the socket of the listener on line 3 is in the same directory, /run: a container with this directory mounted "
+         "reaches both sockets; leave \"path\" out, and tpmspaced makes a directory for this listener alone"},
         {3,
-         "the socket of the listener on line 1 is in the same directory, /run: a container that has this directory "
-         "mounted reaches both; leave \"path\" out, and tpmspaced makes a directory for this listener alone"}}},
+         "the socket of the listener on line 1 is in the same directory, /run: a container with this directory mounted "
+         "reaches both sockets; leave \"path\" out, and tpmspaced makes a directory for this listener alone"}}},
       {"[[listener]]\npath = \"/vra/a\"\n",
-       {{1, "this listener is to be /vra/a, and there is no directory /vra now: tpmspaced does not start without it"}}},
+       {{1,
+         "the socket of this listener is /vra/a, but the directory /vra does not exist: tpmspaced does not start "
+         "without the directory"}}},
       {"[[listener]]\nname = \"a\"\nprofile = \"safe\"\n[[listener]]\nname = \"b\"\ngroup = \"tss\"\nprofile = "
        "\"safe\"\n[[listener]]\nname = \"c\"\n[[listener]]\nname = \"d\"\nprofile = \"safe\"\n",
        {{10,
-         "every user may open this listener and the one on line 1, so a user has a share of wrong authorizations at "
-         "each; "
-         "set \"owner\", \"group\" or \"mode\""}}},
+         "every user may open this listener and the listener on line 1, so a user has a share of wrong authorizations "
+         "at each; set \"owner\", \"group\" or \"mode\""}}},
       {"[[listener]]\npath = \"/run/a\"\nlocality = 2\n", {{1, kNoLocality}}},
       {"[[listener]]\npath = \"/run/a\"\nlocality = 0\n", {}},
       {"[profile.two]\nbase = \"safe\"\nlocalities = 2\n[[rule]]\nuser = 3\nprofile = \"two\"\n[[listener]]\npath = "
@@ -200,36 +200,34 @@ TEST(PolicyWarnings, EachIsSaidWithItsLine) {
       {"[[chip]]\nname = \"a\"\ntpm = \"device:/dev/tpm1\"\n[[namespace]]\nname = \"n\"\nuser = 3\nchip = \"a\"\n", {}},
       {"ledger = \"sessions\"\n",
        {{1,
-         "the ledger of the chip \"main\" has the relative path \"sessions\", so where it is depends on where "
-         "tpmspaced is "
-         "started: begin it with \"/\""}}},
+         "the ledger of the chip \"main\" has the relative path \"sessions\", which depends on the directory in which "
+         "tpmspaced starts: begin the path with \"/\""}}},
       {"ledger = \"\"\n", {}},
       {"ledger = \"/var/sessions\"\n", {}},
       {"ledger = \"/run/tpmspace/mine\"\n", {}},
       {"ledger = \"/vra/sessions\"\n",
        {{1,
-         "the ledger of the chip \"main\" is to be /vra/sessions, and there is no directory /vra now: make it before "
-         "tpmspaced starts"}}},
+         "the ledger of the chip \"main\" is /vra/sessions, but the directory /vra does not exist: make the directory "
+         "before tpmspaced starts"}}},
       {"tpm = \"embedded\"\n", {}},
       {"tpm = \"embedded:/var/tpm/\"\n", {}},
       {"version = 1\ntpm = \"embedded:tpm\"\n",
        {{2,
-         "the state of the chip \"main\" has the relative path \"tpm\", so where it is depends on where tpmspaced is "
-         "started: begin it with \"/\""}}},
+         "the state of the chip \"main\" has the relative path \"tpm\", which depends on the directory in which "
+         "tpmspaced starts: begin the path with \"/\""}}},
       {"[[rule]]\nchip = \"a\"\nprofile = \"safe\"\n[[chip]]\nname = \"a\"\ntpm = \"embedded:/vra/tpm\"\nledger = "
        "\"b\"\n",
        {{6,
-         "the state of the chip \"a\" is to be /vra/tpm, and there is no directory /vra now: make it before tpmspaced "
-         "starts"},
+         "the state of the chip \"a\" is /vra/tpm, but the directory /vra does not exist: make the directory before "
+         "tpmspaced starts"},
         {7,
-         "the ledger of the chip \"a\" has the relative path \"b\", so where it is depends on where tpmspaced is "
-         "started: "
-         "begin it with \"/\""}}},
-      // By line, whatever they are about.
+         "the ledger of the chip \"a\" has the relative path \"b\", which depends on the directory in which tpmspaced "
+         "starts: begin the path with \"/\""}}},
+      // By line, of any kind.
       {"[profile.idle]\nbase = \"safe\"\n[[rule]]\nprofile = \"admin\"\n[[rule]]\nuser = 3\nprofile = \"safe\"\n",
        {{1, "no rule, namespace or listener gives the profile \"idle\""},
         {3, "this rule gives every client \"admin\", which allows more than \"safe\""},
-        {5, "this rule is unreachable: it is shadowed by the rule on line 3 first"}}},
+        {5, "this rule is unreachable: its clients match the rule on line 3 first"}}},
   };
   for (const auto& [text, wanted] : cases) {
     const auto got = warnings(text);
@@ -241,14 +239,14 @@ TEST(PolicyWarnings, EachIsSaidWithItsLine) {
   }
 }
 
-// A rule about an executable only narrows, so those after it still count.
-TEST(PolicyWarnings, ARuleThatNarrowsTakesNobodyAway) {
+// A rule about an executable only narrows, so the rules after it still count.
+TEST(PolicyWarnings, ARuleThatNarrowsShadowsNoOther) {
   EXPECT_TRUE(warnings("[[rule]]\nexecutable = \"/usr/bin/*\"\nprofile = \"safe\"\n"
                        "[[rule]]\nexecutable = \"/usr/bin/*\"\nuser = 3\nprofile = \"safe\"\n")
                   .empty());
 }
 
-TEST(PolicyWarnings, WhatCannotBeSeenIsSaidOfRulesThatNameIt) {
+TEST(PolicyWarnings, RulesOnHiddenFactsAreWarnedAbout) {
   for (const char* condition : {"executable = \"/a\"", "user_namespace = 1", "mount_namespace = 1"}) {
     const std::string text = "[[rule]]\n" + std::string(condition) + "\nprofile = \"safe\"\n";
     EXPECT_EQ(warnings(text, false), (std::vector<Warning>{{1, kUntraced}})) << condition;
@@ -258,17 +256,17 @@ TEST(PolicyWarnings, WhatCannotBeSeenIsSaidOfRulesThatNameIt) {
   const std::string inside = "[[namespace]]\nname = \"a\"\nuser_namespace = 1\n";
   EXPECT_TRUE(warnings(inside, true).empty());
   ASSERT_EQ(warnings(inside, false).size(), 1U);
-  EXPECT_TRUE(warnings(inside, false)[0].sentence.starts_with("this namespace names a user namespace, which without"));
+  EXPECT_TRUE(warnings(inside, false)[0].sentence.starts_with("this namespace names a user namespace; without"));
 }
 
 Warning no_handles(const std::string& commands, const std::string& set) {
   const bool is_one = commands.find(" and ") == std::string::npos;
   return {1, "the profile \"p\" allows " + commands + (is_one ? ", which is" : ", which are") +
-                 " refused all the same, because \"" + set + "\" is empty: list there what " +
-                 (is_one ? "it" : "they") + " may be used for"};
+                 " refused all the same, because \"" + set + "\" is empty: list there the handles that " +
+                 (is_one ? "it" : "they") + " may use"};
 }
 Warning no_commands(const std::string& set, const std::string& remedy) {
-  return {1, "the profile \"p\" lists something under \"" + set + "\", and allows no command that it is for: add " +
+  return {1, "the profile \"p\" lists handles under \"" + set + "\", but allows no command that uses the set: add " +
                  remedy + " to \"allow\""};
 }
 
@@ -289,7 +287,7 @@ TEST(PolicyWarnings, HalfAPermissionIsSaid) {
       {"localities = 0\nallow = [\"nv-read\", \"pcr-read\"]",
        {no_handles("TPM2_NV_Read", "nv.read"), no_handles("TPM2_PCR_Read", "pcr.read")}},
       {"localities = 0\nallow = \"TPM2_NV_Certify\"", {no_handles("TPM2_NV_Certify", "nv.read")}},
-      // What it may be used for, and no command.
+      // A use, and no command.
       {"base = \"safe\"\nnv.write = 0x01500016", {no_commands("nv.write", "\"nv-write\"")}},
       {"base = \"safe\"\nnv.define = 0x01500016", {no_commands("nv.define", "\"nv-define\"")}},
       {"base = \"safe\"\npcr.extend = 16", {no_commands("pcr.extend", "\"pcr-extend\"")}},
@@ -328,7 +326,7 @@ TEST(PolicyWarnings, HalfAPermissionIsSaid) {
             std::vector<Warning>{});
 }
 
-TEST(PolicyWarnings, CapabilitiesAreThoseInEffect) {
+TEST(PolicyWarnings, CapabilitiesAreTheEffectiveOnes) {
   constexpr std::string_view kText =
       "CapPrm:\t000001ffffffffff\nCapEff:\t0000000000080000\nCapBnd:\t000001ffffffffff\n";
   EXPECT_EQ(peer::parse_capabilities(kText), std::uint64_t{1} << 19);

@@ -1,4 +1,4 @@
-// What is learned allows what was seen, and nothing that could be spared.
+// A learned profile allows the commands seen, and no more than necessary.
 #include "guard/learned.h"
 
 #include <gtest/gtest.h>
@@ -56,7 +56,7 @@ TEST(Learned, OfACommandThatNeedsNothingElse) {
   EXPECT_EQ(learned(sign(kLearnedObject)), only({cc::kSign}));
 }
 
-TEST(Learned, TheHandleForWhatIsDoneWithItAndNoMore) {
+TEST(Learned, OnlyTheUseOfTheHandleIsLearned) {
   const struct {
     std::string what;
     Bytes bytes;
@@ -117,14 +117,14 @@ TEST(Learned, AnIndexThatIsDefined) {
   EXPECT_EQ(got.hierarchies, Numbers::one(kOwner));
 }
 
-TEST(Learned, WhoSpendsACommitmentNeedsCommit) {
+TEST(Learned, SpendingACommitmentNeedsCommit) {
   const Bytes scheme = Writer().u16(0x001A).u16(kSha256).u16(1).u16(0x8024).u32(kNull).u16(0).take();
   const auto got =
       learned(command(cc::kSign, {kLearnedObject}, password(), Writer().tpm2b(Bytes(32)).raw(scheme).take()));
   EXPECT_EQ(got, only({cc::kSign, cc::kCommit}));
 }
 
-// What cannot be read is allowed to whoever may do everything of the kind.
+// An unreadable parameter is allowed to a client with all permissions of its kind.
 TEST(Learned, AParameterThatIsEncryptedMayNameAnything) {
   const auto start = parsed(command(cc::kEvictControl, {kOwner, kLearnedObject}, authorization(0x02000000, 0x21),
                                     Writer().u32(kLearnedKey).take()));
@@ -148,12 +148,12 @@ TEST(Learned, TheLocality) {
   EXPECT_EQ(learned(get_random(), 3).localities, Numbers::one(3));
 }
 
-TEST(Learned, WhatIsAllowedAlreadyAddsNothing) {
+TEST(Learned, AnAllowedCommandAddsNothing) {
   for (const auto& bytes : {get_random(), create_primary(kOwner), read_public(kLearnedKey), quote(password())})
     EXPECT_EQ(learn(safe(), parsed(bytes), 0), safe());
 }
 
-TEST(Learned, ThereIsRoomForWhatAListOfTheConfigurationCanHave) {
+TEST(Learned, ThereIsRoomForAListOfTheConfiguration) {
   Profile profile;
   for (std::uint32_t i = 0; i < kMostEntries; ++i)
     profile = learn(std::move(profile), parsed(read_public(kLearnedKey + 2 * i)), 0);
@@ -201,7 +201,7 @@ RC_GTEST_PROP(Learned, AnotherCommandIsRefused, ()) {
   const auto commands = some_commands();
   const auto profile = learned(commands);
   const auto other = any_command();
-  // Commit comes with what a scheme spends.
+  // Commit comes with a scheme that spends a commitment.
   const bool shown = other.code() == cc::kCommit ||
                      std::any_of(commands.begin(), commands.end(),
                                  [&](const Command& command) { return command.code() == other.code(); });

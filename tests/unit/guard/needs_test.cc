@@ -23,7 +23,7 @@ std::string set_of_class(std::string_view name) {
   return "no such class";
 }
 
-TEST(Needs, AClassNamesWhatItIsFor) {
+TEST(Needs, AClassNamesItsSet) {
   const std::map<std::string, std::string> wanted = {{"nv-read", "nv.read"},     {"nv-write", "nv.write"},
                                                      {"nv-lock", "nv.lock"},     {"nv-define", "nv.define"},
                                                      {"pcr-read", "pcr.read"},   {"pcr-extend", "pcr.extend"},
@@ -35,7 +35,7 @@ TEST(Needs, AClassNamesWhatItIsFor) {
   }
 }
 
-TEST(Needs, WhatIsNeededIsUsed) {
+TEST(Needs, ANeededSetIsUsed) {
   for (const auto& row : wire::CommandTable::builtin().rows())
     for (const SetMember set : sets_needed_by(row)) EXPECT_TRUE(uses(row, set)) << row.name;
 }

@@ -33,7 +33,7 @@ TEST(Profile, EveryCommandIsInItsClassAlone) {
   }
 }
 
-TEST(Profile, VendorIsWhateverTheTableLacks) {
+TEST(Profile, VendorHasTheCommandsThatTheTableLacks) {
   const auto vendor = *commands_named("vendor");
   EXPECT_TRUE(vendor.contains(0x20000001));
   EXPECT_TRUE(vendor.contains(0x1FF)) << "newer than the table";

@@ -104,7 +104,7 @@ inline wire::Command any_command() {
     one = *rc::gen::elementOf(std::vector<std::uint32_t>(std::begin(kHandles), std::end(kHandles)));
   const auto attributes = *rc::gen::element<std::uint8_t>(0x01, 0x21, 0x41);
   const auto parameters = any_parameters();
-  // What is no TPM2B cannot be encrypted: no such command gets as far as the guard.
+  // Only a TPM2B can be encrypted: no other command with encryption reaches the guard.
   const bool as_it_is = (attributes & 0x20) == 0 || !row.encryptable || wire::Reader(parameters).tpm2b();
   return parsed(command_of(row, handles, parameters,
                            support::authorization(0x02000000, as_it_is ? attributes : std::uint8_t{0x01})));

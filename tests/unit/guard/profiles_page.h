@@ -8,7 +8,7 @@
 namespace tpmspace::guard {
 
 [[nodiscard]] std::string profiles_page();
-// Those that it explains.
+// The classes that the page explains.
 [[nodiscard]] std::vector<std::string_view> classes_of_profiles_page();
 
 }  // namespace tpmspace::guard

@@ -44,7 +44,7 @@ Policy policy(std::vector<Rule> rules, Policy::Profiles own = {}) {
   return *std::move(out);
 }
 
-TEST(Rules, MatchWhatTheyName) {
+TEST(Rules, MatchTheirConditions) {
   const struct {
     const char* what;
     std::function<void(Rule&)> names;
@@ -115,7 +115,7 @@ const struct Field {
     {"TPM namespace", [](Rule& r) { r.tpm_namespace = "x"; }, [](Principal& p) { p.tpm_namespace = {}; }, true},
 };
 
-TEST(Rules, WhatIsNotThereIsNotMatchedAndWhatIsUnknownMayBe) {
+TEST(Rules, AnAbsentFactIsNotMatchedAndAnUnknownFactMayBe) {
   for (const Field& field : kFields) {
     Principal who = Principal::ordinary(33);
     EXPECT_EQ(rule(field.names).matches(who, ""), Match::kNo) << field.name;
@@ -189,7 +189,7 @@ TEST(Policy, TheFirstRuleThatMatchesWins) {
   EXPECT_FALSE(choice.by_default);
 }
 
-TEST(Policy, WhomNoRuleMatchesIsSafe) {
+TEST(Policy, AClientWithoutAMatchingRuleIsSafe) {
   const Choice choice = policy({rule([](Rule& r) { r.uids = Numbers::one(0); })}).choose(nginx(), "public");
   EXPECT_EQ(choice.profile, safe());
   EXPECT_TRUE(choice.rules.empty());
@@ -211,7 +211,7 @@ TEST(Policy, ARuleOnAnExecutableOnlyNarrows) {
   EXPECT_EQ(chain.rules, (std::vector<std::size_t>{0, 1, 2}));
   EXPECT_FALSE(chain.by_default);
 
-  // A client that runs something else gets what the rules after it give: no more.
+  // A client with another executable gets the permissions of the later rules, and no more.
   Principal other = nginx();
   other.executable = Known<std::string>::none();
   EXPECT_EQ(p.choose(other, "").profile, provision());
@@ -247,7 +247,7 @@ TEST(Policy, AsInstalledRootAndTheDaemonAreAdministrators) {
   }
 }
 
-TEST(Policy, RefusesWhatDoesNotFitTogether) {
+TEST(Policy, RefusesPartsThatDoNotFitTogether) {
   EXPECT_EQ(Policy::make({}, {rule([](Rule&) {}, "tls", 12)}).error(),
             "the rule on line 12 gives the profile \"tls\", which does not exist");
   EXPECT_EQ(Policy::make({{"safe", admin()}}, {}).error(), "the profile \"safe\" is built in; give yours another name");
@@ -298,7 +298,7 @@ Principal any_principal() {
   return out;
 }
 
-// What the principal may be, as far as is known.
+// The possible values of the principal's unknown fields.
 Principal some_truth_of(Principal one) {
   const auto decide = [](auto& field, const auto& gen) {
     if (field.is_known()) return;
@@ -344,7 +344,7 @@ bool gives_no_more(const Profile& a, const Profile& than) {
   return a.administer <= than.administer && (than.disabled - a.disabled).empty();
 }
 
-// The claim of guard/rules.h. Of an administrator what could not be read is not held against it.
+// The claim of guard/rules.h. Unreadable facts do not count against an administrator.
 RC_GTEST_PROP(Policy, ToBeUnknownNeverGivesMoreThanToBeKnown, ()) {
   const Policy p = any_policy();
   const std::string listener = *rc::gen::element<std::string>("a", "b");
@@ -418,7 +418,7 @@ TEST(Namespaces, TheFirstThatMatchesWins) {
   EXPECT_EQ(member(with_namespaces({everybody, inside("one", 1)}), 1).tpm_namespace.value(), "all");
 }
 
-TEST(Policy, NobodyAdministersAlsoIfTheDaemonRunsAsNobody) {
+TEST(Policy, UserNobodyDoesNotAdministerADaemonOfItsOwn) {
   const auto of = [](std::uint32_t own_uid, std::uint32_t uid) {
     return Policy::standard(own_uid).choose(Principal::ordinary(uid), "main").profile.name;
   };
@@ -448,8 +448,8 @@ TEST(Namespaces, ItsProfileStandsBehindRulesAndBeforeTheListeners) {
   EXPECT_EQ(r.choose(member(r, 0), "d").profile, admin());
 }
 
-// A namespace that says where its members are takes the standard rule from them: nobody in a container is the
-// machine's.
+// A namespace with a condition on the place of its members takes the standard rule from them: no process in a container
+// is the machine's own.
 TEST(Namespaces, RootIsNoAdministratorInOneThatSaysWhereItIs) {
   auto of_unit = inside("one", 0);
   of_unit.members.unit = Pattern("nginx.service");
@@ -491,8 +491,8 @@ TEST(Namespaces, WindowsAreForTheirMembersAndAdministrators) {
   }
 }
 
-// Who gives rights away is no administrator any more.
-TEST(Namespaces, WhatIsNarrowedIsConfinedAgain) {
+// A narrowed client is no longer an administrator.
+TEST(Namespaces, ANarrowedProfileIsConfinedAgain) {
   auto home = inside("one", 1);
   home.window = kWindow;
   const Policy p = with_namespaces({home}, {Policy::standard_rule(0)});
@@ -587,8 +587,8 @@ TEST(Doubt, AClientThatMayOrMayNotLookThroughAWindowSeesNeitherSide) {
   for (const auto& [name, set] : kSets) EXPECT_TRUE(!name.starts_with("persistent.") || (got.*set).empty()) << name;
 }
 
-// A real root is not locked out by what the shipped unit cannot read of it.
-TEST(Doubt, WhatCannotBeReadOfAnAdministratorIsNotHeldAgainstIt) {
+// Facts that the shipped unit cannot read do not lock out the real root.
+TEST(Doubt, UnreadableFactsDoNotCountAgainstAnAdministrator) {
   for (const Field& field : kFields) {
     if (field.binds_administrators) continue;
     const Policy p = with_namespaces({about(field)}, {rule(field.names, "safe", 1), Policy::standard_rule(0)});
@@ -637,7 +637,7 @@ TEST(Doubt, AnUnidentifiedClientGetsNoMoreThanSafeAlsoByARuleThatKnowsItsUser) {
 }
 
 // To come by a listener with a profile it is enough to have been let in there.
-TEST(Doubt, ByAListenerItGetsWhatTheListenerGives) {
+TEST(Doubt, ByAListenerItGetsTheListenersProfile) {
   const Policy p = with_namespaces({}, {Policy::standard_rule(0)});
   EXPECT_EQ(p.choose(any_root(), "d", "storage").profile, storage());
   const Policy q = with_namespaces({about(kFields[5])}, {Policy::standard_rule(0)});
@@ -645,7 +645,7 @@ TEST(Doubt, ByAListenerItGetsWhatTheListenerGives) {
       << "if it cannot be in a namespace instead";
 }
 
-TEST(Namespaces, WhatTheyNameIsThere) {
+TEST(Namespaces, NamedProfilesAndNamespacesMustExist) {
   auto home = inside("one", 1);
   home.profile = "nobody's";
   EXPECT_EQ(Policy::make({}, {}, {}, {}, {home}).error(),

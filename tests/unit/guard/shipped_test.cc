@@ -1,4 +1,4 @@
-// The shipped profiles: every command of the table with each of them, and what must never be in `safe`.
+// The shipped profiles: every command of the table with each profile, and the permissions that must never be in `safe`.
 #include "guard/shipped.h"
 
 #include <gtest/gtest.h>
@@ -17,7 +17,7 @@ namespace {
 using P = wire::PermissionClass;
 namespace cc = wire::cc;
 
-TEST(ProfilesPage, IsWhatTheProfilesAre) {
+TEST(ProfilesPage, AgreesWithTheProfiles) {
   const std::string path = std::string(TPMSPACE_DOCS) + "/profiles.md";
   if (std::getenv("TPMSPACE_WRITE_DOCS") != nullptr) std::ofstream(path) << profiles_page();
   std::ifstream file(path);
@@ -51,7 +51,7 @@ TEST(Shipped, SafeHasTheseClassesAndNoOther) {
   }
 }
 
-TEST(Shipped, SafeLacksWhatTheDefaultMustNotHave) {
+TEST(Shipped, SafeLacksPermissionsUnfitForADefault) {
   const wire::CommandCode lacking[] = {
       // NV definition, writing, locks
       cc::kNVDefineSpace, cc::kNVDefineSpace2, cc::kNVUndefineSpace, cc::kNVUndefineSpaceSpecial, cc::kNVWrite,
@@ -63,7 +63,7 @@ TEST(Shipped, SafeLacksWhatTheDefaultMustNotHave) {
       // hierarchies, lockout
       cc::kHierarchyControl, cc::kHierarchyChangeAuth, cc::kSetPrimaryPolicy, cc::kClear, cc::kClearControl,
       cc::kChangeEPS, cc::kChangePPS, cc::kDictionaryAttackLockReset, cc::kDictionaryAttackParameters,
-      // what all clients share
+      // things that all clients share
       cc::kCommit, cc::kECEphemeral, cc::kZGen2Phase, cc::kGetCommandAuditDigest, cc::kCertifyX509,
       cc::kSetCommandCodeAuditStatus, cc::kClockSet, cc::kClockRateAdjust,
       // power, firmware
@@ -73,7 +73,7 @@ TEST(Shipped, SafeLacksWhatTheDefaultMustNotHave) {
   for (const auto code : lacking) EXPECT_FALSE(safe().commands.contains(code)) << std::hex << code;
 }
 
-TEST(Shipped, NobodyButTheAdministratorHasThese) {
+TEST(Shipped, OnlyTheAdministratorHasThese) {
   for (const Profile* profile : shipped_profiles()) {
     const bool administrator = profile == &admin();
     EXPECT_EQ(profile->hierarchies.contains(wire::kLockoutHandle), administrator) << profile->name;
@@ -99,7 +99,7 @@ TEST(Shipped, ProvisionAndAttestHaveAllThatSafeHas) {
       EXPECT_EQ(safe().*one.set & more->*one.set, safe().*one.set) << more->name << ", " << one.name;
 }
 
-TEST(Shipped, WhoSetsUpAloneMayTryPins) {
+TEST(Shipped, OnlyProvisionAndAdminMayTryPins) {
   for (const Profile* profile : shipped_profiles()) {
     const bool may = profile == &provision() || profile == &admin();
     EXPECT_EQ(profile->nv_pin.contains({0x01000000, 0x01FFFFFF}), may) << profile->name;

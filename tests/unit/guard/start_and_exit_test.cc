@@ -1,4 +1,4 @@
-// What programs send when they start and exit: every client gets the answer of a TPM that is running.
+// The commands of programs at start and exit: every client gets the response of a running TPM.
 #include "guard/start_and_exit.h"
 
 #include <gtest/gtest.h>
@@ -70,7 +70,7 @@ TEST(StartAndExit, UnderASessionOnlyTheTpmCanAnswer) {
   EXPECT_EQ(given_to(plain(cc::kSelfTest, {0}, password())), std::nullopt);
 }
 
-TEST(StartAndExit, WhatARuleDisablesIsNotSaidToHaveSucceeded) {
+TEST(StartAndExit, ADisabledCommandIsNotReportedAsSuccess) {
   Profile disables = admin();
   disables.disabled = {{cc::kSelfTest, cc::kSelfTest}, {cc::kShutdown, cc::kShutdown}};
   EXPECT_EQ(given_to(plain(cc::kShutdown, {0, 0}), disables), std::nullopt);

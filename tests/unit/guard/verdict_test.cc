@@ -45,8 +45,8 @@ Bytes policy_secret(std::uint32_t authority) {
 Bytes event_complete(std::uint32_t pcr) {
   return command(cc::kEventSequenceComplete, {pcr, kTransient}, join({password(), password()}), Writer().u16(0).take());
 }
-Bytes selection(std::uint8_t first_octet) {
-  return Writer().u32(2).u16(0x0004).u8(3).u8(0).u8(0).u8(0).u16(kSha256).u8(3).u8(first_octet).u8(0).u8(0).take();
+Bytes selection(std::uint8_t first_byte) {
+  return Writer().u32(2).u16(0x0004).u8(3).u8(0).u8(0).u8(0).u16(kSha256).u8(3).u8(first_byte).u8(0).u8(0).take();
 }
 Bytes pcr_read(ByteView pcrs) {
   return command(cc::kPCRRead, {}, {}, pcrs);
@@ -96,7 +96,7 @@ void check(const Profile& profile, const std::vector<VerdictCase>& cases, std::u
   }
 }
 
-TEST(Verdict, SafeAllowsWhatToolsDoEveryDay) {
+TEST(Verdict, SafeAllowsTheToolsEverydayCommands) {
   check(safe(), {
                     {"random", get_random()},
                     {"capabilities", get_capability(6, 0x100, 1)},
@@ -131,7 +131,7 @@ TEST(Verdict, SafeAllowsWhatToolsDoEveryDay) {
                 });
 }
 
-TEST(Verdict, SafeRefusesWhatIsNotOnesOwn) {
+TEST(Verdict, SafeRefusesObjectsOfOthers) {
   check(safe(),
         {
             {"the platform", create_primary(kPlatform), 0x185},
@@ -162,7 +162,7 @@ TEST(Verdict, SafeRefusesWhatIsNotOnesOwn) {
         });
 }
 
-TEST(Verdict, NobodyButTheAdministratorTouchesTheLockout) {
+TEST(Verdict, OnlyTheAdministratorTouchesTheLockout) {
   const std::vector<VerdictCase> attacks = {
       {"PolicySecret", policy_secret(kLockout), 0x185},
       {"bind", start_session(SessionType::kHmac, kNull, kLockout), 0x285},
@@ -176,7 +176,7 @@ TEST(Verdict, NobodyButTheAdministratorTouchesTheLockout) {
     }
 }
 
-// Every command, every place of its handle area, whatever else stands there.
+// Every command, every place of its handle area, with any other handles.
 TEST(Verdict, RefusesTheLockoutAndThePlatformInEveryPlace) {
   for (const auto& row : wire::CommandTable::builtin().rows())
     for (std::size_t place = 0; place < row.handles; ++place)
@@ -249,7 +249,7 @@ TEST(Verdict, ASignatureThatSpendsACommitmentNeedsCommit) {
   }
 }
 
-TEST(Verdict, NvIsJudgedByIndexAndByWhatIsDone) {
+TEST(Verdict, NvIsJudgedByIndexAndUse) {
   Profile unit = provision();
   unit.nv_read = {{kIndex, kOtherIndex}};
   unit.nv_by_owner = Numbers::one(kIndex);
@@ -281,7 +281,7 @@ TEST(Verdict, NvIsJudgedByIndexAndByWhatIsDone) {
   check(unit, {{"locking all", lock_all}});
 }
 
-TEST(Verdict, PersistentKeysAreListedByWhatIsDone) {
+TEST(Verdict, PersistentKeysAreListedByUse) {
   Profile server = safe();
   server.persistent_use = Numbers::one(kKey);
   server.persistent_parent = {};
@@ -323,14 +323,14 @@ TEST(Verdict, AParameterThatMustBeSeenMayNotBeEncrypted) {
             {"EvictControl", command(cc::kEvictControl, {kOwner, kTransient}, join({plain, decrypting}), to), 0xA82},
             {"the first session", command(cc::kEvictControl, {kOwner, kTransient}, decrypting, to), 0x982},
         });
-  // What is encrypted is the contents of the first TPM2B: the rest can be seen.
+  // Encryption covers the contents of the first TPM2B: the rest is readable.
   Profile profile = safe();
   profile.pcr_read = {};
   const Bytes quoted = Writer().tpm2b(Bytes(20, 0xEE)).raw(no_scheme()).raw(selection(1)).take();
   check(profile, {{"Quote", command(cc::kQuote, {kTransient}, decrypting, quoted), rc::kPcr}});
 }
 
-TEST(Verdict, WhatIsAllowedWholeIsNotRead) {
+TEST(Verdict, AParameterThatIsAllowedCompletelyIsNotRead) {
   const Bytes decrypting = authorization(0x02000000, 0x21);
   check(safe(), {{"PCR_Read, cut off", pcr_read(Writer().u32(1).take())},
                  {"PolicyPCR, cut off", policy_pcr({})},
@@ -346,7 +346,7 @@ TEST(Verdict, ListsLocalities) {
   check(admin(), {{"random at locality 2", get_random()}}, 2);
 }
 
-TEST(Verdict, WhatARuleTakesAwayIsDisabled) {
+TEST(Verdict, ACommandThatARuleTakesAwayIsDisabled) {
   Profile profile = safe();
   profile.disabled = Numbers::one(cc::kGetRandom) | Numbers::one(cc::kClear);
   check(profile, {{"listed", get_random(), rc::kDisabled},
@@ -403,7 +403,7 @@ TEST(Verdict, AllocatesNothing) {
   EXPECT_GT(allowed, 5U);
 }
 
-// What to write is what `kSets` and the table of commands call it.
+// The sentences use the names of `kSets` and of the table of commands.
 TEST(Verdict, TheSentenceNamesTheKeyToWrite) {
   Profile bare;
   bare.commands = Numbers::all();
@@ -425,13 +425,13 @@ TEST(Verdict, TheSentenceNamesTheKeyToWrite) {
        "the profile does not list this NV index under nv.by-owner, as one to be used by the authorization of owner or "
        "platform"},
       {command(cc::kNVGlobalWriteLock, {kOwner}, password(), {}),
-       "the command is about all NV indices, and the profile does not list all of them under nv.lock"},
+       "the command concerns all NV indices, and the profile does not list all of them under nv.lock"},
       {command(cc::kPCRExtend, {16}, password(), {}), "the profile does not list this PCR under pcr.extend"},
       {command(cc::kPCRReset, {16}, password(), {}), "the profile does not list this PCR under pcr.reset"},
       {command(cc::kPCRRead, {}, {}, selection(1)), "the profile does not list this PCR under pcr.read"},
       {command(cc::kReadPublic, {kKey}, {}, {}),
-       "the profile does not list this persistent object under persistent.read-public, or there is none of that number "
-       "for this client: namespaces have handles of their own"},
+       "the profile does not list this persistent object under persistent.read-public, or this client has no object of "
+       "that number: namespaces have handles of their own"},
   };
   for (const auto& [bytes, wanted] : cases) EXPECT_EQ(sentence(judge(bare, parsed(bytes), 0)), wanted);
   EXPECT_TRUE(sentence(judge(bare, parsed(sign_handle(cc::kSign, kKey)), 0))
@@ -453,7 +453,7 @@ RC_GTEST_PROP(Verdict, AdminIsStoppedByNothing, ()) {
   RC_ASSERT(judge(admin(), any_command(), *::rc::gen::arbitrary<std::uint8_t>()).allowed());
 }
 
-// Whatever the octets: a verdict, and a code of its own for every refusal.
+// For any bytes: a verdict, and a separate code for every refusal.
 RC_GTEST_PROP(Verdict, IsTotal, ()) {
   const Profile profile = any_profile();
   const Verdict verdict = judge(profile, any_command(), 0);

@@ -1,4 +1,4 @@
-// TPMs that are not there: at the start, later, for ever, and what becomes of those who use them.
+// TPMs that are missing at the start, later, or for ever, and the fate of their clients.
 #include "host/chips.h"
 
 #include <gtest/gtest.h>
@@ -28,7 +28,7 @@ struct FakeChip {
   std::condition_variable_any changed;
   bool there = true;
   bool held = false;       // commands are not answered
-  bool slow_open = false;  // nor is who opens it
+  bool slow_open = false;  // nor is the opener
   int there_after = 0;     // openings that fail
   int openings = 0, running = 0;
   std::uint32_t max_command = 4096;
@@ -147,7 +147,7 @@ class ChipsTest : public testing::Test {
 };
 
 // Its next try would come in an hour.
-TEST_F(ChipsTest, OneWhoseSocketAppearsIsTriedAtOnce) {
+TEST_F(ChipsTest, ATpmWhoseSocketAppearsIsTriedAtOnce) {
   std::string directory = (std::filesystem::temp_directory_path() / "tpmspace-chips-XXXXXX").string();
   ASSERT_NE(::mkdtemp(directory.data()), nullptr);
   const std::string path = directory + "/swtpm/made/later";
@@ -222,7 +222,7 @@ TEST_F(ChipsTest, AMainOneThatIsNotThereAtTheStartIsTheEnd) {
   EXPECT_EQ(main_.openings, 1);
 }
 
-TEST_F(ChipsTest, WhoUsesOneThatIsGoneIsAnsweredAndUsesTheNextOne) {
+TEST_F(ChipsTest, AClientOfALostTpmIsAnsweredAndUsesTheNextTpm) {
   const wire::CommandTable* before = nullptr;
   std::map<ClientId, wire::Rc> answers;
   on_open_ = [&] {
@@ -320,7 +320,7 @@ TEST_F(ChipsTest, OneThatWasHandedOverIsNotOpenedAgain) {
   on_changed_ = [&] { main_.set([](auto& chip) { chip.there = true; }); };
   start(false);
   loop::Timer later = loop_.timer([&] { chips_->stop(); });
-  later.arm(20ms);  // many times what it would take
+  later.arm(20ms);  // many times the necessary time
   run();
   EXPECT_EQ(main_.openings, 1);
   EXPECT_EQ(chips_->names_of_lost(","), "main");

@@ -15,7 +15,7 @@
 namespace tpmspace::host {
 namespace {
 
-// A system bus of our own, and what systemd-logind does on it as far as we use it.
+// Our own system bus, with the part of systemd-logind that we use.
 class SleepWatchTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -105,7 +105,7 @@ TEST_F(SleepWatchTest, TheMachineWaitsUntilItMaySleepAndIsAskedToWaitAgainWhenIt
   EXPECT_EQ(locks_, 2);
 }
 
-TEST_F(SleepWatchTest, TheMachineWaitsForNobodyWhenTheBusIsGone) {
+TEST_F(SleepWatchTest, TheMachineDoesNotWaitWhenTheBusIsGone) {
   start_logind();
   watch_.emplace(loop_, log_,
                  SleepWatch::Callbacks{.falls_asleep =

@@ -1,4 +1,4 @@
-// What an audit record looks like, and that none is lost silently.
+// The form of an audit record, and that no record is lost silently.
 #include "log/audit_log.h"
 
 #include <fcntl.h>
@@ -88,7 +88,7 @@ TEST_F(AuditFile, IsOursAlone) {
   EXPECT_EQ(info.st_mode & 0777U, 0600U);
 }
 
-TEST_F(AuditFile, OneUsersFloodIsCountedAndHidesNobodyElses) {
+TEST_F(AuditFile, OneUsersFloodIsCountedAndHidesNoOtherUsersRecords) {
   auto audit = AuditLog::open(log_, (directory_ / "audit").string());
   ASSERT_TRUE(audit);
   for (int i = 0; i < 1000; ++i) audit->write(refusal());
@@ -109,7 +109,7 @@ TEST_F(AuditFile, OneUsersFloodIsCountedAndHidesNobodyElses) {
 }
 
 // A container's root has all of its uids.
-TEST_F(AuditFile, WhoCanBeSeveralUsersHasTheRecordsOfOne) {
+TEST_F(AuditFile, ATenantWithSeveralUidsHasTheRecordsOfOneUser) {
   auto audit = AuditLog::open(log_, (directory_ / "audit").string());
   ASSERT_TRUE(audit);
   auto record = refusal();
@@ -126,7 +126,7 @@ TEST_F(AuditFile, WhoCanBeSeveralUsersHasTheRecordsOfOne) {
   EXPECT_NE(all.back().find("\"event\": \"held_back\", \"reason\""), std::string::npos) << all.back();
 }
 
-TEST_F(AuditFile, WhatIsHeldBackIsSaidWhenItsPeriodIsOver) {
+TEST_F(AuditFile, HeldBackRecordsAreCountedAtTheEndOfThePeriod) {
   auto audit = AuditLog::open(log_, (directory_ / "audit").string());
   ASSERT_TRUE(audit);
   unsigned told = 0;
@@ -169,7 +169,7 @@ TEST_F(AuditFile, AFloodOfOtherCommandsHidesNoChange) {
   EXPECT_EQ(lines().size(), 2 * limits::kLinesPerPeriod + 21) << "an administrator's are always there";
 }
 
-TEST_F(AuditFile, CountsWhatIsHeldBackForEachOwner) {
+TEST_F(AuditFile, CountsHeldBackRecordsOfEachOwner) {
   auto audit = AuditLog::open(log_, (directory_ / "audit").string());
   ASSERT_TRUE(audit);
   auto other = refusal();
@@ -183,7 +183,7 @@ TEST_F(AuditFile, CountsWhatIsHeldBackForEachOwner) {
   EXPECT_EQ(audit->most_held_back(), "uid 34: 7, uid 33: 3");
 }
 
-TEST_F(AuditFile, WhatIsHeldBackIsSaidAtTheEnd) {
+TEST_F(AuditFile, HeldBackRecordsAreCountedAtTheEnd) {
   auto audit = AuditLog::open(log_, (directory_ / "audit").string());
   ASSERT_TRUE(audit);
   for (unsigned i = 0; i <= limits::kLinesPerPeriod; ++i) audit->write(refusal());
@@ -236,7 +236,7 @@ TEST_F(AuditFile, AFullPipeThatIsMovedAwayKeepsNothing) {
   EXPECT_EQ(audit->lost(), 0U);
 }
 
-TEST(AuditSentence, OfAnOrderSaysWhichAndOnWhat) {
+TEST(AuditSentence, NamesOrderAndTarget) {
   std::vector<std::uint32_t> many(kMostHandles + 2, 0x02000000);
   EXPECT_EQ(sentence_of(proto::FlushThese{{0x02000001, 0x03000002}}), "flush of 0x02000001, 0x03000002");
   EXPECT_TRUE(sentence_of(proto::FlushThese{many}).ends_with(", 0x02000000 and 2 more"));
@@ -244,23 +244,25 @@ TEST(AuditSentence, OfAnOrderSaysWhichAndOnWhat) {
   EXPECT_EQ(sentence_of(proto::FlushOwner{33}), "flush of the sessions of uid 33");
   EXPECT_EQ(sentence_of(proto::ReserveThis{0x02000001, true}), "reservation of 0x02000001");
   EXPECT_EQ(sentence_of(proto::ReserveThis{0x02000001, false}), "release of 0x02000001");
-  EXPECT_EQ(sentence_of_end("flush", 0, 1), "flush: it concerned 1 session");
-  EXPECT_EQ(sentence_of_end("flush", 0, 0), "flush: there was no such session");
-  EXPECT_EQ(sentence_of_end("flush", 0, std::nullopt), "flush: the client disconnected before it was done");
-  EXPECT_TRUE(sentence_of_end("flush", 0x000B0101, 0).starts_with("flush: it could not be done: 0x000b0101"));
+  EXPECT_EQ(sentence_of_end("flush", 0, 1), "flush: 1 session");
+  EXPECT_EQ(sentence_of_end("flush", 0, 0), "flush: no such session existed");
+  EXPECT_EQ(sentence_of_end("flush", 0, std::nullopt), "flush: the client disconnected before the end of the order");
+  EXPECT_TRUE(sentence_of_end("flush", 0x000B0101, 0).starts_with("flush: the order failed: 0x000b0101"));
 }
 
-TEST(AuditSentence, OfASessionThatIsTakenSaysWhyAndForWhom) {
+TEST(AuditSentence, OfAReclaimedSessionGivesCauseAndWaiter) {
   using Why = observe::Taker::Why;
   const auto sentence = [](Why why, std::uint64_t space) {
     return sentence_of(observe::Reclaimed{.owner = 1, .space = space, .handle = 2, .by = {.why = why, .waiter = 3}},
                        "uid 2");
   };
-  EXPECT_EQ(sentence(Why::kLease, 1), "it was idle for longer than its lease, and uid 2 waits for one");
-  EXPECT_EQ(sentence(Why::kLease, 0),
-            "it was idle for longer than its lease, and uid 2 waits for one, and the connection that had it is gone");
-  EXPECT_EQ(sentence(Why::kShare, 1), "its owner has more than the fair share, and uid 2 has waited for one");
-  EXPECT_EQ(sentence(Why::kOrder, 1), "an administrator said so");
+  EXPECT_EQ(sentence(Why::kLease, 1), "the session was idle for longer than its lease, and uid 2 waits for a session");
+  EXPECT_EQ(
+      sentence(Why::kLease, 0),
+      "the session was idle for longer than its lease, and uid 2 waits for a session, and its connection is closed");
+  EXPECT_EQ(sentence(Why::kShare, 1),
+            "the session's owner has more than the fair share, and uid 2 has waited for a session");
+  EXPECT_EQ(sentence(Why::kOrder, 1), "by order of an administrator");
   std::set<std::string> all;
   for (const Why why : {Why::kLease, Why::kShare, Why::kOrder, Why::kNotSame, Why::kLost, Why::kLeft, Why::kAllLeft,
                         Why::kPool, Why::kRoom})
@@ -268,7 +270,7 @@ TEST(AuditSentence, OfASessionThatIsTakenSaysWhyAndForWhom) {
   EXPECT_EQ(all.size(), 9U);
 }
 
-// A disk that fills up: what was left of a line must not spoil the next.
+// A disk that fills up: the rest of a line must not spoil the next line.
 TEST_F(AuditFile, ATornLineSpoilsNoOther) {
   const auto file = log::AuditFile::open((directory_ / "audit").string());
   ASSERT_TRUE(file) << file.error();

@@ -1,4 +1,4 @@
-// What is written without waiting for it: everything in order, and what is lost is said.
+// Writing without waiting: all records in order, and losses are reported.
 #include "log/patient_writer.h"
 
 #include <fmt/core.h>
@@ -12,7 +12,8 @@
 namespace tpmspace::log {
 namespace {
 
-// Where records go: it can be held, as a pipe that nobody reads, and it can fail. It outlives its writer's thread.
+// The sink of records: it can be held, like a pipe without a reader, and it can fail. The sink outlives its writer's
+// thread.
 class Place {
  public:
   PatientWriter::Sink sink(const std::shared_ptr<Place>& self) {
@@ -25,7 +26,7 @@ class Place {
     held_ = held;
     changed_.notify_all();
   }
-  // Until somebody waits here.
+  // Until a thread waits here.
   void wait_for_writer() {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return waits_; });
@@ -72,7 +73,7 @@ TEST(PatientWriter, WritesInOrderAndTheLastWordsToo) {
   EXPECT_EQ(place->written(), expected);
 }
 
-TEST(PatientWriter, WhatIsTooMuchIsLostAndThatIsSaidWhereItIsMissing) {
+TEST(PatientWriter, LostRecordsAreCountedAtTheirPlace) {
   const auto place = std::make_shared<Place>();
   place->hold(true);
   PatientWriter writer(place->sink(place));
@@ -91,7 +92,7 @@ TEST(PatientWriter, WhatIsTooMuchIsLostAndThatIsSaidWhereItIsMissing) {
   EXPECT_EQ(writer.lost(), 3U);
 }
 
-TEST(PatientWriter, WhatCannotBeWrittenIsToldOnceAndCounted) {
+TEST(PatientWriter, AFailedWriteIsReportedOnceAndCounted) {
   const auto place = std::make_shared<Place>();
   PatientWriter writer(place->sink(place));
   place->fail("the disk is full");
@@ -111,7 +112,7 @@ TEST(PatientWriter, WhatCannotBeWrittenIsToldOnceAndCounted) {
   EXPECT_EQ(writer.lost(), 4U);
 }
 
-TEST(PatientWriter, WhoNeverComesBackIsLeft) {
+TEST(PatientWriter, AWriteThatNeverReturnsIsLeft) {
   const auto place = std::make_shared<Place>();
   place->hold(true);
   {

@@ -1,4 +1,4 @@
-// Accepting clients, and what it does when it cannot.
+// Accepting clients, and waiting while accepting is impossible.
 #include "loop/acceptor.h"
 
 #include <fcntl.h>
@@ -83,10 +83,9 @@ TEST_F(AcceptorTest, AWatchThatIsRefusedIsSaidAndTriedAgain) {
   }
   EXPECT_EQ(clients, 1);
   const std::string line = said();
-  EXPECT_NE(
-      line.find(
-          "tpmspaced: warning: no new clients can be accepted for now: File exists; they wait until others leave\n"),
-      std::string::npos)
+  EXPECT_NE(line.find("tpmspaced: warning: tpmspaced cannot accept new clients for now: File exists; new clients wait "
+                      "until others disconnect\n"),
+            std::string::npos)
       << line;
   EXPECT_EQ(std::count(line.begin(), line.end(), '\n'), 1) << line;
 }

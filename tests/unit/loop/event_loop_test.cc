@@ -1,4 +1,4 @@
-// The event loop's own promises: fair between many that are ready, and nothing is told to who has stopped listening.
+// The event loop's own promises: fair between many ready descriptors, and no call to a watch that was stopped.
 #include "loop/event_loop.h"
 
 #include <gtest/gtest.h>
@@ -39,7 +39,7 @@ TEST(EventLoop, AThousandThatAreReadyLetOthersHaveTheirTurn) {
   EXPECT_LT(handled_before, kMany / 2);
 }
 
-// A flood that always has more to handle must not keep everybody else from being heard.
+// A flood that always has more to handle must not keep other descriptors from their turn.
 TEST(EventLoop, ADeferredCallThatAlwaysAsksAgainLetsOthersHaveTheirTurn) {
   EventLoop loop;
   Ready one;
@@ -58,7 +58,7 @@ TEST(EventLoop, ADeferredCallThatAlwaysAsksAgainLetsOthersHaveTheirTurn) {
   EXPECT_LE(calls, 210);
 }
 
-TEST(EventLoop, WhoeverWasStoppedByAnotherIsNotCalled) {
+TEST(EventLoop, AWatchStoppedByAnotherIsNotCalled) {
   EventLoop loop;
   Ready first, second;
   int calls = 0;

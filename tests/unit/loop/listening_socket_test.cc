@@ -117,29 +117,29 @@ TEST_F(ListeningSocketTest, AStaleSocketIsReplaced) {
   EXPECT_TRUE(can_connect(path("s")));
 }
 
-TEST_F(ListeningSocketTest, WhatIsNoSocketOfOursIsRefused) {
+TEST_F(ListeningSocketTest, AFileThatIsNoSocketOfOursIsRefused) {
   std::ofstream(path("file")) << "x";
-  EXPECT_EQ(refusal(path("file")), path("file") + " is there and is not a socket: remove it, or name another path");
+  EXPECT_EQ(refusal(path("file")), path("file") + " exists and is not a socket: remove the file, or name another path");
   EXPECT_EQ(refusal(directory_ + "/."),
-            directory_ + "/. is there and is not a socket: remove it, or name another path");
+            directory_ + "/. exists and is not a socket: remove the file, or name another path");
   ASSERT_EQ(::symlink("/dev/null", path("link").c_str()), 0);
-  EXPECT_EQ(refusal(path("link")), path("link") + " is there and is not a socket: remove it, or name another path");
+  EXPECT_EQ(refusal(path("link")), path("link") + " exists and is not a socket: remove the file, or name another path");
   const base::Fd datagram = bound(path("d"), SOCK_DGRAM, false);
   EXPECT_EQ(refusal(path("d")), "another program listens on " + path("d") + " with a socket of another kind");
   EXPECT_TRUE(std::filesystem::exists(path("file")));
 }
 
-TEST_F(ListeningSocketTest, WhatAppearsMeanwhileIsNotOverwritten) {
+TEST_F(ListeningSocketTest, AFileThatAppearsMeanwhileIsNotOverwritten) {
   auto socket = ListeningSocket::claim({.path = path("s"), .mode = 0600});
   ASSERT_TRUE(socket);
   std::ofstream(path("s")) << "precious";
   const auto published = socket->publish();
   ASSERT_FALSE(published);
-  EXPECT_EQ(published.error(), path("s") + " is there and is not a socket: remove it, or name another path");
+  EXPECT_EQ(published.error(), path("s") + " exists and is not a socket: remove the file, or name another path");
   EXPECT_FALSE(std::filesystem::exists(path("s.new")));
 }
 
-TEST_F(ListeningSocketTest, SomebodyElsesSocketIsNotRemoved) {
+TEST_F(ListeningSocketTest, AnotherProgramsSocketIsNotRemoved) {
   auto socket = ListeningSocket::claim({.path = path("s"), .mode = 0600});
   ASSERT_TRUE(socket);
   ASSERT_TRUE(socket->publish());
@@ -158,13 +158,13 @@ TEST_F(ListeningSocketTest, TheLimitOfThePathIsSaid) {
     EXPECT_TRUE(can_connect(longest));
   }
   EXPECT_EQ(refusal(longest + "b"), "the socket's path is too long: it has 104 bytes, at most 103 are possible: " +
-                                        longest + "b; name another with --socket PATH");
-  EXPECT_EQ(refusal(""), "the socket's path is empty: name one with --socket PATH");
+                                        longest + "b; name another path with --socket PATH");
+  EXPECT_EQ(refusal(""), "the socket's path is empty: name a path with --socket PATH");
 }
 
 TEST_F(ListeningSocketTest, OnlyTheDefaultDirectoryIsMade) {
   EXPECT_EQ(refusal(path("no/s")), "the directory " + path("no") + " does not exist, so the socket " + path("no/s") +
-                                       " cannot be made: make it, or name another path");
+                                       " cannot be made: make the directory, or name another path");
   {
     auto socket = ListeningSocket::claim({.path = path("no/s"), .mode = 0600, .make_directories = 1});
     ASSERT_TRUE(socket) << socket.error();
@@ -222,7 +222,7 @@ TEST_F(ListeningSocketTest, ADirectoryOfADefaultPlaceThatOthersMayExchangeIsRefu
   const ListeningSocket::Place place{.path = path("l/n/s"), .mode = 0600, .make_directories = 2, .careful = true};
   const auto socket = ListeningSocket::claim(place);
   ASSERT_FALSE(socket);
-  EXPECT_EQ(socket.error(), "others may write in " + path("l") + ", so the socket " + place.path +
+  EXPECT_EQ(socket.error(), "other users may write in " + path("l") + ", so the socket " + place.path +
                                 " would not be safe there: name another path");
 }
 

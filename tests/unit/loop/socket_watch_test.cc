@@ -1,4 +1,4 @@
-// When a socket of somebody else's is told to be there. The loop's timers only end what would wait for ever.
+// The notice that another program's socket has appeared. The loop's timers only end what would wait for ever.
 #include "loop/socket_watch.h"
 
 #include <gtest/gtest.h>
@@ -55,7 +55,7 @@ TEST_F(SocketWatchTest, TellsOfOneThatIsThereAlready) {
   run_until(1);
 }
 
-TEST_F(SocketWatchTest, TellsOfOneWhoseDirectoryIsMadeLater) {
+TEST_F(SocketWatchTest, TellsOfASocketWhoseDirectoryIsMadeLater) {
   watch_.start();
   auto later = loop_.timer([&] {
     std::filesystem::create_directories(home());

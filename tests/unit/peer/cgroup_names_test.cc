@@ -1,4 +1,4 @@
-// Units, containers and pods by their cgroups; and that nobody becomes one by naming cgroups below his own.
+// Units, containers and pods by their cgroups; and that no user becomes one by naming cgroups below their own.
 #include "peer/cgroup_names.h"
 
 #include <gtest/gtest.h>
@@ -57,7 +57,7 @@ TEST(CgroupNames, Containers) {
       {"/system.slice/nerdctl-" + kId + ".scope", {.unit = "nerdctl-" + kId + ".scope", .container = kId}},
       {"/docker/" + kId, {.container = kId}},
       {"/libpod_parent/libpod-" + kId, {.container = kId}},
-      // Monitors are not in what they watch.
+      // Monitors are not in the containers that they watch.
       {"/machine.slice/libpod-conmon-" + kId + ".scope", {.unit = "libpod-conmon-" + kId + ".scope"}},
       {"/kubepods.slice/crio-conmon-" + kId + ".scope", {.unit = "crio-conmon-" + kId + ".scope"}},
       // Ids are whole or none.
@@ -99,7 +99,7 @@ TEST(CgroupNames, Pods) {
   });
 }
 
-TEST(CgroupNames, WhatIsBelowBelongsToItsOwnerAndNamesNobody) {
+TEST(CgroupNames, CgroupsBelowBelongToTheirOwnerAndProveNothing) {
   const std::string own = "/user.slice/user-1000.slice/user@1000.service";
   const CgroupNames user = {.unit = "user@1000.service"};
   const CgroupNames outer = {.unit = "docker-" + kId + ".scope", .container = kId};
@@ -116,7 +116,7 @@ TEST(CgroupNames, WhatIsBelowBelongsToItsOwnerAndNamesNobody) {
   });
 }
 
-// --- What all hierarchies say together
+// --- All hierarchies together
 
 using guard::Match;
 using Text = guard::Known<std::string>;
@@ -129,7 +129,7 @@ TEST(CgroupFacts, TheMainPathIsThatOfV2OrElseOfSystemd) {
   } cases[] = {
       {{{"", unit}}, unit, Text("nginx.service")},
       {{{"memory", "/x"}, {"name=systemd", unit}}, unit, Text("nginx.service")},
-      {{{"name=systemd", unit}, {"", "/"}}, unit, Text("nginx.service")},  // v2 is mounted, and nobody uses it
+      {{{"name=systemd", unit}, {"", "/"}}, unit, Text("nginx.service")},  // v2 is mounted and not used
       {{{"name=systemd", "/"}, {"", unit}}, unit, Text("nginx.service")},
       {{{"", "/"}}, Text("/"), Text::none()},
       {{{"memory", unit}}, Text::none(), Text::none()},
@@ -158,7 +158,7 @@ TEST(CgroupFacts, AContainerOrPodMayStandInAnyHierarchy) {
   EXPECT_EQ(outside.pod, Text::none());
 }
 
-TEST(CgroupFacts, WhatIsOutsideOfOurCgroupNamespaceIsKnownByItsEnd) {
+TEST(CgroupFacts, APathOutsideOfOurCgroupNamespaceIsKnownByItsEnd) {
   const auto of = [](const std::string& path) { return facts_of(std::vector<CgroupPath>{{"", path}}, {{"", "/"}}); };
   EXPECT_EQ(of("/../docker-" + kId + ".scope").container, Text(kId));
   EXPECT_EQ(of("/../docker-" + kId + ".scope").pod, Text()) << "it may be in one";
@@ -169,7 +169,7 @@ struct Containment {
   std::string theirs, ours;
   bool is_contained;
 };
-TEST(CgroupFacts, ContainedIsWhoIsInAContainerThatTheDaemonIsNotIn) {
+TEST(CgroupFacts, ContainedMeansInAContainerThatTheDaemonIsNotIn) {
   const std::string pod_slice = "/kubepods.slice/kubepods-pod" + kPodInSlice + ".slice";
   const Containment cases[] = {
       // A root shell, sudo, a unit, cron; with and without systemd.
@@ -203,7 +203,7 @@ TEST(CgroupFacts, ContainedIsWhoIsInAContainerThatTheDaemonIsNotIn) {
       {"/lxc/web", "/", true},
       {"/ecs/task/" + kId, "/", true},
       {"/x/y/" + kId + "/z", "/", true},
-      // The daemon is in one itself: whoever is in the same is native.
+      // The daemon itself is in a container: a process in the same container is native.
       {"/docker/" + kId, "/docker/" + kId, false},
       {"/docker/" + kId + "/inner", "/docker/" + kId, false},
       {"/docker/" + kInner, "/docker/" + kId, true},

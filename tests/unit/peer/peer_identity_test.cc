@@ -1,6 +1,6 @@
-// Who connected, asked of the kernel about real processes: living, gone, changed meanwhile, and lying about their
-// paths. What the machine does not allow (namespaces, other users) is skipped and says so. The texts of odd kernels
-// come from a directory that looks like /proc.
+// The identity of connected processes by the kernel: of living processes, and of processes that are gone, have changed
+// meanwhile, or lie about their paths. Tests that the machine does not allow (namespaces, other users) are skipped and
+// say so. The texts of odd kernels come from a directory that looks like /proc.
 #include "peer/peer_identity.h"
 
 #include <fcntl.h>
@@ -74,7 +74,7 @@ class Child {
   ~Child() { end(); }
 
   [[nodiscard]] pid_t pid() const { return pid_; }
-  // What it said with _exit.
+  // Its exit code.
   int wait() {
     int status = 0;
     ::waitpid(std::exchange(pid_, -1), &status, 0);
@@ -98,8 +98,8 @@ class Child {
 
 // Until the other end is closed.
 [[noreturn]] void stay(int socket) {
-  char octet = 0;
-  while (::read(socket, &octet, 1) > 0) continue;
+  char byte = 0;
+  while (::read(socket, &byte, 1) > 0) continue;
   ::_exit(0);
 }
 
@@ -143,9 +143,9 @@ class PeerIdentityTest : public testing::Test {
       stay(socket);
     });
     say.reset();
-    char octet = 0;
-    if (::read(hear.get(), &octet, 1) != 1) return false;
-    EXPECT_EQ(::read(hear.get(), &octet, 1), 0);
+    char byte = 0;
+    if (::read(hear.get(), &byte, 1) != 1) return false;
+    EXPECT_EQ(::read(hear.get(), &byte, 1), 0);
     peer_ = accept();
     EXPECT_TRUE(peer_);
     return true;
@@ -174,9 +174,9 @@ class PeerIdentityTest : public testing::Test {
   base::Fd peer_;
 };
 
-// With the pidfd of the socket, and as before Linux 6.5.
-// The process of which a descriptor is kept is that one for ever, and what was read of it stays.
-TEST_F(PeerIdentityTest, WhatWasReadOfOneThatIsGoneSinceStays) {
+// With the pidfd of the socket, and as before Linux 6.5. A kept descriptor means the same process for ever, and the
+// facts read stay.
+TEST_F(PeerIdentityTest, FactsOfAProcessThatIsGoneSinceStay) {
   ASSERT_TRUE(start_peer());
   const PeerReader reader;
   base::Fd process;
@@ -235,7 +235,7 @@ TEST_P(PeerOfEitherKernel, IsUnknownAsAZombie) {
   expect_process_unknown(reader_.read(peer_.get()));
 }
 
-TEST_P(PeerOfEitherKernel, IsNotWhoWasGivenTheSocket) {
+TEST_P(PeerOfEitherKernel, IsNotTheProcessThatWasGivenTheSocket) {
   ASSERT_TRUE(start_peer(nullptr, [] {
     if (::fork() != 0) ::_exit(0);
   }));
@@ -257,7 +257,8 @@ TEST_P(PeerOfEitherKernel, ExecutesSomethingElseAndIsThatFromThenOnOnly) {
   ASSERT_TRUE(start_peer(nullptr, [] { execute_sleep(sleep_program()); }));
   const auto who = reader_.read(peer_.get());
   ASSERT_TRUE(who);
-  // It is read after the connect: who is quick enough is what he executes then. See docs/identity.md.
+  // The executable is read after the connect: a quick program is taken for the program that it executes then. See
+  // docs/identity.md.
   EXPECT_EQ(who->program.executable.value(), sleep_program());
 }
 
@@ -292,7 +293,7 @@ TEST_P(PeerOfEitherKernel, IsNoOtherProgramByMountingItsOwnOverIt) {
   EXPECT_NE(who->program.mount_namespace.value(), inode_of("/proc/self/ns/mnt"));
 }
 
-// Who can mount a file system of his own where we see it could otherwise stop the daemon.
+// A user that can mount a file system where we see it could otherwise stop the daemon.
 TEST_P(PeerOfEitherKernel, IsNotWaitedForIfItsPathLeadsToAFileSystemThatDoesNotAnswer) {
   const base::Fd fuse(::open("/dev/fuse", O_RDWR | O_CLOEXEC));
   if (::geteuid() != 0 || !fuse) GTEST_SKIP() << "no file systems in user space here";
@@ -306,7 +307,7 @@ TEST_P(PeerOfEitherKernel, IsNotWaitedForIfItsPathLeadsToAFileSystemThatDoesNotA
     if (::unshare(CLONE_NEWNS) != 0 || ::mount("", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
         ::mount("silent", directory.c_str(), "fuse", MS_NOSUID | MS_NODEV, options.c_str()) != 0)
       ::_exit(77);
-    ::alarm(20);  // long before anybody answers
+    ::alarm(20);  // long before any answer
     const auto who = PeerReader({.pidfd_of_socket = GetParam()}).read(peer_.get());
     ::_exit(who && !who->program.executable.value() && who->program.mount_namespace.value() ? 0 : 1);
   });
@@ -345,7 +346,7 @@ TEST_P(PeerOfEitherKernel, OfRootIsNotLookedAtWithoutTheCapability) {
     const auto who = PeerReader({.pidfd_of_socket = GetParam()}).read(peer_.get());
     if (!who || who->uid != 0 || !who->pid) ::_exit(2);
     if (who->program.executable.value() || who->program.mount_namespace.value()) ::_exit(3);
-    // Everybody may read its uid_map, which is the same.
+    // All users may read its uid_map, which is the same.
     if (who->program.user_namespace.value() != inode_of("/proc/self/ns/user")) ::_exit(5);
     ::_exit(who->cgroups.cgroup == cgroup ? 0 : 4);
   });
@@ -429,7 +430,7 @@ TEST_P(PeerOfEitherKernel, IsNotSoughtInTheProcOfAnotherPidNamespace) {
   EXPECT_EQ(code, 0);
 }
 
-TEST_P(PeerOfEitherKernel, IsNotWhoGotItsNumberAfterIt) {
+TEST_P(PeerOfEitherKernel, IsNotTheProcessThatGotItsNumberLater) {
   Child outer([&] {
     if (::unshare(CLONE_NEWPID | CLONE_NEWNS) != 0) ::_exit(77);
     Child inner([&] {
@@ -484,7 +485,7 @@ TEST_F(PeerIdentityTest, WithoutASecurityModuleHasNoLabel) {
   EXPECT_EQ(PeerReader().read(peer_.get())->label, guard::Known<std::string>::none());
 }
 
-TEST_F(PeerIdentityTest, IsNobodyOfWhatIsNoSocket) {
+TEST_F(PeerIdentityTest, OfAFileThatIsNoSocketIsUnknown) {
   const base::Fd file(::open("/dev/null", O_RDONLY));
   EXPECT_EQ(PeerReader().read(file.get()), std::nullopt);
   EXPECT_EQ(PeerReader().read(-1), std::nullopt);
@@ -541,7 +542,7 @@ TEST_F(PeerInAnyProc, IsReadFromThere) {
 }
 
 // A security module may hide one process alone: that is no reason to go by its uid.
-TEST_F(PeerInAnyProc, IsHiddenOnlyWhereNobodyElseIsShown) {
+TEST_F(PeerInAnyProc, IsHiddenOnlyWhereNoOtherProcessIsShown) {
   fs::remove_all(process_);
   EXPECT_EQ(read()->sight, Sight::kHidden);
   fs::create_directories(proc_ + "/1");
@@ -629,7 +630,7 @@ TEST_F(PeerInAnyProc, HasNoExecutableThatDoesNotLeadToItsFile) {
     exe_is(target);
     EXPECT_EQ(read()->program.executable.value(), std::nullopt) << target;
   }
-  // A link in the path: not what the kernel says of a running program.
+  // A link in the path: not the kernel's path of a running program.
   fs::create_symlink(own_executable(), directory_ + "/link");
   EXPECT_TRUE(std::ifstream(directory_ + "/link"));  // the kernel has it in memory now
   exe_is(directory_ + "/link");
@@ -671,7 +672,7 @@ TEST_F(PeerInAnyProc, IsUnknownIfItsTextsAreOfAnother) {
   expect_process_unknown(read());
 }
 
-TEST_F(PeerInAnyProc, IsUnknownIfWhoHasItsNumberHasOtherIds) {
+TEST_F(PeerInAnyProc, IsUnknownIfTheProcessOfItsNumberHasOtherIds) {
   write(process_ + "/status", status_of(::geteuid() + 1, ::getegid()));
   expect_process_unknown(read(false));
   write(process_ + "/status", status_of(::geteuid(), ::getegid() + 1));

@@ -1,4 +1,4 @@
-// What the guard's rules are about, from what the kernel said.
+// The guard's principal, from the kernel's facts.
 #include "peer/principal_of_peer.h"
 
 #include <gtest/gtest.h>
@@ -6,7 +6,7 @@
 namespace tpmspace::peer {
 namespace {
 
-TEST(Principal, IsThePeerAndWhatItsCgroupSays) {
+TEST(Principal, IsThePeerWithTheFactsOfItsCgroup) {
   const std::string id(64, 'a');
   PeerIdentity peer;
   peer.uid = 33;
@@ -39,7 +39,7 @@ TEST(Principal, IsThePeerAndWhatItsCgroupSays) {
   EXPECT_EQ(principal_of(peer), wanted);
 }
 
-TEST(Principal, WhatIsNotKnownStaysSo) {
+TEST(Principal, UnknownFactsStayUnknown) {
   PeerIdentity peer;
   peer.uid = 33;
   peer.gid = 34;

@@ -1,4 +1,4 @@
-// What the texts of /proc say, and the odd ones that say nothing.
+// The meaning of the texts of /proc, and odd texts without one.
 #include "peer/proc_text.h"
 
 #include <gtest/gtest.h>
@@ -20,7 +20,7 @@ std::string stat_of(const std::string& name, const std::string& start = "4711") 
   return "42 (" + name + ") S 1 42 42 0 -1 4194560 113 0 0 0 0 1 2 3 20 0 1 0 " + start + " 2326528 195 0\n";
 }
 
-TEST(ProcText, StatTellsTheStartWhateverTheProgramIsCalled) {
+TEST(ProcText, StatHasTheStartForAnyProgramName) {
   const ProcessStat expected{.pid = 42, .ticks = 4711};
   for (const std::string name :
        {"sleep", "", "a b", ")", "((", ") S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 99 ", "1 (init) S 0 1 1 0",
@@ -37,7 +37,7 @@ TEST(ProcText, StatTellsWhetherTheMainThreadExits) {
   EXPECT_EQ(parse_stat(text), std::nullopt);
 }
 
-TEST(ProcText, WhatIsNoStatHasNoStart) {
+TEST(ProcText, AnInvalidStatHasNoStart) {
   const std::string whole = stat_of("sleep");
   for (std::size_t length = 0; length <= whole.find("4711") + 4; ++length)
     EXPECT_EQ(parse_stat(whole.substr(0, length)), std::nullopt) << length;
@@ -75,7 +75,7 @@ TEST(ProcText, CgroupsAreOnePathForEachHierarchy) {
       {"0::/a b:c\\x2d\x01\xFF\n", {{"", "/a b:c\\x2d\x01\xFF"}}},
       {"0::/...\n", {{"", "/..."}}},
       {"0::" + longest + "\n", {{"", longest}}},
-      // A cgroup namespace shows what is outside of it so.
+      // A cgroup namespace shows paths outside of it in this way.
       {"0::/../sibling\n", {{"", "/../sibling"}}},
       {"0::/..\n", {{"", "/.."}}},
       {"0::/../../a\n", {{"", "/../../a"}}},
@@ -91,7 +91,7 @@ TEST(ProcText, CgroupsAreOnePathForEachHierarchy) {
     EXPECT_EQ(parse_cgroups(text), std::nullopt) << text.substr(0, 100);
 }
 
-TEST(ProcText, AUidMapIsWholeIfEverybodyIsInIt) {
+TEST(ProcText, AUidMapIsCompleteIfItHasAllUids) {
   EXPECT_TRUE(is_whole_uid_map("         0          0 4294967295\n"));
   for (const std::string_view text : {""sv, "0 100000 65536\n"sv, "0 0 4294967294\n"sv, "1 1 4294967295\n"sv,
                                       "0 0 1\n1 1 4294967294\n"sv, "0 0 4294967295 1\n"sv})

@@ -35,7 +35,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Loans{"bob:100000:65536\nbob:300000:65536\n", 300005, 100000},
                     Loans{"alice:100000:0\n", 100000, 100000}, Loans{"alice:100000:4294967295\n", 100001, 100001},
                     Loans{"alice:0:10\n", 0, 0}, Loans{"alice:1\n", 1, 1}, Loans{"alice:x:10\n", 0, 0},
-                    // What root is lent is not root.
+                    // A uid lent to root is not root.
                     Loans{"root:100000:65536\n", 100000, 100000}, Loans{"alice:10:5\n1001:10:5\n", 12, 1000}));
 
 TEST(SubordinateIds, OfAServiceThatTellsNothingAreOneOwnerABlock) {

@@ -1,4 +1,4 @@
-// Clients on the wire: what goes in comes out, and bytes that are none are nothing.
+// Clients on the wire: encoded clients decode to the same, and other bytes are rejected.
 #include "proto/clients.h"
 
 #include <gtest/gtest.h>

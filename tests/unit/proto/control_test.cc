@@ -169,10 +169,10 @@ TEST(Reply, ARefusalOfAnUnknownTypeIsUnderstood) {
   EXPECT_EQ(std::get<Refusal>(*reply).type, 77U);
 }
 
-TEST(Reply, WhatIsNoneIsNone) {
+TEST(Reply, AnInvalidReplyIsRejected) {
   EXPECT_FALSE(decode_reply({4, {0, 0, 0, 0}}));                            // a request
   EXPECT_FALSE(decode_reply({kReply | 2, {0, 0, 0}}));                      // no code
-  EXPECT_FALSE(decode_reply({kReply | 77, {0, 0, 0, 0}}));                  // success of what nobody knows
+  EXPECT_FALSE(decode_reply({kReply | 77, {0, 0, 0, 0}}));                  // success of an unknown request
   EXPECT_FALSE(decode_reply({kReply | 1, {0, 0, 0, 0, 0, 1, 0, 9, 'x'}}));  // string cut off
   EXPECT_FALSE(decode_reply({kReply | 4, {0, 0, 0, 0, 0, 99}}));            // status of another version
 }

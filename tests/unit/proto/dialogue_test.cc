@@ -1,4 +1,4 @@
-// A conversation as octets in, octets out: what is answered when, and what makes a client wait.
+// A conversation as bytes in, bytes out: the order of responses, and the causes of waiting.
 #include "proto/dialogue.h"
 
 #include <gtest/gtest.h>
@@ -185,7 +185,7 @@ TEST_F(Joining, ItsCommandsWaitUntilItHasJoined) {
   EXPECT_EQ(manager_.submitted.size(), 1U);
 }
 
-TEST_F(Joining, WhoIsRefusedIsDone) {
+TEST_F(Joining, ARefusedJoinEndsTheConnection) {
   manager_.refuse = wire::from_manager(wire::rc::kValue);
   feed(joined({join_, random_command(8)}));
   EXPECT_EQ(talk(), refusal(kJoinType, wire::rc::kValue));
@@ -194,7 +194,7 @@ TEST_F(Joining, WhoIsRefusedIsDone) {
   EXPECT_TRUE(manager_.submitted.empty()) << "its command would run in a space that it is not meant for";
 }
 
-TEST_F(Joining, WhatComesToNothingLaterIsRefusedLikewise) {
+TEST_F(Joining, AJoinThatFailsLaterIsRefusedLikewise) {
   feed(joined({join_, random_command(8)}));
   EXPECT_TRUE(talk().empty());
   dialogue_.answer(wire::error_response(wire::from_manager(wire::rc::kObjectMemory)));
@@ -203,7 +203,7 @@ TEST_F(Joining, WhatComesToNothingLaterIsRefusedLikewise) {
   EXPECT_TRUE(manager_.submitted.empty());
 }
 
-TEST_F(Joining, IsForThoseThatHaveDoneNothingYet) {
+TEST_F(Joining, IsForConnectionsWithoutAnEarlierCommand) {
   feed(random_command(8));
   (void)talk();
   dialogue_.answer(wire::success_response({}));
@@ -238,7 +238,7 @@ TEST_F(DialogueTest, SyncIsAnsweredBehindTheCommandInFlight) {
   EXPECT_EQ(talk(), joined({wire::error_response(0x101), reply}));
 }
 
-// What a client sent before it was forked is counted by both sides alike.
+// Both sides count a client's commands before the fork alike.
 TEST_F(DialogueTest, EveryTpmFrameIsCountedHoweverItIsAnswered) {
   feed(random_command(8));
   (void)talk();
@@ -341,7 +341,7 @@ TEST_F(DialogueTest, AnOrderToFlushThatIsRefusedBlocksNothing) {
   EXPECT_TRUE(dialogue_.wants_input());
 }
 
-TEST_F(DialogueTest, WhoDoesNotReadIsNotRead) {
+TEST_F(DialogueTest, AClientThatDoesNotReadIsNotRead) {
   feed(joined({proto::encode(proto::Request(proto::Hello{})), proto::encode(proto::Request(proto::StatusRequest{})),
                random_command(1)}));
   ASSERT_TRUE(dialogue_.step());
@@ -376,7 +376,7 @@ TEST_F(DialogueTest, AboveSixtyFourKibibytesItEnds) {
 }
 
 TEST_F(DialogueTest, AnUnknownCommandNeverLeaves) {
-  Bytes unknown = wire::error_response(0xFFFF);  // the same ten octets, read as a command
+  Bytes unknown = wire::error_response(0xFFFF);  // the same ten bytes, read as a command
   feed(unknown);
   EXPECT_EQ(talk(), wire::error_response(0x000B0143));
   EXPECT_TRUE(manager_.submitted.empty());
@@ -405,7 +405,7 @@ TEST_F(DialogueTest, ControlNeedsAHelloFirst) {
   EXPECT_EQ(talk(), refusal(77, wire::rc::kCommandCode));
 }
 
-TEST_F(DialogueTest, ALocalityIsForWhatFollows) {
+TEST_F(DialogueTest, ALocalityHoldsForLaterCommands) {
   feed(joined({proto::encode(proto::Request(proto::Hello{})), random_command(1)}));
   talk();
   feed(proto::encode(proto::Request(proto::Locality{3})));
@@ -440,7 +440,7 @@ TEST_F(DialogueTest, RightsCanBeGivenAway) {
   EXPECT_EQ(talk(), refusal(7, wire::rc::kValue));
 }
 
-TEST_F(DialogueTest, WhatIsLearnedIsTold) {
+TEST_F(DialogueTest, ALearnedProfileIsSent) {
   feed(proto::encode(proto::Request(proto::Hello{})));
   talk();
   feed(proto::encode(proto::Request(proto::Learn{"p"})));
@@ -484,13 +484,13 @@ TEST_F(DialogueTest, AnAdministratorsOrdersAreAnsweredOrRefused) {
   }
 }
 
-TEST_F(DialogueTest, ACancelWithNothingInFlightAsksNobody) {
+TEST_F(DialogueTest, ACancelWithoutACommandHasNoEffect) {
   feed(joined({proto::encode(proto::Request(proto::Hello{})), proto::encode(proto::Request(proto::Cancel{}))}));
   talk();
   EXPECT_EQ(manager_.cancels, 0);
 }
 
-TEST_F(DialogueTest, WhoStoppedSendingStillGetsHisAnswers) {
+TEST_F(DialogueTest, AClientThatStoppedSendingStillGetsResponses) {
   feed(joined({random_command(1), random_command(2)}));
   talk();
   dialogue_.end_of_input();
@@ -505,7 +505,7 @@ TEST_F(DialogueTest, WhoStoppedSendingStillGetsHisAnswers) {
   EXPECT_TRUE(dialogue_.finished());
 }
 
-TEST_F(DialogueTest, HalfAFrameAtTheEndIsNobodys) {
+TEST_F(DialogueTest, HalfAFrameAtTheEndIsIgnored) {
   feed(Bytes(5, 0x80));
   EXPECT_TRUE(talk().empty());
   dialogue_.end_of_input();

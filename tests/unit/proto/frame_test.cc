@@ -50,7 +50,7 @@ std::string describe(const Arrival& arrival) {
   return std::visit(visitor, arrival);
 }
 
-// Feeds `stream` in pieces as `cut` says and returns what arrived, in order.
+// Feeds `stream` in pieces as `cut` says and returns the arrivals, in order.
 template <typename Cut>
 std::vector<std::string> arrivals(ByteView stream, Cut&& cut, std::size_t* most_held = nullptr) {
   FrameReader reader(kChip);

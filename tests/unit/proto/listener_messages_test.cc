@@ -1,4 +1,4 @@
-// Listeners on the wire: what goes in comes out, and octets that are none are nothing.
+// Listeners on the wire: encoded listeners decode to the same, and other bytes are rejected.
 #include "proto/listener_messages.h"
 
 #include <gtest/gtest.h>
@@ -72,7 +72,7 @@ TEST(Listeners, OfAnOlderServerSayNothingOfALostChip) {
   EXPECT_FALSE(decode_listeners(octets));
 }
 
-// What a fuzzer found: a flag has two values.
+// Found by a fuzzer: a flag has two values.
 TEST(Listeners, HaveOneForm) {
   auto order = encode_listener_order(listener());
   EXPECT_TRUE(decode_listener_order(order));

@@ -50,7 +50,7 @@ TEST(Sessions, TheLargestListFitsAReply) {
   EXPECT_EQ(told->waiting.size(), kMaxRecords);
 }
 
-TEST(Sessions, WhatANewerManagerAddsIsSkipped) {
+TEST(Sessions, FieldsOfANewerManagerAreSkipped) {
   wire::Writer record;
   record.u32(0x03000001)
       .u8(7)
@@ -98,13 +98,13 @@ TEST(Sessions, NamesThatNoneCanHaveAreNone) {
   }
 }
 
-TEST(Sessions, WhatIsCutOffIsNone) {
+TEST(Sessions, ACutMessageIsRejected) {
   const Bytes whole = encode_sessions(example()), flushed = encode_flushed(example().sessions);
   for (std::size_t n = 0; n < whole.size(); ++n) EXPECT_FALSE(decode_sessions(wire::ByteView(whole).first(n))) << n;
   for (std::size_t n = 0; n < flushed.size(); ++n) EXPECT_FALSE(decode_flushed(wire::ByteView(flushed).first(n))) << n;
 }
 
-// Behind a number that is not whole there may be octets enough for a smaller one.
+// Behind a number that is not whole there may be bytes enough for a smaller one.
 TEST(Sessions, ARecordThatIsTooShortIsNone) {
   for (std::size_t n = 0; n < 44; ++n) {
     wire::Writer body;
@@ -129,7 +129,7 @@ TEST(Flush, ThereAndBack) {
   EXPECT_LE(encode_order(FlushThese{std::vector<std::uint32_t>(1000)}).size(), kMaxControlSize - kFrameHeaderSize);
 }
 
-TEST(Flush, WhatSaysNothingIsNone) {
+TEST(Flush, AnEmptyRequestIsRejected) {
   for (const Bytes& body :
        {Bytes{}, Bytes{0}, Bytes{4}, Bytes{1}, Bytes{1, 0}, Bytes{1, 0, 1, 2, 0, 0}, Bytes{1, 0, 1, 2, 0, 0, 0, 0},
         Bytes{2, 0}, Bytes{3}, Bytes{3, 0, 0, 0}, Bytes{3, 0, 0, 0, 0, 0}})

@@ -58,9 +58,9 @@ TEST(Status, AFieldThatAnOlderServerDoesNotSendIsZero) {
   EXPECT_EQ(status->connections_now, 0U);
 }
 
-TEST(Status, WhatIsCutOffIsNone) {
+TEST(Status, ACutMessageIsRejected) {
   const auto whole = encode_status(full());
-  // Ends between fields are as an older server's; all others are refused, none reads beyond its octets.
+  // Ends between fields are as an older server's; all others are refused, none reads beyond its bytes.
   std::size_t taken = 0;
   for (std::size_t n = 0; n < whole.size(); ++n)
     if (decode_status(wire::ByteView(whole).first(n))) ++taken;

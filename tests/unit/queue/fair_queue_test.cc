@@ -58,7 +58,7 @@ TEST(FairQueue, IdlingSavesUpNoCredit) {
   EXPECT_GE(of_owner_one, 4) << "owner 2 came late and must not catch up on what it did not ask for";
 }
 
-TEST(FairQueue, TakesBackWhatWasCancelled) {
+TEST(FairQueue, TakesBackCancelledItems) {
   FairQueue queue;
   queue.push(1, 10);
   queue.push(1, 11);
@@ -69,7 +69,7 @@ TEST(FairQueue, TakesBackWhatWasCancelled) {
   EXPECT_EQ(queue.pop()->item, 11U);
 }
 
-TEST(FairQueue, WhoHasPriorityGoesFirstAndStarvesNobody) {
+TEST(FairQueue, PriorityGoesFirstAndStarvesNoOther) {
   FairQueue queue;
   for (std::uint64_t i = 0; i < 100; ++i) queue.push(1, i, 9);
   for (std::uint64_t i = 0; i < 3; ++i) queue.push(2, 1000 + i, 1);
@@ -87,7 +87,7 @@ TEST(FairQueue, WhoHasPriorityGoesFirstAndStarvesNobody) {
   EXPECT_LE(places.at(2), 3 * (FairQueue::kPassing + 2));
 }
 
-TEST(FairQueue, WhatIsPushedFirstComesBeforeTheOthersOfItsOwnerOnly) {
+TEST(FairQueue, AnItemPushedToTheFrontPassesOnlyItsOwners) {
   FairQueue queue;
   queue.push(1, 10);
   queue.push(2, 20);

@@ -1,4 +1,4 @@
-// The bank against a search through every order, and what may be taken from whom.
+// The bank against a search through every order, and the sessions that may be taken.
 #include "space/admission.h"
 
 #include <gtest/gtest.h>

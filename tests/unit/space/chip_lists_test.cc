@@ -47,7 +47,7 @@ class ListingTpm : public wire::Tpm {
   }
 };
 
-// What a client of that view is answered.
+// The response for a client of the view.
 TpmPort::Result<Bytes> ask(ListingTpm& tpm, const View& view, const CapabilityQuery& query) {
   TpmPort port(tpm, wire::CommandTable::builtin(), [] { return std::uint64_t{0}; });
   return ChipLists(view, port).parameters(query, tpm.list(question(view, query)));
@@ -75,7 +75,7 @@ RC_GTEST_PROP(ChipLists, ShowWhatTheViewHasAndNothingElse, ()) {
   std::vector<wire::Numbers::Range> ranges;
   for (const auto& range : visible.ranges()) ranges.push_back({kind + range.first, kind + range.last});
   (kind == 0x81000000 ? view.persistent : view.nv) = wire::Numbers(ranges);
-  // A window that begins in the middle of what is there.
+  // A window that begins in the middle of the existing handles.
   const std::uint32_t base = kind == 0x81000000 && *rc::gen::arbitrary<bool>() ? 0x81000000 + *number : 0;
   view.persistent_base = base;
 

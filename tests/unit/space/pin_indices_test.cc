@@ -94,13 +94,13 @@ TEST_F(PinIndicesTest, WhereOthersDefineThemToo) {
   EXPECT_FALSE(is_one(kIndex + 1));
 }
 
-TEST_F(PinIndicesTest, WhatIsNotThereIsNotRemembered) {
+TEST_F(PinIndicesTest, AMissingIndexIsNotRemembered) {
   EXPECT_FALSE(is_one());
   tpm_.attributes[kIndex] = kPinFail;
   EXPECT_TRUE(is_one());
 }
 
-TEST_F(PinIndicesTest, WhatCannotBeAskedIsNoAnswer) {
+TEST_F(PinIndicesTest, AFailedQueryIsNoAnswer) {
   for (const wire::Rc code : {wire::rc::kFailure, wire::rc::kRetry, wire::rc::kCommandCode}) {
     tpm_.always = code;
     EXPECT_EQ(indices_.is_one(kIndex).error(), code);
@@ -108,7 +108,7 @@ TEST_F(PinIndicesTest, WhatCannotBeAskedIsNoAnswer) {
   }
 }
 
-TEST_F(PinIndicesTest, ThoseThatNvReadPublicDoesNotKnowCountAsOne) {
+TEST_F(PinIndicesTest, IndicesUnknownToNvReadPublicCountAsPinFail) {
   EXPECT_TRUE(is_one(0x11500020));
   EXPECT_TRUE(is_one(0x12500020));
   EXPECT_EQ(asked(), 0);

@@ -1,5 +1,5 @@
-// The queues when thousands wait: what an event costs does not depend on how many wait, and the choice is that of a
-// search over all of them.
+// The queues when thousands wait: the cost of an event does not depend on the number of waiters, and the choice is that
+// of a search over all of them.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -62,7 +62,7 @@ class Queues : public testing::Test {
 TEST_F(Queues, ComingAndGoingCostsTheSameHoweverManyConnectionsOfAnOwnerWait) {
   (void)space(1, 61);
   std::vector<SessionQueue::Id> waiting;
-  // Comes and goes a hundred times; what was looked at for that.
+  // Comes and goes a hundred times; returns the number of entries looked at.
   const auto churn = [&] {
     const auto before = queue_.looked_at() + queue_.queue().filed();
     for (int i = 0; i < 100; ++i) {
@@ -98,7 +98,7 @@ TEST_F(Queues, ComingAndGoingCostsTheSameHoweverManyOwnersWait) {
   EXPECT_EQ(churn(), with_few);
 }
 
-TEST_F(Queues, WhoeverExpiresWithThousandsOfAnotherOwnersIsToldInTurn) {
+TEST_F(Queues, AnOwnerThatExpiresWithThousandsOfAnotherIsToldInTurn) {
   (void)space(1, 61);
   for (int i = 0; i < 4000; ++i) (void)wait(space(2, 0));
   const auto own = wait(space(3, 0));

@@ -1,4 +1,4 @@
-// Which of those that nobody holds any more go for a space whose pools are full: by hand-made books, without a TPM.
+// The choice of abandoned sessions to end for a space whose pools are full: by hand-made books, without a TPM.
 #include "space/reclaim.h"
 
 #include <gtest/gtest.h>
@@ -65,14 +65,14 @@ TEST_F(FullPools, TheOldestGoesOnceItsLeaseIsOver) {
   EXPECT_EQ(taken(here, UINT64_MAX - 1), std::nullopt);
 }
 
-TEST_F(FullPools, WhatSomebodyHasStaysHoweverIdle) {
+TEST_F(FullPools, ASessionOfASpaceStaysHoweverIdle) {
   const auto here = space(2, 9);
   hold(here);
   hold(here).client_saved = true;
   EXPECT_EQ(taken(here, 100 * kSecond), std::nullopt);
 }
 
-TEST_F(FullPools, WhatCountsForOtherPoolsStays) {
+TEST_F(FullPools, ASessionOfOtherPoolsStays) {
   const auto here = space(1, 9);
   hold(here);
   leave(kPoolTwo);

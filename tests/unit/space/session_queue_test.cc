@@ -1,4 +1,4 @@
-// Who is next of those that wait for a session, and whose is taken: by hand-made books, without a TPM.
+// The next waiter for a session, and the choice of a session to take: by hand-made books, without a TPM.
 #include "space/session_queue.h"
 
 #include <gtest/gtest.h>
@@ -60,7 +60,7 @@ TEST_F(SessionQueueTest, NewcomersOwnersTakeTurns) {
   EXPECT_EQ(next(6), b);
 }
 
-TEST_F(SessionQueueTest, WhoWillFinishGoesBeforeNewcomersAndWhatIsBeyondAClaimLast) {
+TEST_F(SessionQueueTest, SpacesThatWillFinishGoBeforeNewcomersAndExcessGoesLast) {
   const auto beyond = wait(space(1, 3), 1), newcomer = wait(space(2, 0), 2), finishing = wait(space(3, 1), 3);
   EXPECT_EQ(next(4), finishing);
   queue_.remove(finishing);
@@ -69,7 +69,7 @@ TEST_F(SessionQueueTest, WhoWillFinishGoesBeforeNewcomersAndWhatIsBeyondAClaimLa
   EXPECT_EQ(next(4), beyond);
 }
 
-TEST_F(SessionQueueTest, WhoeverMayPassesWhoMayNot) {
+TEST_F(SessionQueueTest, AnAdmissibleWaiterPassesAnInadmissibleOne) {
   (void)space(9, 5);
   // Two are left: a newcomer would leave one for two who need two each.
   const auto holder = space(1, 1);
@@ -79,7 +79,7 @@ TEST_F(SessionQueueTest, WhoeverMayPassesWhoMayNot) {
   EXPECT_EQ(next(3), newcomer) << "the big one can finish first, so this is safe too";
 }
 
-TEST_F(SessionQueueTest, NobodyPassesOneWhoHasWaitedForHisTenureAndHoldsNoMore) {
+TEST_F(SessionQueueTest, AWaiterThatHasWaitedForTheTenureIsNotPassed) {
   const auto hoarder = space(1, 2);
   (void)space(1, 5);
   const auto waits = wait(space(2, 0), 0);
@@ -93,7 +93,7 @@ TEST_F(SessionQueueTest, NobodyPassesOneWhoHasWaitedForHisTenureAndHoldsNoMore) 
   EXPECT_EQ(next(10 * kSecond), std::nullopt) << "then nobody who holds more does";
 }
 
-TEST_F(SessionQueueTest, ItTakesFromWhoHasTooManyAfterTheTenure) {
+TEST_F(SessionQueueTest, ItTakesFromTheOwnerWithTooManyAfterTheTenure) {
   const auto hoarder = space(1, 6, 5 * kSecond);
   const auto modest = space(2, 2, 5 * kSecond);
   (void)wait(space(3, 0), 1 * kSecond);
@@ -124,7 +124,7 @@ TEST_F(SessionQueueTest, WithoutLeaveToTakeOnlyTheDeadlineCounts) {
   EXPECT_EQ(queue_.expired(30 * kSecond), patient);
 }
 
-TEST_F(SessionQueueTest, AnOutsideAuthoritysSessionsGoLastAndAbandonedOnesFirst) {
+TEST_F(SessionQueueTest, AnOutsideAuthoritysSessionsGoLastAndAbandonedSessionsFirst) {
   const auto hoarder = space(1, 8);
   books_.sessions.at(0).asked_authority = true;
   books_.sessions.at(5).client_saved = true;

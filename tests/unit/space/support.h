@@ -1,4 +1,4 @@
-// What several tests of this room use.
+// Shared by several tests of this room.
 #pragma once
 
 #include <stdexcept>

@@ -43,7 +43,7 @@ class ForkTest : public ForkTestBase {
     EXPECT_EQ(tcti_.rc(), TSS2_RC_SUCCESS);
   }
 
-  // The parent has said what a child can join by.
+  // The parent has sent the token by which a child can join.
   void run_a_command() {
     EXPECT_EQ(tcti_.transmit(kCommand), TSS2_RC_SUCCESS);
     token_ = token_with_first_command(peer_);
@@ -145,7 +145,7 @@ TEST_F(ForkTest, AResponseWhoseSizeWasAskedIsTheParentsToo) {
   EXPECT_EQ(tcti_.receive(-1).second, kResponse);
 }
 
-// The parent awaits a response and waits for the child: nobody has to wait for the other one's response.
+// The parent awaits a response and waits for the child: no process has to wait for the other's response.
 TEST_F(ForkTest, AParentThatAwaitsAResponseCanWaitForAChildThatAsks) {
   run_a_command();
   ASSERT_EQ(tcti_.transmit(kOther), TSS2_RC_SUCCESS);
@@ -257,7 +257,7 @@ TEST_F(ForkTest, TheLocalityIsInherited) {
 
 class NoConnection : public ForkTest {
  protected:
-  // What the child's context says: IO_ERROR, and one line that says why.
+  // The child's context returns IO_ERROR and logs one line with the reason.
   void is_refused_with(const std::string& words) {
     const Variable loud("TSS2_LOG", "tcti+error");
     testing::internal::CaptureStderr();
@@ -293,7 +293,7 @@ TEST_F(NoConnection, WhenItRefuses) {
       own.send(encode(proto::Reply(proto::Refusal{14, 0x000B0084})));
     }
   };
-  is_refused_with("not there any more");
+  is_refused_with("no longer exists");
 }
 
 TEST_F(NoConnection, WhenItIsOlder) {
@@ -342,7 +342,7 @@ class OneDescriptor : public ForkTestBase {
   std::string config_;
 };
 
-TEST_F(OneDescriptor, WhoUsesItAloneAsksOnce) {
+TEST_F(OneDescriptor, AProcessThatUsesItAloneAsksOnce) {
   const pid_t child = start([&] {
     const Context tcti(config_);
     const bool first = asks(tcti), second = asks(tcti);

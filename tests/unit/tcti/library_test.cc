@@ -1,4 +1,4 @@
-// The library as a program of somebody else's sees it.
+// The library as another project's program sees it.
 #include <poll.h>
 
 #include <array>
@@ -50,7 +50,7 @@ TEST(Library, HasTheNamesThatTctildrLooksFor) {
   EXPECT_EQ(std::filesystem::read_symlink(link), "libtss2-tcti-space.so.0");
 }
 
-TEST(Library, TellsWhatItIs) {
+TEST(Library, DescribesItself) {
   EXPECT_EQ(info().version, 2U);
   EXPECT_STREQ(info().name, "tcti-space");
   EXPECT_NE(std::string(info().config_help).find("path=PATH,locality=N"), std::string::npos);
@@ -111,9 +111,9 @@ TEST_F(LibraryTest, SendsACommandAndReceivesItsResponse) {
 
 TEST_F(LibraryTest, ReceiveGoesOnWhereATimeoutLeftIt) {
   ASSERT_EQ(tcti_.transmit(kCommand), TSS2_RC_SUCCESS);
-  for (const std::uint8_t octet : kResponse) {
+  for (const std::uint8_t byte : kResponse) {
     EXPECT_EQ(tcti_.receive(0).first, TSS2_TCTI_RC_TRY_AGAIN);
-    peer_.send(Bytes{octet});
+    peer_.send(Bytes{byte});
   }
   EXPECT_EQ(tcti_.receive(0).second, kResponse);
 }

@@ -1,4 +1,4 @@
-// For tests of the library as a program of somebody else's sees it: loaded with dlopen, called through the C interface.
+// For tests of the library as another project's program sees it: loaded with dlopen, called through the C interface.
 #pragma once
 
 #include <dlfcn.h>
@@ -38,7 +38,7 @@ inline std::string library_path() {
   return (std::filesystem::read_symlink("/proc/self/exe").parent_path() / "../lib/libtss2-tcti-space.so.0").string();
 }
 
-// What tctildr does: open, ask Tss2_Tcti_Info, call its init.
+// The steps of tctildr: open, ask Tss2_Tcti_Info, call its init.
 inline const TSS2_TCTI_INFO& info() {
   static void* const kLibrary = dlopen(library_path().c_str(), RTLD_NOW | RTLD_LOCAL);
   if (kLibrary == nullptr) throw std::runtime_error(dlerror());

@@ -79,7 +79,7 @@ TEST(ClientsJson, HasEveryField) {
             "\"TPM2_Clear\", \"code\": \"0x000b0143\", \"reason\": \"the profile has no such command\"}}]\n}\n");
 }
 
-TEST(ReportText, SaysWhoWhyAndWhat) {
+TEST(ReportText, NamesClientReasonAndRefusal) {
   proto::WhoReport report;
   report.who = busy().who;
   report.who.container = std::string(64, 'a');
@@ -101,12 +101,14 @@ TEST(ReportText, SaysWhoWhyAndWhat) {
 }
 
 TEST(HowToUse, IsALineForTheShell) {
-  EXPECT_EQ(
-      how_to_use("/run/a/tpm.sock"),
-      "programs use it after: export TPMSPACE_SOCKET=/run/a/tpm.sock TPM2TOOLS_TCTI=space:path=/run/a/tpm.sock\n");
-  EXPECT_EQ(how_to_use("/a,b"), "programs use it after: export TPMSPACE_SOCKET=/a,b TPM2TOOLS_TCTI=space:/a,b\n");
+  EXPECT_EQ(how_to_use("/run/a/tpm.sock"),
+            "for programs that use this listener: export TPMSPACE_SOCKET=/run/a/tpm.sock "
+            "TPM2TOOLS_TCTI=space:path=/run/a/tpm.sock\n");
+  EXPECT_EQ(how_to_use("/a,b"),
+            "for programs that use this listener: export TPMSPACE_SOCKET=/a,b TPM2TOOLS_TCTI=space:/a,b\n");
   EXPECT_EQ(how_to_use("/it's"),
-            "programs use it after: export TPMSPACE_SOCKET='/it'\\''s' TPM2TOOLS_TCTI='space:path=/it'\\''s'\n");
+            "for programs that use this listener: export TPMSPACE_SOCKET='/it'\\''s' "
+            "TPM2TOOLS_TCTI='space:path=/it'\\''s'\n");
 }
 
 TEST(NoteOfOtherManager, IsSaidWhereTheVariableLeadsElsewhere) {
@@ -116,14 +118,12 @@ TEST(NoteOfOtherManager, IsSaidWhereTheVariableLeadsElsewhere) {
   EXPECT_EQ(note("space:path=/run/asked"), "");
   EXPECT_EQ(note("space:/run/asked"), "");
   EXPECT_EQ(note("cmd:tpmspace connect --socket /run/asked"), "");
-  EXPECT_EQ(
-      note("space:"),
-      "TSS2_TCTI is \"space:\": programs that read it use /run/default, and this is about /run/asked; to ask about "
-      "theirs add --socket /run/default");
-  EXPECT_EQ(
-      note("device:/dev/tpm0"),
-      "TSS2_TCTI is \"device:/dev/tpm0\": programs that read it do not use tpmspaced, and this is about the one at "
-      "/run/asked");
+  EXPECT_EQ(note("space:"),
+            "TSS2_TCTI is \"space:\": programs that read the variable use /run/default; this report is about "
+            "/run/asked; for a report about their socket add --socket /run/default");
+  EXPECT_EQ(note("device:/dev/tpm0"),
+            "TSS2_TCTI is \"device:/dev/tpm0\": programs that read the variable do not use tpmspaced; this report is "
+            "about tpmspaced at /run/asked");
 }
 
 TEST(ProgramOf, IsThatOfAProcessThatIsOldEnough) {

@@ -1,4 +1,4 @@
-// `tpmspace doctor`: machines made of files, and what is said about them.
+// `tpmspace doctor`: machines made of files, and the findings about them.
 #include "tool/doctor.h"
 
 #include <fmt/format.h>
@@ -43,11 +43,11 @@ class MachineTest : public testing::Test {
 
 TEST_F(MachineTest, WithoutATpm) {
   EXPECT_EQ(judged(),
-            "note     this machine shows no TPM; `tpmspaced --tpm embedded` and `tpmspace run -- CMD` need none\n");
+            "note     this machine shows no TPM; `tpmspaced --tpm embedded` and `tpmspace run -- CMD` need no TPM\n");
 }
 
 TEST_F(MachineTest, WithoutATpmButServed) {
-  EXPECT_EQ(judged(70), "ok       no TPM is visible here; tpmspaced serves one\n");
+  EXPECT_EQ(judged(70), "ok       no TPM is visible here, but tpmspaced serves a TPM\n");
 }
 
 TEST_F(MachineTest, WithATpmThatTpmspacedServes) {
@@ -62,7 +62,7 @@ TEST_F(MachineTest, WithATpmThatTpmspacedServes) {
   EXPECT_EQ(text.find("problem"), std::string::npos) << text;
 }
 
-TEST_F(MachineTest, WithOneThatEverybodyCanOpen) {
+TEST_F(MachineTest, WithADeviceThatAllUsersCanOpen) {
   file("/dev/tpmrm0", "", 0666);
   const std::string text = judged();
   EXPECT_NE(text.find("problem  /dev/tpmrm0 has mode 0666"), std::string::npos) << text;
@@ -83,7 +83,7 @@ TEST_F(MachineTest, WithAbrmd) {
   EXPECT_NE(text.find("note     tpm2-abrmd runs (pid 90)"), std::string::npos) << text;
 }
 
-TEST_F(MachineTest, WithSomebodyElse) {
+TEST_F(MachineTest, WithAnotherProgram) {
   file("/dev/tpm0", "", 0600);
   file("/dev/tpmrm0", "", 0600);
   process(91, "tpm2_getcap", "/dev/tpm0");
@@ -98,7 +98,7 @@ TEST_F(MachineTest, WithATpmOfTheOldKind) {
   file("/sys/class/tpm/tpm1/device/x", "");
   const std::string text = judged();
   EXPECT_NE(text.find("problem  tpm0 is a TPM 1.2"), std::string::npos) << text;
-  EXPECT_NE(text.find("note     tpm1 does not tell its version"), std::string::npos) << text;
+  EXPECT_NE(text.find("note     tpm1 does not report its version"), std::string::npos) << text;
 }
 
 TEST_F(MachineTest, OtherFilesAreNoDevices) {
@@ -130,7 +130,7 @@ struct TctiRow {
 
 class TctiJudged : public testing::TestWithParam<TctiRow> {};
 
-TEST_P(TctiJudged, SaysWhatToDo) {
+TEST_P(TctiJudged, NamesTheRemedy) {
   const TctiRow& row = GetParam();
   Findings findings;
   judge_tcti({.socket = row.socket,
@@ -149,7 +149,7 @@ INSTANTIATE_TEST_SUITE_P(
         TctiRow{"Unset",
                 "/default.sock",
                 {},
-                "is not set: tpm2-tools choose for themselves; export TPM2TOOLS_TCTI=space:\n"},
+                "is not set: tpm2-tools choose a TCTI by themselves; export TPM2TOOLS_TCTI=space:\n"},
         TctiRow{"UnsetElsewhere", "/a/s.sock", {}, "export TPM2TOOLS_TCTI=space:path=/a/s.sock\n"},
         TctiRow{"UnsetWithAComma", "/a,b.sock", {}, "export TPM2TOOLS_TCTI=space:/a,b.sock\n"},
         TctiRow{"UnsetWithoutLibrary",
@@ -189,7 +189,7 @@ TEST(StatusJudged, OnlyARealChipNeedsTheMachineRestarted) {
     Findings findings;
     judge_status(status, findings);
     const std::string text = findings_text(findings);
-    EXPECT_NE(text.find("does not answer any more; "), std::string::npos) << text;
+    EXPECT_NE(text.find("no longer answers; "), std::string::npos) << text;
     EXPECT_EQ(text.find("the machine") != std::string::npos, status.tpm_backend.starts_with("device")) << text;
   }
 }
@@ -233,8 +233,7 @@ TEST(StatusJudged, SessionsThatAreAllTakenAreAProblem) {
   status.spaces_sessions = 64;
   judge_status(status, findings);
   const std::string text = findings_text(findings);
-  EXPECT_NE(text.find("problem  all 64 active sessions of the chip are taken (1 of them saved by clients)"),
-            std::string::npos)
+  EXPECT_NE(text.find("problem  all 64 active sessions of the chip are in use (1 saved by clients)"), std::string::npos)
       << text;
 }
 
@@ -282,7 +281,7 @@ TEST_F(CapabilitiesTest, AListThatNeverEndsIsGivenUp) {
   EXPECT_FALSE(handles(connection_, HandleRange::kPersistent));
 }
 
-TEST_F(CapabilitiesTest, WhatMakesNoSenseIsNoAnswer) {
+TEST_F(CapabilitiesTest, AMeaninglessResponseIsNoAnswer) {
   page(false, 1, 5, {0x81000000});  // fewer than it says
   EXPECT_FALSE(handles(connection_, HandleRange::kPersistent));
   page(false, 6, 0, {});  // another capability
@@ -308,7 +307,7 @@ TEST(StatusJudged, AnOrdinaryUserIsToldOfTheirOwnPartAlone) {
   EXPECT_NE(text.find("note     objects and sessions of other users are not shown to you; root"), std::string::npos)
       << text;
   EXPECT_EQ(text.find("no sessions"), std::string::npos) << text;
-  EXPECT_EQ(text.find("all its spaces"), std::string::npos) << text;
+  EXPECT_EQ(text.find("all spaces of this TPM"), std::string::npos) << text;
 }
 
 TEST(FindingsJson, SaysWhetherAllIsWell) {

@@ -15,7 +15,7 @@
 
 namespace tpmspace::tool {
 
-// What makes `tpmspace run` use it: arguments before the command, and variables.
+// The arguments before the command and the variables by which `tpmspace run` uses it.
 struct FakeDaemon {
   FakeDaemon(const std::string& behaviour, const std::string& pid_file, const std::string& runtime_dir);
   [[nodiscard]] std::vector<std::string> run(const std::vector<std::string>& command) const;

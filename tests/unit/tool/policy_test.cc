@@ -32,7 +32,7 @@ TEST(Policy, TheDaemonIsAskedInItsOwnWords) {
             (Words{"tpmspace", "--explain=uid=1", "--", "--x", "1"}));
 }
 
-TEST(Policy, CheckSaysWhatIsThereAndWhatIsOdd) {
+TEST(Policy, CheckCountsThePartsAndWarns) {
   const TempDir dir;
   const auto file = written(dir, kConfig);
   Program program(dir, {"policy", "check", file});
@@ -44,7 +44,7 @@ TEST(Policy, CheckSaysWhatIsThereAndWhatIsOdd) {
   EXPECT_EQ(program.err(), "");
 }
 
-TEST(Policy, CheckSaysWhatIsWrongAndWhere) {
+TEST(Policy, CheckReportsFaultAndPlace) {
   const TempDir dir;
   const auto file = written(dir, "[[rule]]\nprofile = \"saef\"\n");
   Program program(dir, {"policy", "check", file});
@@ -92,7 +92,7 @@ TEST(Policy, ExplainEndsWithTheVerdict) {
        1,
        "",
        "tpmspace: TPM2_Duplicate has 2 handles, not 0: write TPM2_Duplicate HANDLE HANDLE\n"},
-      {"gid=1002", {"TPM2_Duplicate"}, 1, "", "tpmspace: a client has a uid: write uid=33\n"},
+      {"gid=1002", {"TPM2_Duplicate"}, 1, "", "tpmspace: the uid is missing: write uid=33\n"},
   };
   for (const auto& [as, words, code, out, err] : cases) {
     Words arguments = {"policy", "explain", "--as", as, "--config", file};
@@ -121,7 +121,7 @@ TEST(Policy, TheDaemonsOwnCommandLine) {
       {{"--check-config", "GetRandom"}, 2, "tpmspaced: \"GetRandom\" is an unexpected argument"},
       {{"--check-config", "--explain", "uid=1", "GetRandom"}, 2, "tpmspaced: --"},
       {{"--explain"}, 2, "tpmspaced: --explain needs a value"},
-      {{"--explain", "uid=1"}, 1, "tpmspaced: there is no command: write one like"},
+      {{"--explain", "uid=1"}, 1, "tpmspaced: the command is missing: write a command like"},
       {{"--explain", "uid=1", "GetRandom"}, 0, ""},
   };
   for (const auto& [words, code, err] : cases) {

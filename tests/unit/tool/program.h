@@ -1,5 +1,5 @@
-// For tests of the program as a whole: starts build/bin/tpmspace and waits for it, output and errors in files.
-// No test of these waits for a time: each waits for what must come, within a bound that only a broken program meets.
+// For tests of the program as a whole: starts build/bin/tpmspace and waits for it, output and errors in files. No test
+// waits for a fixed time: each waits for an event, within a bound that only a broken program meets.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -36,11 +36,11 @@ Bytes read_all(int fd) {
   return out;
 }
 
-void write_all(int fd, wire::ByteView octets) {
-  while (!octets.empty()) {
-    const ssize_t n = write(fd, octets.data(), octets.size());
+void write_all(int fd, wire::ByteView bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = write(fd, bytes.data(), bytes.size());
     ASSERT_GT(n, 0);
-    octets = octets.subspan(static_cast<std::size_t>(n));
+    bytes = bytes.subspan(static_cast<std::size_t>(n));
   }
 }
 
@@ -102,7 +102,7 @@ TEST_F(RelayTest, AManagerWithoutAPlaceIsNamedAndItsAnswerDelivered) {
       testing::internal::CaptureStderr();
       EXPECT_EQ(go(), 1);
       const std::string said = testing::internal::GetCapturedStderr();
-      EXPECT_NE(said.find("tpmspaced at a test refuses more connections"), std::string::npos) << said;
+      EXPECT_NE(said.find("tpmspaced at a test refuses further connections"), std::string::npos) << said;
       EXPECT_EQ(output(), answer);
     }
   }
@@ -114,7 +114,7 @@ TEST_F(RelayTest, AManagerThatClosesWhileMuchIsSentStillHasItsLastWord) {
   peer_.hang_up();
   testing::internal::CaptureStderr();
   EXPECT_EQ(go(), 1);
-  EXPECT_NE(testing::internal::GetCapturedStderr().find("its log says why"), std::string::npos);
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("the log of tpmspaced says why"), std::string::npos);
   EXPECT_EQ(output(), Bytes{7});
 }
 

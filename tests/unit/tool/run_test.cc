@@ -1,4 +1,4 @@
-// `tpmspace run`: exit codes, signals, what the command is given, and that nothing is left behind.
+// `tpmspace run`: exit codes, signals, the command's environment, and that no files or processes are left behind.
 #include "tool/run.h"
 
 #include <gtest/gtest.h>
@@ -62,7 +62,7 @@ TEST_F(RunTest, ADaemonThatEndsEarlyIsQuoted) {
   EXPECT_TRUE(nothing_is_left());
 }
 
-TEST_F(RunTest, WhatADaemonWaitsForIsPassedOn) {
+TEST_F(RunTest, NoticesOfAWaitingDaemonArePassedOn) {
   EXPECT_EQ(run("wait", {"true"}), 0);
   EXPECT_EQ(err_, "tpmspace: tpmspaced: waiting for Godot\n");
 }
@@ -78,7 +78,7 @@ TEST_F(RunTest, NotifyIsEnoughToBeReady) {
   EXPECT_EQ(run("notify", {"sh", "-c", "exit 4"}), 4);
 }
 
-TEST_F(RunTest, WhatTheDaemonLoggedAsErrorsIsShown) {
+TEST_F(RunTest, TheDaemonsErrorsAreShown) {
   EXPECT_EQ(run("grumble", {"true"}), 0);
   EXPECT_EQ(err_, "tpmspace: tpmspaced: all is lost\n");
 }
@@ -163,7 +163,7 @@ TEST_F(RunTest, TheDaemonDiesWithTheTool) {
   EXPECT_EQ(program.wait(), 1000 + SIGKILL);
   EXPECT_TRUE(comes_true([&] { return contents(pid_file_) == "ended"; }));
   EXPECT_TRUE(comes_true([&] { return nothing_is_left(); }));
-  std::filesystem::remove(dir_.path("there"));  // the command is nobody's child now; it ends by itself
+  std::filesystem::remove(dir_.path("there"));  // the command has no parent now; it ends by itself
   EXPECT_TRUE(appears(dir_.path("gone")));
 }
 
@@ -173,7 +173,8 @@ TEST_F(RunTest, WithoutTheLibraryNothingIsStarted) {
   const FakeDaemon daemon = fake("serve");
   Program program(dir_, daemon.run({"true"}), daemon.environment, dir_.path("tpmspace"));
   EXPECT_EQ(program.wait(), 125);
-  EXPECT_TRUE(program.err().starts_with("tpmspace: libtss2-tcti-space.so.0, by which TPM programs ")) << program.err();
+  EXPECT_TRUE(program.err().starts_with("tpmspace: libtss2-tcti-space.so.0, the library by which programs "))
+      << program.err();
   EXPECT_FALSE(std::filesystem::exists(pid_file_));
 }
 
@@ -241,7 +242,7 @@ TEST_F(RealDaemonTest, TellsItsStatus) {
   EXPECT_NE(out_.find("\"connections\": {\"now\": 1"), std::string::npos) << out_;
 }
 
-TEST_F(RealDaemonTest, TheDoctorFindsWhatItHolds) {
+TEST_F(RealDaemonTest, TheDoctorListsTheContentsOfTheTpm) {
   (void)run_really({program_path("tpmspace"), "doctor"});  // the machine's own TPM may well have a problem
   EXPECT_NE(out_.find("ok       persistent objects: none"), std::string::npos) << out_ << err_;
   EXPECT_NE(out_.find("authorization failures are counted"), std::string::npos) << out_;

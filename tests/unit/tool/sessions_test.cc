@@ -1,4 +1,4 @@
-// How sessions are shown, and what `flush` understands and says.
+// The list of sessions, and the arguments and messages of `flush`.
 #include "tool/sessions.h"
 
 #include <gtest/gtest.h>
@@ -43,15 +43,15 @@ TEST(SessionsText, IsForPeople) {
   EXPECT_EQ(sessions_text({}), "no sessions\n");
 }
 
-TEST(SessionsText, SaysWhatItDoesNotShow) {
+TEST(SessionsText, CountsHiddenSessions) {
   proto::Sessions few;
   few.more_waiting = 9;
   EXPECT_NE(sessions_text(few).find("and 9 more\n"), std::string::npos);
   few.hidden_sessions = 5;
-  EXPECT_NE(sessions_text(few).find("of other users: sessions 5, waiting 0;"), std::string::npos);
+  EXPECT_NE(sessions_text(few).find("belong to other users: sessions 5, waiting 0;"), std::string::npos);
 }
 
-TEST(SessionsText, HasAColumnForWhoIsNotOutside) {
+TEST(SessionsText, HasAColumnForMembersOfANamespace) {
   auto some = example();
   some.sessions[0].tenant.tpm_namespace = "left";
   some.waiting[0].tenant.listener = "the-listener-of-a-rather-long-name";
@@ -85,7 +85,7 @@ TEST(SessionsJson, IsForPrograms) {
   EXPECT_NE(sessions_json({}).find(R"("sessions": [],)"), std::string::npos);
 }
 
-TEST(SessionNames, AreNumbersWhenNobodyKnowsThem) {
+TEST(SessionNames, AreNumbersIfTheMachineDoesNotKnowThem) {
   EXPECT_EQ(kind_name(proto::SessionKind::kTrial), "trial");
   EXPECT_EQ(kind_name(proto::SessionKind{9}), "9");
   EXPECT_EQ(state_name(proto::SessionState::kClientSaved), "client-saved");
@@ -135,12 +135,12 @@ TEST(WhatToFlush, IsNothingElse) {
   EXPECT_FALSE(what_to_flush(handles(std::vector<std::string>(proto::kMaxHandles + 1, "0x03000001"))));
 }
 
-TEST(Flushed, SaysWhatAndWhatNot) {
+TEST(Flushed, NamesFlushedAndMissingSessions) {
   const auto flushed = example().sessions;
   EXPECT_EQ(flushed_text(flushed),
             "flushed 0x02000000: hmac, saved, of uid 1000, idle for 0.2 s\n"
             "flushed 0x03000001: policy, abandoned, of uid 0, idle for 0.0 s\n");
-  EXPECT_EQ(flushed_text({}), "flushed nothing: there is no such session\n");
+  EXPECT_EQ(flushed_text({}), "flushed nothing: no such session exists\n");
   EXPECT_EQ(not_there(proto::FlushThese{{0x02000001, 0x03000002}}, flushed),
             std::vector<std::string>{"there is no session 0x03000002"});
   EXPECT_TRUE(not_there(proto::FlushAbandoned{}, {}).empty());

@@ -33,7 +33,7 @@ TEST(StatusText, IsForPeople) {
   EXPECT_EQ(status_text({}).find("TPM command "), std::string::npos) << "no table of nothing";
 }
 
-TEST(StatusText, SaysWhatAnOrdinaryUserIsNotTold) {
+TEST(StatusText, MarksValuesHiddenFromAnOrdinaryUser) {
   auto status = example_status();
   status.server_own_only = true;
   status.spaces_sessions = 3;
@@ -41,7 +41,7 @@ TEST(StatusText, SaysWhatAnOrdinaryUserIsNotTold) {
   EXPECT_NE(text.find("connections       now 2, ever -, refused -\n"), std::string::npos) << text;
   EXPECT_NE(text.find("spaces            objects -, objects loaded -, sessions 3, "), std::string::npos) << text;
   EXPECT_NE(text.find("limits            connections unlimited, objects per space 1000, "), std::string::npos) << text;
-  EXPECT_NE(text.find("\"-\" is for administrators alone"), std::string::npos) << text;
+  EXPECT_NE(text.find("only administrators see the values shown as \"-\""), std::string::npos) << text;
 }
 
 TEST(StatusJson, IsForPrograms) {

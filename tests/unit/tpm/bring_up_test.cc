@@ -19,7 +19,7 @@ std::unique_ptr<EmbeddedTpm> embedded() {
   return tpm ? std::move(*tpm) : nullptr;
 }
 
-// Two objects, two loaded sessions (an HMAC and a policy one), five saved ones.
+// Two objects, two loaded sessions (an HMAC and a policy session), five saved sessions.
 void leave_things_behind(wire::Tpm& tpm) {
   ASSERT_EQ(code_of(tpm.transact(startup(), 0)), rc::kSuccess);
   for (int i = 0; i < 2; ++i) ASSERT_EQ(code_of(tpm.transact(create_primary(ecc_template()), 0)), rc::kSuccess);
@@ -148,7 +148,7 @@ TEST(BringUp, SaysThatATpmIsInFailureMode) {
   EXPECT_NE(facts.error().find("failure mode"), std::string::npos) << facts.error();
 }
 
-TEST(BringUp, SaysWhyNobodyAnswers) {
+TEST(BringUp, ReportsWhyTheTpmDoesNotAnswer) {
   ScriptedTpm tpm([](ByteView) -> Answer {
     return tl::unexpected(wire::Tpm::Error{ErrorKind::kGone, "it went away"});
   });
@@ -255,7 +255,7 @@ TEST(BringUp, SurvivesGarbage) {
     std::mt19937 random(seed);
     ScriptedTpm tpm([&random](ByteView) -> Answer {
       Bytes noise(random() % 64);
-      for (auto& octet : noise) octet = static_cast<std::uint8_t>(random() % 3 == 0 ? random() : random() % 4);
+      for (auto& byte : noise) byte = static_cast<std::uint8_t>(random() % 3 == 0 ? random() : random() % 4);
       // Often enough with a header that is right, so that it gets further than the first check.
       if (random() % 8 != 0) return wire::success_response(noise);
       return noise;

@@ -133,7 +133,7 @@ TEST(Embedded, ADirectoryThatOthersCanReadIsRefused) {
   EXPECT_TRUE(EmbeddedTpm::open(directory));
 }
 
-TEST(Embedded, ADirectoryOfSomebodyElseIsRefused) {
+TEST(Embedded, AnotherUsersDirectoryIsRefused) {
   if (::geteuid() != 0) GTEST_SKIP() << "only root can give a directory away";
   const TempDir temp;
   const std::string directory = temp / "d";
@@ -210,7 +210,7 @@ TEST(Embedded, StateThatCannotBeWrittenPutsTheTpmInFailureModeAndSaysWhy) {
   EXPECT_NE(tpm->storage_error().find(".new"), std::string::npos) << tpm->storage_error();
 }
 
-TEST(Embedded, PowerLossForgetsWhatIsTransientAndKeepsTheRest) {
+TEST(Embedded, PowerLossForgetsTransientStateAndKeepsTheRest) {
   const auto tpm = must_start();
   ASSERT_TRUE(tpm);
   ASSERT_EQ(code_of(tpm->transact(define_index(), 0)), rc::kSuccess);
@@ -315,8 +315,8 @@ TEST(Embedded, ACancelWhileNothingRunsIsForgotten) {
   EXPECT_EQ(code_of(tpm->transact(create_primary(rsa_template()), 0)), rc::kSuccess);
 }
 
-// libtpms 0.9 answers FAILURE, though nothing has failed: what others have in the TPM stays.
-TEST(Embedded, WhatIsNoCiphertextDoesNotSwitchTheTpmOffAndOn) {
+// libtpms 0.9 answers FAILURE without a failure: the objects of others stay in the TPM.
+TEST(Embedded, AnInvalidCiphertextDoesNotResetTheTpm) {
   const auto tpm = must_start();
   ASSERT_TRUE(tpm);
   const auto victim = handle_in(tpm->transact(create_primary(ecc_template()), 0));

@@ -338,7 +338,7 @@ TEST_F(OnLibtpms, NoRoomForTheQuestionIsNoAnswerToIt) {
   EXPECT_NE(code_of(filter_->transact(authorized_by(bound, key), 0)), wire::from_manager(0x12F));
 }
 
-// The answer is what a libtpms without the fault gives.
+// The response is the response of a libtpms without the fault.
 TEST_F(OnLibtpms, NoKeySignsWithoutAHandle) {
   const auto key = handle_in(filter_->transact(create_primary(ecc_key_template()), 0));
   const Bytes certify =

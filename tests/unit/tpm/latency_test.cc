@@ -12,7 +12,7 @@ using namespace test;
 using namespace std::chrono_literals;
 
 Bytes create(ByteView public_area, bool encrypted) {
-  // A decrypt session hides what is in inSensitive, not how long it is.
+  // A decrypt session hides the contents of inSensitive, not the length.
   const Bytes secret(20, encrypted ? 0xEE : 0x00);
   return authorised(cc::kCreate, 0x80000000, wire::Writer().tpm2b(secret).tpm2b(public_area).u16(0).u32(0).bytes());
 }

@@ -1,4 +1,4 @@
-// The session ledger: what is written is read, and nothing else is believed.
+// The session ledger: a written ledger is read, and any other file is ignored.
 #include "tpm/session_ledger.h"
 
 #include <gtest/gtest.h>
@@ -27,7 +27,7 @@ class Ledger : public testing::Test {
   std::string directory_;
 };
 
-TEST_F(Ledger, SaysTheNextOneWhatTheLastOneHeld) {
+TEST_F(Ledger, TellsTheNextDaemonTheSessionsOfTheLast) {
   const HeldSessions held{7, 3, {0x02000000, 0x03000001, 0x02000FFF}};
   SessionLedger ledger(path());
   EXPECT_EQ(ledger.read(), HeldSessions{});
@@ -37,7 +37,7 @@ TEST_F(Ledger, SaysTheNextOneWhatTheLastOneHeld) {
   EXPECT_EQ(SessionLedger(path()).read(), (HeldSessions{8, 0, {}}));
 }
 
-TEST_F(Ledger, WhatIsNotWhollyOursIsNothing) {
+TEST_F(Ledger, ADamagedLedgerIsIgnored) {
   const std::string good = "tpmspace sessions 1\nreset 7\nrestart 3\n02000000\n";
   EXPECT_EQ(read(good), (HeldSessions{7, 3, {0x02000000}}));
   for (const auto* bad :
@@ -58,7 +58,7 @@ TEST_F(Ledger, ALinkIsNotFollowed) {
   EXPECT_EQ(std::string(std::istreambuf_iterator<char>(other), {}), "precious");
 }
 
-TEST_F(Ledger, WithoutADirectoryItSaysWhatThatMeans) {
+TEST_F(Ledger, WithoutADirectoryItNamesTheConsequence) {
   SessionLedger ledger(directory_ + "/none/sessions");
   const auto written = ledger.write({1, 0, {0x02000000}});
   ASSERT_FALSE(written);

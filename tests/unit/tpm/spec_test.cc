@@ -38,12 +38,12 @@ TEST(Spec, ReadsEveryFormAndFillsInDefaults) {
 
 struct Refused {
   const char* text;
-  const char* says;  // what the sentence must name
+  const char* says;  // the sentence must name this
 };
 
-TEST(Spec, RefusesEverythingElseWithASentenceThatSaysWhatToWrite) {
+TEST(Spec, RefusesOtherTextsWithTheCorrectForm) {
   const Refused cases[] = {
-      {"", "no TPM is called"},
+      {"", "is not a kind of TPM"},
       {"tabrmd", "write embedded"},
       {"embedded:", "names no directory"},
       {"embedded,", "KEY=VALUE"},

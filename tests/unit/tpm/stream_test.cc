@@ -1,4 +1,4 @@
-// The device back end over a socket pair: what a hostile or dying TPM may do to the stream.
+// The device back end over a socket pair: the faults of a hostile or dying TPM's stream.
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -44,7 +44,7 @@ class Peer {
   base::Fd ours_;
 };
 
-// What the device says when the TPM answers a command with `response`, and then closes if `closes`.
+// The device's result when the TPM answers a command with `response`, and then closes if `closes`.
 Answer answer_to(ByteView response, bool closes) {
   Peer peer;
   const auto device = peer.device();
@@ -75,13 +75,13 @@ TEST(Device, PassesCommandAndResponseUnchanged) {
   }
 }
 
-TEST(Device, PutsAResponseTogetherThatArrivesOctetByOctet) {
+TEST(Device, PutsAResponseTogetherThatArrivesByteByByte) {
   Peer peer;
   const auto device = peer.device();
   const Bytes response = wire::success_response(Bytes(20, 9));
   std::thread tpm([&] {
     (void)peer.read(get_random().size());
-    for (const std::uint8_t octet : response) peer.write({&octet, 1});
+    for (const std::uint8_t byte : response) peer.write({&byte, 1});
   });
   const auto answer = device->transact(get_random(), 0);
   tpm.join();
@@ -207,11 +207,11 @@ TEST(Device, RefusesOtherLocalitiesAndSendsNothing) {
   const auto answer = device->transact(get_random(), 1);
   ASSERT_FALSE(answer);
   EXPECT_EQ(answer.error().kind, ErrorKind::kNotPossible);
-  std::uint8_t octet = 0;
-  EXPECT_EQ(::recv(peer.tpm.get(), &octet, 1, MSG_DONTWAIT), -1);
+  std::uint8_t byte = 0;
+  EXPECT_EQ(::recv(peer.tpm.get(), &byte, 1, MSG_DONTWAIT), -1);
 }
 
-TEST(Device, OpenSaysWhatIsWrongWithThePath) {
+TEST(Device, OpenReportsAWrongPath) {
   const TempDir temp;
   const auto missing = DeviceTpm::open(temp / "tpm0");
   ASSERT_FALSE(missing);
@@ -220,7 +220,7 @@ TEST(Device, OpenSaysWhatIsWrongWithThePath) {
   const base::Fd made(::open(file.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
   const auto wrong = DeviceTpm::open(file);
   ASSERT_FALSE(wrong);
-  EXPECT_NE(wrong.error().find("no character device"), std::string::npos) << wrong.error();
+  EXPECT_NE(wrong.error().find("not a character device"), std::string::npos) << wrong.error();
 }
 
 TEST(Open, BuildsAChainOnADescriptor) {

@@ -1,4 +1,4 @@
-// What the tests of this room share: commands to send, a scripted TPM, a clock that only moves when told, a directory
+// Shared by the tests of this room: commands to send, a scripted TPM, a clock that only moves when told, a directory
 // that goes away.
 #pragma once
 
@@ -72,8 +72,8 @@ inline Bytes startup(std::uint16_t type = 0) {
 inline Bytes shutdown(std::uint16_t type) {
   return plain(cc::kShutdown, wire::Writer().u16(type).bytes());
 }
-inline Bytes get_random(std::uint16_t octets = 8) {
-  return plain(cc::kGetRandom, wire::Writer().u16(octets).bytes());
+inline Bytes get_random(std::uint16_t bytes = 8) {
+  return plain(cc::kGetRandom, wire::Writer().u16(bytes).bytes());
 }
 inline Bytes read_clock() {
   return plain(cc::kReadClock);
@@ -156,7 +156,7 @@ inline Bytes body_of(const Answer& answer) {
 
 // --- doubles ---
 
-// Answers what its function says, and keeps what it was sent.
+// Answers with its function's result, and keeps the commands sent.
 class ScriptedTpm final : public BackEnd {
  public:
   using Script = std::function<Answer(ByteView command)>;

@@ -185,7 +185,7 @@ TEST_F(Swtpm, ItsDeathIsAnErrorNotAHang) {
 
 TEST_F(Swtpm, HangingUpFreesAThreadThatWaitsForAStoppedProcess) {
   start();
-  // Locality 0 is what it has, so the wait is for the response; locality 1 waits on the control channel.
+  // swtpm has locality 0, so the wait is for the response; locality 1 waits on the control channel.
   for (const std::uint8_t locality : {std::uint8_t{0}, std::uint8_t{1}}) {
     const auto tpm = connect();
     ASSERT_TRUE(tpm);
@@ -228,7 +228,7 @@ TEST(SwtpmThatIsSilent, IsSaidToBeWaitedFor) {
   EXPECT_EQ(told, std::vector<std::string>{"waiting for swtpm's control channel at " + spec.control});
 }
 
-// A listener that takes nobody more: its backlog is full.
+// A listener that accepts no more connections: its backlog is full.
 class FullListener {
  public:
   FullListener(int family, const sockaddr* address, socklen_t size)
@@ -273,14 +273,14 @@ void expect_left_when_given_up(const Spec& spec) {
   EXPECT_FALSE(SwtpmTpm::open(spec, {}, never_wanted.get_token()));
 }
 
-TEST(SwtpmThatIsSilent, IsLeftWhenNobodyWantsItAnyMore) {
+TEST(SwtpmThatIsSilent, IsLeftWhenItIsNoLongerWanted) {
   const TempDir temp;
   const SwtpmUnixSpec spec{temp / "s", temp / "s.ctrl"};
   sockaddr_un address = {};
   address.sun_family = AF_UNIX;
   spec.path.copy(address.sun_path, sizeof address.sun_path - 1);
   const FullListener full(AF_UNIX, static_cast<sockaddr*>(static_cast<void*>(&address)), sizeof address);
-  expect_left_when_given_up(spec);  // its data channel takes nobody
+  expect_left_when_given_up(spec);  // its data channel accepts no connection
 
   sockaddr_in local = {};
   local.sin_family = AF_INET;
@@ -345,8 +345,9 @@ TEST_F(Swtpm, SpeaksTcpToo) {
   FAIL() << why;
 }
 
-// One thread's worth of swtpm: what it was told, in order, and answers that can be late. It cancels as swtpm could if
-// it had more than one thread, and says "failed" to every cancel so that an answer taken for another one shows.
+// One thread's worth of swtpm: the commands received, in order, and responses that can be late. It cancels as swtpm
+// could if it had more than one thread, and says "failed" to every cancel so that an answer taken for another one
+// shows.
 class FakeSwtpm {
  public:
   explicit FakeSwtpm(const SwtpmUnixSpec& spec)
@@ -446,7 +447,7 @@ TEST(SwtpmControl, LocalityIsToldOnlyWhenItChanges) {
                                                    "command", "locality 0", "command"}));
 }
 
-TEST(SwtpmControl, ACancelReachesARunningCommandOnceAndItsAnswerIsNobodyElses) {
+TEST(SwtpmControl, ACancelReachesARunningCommandOnceAndItsResponseIsForNoOther) {
   const TempDir temp;
   const SwtpmUnixSpec spec{temp / "s", temp / "c"};
   FakeSwtpm fake(spec);

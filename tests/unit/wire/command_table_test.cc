@@ -46,13 +46,13 @@ CommandAttributes attributes(std::uint32_t raw) {
   return CommandAttributes{raw};
 }
 
-TEST(CommandTable, ARowSaysWhatEachHandleIsFor) {
+TEST(CommandTable, ARowHasTheUseOfEachHandle) {
   for (const auto& row : CommandTable::builtin().rows())
     for (std::size_t i = 0; i < kMaxHandles; ++i)
       EXPECT_EQ(row.uses.at(i) == HandleUse::kUnknown, i >= row.handles) << row.name << ", handle " << i + 1;
 }
 
-TEST(CommandTable, WhatAuthorizesAnNvIndexStandsBeforeIt) {
+TEST(CommandTable, TheAuthorityOfAnNvIndexStandsBeforeIt) {
   for (const auto& row : CommandTable::builtin().rows())
     for (std::size_t i = 0; i < row.handles; ++i)
       if (row.uses.at(i) == HandleUse::kNvAuthority) {
@@ -63,10 +63,10 @@ TEST(CommandTable, WhatAuthorizesAnNvIndexStandsBeforeIt) {
       }
 }
 
-TEST(CommandTable, WhatAuthorizesIsAuthorized) {
+TEST(CommandTable, AnAuthorityIsAuthorized) {
   for (const auto& row : CommandTable::builtin().rows())
     for (std::size_t i = 0; i < row.handles; ++i) switch (row.uses.at(i)) {
-        case HandleUse::kAuthority:  // but for what a session is bound to: its value enters the session's key
+        case HandleUse::kAuthority:  // except for a session's bound entity: its value enters the session's key
         case HandleUse::kNvAuthority:
         case HandleUse::kNvLockAll:
         case HandleUse::kPcrExtend:
@@ -78,14 +78,14 @@ TEST(CommandTable, WhatAuthorizesIsAuthorized) {
       }
 }
 
-TEST(CommandTable, WhatAHandleIsForIsUnknownWhereTheChipCountsOtherwise) {
+TEST(CommandTable, AHandlesUseIsUnknownWhereTheChipCountsOtherwise) {
   CommandTable table = CommandTable::builtin();
   const CommandAttributes chip[] = {CommandAttributes{cc::kUnseal | 2U << 25}};  // with two handles
   EXPECT_EQ(table.adopt(chip).size(), 1U);
   EXPECT_EQ(table.find(cc::kUnseal)->uses.at(0), HandleUse::kUnknown);
 }
 
-TEST(CommandTable, AdoptingDropsWhatTheChipLacks) {
+TEST(CommandTable, AdoptingDropsCommandsThatTheChipLacks) {
   CommandTable table = CommandTable::builtin();
   const CommandAttributes chip[] = {attributes(0x0000017B)};  // GetRandom alone
   EXPECT_TRUE(table.adopt(chip).empty());

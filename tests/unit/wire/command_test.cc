@@ -23,7 +23,7 @@ Bytes hex(std::string_view text) {
   return out;
 }
 
-// What a parser says to `text`: 0 for a command.
+// The parser's code for `text`: 0 for a command.
 Rc verdict(std::string_view text) {
   const auto command = Command::parse(hex(text), CommandTable::builtin(), 4096);
   return command ? rc::kSuccess : command.error();
@@ -38,13 +38,13 @@ struct Row {
 // docs/tpm-behaviour.md, "Error responses of libtpms".
 const Row kRows[] = {
     {"GetRandom", "8001 0000000c 0000017b 0008", 0},
-    {"trailing octets are the TPM's to refuse", "8001 0000000d 0000017b 0008 00", 0},
+    {"trailing bytes are the TPM's to refuse", "8001 0000000d 0000017b 0008 00", 0},
     {"nothing at all", "", 0x09A},
     {"half a tag", "80", 0x09A},
     {"half a size", "8001 0000", 0x09A},
-    {"nine octets that say so", "8001 00000009 000001", 0x09A},
-    {"nine octets that say ten", "8001 0000000a 000001", 0x142},
-    {"nine octets with a bad tag", "8003 00000009 000001", 0x084},
+    {"nine bytes that say so", "8001 00000009 000001", 0x09A},
+    {"nine bytes that say ten", "8001 0000000a 000001", 0x142},
+    {"nine bytes with a bad tag", "8003 00000009 000001", 0x084},
     {"bad tag", "8003 0000000c 0000017b 0008", 0x084},
     {"bad tag of TPM 1.2", "00c1 0000000c 0000017b 0008", 0x084},
     {"tag of a TPM 1.2 response", "00c4 0000000c 0000017b 0008", 0x01E},

@@ -15,7 +15,7 @@ TEST(Numbers, HaveOneFormOnly) {
   EXPECT_EQ(Numbers{}.ranges().size(), 0U);
 }
 
-TEST(Numbers, ContainARangeOnlyWhole) {
+TEST(Numbers, ContainARangeOnlyCompletely) {
   const Numbers numbers{{1, 4}, {6, 9}};
   EXPECT_TRUE(numbers.contains({1, 4}));
   EXPECT_FALSE(numbers.contains({4, 6}));
