@@ -19,7 +19,7 @@ inline constexpr std::size_t kMostHandles = 16;
 
 // "flush of the sessions of uid 33"
 [[nodiscard]] std::string sentence_of(const proto::SessionOrder& order);
-// "flush of the sessions of uid 33: it concerned 2 sessions". `code`: the code of a failure. `sessions`: nullopt: the
+// "flush of the sessions of uid 33: 2 sessions". `code`: the code of a failure. `sessions`: nullopt: the
 // number is unknown, since the client left before the end of the order.
 [[nodiscard]] std::string sentence_of_end(const std::string& order, wire::Rc code,
                                           const std::optional<std::size_t>& sessions);

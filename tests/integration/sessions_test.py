@@ -210,7 +210,7 @@ class SessionsTest(unittest.TestCase):
         self.assertEqual(self.only_session()["handle"], f"0x{kept:08x}")
         for handle in taken:
             self.assertEqual(code_of(other.command(use(handle))), MANAGER | REFERENCE_S0)
-        self.daemon.wait_for_log("concerned 5")
+        self.daemon.wait_for_log(f"uid {OTHER_UID}: 5 sessions")
 
     def test_another_user_may_not_flush(self):
         self.start("embedded", "--socket-mode", "0666")
