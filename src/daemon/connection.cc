@@ -72,39 +72,17 @@ void Connection::send_output() {
   update_watch();
 }
 
-void Connection::send_reply() {
-  turns_.charge(identity_.owner, dialogue_.output().size() / limits::kReplyPerFrame);
-  send_output();
-}
-
 void Connection::deliver(wire::ByteView response) {
   if (over_) return;
   dialogue_.answer(response);
   send_output();
 }
 
-void Connection::deliver_order(const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions) {
+void Connection::reply(const proto::Reply& what) {
   if (over_) return;
-  dialogue_.order_done(sessions);
-  send_reply();
-}
-
-void Connection::deliver_status(const proto::Status& status) {
-  if (over_) return;
-  dialogue_.status_done(status);
-  send_reply();
-}
-
-void Connection::deliver_sessions(const tl::expected<proto::Sessions, wire::Rc>& sessions) {
-  if (over_) return;
-  dialogue_.sessions_done(sessions);
-  send_reply();
-}
-
-void Connection::deliver_outcome(const proto::Outcome& outcome) {
-  if (over_) return;
-  dialogue_.reload_done(outcome);
-  send_reply();
+  dialogue_.reply(what);
+  turns_.charge(identity_.owner, dialogue_.output().size() / limits::kReplyPerFrame);
+  send_output();
 }
 
 void Connection::stop_reading() {

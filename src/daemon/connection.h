@@ -36,24 +36,7 @@ class Connection final : private proto::Dialogue::Manager {
 
     [[nodiscard]] virtual std::optional<wire::Rc> submit(Connection& from, wire::Command command,
                                                          std::uint8_t locality) = 0;
-    virtual void cancel(Connection& from) = 0;
-    [[nodiscard]] virtual bool may_have_locality(Connection& from, std::uint8_t locality) = 0;
-    [[nodiscard]] virtual std::optional<wire::Rc> narrow(Connection& from, const std::string& profile) = 0;
-    [[nodiscard]] virtual proto::HelloReply hello() = 0;
-    [[nodiscard]] virtual std::optional<proto::Status> status(Connection& from) = 0;
-    [[nodiscard]] virtual std::optional<wire::Rc> ask_for_sessions(Connection& from) = 0;
-    [[nodiscard]] virtual std::optional<wire::Rc> order(Connection& from, const proto::SessionOrder& what) = 0;
-    [[nodiscard]] virtual std::optional<wire::Rc> reload(Connection& from) = 0;
-    [[nodiscard]] virtual tl::expected<std::vector<proto::ListenerEntry>, wire::Rc> listeners(Connection& from) = 0;
-    [[nodiscard]] virtual tl::expected<proto::Outcome, wire::Rc> change_listener(Connection& from,
-                                                                                 const proto::ListenerOrder& what) = 0;
-    [[nodiscard]] virtual tl::expected<std::string, wire::Rc> learn(Connection& from, const std::string& name) = 0;
-    [[nodiscard]] virtual std::optional<wire::Rc> use_chip(Connection& from, const std::string& name) = 0;
-    [[nodiscard]] virtual tl::expected<proto::Clients, wire::Rc> clients(Connection& from, std::uint64_t after) = 0;
-    [[nodiscard]] virtual tl::expected<proto::WhoReport, wire::Rc> who(Connection& from,
-                                                                       const proto::WhoQuestion& what) = 0;
-    [[nodiscard]] virtual std::optional<wire::Rc> share(Connection& from, const proto::Token& token) = 0;
-    [[nodiscard]] virtual std::optional<wire::Rc> join(Connection& from, const proto::Join& what) = 0;
+    [[nodiscard]] virtual std::optional<proto::Reply> handle(Connection& from, const proto::Request& request) = 0;
     virtual void answered_early(Connection& from, wire::Rc code) = 0;
     // `from` will be closed, for the reason `why`.
     virtual void cut_off(Connection& from, const std::string& why) = 0;
@@ -85,13 +68,8 @@ class Connection final : private proto::Dialogue::Manager {
   void turn();
   // The response to the command in flight.
   void deliver(wire::ByteView response);
-  // The reply to the client's order about sessions.
-  void deliver_order(const tl::expected<std::vector<proto::SessionEntry>, wire::Rc>& sessions);
-  // The reply to the client's question, or the code of its refusal.
-  void deliver_status(const proto::Status& status);
-  void deliver_sessions(const tl::expected<proto::Sessions, wire::Rc>& sessions);
-  // The reply to the client's request to reload the configuration.
-  void deliver_outcome(const proto::Outcome& outcome);
+  // The reply for which the client waits.
+  void reply(const proto::Reply& what);
   // From now on the connection only awaits the response to the command in flight.
   void stop_reading();
 
@@ -99,26 +77,7 @@ class Connection final : private proto::Dialogue::Manager {
   std::optional<wire::Rc> submit(wire::Command command, std::uint8_t locality) override {
     return host_.submit(*this, std::move(command), locality);
   }
-  void cancel() override { host_.cancel(*this); }
-  bool may_have_locality(std::uint8_t locality) override { return host_.may_have_locality(*this, locality); }
-  std::optional<wire::Rc> narrow(const std::string& profile) override { return host_.narrow(*this, profile); }
-  proto::HelloReply hello() override { return host_.hello(); }
-  std::optional<proto::Status> status() override { return host_.status(*this); }
-  std::optional<wire::Rc> ask_for_sessions() override { return host_.ask_for_sessions(*this); }
-  std::optional<wire::Rc> order(const proto::SessionOrder& what) override { return host_.order(*this, what); }
-  std::optional<wire::Rc> reload() override { return host_.reload(*this); }
-  tl::expected<std::vector<proto::ListenerEntry>, wire::Rc> listeners() override { return host_.listeners(*this); }
-  tl::expected<proto::Outcome, wire::Rc> change_listener(const proto::ListenerOrder& what) override {
-    return host_.change_listener(*this, what);
-  }
-  tl::expected<std::string, wire::Rc> learn(const std::string& name) override { return host_.learn(*this, name); }
-  std::optional<wire::Rc> use_chip(const std::string& name) override { return host_.use_chip(*this, name); }
-  tl::expected<proto::Clients, wire::Rc> clients(std::uint64_t after) override { return host_.clients(*this, after); }
-  tl::expected<proto::WhoReport, wire::Rc> who(const proto::WhoQuestion& what) override {
-    return host_.who(*this, what);
-  }
-  std::optional<wire::Rc> share(const proto::Token& token) override { return host_.share(*this, token); }
-  std::optional<wire::Rc> join(const proto::Join& what) override { return host_.join(*this, what); }
+  std::optional<proto::Reply> handle(const proto::Request& request) override { return host_.handle(*this, request); }
   void answered_early(wire::Rc code) override { host_.answered_early(*this, code); }
   void cut_off(const std::string& why) override { host_.cut_off(*this, why); }
 
@@ -128,8 +87,6 @@ class Connection final : private proto::Dialogue::Manager {
   void handle();
   // Sends the output. Frames that arrived meanwhile are handled in the next turn.
   void send_output();
-  // A control reply for which the client waited.
-  void send_reply();
   void ask_for_turn();
   void end();
   void update_watch();

@@ -237,7 +237,7 @@ void Server::on_order_done(host::ClientId client,
   if (found == clients_.end()) return;
   Connection& to = *found->second.connection;
   audit_order(to, sessions ? wire::rc::kSuccess : sessions.error(), sessions ? sessions->size() : 0);
-  to.deliver_order(sessions);
+  to.reply(reply_or_refusal<proto::OrderReply>(proto::MessageType::kOrder, sessions));
 }
 
 void Server::audit_order(const Connection& of, wire::Rc code, const std::optional<std::size_t>& sessions) {

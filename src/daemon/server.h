@@ -129,22 +129,7 @@ class Server final : private Connection::Host {
 
   // --- Connection::Host: server_requests.cc ---
   std::optional<wire::Rc> submit(Connection& from, wire::Command command, std::uint8_t locality) override;
-  void cancel(Connection& from) override;
-  bool may_have_locality(Connection& from, std::uint8_t locality) override;
-  std::optional<wire::Rc> narrow(Connection& from, const std::string& profile) override;
-  proto::HelloReply hello() override;
-  std::optional<proto::Status> status(Connection& from) override;
-  std::optional<wire::Rc> ask_for_sessions(Connection& from) override;
-  std::optional<wire::Rc> order(Connection& from, const proto::SessionOrder& what) override;
-  std::optional<wire::Rc> reload(Connection& from) override;
-  tl::expected<std::vector<proto::ListenerEntry>, wire::Rc> listeners(Connection& from) override;
-  tl::expected<proto::Outcome, wire::Rc> change_listener(Connection& from, const proto::ListenerOrder& what) override;
-  tl::expected<std::string, wire::Rc> learn(Connection& from, const std::string& name) override;
-  std::optional<wire::Rc> use_chip(Connection& from, const std::string& name) override;
-  tl::expected<proto::Clients, wire::Rc> clients(Connection& from, std::uint64_t after) override;  // server_clients.cc
-  tl::expected<proto::WhoReport, wire::Rc> who(Connection& from, const proto::WhoQuestion& what) override;
-  std::optional<wire::Rc> share(Connection& from, const proto::Token& token) override;
-  std::optional<wire::Rc> join(Connection& from, const proto::Join& what) override;
+  std::optional<proto::Reply> handle(Connection& from, const proto::Request& request) override;
   void answered_early(Connection& from, wire::Rc code) override;
   void cut_off(Connection& from, const std::string& why) override;
   void over(Connection& from) override;  // server.cc
@@ -180,6 +165,23 @@ class Server final : private Connection::Host {
   [[nodiscard]] proto::Status status_of(Connection& from, host::TpmHost& host, const engine::SessionList* list);
   std::optional<wire::Rc> ask_host_for_sessions(Connection& from, bool only_own);
   [[nodiscard]] bool is_administrator(Connection& from) { return rights_of(from).profile().administer; }
+
+  // --- Requests ---
+  bool may_have_locality(Connection& from, std::uint8_t locality);
+  std::optional<wire::Rc> narrow(Connection& from, const std::string& profile);
+  proto::HelloReply hello();
+  std::optional<proto::Status> status(Connection& from);
+  std::optional<wire::Rc> ask_for_sessions(Connection& from);
+  std::optional<wire::Rc> order(Connection& from, const proto::SessionOrder& what);
+  std::optional<wire::Rc> reload(Connection& from);
+  tl::expected<std::vector<proto::ListenerEntry>, wire::Rc> listeners(Connection& from);
+  tl::expected<proto::Outcome, wire::Rc> change_listener(Connection& from, const proto::ListenerOrder& what);
+  tl::expected<std::string, wire::Rc> learn(Connection& from, const std::string& name);
+  std::optional<wire::Rc> use_chip(Connection& from, const std::string& name);
+  tl::expected<proto::Clients, wire::Rc> clients(Connection& from, std::uint64_t after);  // server_clients.cc
+  tl::expected<proto::WhoReport, wire::Rc> who(Connection& from, const proto::WhoQuestion& what);
+  std::optional<wire::Rc> share(Connection& from, const proto::Token& token);
+  std::optional<wire::Rc> join(Connection& from, const proto::Join& what);
 
   // --- Reports about clients: server_clients.cc ---
   // "TPM2_Sign", by the client's TPM; empty: the TPM has no such command.

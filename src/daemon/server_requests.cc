@@ -17,12 +17,13 @@
 #include "log/audit_sentences.h"
 #include "proto/json.h"
 #include "proto/listener_text.h"
+#include "proto/overloaded.h"
 
 namespace tpmspace::daemon {
 namespace {
 
 constexpr wire::Rc kNoSuchProfile = wire::from_manager(wire::rc::kValue), kNoName = kNoSuchProfile,
-                   kNoSuchToken = kNoSuchProfile;
+                   kNoSuchToken = kNoSuchProfile, kNoLocality = wire::from_manager(wire::rc::kLocality);
 
 // The line of the rule that gave the profile.
 std::optional<int> line_of(const guard::Choice& choice, const guard::Policy& policy) {
@@ -143,8 +144,52 @@ observe::AuditRecord Server::record_of_change(Connection& from, const wire::Comm
   return out;
 }
 
-void Server::cancel(Connection& from) {
-  host_of(from).cancel(from.id());
+std::optional<proto::Reply> Server::handle(Connection& from, const proto::Request& request) {
+  using Answer = std::optional<proto::Reply>;
+  using Type = proto::MessageType;
+  const auto done = [&](const std::optional<wire::Rc>& refused, const Answer& reply) {
+    return refused ? Answer(refusal_of_request(proto::type_of(request), *refused)) : reply;
+  };
+  return std::visit(
+      proto::Overloaded{
+          [&](const proto::Hello&) -> Answer { return hello(); },
+          [&](const proto::Cancel&) -> Answer {
+            host_of(from).cancel(from.id());
+            return proto::CancelReply{};
+          },
+          [&](const proto::Locality& wanted) {
+            return done(may_have_locality(from, wanted.locality) ? std::nullopt : std::optional(kNoLocality),
+                        proto::LocalityReply{});
+          },
+          [&](const proto::StatusRequest&) -> Answer {
+            if (auto now = status(from)) return proto::StatusReply{*std::move(now)};
+            return std::nullopt;
+          },
+          [&](const proto::SessionsRequest&) { return done(ask_for_sessions(from), std::nullopt); },
+          [&](const proto::OrderRequest& wanted) { return done(order(from, wanted.what), std::nullopt); },
+          [&](const proto::Narrow& wanted) { return done(narrow(from, wanted.profile), proto::NarrowReply{}); },
+          [&](const proto::Reload&) { return done(reload(from), std::nullopt); },
+          [&](const proto::ListenersRequest&) -> Answer {
+            return reply_or_refusal<proto::ListenersReply>(Type::kListeners, listeners(from));
+          },
+          [&](const proto::ListenerRequest& wanted) -> Answer {
+            return reply_or_refusal<proto::ListenerReply>(Type::kListener, change_listener(from, wanted.what));
+          },
+          [&](const proto::Learn& wanted) -> Answer {
+            return reply_or_refusal<proto::LearnReply>(Type::kLearn, learn(from, wanted.name));
+          },
+          [&](const proto::UseChip& wanted) { return done(use_chip(from, wanted.name), proto::UseChipReply{}); },
+          [&](const proto::ClientsRequest& wanted) -> Answer {
+            return reply_or_refusal<proto::ClientsReply>(Type::kClients, clients(from, wanted.after));
+          },
+          [&](const proto::WhoRequest& wanted) -> Answer {
+            return reply_or_refusal<proto::WhoReply>(Type::kWho, who(from, wanted.what));
+          },
+          [&](const proto::Share& wanted) { return done(share(from, wanted.token), proto::ShareReply{}); },
+          [&](const proto::Join& wanted) { return done(join(from, wanted), std::nullopt); },
+          [&](const proto::Sync& sync) -> Answer { return proto::SyncReply{sync.mark}; },
+      },
+      request);
 }
 
 proto::HelloReply Server::hello() {
@@ -243,11 +288,13 @@ void Server::on_listed(std::size_t chip, host::ClientId client,
   if (found == clients_.end()) return;
   Connection& to = *found->second.connection;
   if (std::exchange(found->second.wants_status, false))
-    return to.deliver_status(status_of(to, chips_.host(chip), list ? &*list : nullptr));
+    return to.reply(proto::StatusReply{status_of(to, chips_.host(chip), list ? &*list : nullptr)});
   const auto tenant_of = [&, tells = found->second.tells_tenants](space::OwnerId owner) {
     return tells ? told(access_control_.tenant_of_owner(owner)) : proto::Tenant{};
   };
-  to.deliver_sessions(list.map([&](const engine::SessionList& one) { return host::TpmHost::told(one, tenant_of); }));
+  to.reply(reply_or_refusal<proto::SessionsReply>(
+      proto::MessageType::kSessions,
+      list.map([&](const engine::SessionList& one) { return host::TpmHost::told(one, tenant_of); })));
 }
 
 proto::Status Server::status_of(Connection& from, host::TpmHost& host, const engine::SessionList* list) {
@@ -345,7 +392,7 @@ void Server::on_read_again(Rereading::Result read, const std::vector<host::Clien
   audit_.write(record);
   for (const host::ClientId client : for_whom)
     if (const auto found = clients_.find(client); found != clients_.end())
-      found->second.connection->deliver_outcome(out);
+      found->second.connection->reply(proto::ReloadReply{out});
 }
 
 std::optional<std::string> Server::not_served(const guard::Access& access) const {

@@ -5,6 +5,8 @@
 
 #include <random>
 
+#include "proto/message_table.h"
+
 namespace tpmspace::proto {
 namespace {
 
@@ -47,6 +49,44 @@ TEST(Request, ThereAndBack) {
 
 TEST(Request, HelloOnTheWireIsAsDocumented) {
   EXPECT_EQ(encode(Request(Hello{})), (Bytes{0x53, 0x50, 0, 0, 0, 12, 0, 0, 0, 1, 0, 1}));
+}
+
+TEST(MessageTable, EachMessageHasItsNumberItsNameAndItsStage) {
+  struct Wanted {
+    MessageType type;
+    std::string_view name;
+    Stage stage;
+  };
+  constexpr Wanted kWanted[] = {
+      {MessageType::kHello, "Hello", Stage::kAnyTime},
+      {MessageType::kCancel, "Cancel", Stage::kAfterHello},
+      {MessageType::kLocality, "Locality", Stage::kAfterHello},
+      {MessageType::kStatus, "Status", Stage::kAfterHello},
+      {MessageType::kSessions, "Sessions", Stage::kAfterHello},
+      {MessageType::kOrder, "Order", Stage::kAfterHello},
+      {MessageType::kNarrow, "Narrow", Stage::kAfterHello},
+      {MessageType::kReload, "Reload", Stage::kAfterHello},
+      {MessageType::kListeners, "Listeners", Stage::kAfterHello},
+      {MessageType::kListener, "Listener", Stage::kAfterHello},
+      {MessageType::kLearn, "Learn", Stage::kAfterHello},
+      {MessageType::kUseChip, "UseChip", Stage::kBeforeCommands},
+      {MessageType::kShare, "Share", Stage::kAfterHello},
+      {MessageType::kJoin, "Join", Stage::kBeforeCommands},
+      {MessageType::kClients, "Clients", Stage::kAfterHello},
+      {MessageType::kWho, "Who", Stage::kAfterHello},
+      {MessageType::kSync, "Sync", Stage::kAfterHello},
+  };
+  EXPECT_EQ(message_table().size(), std::size(kWanted));
+  std::uint32_t number = 0;
+  for (const auto& wanted : kWanted) {
+    const MessageRow* row = find_message(++number);
+    ASSERT_NE(row, nullptr) << wanted.name;
+    EXPECT_EQ(row->type, wanted.type) << wanted.name;
+    EXPECT_EQ(row->name, wanted.name);
+    EXPECT_EQ(row->stage, wanted.stage) << wanted.name;
+  }
+  EXPECT_EQ(find_message(0), nullptr);
+  EXPECT_EQ(find_message(++number), nullptr);
 }
 
 struct RefusedRow {

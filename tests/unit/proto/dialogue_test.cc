@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "proto/overloaded.h"
 #include "wire/response.h"
 
 namespace tpmspace::proto {
@@ -22,56 +23,26 @@ class FakeManager final : public Dialogue::Manager {
     localities.push_back(locality);
     return std::nullopt;
   }
-  void cancel() override { ++cancels; }
-  proto::HelloReply hello() override { return {1, "test", 7}; }
-  std::optional<proto::Status> status() override { return later ? std::nullopt : std::optional(proto::Status{}); }
-  bool may_have_locality(std::uint8_t locality) override { return locality != 4; }
-  std::optional<wire::Rc> narrow(const std::string& profile) override {
-    if (!refuse) narrowed_to.push_back(profile);
-    return refuse;
-  }
-  std::optional<wire::Rc> ask_for_sessions() override { return refuse; }
-  std::optional<wire::Rc> reload() override { return refuse; }
-  tl::expected<std::vector<proto::ListenerEntry>, wire::Rc> listeners() override {
-    if (refuse) return tl::make_unexpected(*refuse);
-    return std::vector{proto::ListenerEntry{.name = "main", .path = "/a"}};
-  }
-  tl::expected<proto::Outcome, wire::Rc> change_listener(const proto::ListenerOrder&) override {
-    return outcome("made");
-  }
-  tl::expected<proto::Outcome, wire::Rc> outcome(const std::string& sentence) const {
-    if (refuse) return tl::make_unexpected(*refuse);
-    return proto::Outcome{true, sentence};
-  }
-  std::optional<wire::Rc> order(const proto::SessionOrder& what) override {
-    if (!refuse) ordered.push_back(what);
-    return refuse;
-  }
-  tl::expected<std::string, wire::Rc> learn(const std::string& name) override {
-    if (refuse) return tl::make_unexpected(*refuse);
-    return "[profile." + name + "]\n";
-  }
-  std::optional<wire::Rc> use_chip(const std::string& name) override {
-    if (!refuse) chips.push_back(name);
-    return refuse;
-  }
-  tl::expected<proto::Clients, wire::Rc> clients(std::uint64_t after) override {
-    if (refuse) return tl::make_unexpected(*refuse);
-    return proto::Clients{.total = static_cast<std::uint32_t>(after), .clients = {}};
-  }
-  tl::expected<proto::WhoReport, wire::Rc> who(const proto::WhoQuestion& what) override {
-    if (refuse) return tl::make_unexpected(*refuse);
-    proto::WhoReport out;
-    out.who.pid = what.pid;
-    return out;
-  }
-  std::optional<wire::Rc> share(const proto::Token& token) override {
-    if (!refuse) shared.push_back(token);
-    return refuse;
-  }
-  std::optional<wire::Rc> join(const proto::Join& what) override {
-    if (!refuse) joined.push_back(what);
-    return refuse;
+  // Cancel, Hello, Locality and Sync are not refused by `refuse`.
+  std::optional<Reply> handle(const Request& request) override {
+    return std::visit(Overloaded{[&](const Hello&) {
+                                   return now(HelloReply{1, "test", 7});
+                                 },
+                                 [&](const Cancel&) {
+                                   ++cancels;
+                                   return now(CancelReply{});
+                                 },
+                                 [&](const Locality& wanted) {
+                                   return wanted.locality == 4
+                                              ? now(Refusal{3, wire::from_manager(wire::rc::kLocality)})
+                                              : now(LocalityReply{});
+                                 },
+                                 [&](const Sync& sync) { return now(SyncReply{sync.mark}); },
+                                 [&](const StatusRequest&) { return later ? std::nullopt : now(StatusReply{}); },
+                                 [&](const auto& other) {
+                                   return refuse ? now(Refusal{type_of(request), *refuse}) : grant(other);
+                                 }},
+                      request);
   }
   void answered_early(wire::Rc code) override { early.push_back(code); }
   void cut_off(const std::string& why) override { cut_off_because.push_back(why); }
@@ -87,6 +58,38 @@ class FakeManager final : public Dialogue::Manager {
   std::vector<proto::Token> shared;
   std::vector<proto::Join> joined;
   int cancels = 0;
+
+ private:
+  static std::optional<Reply> now(Reply reply) { return reply; }
+  std::optional<Reply> grant(const Narrow& wanted) {
+    narrowed_to.push_back(wanted.profile);
+    return NarrowReply{};
+  }
+  static std::optional<Reply> grant(const SessionsRequest&) { return std::nullopt; }
+  static std::optional<Reply> grant(const Reload&) { return std::nullopt; }
+  static std::optional<Reply> grant(const ListenersRequest&) {
+    return ListenersReply{{ListenerEntry{.name = "main", .path = "/a"}}};
+  }
+  static std::optional<Reply> grant(const ListenerRequest&) { return ListenerReply{{true, "made"}}; }
+  std::optional<Reply> grant(const OrderRequest& wanted) {
+    ordered.push_back(wanted.what);
+    return std::nullopt;
+  }
+  static std::optional<Reply> grant(const Learn& wanted) { return LearnReply{"[profile." + wanted.name + "]\n"}; }
+  std::optional<Reply> grant(const UseChip& wanted) {
+    chips.push_back(wanted.name);
+    return UseChipReply{};
+  }
+  static std::optional<Reply> grant(const ClientsRequest&) { return ClientsReply{}; }
+  static std::optional<Reply> grant(const WhoRequest&) { return WhoReply{}; }
+  std::optional<Reply> grant(const Share& wanted) {
+    shared.push_back(wanted.token);
+    return ShareReply{};
+  }
+  std::optional<Reply> grant(const Join& wanted) {
+    joined.push_back(wanted);
+    return std::nullopt;
+  }
 };
 
 Bytes random_command(std::uint16_t octets) {
@@ -203,6 +206,13 @@ TEST_F(Joining, AJoinThatFailsLaterIsRefusedLikewise) {
   EXPECT_TRUE(manager_.submitted.empty());
 }
 
+TEST_F(Joining, ARequestThatCannotBeReadEndsNothing) {
+  feed(proto::encode_control(kJoinType, Bytes(31)));
+  EXPECT_EQ(talk(), refusal(kJoinType, wire::rc::kSize));
+  EXPECT_FALSE(dialogue_.finished());
+  EXPECT_TRUE(dialogue_.wants_input());
+}
+
 TEST_F(Joining, IsForConnectionsWithoutAnEarlierCommand) {
   feed(random_command(8));
   (void)talk();
@@ -300,12 +310,12 @@ TEST_F(DialogueTest, NothingIsHandledUntilSessionsAreFlushed) {
   dialogue_.end_of_input();
   EXPECT_FALSE(dialogue_.finished());
   const std::vector<proto::SessionEntry> flushed{{.handle = 0x03000001}};
-  dialogue_.order_done(flushed);
+  dialogue_.reply(OrderReply{flushed});
   EXPECT_EQ(talk(), proto::encode(proto::Reply(proto::OrderReply{flushed})));
   EXPECT_EQ(manager_.submitted.size(), 1U) << "the list of sessions is not there yet";
   proto::Sessions list;
   list.hidden_sessions = 3;
-  dialogue_.sessions_done(list);
+  dialogue_.reply(SessionsReply{list});
   EXPECT_EQ(talk(), proto::encode(proto::Reply(proto::SessionsReply{list})));
   EXPECT_EQ(manager_.submitted.size(), 2U);
 }
@@ -316,10 +326,10 @@ TEST_F(DialogueTest, AStatusOrAListOfSessionsMayComeLaterAndRepliesStayInOrder) 
                proto::encode(proto::Request(proto::SessionsRequest{})), random_command(2)}));
   talk();
   EXPECT_FALSE(dialogue_.wants_input());
-  dialogue_.status_done({});
+  dialogue_.reply(StatusReply{});
   EXPECT_EQ(talk(), proto::encode(proto::Reply(proto::StatusReply{})));
   EXPECT_TRUE(manager_.submitted.empty());
-  dialogue_.sessions_done(tl::make_unexpected(kFull));
+  dialogue_.reply(Refusal{5, kFull});
   EXPECT_EQ(talk(),
             proto::encode(proto::Reply(proto::Refusal{.type = static_cast<std::uint32_t>(proto::MessageType::kSessions),
                                                       .code = kFull,
@@ -336,7 +346,7 @@ TEST_F(DialogueTest, AnOrderToFlushThatIsRefusedBlocksNothing) {
   manager_.refuse.reset();
   feed(flush_abandoned());
   talk();
-  dialogue_.order_done(tl::make_unexpected(wire::from_manager(wire::rc::kFailure)));
+  dialogue_.reply(Refusal{6, wire::from_manager(wire::rc::kFailure)});
   EXPECT_EQ(talk(), refusal(6, wire::rc::kFailure));
   EXPECT_TRUE(dialogue_.wants_input());
 }
@@ -400,7 +410,7 @@ TEST_F(DialogueTest, ControlNeedsAHelloFirst) {
   feed(proto::encode(proto::Request(proto::StatusRequest{})));
   EXPECT_EQ(talk(), refusal(4, wire::rc::kSequence));
   feed(proto::encode(proto::Request(proto::Hello{})));
-  EXPECT_EQ(talk(), proto::encode(proto::Reply(manager_.hello())));
+  EXPECT_EQ(talk(), proto::encode(proto::Reply(proto::HelloReply{1, "test", 7})));
   feed(proto::encode_control(77, {}));
   EXPECT_EQ(talk(), refusal(77, wire::rc::kCommandCode));
 }
@@ -457,7 +467,7 @@ TEST_F(DialogueTest, AReloadIsAnsweredWhenItIsDoneAndNothingIsReadMeanwhile) {
   feed(joined({reload, proto::encode(proto::Request(proto::Hello{}))}));
   EXPECT_EQ(talk(), Bytes{});
   EXPECT_FALSE(dialogue_.wants_input());
-  dialogue_.reload_done({true, "read again"});
+  dialogue_.reply(ReloadReply{{true, "read again"}});
   EXPECT_EQ(talk(), joined({proto::encode(proto::Reply(proto::ReloadReply{{true, "read again"}})),
                             proto::encode(proto::Reply(proto::HelloReply{1, "test", 7}))}));
   manager_.refuse = wire::from_manager(wire::rc::kDisabled);
