@@ -112,7 +112,7 @@ std::optional<ClientIdentity> AccessControl::admit(int socket, const guard::Entr
   const auto holder = holder_of(out, homes);
   out.owner = holder.owner;
   out.part = holder.part;
-  // A policy names only served chips: Server::not_served. If the chip is in doubt, no right is given.
+  // A policy names only served chips: Reload::not_served. If the chip is in doubt, no right is given.
   if (!change_chip(out, guard::chip_of(entrance, home))) return std::nullopt;
   return out;
 }

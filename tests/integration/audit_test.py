@@ -13,7 +13,7 @@ import unittest
 import harness
 from users import ALICE
 
-ORDER, USE_CHIP = 6, 12
+SESSIONS, ORDER, NARROW, LISTENERS, USE_CHIP, SHARE, CLIENTS = 5, 6, 7, 9, 12, 13, 15
 DISABLED = 0x120
 LINES_PER_PERIOD = 5
 
@@ -79,6 +79,22 @@ class AuditTest(unittest.TestCase):
             (refused,) = self.wait_for(daemon, "refused")
             self.assertEqual((refused["uid"], refused["code"]), (ALICE, f"0x{harness.MANAGER | DISABLED:08x}"))
             self.assertEqual(refused["reason"], "only an administrator orders a flush of the abandoned sessions")
+
+    def test_a_list_that_a_client_may_not_have_is_recorded(self):
+        with self.daemon() as daemon:
+            with harness.effective_user(ALICE), daemon.connect() as client:
+                client.hello()
+                self.assertEqual(client.control(LISTENERS)[0], harness.MANAGER | DISABLED)
+                self.assertEqual(client.control(NARROW, struct.pack(">H", 4) + b"safe")[0], 0)
+                for request, body in ((SESSIONS, b""), (CLIENTS, bytes(8)), (SHARE, bytes(32))):
+                    self.assertEqual(client.control(request, body)[0], harness.MANAGER | DISABLED)
+            refused = self.wait_for(daemon, "refused", 4)
+            self.assertEqual([(record["uid"], record["reason"]) for record in refused],
+                             [(ALICE, reason) for reason in (
+                                 "only an administrator lists the listeners",
+                                 "Sessions is not for a connection that gave up rights, or that joined another connection",
+                                 "Clients is not for a connection that gave up rights, or that joined another connection",
+                                 "Share is not for a connection that gave up rights")])
 
     def test_the_record_of_a_reclaimed_session_gives_cause_and_waiter(self):
         with self.daemon('[profile.default]\nlease = "1ms"\n') as daemon, daemon.connect() as hoarder:
