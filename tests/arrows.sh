@@ -17,14 +17,15 @@ allowed() {
   proto) echo "proto wire" ;;
   peer) echo "peer guard books base" ;;
   log) echo "log peer observe proto wire base" ;;
-  loop) echo "loop log peer proto base" ;;
+  loop) echo "loop log peer guard proto base" ;;
   config) echo "config guard log engine tpm proto books wire base" ;;
   explain) echo "explain config peer guard books observe proto tpm wire base" ;;
+  access) echo "access config peer guard books wire base" ;;
   host) echo "host loop log peer engine guard space books observe proto tpm wire base" ;;
   client) echo "client proto wire base" ;;
   tcti) echo "tcti client proto wire" ;;
   tool) echo "tool client proto wire base" ;;
-  daemon) echo "daemon host loop log explain config peer engine guard space books observe tpm proto wire base" ;;
+  daemon) echo "daemon access host loop log explain config peer engine guard space books observe tpm proto wire base" ;;
   *) echo "$1" ;;
   esac
 }

@@ -35,8 +35,8 @@ Descriptors divide_descriptors_of_process(std::size_t chips, std::size_t listene
 }
 
 Admission::Admission(loop::EventLoop& loop, log::Log& log, const config::Limits& limits, const Descriptors& descriptors,
-                     AccessControl& access_control, host::Chips& chips, Clients& clients, Connection::Host& host,
-                     std::function<void()> room_again)
+                     access::AccessControl& access_control, host::Chips& chips, Clients& clients,
+                     Connection::Host& host, std::function<void()> room_again)
     : log_(log),
       loop_(loop),
       limits_(limits),
@@ -46,28 +46,28 @@ Admission::Admission(loop::EventLoop& loop, log::Log& log, const config::Limits&
       clients_(clients),
       host_(host),
       arrivals_(loop, descriptors.arrivals,
-                Arrivals::Callbacks{
+                loop::Arrivals::Callbacks{
                     .user_of = [this](uid_t uid) { return access_control_.holder_of(uid); },
                     .is_hopeless = [this](const ucred& peer, const guard::Entrance& entrance,
                                           std::size_t waiting) { return is_hopeless(peer, entrance, waiting); },
-                    .identify = [this](Arrival client) { identify(std::move(client)); },
+                    .identify = [this](loop::Arrival client) { identify(std::move(client)); },
                     .room_again = std::move(room_again)}),
       refused_timer_(loop.timer([this] { drop_slow_refused(); })) {}
 
-void Admission::identify(Arrival arrived) {
+void Admission::identify(loop::Arrival arrived) {
   auto& [socket, peer, accepted, entrance, listener] = arrived;
-  const auto verdict = listener.has_room() ? judge(peer, entrance) : ClientLimits::Verdict::kTooManyAtListener;
+  const auto verdict = listener.has_room() ? judge(peer, entrance) : Verdict::kTooManyAtListener;
   const bool has_kept_place = has_kept_place_for(peer, entrance);
-  const bool is_lost = verdict != ClientLimits::Verdict::kWelcome && !has_kept_place;
-  auto identity =
-      is_lost ? AccessControl::stranger(peer, entrance) : access_control_.admit(socket.get(), entrance, accepted);
+  const bool is_lost = verdict != Verdict::kWelcome && !has_kept_place;
+  auto identity = is_lost ? access::AccessControl::stranger(peer, entrance)
+                          : access_control_.admit(socket.get(), entrance, accepted);
   if (identity) admit(std::move(socket), {*std::move(identity), std::move(listener), verdict, has_kept_place});
 }
 
 void Admission::admit(base::Fd socket, Newcomer newcomer) {
-  ClientIdentity& identity = newcomer.identity;
-  const auto verdict = newcomer.verdict == ClientLimits::Verdict::kWelcome ? judge(identity) : newcomer.verdict;
-  const bool is_usual = verdict == ClientLimits::Verdict::kWelcome;
+  access::ClientIdentity& identity = newcomer.identity;
+  const auto verdict = newcomer.verdict == Verdict::kWelcome ? judge(identity) : newcomer.verdict;
+  const bool is_usual = verdict == Verdict::kWelcome;
   // A container's root is no administrator of the machine, whatever its uid is.
   const bool is_kept = newcomer.has_kept_place && identity.permissions->profile().administer;
   const auto refusal = refusal_of(identity, verdict, is_kept);
@@ -93,8 +93,8 @@ void Admission::admit(base::Fd socket, Newcomer newcomer) {
     return;
   }
   if (!refusal) {
-    client.place.emplace(
-        clients_.places().take(holder, is_usual ? ClientLimits::Kind::kUsual : ClientLimits::Kind::kKept));
+    client.place.emplace(clients_.places().take(
+        holder, is_usual ? access::ClientLimits::Kind::kUsual : access::ClientLimits::Kind::kKept));
     client.visit.emplace(newcomer.listener.count);
   } else if (!refused_timer_.armed()) {
     refused_timer_.arm(limits::kRefusedPatience);
@@ -102,9 +102,8 @@ void Admission::admit(base::Fd socket, Newcomer newcomer) {
   clients_.add(std::move(client));
 }
 
-std::optional<wire::Rc> Admission::refusal_of(const ClientIdentity& identity, ClientLimits::Verdict verdict,
-                                              bool is_kept) {
-  if (verdict != ClientLimits::Verdict::kWelcome && !is_kept) {
+std::optional<wire::Rc> Admission::refusal_of(const access::ClientIdentity& identity, Verdict verdict, bool is_kept) {
+  if (verdict != Verdict::kWelcome && !is_kept) {
     say_refused(identity, verdict);
     return kNoPlace;
   }
@@ -121,18 +120,18 @@ std::optional<wire::Rc> Admission::refusal_of(const ClientIdentity& identity, Cl
 // does not fill the room for them.
 bool Admission::is_hopeless(const ucred& peer, const guard::Entrance& entrance, std::size_t waiting) {
   if (clients_.without_place() < descriptors_.refused && waiting < limits_.connections_per_owner) return false;
-  return judge(peer, entrance, waiting) != ClientLimits::Verdict::kWelcome && !has_kept_place_for(peer, entrance);
+  return judge(peer, entrance, waiting) != Verdict::kWelcome && !has_kept_place_for(peer, entrance);
 }
 
-ClientLimits::Verdict Admission::judge(const ucred& peer, const guard::Entrance& entrance, std::size_t more) {
-  if (clients_.places().is_full()) return ClientLimits::Verdict::kTooMany;
+Verdict Admission::judge(const ucred& peer, const guard::Entrance& entrance, std::size_t more) {
+  if (clients_.places().is_full()) return Verdict::kTooMany;
   const auto owner = access_control_.owner_by_uid(peer.uid, entrance);
-  if (!owner) return ClientLimits::Verdict::kWelcome;
+  if (!owner) return Verdict::kWelcome;
   const std::uint32_t most = limits_.connections_per_owner;
   return clients_.places().judge(*owner, most - static_cast<std::uint32_t>(std::min<std::size_t>(more, most)));
 }
 
-ClientLimits::Verdict Admission::judge(const ClientIdentity& identity) {
+Verdict Admission::judge(const access::ClientIdentity& identity) {
   return clients_.places().judge(identity.holder(), limits_.connections_per_owner,
                                  identity.permissions->profile().limits.connections,
                                  identity.permissions->namespace_connections);
@@ -143,26 +142,26 @@ bool Admission::has_kept_place_for(const ucred& peer, const guard::Entrance& ent
          clients_.places().has_kept_place();
 }
 
-void Admission::say_refused(const ClientIdentity& identity, ClientLimits::Verdict verdict) {
+void Admission::say_refused(const access::ClientIdentity& identity, Verdict verdict) {
   clients_.count_refused();
   const auto held_back = refused_lines_.allow(log::RateLimit::Clock::now());
   if (!held_back) return;
   const auto limit = [&] {
     switch (verdict) {
-      case ClientLimits::Verdict::kTooMany:
+      case Verdict::kTooMany:
         return fmt::format("in all is {}", clients_.places().max_total());
-      case ClientLimits::Verdict::kTooManyOfShare:
+      case Verdict::kTooManyOfShare:
         return fmt::format("in all is {}, of which one owner may have no more than are still free",
                            clients_.places().max_total());
-      case ClientLimits::Verdict::kTooManyOfOwner:
+      case Verdict::kTooManyOfOwner:
         return fmt::format("of one owner is {}", limits_.connections_per_owner);
-      case ClientLimits::Verdict::kTooManyOfUser:
+      case Verdict::kTooManyOfUser:
         return fmt::format("of one user is {}", identity.permissions->profile().limits.connections);
-      case ClientLimits::Verdict::kTooManyOfNamespace:
+      case Verdict::kTooManyOfNamespace:
         return fmt::format("of the namespace \"{}\" is {}", identity.who.tpm_namespace.value().value_or(""),
                            identity.permissions->namespace_connections);
-      case ClientLimits::Verdict::kTooManyAtListener:
-      case ClientLimits::Verdict::kWelcome:
+      case Verdict::kTooManyAtListener:
+      case Verdict::kWelcome:
         break;
     }
     return fmt::format("of the listener \"{}\" is used up", identity.entrance.listener);
@@ -171,7 +170,7 @@ void Admission::say_refused(const ClientIdentity& identity, ClientLimits::Verdic
                identity.who.pid.value_or(0), limit(), log::held_back_text(*held_back));
 }
 
-void Admission::say_in_doubt(const ClientIdentity& identity) {
+void Admission::say_in_doubt(const access::ClientIdentity& identity) {
   const auto held_back = doubt_lines_.allow(log::RateLimit::Clock::now());
   if (!held_back) return;
   const std::string_view why =

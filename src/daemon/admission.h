@@ -16,16 +16,18 @@
 #include <functional>
 #include <optional>
 
+#include "access/access_control.h"
 #include "base/limits.h"
 #include "config/config.h"
-#include "daemon/access_control.h"
-#include "daemon/arrivals.h"
 #include "daemon/clients.h"
 #include "host/chips.h"
 #include "log/log.h"
+#include "loop/arrivals.h"
 #include "loop/event_loop.h"
 
 namespace tpmspace::daemon {
+
+using Verdict = access::ClientLimits::Verdict;
 
 // The division of the system's descriptors.
 struct Descriptors {
@@ -41,21 +43,21 @@ struct Descriptors {
 
 // An identified client.
 struct Newcomer {
-  ClientIdentity identity;
-  Listeners::Occupancy listener;
-  ClientLimits::Verdict verdict = ClientLimits::Verdict::kWelcome;  // by the facts known before the identity
-  bool has_kept_place = false;                                      // if the client administers
+  access::ClientIdentity identity;
+  loop::Listeners::Occupancy listener;
+  Verdict verdict = Verdict::kWelcome;  // by the facts known before the identity
+  bool has_kept_place = false;          // if the client administers
 };
 
 class Admission {
  public:
   // `room_again`: after a lack of room for accepted connections.
   Admission(loop::EventLoop& loop, log::Log& log, const config::Limits& limits, const Descriptors& descriptors,
-            AccessControl& access_control, host::Chips& chips, Clients& clients, Connection::Host& host,
+            access::AccessControl& access_control, host::Chips& chips, Clients& clients, Connection::Host& host,
             std::function<void()> room_again);
 
   // Takes a newly accepted connection, which waits to be identified.
-  void add(base::Fd socket, const guard::Entrance& entrance, const Listeners::Occupancy& listener) {
+  void add(base::Fd socket, const guard::Entrance& entrance, const loop::Listeners::Occupancy& listener) {
     arrivals_.add(std::move(socket), entrance, listener);
   }
   [[nodiscard]] bool has_room() const { return arrivals_.has_room(); }
@@ -65,19 +67,19 @@ class Admission {
   void close() { arrivals_.clear(); }
 
  private:
-  void identify(Arrival arrived);
+  void identify(loop::Arrival arrived);
   [[nodiscard]] bool is_hopeless(const ucred& peer, const guard::Entrance& entrance, std::size_t waiting);
   // Whether there is a place for a client: as far as its uid tells, behind `more` clients of the same user; and by its
   // identity.
-  [[nodiscard]] ClientLimits::Verdict judge(const ucred& peer, const guard::Entrance& entrance, std::size_t more = 0);
-  [[nodiscard]] ClientLimits::Verdict judge(const ClientIdentity& identity);
+  [[nodiscard]] Verdict judge(const ucred& peer, const guard::Entrance& entrance, std::size_t more = 0);
+  [[nodiscard]] Verdict judge(const access::ClientIdentity& identity);
   // One of the places kept for administrators is available to the peer.
   [[nodiscard]] bool has_kept_place_for(const ucred& peer, const guard::Entrance& entrance);
   // The code for a client that is answered once and closed; nullopt: the client is admitted.
-  [[nodiscard]] std::optional<wire::Rc> refusal_of(const ClientIdentity& identity, ClientLimits::Verdict verdict,
+  [[nodiscard]] std::optional<wire::Rc> refusal_of(const access::ClientIdentity& identity, Verdict verdict,
                                                    bool is_kept);
-  void say_refused(const ClientIdentity& identity, ClientLimits::Verdict verdict);
-  void say_in_doubt(const ClientIdentity& identity);
+  void say_refused(const access::ClientIdentity& identity, Verdict verdict);
+  void say_in_doubt(const access::ClientIdentity& identity);
   void drop_slow_refused();
 
   // Constant.
@@ -87,11 +89,11 @@ class Admission {
   const Descriptors descriptors_;
   const uid_t own_uid_ = ::geteuid() == guard::kOverflowUid ? 0 : ::geteuid();  // root's as well: root administers, too
 
-  AccessControl& access_control_;
+  access::AccessControl& access_control_;
   host::Chips& chips_;
   Clients& clients_;
   Connection::Host& host_;
-  Arrivals arrivals_;
+  loop::Arrivals arrivals_;
   log::RateLimit refused_lines_;
   log::RateLimit doubt_lines_;
   loop::Timer refused_timer_;

@@ -9,7 +9,7 @@
 namespace tpmspace::daemon {
 
 observe::AuditRecord record_of(observe::AuditEvent event, const Connection& from) {
-  const ClientIdentity& identity = from.identity();
+  const access::ClientIdentity& identity = from.identity();
   observe::AuditRecord out;
   out.event = event;
   out.owner = identity.owner.value;
@@ -26,8 +26,8 @@ observe::AuditRecord record_of(observe::AuditEvent event, const Connection& from
   return out;
 }
 
-std::string describe(const space::Holder& who, const AccessControl& access_control) {
-  using Kind = AccessControl::Tenant::Kind;
+std::string describe(const space::Holder& who, const access::AccessControl& access_control) {
+  using Kind = access::AccessControl::Tenant::Kind;
   if (who.owner.value == 0) return "nobody";
   const auto narrowed = [&](std::string user) {
     if (who.part.connection != 0) user += fmt::format(", connection {} with a narrowed profile", who.part.connection);

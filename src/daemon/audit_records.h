@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "daemon/access_control.h"
+#include "access/access_control.h"
 #include "daemon/connection.h"
 #include "observe/audit.h"
 
@@ -13,6 +13,6 @@ namespace tpmspace::daemon {
 // A record with the known attributes of the client.
 [[nodiscard]] observe::AuditRecord record_of(observe::AuditEvent event, const Connection& from);
 // "uid 33 of the namespace "web"".
-[[nodiscard]] std::string describe(const space::Holder& who, const AccessControl& access_control);
+[[nodiscard]] std::string describe(const space::Holder& who, const access::AccessControl& access_control);
 
 }  // namespace tpmspace::daemon

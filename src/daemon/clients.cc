@@ -19,7 +19,7 @@ Clients::Clients(loop::EventLoop& loop, std::uint32_t most, std::function<void()
 
 void Clients::add(Client client) {
   const Connection& connection = *client.connection;
-  const ClientIdentity& identity = connection.identity();
+  const access::ClientIdentity& identity = connection.identity();
   if (client.place) index_.add(connection.id(), identity.holder(), identity.who.pid);
   table_.emplace(connection.id(), std::move(client));
 }
@@ -31,7 +31,7 @@ Client* Clients::find(host::ClientId id) {
 
 void Clients::remove(host::ClientId id) {
   const auto found = table_.find(id);
-  const ClientIdentity& identity = found->second.connection->identity();
+  const access::ClientIdentity& identity = found->second.connection->identity();
   if (found->second.place) index_.remove(id, identity.holder(), identity.who.pid);
   closed_.push_back(std::move(found->second));
   table_.erase(found);

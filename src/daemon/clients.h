@@ -15,13 +15,13 @@
 #include <unordered_map>
 #include <vector>
 
+#include "access/client_limits.h"
 #include "daemon/client_index.h"
-#include "daemon/client_limits.h"
 #include "daemon/connection.h"
-#include "daemon/listeners.h"
 #include "daemon/turns.h"
 #include "explain/last_refusals.h"
 #include "loop/event_loop.h"
+#include "loop/listeners.h"
 #include "observe/account.h"
 #include "observe/audit.h"
 
@@ -40,10 +40,10 @@ struct Use {
 
 struct Client {
   std::unique_ptr<Connection> connection;
-  std::optional<ClientLimits::Place> place = {};    // none: above a limit, to be answered and closed
-  std::optional<Listeners::Visit> visit = {};       // none: above a limit
-  std::optional<proto::SessionOrder> order = {};    // order under way
-  std::optional<observe::AuditRecord> change = {};  // the client's command under way affects all users
+  std::optional<access::ClientLimits::Place> place = {};  // none: above a limit, to be answered and closed
+  std::optional<loop::Listeners::Visit> visit = {};       // none: above a limit
+  std::optional<proto::SessionOrder> order = {};          // order under way
+  std::optional<observe::AuditRecord> change = {};        // the client's command under way affects all users
   // About the list of sessions that the client waits for.
   bool wants_status = false;   // only the numbers are wanted
   bool tells_tenants = false;  // the client was an administrator when it asked
@@ -75,7 +75,7 @@ class Clients {
   [[nodiscard]] const explain::LastRefusals& last_refusals() const { return last_refusals_; }
 
   [[nodiscard]] const ClientIndex& index() const { return index_; }
-  [[nodiscard]] ClientLimits& places() { return places_; }
+  [[nodiscard]] access::ClientLimits& places() { return places_; }
   [[nodiscard]] Turns& turns() { return turns_; }
   // Clients without a place, now.
   [[nodiscard]] std::size_t without_place() const { return table_.size() - index_.size(); }
@@ -85,7 +85,7 @@ class Clients {
   void count_refused() { ++refused_ever_; }
 
  private:
-  ClientLimits places_;
+  access::ClientLimits places_;
   Turns turns_;  // of connections with frames to handle
   ClientIndex index_;
   explain::LastRefusals last_refusals_;

@@ -27,8 +27,8 @@ std::string Commands::name_of(const Connection& client, wire::CommandCode code) 
 }
 
 std::optional<wire::Rc> Commands::submit(Connection& from, wire::Command command, std::uint8_t locality) {
-  const Permissions& rights = rights_.of(from);
-  const auto verdict = AccessControl::judge(from.identity(), command, locality);
+  const access::Permissions& rights = rights_.of(from);
+  const auto verdict = access::AccessControl::judge(from.identity(), command, locality);
   const wire::CommandCode code = command.code();
   Client& client = clients_.of(from);
   ++client.use.commands;
@@ -68,7 +68,7 @@ wire::Rc Commands::refuse(Client& client, const wire::Command& command, const gu
 }
 
 observe::AuditRecord Commands::record_of_change(Connection& from, const wire::Command& command) const {
-  const Permissions& rights = rights_.of(from);
+  const access::Permissions& rights = rights_.of(from);
   auto out = record_of(observe::AuditEvent::kChanged, from);
   out.command = command.row().name;
   out.handle = log::handle_of(command);
@@ -151,7 +151,7 @@ void Commands::audit_refusals(const Connection& of, const observe::Account& acco
 }
 
 void Commands::audit_reclaimed(std::size_t chip, const observe::Reclaimed& session) {
-  using Kind = AccessControl::Tenant::Kind;
+  using Kind = access::AccessControl::Tenant::Kind;
   observe::AuditRecord record;
   record.event = observe::AuditEvent::kReclaimed;
   record.chip = chips_.name(chip);

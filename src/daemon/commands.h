@@ -21,7 +21,7 @@ namespace tpmspace::daemon {
 
 class Commands {
  public:
-  Commands(AccessControl& access_control, host::Chips& chips, const Rights& rights, Clients& clients,
+  Commands(access::AccessControl& access_control, host::Chips& chips, const Rights& rights, Clients& clients,
            log::AuditLog& audit)
       : access_control_(access_control), chips_(chips), rights_(rights), clients_(clients), audit_(audit) {}
 
@@ -53,7 +53,7 @@ class Commands {
   // A session was reclaimed at that TPM.
   void audit_reclaimed(std::size_t chip, const observe::Reclaimed& session);
 
-  AccessControl& access_control_;
+  access::AccessControl& access_control_;
   host::Chips& chips_;
   const Rights& rights_;
   Clients& clients_;

@@ -18,8 +18,8 @@ bool try_later(int error) {
 }  // namespace
 
 Connection::Connection(loop::EventLoop& loop, Turns& turns, Host& host, base::Fd socket, host::ClientId id,
-                       ClientIdentity identity, std::optional<wire::Rc> refusal, const wire::CommandTable& table,
-                       std::size_t max_command)
+                       access::ClientIdentity identity, std::optional<wire::Rc> refusal,
+                       const wire::CommandTable& table, std::size_t max_command)
     : turns_(turns),
       host_(host),
       id_(id),

@@ -15,8 +15,8 @@
 #include <string>
 #include <system_error>
 
+#include "access/access_control.h"
 #include "base/fd.h"
-#include "daemon/access_control.h"
 #include "daemon/turns.h"
 #include "explain/learning.h"
 #include "host/tpm_thread.h"
@@ -47,12 +47,12 @@ class Connection final : private proto::Dialogue::Manager {
   // `refusal`: above a limit, see Dialogue.
   // `turns` outlives the connection.
   Connection(loop::EventLoop& loop, Turns& turns, Host& host, base::Fd socket, host::ClientId id,
-             ClientIdentity identity, std::optional<wire::Rc> refusal, const wire::CommandTable& table,
+             access::ClientIdentity identity, std::optional<wire::Rc> refusal, const wire::CommandTable& table,
              std::size_t max_command);
 
   [[nodiscard]] host::ClientId id() const { return id_; }
-  [[nodiscard]] ClientIdentity& identity() { return identity_; }
-  [[nodiscard]] const ClientIdentity& identity() const { return identity_; }
+  [[nodiscard]] access::ClientIdentity& identity() { return identity_; }
+  [[nodiscard]] const access::ClientIdentity& identity() const { return identity_; }
   // Null: no learning on this connection.
   [[nodiscard]] std::unique_ptr<explain::Learning>& learning() { return learning_; }
   [[nodiscard]] bool in_flight() const { return dialogue_.in_flight(); }
@@ -94,7 +94,7 @@ class Connection final : private proto::Dialogue::Manager {
   Turns& turns_;
   Host& host_;
   const host::ClientId id_;
-  ClientIdentity identity_;
+  access::ClientIdentity identity_;
   std::unique_ptr<explain::Learning> learning_;
   const std::chrono::steady_clock::time_point since_ = std::chrono::steady_clock::now();
   base::Fd socket_;

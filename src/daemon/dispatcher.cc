@@ -10,7 +10,7 @@ namespace tpmspace::daemon {
 Asker Dispatcher::asker_of(Connection& from, const RequestRow& row) const {
   // Permissions are renewed only for a decision: an identity may still be incomplete.
   const bool administers = row.who != WhoMay::kEveryone && rights_.administers(from);
-  const ClientIdentity& identity = from.identity();
+  const access::ClientIdentity& identity = from.identity();
   return {.is_narrowed = identity.narrowed != nullptr,
           .is_guest = identity.is_guest(),
           .administers = administers,

@@ -9,7 +9,8 @@
 namespace tpmspace::daemon {
 
 Reload::Reload(loop::EventLoop& loop, log::Log& log, guard::Access access, std::string config_file,
-               Rereading::Reader reader, AccessControl& access_control, Listeners& listeners, Serves serves, Done done)
+               Rereading::Reader reader, access::AccessControl& access_control, loop::Listeners& listeners,
+               Serves serves, Done done)
     : log_(log),
       config_file_(std::move(config_file)),
       serves_(std::move(serves)),

@@ -11,11 +11,11 @@
 #include <string>
 #include <vector>
 
-#include "daemon/access_control.h"
-#include "daemon/listeners.h"
+#include "access/access_control.h"
 #include "daemon/rereading.h"
 #include "guard/access.h"
 #include "log/log.h"
+#include "loop/listeners.h"
 #include "proto/listener_messages.h"
 
 namespace tpmspace::daemon {
@@ -28,7 +28,7 @@ class Reload {
   using Serves = std::function<bool(const guard::Chip& chip)>;
 
   Reload(loop::EventLoop& loop, log::Log& log, guard::Access access, std::string config_file, Rereading::Reader reader,
-         AccessControl& access_control, Listeners& listeners, Serves serves, Done done);
+         access::AccessControl& access_control, loop::Listeners& listeners, Serves serves, Done done);
 
   // The current configuration.
   [[nodiscard]] const guard::Access& access() const { return access_; }
@@ -50,8 +50,8 @@ class Reload {
   const Done done_;
 
   guard::Access access_;
-  AccessControl& access_control_;
-  Listeners& listeners_;
+  access::AccessControl& access_control_;
+  loop::Listeners& listeners_;
   bool stopped_ = false;
   Rereading rereading_;
 };

@@ -26,7 +26,7 @@ std::string printable(std::string text) {
   return text;
 }
 
-proto::Who who_of(const ClientIdentity& identity) {
+proto::Who who_of(const access::ClientIdentity& identity) {
   const guard::Principal& who = identity.who;
   return {.uid = who.uid,
           .pid = static_cast<std::uint32_t>(who.pid.value_or(0)),
@@ -129,8 +129,8 @@ std::optional<proto::WhoReport> Reports::who(Connection& from, const proto::WhoQ
   const bool is_itself = what.pid == 0;
   Connection* about = is_itself ? &from : connection_of_process(from, static_cast<std::int32_t>(what.pid));
   if (about == nullptr) return std::nullopt;
-  const Permissions& rights = rights_.of(*about);
-  const ClientIdentity& identity = about->identity();
+  const access::Permissions& rights = rights_.of(*about);
+  const access::ClientIdentity& identity = about->identity();
   proto::WhoReport out;
   out.connection = about->id();
   out.who = who_of(identity);
@@ -147,7 +147,8 @@ std::optional<proto::WhoReport> Reports::who(Connection& from, const proto::WhoQ
   return out;
 }
 
-std::vector<std::string> Reports::reasons_of(const ClientIdentity& identity, const Permissions& rights) const {
+std::vector<std::string> Reports::reasons_of(const access::ClientIdentity& identity,
+                                             const access::Permissions& rights) const {
   const auto& name = identity.who.tpm_namespace.value();
   const auto* home = name ? access_.policy.namespace_named(*name) : nullptr;
   std::vector<std::string> out;
@@ -164,7 +165,7 @@ std::vector<std::string> Reports::reasons_of(const ClientIdentity& identity, con
 }
 
 void Reports::judge_words(const Connection& about, const std::vector<std::string>& words, proto::WhoReport& out) const {
-  const ClientIdentity& identity = about.identity();
+  const access::ClientIdentity& identity = about.identity();
   const auto explanation = explain::explain_choice(identity.permissions->choice, identity.entrance.locality.value_or(0),
                                                    words, rights_.host_of(about).table());
   using Outcome = proto::WhoReport::Outcome;

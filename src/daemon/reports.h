@@ -45,7 +45,8 @@ class Reports {
  private:
   [[nodiscard]] proto::ClientEntry entry_of(host::ClientId id) const;
   [[nodiscard]] Connection* connection_of_process(Connection& from, std::int32_t pid) const;
-  [[nodiscard]] std::vector<std::string> reasons_of(const ClientIdentity& identity, const Permissions& rights) const;
+  [[nodiscard]] std::vector<std::string> reasons_of(const access::ClientIdentity& identity,
+                                                    const access::Permissions& rights) const;
   void judge_words(const Connection& about, const std::vector<std::string>& words, proto::WhoReport& out) const;
 
   const log::Log& log_;

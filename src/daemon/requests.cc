@@ -19,7 +19,7 @@ constexpr wire::Rc kNoSuchThing = wire::from_manager(wire::rc::kValue);
 constexpr wire::Rc kNoLocality = wire::from_manager(wire::rc::kLocality);
 
 struct OrderOf {
-  const AccessControl& access_control;
+  const access::AccessControl& access_control;
 
   engine::SessionOrder operator()(const proto::FlushThese& these) const { return engine::TheseSessions{these.handles}; }
   engine::SessionOrder operator()(const proto::FlushAbandoned&) const { return engine::AbandonedSessions{}; }
@@ -32,19 +32,19 @@ struct OrderOf {
 };
 
 // In the names of proto::Tenant. No namespace has a name in parentheses.
-proto::Tenant told(const std::optional<AccessControl::Tenant>& tenant) {
+proto::Tenant told(const std::optional<access::AccessControl::Tenant>& tenant) {
   if (!tenant) return {};
   std::string name = tenant->name;
   std::replace_if(
       name.begin(), name.end(), [](char c) { return c <= ' ' || c > '~'; }, '?');
   switch (tenant->kind) {
-    case AccessControl::Tenant::Kind::kListener:
+    case access::AccessControl::Tenant::Kind::kListener:
       return {.listener = std::move(name)};
-    case AccessControl::Tenant::Kind::kUnknown:
+    case access::AccessControl::Tenant::Kind::kUnknown:
       return {.tpm_namespace = "(unknown)"};
-    case AccessControl::Tenant::Kind::kContainers:
+    case access::AccessControl::Tenant::Kind::kContainers:
       return {.tpm_namespace = "(containers)"};
-    case AccessControl::Tenant::Kind::kNamespace:
+    case access::AccessControl::Tenant::Kind::kNamespace:
       break;
   }
   return {.tpm_namespace = std::move(name)};
@@ -95,12 +95,12 @@ Handled Requests::learn(Connection& from, const proto::Learn& request) {
 }
 
 Handled Requests::narrow(Connection& from, const proto::Narrow& request) {
-  ClientIdentity& identity = from.identity();
+  access::ClientIdentity& identity = from.identity();
   (void)rights_.of(from);
   const auto before = identity;
   const auto narrowing = access_control_.narrow(identity, request.profile, from.id());
-  if (narrowing == AccessControl::Narrowing::kNoSuchProfile) return {.refused = kNoSuchThing};
-  if (narrowing == AccessControl::Narrowing::kTooOften) return {.refused = kNoPlace};
+  if (narrowing == access::AccessControl::Narrowing::kNoSuchProfile) return {.refused = kNoSuchThing};
+  if (narrowing == access::AccessControl::Narrowing::kTooOften) return {.refused = kNoPlace};
   // Otherwise commands would run with rights that were given up.
   if (!rights_.host_of(from).set_limits(from.id(), identity.limits())) {
     identity = before;
@@ -120,7 +120,7 @@ Handled Requests::join(Connection& from, const proto::Join& request) {
   const auto shared_by = tokens_.find(request.token);
   const Client* opener = shared_by ? clients_.find(*shared_by) : nullptr;
   if (opener == nullptr) return {.refused = kNoSuchThing};
-  ClientIdentity& identity = from.identity();
+  access::ClientIdentity& identity = from.identity();
   if (!access_control_.join(identity, opener->connection->identity()))
     return {.refused = kNotAllowed,
             .note = {.reason = fmt::format("it is not to join connection {}: it uses another chip, or is of another "
@@ -133,7 +133,7 @@ Handled Requests::join(Connection& from, const proto::Join& request) {
 }
 
 Handled Requests::use_chip(Connection& from, const proto::UseChip& request) {
-  ClientIdentity& identity = from.identity();
+  access::ClientIdentity& identity = from.identity();
   if (request.name == identity.who.chip) return {.reply = proto::UseChipReply{}};
   const std::string quoted = proto::json_string(std::string_view(request.name).substr(0, limits::kMaxName));
   const auto before = identity;

@@ -12,13 +12,13 @@
 #include <string>
 
 #include "daemon/clients.h"
-#include "daemon/listeners.h"
 #include "daemon/reload.h"
 #include "daemon/reports.h"
 #include "daemon/rights.h"
 #include "daemon/shared_tokens.h"
 #include "host/chips.h"
 #include "log/log.h"
+#include "loop/listeners.h"
 
 namespace tpmspace::daemon {
 
@@ -37,8 +37,8 @@ struct Handled {
 
 class Requests {
  public:
-  Requests(log::Log& log, AccessControl& access_control, Listeners& listeners, host::Chips& chips, const Rights& rights,
-           Clients& clients, Reload& reload, const Reports& reports)
+  Requests(log::Log& log, access::AccessControl& access_control, loop::Listeners& listeners, host::Chips& chips,
+           const Rights& rights, Clients& clients, Reload& reload, const Reports& reports)
       : log_(log),
         access_control_(access_control),
         listeners_(listeners),
@@ -79,8 +79,8 @@ class Requests {
   [[nodiscard]] tl::expected<std::string, std::string> add_listener(const proto::ListenerEntry& entry);
 
   log::Log& log_;
-  AccessControl& access_control_;
-  Listeners& listeners_;
+  access::AccessControl& access_control_;
+  loop::Listeners& listeners_;
   host::Chips& chips_;
   const Rights& rights_;
   Clients& clients_;

@@ -5,7 +5,7 @@
 // Threads: belongs to the event loop. Errors: if the thread takes no limits now, `limits_pending` stays true.
 #pragma once
 
-#include "daemon/access_control.h"
+#include "access/access_control.h"
 #include "daemon/connection.h"
 #include "host/chips.h"
 
@@ -13,12 +13,12 @@ namespace tpmspace::daemon {
 
 class Rights {
  public:
-  Rights(AccessControl& access_control, host::Chips& chips) : access_control_(access_control), chips_(chips) {}
+  Rights(access::AccessControl& access_control, host::Chips& chips) : access_control_(access_control), chips_(chips) {}
 
   [[nodiscard]] host::TpmHost& host_of(const Connection& client) const { return chips_.host(client.identity().chip); }
   // By the current policy.
-  [[nodiscard]] const Permissions& of(Connection& client) const {
-    ClientIdentity& identity = client.identity();
+  [[nodiscard]] const access::Permissions& of(Connection& client) const {
+    access::ClientIdentity& identity = client.identity();
     access_control_.read_program(identity);
     if (access_control_.renew(identity)) identity.limits_pending = true;
     if (identity.limits_pending) identity.limits_pending = !host_of(client).set_limits(client.id(), identity.limits());
@@ -27,7 +27,7 @@ class Rights {
   [[nodiscard]] bool administers(Connection& client) const { return of(client).profile().administer; }
 
  private:
-  AccessControl& access_control_;
+  access::AccessControl& access_control_;
   host::Chips& chips_;
 };
 

@@ -52,7 +52,7 @@ Server::Server(log::Log& log, log::AuditLog audit, const Terms& terms, loop::Lis
                       most_of_a_space(terms.limits), terms.limits.bytes, descriptors_.unread),
       listeners_(
           loop_, log, std::move(main_listener),
-          [this](base::Fd client, const guard::Entrance& entrance, const Listeners::Occupancy& listener) {
+          [this](base::Fd client, const guard::Entrance& entrance, const loop::Listeners::Occupancy& listener) {
             admission_.add(std::move(client), entrance, listener);
           },
           [this] { return admission_.has_room(); }),

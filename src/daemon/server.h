@@ -12,13 +12,12 @@
 #include <string>
 #include <vector>
 
+#include "access/access_control.h"
 #include "config/config.h"
-#include "daemon/access_control.h"
 #include "daemon/admission.h"
 #include "daemon/clients.h"
 #include "daemon/commands.h"
 #include "daemon/dispatcher.h"
-#include "daemon/listeners.h"
 #include "daemon/reload.h"
 #include "daemon/reports.h"
 #include "daemon/requests.h"
@@ -29,6 +28,7 @@
 #include "log/log.h"
 #include "log/service_manager.h"
 #include "loop/event_loop.h"
+#include "loop/listeners.h"
 
 namespace tpmspace::daemon {
 
@@ -71,8 +71,8 @@ class Server {
   loop::EventLoop loop_;
   log::ServiceManager manager_;
   log::AuditLog audit_;
-  AccessControl access_control_;
-  Listeners listeners_;
+  access::AccessControl access_control_;
+  loop::Listeners listeners_;
   Rights rights_;
   Clients clients_;
   Reload reload_;

@@ -16,8 +16,8 @@ class ReloadTest : public testing::Test {
     directory_ = ::mkdtemp(name);
     auto main = loop::ListeningSocket::claim({.path = directory_ + "/main", .mode = 0600});
     listeners_.emplace(
-        loop_, log_, std::move(*main), [](const base::Fd&, const guard::Entrance&, const Listeners::Occupancy&) {},
-        [] { return true; });
+        loop_, log_, std::move(*main),
+        [](const base::Fd&, const guard::Entrance&, const loop::Listeners::Occupancy&) {}, [] { return true; });
     EXPECT_TRUE(listeners_->open());
     reload_.emplace(
         loop_, log_, guard::Access{}, "/etc/the.toml", [this] { return next_; }, access_control_, *listeners_,
@@ -55,9 +55,9 @@ class ReloadTest : public testing::Test {
   std::string directory_;
   loop::EventLoop loop_;
   log::Log log_{log::LogLevel::kError};
-  AccessControl access_control_{
+  access::AccessControl access_control_{
       std::make_shared<const guard::Policy>(guard::Policy::standard(0)), {"main"}, {}, UINT64_MAX};
-  std::optional<Listeners> listeners_;
+  std::optional<loop::Listeners> listeners_;
   Rereading::Result next_;
   std::optional<Reload> reload_;
   proto::Outcome outcome_;

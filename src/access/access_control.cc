@@ -1,4 +1,4 @@
-#include "daemon/access_control.h"
+#include "access/access_control.h"
 
 #include <unistd.h>
 
@@ -12,7 +12,7 @@
 #include "wire/command_table.h"
 #include "wire/handle.h"
 
-namespace tpmspace::daemon {
+namespace tpmspace::access {
 
 namespace {
 
@@ -337,4 +337,4 @@ space::SpaceLimits AccessControl::limits_of(const guard::Profile& profile, const
   return out;
 }
 
-}  // namespace tpmspace::daemon
+}  // namespace tpmspace::access

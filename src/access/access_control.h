@@ -42,7 +42,7 @@
 #include "peer/peer_identity.h"
 #include "peer/subordinate_ids.h"
 
-namespace tpmspace::daemon {
+namespace tpmspace::access {
 
 // The rights of an identity.
 struct Permissions {
@@ -198,4 +198,4 @@ class AccessControl {
   peer::SubordinateIds subordinates_;
 };
 
-}  // namespace tpmspace::daemon
+}  // namespace tpmspace::access

@@ -1,5 +1,5 @@
 // Accepted connections: the order of identification, and connections that are not identified.
-#include "daemon/arrivals.h"
+#include "loop/arrivals.h"
 
 #include <gtest/gtest.h>
 #include <sys/socket.h>
@@ -12,7 +12,7 @@
 
 #include "base/limits.h"
 
-namespace tpmspace::daemon {
+namespace tpmspace::loop {
 namespace {
 
 constexpr uid_t kFlooder = 1001, kVictim = 1002, kLent = 1003;
@@ -49,7 +49,7 @@ class ArrivalsTest : public testing::Test {
                      .room_again = [this] { ++room_again_; }});
   }
 
-  loop::EventLoop loop_;
+  EventLoop loop_;
   std::vector<base::Fd> clients_;
   std::vector<std::string> identified_;
   std::size_t expected_ = 0;
@@ -132,4 +132,4 @@ TEST_F(ArrivalsTest, WithoutRoomNoConnectionIsAccepted) {
 }
 
 }  // namespace
-}  // namespace tpmspace::daemon
+}  // namespace tpmspace::loop

@@ -20,7 +20,7 @@
 #include "books/shared_room.h"
 #include "peer/owner_numbers.h"
 
-namespace tpmspace::daemon {
+namespace tpmspace::access {
 
 class ClientLimits {
  public:
@@ -124,4 +124,4 @@ class ClientLimits {
   std::map<peer::TenantNumber, std::size_t> by_tenant_;  // only namespaces have a limit
 };
 
-}  // namespace tpmspace::daemon
+}  // namespace tpmspace::access

@@ -1,5 +1,5 @@
 // The listeners when the configuration is read again.
-#include "daemon/listeners.h"
+#include "loop/listeners.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -10,7 +10,7 @@
 #include <cstring>
 #include <filesystem>
 
-namespace tpmspace::daemon {
+namespace tpmspace::loop {
 namespace {
 
 class ListenersTest : public testing::Test {
@@ -18,7 +18,7 @@ class ListenersTest : public testing::Test {
   ListenersTest() {
     char name[] = "/tmp/listenersXXXXXX";
     directory_ = ::mkdtemp(name);
-    auto main = loop::ListeningSocket::claim({.path = path("main"), .mode = 0600});
+    auto main = ListeningSocket::claim({.path = path("main"), .mode = 0600});
     listeners_.emplace(
         loop_, log_, std::move(*main),
         [this](const base::Fd&, const guard::Entrance& entrance, const Listeners::Occupancy&) {
@@ -67,7 +67,7 @@ class ListenersTest : public testing::Test {
   using Texts = std::vector<std::string>;
 
   std::string directory_;
-  loop::EventLoop loop_;
+  EventLoop loop_;
   log::Log log_{log::LogLevel::kError};
   std::optional<Listeners> listeners_;
   Texts came_in_;
@@ -138,4 +138,4 @@ TEST_F(ListenersTest, AListenerMadeAtRunTimeIsNotTheConfigurations) {
 }
 
 }  // namespace
-}  // namespace tpmspace::daemon
+}  // namespace tpmspace::loop

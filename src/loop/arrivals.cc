@@ -1,4 +1,4 @@
-#include "daemon/arrivals.h"
+#include "loop/arrivals.h"
 
 #include <poll.h>
 
@@ -6,7 +6,7 @@
 
 #include "base/limits.h"
 
-namespace tpmspace::daemon {
+namespace tpmspace::loop {
 namespace {
 
 // Both directions are closed, so no client reads a response.
@@ -17,7 +17,7 @@ bool has_hung_up(int socket) {
 
 }  // namespace
 
-Arrivals::Arrivals(loop::EventLoop& loop, std::size_t most, Callbacks callbacks)
+Arrivals::Arrivals(EventLoop& loop, std::size_t most, Callbacks callbacks)
     : most_(most), callbacks_(std::move(callbacks)), turn_(loop.deferred([this] { identify_some(); })) {}
 
 void Arrivals::add(base::Fd socket, const guard::Entrance& entrance, const Listeners::Occupancy& listener) {
@@ -45,4 +45,4 @@ void Arrivals::identify_some() {
   if (was_full && has_room()) callbacks_.room_again();
 }
 
-}  // namespace tpmspace::daemon
+}  // namespace tpmspace::loop

@@ -1,6 +1,6 @@
 // ClientIdentitys: the profile of a client at the listener, and the effects of a new policy, a listener's locality and
 // narrowing.
-#include "daemon/access_control.h"
+#include "access/access_control.h"
 
 #include <gtest/gtest.h>
 #include <sys/socket.h>
@@ -18,7 +18,7 @@
 #include "config/policy_file.h"
 #include "guard/shipped.h"
 
-namespace tpmspace::daemon {
+namespace tpmspace::access {
 namespace {
 
 std::shared_ptr<const guard::Policy> policy(std::vector<guard::Rule> rules = {}, std::uint32_t own_uid = 0) {
@@ -647,4 +647,4 @@ TEST_F(JoiningIdentities, ALineOfStrangersEnds) {
 }
 
 }  // namespace
-}  // namespace tpmspace::daemon
+}  // namespace tpmspace::access

@@ -20,12 +20,12 @@
 
 #include "base/fd.h"
 #include "base/round_robin.h"
-#include "daemon/listeners.h"
 #include "guard/listener.h"
 #include "loop/event_loop.h"
+#include "loop/listeners.h"
 #include "peer/peer_identity.h"
 
-namespace tpmspace::daemon {
+namespace tpmspace::loop {
 
 struct Arrival {
   base::Fd socket;
@@ -46,7 +46,7 @@ class Arrivals {
     std::function<void(Arrival)> identify;
     std::function<void()> room_again;  // after a lack of room
   };
-  Arrivals(loop::EventLoop& loop, std::size_t most, Callbacks callbacks);
+  Arrivals(EventLoop& loop, std::size_t most, Callbacks callbacks);
 
   // Takes a newly accepted client.
   void add(base::Fd socket, const guard::Entrance& entrance, const Listeners::Occupancy& listener);
@@ -61,7 +61,7 @@ class Arrivals {
   const std::size_t most_;
   const Callbacks callbacks_;
   base::RoundRobin<std::pair<std::string, uid_t>, Arrival> waiting_;
-  loop::Deferred turn_;
+  Deferred turn_;
 };
 
-}  // namespace tpmspace::daemon
+}  // namespace tpmspace::loop

@@ -17,7 +17,6 @@
 #include <tl/expected.hpp>
 #include <vector>
 
-#include "daemon/access_control.h"
 #include "guard/listener.h"
 #include "log/log.h"
 #include "loop/acceptor.h"
@@ -25,7 +24,7 @@
 #include "loop/listening_socket.h"
 #include "proto/listener_messages.h"
 
-namespace tpmspace::daemon {
+namespace tpmspace::loop {
 
 class Listeners {
  public:
@@ -54,8 +53,7 @@ class Listeners {
   using OnClient = std::function<void(base::Fd client, const guard::Entrance& entrance, const Occupancy& listener)>;
 
   // While `may_accept` returns false no client is accepted; call `on_room` when `may_accept` would return true again.
-  Listeners(loop::EventLoop& loop, log::Log& log, loop::ListeningSocket main, OnClient on_client,
-            std::function<bool()> may_accept);
+  Listeners(EventLoop& loop, log::Log& log, ListeningSocket main, OnClient on_client, std::function<bool()> may_accept);
 
   // Claims the listener's path; clients can connect as soon as all listeners are open.
   [[nodiscard]] tl::expected<void, std::string> add(const guard::Listener& listener, bool at_run_time);
@@ -79,9 +77,9 @@ class Listeners {
   struct Open {
     guard::Listener listener;
     bool at_run_time;
-    loop::ListeningSocket socket;
+    ListeningSocket socket;
     Count connections = std::make_shared<std::uint32_t>(0);
-    std::optional<loop::Acceptor> acceptor = std::nullopt;
+    std::optional<Acceptor> acceptor = std::nullopt;
   };
   [[nodiscard]] tl::expected<void, std::string> let_in(Open& one);
   [[nodiscard]] Open* find(const std::string& name);
@@ -96,7 +94,7 @@ class Listeners {
   // Changes the listener in place. On failure the listener stays unchanged.
   [[nodiscard]] tl::expected<void, std::string> change(Open& one, const guard::Listener& listener);
 
-  loop::EventLoop& loop_;
+  EventLoop& loop_;
   log::Log& log_;
   OnClient on_client_;
   std::function<bool()> may_accept_;
@@ -104,4 +102,4 @@ class Listeners {
   std::vector<std::unique_ptr<Open>> listeners_;
 };
 
-}  // namespace tpmspace::daemon
+}  // namespace tpmspace::loop

@@ -1,4 +1,4 @@
-#include "daemon/listeners.h"
+#include "loop/listeners.h"
 
 #include <fmt/core.h>
 
@@ -8,7 +8,7 @@
 
 #include "base/limits.h"
 
-namespace tpmspace::daemon {
+namespace tpmspace::loop {
 namespace {
 
 // Ignores the line in the file.
@@ -17,7 +17,7 @@ bool is_same(guard::Listener a, const guard::Listener& b) {
   return a == b;
 }
 
-loop::ListeningSocket::Place place_of(const guard::Listener& listener) {
+ListeningSocket::Place place_of(const guard::Listener& listener) {
   return {.path = listener.path,
           .mode = listener.mode,
           .owner = listener.owner,
@@ -40,7 +40,7 @@ bool has_other(const std::vector<guard::Listener>& listeners, const std::string&
                      [&](const guard::Listener& one) { return one.name == name && &one != &than; });
 }
 
-guard::Listener main_listener(const loop::ListeningSocket& socket) {
+guard::Listener main_listener(const ListeningSocket& socket) {
   guard::Listener out;
   out.name = guard::kMainListener;
   out.path = socket.path();
@@ -50,7 +50,7 @@ guard::Listener main_listener(const loop::ListeningSocket& socket) {
 
 }  // namespace
 
-Listeners::Listeners(loop::EventLoop& loop, log::Log& log, loop::ListeningSocket main, OnClient on_client,
+Listeners::Listeners(EventLoop& loop, log::Log& log, ListeningSocket main, OnClient on_client,
                      std::function<bool()> may_accept)
     : loop_(loop), log_(log), on_client_(std::move(on_client)), may_accept_(std::move(may_accept)) {
   listeners_.push_back(std::make_unique<Open>(Open{main_listener(main), false, std::move(main)}));
@@ -65,7 +65,7 @@ tl::expected<void, std::string> Listeners::add(const guard::Listener& listener, 
 
 tl::expected<Listeners::Open*, std::string> Listeners::make(const guard::Listener& listener, bool at_run_time) {
   if (is_taken_at_run_time(listener.name)) return tl::unexpected(name_is_taken(listener.name));
-  auto socket = loop::ListeningSocket::claim(place_of(listener));
+  auto socket = ListeningSocket::claim(place_of(listener));
   if (!socket) return tl::unexpected(socket.error());
   listeners_.push_back(std::make_unique<Open>(Open{listener, at_run_time, std::move(*socket)}));
   if (open_)
@@ -215,4 +215,4 @@ std::vector<proto::ListenerEntry> Listeners::list() const {
   return out;
 }
 
-}  // namespace tpmspace::daemon
+}  // namespace tpmspace::loop
