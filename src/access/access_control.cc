@@ -98,12 +98,19 @@ std::optional<ClientIdentity> AccessControl::admit(int socket, const guard::Entr
   base::Fd process;
   auto peer = reader_.read_first(socket, accepted, process);
   if (!peer) return std::nullopt;
-  ClientIdentity out;
+  std::shared_ptr<const UnreadProcess> unread;
   if (process && !names_programs_ && *unread_ < most_unread_)
-    out.process = std::make_shared<const UnreadProcess>(std::move(process), unread_);
+    unread = std::make_shared<const UnreadProcess>(std::move(process), unread_);
   else if (process)
     peer->program = reader_.read_program(process);
-  out.who = peer::principal_of(*peer);
+  auto out = admit(peer::principal_of(*peer), entrance);
+  if (out) out->process = std::move(unread);
+  return out;
+}
+
+std::optional<ClientIdentity> AccessControl::admit(guard::Principal who, const guard::Entrance& entrance) {
+  ClientIdentity out;
+  out.who = std::move(who);
   out.entrance = entrance;
   const auto homes = policy_->homes_of(out.who, entrance.listener);
   const auto* home = homes.front();

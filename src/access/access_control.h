@@ -116,6 +116,8 @@ class AccessControl {
   // `read_program`.
   [[nodiscard]] std::optional<ClientIdentity> admit(int socket, const guard::Entrance& entrance,
                                                     peer::SinceBoot accepted);
+  // The identity of a client whose attributes another part has read.
+  [[nodiscard]] std::optional<ClientIdentity> admit(guard::Principal who, const guard::Entrance& entrance);
   // Reads, once, the attributes that `admit` left. Call before a decision on the identity or a report of it.
   void read_program(ClientIdentity& identity) const;
   // The owner, as far as uid and listener determine the owner; nullopt: the process might be in a namespace, so only
