@@ -64,7 +64,7 @@ TEST(ClientLimits, ANamespacesPlacesAreThoseOfAllItsOwners) {
 }
 
 // A profile's limit is each user's, also where several are one owner.
-TEST(ClientLimits, AUsersPlacesAreHisOwn) {
+TEST(ClientLimits, AUsersPlacesAreTheirOwn) {
   using Verdict = ClientLimits::Verdict;
   ClientLimits limits(0);
   const auto alice = peer::part_of_tenant(1, 7), bob = peer::part_of_tenant(2, 7);
