@@ -7,12 +7,12 @@ allowed() {
   case $1 in
   base) echo "base" ;;
   wire) echo "wire" ;;
-  observe) echo "observe wire" ;;
+  observe) echo "observe wire base" ;;
   guard) echo "guard wire" ;;
-  books) echo "books wire" ;;
-  space) echo "space books wire" ;;
-  queue) echo "queue wire" ;;
-  engine) echo "engine space books queue observe wire" ;;
+  books) echo "books wire base" ;;
+  space) echo "space books wire base" ;;
+  queue) echo "queue wire base" ;;
+  engine) echo "engine space books queue observe wire base" ;;
   tpm) echo "tpm wire base" ;;
   proto) echo "proto wire" ;;
   peer) echo "peer guard books base" ;;

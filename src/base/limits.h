@@ -17,7 +17,7 @@ inline constexpr std::uint32_t kConnections = 0;
 // Connections of one owner: generous for thousands of short-lived clients of a service, and far below the usual 524,288
 // descriptors, so that one owner cannot take all descriptors.
 inline constexpr std::uint32_t kConnectionsPerOwner = 4096;
-// Objects and sessions of one space: equal to the manager's defaults (books/owner.h).
+// Objects and sessions of one space; also the manager's defaults (books/owner.h).
 inline constexpr std::uint32_t kObjects = 1000;
 inline constexpr std::uint32_t kSessions = 64;
 // Bytes of saved contexts in the whole daemon: a context takes 1 KiB, so about 65,000 objects.
@@ -145,5 +145,30 @@ inline constexpr std::size_t kListEntries = 256;
 // Bytes of the name of a profile, listener or namespace, for people; bytes of a pattern: no path is longer (PATH_MAX).
 inline constexpr std::size_t kMaxName = 64;
 inline constexpr std::size_t kMaxPattern = 4096;
+
+// --- The limits against each other
+// ------------------------------------------------------------------------------------
+static_assert(kLeastBytes <= kBytes);
+static_assert(kClientSavedSessions <= kSessions);
+static_assert(kOrders >= 2 * std::size_t{kQueue}, "an open and a submit for each command that may wait");
+static_assert(kReplyPerFrame <= kReadChunk);
+static_assert(kFreeFrameBurst >= kFramesPerTurn, "an owner within its burst has a whole turn");
+static_assert(kTurnLooksPerRound > kTurnsPerRound);
+static_assert(kKeptDescriptors > kOwnDescriptors + kChipDescriptors + kListenerDescriptors + kPassingDescriptors,
+              "the kept descriptors are enough for the daemon with one TPM and one listener");
+static_assert(kUnreadProcesses < kKeptDescriptors);
+static_assert(kArrivals > kConnectionsPerOwner, "the burst of one user ends before the arrivals are full");
+static_assert(kArrivals <= kManyDescriptors / 2);
+static_assert(kIdentificationsPerRound < kArrivals && kHangupsPerRound < kArrivals);
+static_assert(kAcceptsPerTurn > kIdentificationsPerRound, "the kernel's queue empties faster than arrivals wait");
+static_assert(kBacklog > 0 && unsigned{kBacklog} >= kAcceptsPerTurn);
+static_assert(kRetryFirst < kRetryMost);
+static_assert(kWatchdogPeriod > kCancelRetry && kWatchdogPeriod < seconds{10}, "deadlines are 10 s and more");
+static_assert(kSlowStart < kChipPatience, "a slow start is reported before clients are let in without the TPM");
+static_assert(kStopGrace + kStopCancel + kLastWords < seconds{90}, "systemd kills a service after 90 s");
+static_assert(kMaxLine < kMaxUnwritten);
+static_assert(kLinePeriod > seconds{0} && kLinesPerPeriod > 0);
+static_assert(kMaxName <= kMaxPattern && kMaxPattern <= kMaxConfigFile);
+static_assert(kRules >= kProfiles, "each profile can have a rule");
 
 }  // namespace tpmspace::limits

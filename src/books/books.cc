@@ -29,6 +29,7 @@ void add(Holding& sum, const Holding& one) {
 }
 
 void subtract(Holding& sum, const Holding& one) {
+  if (!TPMSPACE_HOLDS(sum.spaces >= one.spaces && sum.objects >= one.objects && sum.bytes >= one.bytes)) return;
   sum.spaces -= one.spaces;
   sum.objects -= one.objects;
   sum.bytes -= one.bytes;
@@ -60,6 +61,58 @@ void erase_keys(Books& books, SpaceId id, const Space& space) {
 }
 
 }  // namespace
+
+// --- lookups
+
+Space* find_space(Books& books, SpaceId id) {
+  const auto found = books.spaces.find(id);
+  return found == books.spaces.end() ? nullptr : &found->second;
+}
+const Space* find_space(const Books& books, SpaceId id) {
+  const auto found = books.spaces.find(id);
+  return found == books.spaces.end() ? nullptr : &found->second;
+}
+
+const Object* find_object(const Books& books, SpaceId id, wire::ClientHandle handle) {
+  const Space* space = find_space(books, id);
+  if (space == nullptr) return nullptr;
+  const auto found = space->objects.find(handle.value);
+  return found == space->objects.end() ? nullptr : &found->second;
+}
+Object* find_object(Books& books, SpaceId id, wire::ClientHandle handle) {
+  return const_cast<Object*>(find_object(std::as_const(books), id, handle));  // NOLINT: the books are not const
+}
+
+const Object* object_in(const Books& books, const Slot& slot) {
+  if (slot.space.value == 0) return nullptr;
+  const Object* object = find_object(books, slot.space, slot.object);
+  return TPMSPACE_HOLDS(object != nullptr) ? object : nullptr;
+}
+Object* object_in(Books& books, const Slot& slot) {
+  return const_cast<Object*>(object_in(std::as_const(books), slot));  // NOLINT: the books are not const
+}
+
+Session* find_session(Books& books, std::uint32_t number) {
+  const auto found = books.sessions.find(number);
+  return found == books.sessions.end() ? nullptr : &found->second;
+}
+const Session* find_session(const Books& books, std::uint32_t number) {
+  const auto found = books.sessions.find(number);
+  return found == books.sessions.end() ? nullptr : &found->second;
+}
+
+Space& space_of(Books& books, SpaceId id) {
+  Space* space = find_space(books, id);
+  TPMSPACE_ASSERT(space != nullptr);
+  return *space;
+}
+const Space& space_of(const Books& books, SpaceId id) {
+  const Space* space = find_space(books, id);
+  TPMSPACE_ASSERT(space != nullptr);
+  return *space;
+}
+
+// --- spaces
 
 Payer payer_of(const Space& space) {
   return Payer::of(space.owner, space.limits.administers);
@@ -93,7 +146,7 @@ namespace {
 // For a space that changes its part: the sessions in use move to the new part. Client-saved sessions keep the old part,
 // and the tombstones are dropped.
 void part_from_owner(Books& books, SpaceId id) {
-  Space& space = books.spaces.at(id);
+  Space& space = space_of(books, id);
   space.tombstones.clear();
   const auto take_along = [&](Session& session) {
     if (session.space == id && !session.client_saved) session.part = space.limits.part;
@@ -106,12 +159,12 @@ void part_from_owner(Books& books, SpaceId id) {
 }  // namespace
 
 Holder holder_of(const Books& books, SpaceId id) {
-  const Space& space = books.spaces.at(id);
+  const Space& space = space_of(books, id);
   return {.owner = space.owner, .part = space.limits.part};
 }
 
 void set_limits(Books& books, SpaceId id, const SpaceLimits& limits) {
-  Space& space = books.spaces.at(id);
+  Space& space = space_of(books, id);
   const Holding whole = holding_of(space);
   const bool pays_otherwise = space.limits.administers != limits.administers;
   count_less(books, space, whole);
@@ -125,6 +178,7 @@ void set_limits(Books& books, SpaceId id, const SpaceLimits& limits) {
 
 void erase_space(Books& books, SpaceId id) {
   const auto it = books.spaces.find(id);
+  if (!TPMSPACE_HOLDS(it != books.spaces.end())) return;
   const Space& space = it->second;
   count_less(books, space, holding_of(space));
   erase_keys(books, id, space);
@@ -133,15 +187,17 @@ void erase_space(Books& books, SpaceId id) {
   books.spaces.erase(it);
 }
 
-void add_object(Books& books, SpaceId id, wire::ClientHandle handle, Object object) {
-  Space& space = books.spaces.at(id);
+bool add_object(Books& books, SpaceId id, wire::ClientHandle handle, Object object) {
+  Space& space = space_of(books, id);
+  if (!TPMSPACE_HOLDS(space.objects.count(handle.value) == 0)) return false;
   count_more(books, space, {.objects = 1, .bytes = object.context.size()});
   books.objects_by_use.insert(key_of(space, id, handle.value, object));
   space.objects.emplace(handle.value, std::move(object));
+  return true;
 }
 
 void erase_object(Books& books, SpaceId id, wire::ClientHandle handle) {
-  Space& space = books.spaces.at(id);
+  Space& space = space_of(books, id);
   const auto it = space.objects.find(handle.value);
   if (it == space.objects.end()) return;
   count_less(books, space, {.objects = 1, .bytes = it->second.context.size()});
@@ -149,27 +205,32 @@ void erase_object(Books& books, SpaceId id, wire::ClientHandle handle) {
   space.objects.erase(it);
 }
 
-void set_context(Books& books, SpaceId id, wire::ClientHandle handle, Bytes context) {
-  Space& space = books.spaces.at(id);
-  Object& object = space.objects.at(handle.value);
+bool set_context(Books& books, SpaceId id, wire::ClientHandle handle, Bytes context) {
+  const Space& space = space_of(books, id);
+  Object* object = find_object(books, id, handle);
+  if (object == nullptr) return false;
   count_more(books, space, {.bytes = context.size()});
-  count_less(books, space, {.bytes = object.context.size()});
-  object.context = std::move(context);
+  count_less(books, space, {.bytes = object->context.size()});
+  object->context = std::move(context);
+  return true;
 }
 
-void touch_object(Books& books, SpaceId id, wire::ClientHandle handle, std::uint64_t now) {
-  const Space& space = books.spaces.at(id);
-  Object& object = books.spaces.at(id).objects.at(handle.value);
-  books.objects_by_use.erase(key_of(space, id, handle.value, object));
-  object.last_use = books.tick;
-  object.used_at = now;
-  books.objects_by_use.insert(key_of(space, id, handle.value, object));
+bool touch_object(Books& books, SpaceId id, wire::ClientHandle handle, std::uint64_t now) {
+  const Space& space = space_of(books, id);
+  Object* object = find_object(books, id, handle);
+  if (object == nullptr) return false;
+  books.objects_by_use.erase(key_of(space, id, handle.value, *object));
+  object->last_use = books.tick;
+  object->used_at = now;
+  books.objects_by_use.insert(key_of(space, id, handle.value, *object));
+  return true;
 }
 
 void leave_slots(Books& books, SpaceId id, std::optional<wire::ClientHandle> object) {
+  const OwnerId owner = space_of(books, id).owner;
   for (Slot& slot : books.slots) {
     if (slot.space != id || (object && slot.object != *object)) continue;
-    slot.left_by = books.spaces.at(id).owner;
+    slot.left_by = owner;
     slot.space = SpaceId{};
   }
 }
@@ -181,14 +242,17 @@ const Slot* slot_of(const Books& books, SpaceId space, wire::ClientHandle object
 }
 
 Slot* slot_of_twin(Books& books, SpaceId space, wire::ClientHandle object) {
-  const std::uint64_t twin = books.spaces.at(space).objects.at(object.value).twin;
-  if (twin == 0) return nullptr;
-  for (auto& slot : books.slots)
-    if (slot.space.value != 0 && books.spaces.at(slot.space).objects.at(slot.object.value).twin == twin) return &slot;
+  const Object* wanted = find_object(books, space, object);
+  if (wanted == nullptr || wanted->twin == 0) return nullptr;
+  for (Slot& slot : books.slots) {
+    const Object* loaded = object_in(books, slot);
+    if (loaded != nullptr && loaded->twin == wanted->twin) return &slot;
+  }
   return nullptr;
 }
 
 Session* usable_session(Books& books, SpaceId space, std::uint32_t handle) {
+  if (!wire::is_session(handle)) return nullptr;
   const auto is_it = [&](const Session& session) {
     return session.space == space && !session.client_saved &&
            wire::number_of(session.client.value) == wire::number_of(handle);
@@ -201,6 +265,7 @@ Session* usable_session(Books& books, SpaceId space, std::uint32_t handle) {
 }
 
 Session* parked_session(Books& books, SpaceId space, std::uint32_t handle) {
+  if (!wire::is_session(handle)) return nullptr;
   const auto it = books.parked.find({space, wire::number_of(handle)});
   return it == books.parked.end() ? nullptr : &it->second;
 }
@@ -214,7 +279,7 @@ bool is_taken_in(const Books& books, SpaceId space, std::uint32_t number) {
   const auto is_it = [&](const auto& entry) {
     return entry.second.space == space && wire::number_of(entry.second.client.value) == number;
   };
-  const Space& here = books.spaces.at(space);
+  const Space& here = space_of(books, space);
   bool is_file = false;
   for_each_file(books, here.owner, space,
                 [&](const Session& file) { is_file = is_file || wire::number_of(file.client.value) == number; });
@@ -240,7 +305,7 @@ void add_tombstone(Books& books, const Session& session) {
 }
 
 void add_tombstone(Books& books, SpaceId id, std::uint32_t number) {
-  Space& space = books.spaces.at(id);
+  Space& space = space_of(books, id);
   if (space.tombstones.size() >= kMaxTombstones) retire_tombstone(space);
   space.tombstones[number] = Tombstone{++books.reclaims, false};
 }
@@ -264,25 +329,28 @@ std::uint32_t sessions_of_space(const Books& books, SpaceId space) {
   for (const auto& [number, session] : books.sessions) out += session.space == space ? 1U : 0U;
   for (auto it = books.parked.lower_bound({space, 0}); it != books.parked.end() && it->first.space == space; ++it)
     ++out;
-  for_each_file(books, books.spaces.at(space).owner, space, [&](const Session&) { ++out; });
+  for_each_file(books, space_of(books, space).owner, space, [&](const Session&) { ++out; });
   return out;
 }
 
 namespace {
 
-void count_parked(Books& books, const Session& session, bool more) {
+void count_one_more_parked(Books& books, const Session& session) {
   const std::uint64_t bytes = size_of_parked(session);
-  const Payer payer = Payer::of(session.owner, false);
-  std::uint32_t& of_owner = books.parked_by_owner[session.owner];
-  of_owner = more ? of_owner + 1 : of_owner - 1;
-  if (of_owner == 0) books.parked_by_owner.erase(session.owner);
+  ++books.parked_by_owner[session.owner];
+  ++books.parked_in_all.sessions;
+  books.parked_in_all.bytes += bytes;
+  books.parked_bytes.take(Payer::of(session.owner, false), bytes);
+}
+void count_one_parked_less(Books& books, const Session& session) {
+  const std::uint64_t bytes = size_of_parked(session);
+  const auto of_owner = books.parked_by_owner.find(session.owner);
   ParkedSum& all = books.parked_in_all;
-  all.sessions = more ? all.sessions + 1 : all.sessions - 1;
-  all.bytes = more ? all.bytes + bytes : all.bytes - bytes;
-  if (more)
-    books.parked_bytes.take(payer, bytes);
-  else
-    books.parked_bytes.give_back(payer, bytes);
+  if (!TPMSPACE_HOLDS(of_owner != books.parked_by_owner.end() && all.sessions > 0 && all.bytes >= bytes)) return;
+  if (--of_owner->second == 0) books.parked_by_owner.erase(of_owner);
+  --all.sessions;
+  all.bytes -= bytes;
+  books.parked_bytes.give_back(Payer::of(session.owner, false), bytes);
 }
 
 FileKey key_of_file(const Session& session) {
@@ -291,27 +359,33 @@ FileKey key_of_file(const Session& session) {
 
 }  // namespace
 
-void add_parked(Books& books, Session session) {
-  count_parked(books, session, true);
-  if (session.client_saved) {
-    const ContextDigest copy = session.client_copy;
+bool add_parked(Books& books, Session session) {
+  const ContextDigest copy = session.client_copy;
+  const ParkedKey key{session.space, wire::number_of(session.client.value)};
+  const bool is_file = session.client_saved;
+  const bool is_free = is_file ? books.parked_files.count(copy) == 0 : books.parked.count(key) == 0;
+  if (!TPMSPACE_HOLDS(is_free)) return false;
+  count_one_more_parked(books, session);
+  if (is_file) {
     books.files_by_owner.insert(key_of_file(session));
     books.parked_files.emplace(copy, std::move(session));
   } else {
-    const ParkedKey key{session.space, wire::number_of(session.client.value)};
     books.parked.emplace(key, std::move(session));
   }
+  return true;
 }
 
-Session take_parked(Books& books, const ParkedKey& key) {
+std::optional<Session> take_parked(Books& books, const ParkedKey& key) {
   auto node = books.parked.extract(key);
-  count_parked(books, node.mapped(), false);
+  if (node.empty()) return std::nullopt;
+  count_one_parked_less(books, node.mapped());
   return std::move(node.mapped());
 }
 
-Session take_parked_file(Books& books, const ContextDigest& copy) {
+std::optional<Session> take_parked_file(Books& books, const ContextDigest& copy) {
   auto node = books.parked_files.extract(copy);
-  count_parked(books, node.mapped(), false);
+  if (node.empty()) return std::nullopt;
+  count_one_parked_less(books, node.mapped());
   books.files_by_owner.erase(key_of_file(node.mapped()));
   return std::move(node.mapped());
 }
@@ -322,13 +396,14 @@ void drop_parked_of(Books& books, SpaceId space) {
 }
 
 void abandon_parked_files(Books& books, SpaceId space) {
-  const OwnerId owner = books.spaces.at(space).owner;
+  const OwnerId owner = space_of(books, space).owner;
   std::vector<ContextDigest> copies;
   for_each_file(books, owner, space, [&](const Session& file) { copies.push_back(file.client_copy); });
   for (const ContextDigest& copy : copies) {
-    Session file = take_parked_file(books, copy);
-    file.space = SpaceId{};
-    add_parked(books, std::move(file));
+    auto file = take_parked_file(books, copy);
+    if (!file) continue;
+    file->space = SpaceId{};
+    (void)add_parked(books, std::move(*file));
   }
 }
 

@@ -17,6 +17,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/invariant.h"
+#include "base/limits.h"
 #include "books/chip.h"
 #include "books/context.h"
 #include "books/kept_places.h"
@@ -139,9 +141,9 @@ struct Holding {
 
 // Limits for all spaces together.
 struct Quota {
-  std::uint64_t context_bytes = 64ULL << 20;  // of objects; books/shared_room.h divides the bytes among owners
+  std::uint64_t context_bytes = limits::kBytes;  // of objects; books/shared_room.h divides the bytes among owners
   std::uint32_t abandoned_sessions_per_owner =
-      16;  // client-saved, connection closed; in all: half of the chip's sessions
+      limits::kClientSavedSessions;  // client-saved, connection closed; in all: half of the chip's sessions
   std::uint32_t parked_sessions_per_owner = 4096;
   std::uint32_t abandoned_parked_per_owner = 256;
   std::uint64_t log_bytes = 32ULL << 20;  // of parked sessions; divided in the same way
@@ -227,15 +229,16 @@ SpaceId open_space(Books& books, OwnerId owner, const SpaceLimits& limits);
 void erase_space(Books& books, SpaceId space);
 // Adds a complete space from an image. False: a space with that id exists.
 bool adopt_space(Books& books, SpaceId id, Space space);
-// Precondition: the space is open. The space may leave pools, and may join other pools of any size.
+// The space may leave pools, and may join other pools of any size.
 void set_limits(Books& books, SpaceId space, const SpaceLimits& limits);
 
-// Precondition: the space is open; for set_context, the space has the object.
-void add_object(Books& books, SpaceId space, wire::ClientHandle handle, Object object);
+// False: the space has an object under the handle already.
+bool add_object(Books& books, SpaceId space, wire::ClientHandle handle, Object object);
 void erase_object(Books& books, SpaceId space, wire::ClientHandle handle);  // no effect if the object does not exist
-void set_context(Books& books, SpaceId space, wire::ClientHandle handle, wire::Bytes context);
-// Notes that the current command uses the object at the time `now`.
-void touch_object(Books& books, SpaceId space, wire::ClientHandle handle, std::uint64_t now);
+// False: the space does not have the object.
+bool set_context(Books& books, SpaceId space, wire::ClientHandle handle, wire::Bytes context);
+// Notes that the current command uses the object at the time `now`. False: the space does not have the object.
+bool touch_object(Books& books, SpaceId space, wire::ClientHandle handle, std::uint64_t now);
 // The slots of the space, or of the one object, lose their space; the space's owner pays for the flush.
 void leave_slots(Books& books, SpaceId space, std::optional<wire::ClientHandle> object = std::nullopt);
 [[nodiscard]] Payer payer_of(const Space& space);
@@ -253,25 +256,41 @@ void erase_objects_if(Books& books, Gone gone) {
 }
 
 // Whether the TPM may refuse to load the context of `saved`, because a reset possibly came after the context was made.
-// Precondition: the entity is not loaded.
+// For an entity that is not loaded.
 template <typename T>
 [[nodiscard]] bool is_doubtful(const Books& books, const T& saved) {
   return saved.seen_at < books.doubted_at;
 }
+
+// --- Lookups. Null: no such entity.
+[[nodiscard]] Space* find_space(Books& books, SpaceId space);
+[[nodiscard]] const Space* find_space(const Books& books, SpaceId space);
+[[nodiscard]] Object* find_object(Books& books, SpaceId space, wire::ClientHandle handle);
+[[nodiscard]] const Object* find_object(const Books& books, SpaceId space, wire::ClientHandle handle);
+// The object in a slot. Null: the slot is unwanted. (A slot with an object that no space has is a broken invariant.)
+[[nodiscard]] Object* object_in(Books& books, const Slot& slot);
+[[nodiscard]] const Object* object_in(const Books& books, const Slot& slot);
+// A session in the TPM, by the TPM's number.
+[[nodiscard]] Session* find_session(Books& books, std::uint32_t number);
+[[nodiscard]] const Session* find_session(const Books& books, std::uint32_t number);
+// An open space. The process ends if the space is not open: a command would run for no client. Every entry of the
+// manager checks its space first, and no command closes a space.
+[[nodiscard]] Space& space_of(Books& books, SpaceId space);
+[[nodiscard]] const Space& space_of(const Books& books, SpaceId space);
 
 // The slot of an object; null: the object is not loaded.
 [[nodiscard]] const Slot* slot_of(const Books& books, SpaceId space, wire::ClientHandle object);
 // The slot of a twin of the object; null: no twin is loaded.
 [[nodiscard]] Slot* slot_of_twin(Books& books, SpaceId space, wire::ClientHandle object);
 // The session in the TPM that the client knows by the number of `handle`, if the space may use the session now. The
-// type byte of `handle` may be wrong. Null: none.
+// type byte of `handle` may be that of the other type of session. Null: none, or not the handle of a session (the
+// handle of a password authorization has the number 9).
 [[nodiscard]] Session* usable_session(Books& books, SpaceId space, std::uint32_t handle);
 // The same for parked sessions.
 [[nodiscard]] Session* parked_session(Books& books, SpaceId space, std::uint32_t handle);
 // The same for both.
 [[nodiscard]] Session* known_session(Books& books, SpaceId space, std::uint32_t handle);
 [[nodiscard]] std::uint32_t loaded_sessions(const Books& books);  // unwanted ones included
-// Precondition: the space is open.
 [[nodiscard]] Holder holder_of(const Books& books, SpaceId space);
 // Whether the space may load a saved session: both have the same owner and part.
 [[nodiscard]] inline bool may_take_up(const Space& space, const Session& session) {
@@ -292,14 +311,13 @@ void add_tombstone(Books& books, SpaceId space, std::uint32_t number);
 
 // The size of a parked session in bytes.
 [[nodiscard]] std::uint64_t size_of_parked(const Session& session);
-// Adds a session that has left the TPM; `client_saved` decides where. Precondition: the key is free.
-void add_parked(Books& books, Session session);
-// Removes and returns a parked session. Precondition: the session exists.
-Session take_parked(Books& books, const ParkedKey& key);
-Session take_parked_file(Books& books, const ContextDigest& copy);
+// Adds a session that has left the TPM; `client_saved` decides where. False: the key is taken, so the session is gone.
+bool add_parked(Books& books, Session session);
+// Removes and returns a parked session. Nullopt: no such session.
+std::optional<Session> take_parked(Books& books, const ParkedKey& key);
+std::optional<Session> take_parked_file(Books& books, const ContextDigest& copy);
 void drop_parked_of(Books& books, SpaceId space);  // only sessions that the space's clients may use
-// For a space that closes: the files of parked sessions stay for the owner's other spaces. Precondition: the space is
-// open.
+// For a space that closes: the files of parked sessions stay for the owner's other spaces.
 void abandon_parked_files(Books& books, SpaceId space);
 // Calls `each(const Session&)` for each parked session of the owner that the client saved in that space (0: the
 // connection is closed), the longest idle first. `each` must not change the books.
@@ -308,20 +326,30 @@ void for_each_file(const Books& books, OwnerId owner, SpaceId space, Each each) 
   const FileKey first{owner, space, 0, {}};
   for (auto it = books.files_by_owner.lower_bound(first);
        it != books.files_by_owner.end() && it->owner == owner && it->space == space; ++it)
-    each(books.parked_files.at(it->copy));
+    if (const auto file = books.parked_files.find(it->copy); TPMSPACE_HOLDS(file != books.parked_files.end()))
+      each(file->second);
 }
 // The same for all files of the owner, in any space.
 template <typename Each>
 void for_each_file(const Books& books, OwnerId owner, Each each) {
   const FileKey first{owner, {}, 0, {}};
   for (auto it = books.files_by_owner.lower_bound(first); it != books.files_by_owner.end() && it->owner == owner; ++it)
-    each(books.parked_files.at(it->copy));
+    if (const auto file = books.parked_files.find(it->copy); TPMSPACE_HOLDS(file != books.parked_files.end()))
+      each(file->second);
 }
 void forget_parked(Books& books);
 // Removes a lost session (gone without the client's command), and leaves a tombstone. False: no session has the number.
 bool lose_session(Books& books, std::uint32_t number);
 // Appends a session to the unwanted sessions. False: no session has that number.
 bool make_unwanted(Books& books, std::uint32_t number);
+
+// Takes all entities from an open space (Exhaustion::kClose): the space answers SESSION_HANDLES until closed. Files of
+// parked sessions stay.
+void empty_space(Books& books, SpaceId space);
+
+// Makes sums and indices anew from what they follow from, and removes what refers to no open space. Walks over all
+// entities: only after a broken invariant (space/recovery.h).
+void make_consistent(Books& books);
 
 // Checks all rules of the books. Nullopt: all hold. Otherwise a sentence that names the broken rule.
 [[nodiscard]] std::optional<std::string> check(const Books& books, const Chip& chip);

@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/limits.h"
 #include "books/view.h"
 #include "wire/numbers.h"
 
@@ -89,8 +90,8 @@ inline constexpr std::size_t kMaxPools = 3;
 
 // The limits and the view of one space. Units: entities.
 struct SpaceLimits {
-  std::uint32_t objects = 1000;  // transient objects and sequences
-  std::uint32_t sessions = 64;   // active sessions, client-saved ones included
+  std::uint32_t objects = limits::kObjects;    // transient objects and sequences
+  std::uint32_t sessions = limits::kSessions;  // active sessions, client-saved ones included
   SessionTerms terms = {};
   // Sessions that the space saves can be loaded only by spaces of the same part.
   Part part = {};

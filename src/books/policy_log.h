@@ -89,7 +89,7 @@ struct PolicyLog {
 
 // The handle in the command of the session whose policy the command changes. Nullopt: none.
 [[nodiscard]] std::optional<wire::ClientHandle> policy_session_of(const wire::Command& command);
-// Precondition: the step can be repeated. For a PolicySigned, `key_context` holds a transient key, `key` any other key.
+// For a step that can be repeated. For a PolicySigned, `key_context` holds a transient key, `key` any other key.
 [[nodiscard]] PolicyStep step_of(const wire::Command& step, wire::ByteView key_context, wire::TpmHandle key);
 
 }  // namespace tpmspace::space

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/invariant.h"
+
 namespace tpmspace::space {
 
 namespace {
@@ -67,6 +69,7 @@ void SharedRoom::take(const Payer& payer, std::uint64_t more) {
 
 void SharedRoom::give_back(const Payer& payer, std::uint64_t less) {
   const std::uint64_t own = taken(payer);
+  if (!TPMSPACE_HOLDS(own >= less)) return;
   change(payer, own, own - less);
 }
 

@@ -63,7 +63,7 @@ class SharedRoom {
   [[nodiscard]] bool admits(const Payer& payer, std::uint64_t more = 1) const;
   // Also succeeds without room: an operation that is needed to give something back is never refused.
   void take(const Payer& payer, std::uint64_t more = 1);
-  // Precondition: the payer holds at least `less`.
+  // A payer cannot give back more than it holds.
   void give_back(const Payer& payer, std::uint64_t less = 1);
 
   [[nodiscard]] std::uint64_t taken() const { return in_minimums_ + of_administrators_ + beyond_; }

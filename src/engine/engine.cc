@@ -37,7 +37,7 @@ ConnectionId Engine::open(space::OwnerId owner, const space::SpaceLimits& limits
 
 void Engine::set_limits(ConnectionId id, const space::SpaceLimits& limits) {
   const Time began = impl_->clock();
-  const Connection& connection = impl_->connections.at(id);
+  const Connection& connection = impl_->connection_of(id);
   impl_->manager.set_limits(connection.space, limits);
   if (connection.waiting) {
     impl_->session_queue.set_terms(connection.waiting->ticket, impl_->limits_of(connection).terms);
@@ -46,8 +46,22 @@ void Engine::set_limits(ConnectionId id, const space::SpaceLimits& limits) {
   impl_->charge(connection.owner, began);
 }
 
+std::optional<ConnectionId> Engine::Impl::id_of(Ticket ticket) {
+  const auto found = tickets.find(ticket);
+  if (!TPMSPACE_HOLDS(found != tickets.end())) return std::nullopt;
+  const Connection& connection = connection_of(found->second);
+  if (TPMSPACE_HOLDS(connection.waiting && connection.waiting->ticket == ticket)) return found->second;
+  tickets.erase(found);
+  return std::nullopt;
+}
+
 Ticket Engine::Impl::expect(ConnectionId connection, std::variant<ClientCommand, Inherit> what, Time now) {
-  Connection& to = connections.at(connection);
+  Connection& to = connection_of(connection);
+  if (!TPMSPACE_HOLDS(!to.waiting)) {
+    queue.remove(to.owner.value, to.waiting->ticket);
+    leave_queue(to.waiting->ticket);
+    tickets.erase(to.waiting->ticket);
+  }
   const Ticket ticket = ++last_ticket;
   to.waiting = Waiting{ticket, std::move(what)};
   tickets.emplace(ticket, connection);
@@ -70,8 +84,8 @@ bool Engine::cancel(Ticket ticket) {
   const Time began = impl_->clock();
   const auto it = impl_->tickets.find(ticket);
   if (it == impl_->tickets.end()) return false;
-  Connection& connection = impl_->connections.at(it->second);
-  if (connection.waiting->cancelled) return false;
+  Connection& connection = impl_->connection_of(it->second);
+  if (!connection.waiting || connection.waiting->cancelled) return false;
   const std::uint64_t owner = connection.owner.value;
   impl_->queue.remove(owner, ticket);
   impl_->leave_queue(ticket);
@@ -148,7 +162,9 @@ Step Engine::Impl::run_next(Time now) {
   const Time began = clock();
   const auto turn = *queue.pop();
   if (const auto query = queries.extract(turn.item)) return answer_query(query.mapped());
-  if (connections.at(tickets.at(turn.item)).waiting->cancelled) return answer_cancelled(turn.item);
+  const Connection* connection = connection_with(turn.item);
+  if (connection == nullptr) return Step{};
+  if (connection->waiting->cancelled) return answer_cancelled(turn.item);
   if (!must_wait(turn.item, now)) return serve(turn.item, now);
   charge({turn.owner}, began);
   return Step{};
@@ -156,32 +172,34 @@ Step Engine::Impl::run_next(Time now) {
 
 Step Engine::Impl::answer_cancelled(Ticket ticket) {
   constexpr wire::Rc kCanceled = wire::from_manager(rc::kCanceled);
-  const ConnectionId id = tickets.at(ticket);
-  Connection& connection = connections.at(id);
+  const auto id = id_of(ticket);
+  if (!id) return Step{};
+  Connection& connection = connection_of(*id);
   connection.waiting.reset();
   tickets.erase(ticket);
   Step step;
-  step.reply = Reply{id, ticket, wire::error_response(kCanceled)};
-  step.account = to_account(&connection, id, 0, kCanceled, {});
+  step.reply = Reply{*id, ticket, wire::error_response(kCanceled)};
+  step.account = to_account(&connection, *id, 0, kCanceled, {});
   queue.charge(connection.owner.value, kLeastCharge);
   return step;
 }
 
 std::optional<Waiting> Engine::Impl::take_waiting(Ticket ticket) {
-  Connection& connection = connections.at(tickets.at(ticket));
+  Connection* connection = connection_with(ticket);
+  if (connection == nullptr) return std::nullopt;
   tickets.erase(ticket);
-  std::optional<Waiting> out = std::exchange(connection.waiting, std::nullopt);
+  std::optional<Waiting> out = std::exchange(connection->waiting, std::nullopt);
   if (!gate.begin(ticket)) return std::nullopt;  // the command was withdrawn
   return out;
 }
 
 Step Engine::Impl::serve(Ticket ticket, Time now, std::optional<Time> waited) {
-  const ConnectionId id = tickets.at(ticket);
-  const auto waiting = take_waiting(ticket);
+  const auto id = id_of(ticket);
+  const auto waiting = id ? take_waiting(ticket) : std::nullopt;
   if (!waiting) return Step{};
   const auto* inherits = std::get_if<Inherit>(&waiting->what);
-  Step step = inherits != nullptr ? serve_inherit(id, ticket, *inherits)
-                                  : serve_command(id, ticket, std::get<ClientCommand>(waiting->what), waited);
+  Step step = inherits != nullptr ? serve_inherit(*id, ticket, *inherits)
+                                  : serve_command(*id, ticket, std::get<ClientCommand>(waiting->what), waited);
   if (step.account->tpm_lost) not_before = now + kLostPause;
   last_activity = now;
   return step;
@@ -196,7 +214,7 @@ void Engine::Impl::charge_turn(const Connection& connection, Time began, Time of
 }
 
 Step Engine::Impl::serve_inherit(ConnectionId id, Ticket ticket, const Inherit& what) {
-  const Connection& connection = connections.at(id);
+  const Connection& connection = connection_of(id);
   const Time began = clock();
   wire::Rc code = rc::kValue;
   space::Cost cost;
@@ -214,7 +232,7 @@ Step Engine::Impl::serve_inherit(ConnectionId id, Ticket ticket, const Inherit& 
 
 Step Engine::Impl::serve_command(ConnectionId id, Ticket ticket, const ClientCommand& what,
                                  std::optional<Time> waited) {
-  Connection& connection = connections.at(id);
+  const Connection& connection = connection_of(id);
   const Time began = clock();
   const space::SpaceLimits& limits = limits_of(connection);
   const auto tries_left = [&](const space::LockoutNews& news) {
@@ -253,7 +271,7 @@ Step Engine::Impl::serve_command(ConnectionId id, Ticket ticket, const ClientCom
 
 observe::Held Engine::Impl::held_by(space::SpaceId space) const {
   const auto& books = manager.books();
-  return {.objects = static_cast<std::uint32_t>(books.spaces.at(space).objects.size()),
+  return {.objects = static_cast<std::uint32_t>(space::space_of(books, space).objects.size()),
           .sessions = sessions_of_space(books, space)};
 }
 
@@ -356,6 +374,7 @@ observe::Account Engine::Impl::to_account(const Connection* connection, Connecti
   account.lost_objects = cost.lost_objects;
   account.lost_sessions = cost.lost_sessions;
   account.tpm_lost = cost.tpm_lost;
+  account.broken = cost.broken;
   return account;
 }
 

@@ -87,7 +87,7 @@ class Engine {
 
   [[nodiscard]] ConnectionId open(space::OwnerId owner, const space::SpaceLimits& limits);
   void set_limits(ConnectionId connection, const space::SpaceLimits& limits);
-  // Precondition: the connection is open and has no command in the engine. `number`: counts the client's commands, from
+  // For an open connection that has no command in the engine. `number`: counts the client's commands, from
   // 1.
   [[nodiscard]] Ticket submit(ConnectionId connection, wire::Command command, std::uint8_t locality, Time now,
                               std::uint64_t number = 0);

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "base/invariant.h"
+
 namespace tpmspace::engine {
 
 std::optional<Gate::Running> Gate::running() const {
@@ -36,12 +38,15 @@ bool Gate::abandon(Ticket ticket) {
 
 void Gate::expect(Ticket ticket) {
   const std::lock_guard lock(mutex_);
-  waiting_.insert(ticket);
+  const bool is_new = waiting_.insert(ticket).second;
+  TPMSPACE_ASSERT(ticket != 0 && is_new);
 }
 
 bool Gate::begin(Ticket ticket) {
   const std::lock_guard lock(mutex_);
   if (waiting_.erase(ticket) == 0) return false;
+  // Otherwise a cancel for one client's command could end another client's.
+  TPMSPACE_ASSERT(served_ == 0 && !running_);
   served_ = ticket;
   cancelled_ = abandoned_ = false;
   return true;
@@ -57,6 +62,7 @@ bool Gate::end() {
 bool Gate::enter(const Running& running, bool cancelable) {
   const std::lock_guard lock(mutex_);
   if (cancelable && cancelled_) return false;
+  TPMSPACE_ASSERT(!running_);
   running_ = running;
   running_->ticket = served_;
   running_->sequence = ++sequence_;

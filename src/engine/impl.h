@@ -11,6 +11,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/invariant.h"
 #include "engine/engine.h"
 #include "engine/lockout_guard.h"
 #include "engine/watched_tpm.h"
@@ -44,8 +45,11 @@ struct Waiting {
   std::variant<ClientCommand, Inherit> what;
   bool cancelled = false;  // the turn only answers CANCELED
 
-  // Precondition: `what` is a ClientCommand.
-  [[nodiscard]] const wire::Command& command() const { return std::get<ClientCommand>(what).command; }
+  // Null: objects of another connection are requested.
+  [[nodiscard]] const wire::Command* command() const {
+    const auto* one = std::get_if<ClientCommand>(&what);
+    return one == nullptr ? nullptr : &one->command;
+  }
 };
 
 struct Connection {
@@ -73,6 +77,21 @@ struct Engine::Impl {
         manager(own, table, chip, space::Quota{settings.max_bytes, settings.client_saved_sessions_per_owner}, now_of),
         lockout(chip, now_of()) {}
 
+  // The process ends if the connection is not open: the request would run for another client, or for none.
+  Connection& connection_of(ConnectionId id) {
+    const auto found = connections.find(id);
+    TPMSPACE_ASSERT(found != connections.end());
+    return found->second;
+  }
+  // The connection whose request waits with this ticket. A ticket in a queue without a request is a broken invariant:
+  // nullopt, and the ticket is forgotten.
+  [[nodiscard]] std::optional<ConnectionId> id_of(Ticket ticket);
+  // The same. Null: no such request.
+  Connection* connection_with(Ticket ticket) {
+    const auto id = id_of(ticket);
+    return id ? &connection_of(*id) : nullptr;
+  }
+
   Step run_next(Time now);
   // A step that does not serve the queue; nullopt: no such work, or not now.
   std::optional<Step> pass_queue(Time now);
@@ -98,7 +117,9 @@ struct Engine::Impl {
   void leave_queue(Ticket ticket);
   // The session queue needs a new look, at this owner's cost.
   void change_queue(space::OwnerId by);
-  [[nodiscard]] Time waits_since(Ticket ticket) const;
+  void end_await(const Connection& connection);
+  // Nullopt: the ticket is in no queue.
+  [[nodiscard]] std::optional<Time> waits_since(Ticket ticket) const;
   [[nodiscard]] std::size_t waiting() const { return session_queue.size() + number_queue.size(); }
   Step end_waiting(Ticket ticket, Time now);
   [[nodiscard]] SessionList list_sessions(const std::optional<space::Holder>& only) const;
@@ -111,7 +132,7 @@ struct Engine::Impl {
   Step reserve(OrderUnderWay& order, const ReserveSession& which);
   std::optional<Waiting> take_waiting(Ticket ticket);
   [[nodiscard]] const space::SpaceLimits& limits_of(const Connection& connection) const {
-    return manager.books().spaces.at(connection.space).limits;
+    return space::space_of(manager.books(), connection.space).limits;
   }
   [[nodiscard]] observe::Held held_by(space::SpaceId space) const;
   Step idle(Time now);

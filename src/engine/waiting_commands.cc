@@ -12,13 +12,14 @@ namespace rc = wire::rc;
 
 bool Engine::Impl::must_wait(Ticket ticket, Time now) {
   using space::SessionBook;
-  const Connection& connection = connections.at(tickets.at(ticket));
-  if (std::holds_alternative<Inherit>(connection.waiting->what)) return false;
-  const wire::Command& command = connection.waiting->command();
+  const Connection* waits = connection_with(ticket);
+  if (waits == nullptr || waits->waiting->command() == nullptr) return false;
+  const Connection& connection = *waits;
+  const wire::Command& command = *connection.waiting->command();
   manager.expire_kept_places(now);
   const auto wish = manager.wish_of(connection.space, command);
   if (wish.want == SessionBook::Want::kNothing) return false;
-  const auto& terms = manager.books().spaces.at(connection.space).limits.terms;
+  const auto& terms = limits_of(connection).terms;
   // The manager refuses an impossible request.
   if (terms.exhaustion == space::Exhaustion::kRefuse) return false;
   const auto admission =
@@ -54,16 +55,23 @@ void Engine::Impl::change_queue(space::OwnerId by) {
 }
 
 void Engine::Impl::leave_queue(Ticket ticket) {
-  const Connection& connection = connections.at(tickets.at(ticket));
-  const bool waited_here = session_queue.remove(ticket);
-  if (waited_here) change_queue(connection.owner);
-  if (!number_queue.remove(ticket) && !waited_here) return;
-  manager.await(connection.space, connection.waiting->command(), false);
+  const bool for_session = session_queue.remove(ticket), for_number = number_queue.remove(ticket);
+  const Connection* connection = connection_with(ticket);
+  if (connection == nullptr) return;
+  if (for_session) change_queue(connection->owner);
+  if (for_session || for_number) end_await(*connection);
 }
 
-Time Engine::Impl::waits_since(Ticket ticket) const {
+// The command leaves its queue.
+void Engine::Impl::end_await(const Connection& connection) {
+  const wire::Command* command = connection.waiting ? connection.waiting->command() : nullptr;
+  if (TPMSPACE_HOLDS(command != nullptr)) manager.await(connection.space, *command, false);
+}
+
+std::optional<Time> Engine::Impl::waits_since(Ticket ticket) const {
   const auto* guest = number_queue.queue().find(ticket);
-  return (guest != nullptr ? guest : session_queue.queue().find(ticket))->since;
+  if (guest == nullptr) guest = session_queue.queue().find(ticket);
+  return guest == nullptr ? std::nullopt : std::optional(guest->since);
 }
 
 std::optional<Step> Engine::Impl::serve_session_queue(Time now) {
@@ -80,11 +88,12 @@ std::optional<Step> Engine::Impl::serve_session_queue(Time now) {
   if (!next) taking = session_queue.taking(manager.books(), manager.chip(), now);
   if (const auto by = std::exchange(line_changed_by, std::nullopt)) charge(*by, began);
   if (next) {
-    const Time waited = now - waits_since(*next);
-    const Connection& connection = connections.at(tickets.at(*next));
+    const Time waited = now - waits_since(*next).value_or(now);
     session_queue.served(*next, now);
-    change_queue(connection.owner);
-    manager.await(connection.space, connection.waiting->command(), false);
+    const Connection* connection = connection_with(*next);
+    if (connection == nullptr) return Step{};
+    change_queue(connection->owner);
+    end_await(*connection);
     return serve(*next, now, waited);
   }
   if (taking.number && now >= not_before) return take_for_queue(taking, now);
@@ -110,33 +119,35 @@ std::optional<Step> Engine::Impl::serve_number_queue(Time now) {
   const auto next = number_queue.next(manager.session_book(), now);
   look_at_numbers = number_queue.look_again(manager.session_book());
   if (!next) return std::nullopt;
-  const Time waited = now - waits_since(*next);
+  const Time waited = now - waits_since(*next).value_or(now);
   number_queue.served(*next, now);
-  const Connection& connection = connections.at(tickets.at(*next));
-  manager.await(connection.space, connection.waiting->command(), false);
+  const Connection* connection = connection_with(*next);
+  if (connection == nullptr || connection->waiting->command() == nullptr) return Step{};
+  end_await(*connection);
   // The owner's room for rebuildable sessions may be full by now: then the command waits for an ordinary session.
-  const auto wish = manager.wish_of(connection.space, connection.waiting->command());
+  const auto wish = manager.wish_of(connection->space, *connection->waiting->command());
   if (wish.want == space::SessionBook::Want::kOrdinary && must_wait(*next, now)) return Step{};
   return serve(*next, now, waited);
 }
 
 // Ends a wait whose deadline has passed.
 Step Engine::Impl::end_waiting(Ticket ticket, Time now) {
-  const ConnectionId id = tickets.at(ticket);
-  const Connection& connection = connections.at(id);
-  const Time waited = now - waits_since(ticket);
+  const auto id = id_of(ticket);
+  const Time waited = now - waits_since(ticket).value_or(now);
   leave_queue(ticket);
+  if (!id) return Step{};
+  const Connection& connection = connection_of(*id);
   queue.charge(connection.owner.value, kLeastCharge);
   const auto waiting = take_waiting(ticket);
   if (!waiting) return Step{};
   gate.end();
-  if (manager.books().spaces.at(connection.space).limits.terms.exhaustion == space::Exhaustion::kClose)
-    manager.give_up(connection.space);
+  if (limits_of(connection).terms.exhaustion == space::Exhaustion::kClose) manager.give_up(connection.space);
   constexpr wire::Rc kExhausted = wire::from_manager(rc::kSessionHandles);
   Step step;
-  step.account = to_account(&connection, id, waiting->command().code(), kExhausted, {});
+  const wire::Command* command = waiting->command();
+  step.account = to_account(&connection, *id, command == nullptr ? 0 : command->code(), kExhausted, {});
   step.account->waited = waited;
-  step.reply = Reply{id, ticket, wire::error_response(kExhausted)};
+  step.reply = Reply{*id, ticket, wire::error_response(kExhausted)};
   return step;
 }
 

@@ -301,6 +301,7 @@ void TpmHost::handle(TpmThread::Stepped& event) {
   if (event.account) {
     counters_.add(*event.account, wanted);
     report_restart(*event.account);
+    report_broken_invariants(*event.account);
     callbacks_.accounted(*event.account);
   }
   if (wanted) deliver(*event.answer);
@@ -320,6 +321,17 @@ void TpmHost::report_restart(const observe::Account& account) {
   else
     log_.warning("{}: the TPM was restarted, or resumed after a suspend: {} without a saved copy are gone{}", name_,
                  lost, log::held_back_text(*held_back));
+}
+
+// Once for each TPM: later ones may follow from the first.
+void TpmHost::report_broken_invariants(const observe::Account& account) {
+  if (account.broken.count == 0 || std::exchange(reported_broken_, true)) return;
+  const base::BrokenInvariant& first = account.broken.first;
+  log_.error(
+      "{}: a bug in tpmspaced: the invariant \"{}\" ({}:{}) is broken; its effects were contained, and clients may "
+      "have "
+      "lost keys or sessions; please report this line",
+      name_, first.condition, first.file, first.line);
 }
 
 void TpmHost::deliver(const TpmThread::Answer& answer) {

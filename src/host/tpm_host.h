@@ -147,6 +147,7 @@ class TpmHost {
   void handle(TpmThread::Drained& event);
   void handle(TpmThread::Stopped& event);
   void report_restart(const observe::Account& account);
+  void report_broken_invariants(const observe::Account& account);
   void deliver(const TpmThread::Answer& answer);
   void deliver(const engine::OrderDone& done);
   void deliver(const engine::SessionsAnswer& answer);
@@ -204,6 +205,7 @@ class TpmHost {
   StatusCounters counters_;
   RetryPace pace_;
   log::RateLimit reset_lines_;
+  bool reported_broken_ = false;
   TpmThread::Events events_;
 
   // Last: destroyed first, and no callback comes after the sources.

@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "base/invariant.h"
 #include "wire/rc.h"
 #include "wire/tpm_use.h"
 
@@ -53,7 +54,9 @@ struct Account {
   // A start-up of the TPM noticed in this step; and the number of clients' entities found lost.
   wire::Restarted restarted = wire::Restarted::kNo;
   std::uint32_t lost_objects = 0, lost_sessions = 0;
-  bool tpm_lost = false;  // the back end is gone
+  bool tpm_lost = false;          // the back end is gone
+  base::BrokenInvariants broken;  // bugs of tpmspace whose effects were contained
+
   [[nodiscard]] std::uint64_t tpm_nanoseconds() const {
     std::uint64_t sum = 0;
     for (const auto& use : tpm) sum += use.nanoseconds;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "base/invariant.h"
+
 namespace tpmspace::queue {
 
 FairQueue::Urgency FairQueue::urgency_of(Lines::const_reference line) {
@@ -29,6 +31,7 @@ void FairQueue::file(Lines::const_reference line) {
 }
 
 void FairQueue::put(Owner owner, Item item, Priority priority, Place place) {
+  TPMSPACE_ASSERT(places_.count(item) == 0);
   const auto line = lines_.try_emplace(owner).first;
   take_out(*line);
   if (line->second.items.empty()) line->second.used = std::max(line->second.used, now_);
@@ -54,6 +57,8 @@ std::optional<FairQueue::Turn> FairQueue::pop() {
   const bool passes = first != fair && passed_ < kPassing;
   passed_ = passes ? passed_ + 1 : 0;
   const auto next = lines_.find(passes ? first : fair);
+  // With a wrong index, a client's command could run in the turn of another client's.
+  TPMSPACE_ASSERT(next != lines_.end() && !next->second.items.empty());
   take_out(*next);
   Line& line = next->second;
   const Turn turn{next->first, line.items.begin()->second.item};

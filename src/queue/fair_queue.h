@@ -31,6 +31,7 @@ class FairQueue {
 
   static constexpr unsigned kPassing = 7;
 
+  // An item waits at most once.
   void push(Owner owner, Item item, Priority priority = 1) { put(owner, item, priority, ++last_place_); }
   // Before all other items of its owner.
   void push_first(Owner owner, Item item, Priority priority = 1) { put(owner, item, priority, --first_place_); }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/invariant.h"
+
 namespace tpmspace::space {
 
 namespace {
@@ -13,6 +15,7 @@ std::uint32_t need_of(std::uint32_t held, std::uint32_t claim) {
 }  // namespace
 
 void Bank::add_holder(std::uint32_t held, std::uint32_t claim) {
+  if (held == 0) return;
   Bar& bar = by_need_[need_of(held, claim)];
   ++bar.spaces;
   bar.returns += std::min(held, claim);
@@ -21,6 +24,7 @@ void Bank::add_holder(std::uint32_t held, std::uint32_t claim) {
 
 void Bank::remove_holder(std::uint32_t held, std::uint32_t claim) {
   const auto bar = by_need_.find(need_of(held, claim));
+  if (!TPMSPACE_HOLDS(bar != by_need_.end())) return;
   bar->second.returns -= std::min(held, claim);
   if (--bar->second.spaces == 0) by_need_.erase(bar);
   free_ += held;

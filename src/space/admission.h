@@ -21,7 +21,7 @@ class Bank {
   // `sessions`: the chip's active sessions that the bank can give.
   explicit Bank(std::uint32_t sessions) : free_(sessions) {}
 
-  // Adds a space that holds sessions. Precondition: `held` > 0.
+  // Adds a space that holds sessions; no effect if it holds none.
   void add_holder(std::uint32_t held, std::uint32_t claim);
   // Adds sessions that the bank does not expect back.
   void add_lost(std::uint32_t sessions);

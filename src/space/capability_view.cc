@@ -25,7 +25,7 @@ constexpr std::uint32_t kHrTransientAvail = 0x207;
 
 std::vector<std::uint32_t> transient_handles(const Books& books, SpaceId space, std::uint32_t first) {
   std::vector<std::uint32_t> out;
-  const auto& objects = books.spaces.at(space).objects;
+  const auto& objects = space_of(books, space).objects;
   for (auto it = objects.lower_bound(first); it != objects.end(); ++it) out.push_back(it->first);
   return out;
 }
@@ -73,7 +73,7 @@ std::uint32_t left_of(std::uint32_t limit, std::uint32_t used) {
 
 std::optional<std::uint32_t> property_in_space(std::uint32_t property, const Books& books, const Chip& chip,
                                                SpaceId id) {
-  const Space& space = books.spaces.at(id);
+  const Space& space = space_of(books, id);
   const auto usable = static_cast<std::uint32_t>(loaded_session_handles(books, id, 0).size());
   const auto saved = static_cast<std::uint32_t>(saved_session_handles(books, space, 0).size());
   const std::uint32_t active_limit = std::min(space.limits.sessions, chip.active_sessions);
@@ -122,7 +122,7 @@ wire::Bytes handle_list(const CapabilityQuery& query, const Books& books, SpaceI
       handles = loaded_session_handles(books, space, query.property);
       break;
     default:
-      handles = saved_session_handles(books, books.spaces.at(space), query.property);
+      handles = saved_session_handles(books, space_of(books, space), query.property);
       break;
   }
   const std::size_t shown = std::min({handles.size(), kMaxCapHandles, static_cast<std::size_t>(query.count)});
@@ -135,7 +135,7 @@ wire::Bytes handle_list(const CapabilityQuery& query, const Books& books, SpaceI
 TpmPort::Result<wire::Bytes> properties_in_space(wire::ByteView parameters, const Books& books, const Chip& chip,
                                                  SpaceId space, TpmPort& port) {
   wire::Bytes out = wire::to_bytes(parameters);
-  const View* view = books.spaces.at(space).limits.view.get();
+  const View* view = space_of(books, space).limits.view.get();
   std::optional<ChipLists> lists;
   if (view != nullptr) lists.emplace(*view, port);
   Reader in(parameters);

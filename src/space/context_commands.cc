@@ -49,8 +49,8 @@ Bytes ContextCommands::flush_context(SpaceId space, const Command& command) {
 
 Bytes ContextCommands::flush_object(SpaceId space, ClientHandle handle) {
   // The object was taken: the client may flush the handle like any other.
-  if (books_.spaces.at(space).taken_objects.erase(handle.value) != 0) return wire::success_response({});
-  if (books_.spaces.at(space).objects.count(handle.value) == 0) return wire::manager_error(kUnknownContext);
+  if (space_of(books_, space).taken_objects.erase(handle.value) != 0) return wire::success_response({});
+  if (space_of(books_, space).objects.count(handle.value) == 0) return wire::manager_error(kUnknownContext);
   residency_.flush_object_of_client(space, handle);
   return port_.cost().tpm_lost ? wire::manager_error(rc::kFailure) : wire::success_response({});
 }
@@ -60,7 +60,7 @@ Bytes ContextCommands::flush_object(SpaceId space, ClientHandle handle) {
 Bytes ContextCommands::flush_session(SpaceId space, std::uint32_t handle) {
   const std::uint32_t number = wire::number_of(handle);
   // The session was taken: the client may flush the handle like any other.
-  if (books_.spaces.at(space).tombstones.erase(number) != 0) return wire::success_response({});
+  if (space_of(books_, space).tombstones.erase(number) != 0) return wire::success_response({});
   // First a session that this space can use under that number, then saved sessions.
   if (const Session* session = usable_session(books_, space, handle)) {
     residency_.flush_session(wire::number_of(session->handle), wire::Cause::kClient);
@@ -77,7 +77,7 @@ Bytes ContextCommands::flush_session(SpaceId space, std::uint32_t handle) {
 // all are flushed (docs/decisions/0016): a list shows the number once, and after a flush of each listed number no
 // session must be left.
 Bytes ContextCommands::flush_saved_sessions(SpaceId space, std::uint32_t number) {
-  const Space& here = books_.spaces.at(space);
+  const Space& here = space_of(books_, space);
   std::vector<std::uint32_t> in_tpm;
   std::vector<ContextDigest> parked;
   bool saved_here = false;
@@ -108,7 +108,7 @@ std::optional<Bytes> ContextCommands::save_known_context(SpaceId space, const Co
   if (!command.parameters().empty()) return std::nullopt;  // the TPM reports the error
   const ClientHandle handle = command.handle(0);
   if (wire::is_transient(handle.value)) {
-    const auto& objects = books_.spaces.at(space).objects;
+    const auto& objects = space_of(books_, space).objects;
     const auto it = objects.find(handle.value);
     if (it == objects.end() || it->second.context.empty()) return std::nullopt;
     return wire::success_response(it->second.context);
@@ -127,7 +127,9 @@ std::optional<Bytes> ContextCommands::save_known_context(SpaceId space, const Co
 // The client gets a token for the parked session (docs/tpm-behaviour.md 15), so the session need not be rebuilt.
 Bytes ContextCommands::save_parked(SpaceId space, ClientHandle handle) {
   constexpr std::uint32_t kNullHierarchy = 0x40000007;
-  Session session = take_parked(books_, {space, wire::number_of(handle.value)});
+  auto parked = take_parked(books_, {space, wire::number_of(handle.value)});
+  if (!TPMSPACE_HOLDS(parked.has_value())) return wire::manager_error(rc::kFailure);
+  Session& session = *parked;
   // All tokens are different, even from different processes or times.
   const Bytes mark =
       wire::Writer().u32(books_.reset_count).u64(port_.now()).u64(++books_.last_token).u64(space.value).take();
@@ -137,7 +139,7 @@ Bytes ContextCommands::save_parked(SpaceId space, ClientHandle handle) {
   session.client_copy = digest_of(token);
   session.last_use = books_.tick;
   session.used_at = port_.now();
-  add_parked(books_, std::move(session));
+  (void)add_parked(books_, std::move(session));
   return wire::success_response(token);
 }
 
@@ -148,16 +150,17 @@ std::optional<Bytes> ContextCommands::load_session_context(SpaceId space, const 
   if (!info) return wire::manager_error(info.error());
   if (!info->is_session()) return std::nullopt;
   const ContextDigest presented = digest_of(command.parameters());
-  const Space& here = books_.spaces.at(space);
+  const Space& here = space_of(books_, space);
   for (auto& [number, session] : books_.sessions)
     if (session.client_saved && may_take_up(here, session) && session.client_copy == presented)
       return take_up(space, session);
   const auto file = books_.parked_files.find(presented);
   if (file == books_.parked_files.end() || !may_take_up(here, file->second))
     return wire::manager_error(kUnknownContext);
-  Session session = take_parked_file(books_, presented);
-  Bytes answer = take_up(space, session);
-  add_parked(books_, std::move(session));
+  auto session = take_parked_file(books_, presented);
+  if (!TPMSPACE_HOLDS(session.has_value())) return wire::manager_error(rc::kFailure);
+  Bytes answer = take_up(space, *session);
+  (void)add_parked(books_, std::move(*session));
   return answer;
 }
 
@@ -170,7 +173,7 @@ std::optional<Holder> ContextCommands::saver_of(SpaceId space, const Command& co
   for (const auto& [number, session] : books_.sessions)
     if (session.client_copy == presented) found = &session;  // also if the client has loaded the session since
   if (const auto file = books_.parked_files.find(presented); file != books_.parked_files.end()) found = &file->second;
-  if (found == nullptr || may_take_up(books_.spaces.at(space), *found)) return std::nullopt;
+  if (found == nullptr || may_take_up(space_of(books_, space), *found)) return std::nullopt;
   return Holder{found->owner, found->part};
 }
 
@@ -178,7 +181,7 @@ std::optional<Holder> ContextCommands::saver_of(SpaceId space, const Command& co
 // session.
 Bytes ContextCommands::take_up(SpaceId space, Session& session) {
   if (!pools_admit(books_, space, session)) return wire::manager_error(rc::kSessionHandles);
-  auto& stones = books_.spaces.at(space).tombstones;
+  auto& stones = space_of(books_, space).tombstones;
   const std::uint32_t old = wire::number_of(session.client.value);
   if (const auto stone = stones.find(old); stone != stones.end() && stone->second.told) stones.erase(stone);
   const SpaceId saved_in =

@@ -12,7 +12,7 @@ ShareRule ContextRoom::rule(const Quota& quota, const Chip& chip) {
 }
 
 bool ContextRoom::make(SpaceId space) {
-  const Payer payer = payer_of(books_.spaces.at(space));
+  const Payer payer = payer_of(space_of(books_, space));
   for (int dropped = 0; !books_.contexts.admits(payer, chip_.max_response); ++dropped) {
     const auto object = dropped < kMostDropped ? object_to_drop(space) : std::nullopt;
     if (!object) return false;
@@ -22,7 +22,7 @@ bool ContextRoom::make(SpaceId space) {
 }
 
 std::optional<ObjectKey> ContextRoom::object_to_drop(SpaceId id) const {
-  const Space& space = books_.spaces.at(id);
+  const Space& space = space_of(books_, id);
   if (space.limits.terms.exhaustion != Exhaustion::kReclaim) return std::nullopt;
   const Payer payer = payer_of(space);
   const SharedRoom& room = books_.contexts;
@@ -35,8 +35,9 @@ std::optional<ObjectKey> ContextRoom::object_to_drop(SpaceId id) const {
   // The payer's spaces may have leases of different length; an object with an endless lease does not hide other
   // objects.
   for (int looked = 0; looked < kMostDropped && it != objects.end() && it->payer == *largest; ++looked, ++it) {
-    const Space& holder = books_.spaces.at(it->space);
-    const std::uint64_t used_at = holder.objects.at(it->handle).used_at, lease = holder.limits.terms.lease;
+    const Object* one = find_object(books_, it->space, wire::ClientHandle{it->handle});
+    if (!TPMSPACE_HOLDS(one != nullptr)) continue;
+    const std::uint64_t used_at = one->used_at, lease = space_of(books_, it->space).limits.terms.lease;
     const bool is_idle = lease <= port_.now() && used_at <= port_.now() - lease;
     if (is_idle && it->last_use != books_.tick) return *it;
   }
@@ -44,7 +45,7 @@ std::optional<ObjectKey> ContextRoom::object_to_drop(SpaceId id) const {
 }
 
 void ContextRoom::drop(const ObjectKey& object, SpaceId for_whom) {
-  Space& from = books_.spaces.at(object.space);
+  Space& from = space_of(books_, object.space);
   const Holder loser = holder_of(books_, object.space), waiter = holder_of(books_, for_whom);
   residency_.drop_object(object.space, wire::ClientHandle{object.handle});
   from.taken_objects.insert(object.handle);

@@ -31,7 +31,7 @@ class ContextRoom {
   // Makes room for the longest context in the space; objects of other owners may be dropped. False: no room.
   bool make(SpaceId space);
   // The client used the handle and got an error. If its object was dropped, the handle is free from now on.
-  void tell(SpaceId space, std::uint32_t handle) { books_.spaces.at(space).taken_objects.erase(handle); }
+  void tell(SpaceId space, std::uint32_t handle) { space_of(books_, space).taken_objects.erase(handle); }
 
  private:
   [[nodiscard]] std::optional<ObjectKey> object_to_drop(SpaceId space) const;

@@ -29,7 +29,7 @@ class Inheritance {
  public:
   Inheritance(Books& books, const Chip& chip, TpmPort& port) : books_(books), chip_(chip), port_(port) {}
 
-  // `known`: how many commands the parent's client had sent. Precondition: both spaces are open, and `to` is new.
+  // `known`: how many commands the parent's client had sent. Both spaces are open, and `to` is new.
   wire::Rc copy(SpaceId from, std::uint64_t known, SpaceId to);
 
  private:

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/invariant.h"
 #include "books/session_hmac.h"
 #include "space/capability_view.h"
 #include "space/pools.h"
@@ -101,9 +102,10 @@ SpaceId Manager::open(OwnerId owner, const SpaceLimits& limits) {
 }
 
 void Manager::set_limits(SpaceId space, const SpaceLimits& limits) {
+  if (!is_open(space)) return;
   SpaceLimits now = possible(limits);
   // Existing objects stay: a limit applies to new objects.
-  const Space& here = books_.spaces.at(space);
+  const Space& here = space_of(books_, space);
   now.objects = std::max(now.objects, static_cast<std::uint32_t>(here.objects.size() + here.taken_objects.size()));
   space::set_limits(books_, space, now);
 }
@@ -115,11 +117,15 @@ SpaceLimits Manager::possible(SpaceLimits limits) const {
 }
 
 Cost Manager::inherit(SpaceId space, SpaceId from, std::uint64_t known, Rc& result) {
+  result = rc::kFailure;
+  if (!is_open(space) || !is_open(from)) return settle();
+  in_use_ = space;
   result = as_lack_of_room(inheritance_.copy(from, known, space), rc::kObjectMemory);
   return settle();
 }
 
 void Manager::close(SpaceId space) {
+  if (!is_open(space)) return;
   leave_slots(books_, space);
   const auto before = session_book_.before(space);
   session_book_.leave(space);
@@ -136,6 +142,7 @@ void Manager::note_nonces(SpaceId space, const Command& command, Outcome& outcom
 }
 
 void Manager::undo(SpaceId space, const Outcome& outcome) {
+  if (!is_open(space)) return;
   const auto before = session_book_.before(space);
   for (const auto& [client, nonce] : outcome.nonces) {
     Session* session = usable_session(books_, space, client.value);
@@ -143,21 +150,20 @@ void Manager::undo(SpaceId space, const Outcome& outcome) {
     session->nonce = nonce;
     session->stale = true;
   }
-  if (outcome.saved_session) undo_save(space, *outcome.saved_session);
+  if (outcome.saved_session) undo_save(space, wire::number_of(*outcome.saved_session));
   if (outcome.loaded_session) {
     if (Session* session = usable_session(books_, space, *outcome.loaded_session)) {
       session->client_saved = true;
-    } else if (books_.parked.count({space, *outcome.loaded_session}) != 0) {
-      Session parked = take_parked(books_, {space, *outcome.loaded_session});
-      parked.client_saved = true;
-      add_parked(books_, std::move(parked));
+    } else if (auto parked = take_parked(books_, {space, wire::number_of(*outcome.loaded_session)})) {
+      parked->client_saved = true;
+      (void)add_parked(books_, std::move(*parked));
     }
   }
   if (!outcome.created) return;
   if (wire::is_session(outcome.created->value)) {
     if (const Session* session = usable_session(books_, space, outcome.created->value))
       session_book_.drop(wire::number_of(session->handle));
-  } else if (books_.spaces.at(space).objects.count(outcome.created->value) != 0) {
+  } else if (space_of(books_, space).objects.count(outcome.created->value) != 0) {
     residency_.drop_object(space, *outcome.created);
   }
   session_book_.settle_places(before, nullptr);
@@ -171,13 +177,14 @@ void Manager::undo_save(SpaceId space, std::uint32_t number) {
   for (auto& [at_tpm, session] : books_.sessions)
     if (is_it(session)) session.client_saved = false;
   std::optional<ContextDigest> file;
-  for_each_file(books_, books_.spaces.at(space).owner, space, [&](const Session& one) {
+  for_each_file(books_, space_of(books_, space).owner, space, [&](const Session& one) {
     if (is_it(one) && one.last_use == books_.tick) file = one.client_copy;
   });
   if (!file) return;
-  Session session = take_parked_file(books_, *file);
-  session.client_saved = false;
-  add_parked(books_, std::move(session));
+  auto session = take_parked_file(books_, *file);
+  if (!session) return;
+  session->client_saved = false;
+  (void)add_parked(books_, std::move(*session));
 }
 
 // --- one command
@@ -185,6 +192,13 @@ void Manager::undo_save(SpaceId space, std::uint32_t number) {
 Outcome Manager::execute(SpaceId space, const Command& command, std::uint8_t locality, wire::Tpm& client_tpm,
                          const TriesLeft& tries_left) {
   Outcome outcome;
+  if (!is_open(space)) {
+    outcome.response = wire::manager_error(rc::kFailure);
+    outcome.code = wire::from_manager(rc::kFailure);
+    outcome.cost = settle();
+    return outcome;
+  }
+  in_use_ = space;
   residency_.pin(++books_.tick);
   const auto before = session_book_.before(space);
   outcome.response = run(space, command, locality, client_tpm, tries_left, outcome);
@@ -193,10 +207,10 @@ Outcome Manager::execute(SpaceId space, const Command& command, std::uint8_t loc
   if (outcome.code != rc::kSuccess) outcome.saved_by = contexts_.saver_of(space, command);
   if (outcome.code == rc::kSuccess && command.row().effect == Effect::kContextSave &&
       wire::is_session(command.handle(0).value))
-    outcome.saved_session = wire::number_of(command.handle(0).value);
+    outcome.saved_session = command.handle(0).value;
   if (outcome.code == rc::kSuccess && command.row().effect == Effect::kContextLoad && !outcome.created)
     if (const auto handle = wire::Reader(wire::ByteView(outcome.response).subspan(wire::kHeaderSize)).u32())
-      outcome.loaded_session = wire::number_of(*handle);
+      outcome.loaded_session = *handle;
   residency_.restore_free_places();
   outcome.cost = settle();
   if (outcome.cost.restarted == wire::Restarted::kNo)
@@ -215,8 +229,19 @@ Cost Manager::settle() {
   if (books_.doubted_at != 0 && chip_.has_other_users())
     while (!port_.cost().tpm_lost && residency_.check_doubtful_session()) continue;
   protection_.read_if_due();
+  contain_broken_invariants();
   if (port_.cost().restarted != wire::Restarted::kNo) books_.kept_places.clear();
   return port_.take_cost();
+}
+
+// Books that broke an invariant are made consistent before the next command.
+void Manager::contain_broken_invariants() {
+  const std::optional<SpaceId> space = std::exchange(in_use_, std::nullopt);
+  const base::BrokenInvariants broken = base::take_broken_invariants();
+  if (broken.count == 0) return;
+  port_.cost().broken = broken;
+  recovery_.after_broken_invariant(space);
+  (void)base::take_broken_invariants();  // the repair saw the same again
 }
 
 // A disorderly end of a protected entity's use costs a try (Part 1, 19.8.6), perhaps the last.
@@ -227,7 +252,7 @@ Tries Manager::tries_after_reset(const TriesLeft& tries_left) {
 
 Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality, wire::Tpm& client_tpm,
                    const TriesLeft& tries_left, Outcome& outcome) {
-  if (books_.spaces.at(space).given_up) return wire::manager_error(rc::kSessionHandles);
+  if (space_of(books_, space).given_up) return wire::manager_error(rc::kSessionHandles);
   if (auto answer = answer_without_tpm(space, command)) return std::move(*answer);
   if (const auto refusal = within_limits(space, command)) return wire::manager_error(*refusal);
 
@@ -237,7 +262,7 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
   bool resynchronised = false;
   Tries tries = tries_left({});
   for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
-    if (port_.cost().restarted != wire::Restarted::kNo && books_.spaces.at(space).limits.shares_tries)
+    if (port_.cost().restarted != wire::Restarted::kNo && space_of(books_, space).limits.shares_tries)
       tries = tries_after_reset(tries_left);
     if (const auto refusal = resolve(space, command)) return wire::manager_error(*refusal);
     if (books_.in_doubt && needs_loaded(command)) return wire::manager_error(rc::kFailure);
@@ -273,8 +298,9 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
     if (clears && chip_.can_be_suspended && recovery_.notice_start_up()) continue;
 
     protection_.about_to_send(command);
-    auto response =
-        port_.forward(client_tpm, translate(space, command, *hmacs), command.row(), command.has_sessions(), locality);
+    const auto translated = translate(space, command, *hmacs);
+    if (!translated) return wire::manager_error(rc::kFailure);
+    auto response = port_.forward(client_tpm, *translated, command.row(), command.has_sessions(), locality);
     const bool not_begun =
         response && (says_reference_is_unknown(response->code()) || response->code() == rc::kInitialize);
     if (!not_begun) forget_copies_of_used_sequences(space, command);
@@ -302,7 +328,7 @@ Bytes Manager::run(SpaceId space, const Command& command, std::uint8_t locality,
 
 // The TPM had the entities that the command names.
 void Manager::note_seen(SpaceId space, const Command& command) {
-  auto& objects = books_.spaces.at(space).objects;
+  auto& objects = space_of(books_, space).objects;
   for (std::size_t i = 0; i < command.handle_count(); ++i)
     if (const auto it = objects.find(command.handle(i).value); it != objects.end()) it->second.seen_at = port_.now();
   for (Session* session : sessions_of(space, command)) session->seen_at = port_.now();
@@ -335,9 +361,10 @@ std::optional<Bytes> Manager::answer_for_parked(SpaceId space, const Command& co
   const Session* parked = parked_session(books_, space, command.handle(0).value);
   if (parked == nullptr || parked->client != command.handle(0)) return std::nullopt;
   if (restarts) {
-    Session restarted = take_parked(books_, key);
-    restarted.log.clear();
-    add_parked(books_, std::move(restarted));
+    auto restarted = take_parked(books_, key);
+    if (!TPMSPACE_HOLDS(restarted.has_value())) return wire::manager_error(rc::kFailure);
+    restarted->log.clear();
+    (void)add_parked(books_, std::move(*restarted));
     return wire::success_response({});
   }
   if (!parked->log.steps.empty() && parked->log.digest.empty())
@@ -348,7 +375,7 @@ std::optional<Bytes> Manager::answer_for_parked(SpaceId space, const Command& co
 
 // --- resolve
 
-// The different sessions in the handle area and the authorization area. Precondition: `resolve` refused nothing.
+// The different sessions in the handle area and the authorization area, as far as the space has them.
 std::vector<Session*> Manager::sessions_of(SpaceId space, const Command& command) {
   std::vector<Session*> out;
   const auto add = [&](std::uint32_t handle) {
@@ -364,7 +391,7 @@ std::vector<Session*> Manager::sessions_of(SpaceId space, const Command& command
 // A handle without an entity in this space is refused before the TPM, in the TPM's order of checks: handles, then
 // sessions.
 Manager::Refusal Manager::resolve(SpaceId space, const Command& command) {
-  const auto& objects = books_.spaces.at(space).objects;
+  const auto& objects = space_of(books_, space).objects;
   for (unsigned i = 0; i < command.handle_count(); ++i) {
     const std::uint32_t handle = command.handle(i).value;
     if (wire::is_transient(handle) && objects.count(handle) == 0) {
@@ -393,7 +420,7 @@ Manager::Refusal Manager::resolve(SpaceId space, const Command& command) {
 }
 
 Manager::Refusal Manager::within_limits(SpaceId id, const Command& command) {
-  const Space& space = books_.spaces.at(id);
+  const Space& space = space_of(books_, id);
   if (creates_object(command)) {
     if (space.objects.size() + space.taken_objects.size() >= space.limits.objects) return rc::kObjectMemory;
     const RoomInPools pools = room_in_pools(books_, chip_, id);
@@ -425,7 +452,7 @@ Manager::Wish Manager::wish_of(SpaceId space, const Command& command) {
 
 // --- sessions that have left the TPM
 
-// Precondition: `resolve` refused nothing. The command's sessions in the TPM stay there meanwhile.
+// The command's sessions in the TPM stay there meanwhile.
 Rc Manager::bring_back_sessions(SpaceId space, const Command& command, std::uint8_t locality) {
   for (Session* session : sessions_of(space, command)) session->last_use = books_.tick;
   const bool covered = stale_nonces_.numbers_are_covered(space, command);
@@ -471,7 +498,8 @@ Rc Manager::make_resident(SpaceId space, const Command& command) {
   for (std::size_t i = 0; i < command.handle_count(); ++i) {
     const ClientHandle handle = command.handle(i);
     if (!wire::is_transient(handle.value)) continue;
-    touch_object(books_, space, handle, port_.now());
+    // A question about another object of the command may have shown that the TPM lost this one.
+    if (!touch_object(books_, space, handle, port_.now())) return kGoneMeanwhile;
     objects.push_back(handle);
   }
   std::vector<std::uint32_t> sessions;  // numbers: making room may end some sessions
@@ -504,7 +532,8 @@ Rc Manager::make_resident(SpaceId space, const Command& command) {
 
 // The TPM does not accept the context any more: after a reset, or after another program emptied the hierarchy.
 Rc Manager::drop_unloadable_object(SpaceId space, ClientHandle handle) {
-  const std::uint64_t seen_at = books_.spaces.at(space).objects.at(handle.value).seen_at;
+  const Object* object = find_object(books_, space, handle);
+  const std::uint64_t seen_at = object == nullptr ? 0 : object->seen_at;
   residency_.drop_object(space, handle);
   recovery_.note_dead_context(seen_at);
   return kGoneMeanwhile;
@@ -519,21 +548,29 @@ Rc Manager::drop_unloadable_session(std::uint32_t number) {
   return kGoneMeanwhile;
 }
 
-Bytes Manager::translate(SpaceId space, const Command& command, const StaleNonces::Hmacs& without_hmac) {
+// Nullopt: a handle of the command is not in the TPM, so no bytes may be sent: the TPM would take the client's number
+// for another client's entity.
+std::optional<Bytes> Manager::translate(SpaceId space, const Command& command, const StaleNonces::Hmacs& without_hmac) {
   wire::Rewrite rewrite;
   rewrite.without_hmac = without_hmac;
   rewrite.parameters = parameters_at_tpm(view_of(space), command);
+  bool complete = true;
   // The type byte stays the client's: the TPM reports a wrong type.
   const auto session_at_tpm = [&](std::uint32_t handle) -> std::optional<wire::TpmHandle> {
     if (!wire::is_session(handle)) return std::nullopt;
     const Session* session = usable_session(books_, space, handle);
-    if (session == nullptr) return std::nullopt;
+    if (!TPMSPACE_HOLDS(session != nullptr)) {
+      complete = false;
+      return std::nullopt;
+    }
     return wire::TpmHandle{(handle & 0xFF000000) | wire::number_of(session->handle)};
   };
   for (std::size_t i = 0; i < command.handle_count(); ++i) {
     const ClientHandle handle = command.handle(i);
-    if (wire::is_transient(handle.value))
-      rewrite.handles[i] = slot_of(books_, space, handle)->tpm;
+    if (const Slot* slot = slot_of(books_, space, handle))
+      rewrite.handles[i] = slot->tpm;
+    else if (wire::is_transient(handle.value))
+      complete = TPMSPACE_HOLDS(slot != nullptr);
     else if (wire::is_persistent(handle.value))
       rewrite.handles[i] = persistent_at_tpm(view_of(space), handle);
     else
@@ -541,6 +578,7 @@ Bytes Manager::translate(SpaceId space, const Command& command, const StaleNonce
   }
   for (std::size_t i = 0; i < command.authorizations().size(); ++i)
     rewrite.sessions[i] = session_at_tpm(command.authorizations()[i].handle.value);
+  if (!complete) return std::nullopt;
   return wire::rewritten(command, rewrite);
 }
 
@@ -599,9 +637,8 @@ std::optional<Cost> Manager::save_unused(const Residency::Unused& what) {
 }
 
 void Manager::note_number(SpaceId space, const Outcome& outcome, std::uint64_t number) {
-  if (!outcome.created || !wire::is_transient(outcome.created->value)) return;
-  auto& objects = books_.spaces.at(space).objects;
-  if (const auto it = objects.find(outcome.created->value); it != objects.end()) it->second.made_by = number;
+  if (!outcome.created) return;
+  if (Object* object = find_object(books_, space, *outcome.created)) object->made_by = number;
 }
 
 void Manager::note_waited_for(SpaceId space, const Outcome& outcome) {

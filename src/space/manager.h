@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/invariant.h"
 #include "books/books.h"
 #include "books/chip.h"
 #include "space/context_commands.h"
@@ -63,13 +64,13 @@ class Manager {
   [[nodiscard]] SpaceId open(OwnerId owner, const SpaceLimits& limits);
   void set_limits(SpaceId space, const SpaceLimits& limits);
   // The space begins with the objects of `from`, as far as the client can know them (space/inheritance.h). `result`:
-  // SUCCESS, or why nothing was copied. Precondition: both spaces are open, and `space` has executed no command.
+  // SUCCESS, or why nothing was copied. FAILURE if a space is not open. `space` has executed no command yet.
   Cost inherit(SpaceId space, SpaceId from, std::uint64_t known, wire::Rc& result);
   // The space's entities lose their space; `tidy` flushes them, or an earlier command in need of the room. Client-saved
   // sessions stay.
   void close(SpaceId space);
 
-  // Precondition: the space is open. `client_tpm`: the same TPM, only for the client's own command. If no try is left,
+  // FAILURE if the space is not open. `client_tpm`: the same TPM, only for the client's own command. If no try is left,
   // a command that could cost a try is answered LOCKOUT and changes nothing. `tries_left` is called at the start, and
   // again after a reset during the command: the chip may have counted a try.
   Outcome execute(SpaceId space, const wire::Command& command, std::uint8_t locality, wire::Tpm& client_tpm,
@@ -100,7 +101,9 @@ class Manager {
   // Reserves a session in the TPM, so that the session stays loaded and is not reclaimed, or releases the session.
   Cost reserve_session(std::uint32_t number, bool reserved, wire::Rc& result);
   // Exhaustion::kClose.
-  void give_up(SpaceId space) { session_book_.give_up(space); }
+  void give_up(SpaceId space) {
+    if (is_open(space)) empty_space(books_, space);
+  }
 
   // One piece of idle work; nullopt: no work is left.
   std::optional<Cost> tidy();
@@ -119,14 +122,17 @@ class Manager {
 
   [[nodiscard]] const Books& books() const { return books_; }
   [[nodiscard]] const Chip& chip() const { return chip_; }
-  // Precondition: the books describe this TPM in its present state.
+  // For books that `check` found right, and that describe this TPM in its present state.
   void restore(Books books);
 
  private:
   using Refusal = std::optional<wire::Rc>;
 
   [[nodiscard]] SpaceLimits possible(SpaceLimits limits) const;
+  // The engine uses a space only while it is open, so a space that is not open is a broken invariant.
+  [[nodiscard]] bool is_open(SpaceId space) const { return TPMSPACE_HOLDS(find_space(books_, space) != nullptr); }
   Cost settle();
+  void contain_broken_invariants();
   wire::Bytes run(SpaceId space, const wire::Command& command, std::uint8_t locality, wire::Tpm& client_tpm,
                   const TriesLeft& tries_left, Outcome& outcome);
   Tries tries_after_reset(const TriesLeft& tries_left);
@@ -140,7 +146,8 @@ class Manager {
   wire::Rc bring_back_sessions(SpaceId space, const wire::Command& command, std::uint8_t locality);
   wire::Rc bring_back(SpaceId space, std::uint32_t handle, std::uint8_t locality, std::optional<unsigned> covered);
   wire::Rc make_resident(SpaceId space, const wire::Command& command);
-  wire::Bytes translate(SpaceId space, const wire::Command& command, const StaleNonces::Hmacs& without_hmac);
+  std::optional<wire::Bytes> translate(SpaceId space, const wire::Command& command,
+                                       const StaleNonces::Hmacs& without_hmac);
   bool repair(const wire::Command& command, wire::Rc code, bool& resynchronised);
   bool implies_stale_books(wire::Rc code, bool& resynchronised);
   bool resynchronise_once(bool& resynchronised);
@@ -154,7 +161,7 @@ class Manager {
                                                    const wire::Response& response);
   void forget_copies_of_used_sequences(SpaceId space, const wire::Command& command);
 
-  [[nodiscard]] const View* view_of(SpaceId space) const { return books_.spaces.at(space).limits.view.get(); }
+  [[nodiscard]] const View* view_of(SpaceId space) const { return space_of(books_, space).limits.view.get(); }
   void undo_save(SpaceId space, std::uint32_t number);
   void note_nonces(SpaceId space, const wire::Command& command, Outcome& outcome);
   std::vector<Session*> sessions_of(SpaceId space, const wire::Command& command);
@@ -179,6 +186,7 @@ class Manager {
   SessionBook session_book_;
   StaleNonces stale_nonces_;
   Protection protection_;
+  std::optional<SpaceId> in_use_;  // of the command since the last `settle`
 };
 
 }  // namespace tpmspace::space

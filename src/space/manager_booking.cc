@@ -29,10 +29,10 @@ bool may_change_a_sequence(wire::CommandCode code) {
 
 void Manager::forget_copies_of_used_sequences(SpaceId space, const Command& command) {
   if (!may_change_a_sequence(command.code())) return;
-  const auto& objects = books_.spaces.at(space).objects;
+  const auto& objects = space_of(books_, space).objects;
   for (std::size_t i = 0; i < command.handle_count(); ++i) {
     const auto it = objects.find(command.handle(i).value);
-    if (it != objects.end() && it->second.sequence) set_context(books_, space, command.handle(i), {});
+    if (it != objects.end() && it->second.sequence) (void)set_context(books_, space, command.handle(i), {});
   }
 }
 
@@ -56,6 +56,7 @@ void Manager::book(SpaceId space, const Command& command, Response& response, Ou
 // are right. `hand_out` may erase earlier entities of the client; the new handle is then chosen as if these had never
 // existed.
 void Manager::book_created(SpaceId space, const Command& command, Response& response, Outcome& outcome) {
+  if (!response.handle()) return;
   const wire::TpmHandle handle = *response.handle();
   if (residency_.hand_out(handle) == wire::rc::kFailure) return;
   if (wire::is_session(handle.value)) {
@@ -71,10 +72,11 @@ void Manager::book_created(SpaceId space, const Command& command, Response& resp
   object.counts_misses = counts_misses_of_created(command);
   if (command.row().effect == Effect::kContextLoad) {
     object.context = wire::to_bytes(command.parameters());
-    object.sequence = read_context(object.context)->is_sequence();
+    const auto info = read_context(object.context);
+    object.sequence = info && info->is_sequence();
   }
   const ClientHandle client = free_handle(space);
-  add_object(books_, space, client, std::move(object));
+  if (!add_object(books_, space, client, std::move(object))) return;
   residency_.give_slot(handle, space, client);
   chip_.object_slots = std::max(chip_.object_slots, static_cast<std::uint32_t>(books_.slots.size()));
   response.replace_handle(client);
@@ -86,7 +88,7 @@ void Manager::book_client_save(SpaceId space, const Command& command, const Resp
   const ClientHandle handle = command.handle(0);
   Bytes context = wire::to_bytes(response.parameters());
   if (wire::is_transient(handle.value)) {
-    set_context(books_, space, handle, std::move(context));
+    (void)set_context(books_, space, handle, std::move(context));
     return;
   }
   Session* session = usable_session(books_, space, handle.value);
@@ -107,9 +109,9 @@ std::optional<Bytes> Manager::capabilities_in_space(SpaceId space, const Command
   return shown ? wire::success_response(*shown) : wire::manager_error(wire::rc::kFailure);
 }
 
-// Lowest free first, as a TPM does. Precondition: the space is below its limit, which is far below 2^24.
+// Lowest free first, as a TPM does. The space is below its limit, which is far below 2^24.
 ClientHandle Manager::free_handle(SpaceId space) const {
-  const Space& here = books_.spaces.at(space);
+  const Space& here = space_of(books_, space);
   std::uint32_t candidate = wire::kFirstTransient;
   while (here.objects.count(candidate) != 0 || here.taken_objects.count(candidate) != 0) ++candidate;
   return ClientHandle{candidate};

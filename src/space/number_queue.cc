@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/invariant.h"
+
 namespace tpmspace::space {
 
 namespace {
@@ -27,6 +29,7 @@ std::optional<NumberQueue::Id> NumberQueue::expired(std::uint64_t now) {
 
 std::optional<std::uint64_t> NumberQueue::due_at(const SessionBook& book, const Heads& heads) const {
   const auto& [shelf, by_turn] = heads;
+  if (!TPMSPACE_HOLDS(!by_turn.empty())) return std::nullopt;
   const OwnerId asker = by_turn.begin()->owner;
   if (shelf.kind.what == kAny) return book.number_at(queue_.guests().begin()->second.since, asker, std::nullopt);
   return book.number_at(queue_.first_of(shelf.kind).since, asker, static_cast<std::uint32_t>(shelf.kind.what));

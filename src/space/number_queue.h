@@ -31,7 +31,7 @@ class NumberQueue {
     std::optional<std::uint32_t> number;  // nullopt: any number
   };
 
-  // Precondition: the guest came after all others.
+  // Adds a guest that came after all others.
   void add(const Guest& guest);
   // False: the guest is not in the queue.
   bool remove(Id id) { return queue_.remove(id); }
@@ -44,7 +44,7 @@ class NumberQueue {
   // A guest that may have a number now. After the command was executed, `served` removes the guest.
   [[nodiscard]] std::optional<Id> next(const SessionBook& book, std::uint64_t now);
   void served(Id id, std::uint64_t now) { queue_.served(id, now); }
-  // When the queue needs the next look if no other event happens. Precondition: the queue is not empty.
+  // When the queue needs the next look if no other event happens. UINT64_MAX: never.
   [[nodiscard]] std::uint64_t look_again(const SessionBook& book) const;
 
   // Heads that were looked at since the start: a test compares the count with the number of guests.

@@ -95,7 +95,9 @@ std::vector<std::uint32_t> Parking::sessions_to_park() const {
   std::vector<std::pair<Rank, std::uint32_t>> ranked;
   for (const auto& [number, session] : books_.sessions) {
     if (!session.can_be_made_again() || residency_.is_pinned(session)) continue;
-    const bool above_share = std::uint64_t{by_owner.at(session.owner)} * by_owner.size() > chip_.active_sessions;
+    const auto held = by_owner.find(session.owner);
+    if (!TPMSPACE_HOLDS(held != by_owner.end())) continue;
+    const bool above_share = std::uint64_t{held->second} * by_owner.size() > chip_.active_sessions;
     const bool fresh = now < session.used_at + kGrace;
     ranked.emplace_back(Rank{session.awaited, !above_share, fresh, may_be_noticed(session), session.last_use}, number);
   }
@@ -199,12 +201,16 @@ Rc Parking::park(std::uint32_t number) {
   wire::Bytes digest;
   std::uint32_t counter = 0;
   bool changed = false;
-  if (!books_.sessions.at(number).log.steps.empty()) {
+  const Session* present = find_session(books_, number);
+  if (!TPMSPACE_HOLDS(present != nullptr && present->can_be_made_again())) return rc::kFailure;
+  if (!present->log.steps.empty()) {
     const Rc loaded = residency_.load_session(number);
     const bool sure = !port_.cost().tpm_lost && !port_.cost().distrusted;
     if (sure && is_dead_context(loaded)) lose(number);  // another program flushed the session
     if (loaded != rc::kSuccess) return loaded;
-    const Session& session = books_.sessions.at(number);
+    present = find_session(books_, number);
+    if (!TPMSPACE_HOLDS(present != nullptr)) return rc::kFailure;
+    const Session& session = *present;
     auto policy = port_.policy_digest(session.handle, Cause::kPark);
     if (!policy) return policy.error();
     digest = std::move(*policy);
@@ -222,8 +228,9 @@ Rc Parking::park(std::uint32_t number) {
       changed = code == rc::kPcrChanged;
     }
   }
-  Session session = std::move(books_.sessions.at(number));
-  books_.sessions.erase(number);
+  auto node = books_.sessions.extract(number);
+  if (!TPMSPACE_HOLDS(!node.empty())) return rc::kFailure;
+  Session session = std::move(node.mapped());
   // The client that wants the number pays for this flush.
   books_.unwanted_sessions.push_back(UnwantedSession{session.handle, session.loaded(), session.sequence});
   session.context.clear();
@@ -232,7 +239,7 @@ Rc Parking::park(std::uint32_t number) {
   session.log.digest = std::move(digest);
   session.log.pcr_counter = counter;
   session.log.pcr_changed = changed;
-  add_parked(books_, std::move(session));
+  (void)add_parked(books_, std::move(session));
   ++port_.cost().parks;
   return residency_.flush_unwanted_session_of(number, Cause::kPark);
 }
@@ -276,16 +283,21 @@ tl::expected<wire::TpmHandle, Rc> Parking::start_again(const Session& parked) {
 Rc Parking::bring_back(const ParkedKey& key, std::uint8_t locality, bool own_number) {
   // A log must not survive an unnoticed reset.
   if (chip_.can_be_suspended && recovery_.notice_start_up()) return Residency::kBooksWereWrong;
-  if (books_.parked.at(key).log.pcr_changed) return rc::kPcrChanged;
+  const auto is_parked = [&] { return books_.parked.count(key) != 0; };
+  if (!TPMSPACE_HOLDS(is_parked())) return rc::kFailure;
+  if (books_.parked[key].log.pcr_changed) return rc::kPcrChanged;
   const Rc number = own_number ? free_number(key.number) : free_a_number(key.space);
   if (number != rc::kSuccess) return number;
-  Session& parked = books_.parked.at(key);
+  if (!TPMSPACE_HOLDS(is_parked())) return rc::kFailure;
+  Session& parked = books_.parked[key];
   const auto started = start_again(parked);
   if (!started) return started.error();
   if (own_number && wire::number_of(started->value) != key.number) return rc::kReferenceH0;
   if (const Rc code = repeat_steps(parked, *started, locality); code != rc::kSuccess) return code;
 
-  Session session = take_parked(books_, key);
+  auto taken_out = take_parked(books_, key);
+  if (!TPMSPACE_HOLDS(taken_out.has_value())) return rc::kFailure;
+  Session session = std::move(*taken_out);
   std::erase_if(books_.unwanted_sessions,
                 [&](const UnwantedSession& unwanted) { return unwanted.handle == started->value; });
   session.handle = started->value;

@@ -64,11 +64,11 @@ class Parking {
   [[nodiscard]] bool has_room_for(const Session& session, const wire::Command& step) const;
 
   // --- Out and in
-  // Precondition: the session is booked and can be rebuilt.
+  // For a booked session that can be rebuilt.
   wire::Rc park(std::uint32_t number);
   // Whether `bring_back` could get that number, as far as the books tell.
   [[nodiscard]] bool can_have_number(std::uint32_t number) const;
-  // Precondition: the session is parked under `key`. `own_number`: the TPM must use the number that the client knows;
+  // Rebuilds the session that is parked under `key`. `own_number`: the TPM must use the number that the client knows;
   // REFERENCE_H0 if impossible. PCR_CHANGED as the chip would answer.
   wire::Rc bring_back(const ParkedKey& key, std::uint8_t locality, bool own_number);
 

@@ -47,7 +47,7 @@ bool binds_to_what_counts(const Books& books, SpaceId space, const Command& star
     case wire::HandleKind::kPermanent:
       return bind == wire::kLockoutHandle;
     case wire::HandleKind::kTransient: {
-      const auto& objects = books.spaces.at(space).objects;
+      const auto& objects = space_of(books, space).objects;
       const auto object = objects.find(bind);
       return object == objects.end() || object->second.counts_misses != CountsMisses::kNo;
     }
@@ -94,10 +94,11 @@ bool Protection::is_protected(SpaceId space, ClientHandle handle) {
 }
 
 bool Protection::object_counts(SpaceId space, ClientHandle handle) {
-  const auto object = [&]() -> Object& { return books_.spaces.at(space).objects.at(handle.value); };
-  if (object().sequence) return false;
-  if (object().counts_misses == CountsMisses::kUnknown) {
-    touch_object(books_, space, handle, port_.now());
+  // Loading another object of the command may have shown that this one is gone; a missing entity cannot count.
+  Object* object = find_object(books_, space, handle);
+  if (object == nullptr || object->sequence) return false;
+  if (object->counts_misses == CountsMisses::kUnknown) {
+    (void)touch_object(books_, space, handle, port_.now());
     const Rc loaded = residency_.load_object(space, handle);
     if (is_dead_context(loaded)) return false;
     const bool is_there = loaded == rc::kSuccess || loaded == Residency::kBooksWereWrong;
@@ -105,16 +106,18 @@ bool Protection::object_counts(SpaceId space, ClientHandle handle) {
     if (slot == nullptr) return true;
     const auto attributes = port_.attributes_of(slot->tpm.value);
     if (!attributes) return !says_it_is_not_there(attributes.error());
-    object().counts_misses = (*attributes & kObjectNoDa) != 0 ? CountsMisses::kNo : CountsMisses::kYes;
+    object = find_object(books_, space, handle);
+    if (object == nullptr) return false;
+    object->counts_misses = (*attributes & kObjectNoDa) != 0 ? CountsMisses::kNo : CountsMisses::kYes;
   }
-  return object().counts_misses == CountsMisses::kYes;
+  return object->counts_misses == CountsMisses::kYes;
 }
 
 bool Protection::shared_entity_counts(SpaceId space, ClientHandle handle) {
   const bool nv = wire::is_nv(handle.value);
   std::uint32_t at_tpm = handle.value;
   if (wire::is_persistent(handle.value)) {
-    const auto persistent = persistent_at_tpm(books_.spaces.at(space).limits.view.get(), handle);
+    const auto persistent = persistent_at_tpm(space_of(books_, space).limits.view.get(), handle);
     if (!persistent) return false;  // a missing entity cannot count
     at_tpm = persistent->value;
   }
@@ -141,13 +144,13 @@ Failure Protection::failure(SpaceId space, const Command& command, Rc code) {
   if (counted) return handle == wire::kLockoutHandle ? Failure::kBeside : Failure::kCounted;
   if (!wire::is_nv(handle) || !tries_auth_value(space, command.authorizations()[index])) return Failure::kNone;
   // An owner that is never stopped needs no query.
-  if (!books_.spaces.at(space).limits.shares_tries) return Failure::kNone;
+  if (!space_of(books_, space).limits.shares_tries) return Failure::kNone;
   return pins_.is_one(handle).value_or(false) ? Failure::kBeside : Failure::kNone;
 }
 
 // With a session bound to a PIN index, the client could guess values without a count.
 TpmPort::Result<bool> Protection::tries_forbidden_pin(SpaceId space, const Command& command) {
-  const wire::Numbers* allowed = books_.spaces.at(space).limits.pins.get();
+  const wire::Numbers* allowed = space_of(books_, space).limits.pins.get();
   if (allowed == nullptr) return false;
   const auto& authorizations = command.authorizations();
   for (std::size_t i = 0; i < command.handle_count(); ++i) {

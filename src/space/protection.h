@@ -39,11 +39,10 @@ class Protection {
   Protection(Books& books, const Chip& chip, TpmPort& port, Residency& residency)
       : books_(books), chip_(chip), port_(port), residency_(residency), pins_(chip, port) {}
 
-  // Whether a wrong authorization in the command could cost a try. Precondition: all handles of the command are in the
-  // space.
+  // Whether a wrong authorization in the command could cost a try. A handle without an entity in the space costs none.
   bool may_count(SpaceId space, const wire::Command& command);
-  // Whether the command tries, or binds a session to, a PIN Fail index that the space may not try. Precondition: as
-  // above. Error: the TPM could not tell the type of an index.
+  // Whether the command tries, or binds a session to, a PIN Fail index that the space may not try. Error: the TPM could
+  // not tell the type of an index.
   TpmPort::Result<bool> tries_forbidden_pin(SpaceId space, const wire::Command& command);
   // Called before the command is sent, whatever the result.
   void about_to_send(const wire::Command& command);

@@ -13,8 +13,9 @@ namespace {
 // The order in which sessions are reclaimed.
 auto rank(const Books& books, const OrdinarySessions& there, const Session& session) {
   const bool abandoned = session.space.value == 0;
+  const Space* space = find_space(books, session.space);
   const bool beyond_claim =
-      !abandoned && there.by_space.at(session.space).held > books.spaces.at(session.space).limits.terms.claim;
+      !abandoned && TPMSPACE_HOLDS(space != nullptr) && there.of(session.space) > space->limits.terms.claim;
   return std::tuple{!abandoned, session.asked_authority, !beyond_claim, session.last_use};
 }
 
@@ -35,6 +36,11 @@ OrdinarySessions::OrdinarySessions(const Books& books) {
 std::uint32_t OrdinarySessions::of(SpaceId space) const {
   const auto found = by_space.find(space);
   return found == by_space.end() ? 0 : found->second.held;
+}
+
+std::uint64_t OrdinarySessions::served_at(SpaceId space) const {
+  const auto found = by_space.find(space);
+  return found == by_space.end() ? 0 : found->second.served_at;
 }
 
 std::uint32_t OrdinarySessions::of(OwnerId owner) const {
@@ -65,7 +71,7 @@ Taking session_to_take(const Books& books, const FairShares& shares, const Waite
     if (shares.anybody_is_above() && !is_above) continue;
     std::uint64_t due = after(session.used_at, session.lease);
     if (is_above && there.of(waiter.owner) < there.of(session.owner)) {
-      const std::uint64_t from = std::max(waiter.since, there.by_space.at(session.space).served_at);
+      const std::uint64_t from = std::max(waiter.since, there.served_at(session.space));
       due = std::min(due, after(from, session.tenure));
     }
     if (due > now) {
@@ -110,7 +116,7 @@ std::optional<std::vector<std::uint32_t>> left_behind_to_take(const Books& books
   const auto missing = sessions_beyond_pools(books, space);
   std::vector<std::uint32_t> out;
   if (missing.empty()) return out;
-  if (books.spaces.at(space).limits.terms.exhaustion != Exhaustion::kReclaim) return std::nullopt;
+  if (space_of(books, space).limits.terms.exhaustion != Exhaustion::kReclaim) return std::nullopt;
 
   const std::vector<const Session*> there = left_behind_past_lease(books, now);
   std::map<PoolId, std::uint32_t> freed;

@@ -59,6 +59,7 @@ struct OrdinarySessions {
   std::uint32_t reserved = 0;                 // not in the sums above
 
   [[nodiscard]] std::uint32_t of(SpaceId space) const;
+  [[nodiscard]] std::uint64_t served_at(SpaceId space) const;
   [[nodiscard]] std::uint32_t of(OwnerId owner) const;
 };
 

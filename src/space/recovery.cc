@@ -82,7 +82,7 @@ void Recovery::vacate(wire::TpmHandle handle) {
 void Recovery::vacate_slot(wire::TpmHandle handle) {
   std::erase_if(books_.slots, [&](const Slot& slot) {
     if (slot.tpm != handle) return false;
-    if (slot.space.value != 0) note_gone(books_.spaces.at(slot.space).objects.at(slot.object.value).seen_at);
+    if (const Object* object = object_in(books_, slot)) note_gone(object->seen_at);
     return true;
   });
   forget_objects_that_are_nowhere();
@@ -200,6 +200,36 @@ void Recovery::forget_objects_that_are_nowhere() {
   });
 }
 
+// --- broken invariants
+
+void Recovery::after_broken_invariant(std::optional<SpaceId> space) {
+  make_consistent(books_);
+  lost_.clear();
+  books_.in_doubt = true;
+  (void)resynchronise();
+  if (!check(books_, chip_)) return;
+  if (space && find_space(books_, *space) != nullptr) {
+    const bool was_given_up = space_of(books_, *space).given_up;
+    empty_space(books_, *space);
+    make_consistent(books_);
+    if (!check(books_, chip_)) return;
+    space_of(books_, *space).given_up = was_given_up;  // this space was not the cause
+  }
+  forget_all_clients_entities();
+}
+
+// No client has anything any more. Idle work finds the entities in the TPM.
+void Recovery::forget_all_clients_entities() {
+  for (auto& [id, space] : books_.spaces) {
+    space.objects.clear();
+    space.taken_objects.clear();
+    space.tombstones.clear();
+  }
+  make_consistent(books_);
+  forget_everything();
+  books_.in_doubt = true;
+}
+
 // --- emptied hierarchies
 
 void Recovery::after_extensive(const wire::Command& command) {
@@ -230,12 +260,12 @@ void Recovery::after_extensive(const wire::Command& command) {
 void Recovery::probe_hierarchies_of_loaded() {
   auto slots = books_.slots;
   for (const auto& slot : slots) {
-    if (slot.space.value == 0) continue;
-    if (!books_.spaces.at(slot.space).objects.at(slot.object.value).context.empty()) continue;
+    Object* object = object_in(books_, slot);
+    if (object == nullptr || !object->context.empty()) continue;
     auto context = port_.context_save(slot.tpm.value, Cause::kSave);
     if (context) {
-      set_context(books_, slot.space, slot.object, std::move(*context));
-      books_.spaces.at(slot.space).objects.at(slot.object.value).seen_at = port_.now();
+      (void)set_context(books_, slot.space, slot.object, std::move(*context));
+      object->seen_at = port_.now();
       continue;
     }
     if (port_.cost().tpm_lost) return;
@@ -346,9 +376,10 @@ void Recovery::compare(const Word& word, Restarted restarted) {
 
 void Recovery::note_what_is_missing(const Lists& lists) {
   const std::set<std::uint32_t> in_tpm(lists.objects.begin(), lists.objects.end());
-  for (const Slot& slot : books_.slots)
-    if (slot.space.value != 0 && in_tpm.count(slot.tpm.value) == 0)
-      note_gone(books_.spaces.at(slot.space).objects.at(slot.object.value).seen_at);
+  for (const Slot& slot : books_.slots) {
+    const Object* object = in_tpm.count(slot.tpm.value) == 0 ? object_in(books_, slot) : nullptr;
+    if (object != nullptr) note_gone(object->seen_at);
+  }
   for (const auto& [number, session] : books_.sessions) {
     const bool listed =
         lists.loaded_numbers.count(number) != 0 || (!session.loaded() && lists.saved_numbers.count(number) != 0);
@@ -362,7 +393,8 @@ void Recovery::compare_objects(const Lists& lists, Restarted restarted, const En
   std::erase_if(books_.slots, [&](const Slot& slot) {
     if (in_tpm.count(slot.tpm.value) == 0) return true;
     if (slot.space.value == 0 || restarted == Restarted::kNo) return false;
-    return books_.spaces.at(slot.space).objects.at(slot.object.value).seen_at < ends.loaded;
+    const Object* object = object_in(books_, slot);
+    return object == nullptr || object->seen_at < ends.loaded;
   });
   forget_objects_that_are_nowhere();
   if (restarted == Restarted::kKeptNothing)
@@ -440,7 +472,7 @@ void Recovery::part_from_lost_sessions(Restarted restarted) {
       session.sequence = 0;
       session.awaited = false;
       session.log.digest.clear();
-      add_parked(books_, std::move(session));
+      (void)add_parked(books_, std::move(session));
       continue;
     }
     ++port_.cost().lost_sessions;

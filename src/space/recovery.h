@@ -60,6 +60,11 @@ class Recovery {
   // Reads the counters. True: the TPM was started, and the start-up is booked.
   bool notice_start_up();
 
+  // A broken invariant was contained (base/invariant.h), in a command of this space: makes the books consistent and
+  // compares them with the TPM. If the books are still wrong, this space loses all its entities and answers
+  // SESSION_HANDLES until closed; as the last resort, all spaces lose all entities. No process ends.
+  void after_broken_invariant(std::optional<SpaceId> space);
+
   // After a successful Clear, ChangeEPS, ChangePPS or HierarchyControl: removes the affected entities from every space.
   void after_extensive(const wire::Command& command);
 
@@ -114,6 +119,7 @@ class Recovery {
   }
   void part_from_lost_sessions(Restarted restarted);
   void forget_everything();
+  void forget_all_clients_entities();
   void forget_loaded();
   void forget_objects_that_are_nowhere();
   void drop_hierarchies(std::initializer_list<wire::Hierarchy> hierarchies);

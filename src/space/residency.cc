@@ -82,9 +82,9 @@ void Residency::give_slot(wire::TpmHandle tpm, SpaceId space, wire::ClientHandle
 std::vector<wire::TpmHandle> Residency::objects_to_evict() const {
   std::vector<std::pair<std::uint64_t, wire::TpmHandle>> ranked;
   for (const Slot& slot : books_.slots) {
-    const bool unwanted = slot.space.value == 0;
-    const std::uint64_t used = unwanted ? 0 : books_.spaces.at(slot.space).objects.at(slot.object.value).last_use;
-    if (unwanted || !pinned(used)) ranked.emplace_back(used, slot.tpm);
+    const Object* object = object_in(books_, slot);
+    const std::uint64_t used = object == nullptr ? 0 : object->last_use;
+    if (object == nullptr || !pinned(used)) ranked.emplace_back(used, slot.tpm);
   }
   std::sort(ranked.begin(), ranked.end());
   std::vector<wire::TpmHandle> out;
@@ -93,28 +93,31 @@ std::vector<wire::TpmHandle> Residency::objects_to_evict() const {
   return out;
 }
 
-// Precondition: a space has the object. The object stays in the TPM.
+// For a slot of a space. The object stays in the TPM.
 Rc Residency::save_copy(const Slot& slot) {
-  Object& object = books_.spaces.at(slot.space).objects.at(slot.object.value);
-  if (!object.context.empty()) return rc::kSuccess;
+  Object* object = object_in(books_, slot);
+  if (object == nullptr) return rc::kFailure;
+  if (!object->context.empty()) return rc::kSuccess;
   auto context = port_.context_save(slot.tpm.value, Cause::kSave);
   if (!context) {
     note_unknown(context.error());
     return context.error();
   }
-  set_context(books_, slot.space, slot.object, std::move(*context));
-  object.seen_at = port_.now();
+  (void)set_context(books_, slot.space, slot.object, std::move(*context));
+  object->seen_at = port_.now();
   return rc::kSuccess;
 }
 
 Rc Residency::empty_slot(std::size_t index, Cause cause) {
+  if (!TPMSPACE_HOLDS(index < books_.slots.size())) return rc::kFailure;
   const Slot slot = books_.slots[index];
-  if (slot.space.value != 0) {
+  const bool is_wanted = object_in(books_, slot) != nullptr;
+  if (is_wanted) {
     if (const Rc code = save_copy(slot); code != rc::kSuccess) return code;
     ++port_.cost().evictions;
   }
-  const Rc code = slot.space.value != 0 ? port_.flush(slot.tpm.value, cause)
-                                        : port_.flush_left_behind(slot.tpm.value, cause, slot.left_by);
+  const Rc code =
+      is_wanted ? port_.flush(slot.tpm.value, cause) : port_.flush_left_behind(slot.tpm.value, cause, slot.left_by);
   if (!is_gone_after(code)) return code;
   note_unknown(code);
   erase_at(books_.slots, index);
@@ -148,16 +151,17 @@ Rc Residency::load_object(SpaceId space, wire::ClientHandle handle) {
     return rc::kSuccess;
   }
   if (const Rc code = make_object_room(1); code != rc::kSuccess) return code;
-  const Object& object = books_.spaces.at(space).objects.at(handle.value);
-  auto loaded = port_.context_load(object.context, Cause::kLoad);
+  Object* object = find_object(books_, space, handle);
+  if (!TPMSPACE_HOLDS(object != nullptr && !object->context.empty())) return rc::kFailure;
+  auto loaded = port_.context_load(object->context, Cause::kLoad);
   // The chip may have less room than the books show (other users, or a large object): evict one more object and retry.
   while (!loaded && (loaded.error() == rc::kObjectMemory || loaded.error() == rc::kObjectHandles ||
                      loaded.error() == rc::kMemory)) {
     if (const Rc code = evict_object(); code != rc::kSuccess) return code;
-    loaded = port_.context_load(object.context, Cause::kLoad);
+    loaded = port_.context_load(object->context, Cause::kLoad);
   }
   if (!loaded) return loaded.error();
-  books_.spaces.at(space).objects.at(handle.value).seen_at = port_.now();
+  object->seen_at = port_.now();
   const Rc code = wire::is_transient(loaded->value) ? hand_out(*loaded) : distrust();
   if (code != rc::kFailure) give_slot(*loaded, space, handle);
   return code;
@@ -189,6 +193,7 @@ std::vector<std::uint32_t> Residency::sessions_to_evict() const {
 }
 
 Rc Residency::flush_unwanted_session_at(std::size_t index, Cause cause) {
+  if (!TPMSPACE_HOLDS(index < books_.unwanted_sessions.size())) return rc::kFailure;
   const UnwantedSession unwanted = books_.unwanted_sessions[index];
   const Rc code = port_.flush_left_behind(unwanted.handle, cause, unwanted.left_by);
   if (!is_gone_after(code)) return code;
@@ -206,7 +211,9 @@ Rc Residency::evict_session() {
     why = code;
   }
   for (const std::uint32_t number : sessions_to_evict()) {
-    const Rc code = save_session(books_.sessions.at(number));
+    Session* session = find_session(books_, number);
+    if (!TPMSPACE_HOLDS(session != nullptr && session->loaded())) continue;
+    const Rc code = save_session(*session);
     if (code == rc::kSuccess) ++port_.cost().evictions;
     if (!is_for_another_try(code)) return code;
     why = code;
@@ -252,7 +259,9 @@ Rc Residency::save_session(Session& session) {
 }
 
 Rc Residency::load_session(std::uint32_t number) {
-  if (books_.sessions.at(number).loaded()) return rc::kSuccess;
+  const Session* session = find_session(books_, number);
+  if (!TPMSPACE_HOLDS(session != nullptr)) return rc::kFailure;
+  if (session->loaded()) return rc::kSuccess;
   if (const Rc code = make_session_room(1); code != rc::kSuccess) return code;
   for (bool refreshed = false;;) {
     // Making room refreshes other sessions, and may find any session dead, or leave this session loaded.
@@ -288,9 +297,10 @@ TpmPort::Result<std::uint32_t> Residency::add_filler() {
     context = port_.context_save(started->value, Cause::kFiller);
   if (!context) return tl::unexpected(context.error());
   const auto info = read_context(*context);
+  if (!TPMSPACE_HOLDS(!books_.unwanted_sessions.empty())) return tl::unexpected(rc::kFailure);
   UnwantedSession& filler = books_.unwanted_sessions.back();
   filler.loaded = false;
-  filler.sequence = info->sequence;
+  filler.sequence = info ? info->sequence : books_.newest_sequence + 1;
   books_.newest_sequence = std::max(books_.newest_sequence, filler.sequence);
   keep_gap();
   return number;
@@ -395,7 +405,8 @@ bool Residency::check_doubtful_session() {
   if (loaded_sessions(books_) >= chip_.loaded_sessions) return evict_session() == rc::kSuccess;
   const std::uint32_t number = found->first;
   const Rc code = load_session(number);
-  if (code == rc::kSuccess) (void)save_session(books_.sessions.at(number));
+  Session* session = code == rc::kSuccess ? find_session(books_, number) : nullptr;
+  if (session != nullptr) (void)save_session(*session);
   if (is_dead_context(code)) drop_dead_session(number);
   return code == rc::kSuccess || is_dead_context(code);
 }
@@ -455,12 +466,13 @@ bool Residency::put_away() {
 // The slot that is unused for longest. Null: none.
 const Slot* Residency::slot_without_copy() const {
   const Slot* found = nullptr;
-  const auto object = [&](const Slot& slot) -> const Object& {
-    return books_.spaces.at(slot.space).objects.at(slot.object.value);
-  };
+  std::uint64_t seen_at = 0;
   for (const Slot& slot : books_.slots) {
-    if (slot.space.value == 0 || object(slot).sequence || !object(slot).context.empty()) continue;
-    if (found == nullptr || object(slot).seen_at < object(*found).seen_at) found = &slot;
+    const Object* object = object_in(books_, slot);
+    if (object == nullptr || object->sequence || !object->context.empty()) continue;
+    if (found != nullptr && object->seen_at >= seen_at) continue;
+    found = &slot;
+    seen_at = object->seen_at;
   }
   return found;
 }
@@ -486,8 +498,8 @@ std::optional<Rc> Residency::save_unused(const Unused& what) {
 
 Residency::NextUnused Residency::next_unused() const {
   NextUnused out;
-  if (const Slot* slot = slot_without_copy())
-    out.object = books_.spaces.at(slot->space).objects.at(slot->object.value).seen_at;
+  const Slot* slot = slot_without_copy();
+  if (const Object* object = slot == nullptr ? nullptr : object_in(books_, *slot)) out.object = object->seen_at;
   if (const Session* session = loaded_session_that_may_leave()) out.session = session->seen_at;
   return out;
 }

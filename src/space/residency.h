@@ -40,9 +40,9 @@ class Residency {
   wire::Rc evict_object();
   wire::Rc evict_session();
 
-  // Precondition: the object is booked in that space. Returns at once if it is loaded.
+  // Loads a booked object. Returns at once if it is loaded.
   wire::Rc load_object(SpaceId space, wire::ClientHandle handle);
-  // Precondition: the session is booked. If a refresh finds the session dead, the session leaves the books and the
+  // Loads a booked session. If a refresh finds the session dead, the session leaves the books and the
   // result is a code of a dead context.
   wire::Rc load_session(std::uint32_t number);
 
@@ -59,7 +59,7 @@ class Residency {
   // Flushes unwanted entities: all objects; one session (false: no session was flushed).
   void flush_unwanted_objects();
   bool flush_unwanted_session();
-  // Precondition: the number is of an unwanted session.
+  // No effect if no unwanted session has the number: it was flushed meanwhile.
   wire::Rc flush_unwanted_session_of(std::uint32_t number, wire::Cause cause);
   // As Recovery::hand_out, for handles that the manager asked for: kSuccess, kBooksWereWrong, or FAILURE (not
   // credible).

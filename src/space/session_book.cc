@@ -48,10 +48,13 @@ bool asks_authority(const Command& command) {
 Bank SessionBook::bank_without(std::size_t left_behind) const {
   Bank out(chip_.active_sessions - chip_.kept_for_rebuilding());
   for (const auto& [space, count] : ordinary_sessions_by_space(books_)) {
+    const Space* holder = find_space(books_, space);
     if (space.value == 0)
-      out.add_lost(count - static_cast<std::uint32_t>(left_behind));
+      out.add_lost(count - std::min(count, static_cast<std::uint32_t>(left_behind)));
+    else if (TPMSPACE_HOLDS(holder != nullptr))
+      out.add_holder(count, holder->limits.terms.claim);
     else
-      out.add_holder(count, books_.spaces.at(space).limits.terms.claim);
+      out.add_lost(count);
   }
   for (const auto& [number, session] : books_.sessions)
     if (session.reserved) out.add_lost(1);
@@ -70,7 +73,7 @@ bool is_step(const Command& command) {
 
 SessionBook::Want SessionBook::want(SpaceId id, const Command& command) const {
   if (command.row().creates == wire::Creates::kSession) {
-    const bool number = log_of_start(command).can_be_made_again() && parking_.has_room_for(books_.spaces.at(id).owner);
+    const bool number = log_of_start(command).can_be_made_again() && parking_.has_room_for(space_of(books_, id).owner);
     return number ? Want::kNumber : Want::kOrdinary;
   }
   if (const auto handle = policy_session_of(command); handle && is_step(command)) {
@@ -83,7 +86,7 @@ SessionBook::Want SessionBook::want(SpaceId id, const Command& command) const {
 }
 
 SessionBook::Admission SessionBook::admission(SpaceId id, const Command& command) const {
-  const Space& space = books_.spaces.at(id);
+  const Space& space = space_of(books_, id);
   if (space.given_up) return Admission::kNever;
   const bool starts = command.row().creates == wire::Creates::kSession;
   if (starts && sessions_of_space(books_, id) >= space.limits.sessions) return Admission::kNever;
@@ -108,7 +111,7 @@ void SessionBook::make_room_in_pools(SpaceId id, const Command& command) {
 }
 
 Rc SessionBook::clear_the_way(SpaceId id) {
-  Space& space = books_.spaces.at(id);
+  Space& space = space_of(books_, id);
   if (const Rc code = parking_.free_a_number(id); code != rc::kSuccess) return code;
   // 3N + 1 commands if N numbers are in the way (docs/tpm-behaviour.md 24). Numbers that the TPM skips belong to other
   // programs.
@@ -145,9 +148,10 @@ std::optional<wire::ClientHandle> SessionBook::client_handle(SpaceId id, std::ui
 
 std::optional<wire::ClientHandle> SessionBook::book_started(SpaceId id, const Command& command,
                                                             const wire::Response& response) {
+  if (!TPMSPACE_HOLDS(response.handle().has_value())) return std::nullopt;
   const std::uint32_t handle = response.handle()->value;
   const std::uint32_t number = wire::number_of(handle);
-  const Space& space = books_.spaces.at(id);
+  const Space& space = space_of(books_, id);
   const auto client = client_handle(id, handle);
   if (!client) return std::nullopt;
   std::erase_if(books_.unwanted_sessions, [&](const auto& u) { return wire::number_of(u.handle) == number; });
@@ -210,8 +214,14 @@ void SessionBook::log_step(Session& session, SpaceId id, const Command& command)
     return;
   }
   wire::TpmHandle at_tpm{command.handle(0).value};
-  if (wire::is_persistent(at_tpm.value))
-    at_tpm = *persistent_at_tpm(books_.spaces.at(id).limits.view.get(), command.handle(0));
+  if (wire::is_persistent(at_tpm.value)) {
+    const auto persistent = persistent_at_tpm(space_of(books_, id).limits.view.get(), command.handle(0));
+    if (!TPMSPACE_HOLDS(persistent.has_value())) {
+      log.rebuildable = Rebuildable::kStep;
+      return;
+    }
+    at_tpm = *persistent;
+  }
   log.steps.push_back(step_of(command, *key, at_tpm));
 }
 
@@ -219,18 +229,17 @@ void SessionBook::log_step(Session& session, SpaceId id, const Command& command)
 std::optional<wire::Bytes> SessionBook::key_of(SpaceId id, const Command& step) {
   if (step.handle_count() < 2 || !wire::is_transient(step.handle(0).value)) return wire::Bytes();
   const wire::ClientHandle key = step.handle(0);
-  const auto& objects = books_.spaces.at(id).objects;
-  const auto object = objects.find(key.value);
+  Object* object = find_object(books_, id, key);
   const Slot* slot = slot_of(books_, id, key);
-  if (object == objects.end()) return std::nullopt;
-  if (object->second.context.empty()) {
+  if (object == nullptr) return std::nullopt;
+  if (object->context.empty()) {
     if (slot == nullptr) return std::nullopt;
     auto context = port_.context_save(slot->tpm.value, wire::Cause::kSave);
     if (!context) return std::nullopt;
-    set_context(books_, id, key, std::move(*context));
-    books_.spaces.at(id).objects.at(key.value).seen_at = port_.now();
+    (void)set_context(books_, id, key, std::move(*context));
+    object->seen_at = port_.now();
   }
-  return object->second.context;
+  return object->context;
 }
 
 void SessionBook::book_uses(SpaceId id, const Command& command, const wire::Response& response) {
@@ -265,7 +274,7 @@ std::uint32_t ordinary_of(const Books& books, OwnerId owner) {
 
 SessionBook::Before SessionBook::before(SpaceId id) const {
   Before out;
-  out.owner = books_.spaces.at(id).owner;
+  out.owner = space_of(books_, id).owner;
   out.ordinary = ordinary_of(books_, out.owner);
   for (const auto& [number, session] : books_.sessions)
     if (session.space == id && session.served_at != 0 && session.is_ordinary())
@@ -294,7 +303,7 @@ void SessionBook::leave(SpaceId space) {
   for (auto& [number, session] : books_.sessions) {
     if (session.space != space) continue;
     if (session.client_saved) {
-      const auto& pools = books_.spaces.at(space).limits.pools;
+      const auto& pools = space_of(books_, space).limits.pools;
       std::transform(pools.begin(), pools.end(), session.left_pools.begin(), [](const Pool& pool) { return pool.id; });
       session.space = SpaceId{};
     } else {
@@ -305,7 +314,7 @@ void SessionBook::leave(SpaceId space) {
   drop_parked_of(books_, space);
   abandon_parked_files(books_, space);
   enforce_abandoned_limits();
-  enforce_parked_limit(books_.spaces.at(space).owner);
+  enforce_parked_limit(space_of(books_, space).owner);
 }
 
 void SessionBook::note_let_go(const Session& session, wire::Taker::Why why) {
@@ -315,16 +324,17 @@ void SessionBook::note_let_go(const Session& session, wire::Taker::Why why) {
 // At most a fixed number for each owner, and in all at most half of the chip's sessions: beyond that, the owner with
 // the most loses the oldest. Rebuildable sessions do not count.
 void SessionBook::enforce_abandoned_limits() {
-  std::map<OwnerId, std::map<std::uint64_t, std::uint32_t>> abandoned;  // numbers by last use
+  using ByUse = std::set<std::pair<std::uint64_t, std::uint32_t>>;  // last use, number
+  std::map<OwnerId, ByUse> abandoned;
   std::size_t all = 0;
   for (const auto& [number, session] : books_.sessions) {
     if (session.space.value != 0 || session.can_be_made_again()) continue;
     abandoned[session.owner].emplace(session.last_use, number);
     ++all;
   }
-  const auto drop_oldest = [&](std::map<std::uint64_t, std::uint32_t>& of_owner, wire::Taker::Why why) {
+  const auto drop_oldest = [&](ByUse& of_owner, wire::Taker::Why why) {
     const std::uint32_t number = of_owner.begin()->second;
-    note_let_go(books_.sessions.at(number), why);
+    if (const Session* session = find_session(books_, number)) note_let_go(*session, why);
     drop(number);
     of_owner.erase(of_owner.begin());
     --all;
@@ -336,6 +346,7 @@ void SessionBook::enforce_abandoned_limits() {
       if (one.second.size() != other.second.size()) return one.second.size() < other.second.size();
       return !one.second.empty() && one.second.begin()->first > other.second.begin()->first;
     });
+    if (!TPMSPACE_HOLDS(most != abandoned.end() && !most->second.empty())) return;
     drop_oldest(most->second, wire::Taker::Why::kAllLeft);
   }
 }
@@ -345,7 +356,7 @@ void SessionBook::enforce_parked_limit(OwnerId owner) {
   std::vector<ContextDigest> abandoned;  // longest idle first
   for_each_file(books_, owner, SpaceId{}, [&](const Session& file) { abandoned.push_back(file.client_copy); });
   for (std::size_t i = 0; i + quota_.abandoned_parked_per_owner < abandoned.size(); ++i)
-    note_let_go(take_parked_file(books_, abandoned[i]), wire::Taker::Why::kLeft);
+    if (const auto file = take_parked_file(books_, abandoned[i])) note_let_go(*file, wire::Taker::Why::kLeft);
 }
 
 // The number gets no other meaning in the space until the client knows.
@@ -355,17 +366,21 @@ void SessionBook::record_taken(const Session& session, const wire::Taker& by) {
 }
 
 void SessionBook::take(std::uint32_t number, const wire::Taker& by) {
-  const Session session = books_.sessions.at(number);
+  const Session* found = find_session(books_, number);
+  if (!TPMSPACE_HOLDS(found != nullptr)) return;
+  const Session session = *found;
   residency_.flush_session(number, wire::Cause::kReclaim);
   record_taken(session, by);
 }
 
 void SessionBook::take_parked_one(const ParkedKey& key, const wire::Taker& by) {
-  record_taken(take_parked(books_, key), by);
+  const auto session = take_parked(books_, key);
+  if (TPMSPACE_HOLDS(session.has_value())) record_taken(*session, by);
 }
 
 void SessionBook::take_parked_file_of(const ContextDigest& copy, const wire::Taker& by) {
-  record_taken(take_parked_file(books_, copy), by);
+  const auto session = take_parked_file(books_, copy);
+  if (TPMSPACE_HOLDS(session.has_value())) record_taken(*session, by);
 }
 
 // --- reserved sessions
@@ -379,7 +394,9 @@ Rc SessionBook::reserve(std::uint32_t number) {
   for (const auto& [other, session] : books_.sessions) reserved += session.reserved ? 1U : 0U;
   if (reserved + 1 >= chip_.loaded_sessions) return rc::kSessionMemory;
   if (const Rc code = residency_.load_session(number); code != rc::kSuccess) return code;
-  books_.sessions.at(number).reserved = true;
+  Session* session = find_session(books_, number);
+  if (!TPMSPACE_HOLDS(session != nullptr && session->loaded())) return rc::kFailure;
+  session->reserved = true;
   return rc::kSuccess;
 }
 
@@ -388,22 +405,10 @@ void SessionBook::release(std::uint32_t number) {
   if (it != books_.sessions.end()) it->second.reserved = false;
 }
 
-void SessionBook::give_up(SpaceId id) {
-  std::vector<std::uint32_t> all;
-  for (const auto& [number, session] : books_.sessions)
-    if (session.space == id) all.push_back(number);
-  for (const auto number : all) drop(number);
-  drop_parked_of(books_, id);
-  Space& space = books_.spaces.at(id);
-  while (!space.objects.empty()) residency_.drop_object(id, wire::ClientHandle{space.objects.begin()->first});
-  space.taken_objects.clear();
-  space.given_up = true;
-}
-
 // --- tombstones
 
 void SessionBook::tell(SpaceId space, std::uint32_t handle) {
-  auto& stones = books_.spaces.at(space).tombstones;
+  auto& stones = space_of(books_, space).tombstones;
   if (const auto it = stones.find(wire::number_of(handle)); it != stones.end()) it->second.told = true;
 }
 

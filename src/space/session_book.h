@@ -50,7 +50,7 @@ class SessionBook {
     kNotNow,  // possibly later
     kNever,   // the limit of the space or of a pool, or the space was given up
   };
-  // Precondition: the command wants a session or number. For a number: even if a client notices (see
+  // For a command that wants a session or number. For a number: even if a client notices (see
   // Parking::number_at). For a pool that is full of sessions without a space: as after `make_room_in_pools`.
   [[nodiscard]] Admission admission(SpaceId space, const wire::Command& command) const;
   // When a number (any, or the given one) is available to a command of `asker` that came at `since`.
@@ -61,10 +61,9 @@ class SessionBook {
   // The bank for an owner without a kept place. Waiting commands need no new look until the bank changes.
   [[nodiscard]] Bank bank() const { return bank_without(0); }
   // Makes room in the pools of the space for the command, by reclaiming sessions without a space if the rules permit.
-  // Precondition: admission is kNow, if the command wants a session or number.
+  // Comes after admission kNow, if the command wants a session or number.
   void make_room_in_pools(SpaceId space, const wire::Command& command);
-  // Arranges, if possible, a number unknown to the space for the next session of the TPM. Precondition: admission is
-  // kNow.
+  // Arranges, if possible, a number unknown to the space for the next session of the TPM. Comes after admission kNow.
   wire::Rc clear_the_way(SpaceId space);
   // Books the session of a successful StartAuthSession, which was handed out and is unwanted until now. Returns the
   // handle for the client. Nullopt: the space knows all numbers; the session stays unwanted.
@@ -105,8 +104,6 @@ class SessionBook {
   // SUCCESS, REFERENCE_H0 (no client can use this session) or SESSION_MEMORY (the chip has no session to spare).
   wire::Rc reserve(std::uint32_t number);
   void release(std::uint32_t number);
-  // Gives up all entities of the space (Exhaustion::kClose).
-  void give_up(SpaceId space);
 
   // --- Tombstones
   // The client used the handle and got an error: if a tombstone, it is marked as told. (FlushContext removes a

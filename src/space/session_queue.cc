@@ -49,6 +49,7 @@ std::size_t SessionQueue::owners_without(const OrdinarySessions& there) const {
 }
 
 std::uint32_t SessionQueue::claim_of_first() const {
+  if (!TPMSPACE_HOLDS(!queue_.empty())) return SessionTerms{}.claim;
   return claim_of(queue_.guests().begin()->second.kind);
 }
 
@@ -99,7 +100,9 @@ class SessionQueue::Choice {
   // A guest whose space holds sessions.
   void look_at_holder(WaitQueue::Arrival arrival, std::uint32_t held) {
     const WaitQueue::Guest& guest = queue().at(arrival);
-    const WaitQueue::Owner& owner = *queue().owner(guest.owner);
+    const WaitQueue::Owner* found = queue().owner(guest.owner);
+    if (!TPMSPACE_HOLDS(found != nullptr)) return;
+    const WaitQueue::Owner& owner = *found;
     if (must_let_pass(guest.owner, owner.tenured)) return;
     const Kind kind = held < claim_of(guest.kind) ? Kind::kFinishing : Kind::kBeyondClaim;
     look_at({shares_.is_above(guest.owner), kind, owner.turn, arrival}, held, guest);

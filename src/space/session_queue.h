@@ -37,7 +37,7 @@ class SessionQueue {
     std::uint64_t tenure = SessionTerms{}.tenure;
   };
 
-  // Precondition: the guest came after all others, at its waiter's `since`.
+  // Adds a guest that came after all others, at its waiter's `since`.
   void add(const Guest& guest);
   // False: the guest is not in the queue.
   bool remove(Id id) { return queue_.remove(id); }

@@ -38,7 +38,8 @@ bool StaleNonces::numbers_are_covered(SpaceId space, const Command& command) con
 std::optional<Rc> StaleNonces::refusal(SpaceId space, const Command& command) const {
   for (unsigned i = 0; i < command.handle_count(); ++i) {
     if (!is_stale(space, command.handle(i).value)) continue;
-    if (known_session(books_, space, command.handle(i).value)->log.needs_nonce(command)) return rc::kReferenceH0 + i;
+    const Session* session = known_session(books_, space, command.handle(i).value);
+    if (session != nullptr && session->log.needs_nonce(command)) return rc::kReferenceH0 + i;
   }
   for (unsigned i = 0; i < command.authorizations().size(); ++i) {
     const Authorization& authorization = command.authorizations()[i];
@@ -64,7 +65,8 @@ tl::expected<std::vector<Bytes>, Rc> StaleNonces::names_of(SpaceId space, const 
         if (const Slot* slot = slot_of(books_, space, handle)) at_tpm = slot->tpm.value;
         break;
       case wire::HandleKind::kPersistent:
-        at_tpm = persistent_at_tpm(books_.spaces.at(space).limits.view.get(), handle)->value;
+        if (const auto persistent = persistent_at_tpm(space_of(books_, space).limits.view.get(), handle))
+          at_tpm = persistent->value;
         break;
       case wire::HandleKind::kNvIndex:
         break;

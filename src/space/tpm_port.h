@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/invariant.h"
 #include "books/chip.h"
 #include "books/owner.h"
 #include "books/policy_log.h"
@@ -44,8 +45,9 @@ struct Cost {
   wire::Restarted restarted = wire::Restarted::kNo;
   std::uint32_t lost_objects = 0, lost_sessions = 0;  // entities of clients that the TPM has lost
   bool tpm_lost = false;                              // the back end is gone
-  bool unpowered = false;   // the TPM answered INITIALIZE to a command of the manager, and was not started since
-  bool distrusted = false;  // a response was missing or invalid: the books must be compared
+  bool unpowered = false;         // the TPM answered INITIALIZE to a command of the manager, and was not started since
+  bool distrusted = false;        // a response was missing or invalid: the books must be compared
+  base::BrokenInvariants broken;  // contained
 };
 
 // TPMA_OBJECT in a TPMT_PUBLIC (or the template of a CreateLoaded), TPMA_NV in a TPMS_NV_PUBLIC. Nullopt: too short.

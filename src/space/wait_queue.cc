@@ -2,15 +2,26 @@
 
 #include <algorithm>
 
+#include "base/invariant.h"
 #include "books/time.h"
 
 namespace tpmspace::space {
 
 namespace {
 
+// The indices belong to one queue and change together. With a wrong index, a client's command could run in the turn of
+// another client's, so a missing entry ends the process.
+template <typename Map, typename Key>
+auto& entry_of(Map& map, const Key& key) {
+  const auto found = map.find(key);
+  TPMSPACE_ASSERT(found != map.end());
+  return found->second;
+}
+
 template <typename Map, typename Key, typename Value>
 void erase_from(Map& sets, const Key& key, const Value& value) {
   const auto found = sets.find(key);
+  TPMSPACE_ASSERT(found != sets.end());
   found->second.erase(value);
   if (found->second.empty()) sets.erase(found);
 }
@@ -18,6 +29,7 @@ void erase_from(Map& sets, const Key& key, const Value& value) {
 }  // namespace
 
 void WaitQueue::add(const Guest& guest) {
+  TPMSPACE_ASSERT(arrivals_.count(guest.id) == 0);
   const Arrival arrival = ++last_arrival_;
   now_ = std::max(now_, guest.since);
   const auto [entry, is_new] = owners_.try_emplace(guest.owner);
@@ -40,8 +52,8 @@ void WaitQueue::add(const Guest& guest) {
 }
 
 void WaitQueue::erase(const Guest& guest) {
-  const Arrival arrival = arrivals_.at(guest.id);
-  Owner& owner = owners_.at(guest.owner);
+  const Arrival arrival = entry_of(arrivals_, guest.id);
+  Owner& owner = entry_of(owners_, guest.owner);
   erase_from(kinds_, guest.kind, arrival);
   erase_from(spaces_, guest.space, arrival);
   erase_from(owner.by_kind, guest.kind, arrival);
@@ -66,6 +78,7 @@ bool WaitQueue::remove(Id id) {
   const Guest* guest = find(id);
   if (guest == nullptr) return false;
   const auto entry = owners_.find(guest->owner);
+  TPMSPACE_ASSERT(entry != owners_.end());
   take_out(*entry);
   // A notification of a passed deadline is a turn, too.
   if (guest->deadline <= now_) entry->second.late_turn = ++turns_;
@@ -78,6 +91,7 @@ void WaitQueue::served(Id id, std::uint64_t now) {
   const Guest* guest = find(id);
   if (guest == nullptr) return;
   const auto entry = owners_.find(guest->owner);
+  TPMSPACE_ASSERT(entry != owners_.end());
   take_out(*entry);
   entry->second.clock = now;
   entry->second.turn = ++turns_;
@@ -99,8 +113,9 @@ void WaitQueue::change(Id id, const Kind& kind, std::uint64_t tenure, bool may_t
   const auto found = arrivals_.find(id);
   if (found == arrivals_.end()) return;
   const Arrival arrival = found->second;
-  Guest& guest = guests_.at(arrival);
+  Guest& guest = entry_of(guests_, arrival);
   const auto entry = owners_.find(guest.owner);
+  TPMSPACE_ASSERT(entry != owners_.end());
   take_out(*entry);
   erase_from(kinds_, guest.kind, arrival);
   erase_from(entry->second.by_kind, guest.kind, arrival);
@@ -121,6 +136,7 @@ void WaitQueue::advance(std::uint64_t now) {
   now_ = std::max(now_, now);
   while (!alarms_.empty() && alarms_.begin()->first <= now_) {
     const auto entry = owners_.find(alarms_.begin()->second);
+    TPMSPACE_ASSERT(entry != owners_.end());
     take_out(*entry);
     file(*entry);
   }
@@ -128,12 +144,20 @@ void WaitQueue::advance(std::uint64_t now) {
 
 std::optional<WaitQueue::Id> WaitQueue::late() const {
   if (late_.empty()) return std::nullopt;
-  return at(owners_.at(late_.begin()->second).by_deadline.begin()->second).id;
+  return at(entry_of(owners_, late_.begin()->second).by_deadline.begin()->second).id;
 }
 
 const WaitQueue::Guest* WaitQueue::find(Id id) const {
   const auto arrival = arrivals_.find(id);
-  return arrival == arrivals_.end() ? nullptr : &guests_.at(arrival->second);
+  return arrival == arrivals_.end() ? nullptr : &at(arrival->second);
+}
+
+const WaitQueue::Guest& WaitQueue::at(Arrival arrival) const {
+  return entry_of(guests_, arrival);
+}
+
+const WaitQueue::Guest& WaitQueue::first_of(const Kind& kind) const {
+  return at(*entry_of(kinds_, kind).begin());
 }
 
 const WaitQueue::Owner* WaitQueue::owner(OwnerId id) const {

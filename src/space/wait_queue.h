@@ -84,7 +84,7 @@ class WaitQueue {
     bool late = false;  // as in late_
   };
 
-  // Precondition: the guest came after all others, and is not in a queue.
+  // Adds a guest that came after all others. A guest is in the queue once.
   void add(const Guest& guest);
   // False: the guest does not wait.
   bool remove(Id id);
@@ -106,13 +106,13 @@ class WaitQueue {
   [[nodiscard]] std::size_t size() const { return guests_.size(); }
   [[nodiscard]] const std::map<Arrival, Guest>& guests() const { return guests_; }
   [[nodiscard]] const Guest* find(Id id) const;
-  // Precondition: the guest waits.
-  [[nodiscard]] const Guest& at(Arrival arrival) const { return guests_.at(arrival); }
+  // A guest that waits.
+  [[nodiscard]] const Guest& at(Arrival arrival) const;
   [[nodiscard]] const Guest& first_of(const Owner& owner) const { return at(owner.guests.begin()->first); }
   // The guests of a space, by arrival.
   [[nodiscard]] const std::set<Arrival>& of(SpaceId space) const;
-  // The first of a kind, of any owner. Precondition: a guest of the kind waits.
-  [[nodiscard]] const Guest& first_of(const Kind& kind) const { return at(*kinds_.at(kind).begin()); }
+  // The first of a kind of which a guest waits, of any owner.
+  [[nodiscard]] const Guest& first_of(const Kind& kind) const;
 
   [[nodiscard]] const Shelves& shelves() const { return shelves_; }
   [[nodiscard]] std::size_t owners() const { return owners_.size(); }

@@ -103,6 +103,23 @@ TEST_F(Gates, AnAbandonedCommandsObjectIsGone) {
   }
 }
 
+// The handle of a password authorization, 0x40000009, is not the session 9.
+TEST_F(Gates, AnAbandonedCommandWithAPasswordLeavesSessionNineAlone) {
+  const auto a = open();
+  std::uint32_t ninth = 0;
+  while (wire::number_of(ninth) != 9) ninth = session(a, SessionType::kPolicy);
+  const Ticket ticket = submit(a, create_primary(kOwner));
+  counting_->meddle = [&](wire::CommandCode code) -> std::optional<Rc> {
+    if (code == cc::kCreatePrimary) {
+      EXPECT_TRUE(gate().abandon(ticket));
+    }
+    return std::nullopt;
+  };
+  EXPECT_EQ(answers(), std::vector<Rc>{0});
+  counting_->meddle = nullptr;
+  EXPECT_EQ(run(a, command(cc::kPolicyAuthValue, {ninth}, {}, {})).code, 0U) << "the client has the newest nonce";
+}
+
 // --- a TPM that cannot make room
 
 // RETRY from the manager would make ESYS send the command five times (tpm-behaviour 32).

@@ -426,5 +426,51 @@ TEST_F(StartedUpByOthers, AfterTheMachineSleptTheTpmIsAskedBeforeAnythingLoadedI
   expect_nothing_left_over();
 }
 
+// --- a command with two objects, of which only the first is still there
+
+// For an owner without tries, the manager loads an object only to learn whether it counts wrong authorizations. The
+// loading shows that the TPM was restarted, and that another object of the same command is gone.
+class StartedUpBeforeTheTries : public StartedUpByOthers {
+ protected:
+  void SetUp() override {
+    EngineBehindMeddler::SetUp();
+    engine_.reset();
+    space::Chip chip = chip_;
+    chip.can_be_suspended = true;
+    chip.lockout_counter = chip.max_auth_fail;  // no owner has a try left, as far as the engine knows
+    engine_ =
+        std::make_unique<Engine>(*meddler_, wire::CommandTable::builtin(), chip, Config{}, [this] { return now_; });
+    a_ = open(1, {.shares_tries = true});
+    b_ = open(2);
+    // Only the TPM knows that the saved object counts no wrong authorizations.
+    const auto key = run(a_, create_primary(kOwner));
+    const auto context = run(a_, context_save(key.handle)).parameters;
+    ASSERT_EQ(run(a_, flush_context(key.handle)).code, 0U);
+    loaded_ = key_of_its_own(a_, 1);
+    saved_ = run(a_, context_load(context)).handle;
+    (void)key_of_its_own(b_, 2);
+    ASSERT_EQ(run(a_, read_public(loaded_)).code, 0U);
+    const auto last = key_of_its_own(b_, 3);  // evicts the object that has a context
+    ASSERT_EQ(run(b_, flush_context(last)).code, 0U);
+    start_up(StartUp::kRestart);
+  }
+
+  std::uint32_t loaded_ = 0, saved_ = 0;
+};
+
+TEST_F(StartedUpBeforeTheTries, TheSecondObjectIsReportedAsGone) {
+  const Bytes no_auth = Writer().tpm2b({}).take();
+  EXPECT_EQ(run(a_, command(cc::kObjectChangeAuth, {saved_, loaded_}, password(), no_auth)).code, kGone + 1);
+  EXPECT_FALSE(public_of(a_, saved_).empty());
+  expect_nothing_left_over();
+}
+
+TEST_F(StartedUpBeforeTheTries, TheSecondAuthorizedObjectIsReportedAsGone) {
+  const Bytes scheme = Writer().tpm2b({}).u16(kAlgNull).take();
+  EXPECT_EQ(run(a_, command(cc::kCertify, {saved_, loaded_}, join({password(), password()}), scheme)).code, kGone + 1);
+  EXPECT_FALSE(public_of(a_, saved_).empty());
+  expect_nothing_left_over();
+}
+
 }  // namespace
 }  // namespace tpmspace::engine
