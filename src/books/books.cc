@@ -241,17 +241,21 @@ const Slot* slot_of(const Books& books, SpaceId space, wire::ClientHandle object
   return nullptr;
 }
 
-Slot* slot_of_twin(Books& books, SpaceId space, wire::ClientHandle object) {
+const Slot* slot_of_twin(const Books& books, SpaceId space, wire::ClientHandle object) {
   const Object* wanted = find_object(books, space, object);
   if (wanted == nullptr || wanted->twin == 0) return nullptr;
-  for (Slot& slot : books.slots) {
+  for (const Slot& slot : books.slots) {
     const Object* loaded = object_in(books, slot);
     if (loaded != nullptr && loaded->twin == wanted->twin) return &slot;
   }
   return nullptr;
 }
 
-Session* usable_session(Books& books, SpaceId space, std::uint32_t handle) {
+Slot* slot_of_twin(Books& books, SpaceId space, wire::ClientHandle object) {
+  return const_cast<Slot*>(slot_of_twin(std::as_const(books), space, object));  // NOLINT: the books are not const
+}
+
+const Session* usable_session(const Books& books, SpaceId space, std::uint32_t handle) {
   if (!wire::is_session(handle)) return nullptr;
   const auto is_it = [&](const Session& session) {
     return session.space == space && !session.client_saved &&
@@ -259,20 +263,30 @@ Session* usable_session(Books& books, SpaceId space, std::uint32_t handle) {
   };
   const auto it = books.sessions.find(wire::number_of(handle));  // the usual case
   if (it != books.sessions.end() && is_it(it->second)) return &it->second;
-  for (auto& [number, session] : books.sessions)
+  for (const auto& [number, session] : books.sessions)
     if (is_it(session)) return &session;
   return nullptr;
 }
+Session* usable_session(Books& books, SpaceId space, std::uint32_t handle) {
+  return const_cast<Session*>(usable_session(std::as_const(books), space, handle));  // NOLINT: the books are not const
+}
 
-Session* parked_session(Books& books, SpaceId space, std::uint32_t handle) {
+const Session* parked_session(const Books& books, SpaceId space, std::uint32_t handle) {
   if (!wire::is_session(handle)) return nullptr;
   const auto it = books.parked.find({space, wire::number_of(handle)});
   return it == books.parked.end() ? nullptr : &it->second;
 }
 
-Session* known_session(Books& books, SpaceId space, std::uint32_t handle) {
-  Session* usable = usable_session(books, space, handle);
+Session* parked_session(Books& books, SpaceId space, std::uint32_t handle) {
+  return const_cast<Session*>(parked_session(std::as_const(books), space, handle));  // NOLINT: the books are not const
+}
+
+const Session* known_session(const Books& books, SpaceId space, std::uint32_t handle) {
+  const Session* usable = usable_session(books, space, handle);
   return usable != nullptr ? usable : parked_session(books, space, handle);
+}
+Session* known_session(Books& books, SpaceId space, std::uint32_t handle) {
+  return const_cast<Session*>(known_session(std::as_const(books), space, handle));  // NOLINT: the books are not const
 }
 
 bool is_taken_in(const Books& books, SpaceId space, std::uint32_t number) {

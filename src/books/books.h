@@ -282,14 +282,18 @@ template <typename T>
 [[nodiscard]] const Slot* slot_of(const Books& books, SpaceId space, wire::ClientHandle object);
 // The slot of a twin of the object; null: no twin is loaded.
 [[nodiscard]] Slot* slot_of_twin(Books& books, SpaceId space, wire::ClientHandle object);
+[[nodiscard]] const Slot* slot_of_twin(const Books& books, SpaceId space, wire::ClientHandle object);
 // The session in the TPM that the client knows by the number of `handle`, if the space may use the session now. The
 // type byte of `handle` may be that of the other type of session. Null: none, or not the handle of a session (the
 // handle of a password authorization has the number 9).
 [[nodiscard]] Session* usable_session(Books& books, SpaceId space, std::uint32_t handle);
+[[nodiscard]] const Session* usable_session(const Books& books, SpaceId space, std::uint32_t handle);
 // The same for parked sessions.
 [[nodiscard]] Session* parked_session(Books& books, SpaceId space, std::uint32_t handle);
+[[nodiscard]] const Session* parked_session(const Books& books, SpaceId space, std::uint32_t handle);
 // The same for both.
 [[nodiscard]] Session* known_session(Books& books, SpaceId space, std::uint32_t handle);
+[[nodiscard]] const Session* known_session(const Books& books, SpaceId space, std::uint32_t handle);
 [[nodiscard]] std::uint32_t loaded_sessions(const Books& books);  // unwanted ones included
 [[nodiscard]] Holder holder_of(const Books& books, SpaceId space);
 // Whether the space may load a saved session: both have the same owner and part.

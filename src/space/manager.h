@@ -23,11 +23,13 @@
 #include "space/context_room.h"
 #include "space/inheritance.h"
 #include "space/parking.h"
+#include "space/plan.h"
 #include "space/protection.h"
 #include "space/recovery.h"
 #include "space/residency.h"
 #include "space/session_book.h"
 #include "space/stale_nonces.h"
+#include "space/status.h"
 #include "space/tpm_port.h"
 #include "wire/command.h"
 #include "wire/response.h"
@@ -53,6 +55,11 @@ struct Outcome {
 // Whether the owner of a space has a try left. `news`: the latest values of the chip's counting.
 enum class Tries : std::uint8_t { kLeft, kNone };
 using TriesLeft = std::function<Tries(const LockoutNews& news)>;
+
+// The result for an entity that could not be loaded, as the client's own TPM would answer. Warnings for the manager's
+// own commands are not passed on: after RETRY, the client would repeat a command that may never succeed
+// (docs/tpm-behaviour.md 32).
+[[nodiscard]] Status as_lack_of_room(const Status& status, wire::Rc no_room);
 
 class Manager {
  public:
@@ -126,52 +133,64 @@ class Manager {
   void restore(Books books);
 
  private:
-  using Refusal = std::optional<wire::Rc>;
+  // One command of a client, while it is executed.
+  struct Request {
+    const SpaceId space;
+    const wire::Command& command;
+    const std::uint8_t locality;
+    wire::Tpm& client_tpm;
+    const TriesLeft& tries_left;
+    Outcome& outcome;
+    Tries tries = Tries::kLeft;
+    bool resynchronised = false;  // the books are compared once for each command
+    wire::Bytes last = {};        // the TPM's last response
+  };
 
   [[nodiscard]] SpaceLimits possible(SpaceLimits limits) const;
   // The engine uses a space only while it is open, so a space that is not open is a broken invariant.
   [[nodiscard]] bool is_open(SpaceId space) const { return TPMSPACE_HOLDS(find_space(books_, space) != nullptr); }
   Cost settle();
   void contain_broken_invariants();
-  wire::Bytes run(SpaceId space, const wire::Command& command, std::uint8_t locality, wire::Tpm& client_tpm,
-                  const TriesLeft& tries_left, Outcome& outcome);
   Tries tries_after_reset(const TriesLeft& tries_left);
+
+  // --- One command, in order.
+  wire::Bytes run(Request& request);
   // Contexts, lists of handles, and the known properties of a parked session.
   std::optional<wire::Bytes> answer_without_tpm(SpaceId space, const wire::Command& command);
   std::optional<wire::Bytes> answer_for_parked(SpaceId space, const wire::Command& command);
+  std::optional<wire::Rc> within_limits(SpaceId space, const wire::Command& command);
 
-  // The steps of one command, in order.
-  Refusal resolve(SpaceId space, const wire::Command& command);
-  Refusal within_limits(SpaceId space, const wire::Command& command);
-  wire::Rc bring_back_sessions(SpaceId space, const wire::Command& command, std::uint8_t locality);
-  wire::Rc bring_back(SpaceId space, std::uint32_t handle, std::uint8_t locality, std::optional<unsigned> covered);
-  wire::Rc make_resident(SpaceId space, const wire::Command& command);
-  std::optional<wire::Bytes> translate(SpaceId space, const wire::Command& command,
-                                       const StaleNonces::Hmacs& without_hmac);
+  // --- One attempt, in order. A step's status is success, the client's code, or to start over.
+  std::optional<wire::Bytes> attempt(Request& request);
+  wire::Bytes refuse(const Plan& plan);
+  Status protect(Request& request, const Plan& plan);
+  Status load(Request& request, const Plan& plan);
+  Status bring_back_sessions(const Plan& plan, std::uint8_t locality);
+  Status bring_back(SpaceId space, std::uint32_t handle, std::uint8_t locality, std::optional<unsigned> covered);
+  Status make_resident(const Plan& plan);
+  Status make_room_for_results(const Plan& plan);
+  Status drop_unloadable_object(SpaceId space, wire::ClientHandle handle);
+  Status drop_unloadable_session(std::uint32_t number);
+  Status after_failure(Request& request, const Status& status);
+  Status check_nonces(const Plan& plan, StaleNonces::Hmacs& hmacs);
+  std::optional<wire::Bytes> send(Request& request, const Plan& plan, const StaleNonces::Hmacs& hmacs);
+  std::optional<wire::Bytes> translate(const Plan& plan, const StaleNonces::Hmacs& without_hmac);
   bool repair(const wire::Command& command, wire::Rc code, bool& resynchronised);
   bool implies_stale_books(wire::Rc code, bool& resynchronised);
   bool resynchronise_once(bool& resynchronised);
-  void book(SpaceId space, const wire::Command& command, wire::Response& response, Outcome& outcome);
+
+  // --- After success.
+  wire::Bytes finish(Request& request, const Plan& plan, wire::Response& response);
+  void note_seen(const Plan& plan);
+  void note_nonces(const Plan& plan, Outcome& outcome);
+  void book(const Plan& plan, wire::Response& response, Outcome& outcome);
   void book_created(SpaceId space, const wire::Command& command, wire::Response& response, Outcome& outcome);
-  void note_seen(SpaceId space, const wire::Command& command);
-  [[nodiscard]] bool needs_loaded(const wire::Command& command) const;
   void book_client_save(SpaceId space, const wire::Command& command, const wire::Response& response);
   // The GetCapability response as the space sees it. Nullopt: unchanged.
-  std::optional<wire::Bytes> capabilities_in_space(SpaceId space, const wire::Command& command,
-                                                   const wire::Response& response);
-  void forget_copies_of_used_sequences(SpaceId space, const wire::Command& command);
-
-  [[nodiscard]] const View* view_of(SpaceId space) const { return space_of(books_, space).limits.view.get(); }
+  std::optional<wire::Bytes> capabilities_in_space(const Plan& plan, const wire::Response& response);
+  void forget_copies_of_used_sequences(const Plan& plan);
   void undo_save(SpaceId space, std::uint32_t number);
-  void note_nonces(SpaceId space, const wire::Command& command, Outcome& outcome);
-  std::vector<Session*> sessions_of(SpaceId space, const wire::Command& command);
   wire::ClientHandle free_handle(SpaceId space) const;
-  wire::Rc drop_unloadable_object(SpaceId space, wire::ClientHandle handle);
-  wire::Rc drop_unloadable_session(std::uint32_t number);
-
-  // From make_resident: an entity was gone and has left the books, so the handles must be resolved again. No TPM uses
-  // this code.
-  static constexpr wire::Rc kGoneMeanwhile = 0xFFFFFFFF;
 
   Chip chip_;
   const Quota quota_;

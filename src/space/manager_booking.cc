@@ -27,16 +27,25 @@ bool may_change_a_sequence(wire::CommandCode code) {
 
 }  // namespace
 
-void Manager::forget_copies_of_used_sequences(SpaceId space, const Command& command) {
-  if (!may_change_a_sequence(command.code())) return;
-  const auto& objects = space_of(books_, space).objects;
-  for (std::size_t i = 0; i < command.handle_count(); ++i) {
-    const auto it = objects.find(command.handle(i).value);
-    if (it != objects.end() && it->second.sequence) (void)set_context(books_, space, command.handle(i), {});
+// The TPM had the entities that the command names.
+void Manager::note_seen(const Plan& plan) {
+  for (const ClientHandle handle : plan.objects)
+    if (Object* object = find_object(books_, plan.space, handle)) object->seen_at = port_.now();
+  for (const std::uint32_t handle : plan.sessions)
+    if (Session* session = known_session(books_, plan.space, handle)) session->seen_at = port_.now();
+}
+
+void Manager::forget_copies_of_used_sequences(const Plan& plan) {
+  if (!may_change_a_sequence(plan.command->code())) return;
+  for (const ClientHandle handle : plan.objects) {
+    const Object* object = find_object(books_, plan.space, handle);
+    if (object != nullptr && object->sequence) (void)set_context(books_, plan.space, handle, {});
   }
 }
 
-void Manager::book(SpaceId space, const Command& command, Response& response, Outcome& outcome) {
+void Manager::book(const Plan& plan, Response& response, Outcome& outcome) {
+  const SpaceId space = plan.space;
+  const Command& command = *plan.command;
   const wire::CommandRow& row = command.row();
   if (row.flushes_handle >= 0) {
     const ClientHandle handle = command.handle(static_cast<std::size_t>(row.flushes_handle));
@@ -58,7 +67,8 @@ void Manager::book(SpaceId space, const Command& command, Response& response, Ou
 void Manager::book_created(SpaceId space, const Command& command, Response& response, Outcome& outcome) {
   if (!response.handle()) return;
   const wire::TpmHandle handle = *response.handle();
-  if (residency_.hand_out(handle) == wire::rc::kFailure) return;
+  const Status handed_out = residency_.hand_out(handle);
+  if (!handed_out.ok() && !handed_out.starts_over()) return;
   if (wire::is_session(handle.value)) {
     outcome.created = session_book_.book_started(space, command, response);
     if (outcome.created) response.replace_handle(*outcome.created);
@@ -100,12 +110,12 @@ void Manager::book_client_save(SpaceId space, const Command& command, const Resp
   residency_.keep_gap();
 }
 
-std::optional<Bytes> Manager::capabilities_in_space(SpaceId space, const Command& command, const Response& response) {
-  const auto query = capability_query(command);
-  if (!query || command.has_sessions()) return std::nullopt;
-  const View* view = view_of(space);
+std::optional<Bytes> Manager::capabilities_in_space(const Plan& plan, const Response& response) {
+  const auto& query = plan.query;
+  if (!query || plan.command->has_sessions()) return std::nullopt;
+  const View* view = space_of(books_, plan.space).limits.view.get();
   const auto shown = hides(view, *query) ? ChipLists(*view, port_).parameters(*query, response.parameters())
-                                         : properties_in_space(response.parameters(), books_, chip_, space, port_);
+                                         : properties_in_space(response.parameters(), books_, chip_, plan.space, port_);
   return shown ? wire::success_response(*shown) : wire::manager_error(wire::rc::kFailure);
 }
 

@@ -150,7 +150,7 @@ bool Parking::can_have_number(std::uint32_t number) const {
 }
 
 // Makes that number the next of the TPM: 3N + 1 commands if N lower numbers are free (docs/tpm-behaviour.md 24).
-Rc Parking::free_number(std::uint32_t wanted) {
+Status Parking::free_number(std::uint32_t wanted) {
   if (!can_have_number(wanted)) return rc::kReferenceH0;
   if (books_.sessions.count(wanted) != 0)
     if (const Rc code = park(wanted); code != rc::kSuccess) return code;
@@ -256,20 +256,20 @@ void Parking::lose(std::uint32_t number) {
 
 // --- in
 
-tl::expected<wire::TpmHandle, Rc> Parking::start_again(const Session& parked) {
+tl::expected<wire::TpmHandle, Status> Parking::start_again(const Session& parked) {
   const std::uint32_t kind = parked.client.value;
   const wire::Bytes start = parked.log.start;  // a reset of the TPM removes the session from the books
   constexpr int kAttempts = 4;
   Rc why = rc::kSessionMemory;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    if (const Rc code = residency_.make_session_room(1); code != rc::kSuccess) return tl::unexpected(code);
+    if (const Rc code = residency_.make_session_room(1); code != rc::kSuccess) return tl::unexpected(Status(code));
     const auto started = port_.start_again(start);
     if (started) {
-      const Rc handed_out = residency_.hand_out(*started);  // unwanted until the policy is restored
-      if (handed_out != rc::kSuccess) return tl::unexpected(handed_out);
+      const Status handed_out = residency_.hand_out(*started);  // unwanted until the policy is restored
+      if (!handed_out.ok()) return tl::unexpected(handed_out);
       if (wire::kind_of(started->value) == wire::kind_of(kind)) return *started;
       port_.cost().distrusted = true;
-      return tl::unexpected(rc::kFailure);
+      return tl::unexpected(Status(rc::kFailure));
     }
     why = started.error();
     const bool again = (why == rc::kContextGap && residency_.refresh_oldest() == rc::kSuccess) ||
@@ -277,23 +277,23 @@ tl::expected<wire::TpmHandle, Rc> Parking::start_again(const Session& parked) {
                        (why == rc::kSessionHandles && (residency_.flush_unwanted_session() || park_one(std::nullopt)));
     if (!again) break;
   }
-  return tl::unexpected(why);
+  return tl::unexpected(Status(why));
 }
 
-Rc Parking::bring_back(const ParkedKey& key, std::uint8_t locality, bool own_number) {
+Status Parking::bring_back(const ParkedKey& key, std::uint8_t locality, bool own_number) {
   // A log must not survive an unnoticed reset.
-  if (chip_.can_be_suspended && recovery_.notice_start_up()) return Residency::kBooksWereWrong;
+  if (chip_.can_be_suspended && recovery_.notice_start_up()) return Status::start_over();
   const auto is_parked = [&] { return books_.parked.count(key) != 0; };
   if (!TPMSPACE_HOLDS(is_parked())) return rc::kFailure;
   if (books_.parked[key].log.pcr_changed) return rc::kPcrChanged;
-  const Rc number = own_number ? free_number(key.number) : free_a_number(key.space);
-  if (number != rc::kSuccess) return number;
+  const Status number = own_number ? free_number(key.number) : Status(free_a_number(key.space));
+  if (!number.ok()) return number;
   if (!TPMSPACE_HOLDS(is_parked())) return rc::kFailure;
   Session& parked = books_.parked[key];
   const auto started = start_again(parked);
   if (!started) return started.error();
   if (own_number && wire::number_of(started->value) != key.number) return rc::kReferenceH0;
-  if (const Rc code = repeat_steps(parked, *started, locality); code != rc::kSuccess) return code;
+  if (const Status status = repeat_steps(parked, *started, locality); !status.ok()) return status;
 
   auto taken_out = take_parked(books_, key);
   if (!TPMSPACE_HOLDS(taken_out.has_value())) return rc::kFailure;
@@ -310,32 +310,30 @@ Rc Parking::bring_back(const ParkedKey& key, std::uint8_t locality, bool own_num
   return rc::kSuccess;
 }
 
-Rc Parking::repeat_steps(Session& parked, wire::TpmHandle handle, std::uint8_t locality) {
+Status Parking::repeat_steps(Session& parked, wire::TpmHandle handle, std::uint8_t locality) {
   for (const PolicyStep& step : parked.log.steps) {
-    const Rc code = repeat(step, handle, locality);
-    if (code == rc::kSuccess) continue;
-    if (code == Residency::kBooksWereWrong || says_nothing_of_the_step(code) || port_.cost().tpm_lost ||
-        port_.cost().distrusted)
-      return code;
-    return pcr_has_changed(parked) ? rc::kPcrChanged : kNotTheSame;
+    const Status status = repeat(step, handle, locality);
+    if (status.ok()) continue;
+    if (says_nothing_of_the_step(status.code()) || port_.cost().tpm_lost || port_.cost().distrusted) return status;
+    return pcr_has_changed(parked) ? Status(rc::kPcrChanged) : Status::not_the_same();
   }
   return compare(parked, handle);
 }
 
-Rc Parking::repeat(const PolicyStep& step, wire::TpmHandle handle, std::uint8_t locality) {
+Status Parking::repeat(const PolicyStep& step, wire::TpmHandle handle, std::uint8_t locality) {
   if (step.key_context.empty()) return port_.policy_step(step, wire::TpmHandle{step.key}, handle, locality);
   if (const Rc code = residency_.make_object_room(1); code != rc::kSuccess) return code;
   const auto key = port_.context_load(step.key_context, Cause::kRebuild);
   if (!key) return key.error();
-  const Rc handed_out = wire::is_transient(key->value) ? residency_.hand_out(*key) : rc::kFailure;
-  if (handed_out != rc::kSuccess) return handed_out;
+  const Status handed_out = wire::is_transient(key->value) ? residency_.hand_out(*key) : Status(rc::kFailure);
+  if (!handed_out.ok()) return handed_out;
   const Rc code = port_.policy_step(step, *key, handle, locality);
   residency_.flush_unwanted_objects();
   return code;
 }
 
 // Whether the policy is the same as before, and the PCRs of its PolicyPCR are unchanged.
-Rc Parking::compare(Session& parked, wire::TpmHandle handle) {
+Status Parking::compare(Session& parked, wire::TpmHandle handle) {
   if (parked.log.steps.empty()) return rc::kSuccess;
   if (depends_on_pcrs(parked)) {
     const auto counter = port_.pcr_counter(Cause::kRebuild);
@@ -348,7 +346,7 @@ Rc Parking::compare(Session& parked, wire::TpmHandle handle) {
   const auto digest = port_.policy_digest(handle.value, Cause::kRebuild);
   if (!digest) return digest.error();
   const bool is_known = !parked.log.digest.empty();  // the session may have been lost before the digest was read
-  return !is_known || *digest == parked.log.digest ? rc::kSuccess : kNotTheSame;
+  return !is_known || *digest == parked.log.digest ? Status() : Status::not_the_same();
 }
 
 // Asks the TPM, and stores the answer.

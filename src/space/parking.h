@@ -13,7 +13,8 @@
 // since the chip would have noticed the change.
 //
 // Threads: with the manager. Units: nanoseconds of the manager's clock.
-// Errors: response codes without a layer; kNotTheSame.
+// Errors: response codes without a layer; a `Status` may also start over, or say that the rebuilt policy would differ,
+// so that the session cannot be rebuilt.
 // Limits: Quota's for parked sessions; a session is spared for a next step for at most `kGrace`.
 // Source: docs/tpm-behaviour.md 23, 24, 28, 31.
 #pragma once
@@ -26,15 +27,13 @@
 #include "books/books.h"
 #include "books/chip.h"
 #include "space/residency.h"
+#include "space/status.h"
 #include "space/tpm_port.h"
 
 namespace tpmspace::space {
 
 class Parking {
  public:
-  // The rebuilt policy would differ: the session cannot be rebuilt. No TPM uses this code.
-  static constexpr wire::Rc kNotTheSame = 0xFFFFFFFE;
-
   Parking(Books& books, const Chip& chip, const Quota& quota, TpmPort& port, Recovery& recovery, Residency& residency)
       : books_(books), chip_(chip), quota_(quota), port_(port), recovery_(recovery), residency_(residency) {}
 
@@ -70,7 +69,7 @@ class Parking {
   [[nodiscard]] bool can_have_number(std::uint32_t number) const;
   // Rebuilds the session that is parked under `key`. `own_number`: the TPM must use the number that the client knows;
   // REFERENCE_H0 if impossible. PCR_CHANGED as the chip would answer.
-  wire::Rc bring_back(const ParkedKey& key, std::uint8_t locality, bool own_number);
+  Status bring_back(const ParkedKey& key, std::uint8_t locality, bool own_number);
 
  private:
   static constexpr std::uint64_t kGrace = 250'000'000;
@@ -78,11 +77,11 @@ class Parking {
   // Numbers, in the order of parking.
   [[nodiscard]] std::vector<std::uint32_t> sessions_to_park() const;
   bool park_one(std::optional<SpaceId> welcome_in);
-  wire::Rc free_number(std::uint32_t number);
-  tl::expected<wire::TpmHandle, wire::Rc> start_again(const Session& parked);
-  wire::Rc repeat_steps(Session& parked, wire::TpmHandle handle, std::uint8_t locality);
-  wire::Rc repeat(const PolicyStep& step, wire::TpmHandle handle, std::uint8_t locality);
-  wire::Rc compare(Session& parked, wire::TpmHandle handle);
+  Status free_number(std::uint32_t number);
+  tl::expected<wire::TpmHandle, Status> start_again(const Session& parked);
+  Status repeat_steps(Session& parked, wire::TpmHandle handle, std::uint8_t locality);
+  Status repeat(const PolicyStep& step, wire::TpmHandle handle, std::uint8_t locality);
+  Status compare(Session& parked, wire::TpmHandle handle);
   bool pcr_has_changed(Session& parked);
   void lose(std::uint32_t number);
 

@@ -99,9 +99,9 @@ bool Protection::object_counts(SpaceId space, ClientHandle handle) {
   if (object == nullptr || object->sequence) return false;
   if (object->counts_misses == CountsMisses::kUnknown) {
     (void)touch_object(books_, space, handle, port_.now());
-    const Rc loaded = residency_.load_object(space, handle);
-    if (is_dead_context(loaded)) return false;
-    const bool is_there = loaded == rc::kSuccess || loaded == Residency::kBooksWereWrong;
+    const Status loaded = residency_.load_object(space, handle);
+    if (is_dead_context(loaded.code())) return false;
+    const bool is_there = loaded.ok() || loaded.starts_over();
     const Slot* slot = is_there ? slot_of(books_, space, handle) : nullptr;
     if (slot == nullptr) return true;
     const auto attributes = port_.attributes_of(slot->tpm.value);

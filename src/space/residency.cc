@@ -53,12 +53,12 @@ void Residency::note_unknown(Rc code) {
   if (says_unknown(code)) books_.in_doubt = true;
 }
 
-Rc Residency::hand_out(wire::TpmHandle handle) {
+Status Residency::hand_out(wire::TpmHandle handle) {
   switch (recovery_.hand_out(handle)) {
     case Recovery::HandedOut::kFree:
       return rc::kSuccess;
     case Recovery::HandedOut::kBooksWereWrong:
-      return kBooksWereWrong;
+      return Status::start_over();
     case Recovery::HandedOut::kNotBelieved:
       break;
   }
@@ -142,7 +142,7 @@ Rc Residency::make_object_room(std::uint32_t wanted) {
   return rc::kSuccess;
 }
 
-Rc Residency::load_object(SpaceId space, wire::ClientHandle handle) {
+Status Residency::load_object(SpaceId space, wire::ClientHandle handle) {
   if (slot_of(books_, space, handle) != nullptr) return rc::kSuccess;
   // Several spaces have the object (space/inheritance.h): this space gets the slot.
   if (Slot* slot = slot_of_twin(books_, space, handle)) {
@@ -162,9 +162,9 @@ Rc Residency::load_object(SpaceId space, wire::ClientHandle handle) {
   }
   if (!loaded) return loaded.error();
   object->seen_at = port_.now();
-  const Rc code = wire::is_transient(loaded->value) ? hand_out(*loaded) : distrust();
-  if (code != rc::kFailure) give_slot(*loaded, space, handle);
-  return code;
+  const Status status = wire::is_transient(loaded->value) ? hand_out(*loaded) : Status(distrust());
+  if (status.ok() || status.starts_over()) give_slot(*loaded, space, handle);
+  return status;
 }
 
 void Residency::drop_object(SpaceId space, wire::ClientHandle handle) {
@@ -283,21 +283,21 @@ Rc Residency::load_session(std::uint32_t number) {
   }
 }
 
-TpmPort::Result<std::uint32_t> Residency::add_filler() {
-  if (const Rc code = make_session_room(1); code != rc::kSuccess) return tl::unexpected(code);
+tl::expected<std::uint32_t, Status> Residency::add_filler() {
+  if (const Rc code = make_session_room(1); code != rc::kSuccess) return tl::unexpected(Status(code));
   auto started = port_.start_filler();
   if (!started && started.error() == rc::kContextGap && refresh_oldest() == rc::kSuccess)
     started = port_.start_filler();
-  if (!started) return tl::unexpected(started.error());
-  const Rc handed_out = wire::is_session(started->value) ? hand_out(*started) : distrust();
-  if (handed_out != rc::kSuccess) return tl::unexpected(handed_out);
+  if (!started) return tl::unexpected(Status(started.error()));
+  const Status handed_out = wire::is_session(started->value) ? hand_out(*started) : Status(distrust());
+  if (!handed_out.ok()) return tl::unexpected(handed_out);
   const std::uint32_t number = wire::number_of(started->value);
   auto context = port_.context_save(started->value, Cause::kFiller);
   if (!context && context.error() == rc::kContextGap && refresh_oldest() == rc::kSuccess)
     context = port_.context_save(started->value, Cause::kFiller);
-  if (!context) return tl::unexpected(context.error());
+  if (!context) return tl::unexpected(Status(context.error()));
   const auto info = read_context(*context);
-  if (!TPMSPACE_HOLDS(!books_.unwanted_sessions.empty())) return tl::unexpected(rc::kFailure);
+  if (!TPMSPACE_HOLDS(!books_.unwanted_sessions.empty())) return tl::unexpected(Status(rc::kFailure));
   UnwantedSession& filler = books_.unwanted_sessions.back();
   filler.loaded = false;
   filler.sequence = info ? info->sequence : books_.newest_sequence + 1;
@@ -417,7 +417,7 @@ bool Residency::check_doubtful_object() {
       const wire::ClientHandle handle{number};
       if (!is_doubtful(books_, object) || slot_of(books_, id, handle) != nullptr) continue;
       if (books_.slots.size() >= chip_.object_slots) return evict_object() == rc::kSuccess;
-      if (is_dead_context(load_object(id, handle))) erase_object(books_, id, handle);
+      if (is_dead_context(load_object(id, handle).code())) erase_object(books_, id, handle);
       return true;
     }
   return false;

@@ -5,27 +5,26 @@
 // context gap (docs/tpm-behaviour.md 25, 26), so every save checks the oldest sessions. If an entity cannot be evicted
 // now, the next is tried.
 // Threads: with the manager. The books change only after the TPM has confirmed.
-// Errors: wire::rc::kSuccess or the code of the failure; kBooksWereWrong; OBJECT_MEMORY and SESSION_MEMORY if all
-// loaded entities are pinned.
+// Errors: wire::rc::kSuccess or the code of the failure; OBJECT_MEMORY and SESSION_MEMORY if all loaded entities are
+// pinned. A `Status` that starts over: the TPM handed out a handle in use, and the books were corrected, so entities
+// prepared by the caller may be gone.
 #pragma once
 
 #include <cstdint>
 #include <optional>
+#include <tl/expected.hpp>
 #include <vector>
 
 #include "books/books.h"
 #include "books/chip.h"
 #include "space/recovery.h"
+#include "space/status.h"
 #include "space/tpm_port.h"
 
 namespace tpmspace::space {
 
 class Residency {
  public:
-  // The TPM handed out a handle in use. The books were corrected, so entities prepared by the caller may be gone: start
-  // over. No TPM uses this code.
-  static constexpr wire::Rc kBooksWereWrong = 0xFFFFFFFD;
-
   Residency(Books& books, const Chip& chip, TpmPort& port, Recovery& recovery)
       : books_(books), chip_(chip), port_(port), recovery_(recovery) {}
 
@@ -41,7 +40,7 @@ class Residency {
   wire::Rc evict_session();
 
   // Loads a booked object. Returns at once if it is loaded.
-  wire::Rc load_object(SpaceId space, wire::ClientHandle handle);
+  Status load_object(SpaceId space, wire::ClientHandle handle);
   // Loads a booked session. If a refresh finds the session dead, the session leaves the books and the
   // result is a code of a dead context.
   wire::Rc load_session(std::uint32_t number);
@@ -54,16 +53,15 @@ class Residency {
   wire::Rc refresh_oldest();
 
   // Starts and saves an unwanted session, which only occupies the number that the TPM gave.
-  TpmPort::Result<std::uint32_t> add_filler();
+  tl::expected<std::uint32_t, Status> add_filler();
 
   // Flushes unwanted entities: all objects; one session (false: no session was flushed).
   void flush_unwanted_objects();
   bool flush_unwanted_session();
   // No effect if no unwanted session has the number: it was flushed meanwhile.
   wire::Rc flush_unwanted_session_of(std::uint32_t number, wire::Cause cause);
-  // As Recovery::hand_out, for handles that the manager asked for: kSuccess, kBooksWereWrong, or FAILURE (not
-  // credible).
-  wire::Rc hand_out(wire::TpmHandle handle);
+  // As Recovery::hand_out, for handles that the manager asked for: SUCCESS, start over, or FAILURE (not credible).
+  Status hand_out(wire::TpmHandle handle);
   // Gives the space a handle that was handed out and is unwanted until now.
   void give_slot(wire::TpmHandle tpm, SpaceId space, wire::ClientHandle object);
 

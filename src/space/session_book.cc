@@ -110,7 +110,7 @@ void SessionBook::make_room_in_pools(SpaceId id, const Command& command) {
     take(number, {wire::Taker::Why::kPool, holder.owner.value, holder.part.user});
 }
 
-Rc SessionBook::clear_the_way(SpaceId id) {
+Status SessionBook::clear_the_way(SpaceId id) {
   Space& space = space_of(books_, id);
   if (const Rc code = parking_.free_a_number(id); code != rc::kSuccess) return code;
   // 3N + 1 commands if N numbers are in the way (docs/tpm-behaviour.md 24). Numbers that the TPM skips belong to other

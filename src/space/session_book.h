@@ -26,6 +26,7 @@
 #include "space/admission.h"
 #include "space/parking.h"
 #include "space/residency.h"
+#include "space/status.h"
 #include "space/tpm_port.h"
 #include "wire/command.h"
 #include "wire/response.h"
@@ -64,7 +65,7 @@ class SessionBook {
   // Comes after admission kNow, if the command wants a session or number.
   void make_room_in_pools(SpaceId space, const wire::Command& command);
   // Arranges, if possible, a number unknown to the space for the next session of the TPM. Comes after admission kNow.
-  wire::Rc clear_the_way(SpaceId space);
+  Status clear_the_way(SpaceId space);
   // Books the session of a successful StartAuthSession, which was handed out and is unwanted until now. Returns the
   // handle for the client. Nullopt: the space knows all numbers; the session stays unwanted.
   std::optional<wire::ClientHandle> book_started(SpaceId space, const wire::Command& command,

@@ -18,37 +18,36 @@ bool has(const Authorization& authorization, std::uint8_t attributes) {
   return (authorization.attributes & attributes) != 0;
 }
 
-}  // namespace
-
-bool StaleNonces::is_stale(SpaceId space, std::uint32_t handle) const {
-  if (!wire::is_session(handle)) return false;
-  const Session* session = usable_session(books_, space, handle);
-  return session != nullptr ? session->stale : parked_session(books_, space, handle) != nullptr;
+bool is_stale(const Books& books, SpaceId space, std::uint32_t handle) {
+  const Session* session = usable_session(books, space, handle);
+  return session != nullptr ? session->stale : parked_session(books, space, handle) != nullptr;
 }
 
-bool StaleNonces::numbers_are_covered(SpaceId space, const Command& command) const {
+}  // namespace
+
+bool numbers_are_covered(const Books& books, SpaceId space, const Command& command) {
   for (const Authorization& authorization : command.authorizations()) {
     if (authorization.is_password()) continue;
     if (has(authorization, attribute::kAudit)) return true;
-    if (authorization.hmac_size > 0 && !is_stale(space, authorization.handle.value)) return true;
+    if (authorization.hmac_size > 0 && !is_stale(books, space, authorization.handle.value)) return true;
   }
   return false;
 }
 
-std::optional<Rc> StaleNonces::refusal(SpaceId space, const Command& command) const {
+std::optional<Rc> refusal_by_nonces(const Books& books, SpaceId space, const Command& command) {
   for (unsigned i = 0; i < command.handle_count(); ++i) {
-    if (!is_stale(space, command.handle(i).value)) continue;
-    const Session* session = known_session(books_, space, command.handle(i).value);
+    if (!is_stale(books, space, command.handle(i).value)) continue;
+    const Session* session = known_session(books, space, command.handle(i).value);
     if (session != nullptr && session->log.needs_nonce(command)) return rc::kReferenceH0 + i;
   }
   for (unsigned i = 0; i < command.authorizations().size(); ++i) {
     const Authorization& authorization = command.authorizations()[i];
-    if (!is_stale(space, authorization.handle.value)) continue;
+    if (!is_stale(books, space, authorization.handle.value)) continue;
     if (has(authorization, attribute::kDecrypt)) return rc::kReferenceS0 + i;
     // The HMAC of the first session covers the nonce of this one.
     const Authorization& first = command.authorizations()[0];
     const bool is_covered =
-        i > 0 && !first.is_password() && first.hmac_size > 0 && !is_stale(space, first.handle.value);
+        i > 0 && !first.is_password() && first.hmac_size > 0 && !is_stale(books, space, first.handle.value);
     if (is_covered && has(authorization, attribute::kEncrypt)) return rc::kReferenceS0 + i;
   }
   return std::nullopt;

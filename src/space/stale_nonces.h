@@ -24,15 +24,16 @@
 
 namespace tpmspace::space {
 
+// For a command that must not reach the TPM: REFERENCE_Hx or REFERENCE_Sx.
+[[nodiscard]] std::optional<wire::Rc> refusal_by_nonces(const Books& books, SpaceId space,
+                                                        const wire::Command& command);
+
+// Whether an HMAC that the TPM will check, or an audit, covers the command's handles (docs/tpm-behaviour.md 7).
+[[nodiscard]] bool numbers_are_covered(const Books& books, SpaceId space, const wire::Command& command);
+
 class StaleNonces {
  public:
   StaleNonces(Books& books, TpmPort& port) : books_(books), port_(port) {}
-
-  // For a command that must not reach the TPM: REFERENCE_Hx or REFERENCE_Sx.
-  [[nodiscard]] std::optional<wire::Rc> refusal(SpaceId space, const wire::Command& command) const;
-
-  // Whether an HMAC that the TPM will check, or an audit, covers the command's handles (docs/tpm-behaviour.md 7).
-  [[nodiscard]] bool numbers_are_covered(SpaceId space, const wire::Command& command) const;
 
   using Hmacs = std::array<bool, wire::kMaxAuthorizations>;
   // The HMACs to remove; BAD_AUTH for a wrong HMAC. Asks the TPM for Names if needed. Precondition: no session of the
@@ -43,7 +44,6 @@ class StaleNonces {
   void answer(SpaceId space, const wire::Command& command, const Hmacs& taken_off, wire::Response& response) const;
 
  private:
-  [[nodiscard]] bool is_stale(SpaceId space, std::uint32_t handle) const;
   tl::expected<std::vector<wire::Bytes>, wire::Rc> names_of(SpaceId space, const wire::Command& command);
   [[nodiscard]] std::vector<wire::ByteView> nonces_for(SpaceId space, const wire::Command& command,
                                                        std::size_t authorization) const;
