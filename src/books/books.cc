@@ -452,4 +452,26 @@ bool make_unwanted(Books& books, std::uint32_t number) {
   return true;
 }
 
+void add_up(Books& books) {
+  books.spaces_by_owner.clear();
+  books.objects_by_use.clear();
+  books.pools.clear();
+  books.held = {};
+  books.contexts = SharedRoom(books.contexts.rule());
+  for (const auto& [id, space] : books.spaces) {
+    count_more(books, space, holding_of(space));
+    add_keys(books, id, space);
+    books.spaces_by_owner.emplace(space.owner, id);
+  }
+  books.files_by_owner.clear();
+  books.parked_by_owner.clear();
+  books.parked_in_all = {};
+  books.parked_bytes = SharedRoom(books.parked_bytes.rule());
+  for (const auto& [key, session] : books.parked) count_one_more_parked(books, session);
+  for (const auto& [copy, session] : books.parked_files) {
+    count_one_more_parked(books, session);
+    books.files_by_owner.insert(key_of_file(session));
+  }
+}
+
 }  // namespace tpmspace::space

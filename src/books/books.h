@@ -351,8 +351,9 @@ bool make_unwanted(Books& books, std::uint32_t number);
 // parked sessions stay.
 void empty_space(Books& books, SpaceId space);
 
-// Makes sums and indices anew from what they follow from, and removes what refers to no open space. Walks over all
-// entities: only after a broken invariant (space/recovery.h).
+// Makes all sums and indices anew from what they follow from. Walks over all entities.
+void add_up(Books& books);
+// The same, and removes what refers to no open space: only after a broken invariant (space/recovery.h).
 void make_consistent(Books& books);
 
 // Checks all rules of the books. Nullopt: all hold. Otherwise a sentence that names the broken rule.

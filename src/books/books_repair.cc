@@ -43,31 +43,17 @@ void repair_sessions(Books& books) {
   });
 }
 
-// The indices and sums of parked sessions.
 void repair_parked(Books& books) {
-  auto usable = std::exchange(books.parked, {});
-  auto files = std::exchange(books.parked_files, {});
-  forget_parked(books);
-  for (auto& [key, session] : usable) {
-    const bool is_right = key == ParkedKey{session.space, wire::number_of(session.client.value)};
-    if (is_right && !session.client_saved && is_open_for(books, session)) (void)add_parked(books, std::move(session));
-  }
-  for (auto& [copy, session] : files) {
-    const bool is_right = session.client_saved && session.client_copy == copy;
-    if (is_right && (session.space.value == 0 || is_open_for(books, session)))
-      (void)add_parked(books, std::move(session));
-  }
-}
-
-// The indices and sums of spaces and objects.
-void repair_spaces(Books& books) {
-  auto spaces = std::exchange(books.spaces, {});
-  books.spaces_by_owner.clear();
-  books.objects_by_use.clear();
-  books.pools.clear();
-  books.held = {};
-  books.contexts = SharedRoom(books.contexts.rule());
-  for (auto& [id, space] : spaces) (void)adopt_space(books, id, std::move(space));
+  std::erase_if(books.parked, [&](const auto& entry) {
+    const Session& session = entry.second;
+    const ParkedKey key{session.space, wire::number_of(session.client.value)};
+    return entry.first != key || session.client_saved || !is_open_for(books, session);
+  });
+  std::erase_if(books.parked_files, [&](const auto& entry) {
+    const Session& file = entry.second;
+    const bool is_left = file.space.value == 0;
+    return entry.first != file.client_copy || !file.client_saved || !(is_left || is_open_for(books, file));
+  });
 }
 
 }  // namespace
@@ -80,7 +66,7 @@ void make_consistent(Books& books) {
     });
   repair_sessions(books);
   repair_parked(books);
-  repair_spaces(books);
+  add_up(books);
 }
 
 void empty_space(Books& books, SpaceId id) {
