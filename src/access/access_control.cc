@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "books/view.h"
-#include "config/session_terms.h"
 #include "guard/access.h"
 #include "guard/start_and_exit.h"
 #include "peer/principal_of_peer.h"
@@ -327,7 +326,7 @@ space::SpaceLimits AccessControl::limits_of(const guard::Profile& profile, const
                                             const guard::Quotas& quotas) {
   space::SpaceLimits out = {.objects = std::min(most_.objects, profile.limits.objects),
                             .sessions = std::min(most_.sessions, profile.limits.sessions),
-                            .terms = config::session_terms(profile.terms),
+                            .terms = profile.terms,
                             .administers = profile.administer,
                             .shares_tries = !administers_lockout(profile),
                             .share = profile.limits.share,

@@ -27,6 +27,7 @@
 #include "books/shared_room.h"
 #include "wire/bytes.h"
 #include "wire/handle.h"
+#include "wire/session_terms.h"
 
 namespace tpmspace::space {
 
@@ -60,7 +61,7 @@ struct Slot {
   OwnerId left_by = {};       // with `space` 0: the owner that pays for the flush; 0: unknown
 };
 
-enum class SessionKind : std::uint8_t { kHmac = 0, kPolicy = 1, kTrial = 3 };  // TPM_SE (Part 2, 6.11)
+using wire::SessionKind;
 
 // An active session in the TPM, or a session that has left the TPM and can be rebuilt (parked).
 struct Session {

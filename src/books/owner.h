@@ -11,6 +11,7 @@
 #include "base/limits.h"
 #include "books/view.h"
 #include "wire/numbers.h"
+#include "wire/session_terms.h"
 
 namespace tpmspace::space {
 
@@ -45,28 +46,8 @@ struct Holder {
   auto operator<=>(const Holder&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 errs
 };
 
-// The reaction if a space wants a session and none is available now (docs/sessions.md).
-enum class Exhaustion : std::uint8_t {
-  kRefuse,   // SESSION_HANDLES at once
-  kWait,     // until a session is available, at most until the deadline; no session is reclaimed
-  kReclaim,  // the same, and sessions are reclaimed from owners that have too many or leave sessions idle
-  kClose,    // at the deadline the space loses everything and answers SESSION_HANDLES until closed
-};
-
-// The terms on which a space has sessions. Units: sessions, nanoseconds.
-struct SessionTerms {
-  static constexpr std::uint64_t kSecond = 1'000'000'000;
-  static constexpr std::uint64_t kEndless = UINT64_MAX;
-
-  std::uint32_t claim = 3;             // the most sessions needed at once by any task: as many as one command can use
-  std::uint64_t lease = 10 * kSecond;  // after this idle time a session may be reclaimed if another client waits
-  std::uint64_t tenure =
-      10 * kSecond;  // after this wait of another owner, an owner above its fair share loses a session
-  std::uint64_t deadline = 30 * kSecond;  // the longest wait of this space for a session
-  Exhaustion exhaustion = Exhaustion::kReclaim;
-
-  bool operator==(const SessionTerms&) const = default;
-};
+using wire::Exhaustion;
+using wire::SessionTerms;
 
 // A set of spaces that share a limit (a namespace, a class of clients), as a plain number. 0: none.
 struct PoolId {

@@ -18,6 +18,7 @@
 
 #include "wire/bytes.h"
 #include "wire/command.h"
+#include "wire/session_terms.h"
 
 namespace tpmspace::space {
 
@@ -25,16 +26,7 @@ inline constexpr std::size_t kMaxSteps = 32;
 inline constexpr std::size_t kMaxSlowSteps = 4;  // PolicySigned: one public-key operation per step
 inline constexpr std::size_t kMaxLogBytes = 16 << 10;
 
-// Whether a session can be rebuilt, and if not, why.
-enum class Rebuildable : std::uint8_t {
-  kYes = 0,
-  kNotPolicy = 1,  // an HMAC session: its start cannot be repeated
-  kSecret = 2,     // salted, bound, or started under another session
-  kHash = 3,       // a hash that the manager cannot compute
-  kReserved = 4,   // a reserved session
-  kStep = 5,       // the manager cannot repeat a policy step; ends when the policy is reset
-  kFull = 6,       // no room for the log; ends when the policy is reset, if a step needed the room
-};
+using wire::Rebuildable;
 
 // Whether a reset of the policy ends the reason.
 [[nodiscard]] constexpr bool passes(Rebuildable why) {

@@ -14,7 +14,6 @@
 
 #include "base/fd.h"
 #include "config/listener_paths.h"
-#include "config/session_terms.h"
 #include "config/table_reader.h"
 #include "config/toml_tree.h"
 #include "proto/socket_path.h"
@@ -370,7 +369,7 @@ tl::expected<Settings, std::string> parse_settings(std::string_view text, const 
   if (const auto* idle = subtable(*root, "idle", "idle", faults))
     read_table(*idle, kIdleKeys, settings.idle, "idle.", faults);
   const auto terms = read_default_terms(*root, faults);
-  settings.limits.terms = session_terms(terms);
+  settings.limits.terms = terms;
   settings.policy = read_policy(*root, terms, limits_of_profiles(in_force != nullptr ? *in_force : settings.limits),
                                 accounts, faults);
   settings.policy.socket = settings.socket.value_or(proto::kSystemSocket);

@@ -18,6 +18,7 @@
 
 #include "wire/command_table.h"
 #include "wire/numbers.h"
+#include "wire/session_terms.h"
 
 namespace tpmspace::guard {
 
@@ -25,19 +26,8 @@ using wire::Numbers;
 
 inline constexpr std::uint32_t kUnlimited = UINT32_MAX;
 
-// The action when no session is available for the client now, the least demanding first (docs/sessions.md).
-enum class Exhaustion : std::uint8_t { kRefuse, kClose, kWait, kReclaim };
-
-// The terms of the client's sessions. Units: sessions, nanoseconds.
-struct SessionTerms {
-  std::uint32_t claim = 3;
-  std::uint64_t lease = 10'000'000'000;
-  std::uint64_t tenure = 10'000'000'000;
-  std::uint64_t deadline = 30'000'000'000;
-  Exhaustion exhaustion = Exhaustion::kReclaim;
-
-  bool operator==(const SessionTerms&) const = default;
-};
+using wire::Exhaustion;
+using wire::SessionTerms;
 
 struct Limits {
   std::uint32_t connections = kUnlimited;  // of one owner

@@ -51,14 +51,14 @@ proto::SessionState state_of(engine::SessionState state) {
 
 proto::SessionEntry entry_of(const engine::SessionView& view, std::uint64_t now) {
   return {.handle = view.handle,
-          .kind = static_cast<proto::SessionKind>(view.kind),  // both are TPM_SE
+          .kind = view.kind,
           .state = state_of(view.state),
           .uid = peer::uid_of(view.holder),
           .connection = view.connection,
           .age = span(view.started_at, now),
           .idle = span(view.used_at, now),
           .lease = view.lease,
-          .rebuildable = static_cast<proto::Rebuildable>(view.rebuildable),  // as in proto/sessions.h
+          .rebuildable = view.rebuildable,
           .parked = view.parked,
           .tenant = {}};
 }

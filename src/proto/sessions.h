@@ -33,6 +33,7 @@
 
 #include "proto/socket_path.h"
 #include "wire/bytes.h"
+#include "wire/session_terms.h"
 
 namespace tpmspace::proto {
 
@@ -41,7 +42,8 @@ inline constexpr std::size_t kMaxRecords = 1024;
 inline constexpr std::size_t kMaxHandles = 256;
 inline constexpr std::uint64_t kEndless = UINT64_MAX;
 
-enum class SessionKind : std::uint8_t { kHmac = 0, kPolicy = 1, kTrial = 3 };  // TPM_SE (Part 2, 6.11)
+using wire::Rebuildable;
+using wire::SessionKind;
 enum class SessionState : std::uint8_t {
   kLoaded = 0,
   kSaved = 1,        // saved by the manager
@@ -49,17 +51,6 @@ enum class SessionState : std::uint8_t {
   kAbandoned = 3,    // saved by its client, and the connection is gone
   kParked = 4,       // not in the TPM until the next use
 };
-// Whether the session can leave the TPM when its number is needed, and be made again; or the obstacle.
-enum class Rebuildable : std::uint8_t {
-  kYes = 0,
-  kNotPolicy = 1,
-  kSecret = 2,    // salted, bound, or started under another session
-  kHash = 3,      // the manager cannot compute its hash
-  kReserved = 4,  // the session may not be moved
-  kStep = 5,      // a step of its policy cannot be repeated, until the policy is reset
-  kFull = 6,      // too many steps, until the policy is reset
-};
-
 // The user of a TPM namespace, or of a listener with a profile of its own, is another one than outside
 // (docs/policy.md). Only administrators are told. A listener without a name has its path as one; octets that a terminal
 // may take for something else than a letter are sent as "?".
