@@ -1,7 +1,6 @@
 #include "engine/engine.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include "engine/impl.h"
@@ -117,15 +116,11 @@ void Engine::close(ConnectionId id) {
   impl_->charge(owner, began);
 }
 
-// Work that passes the queue gets at most every other step; commands in the queue get the others.
 Step Engine::step(Time now) {
   Impl& me = *impl_;
-  if (me.queue.size() == 0 || !std::exchange(me.passed_last, false)) {
-    if (auto step = me.pass_queue(now)) {
-      me.passed_last = true;
-      return std::move(*step);
-    }
-  }
+  const bool commands_wait = me.queue.size() > 0;
+  if (auto step = me.agenda.pass(commands_wait, [&](Agenda::Work kind) { return me.do_work(kind, now); }))
+    return std::move(*step);
   if (me.queue.size() > 0) return me.run_next(now);
   Step step = me.idle(now);
   const auto look_again = [&](bool somebody_waits, Time at) {
@@ -136,14 +131,18 @@ Step Engine::step(Time now) {
   return step;
 }
 
-// The kinds of such work take turns as well.
-std::optional<Step> Engine::Impl::pass_queue(Time now) {
-  constexpr std::array kWays = {&Impl::go_on_with_order, &Impl::put_away_for_sleep, &Impl::serve_session_queue,
-                                &Impl::serve_number_queue, &Impl::tidy_backlog};
-  for (unsigned tried = 0; tried < kWays.size(); ++tried) {
-    const auto way = kWays.at(passing);
-    passing = static_cast<unsigned>((passing + 1) % kWays.size());
-    if (auto step = (this->*way)(now)) return step;
+std::optional<Step> Engine::Impl::do_work(Agenda::Work kind, Time now) {
+  switch (kind) {
+    case Agenda::Work::kOrders:
+      return go_on_with_order(now);
+    case Agenda::Work::kSleep:
+      return put_away_for_sleep(now);
+    case Agenda::Work::kSessionQueue:
+      return serve_session_queue(now);
+    case Agenda::Work::kNumberQueue:
+      return serve_number_queue(now);
+    case Agenda::Work::kBacklog:
+      return tidy_backlog(now);
   }
   return std::nullopt;
 }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/invariant.h"
+#include "engine/agenda.h"
 #include "engine/engine.h"
 #include "engine/lockout_guard.h"
 #include "engine/watched_tpm.h"
@@ -93,8 +94,8 @@ struct Engine::Impl {
   }
 
   Step run_next(Time now);
-  // A step that does not serve the queue; nullopt: no such work, or not now.
-  std::optional<Step> pass_queue(Time now);
+  // A step of work that does not serve the fair queue; nullopt: no such work, or not now.
+  std::optional<Step> do_work(Agenda::Work kind, Time now);
   std::optional<Step> tidy_backlog(Time now);
   Step answer_cancelled(Ticket ticket);
   // Charges the owner for the time since `began`.
@@ -165,8 +166,7 @@ struct Engine::Impl {
   Time not_before = 0;        // idle work, after the back end was lost
   bool asleep = false;        // from `prepare_for_sleep` to `wake_up`
   bool falls_asleep = false;  // some entities are not put away yet
-  bool passed_last = false;   // the last step did not serve the queue, so this step does
-  unsigned passing = 0;       // whose turn is next among the work that passes the queue
+  Agenda agenda;
 };
 
 }  // namespace tpmspace::engine
