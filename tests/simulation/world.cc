@@ -542,7 +542,9 @@ void World::start_up_by_somebody(std::uint16_t how) {
 void World::lose_what_is_not_saved() {
   const auto books = space::decode(engine_->save_books());
   const auto lose = [&](Connection& connection, std::uint32_t own) {
-    tally_.lost += speech::hear({}, *connection.own_tpm->transact(speech::flush_context(own), 0))->ok() ? 1U : 0U;
+    const auto flush = speech::flush_context(own);
+    const auto heard = speech::hear(flush, *connection.own_tpm->transact(flush, 0));
+    tally_.lost += heard && heard->ok() ? 1U : 0U;
   };
   for (const auto& [id, space] : books->spaces) {
     Connection* connection = by_engine_id(id.value);
