@@ -65,7 +65,7 @@ class Clients {
   [[nodiscard]] Client* find(host::ClientId id);
   // Precondition: the connection is not closed.
   [[nodiscard]] Client& of(const Connection& connection) { return *find(connection.id()); }
-  // The connection is closed. Its number is free of clients from now on.
+  // The connection is closed: `find` no longer returns the client, which is destroyed later.
   void remove(host::ClientId id);
   // `visit` may close connections.
   void for_each(const std::function<void(Client&)>& visit);
